@@ -1,0 +1,157 @@
+# culvert. `make run` tries it, `make check` proves it; README says the rest.
+# Everything that is made lands under build/, or build/san/ with SAN=1.
+
+VERSION = 0.1.0
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+DESTDIR ?=
+
+BUILD := build$(if $(SAN),/san)
+PKG_CONFIG ?= pkg-config
+PYTHON ?= /usr/bin/python3
+FUZZ_CC ?= clang
+FUZZ_SECONDS ?= 60
+
+PACKAGES = libngtcp2 libngtcp2_crypto_gnutls libnghttp3 gnutls libuv libcares \
+	inih jansson
+CFLAGS ?= -O2 -g
+CFLAGS += $(if $(SAN),-fsanitize=address$(comma)undefined \
+	-fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+CFLAGS += $(if $(CI),-Werror)
+WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wvla -Wundef -Wformat=2
+CPPFLAGS += -I. -D_GNU_SOURCE -DCULVERT_VERSION='"$(VERSION)"'
+comma = ,
+
+# QUIC is the transport without a socket, a clock or a loop; IO gives it those.
+QUIC = quic/conn.o quic/h3.o quic/stream.o quic/server.o quic/tls.o
+IO = quic/io.o
+SHARED = proxy/addr.o proxy/config.o proxy/log.o proxy/relay.o proxy/users.o \
+	proxy/sandbox.o
+LOCAL = proxy/local/uplink.o proxy/local/listener.o proxy/local/client.o \
+	proxy/local/socks.o proxy/local/forward.o proxy/local/page.o \
+	proxy/http1.o proxy/control.o
+EDGE = proxy/edge/edge.o proxy/edge/target.o proxy/edge/dial.o \
+	proxy/edge/policy.o
+
+PROGRAMS = culvert culvert-edge culvertctl
+culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
+culvert-edge_OBJS = proxy/culvert-edge.o $(EDGE) $(SHARED) $(IO) $(QUIC)
+culvertctl_OBJS = proxy/culvertctl.o proxy/http1.o proxy/addr.o proxy/log.o
+
+# A unit test links what it names and nothing else: the linker holds the
+# layers apart.
+UNIT = addr config socks http1 users policy quic
+test_addr_OBJS = proxy/addr.o
+test_config_OBJS = proxy/config.o proxy/addr.o proxy/log.o
+test_socks_OBJS = proxy/local/socks.o
+test_http1_OBJS = proxy/http1.o proxy/addr.o
+test_users_OBJS = proxy/users.o
+test_policy_OBJS = proxy/edge/policy.o proxy/addr.o
+test_quic_OBJS = $(QUIC)
+
+# A fuzz target is one parser; its corpus is replayed by `make unit` too.
+FUZZ = socks request response chunked config basic
+fuzz_socks_OBJS = $(test_socks_OBJS)
+fuzz_request_OBJS = $(test_http1_OBJS)
+fuzz_response_OBJS = $(test_http1_OBJS)
+fuzz_chunked_OBJS = $(test_http1_OBJS)
+fuzz_config_OBJS = $(test_config_OBJS)
+fuzz_basic_OBJS = $(test_users_OBJS)
+
+MAN1 = culvert.1 culvertctl.1
+MAN5 = culvert.conf.5 culvert-edge.conf.5
+MAN8 = culvert-edge.8
+
+ifneq ($(filter-out deps clean run check,$(or $(MAKECMDGOALS),all)),)
+PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
+PACKAGE_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lcrypt
+CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
+endif
+
+all: $(PROGRAMS:%=$(BUILD)/%)
+
+# Installs what is missing, and does nothing quickly when nothing is.
+deps:
+	@./deps.sh
+
+run:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory -j2 all
+	$(BUILD)/culvert --embedded-edge
+
+check:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory -j2 all unit
+	@$(MAKE) --no-print-directory system
+
+unit: $(UNIT:%=$(BUILD)/tests/test_%) $(FUZZ:%=$(BUILD)/tests/replay_%)
+	@for t in $(UNIT); do $(BUILD)/tests/test_$$t || exit 1; done
+	@for t in $(FUZZ); do \
+		$(BUILD)/tests/replay_$$t tests/fuzz/corpus/$$t || exit 1; done
+
+system: all
+	CULVERT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q \
+		-p no:cacheprovider tests/system $(PYTEST_ARGS)
+
+fuzz: $(FUZZ:%=build/fuzz/fuzz_%)
+	@for t in $(FUZZ); do \
+		mkdir -p build/fuzz/new/$$t; \
+		build/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) \
+		    -max_len=65536 -artifact_prefix=build/fuzz/$$t- \
+		    build/fuzz/new/$$t tests/fuzz/corpus/$$t || exit 1; done
+
+bench: all
+	@$(PYTHON) tests/bench/bench.py
+
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) \
+	    $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \
+	    $(DESTDIR)$(MANDIR)/man8
+	install -m 755 $(BUILD)/culvert $(BUILD)/culvertctl $(DESTDIR)$(BINDIR)
+	install -m 755 $(BUILD)/culvert-edge $(DESTDIR)$(SBINDIR)
+	install -m 644 $(MAN1:%=man/%) $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $(MAN5:%=man/%) $(DESTDIR)$(MANDIR)/man5
+	install -m 644 $(MAN8:%=man/%) $(DESTDIR)$(MANDIR)/man8
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/culvert $(DESTDIR)$(BINDIR)/culvertctl \
+	    $(DESTDIR)$(SBINDIR)/culvert-edge \
+	    $(MAN1:%=$(DESTDIR)$(MANDIR)/man1/%) \
+	    $(MAN5:%=$(DESTDIR)$(MANDIR)/man5/%) \
+	    $(MAN8:%=$(DESTDIR)$(MANDIR)/man8/%)
+
+clean:
+	rm -rf build
+
+.PHONY: all deps run check unit system fuzz bench install uninstall clean
+.SECONDARY:
+.SECONDEXPANSION:
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(PACKAGE_CFLAGS) -std=c11 \
+	    -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o \
+    $$(addprefix $(BUILD)/,$$(test_%_OBJS))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) \
+	    $(if $(filter test_quic,$(@F)),$(QUIC_LIBS),$(PACKAGE_LIBS))
+
+$(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/replay.o \
+    $(BUILD)/tests/fuzz/fuzz_%.o $$(addprefix $(BUILD)/,$$(fuzz_%_OBJS))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(patsubst %.o,%.c,$$(fuzz_%_OBJS))
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined \
+	    $(PACKAGE_CFLAGS) -std=c11 -o $@ $^ $(PACKAGE_LIBS)
+
+$(PROGRAMS:%=$(BUILD)/%): $(BUILD)/%: $$(addprefix $(BUILD)/,$$(%_OBJS))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
