@@ -1,0 +1,421 @@
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/edge/dial.h"
+
+/*
+ * A dial goes
+ *
+ *	resolving -> racing -> settled -> told
+ *
+ * and a literal starts at racing. Every address that the policy permits is an
+ * attempt; attempts start in the order of RFC 6724 with the families taking
+ * turns (RFC 8305 section 4), each a delay after the one before, or at once
+ * when that one fails.
+ *
+ * The one timer serves all states: it limits the resolving, starts the next
+ * attempt, ends the race, and tells the owner what was settled, so that the
+ * owner is never called from inside its own call. settle() closes whatever is
+ * still open; the memory goes in on_closed(), with the last handle.
+ *
+ * For a loopback literal all this is four system calls: the handshake is over
+ * before connect(2) returns, and a second connect(2) says so without a poll.
+ */
+
+struct attempt {
+	uv_poll_t poll;		/* first: on_poll() casts it back */
+	struct sockaddr_storage addr;
+	int fd;			/* -1 before it starts and once it failed */
+	bool watched;		/* poll is open */
+};
+
+struct dial {
+	uv_timer_t timer;
+	struct attempt attempts[DIAL_ADDRESSES_MAX];
+	unsigned nattempts;
+	unsigned nstarted;
+	unsigned handles;	/* open ones, the timer included */
+	uint64_t deadline;	/* in milliseconds of uv_now() */
+	bool settled;
+	struct lookup *lookup;	/* NULL unless resolving */
+	const struct policy *policy;
+	struct dial_result result;	/* the most telling one so far */
+	struct sockaddr_storage about;	/* what result.address points to */
+	void (*on_dialled)(void *arg, const struct dial_result *result);
+	void *arg;
+};
+
+static const struct {
+	int http_status;
+	const char *proxy_error;
+} answers[] = {
+	[DIAL_OK] = { 200, NULL },
+	[DIAL_REFUSED] = { 502, "connection_refused" },
+	[DIAL_TIMEOUT] = { 502, "connection_timeout" },
+	[DIAL_UNROUTABLE] = { 502, "destination_ip_unroutable" },
+	[DIAL_LIMIT] = { 503, "connection_limit_reached" },
+	[DIAL_PROHIBITED] = { 403, "destination_ip_prohibited" },
+	[DIAL_DNS_ERROR] = { 502, "dns_error" },
+};
+
+static void on_timer(uv_timer_t *timer);
+static void race(struct dial *d);
+
+/*
+ * A name whose last label is a number would be an IPv4 address to inet_aton(3)
+ * and its like, and so to whatever reads the name after us.
+ */
+static bool
+ends_in_number(const char *host)
+{
+	char name[TARGET_HOST_MAX + 1];
+	size_t len = strlen(host);
+	const char *label;
+
+	if (len > 0 && host[len - 1] == '.')
+		len--;
+	memcpy(name, host, len);
+	name[len] = '\0';
+	label = strrchr(name, '.');
+	label = label != NULL ? label + 1 : name;
+	if (label[strspn(label, "0123456789")] == '\0')
+		return true;
+	return label[0] == '0' && (label[1] | 0x20) == 'x' &&
+	    label[2 + strspn(label + 2, "0123456789abcdefABCDEF")] == '\0';
+}
+
+static enum dial_status
+status_of(int error, sa_family_t family)
+{
+	switch (-error) {
+	case 0:
+		return DIAL_OK;
+	case ECONNREFUSED:
+	case ECONNRESET:
+		return DIAL_REFUSED;
+	case ETIMEDOUT:
+		return DIAL_TIMEOUT;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case EAGAIN:
+		return DIAL_LIMIT;
+	case EADDRNOTAVAIL:
+		/* No port is left; in IPv6 rather no address to dial from. */
+		return family == AF_INET ? DIAL_LIMIT : DIAL_UNROUTABLE;
+	default:
+		return DIAL_UNROUTABLE;
+	}
+}
+
+static void
+note(struct dial *d, enum dial_status status,
+    const struct sockaddr_storage *addr)
+{
+	if (status >= d->result.status)
+		return;
+	d->about = *addr;
+	d->result.status = status;
+	d->result.address = (const struct sockaddr *)&d->about;
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+	struct dial *d = handle->data;
+
+	if (--d->handles == 0)
+		free(d);
+}
+
+/* Stops watching before the descriptor is closed or handed on. */
+static int
+attempt_take(struct attempt *a)
+{
+	int fd = a->fd;
+
+	if (a->watched)
+		uv_close((uv_handle_t *)&a->poll, on_closed);
+	a->watched = false;
+	a->fd = -1;
+	return fd;
+}
+
+static struct attempt *
+in_flight(struct dial *d)
+{
+	for (unsigned i = 0; i < d->nstarted; i++)
+		if (d->attempts[i].fd >= 0)
+			return &d->attempts[i];
+	return NULL;
+}
+
+static void
+stop(struct dial *d)
+{
+	struct attempt *a;
+
+	resolver_cancel(d->lookup);
+	d->lookup = NULL;
+	while ((a = in_flight(d)) != NULL)
+		close(attempt_take(a));
+}
+
+static void
+settle(struct dial *d)
+{
+	stop(d);
+	d->settled = true;
+	uv_timer_start(&d->timer, on_timer, 0, 0);
+}
+
+/* The first call starts a handshake, each later one asks how it goes. */
+static int
+attempt_connect(struct attempt *a)
+{
+	const struct sockaddr *addr = (const struct sockaddr *)&a->addr;
+
+	if (connect(a->fd, addr, addr_len(addr)) == 0 || errno == EISCONN)
+		return 0;
+	return errno == EALREADY ? -EINPROGRESS : -errno;
+}
+
+static void
+attempt_done(struct dial *d, struct attempt *a, int error)
+{
+	int fd = attempt_take(a);
+
+	note(d, status_of(error, a->addr.ss_family), &a->addr);
+	if (error == 0) {
+		d->result.fd = fd;
+		settle(d);
+	} else if (fd >= 0) {
+		close(fd);
+	}
+}
+
+static void
+on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct attempt *a = (struct attempt *)poll;
+	struct dial *d = poll->data;
+	int rv = attempt_connect(a);
+
+	/* libuv has an error of its own for any failure; ours says which. */
+	(void)events;
+	if (rv == -EINPROGRESS && status == 0)
+		return;
+	attempt_done(d, a, rv);
+	if (!d->settled)
+		race(d);
+}
+
+static int
+attempt_watch(struct dial *d, struct attempt *a)
+{
+	int rv = uv_poll_init(d->timer.loop, &a->poll, a->fd);
+
+	if (rv < 0)
+		return rv;
+	a->poll.data = d;
+	a->watched = true;
+	d->handles++;
+	return uv_poll_start(&a->poll, UV_WRITABLE, on_poll);
+}
+
+static void
+attempt_start(struct dial *d, struct attempt *a)
+{
+	const int on = 1;
+	int rv;
+
+	a->fd = socket(a->addr.ss_family,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (a->fd < 0) {
+		attempt_done(d, a, -errno);
+		return;
+	}
+	setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	rv = attempt_connect(a);
+	if (rv == -EINPROGRESS)
+		rv = attempt_connect(a);
+	if (rv == -EINPROGRESS)
+		rv = attempt_watch(d, a) < 0 ? -ENOMEM : -EINPROGRESS;
+	if (rv != -EINPROGRESS)
+		attempt_done(d, a, rv);
+}
+
+static void
+arm(struct dial *d)
+{
+	uint64_t now = uv_now(d->timer.loop);
+	uint64_t left = d->deadline > now ? d->deadline - now : 0;
+
+	if (d->nstarted < d->nattempts && left > DIAL_ATTEMPT_DELAY_MS)
+		left = DIAL_ATTEMPT_DELAY_MS;
+	uv_timer_start(&d->timer, on_timer, left, 0);
+}
+
+/* Starts the next attempt, and those after it while they fail at once. */
+static void
+race(struct dial *d)
+{
+	while (!d->settled && d->nstarted < d->nattempts) {
+		struct attempt *a = &d->attempts[d->nstarted++];
+
+		attempt_start(d, a);
+		if (a->fd >= 0)
+			break;
+	}
+	if (d->settled)
+		return;
+	if (in_flight(d) == NULL)
+		settle(d);
+	else
+		arm(d);
+}
+
+static void
+tell(struct dial *d)
+{
+	uv_close((uv_handle_t *)&d->timer, on_closed);
+	d->on_dialled(d->arg, &d->result);
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+	struct dial *d = timer->data;
+	struct attempt *a = in_flight(d);
+
+	if (d->settled) {
+		tell(d);
+	} else if (uv_now(timer->loop) < d->deadline) {
+		race(d);
+	} else {
+		if (a != NULL)
+			note(d, DIAL_TIMEOUT, &a->addr);
+		settle(d);
+	}
+}
+
+static void
+consider(struct dial *d, const struct sockaddr *addr)
+{
+	struct attempt *a = &d->attempts[d->nattempts];
+
+	if (d->nattempts == DIAL_ADDRESSES_MAX)
+		return;
+	memcpy(&a->addr, addr, addr_len(addr));
+	a->fd = -1;
+	if (policy_permits(d->policy, addr))
+		d->nattempts++;
+	else
+		note(d, DIAL_PROHIBITED, &a->addr);
+}
+
+static const struct ares_addrinfo_node *
+next_of(const struct ares_addrinfo_node *list, int family)
+{
+	while (list != NULL && list->ai_family != family)
+		list = list->ai_next;
+	return list;
+}
+
+static void
+on_addresses(void *arg, const struct ares_addrinfo_node *list)
+{
+	int first = list != NULL ? list->ai_family : AF_INET6;
+	const struct ares_addrinfo_node *turns[2] = {
+		next_of(list, first),
+		next_of(list, first == AF_INET6 ? AF_INET : AF_INET6),
+	};
+	struct dial *d = arg;
+
+	d->lookup = NULL;
+	for (int i = 0; turns[0] != NULL || turns[1] != NULL; i = !i) {
+		if (turns[i] == NULL)
+			continue;
+		consider(d, turns[i]->ai_addr);
+		turns[i] = next_of(turns[i]->ai_next, turns[i]->ai_family);
+	}
+	race(d);
+}
+
+static int
+begin(struct dial *d, struct resolver *resolver, const struct target *target)
+{
+	struct sockaddr_storage literal;
+
+	if (addr_literal(&literal, target->host, target->port)) {
+		consider(d, (const struct sockaddr *)&literal);
+		race(d);
+		return 0;
+	}
+	if (ends_in_number(target->host)) {
+		settle(d);
+		return 0;
+	}
+	arm(d);
+	return resolver_lookup(resolver, target->host, target->port,
+	    &d->lookup, on_addresses, d);
+}
+
+int
+dial_start(struct dial **dial, struct resolver *resolver,
+    const struct policy *policy, const struct target *target,
+    uint64_t timeout_ms,
+    void (*on_dialled)(void *arg, const struct dial_result *result),
+    void *arg)
+{
+	uv_loop_t *loop = resolver_loop(resolver);
+	struct dial *d = calloc(1, sizeof(*d));
+	int rv;
+
+	if (d == NULL)
+		return -ENOMEM;
+	uv_timer_init(loop, &d->timer);
+	d->timer.data = d;
+	d->handles = 1;
+	d->deadline = uv_now(loop) + timeout_ms;
+	d->policy = policy;
+	d->result.status = DIAL_DNS_ERROR;
+	d->result.fd = -1;
+	d->on_dialled = on_dialled;
+	d->arg = arg;
+	rv = begin(d, resolver, target);
+	if (rv < 0)
+		dial_cancel(d);
+	else
+		*dial = d;
+	return rv;
+}
+
+void
+dial_cancel(struct dial *dial)
+{
+	if (dial == NULL)
+		return;
+	stop(dial);
+	if (dial->result.fd >= 0)
+		close(dial->result.fd);
+	uv_close((uv_handle_t *)&dial->timer, on_closed);
+}
+
+int
+dial_http_status(enum dial_status status)
+{
+	return answers[status].http_status;
+}
+
+const char *
+dial_proxy_error(enum dial_status status)
+{
+	return answers[status].proxy_error;
+}

@@ -1,0 +1,91 @@
+#ifndef CULVERT_PROXY_EDGE_DIAL_H
+#define CULVERT_PROXY_EDGE_DIAL_H
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "proxy/addr.h"
+#include "proxy/edge/policy.h"
+#include "proxy/edge/resolver.h"
+
+/*
+ * From a target to a connected TCP socket: resolve, hold every address
+ * against the policy, race the permitted ones (RFC 8305). The address that
+ * was held against the policy is the address that is dialled.
+ */
+
+/* Milliseconds for all of it: what a client waits before it gives up. */
+#define DIAL_TIMEOUT_MS 10000
+
+/* Milliseconds between two attempts of one race (RFC 8305 section 5). */
+#define DIAL_ATTEMPT_DELAY_MS 250
+
+/* Addresses tried for one target: two seconds' worth of delays. */
+#define DIAL_ADDRESSES_MAX 8
+
+/*
+ * How a dial ended. When attempts fail in different ways, the one that comes
+ * first in this order is reported: it tells the client most.
+ */
+enum dial_status {
+	DIAL_OK,
+	DIAL_REFUSED,		/* the target's host answered no */
+	DIAL_TIMEOUT,		/* no answer in time */
+	DIAL_UNROUTABLE,	/* no way from here to there */
+	DIAL_LIMIT,		/* out of descriptors, ports or memory */
+	DIAL_PROHIBITED,	/* the policy permits none of the addresses */
+	DIAL_DNS_ERROR		/* no address for that name, or none in time */
+};
+
+struct dial_result {
+	enum dial_status status;
+
+	/*
+	 * With DIAL_OK a connected TCP socket, non-blocking, close-on-exec,
+	 * TCP_NODELAY, watched by nobody, and the callback's from then on;
+	 * else -1.
+	 */
+	int fd;
+
+	/*
+	 * The address that `status` speaks about, or NULL when there is none
+	 * (DIAL_DNS_ERROR); valid until the callback returns.
+	 */
+	const struct sockaddr *address;
+};
+
+/* A dial under way. Its memory is its own, not the caller's. */
+struct dial;
+
+/*
+ * Dials `target` for at most `timeout_ms` milliseconds (DIAL_TIMEOUT_MS),
+ * on the resolver's loop. Address literals ask no name server; what looks
+ * like a number but is no dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR
+ * and never interpreted. `target` is copied, `policy` must outlive the dial.
+ *
+ * Returns 0 and sets `*dial`: `on_dialled` will fire once, from the loop,
+ * never from inside this call, and `*dial` is gone as it fires. Returns a
+ * negative errno (-ENOMEM) when nothing was started: the caller answers as
+ * for DIAL_LIMIT.
+ */
+int dial_start(struct dial **dial, struct resolver *resolver,
+    const struct policy *policy, const struct target *target,
+    uint64_t timeout_ms,
+    void (*on_dialled)(void *arg, const struct dial_result *result),
+    void *arg);
+
+/*
+ * The caller no longer wants the socket: `on_dialled` does not fire any more,
+ * `arg` is not touched again, every attempt is closed. The loop must run on
+ * until the handles are gone. NULL is a no-op.
+ */
+void dial_cancel(struct dial *dial);
+
+/*
+ * What a refusal looks like in HTTP: the status code, and the proxy-status
+ * error type (RFC 9209 section 2.3) or NULL for DIAL_OK.
+ */
+int dial_http_status(enum dial_status status);
+const char *dial_proxy_error(enum dial_status status);
+
+#endif

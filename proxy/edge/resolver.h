@@ -1,0 +1,63 @@
+#ifndef CULVERT_PROXY_EDGE_RESOLVER_H
+#define CULVERT_PROXY_EDGE_RESOLVER_H
+
+#include <stdint.h>
+
+#include <ares.h>
+#include <uv.h>
+
+/*
+ * Names to addresses by c-ares on a libuv loop, so that a slow domain holds
+ * up nobody else. One resolver a loop.
+ */
+struct resolver;
+
+/* A question that has not been answered yet. */
+struct lookup;
+
+/*
+ * Questions in flight, abandoned ones included: c-ares cannot take one back,
+ * and a client that asks and leaves must not fill the memory.
+ */
+#define RESOLVER_LOOKUPS_MAX 1024
+
+/*
+ * Makes a resolver in `*resolver`. It asks the servers of /etc/resolv.conf,
+ * or those of `servers` ("127.0.0.1:5353,[::1]:53", for tests) when that is
+ * not NULL. Returns 0 or a negative errno.
+ */
+int resolver_new(struct resolver **resolver, uv_loop_t *loop,
+    const char *servers);
+
+/*
+ * Answers what is pending with NULL, from inside this call, and closes every
+ * handle; the memory goes with the last of them, so the loop must run on.
+ * Not legal from inside `on_addresses`. NULL is a no-op.
+ */
+void resolver_free(struct resolver *resolver);
+
+/* The loop that the resolver was made for. */
+uv_loop_t *resolver_loop(const struct resolver *resolver);
+
+/*
+ * Asks for the addresses of both families of `name`: /etc/hosts first, then
+ * A and AAAA side by side, no search domains. Underscores and A-labels pass.
+ * `on_addresses` fires once, perhaps from inside this call, with the list in
+ * the order of RFC 6724 and `port` (host byte order) in each address, or with
+ * NULL when there are none; the list belongs to the resolver and lives until
+ * the callback returns. `*lookup` is set before and is gone as it fires.
+ * Returns 0, -EAGAIN when too many questions are in flight, or -ENOMEM; then
+ * nothing fires.
+ */
+int resolver_lookup(struct resolver *resolver, const char *name,
+    uint16_t port, struct lookup **lookup,
+    void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list),
+    void *arg);
+
+/*
+ * The caller no longer wants the answer: `on_addresses` does not fire any
+ * more and `arg` is not touched again. NULL is a no-op.
+ */
+void resolver_cancel(struct lookup *lookup);
+
+#endif

@@ -1,0 +1,666 @@
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proxy/edge/dial.h"
+
+/*
+ * Dials real sockets on the loopback, with names from a name server of our
+ * own in the same loop. Every test ends with an empty loop and as many
+ * descriptors as it began with.
+ */
+
+#define QTYPE_A 1
+#define QTYPE_AAAA 28
+#define HEADER 12	/* octets of a DNS header, RFC 1035 4.1.1 */
+#define SHORT_MS 200	/* a time-out that a test waits for */
+
+/* The zone; a name that is not in it gets NXDOMAIN, or silence. */
+static const struct record {
+	const char *name;
+	const char *addr;
+} zone[] = {
+	{ "four.test", "127.0.0.1" },
+	{ "both.test", "::1" },
+	{ "both.test", "127.0.0.1" },
+	{ "mixed.test", "127.0.0.1" },
+	{ "mixed.test", "10.255.255.1" },
+	{ "mixed.test", "127.0.0.2" },
+	{ "under_score.test", "127.0.0.1" },
+	{ "xn--bcher-kva.test", "127.0.0.1" },
+	{ "mapped.test", "::ffff:127.0.0.1" },
+};
+
+struct world {
+	uv_loop_t loop;
+	uv_udp_t server;
+	struct resolver *resolver;
+	struct policy policy;
+	int queries;
+	int descriptors;	/* open before the test */
+	int listener4, listener6;
+	uint16_t port;		/* of both listeners */
+
+	int answers;		/* times that on_dialled fired */
+	struct dial_result result;
+	struct sockaddr_storage address;
+};
+
+static int
+count_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* The name of a question in dotted form; returns the question's length. */
+static size_t
+read_question(const uint8_t *q, char *name)
+{
+	const uint8_t *p = q;
+
+	for (; *p != 0; p += *p + 1) {
+		memcpy(name, p + 1, *p);
+		name += *p;
+		*name++ = '.';
+	}
+	name[-1] = '\0';
+	return (size_t)(p - q) + 1 + 4;
+}
+
+static size_t
+add_record(uint8_t *out, const struct record *r, uint8_t qtype)
+{
+	/* The name of the question, type, class IN, 60 seconds. */
+	uint8_t head[] = { 0xc0, HEADER, 0, qtype, 0, 1, 0, 0, 0, 60, 0, 0 };
+	int family = qtype == QTYPE_A ? AF_INET : AF_INET6;
+	uint8_t addr[16];
+
+	if (inet_pton(family, r->addr, addr) != 1)
+		return 0;
+	head[11] = family == AF_INET ? 4 : 16;
+	memcpy(out, head, sizeof(head));
+	memcpy(out + sizeof(head), addr, head[11]);
+	return sizeof(head) + head[11];
+}
+
+static void
+on_query(uv_udp_t *server, ssize_t n, const uv_buf_t *buf,
+    const struct sockaddr *from, unsigned flags)
+{
+	struct world *w = server->data;
+	uint8_t out[512];
+	char name[256];
+	size_t len;
+	uv_buf_t reply;
+
+	(void)flags;
+	if (n <= HEADER || from == NULL)
+		return;
+	w->queries++;
+	len = HEADER + read_question((uint8_t *)buf->base + HEADER, name);
+	if (strstr(name, "silent") != NULL)
+		return;
+	memcpy(out, buf->base, len);
+	memset(out + 4, 0, 8);
+	out[2] = 0x81;
+	out[3] = 0x83;
+	out[5] = 1;
+	for (size_t i = 0; i < sizeof(zone) / sizeof(zone[0]); i++) {
+		size_t more;
+
+		if (strcasecmp(name, zone[i].name) != 0)
+			continue;
+		out[3] = 0x80;
+		more = add_record(out + len, &zone[i],
+		    (uint8_t)buf->base[HEADER + strlen(name) + 3]);
+		out[7] = (uint8_t)(out[7] + (more > 0));
+		len += more;
+	}
+	reply = uv_buf_init((char *)out, (unsigned)len);
+	assert_int_equal(uv_udp_try_send(server, &reply, 1, from), len);
+}
+
+static void
+on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+	static char memory[1024];
+
+	(void)handle;
+	(void)suggested;
+	*buf = uv_buf_init(memory, sizeof(memory));
+}
+
+static void
+serve_names(struct world *w, char *address)
+{
+	struct sockaddr_storage ss;
+	int len = sizeof(ss);
+
+	assert_int_equal(addr_parse(&ss, "127.0.0.1:0"), 0);
+	uv_udp_init(&w->loop, &w->server);
+	w->server.data = w;
+	assert_int_equal(
+	    uv_udp_bind(&w->server, (struct sockaddr *)&ss, 0), 0);
+	uv_udp_recv_start(&w->server, on_alloc, on_query);
+	uv_udp_getsockname(&w->server, (struct sockaddr *)&ss, &len);
+	addr_format((struct sockaddr *)&ss, address);
+}
+
+static int
+bind_tcp(const char *host, uint16_t *port)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	int fd;
+
+	assert_true(addr_literal(&ss, host, *port));
+	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(fd, (struct sockaddr *)&ss,
+	    addr_len((struct sockaddr *)&ss)) != 0) {
+		close(fd);
+		return -1;
+	}
+	getsockname(fd, (struct sockaddr *)&ss, &len);
+	*port = ntohs(((struct sockaddr_in *)&ss)->sin_port);
+	return fd;
+}
+
+/* Two sockets on one port, bound and not listening: they refuse. */
+static void
+bind_both(struct world *w)
+{
+	do {
+		w->port = 0;
+		w->listener4 = bind_tcp("0.0.0.0", &w->port);
+		assert_true(w->listener4 >= 0);
+		w->listener6 = bind_tcp("::1", &w->port);
+		if (w->listener6 < 0)
+			close(w->listener4);
+	} while (w->listener6 < 0);
+}
+
+/* libuv opens descriptors of its own once, with the first loop. */
+static int
+warm_up(void **state)
+{
+	uv_loop_t loop;
+
+	(void)state;
+	return uv_loop_init(&loop) < 0 ? -1 : uv_loop_close(&loop);
+}
+
+static int
+setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	char server[ADDR_STRLEN];
+
+	w->descriptors = count_descriptors();
+	assert_int_equal(uv_loop_init(&w->loop), 0);
+	serve_names(w, server);
+	assert_int_equal(resolver_new(&w->resolver, &w->loop, server), 0);
+	policy_init(&w->policy, true);
+	bind_both(w);
+	*state = w;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+
+	resolver_free(w->resolver);
+	uv_close((uv_handle_t *)&w->server, NULL);
+	uv_run(&w->loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&w->loop), 0);
+	close(w->listener4);
+	close(w->listener6);
+	assert_int_equal(count_descriptors(), w->descriptors);
+	free(w);
+	return 0;
+}
+
+static void
+on_dialled(void *arg, const struct dial_result *result)
+{
+	struct world *w = arg;
+
+	w->answers++;
+	w->result = *result;
+	if (result->address == NULL)
+		return;
+	memcpy(&w->address, result->address, addr_len(result->address));
+	w->result.address = (struct sockaddr *)&w->address;
+}
+
+static struct dial *
+start(struct world *w, const char *host, uint64_t timeout_ms)
+{
+	struct target target;
+	struct dial *d;
+
+	w->answers = 0;
+	assert_int_equal(target_set(&target, host, strlen(host), w->port), 0);
+	assert_int_equal(dial_start(&d, w->resolver, &w->policy, &target,
+	    timeout_ms, on_dialled, w), 0);
+	assert_int_equal(w->answers, 0);
+	return d;
+}
+
+static enum dial_status
+dial_for(struct world *w, const char *host, uint64_t timeout_ms)
+{
+	start(w, host, timeout_ms);
+	while (w->answers == 0)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(w->answers, 1);
+	assert_int_equal(w->result.fd >= 0, w->result.status == DIAL_OK);
+	return w->result.status;
+}
+
+static enum dial_status
+dial(struct world *w, const char *host)
+{
+	return dial_for(w, host, DIAL_TIMEOUT_MS);
+}
+
+static void
+assert_address(const struct world *w, const char *host)
+{
+	struct sockaddr_storage ss;
+	char expected[ADDR_STRLEN], found[ADDR_STRLEN];
+
+	assert_true(addr_literal(&ss, host, w->port));
+	assert_non_null(w->result.address);
+	assert_string_equal(addr_format(w->result.address, found),
+	    addr_format((struct sockaddr *)&ss, expected));
+}
+
+/* A connection to where it should be, made as the header says. */
+static void
+assert_connected(struct world *w, const char *host)
+{
+	struct sockaddr_storage peer;
+	char expected[ADDR_STRLEN], found[ADDR_STRLEN];
+	socklen_t len = sizeof(peer);
+	int on = 0;
+
+	assert_address(w, host);
+	assert_int_equal(getpeername(w->result.fd, (struct sockaddr *)&peer,
+	    &len), 0);
+	assert_string_equal(addr_format((struct sockaddr *)&peer, found),
+	    addr_format(w->result.address, expected));
+	len = sizeof(on);
+	getsockopt(w->result.fd, IPPROTO_TCP, TCP_NODELAY, &on, &len);
+	assert_int_not_equal(on, 0);
+	assert_true(fcntl(w->result.fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(w->result.fd, F_GETFD) & FD_CLOEXEC);
+	close(w->result.fd);
+}
+
+/* A listener that answers no handshake: its queue is full (backlog 0). */
+static void
+fill(struct world *w, const char *host, int listener, int fds[3])
+{
+	struct sockaddr_storage ss;
+
+	assert_int_equal(listen(listener, 0), 0);
+	assert_true(addr_literal(&ss, host, w->port));
+	for (int i = 0; i < 3; i++) {
+		fds[i] = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(fds[i], (struct sockaddr *)&ss,
+		    addr_len((struct sockaddr *)&ss));
+	}
+}
+
+static void
+drain(int fds[3])
+{
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+}
+
+static void
+literal_connects(void **state)
+{
+	struct world *w = *state;
+
+	listen(w->listener4, 8);
+	listen(w->listener6, 8);
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	assert_int_equal(dial(w, "::1"), DIAL_OK);
+	assert_connected(w, "::1");
+	assert_int_equal(w->queries, 0);
+}
+
+static void
+nobody_listens_is_refused(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_REFUSED);
+	assert_address(w, "127.0.0.1");
+	assert_int_equal(dial(w, "both.test"), DIAL_REFUSED);
+}
+
+static void
+policy_prohibits(void **state)
+{
+	struct world *w = *state;
+
+	listen(w->listener4, 8);
+	policy_init(&w->policy, false);
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_PROHIBITED);
+	assert_address(w, "127.0.0.1");
+	assert_int_equal(dial(w, "::ffff:127.0.0.1"), DIAL_PROHIBITED);
+	assert_int_equal(dial(w, "four.test"), DIAL_PROHIBITED);
+	assert_int_equal(dial(w, "mapped.test"), DIAL_PROHIBITED);
+	assert_int_equal(dial(w, "both.test"), DIAL_PROHIBITED);
+	assert_int_equal(dial(w, "localhost"), DIAL_PROHIBITED);
+}
+
+static void
+prohibited_address_is_skipped(void **state)
+{
+	struct world *w = *state;
+
+	listen(w->listener4, 8);
+	policy_init(&w->policy, false);
+	assert_int_equal(policy_allow(&w->policy, "127.0.0.2"), 0);
+	assert_int_equal(dial(w, "mixed.test"), DIAL_OK);
+	assert_connected(w, "127.0.0.2");
+}
+
+static void
+names_resolve(void **state)
+{
+	static const char *const names[] = {
+		"four.test", "FOUR.test.", "under_score.test",
+		"xn--bcher-kva.test",
+	};
+	struct world *w = *state;
+
+	listen(w->listener4, 8);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_int_equal(dial(w, names[i]), DIAL_OK);
+		assert_connected(w, "127.0.0.1");
+	}
+}
+
+static void
+hosts_file_is_read(void **state)
+{
+	struct world *w = *state;
+
+	listen(w->listener4, 8);
+	listen(w->listener6, 8);
+	assert_int_equal(dial(w, "localhost"), DIAL_OK);
+	assert_true(addr_is_loopback(w->result.address));
+	close(w->result.fd);
+	assert_int_equal(w->queries, 0);
+}
+
+static void
+unknown_name_is_a_dns_error(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(dial(w, "missing.test"), DIAL_DNS_ERROR);
+	assert_null(w->result.address);
+	assert_true(w->queries > 0);
+	assert_int_equal(dial(w, "a..b"), DIAL_DNS_ERROR);
+	assert_int_equal(dial(w, "."), DIAL_DNS_ERROR);
+}
+
+static void
+silent_server_is_a_dns_error(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(dial_for(w, "silent.test", SHORT_MS),
+	    DIAL_DNS_ERROR);
+	assert_true(w->queries > 0);
+}
+
+static void
+number_is_no_name(void **state)
+{
+	static const char *const hosts[] = {
+		"127.1", "2130706433", "0x7f000001", "0x7f.1", "0X7F.0.0.0x1",
+		"0177.0.0.1", "127.0.0.1.", "127.0.0.256", "1.2.3.4.5",
+		"four.test.0x7f", "four.test.1", "0x", "0",
+	};
+	struct world *w = *state;
+
+	listen(w->listener4, 8);
+	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
+		assert_int_equal(dial(w, hosts[i]), DIAL_DNS_ERROR);
+	assert_int_equal(w->queries, 0);
+	/* These only look a little like numbers. */
+	assert_int_equal(dial(w, "1.beef"), DIAL_DNS_ERROR);
+	assert_int_equal(dial(w, "1.0xyz"), DIAL_DNS_ERROR);
+	assert_true(w->queries > 0);
+}
+
+static void
+full_listener_times_out(void **state)
+{
+	struct world *w = *state;
+	uint64_t begin = uv_hrtime();
+	int fds[3];
+
+	fill(w, "127.0.0.1", w->listener4, fds);
+	assert_int_equal(dial_for(w, "127.0.0.1", SHORT_MS), DIAL_TIMEOUT);
+	assert_address(w, "127.0.0.1");
+	assert_true(uv_hrtime() - begin >= (SHORT_MS - 2) * 1000000ULL);
+	drain(fds);
+}
+
+static void
+second_family_overtakes_a_silent_first(void **state)
+{
+	struct world *w = *state;
+	uint64_t begin = uv_hrtime(), taken;
+	int fds[3];
+
+	listen(w->listener4, 8);
+	fill(w, "::1", w->listener6, fds);
+	assert_int_equal(dial(w, "both.test"), DIAL_OK);
+	taken = uv_hrtime() - begin;
+	assert_connected(w, "127.0.0.1");
+	assert_true(taken >= (DIAL_ATTEMPT_DELAY_MS - 2) * 1000000ULL);
+	assert_true(taken < 4 * DIAL_ATTEMPT_DELAY_MS * 1000000ULL);
+	drain(fds);
+}
+
+static void
+failed_attempt_starts_the_next(void **state)
+{
+	struct world *w = *state;
+	uint64_t begin = uv_hrtime();
+
+	listen(w->listener4, 8);
+	assert_int_equal(dial(w, "both.test"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	assert_true(uv_hrtime() - begin < DIAL_ATTEMPT_DELAY_MS * 1000000ULL);
+}
+
+/* The next two wait a second for the kernel to send its SYN again. */
+static void
+late_handshake_connects(void **state)
+{
+	struct world *w = *state;
+	int fds[3], fd;
+
+	fill(w, "::1", w->listener6, fds);
+	start(w, "::1", DIAL_TIMEOUT_MS);
+	fcntl(w->listener6, F_SETFL, O_NONBLOCK);
+	while ((fd = accept(w->listener6, NULL, NULL)) >= 0)
+		close(fd);
+	while (w->answers == 0)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(w->result.status, DIAL_OK);
+	assert_connected(w, "::1");
+	drain(fds);
+}
+
+static void
+late_refusal_ends_the_race(void **state)
+{
+	struct world *w = *state;
+	int fds[3];
+
+	fill(w, "::1", w->listener6, fds);
+	start(w, "::1", DIAL_TIMEOUT_MS);
+	close(w->listener6);
+	w->listener6 = -1;
+	while (w->answers == 0)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(w->result.status, DIAL_REFUSED);
+	assert_address(w, "::1");
+	drain(fds);
+}
+
+static void
+out_of_descriptors_is_a_limit(void **state)
+{
+	struct world *w = *state;
+	struct rlimit old, none = { 0, 0 };
+
+	listen(w->listener4, 8);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none.rlim_max = old.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_LIMIT);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+}
+
+static void
+cancel_at_any_time(void **state)
+{
+	struct world *w = *state;
+	struct dial *d;
+	int fds[3];
+
+	dial_cancel(NULL);
+	/* Resolving, before and after the question has left. */
+	dial_cancel(start(w, "silent.test", DIAL_TIMEOUT_MS));
+	w->queries = 0;
+	d = start(w, "silent.test", DIAL_TIMEOUT_MS);
+	while (w->queries == 0)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	dial_cancel(d);
+	/* An answer that comes after the cancel. */
+	dial_cancel(start(w, "four.test", DIAL_TIMEOUT_MS));
+	/* Racing. */
+	fill(w, "127.0.0.1", w->listener4, fds);
+	dial_cancel(start(w, "127.0.0.1", DIAL_TIMEOUT_MS));
+	/* Settled, connected and refused, not told yet. */
+	dial_cancel(start(w, "::1", DIAL_TIMEOUT_MS));
+	listen(w->listener6, 8);
+	dial_cancel(start(w, "::1", DIAL_TIMEOUT_MS));
+	assert_int_equal(dial(w, "missing.test"), DIAL_DNS_ERROR);
+	drain(fds);
+}
+
+static void
+resolver_goes_first(void **state)
+{
+	struct world *w = *state;
+
+	start(w, "silent.test", DIAL_TIMEOUT_MS);
+	resolver_free(w->resolver);
+	w->resolver = NULL;
+	while (w->answers == 0)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(w->result.status, DIAL_DNS_ERROR);
+}
+
+static void
+lookups_are_bounded(void **state)
+{
+	struct world *w = *state;
+	struct target target = { "silent.test", 80 };
+	struct dial *d;
+	int n = 0;
+
+	while (dial_start(&d, w->resolver, &w->policy, &target,
+	    DIAL_TIMEOUT_MS, on_dialled, w) == 0) {
+		dial_cancel(d);
+		n++;
+	}
+	assert_int_equal(n, RESOLVER_LOOKUPS_MAX);
+}
+
+static void
+refusals_have_their_words(void **state)
+{
+	(void)state;
+	assert_int_equal(dial_http_status(DIAL_OK), 200);
+	assert_null(dial_proxy_error(DIAL_OK));
+	assert_int_equal(dial_http_status(DIAL_PROHIBITED), 403);
+	assert_string_equal(dial_proxy_error(DIAL_PROHIBITED),
+	    "destination_ip_prohibited");
+	assert_int_equal(dial_http_status(DIAL_LIMIT), 503);
+	assert_string_equal(dial_proxy_error(DIAL_REFUSED),
+	    "connection_refused");
+	assert_string_equal(dial_proxy_error(DIAL_TIMEOUT),
+	    "connection_timeout");
+	assert_string_equal(dial_proxy_error(DIAL_UNROUTABLE),
+	    "destination_ip_unroutable");
+	assert_string_equal(dial_proxy_error(DIAL_DNS_ERROR), "dns_error");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(literal_connects),
+		TEST(nobody_listens_is_refused),
+		TEST(policy_prohibits),
+		TEST(prohibited_address_is_skipped),
+		TEST(names_resolve),
+		TEST(hosts_file_is_read),
+		TEST(unknown_name_is_a_dns_error),
+		TEST(silent_server_is_a_dns_error),
+		TEST(number_is_no_name),
+		TEST(full_listener_times_out),
+		TEST(second_family_overtakes_a_silent_first),
+		TEST(failed_attempt_starts_the_next),
+		TEST(late_handshake_connects),
+		TEST(late_refusal_ends_the_race),
+		TEST(out_of_descriptors_is_a_limit),
+		TEST(cancel_at_any_time),
+		TEST(resolver_goes_first),
+		TEST(lookups_are_bounded),
+		TEST(refusals_have_their_words),
+	};
+
+	return cmocka_run_group_tests(tests, warm_up, NULL);
+}
