@@ -1,0 +1,934 @@
+/*
+ * One QUIC connection on ngtcp2.
+ *
+ *   HANDSHAKE ──▶ UP ──▶ CLOSING ──▶ CLOSED
+ *        └──────────────────▲  (CLOSED at once if the peer has closed)
+ *
+ * The library is entered by three doors only: read, expire and write. While
+ * it runs, its callbacks take notes (pending bits on streams and here); after
+ * it has returned, conn_deliver() turns the notes into events. So no handler
+ * ever runs inside the library, and each fires once for a batch of packets.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <netinet/in.h>
+#include <gnutls/crypto.h>
+#include <ngtcp2/ngtcp2_crypto_gnutls.h>
+
+#include "quic/internal.h"
+
+/* Defaults of struct quic_settings. */
+#define HANDSHAKE_TIMEOUT (10 * NS_PER_S)
+#define IDLE_TIMEOUT (30 * NS_PER_S)
+#define KEEP_ALIVE (15 * NS_PER_S) /* half the usual idle time-out */
+#define STREAMS_MAX 65536 /* tunnels: every port of a busy NAT */
+#define IP_MTU_MAX 1500 /* bytes: Ethernet */
+
+/*
+ * Receive windows (RFC 9000 §4). A stream's starts small, since a thousand
+ * may be idle, and ngtcp2 doubles it up to the largest while it is the limit:
+ * 16 MiB is 1 Gbit/s over 100 ms with some to spare. Connection credit comes
+ * back on receipt, so its window only has to cover the path.
+ */
+#define STREAM_WINDOW (256 * 1024)	  /* bytes */
+#define STREAM_WINDOW_MAX (16 * 1048576)  /* bytes */
+#define CONN_WINDOW (16 * 1048576)	  /* bytes */
+#define CONN_WINDOW_MAX (64 * 1048576)	  /* bytes */
+
+/* Three for HTTP/3 (RFC 9114 §6.2), the rest for extensions and grease. */
+#define UNI_STREAMS_MAX 16
+
+/* IP and UDP headers (RFC 791, 8200, 768). */
+#define HEADERS_V4 28 /* bytes */
+#define HEADERS_V6 48 /* bytes */
+
+static size_t
+headers_len(const struct quic_path *path)
+{
+	return path->remote.ss_family == AF_INET6 ? HEADERS_V6 : HEADERS_V4;
+}
+
+/* ---- What ngtcp2 tells us ---- */
+
+static void
+on_rand(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *ctx)
+{
+	(void)ctx;
+	gnutls_rnd(GNUTLS_RND_NONCE, dest, len);
+}
+
+static int
+on_new_id(ngtcp2_conn *quic, ngtcp2_cid *cid, uint8_t *token, size_t len,
+    void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic;
+	if (gnutls_rnd(GNUTLS_RND_RANDOM, cid->data, len) != 0)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	cid->datalen = len;
+	if (conn->server == NULL)
+		return gnutls_rnd(GNUTLS_RND_RANDOM, token,
+		    NGTCP2_STATELESS_RESET_TOKENLEN) == 0
+		    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+	server_reset_token(conn->server, cid, token);
+	return server_add_id(conn->server, conn, cid) == 0
+	    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+}
+
+static int
+on_remove_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic;
+	if (conn->server != NULL)
+		server_remove_id(conn->server, cid);
+	return 0;
+}
+
+static int
+on_handshake_completed(ngtcp2_conn *quic, void *user)
+{
+	struct quic_conn *conn = user;
+	uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN];
+	size_t len;
+
+	if (!tls_is_h3(conn->session)) {
+		conn_fail(conn, QUIC_NO_H3, 0,
+		    "the server does not speak HTTP/3 (ALPN h3)");
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	}
+	if (h3_start(conn) != 0)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	conn->resumed = gnutls_session_is_resumed(conn->session) != 0;
+	conn->connect_pending = true;
+	if (conn->server == NULL)
+		return 0;
+	server_handshake_done(conn->server, conn);
+	tls_send_ticket(conn->session);
+	len = server_new_token(conn->server, &conn->path, token, conn->now);
+	if (len > 0)
+		ngtcp2_conn_submit_new_token(quic, token, len);
+	return 0;
+}
+
+static int
+on_new_token(ngtcp2_conn *quic, const uint8_t *token, size_t len, void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic;
+	tls_keep_token(conn->tls, token, len);
+	return 0;
+}
+
+static int
+on_streams_extended(ngtcp2_conn *quic, uint64_t max, void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic, (void)max;
+	if (conn->streams_wanted)
+		conn->streams_pending = true;
+	return 0;
+}
+
+static int
+on_stateless_reset(ngtcp2_conn *quic, const ngtcp2_pkt_stateless_reset *sr,
+    void *user)
+{
+	(void)quic, (void)sr;
+	conn_fail(user, QUIC_RESET, 0,
+	    "the edge does not know this connection any more (restarted?)");
+	return 0;
+}
+
+static const ngtcp2_callbacks callbacks = {
+	.client_initial = ngtcp2_crypto_client_initial_cb,
+	.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
+	.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
+	.handshake_completed = on_handshake_completed,
+	.encrypt = ngtcp2_crypto_encrypt_cb,
+	.decrypt = ngtcp2_crypto_decrypt_cb,
+	.hp_mask = ngtcp2_crypto_hp_mask_cb,
+	.recv_stream_data = h3_recv_stream_data,
+	.acked_stream_data_offset = h3_acked,
+	.stream_open = h3_stream_open,
+	.stream_close = h3_stream_close,
+	.recv_stateless_reset = on_stateless_reset,
+	.recv_retry = ngtcp2_crypto_recv_retry_cb,
+	.extend_max_local_streams_bidi = on_streams_extended,
+	.rand = on_rand,
+	.get_new_connection_id = on_new_id,
+	.remove_connection_id = on_remove_id,
+	.update_key = ngtcp2_crypto_update_key_cb,
+	.stream_reset = h3_stream_reset,
+	.extend_max_stream_data = h3_unblock_stream,
+	.recv_new_token = on_new_token,
+	.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
+	.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
+	.get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
+	.stream_stop_sending = h3_stop_sending,
+	.version_negotiation = ngtcp2_crypto_version_negotiation_cb,
+};
+
+static void
+on_qlog(void *user, uint32_t flags, const void *data, size_t len)
+{
+	struct quic_conn *conn = user;
+
+	(void)flags;
+	conn->events->qlog(conn, data, len, conn->arg);
+}
+
+/* ---- Birth ---- */
+
+/* As ngtcp2 wants to see it. */
+ngtcp2_path
+path_view(const struct quic_path *path)
+{
+	socklen_t len = path->remote.ss_family == AF_INET6
+	    ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+	return (ngtcp2_path){
+		.local = { (ngtcp2_sockaddr *)(uintptr_t)&path->local, len },
+		.remote = { (ngtcp2_sockaddr *)(uintptr_t)&path->remote, len },
+	};
+}
+
+static ngtcp2_conn *
+get_conn(ngtcp2_crypto_conn_ref *ref)
+{
+	return ((struct quic_conn *)ref->user_data)->quic;
+}
+
+static void
+default_settings(struct quic_settings *s)
+{
+	if (s->ip_mtu_max == 0)
+		s->ip_mtu_max = IP_MTU_MAX;
+	if (s->handshake_timeout_ns == 0)
+		s->handshake_timeout_ns = HANDSHAKE_TIMEOUT;
+	if (s->idle_timeout_ns == 0)
+		s->idle_timeout_ns = IDLE_TIMEOUT;
+	if (s->keep_alive_ns == 0)
+		s->keep_alive_ns = KEEP_ALIVE;
+	if (s->streams_max == 0)
+		s->streams_max = STREAMS_MAX;
+}
+
+static int
+conn_alloc(struct quic_conn **out, struct quic_tls *tls,
+    const struct quic_path *path, const struct quic_settings *settings,
+    const struct quic_events *events, void *arg, uint64_t now)
+{
+	struct quic_conn *conn = calloc(1, sizeof(*conn));
+
+	if (conn == NULL)
+		return -ENOMEM;
+	LIST_INIT(&conn->streams);
+	LIST_INIT(&conn->ids);
+	TAILQ_INIT(&conn->ready);
+	conn->tls = tls_ref(tls);
+	conn->path = *path;
+	conn->settings = *settings;
+	default_settings(&conn->settings);
+	conn->events = events;
+	conn->arg = arg;
+	conn->now = now;
+	conn->dirty = true;
+	conn->ref.get_conn = get_conn;
+	conn->ref.user_data = conn;
+	ngtcp2_ccerr_default(&conn->ccerr);
+	*out = conn;
+	return 0;
+}
+
+/*
+ * Sizes for the library's path MTU discovery, largest first: most paths carry
+ * the first one, and the common tunnels' sizes follow.
+ */
+static size_t
+probe_sizes(const struct quic_conn *conn, uint16_t *sizes)
+{
+	static const uint16_t ip_sizes[] = { 65535, 9000, 4096, 1500, 1492,
+		1460, 1420, 1400, 1360, 1320, 1280 };
+	size_t top = conn->settings.ip_mtu_max, n = 0;
+	size_t overhead = headers_len(&conn->path);
+
+	sizes[n++] = (uint16_t)(top - overhead);
+	for (size_t i = 0; i < sizeof(ip_sizes) / sizeof(ip_sizes[0]); i++)
+		if (ip_sizes[i] < top &&
+		    ip_sizes[i] - overhead > NGTCP2_MAX_UDP_PAYLOAD_SIZE)
+			sizes[n++] = (uint16_t)(ip_sizes[i] - overhead);
+	return n;
+}
+
+#define PROBE_SIZES_MAX 16
+
+static void
+make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *sizes)
+{
+	ngtcp2_settings_default(s);
+	s->initial_ts = conn->now;
+	s->cc_algo = conn->settings.cc == QUIC_CC_BBR ? NGTCP2_CC_ALGO_BBR
+						      : NGTCP2_CC_ALGO_CUBIC;
+	s->handshake_timeout = conn->settings.handshake_timeout_ns;
+	s->max_window = CONN_WINDOW_MAX;
+	s->max_stream_window = STREAM_WINDOW_MAX;
+	s->max_tx_udp_payload_size = conn->settings.ip_mtu_max -
+	    headers_len(&conn->path);
+	if (s->max_tx_udp_payload_size > NGTCP2_MAX_UDP_PAYLOAD_SIZE) {
+		s->pmtud_probes = sizes;
+		s->pmtud_probeslen = probe_sizes(conn, sizes);
+	}
+	if (conn->events->qlog != NULL)
+		s->qlog_write = on_qlog;
+}
+
+static void
+make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
+{
+	ngtcp2_transport_params_default(p);
+	p->initial_max_stream_data_bidi_local = STREAM_WINDOW;
+	p->initial_max_stream_data_bidi_remote = STREAM_WINDOW;
+	p->initial_max_stream_data_uni = STREAM_WINDOW;
+	p->initial_max_data = CONN_WINDOW;
+	p->initial_max_streams_uni = UNI_STREAMS_MAX;
+	p->initial_max_streams_bidi =
+	    conn->server != NULL ? conn->settings.streams_max : 0;
+	p->max_idle_timeout = conn->settings.idle_timeout_ns;
+	p->active_connection_id_limit = 7;
+	p->grease_quic_bit = 1;
+}
+
+int
+quic_client_new(struct quic_conn **out, struct quic_tls *tls,
+    const char *server_name, const struct quic_path *path,
+    const struct quic_settings *settings, const struct quic_events *events,
+    void *arg, uint64_t now)
+{
+	uint16_t sizes[PROBE_SIZES_MAX];
+	ngtcp2_transport_params params;
+	ngtcp2_settings quic_settings;
+	ngtcp2_path view = path_view(path);
+	ngtcp2_cid dcid, scid;
+	struct quic_conn *conn;
+	size_t tokenlen;
+
+	if (conn_alloc(&conn, tls, path, settings, events, arg, now) != 0)
+		return -ENOMEM;
+	make_settings(conn, &quic_settings, sizes);
+	make_params(conn, &params);
+	quic_settings.token = tls_token(tls, &tokenlen);
+	quic_settings.tokenlen = tokenlen;
+	dcid.datalen = NGTCP2_MIN_INITIAL_DCIDLEN;
+	scid.datalen = CID_LEN;
+	gnutls_rnd(GNUTLS_RND_RANDOM, dcid.data, dcid.datalen);
+	gnutls_rnd(GNUTLS_RND_RANDOM, scid.data, scid.datalen);
+	conn->server_name = strdup(server_name);
+	if (conn->server_name == NULL ||
+	    ngtcp2_conn_client_new(&conn->quic, &dcid, &scid, &view,
+		NGTCP2_PROTO_VER_V1, &callbacks, &quic_settings, &params, NULL,
+		conn) != 0 || tls_session_new(conn) != 0) {
+		quic_conn_free(conn);
+		return -ENOMEM;
+	}
+	ngtcp2_conn_set_keep_alive_timeout(conn->quic,
+	    conn->settings.keep_alive_ns);
+	*out = conn;
+	return 0;
+}
+
+int
+conn_server_new(struct quic_conn **out, struct quic_server *server,
+    struct quic_tls *tls, const ngtcp2_pkt_hd *initial,
+    const ngtcp2_cid *original_dcid, bool retried,
+    const struct quic_path *path, const struct quic_settings *settings,
+    const struct quic_events *events, void *arg, uint64_t now)
+{
+	uint16_t sizes[PROBE_SIZES_MAX];
+	ngtcp2_transport_params params;
+	ngtcp2_settings quic_settings;
+	ngtcp2_path view = path_view(path);
+	struct quic_conn *conn;
+	ngtcp2_cid scid;
+
+	if (conn_alloc(&conn, tls, path, settings, events, arg, now) != 0)
+		return -ENOMEM;
+	conn->server = server;
+	make_settings(conn, &quic_settings, sizes);
+	make_params(conn, &params);
+	quic_settings.token = initial->token;
+	quic_settings.tokenlen = initial->tokenlen;
+	quic_settings.token_type = retried ? NGTCP2_TOKEN_TYPE_RETRY
+	    : initial->tokenlen > 0 ? NGTCP2_TOKEN_TYPE_NEW_TOKEN
+				    : NGTCP2_TOKEN_TYPE_UNKNOWN;
+	scid.datalen = CID_LEN;
+	gnutls_rnd(GNUTLS_RND_RANDOM, scid.data, scid.datalen);
+	params.original_dcid = *original_dcid;
+	params.original_dcid_present = 1;
+	if (retried) {
+		params.retry_scid = initial->dcid;
+		params.retry_scid_present = 1;
+	}
+	params.stateless_reset_token_present = 1;
+	server_reset_token(server, &scid, params.stateless_reset_token);
+	if (ngtcp2_conn_server_new(&conn->quic, &initial->scid, &scid, &view,
+		initial->version, &callbacks, &quic_settings, &params, NULL,
+		conn) != 0 || tls_session_new(conn) != 0 ||
+	    server_add_id(server, conn, &scid) != 0 ||
+	    server_add_id(server, conn, &initial->dcid) != 0) {
+		quic_conn_free(conn);
+		return -ENOMEM;
+	}
+	*out = conn;
+	return 0;
+}
+
+void
+quic_conn_free(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+
+	if (conn == NULL)
+		return;
+	while ((s = LIST_FIRST(&conn->streams)) != NULL)
+		stream_free(s);
+	if (conn->server != NULL)
+		server_forget(conn->server, conn);
+	h3_stop(conn);
+	ngtcp2_conn_del(conn->quic);
+	if (conn->session != NULL)
+		gnutls_deinit(conn->session);
+	quic_tls_free(conn->tls);
+	pool_clear(&conn->pool);
+	free(conn->close_packet);
+	free(conn->server_name);
+	free(conn);
+}
+
+/* ---- Death ---- */
+
+static void
+conn_end(struct quic_conn *conn, enum quic_cause cause, bool application,
+    uint64_t code, const char *text, enum conn_state state)
+{
+	if (conn->state >= CONN_CLOSING)
+		return;
+	conn->state = state;
+	conn->close.cause = cause;
+	conn->close.application = application;
+	conn->close.code = code;
+	snprintf(conn->close.text, sizeof(conn->close.text), "%s", text);
+	conn->close_pending = true;
+	conn->gone_at = conn->now + 3 * ngtcp2_conn_get_pto(conn->quic);
+	conn_touch(conn);
+}
+
+/* Notes why the connection fails; the peer is told if it can be. */
+void
+conn_fail(struct quic_conn *conn, enum quic_cause cause, int liberr,
+    const char *text)
+{
+	bool silent = cause == QUIC_RESET || cause == QUIC_IDLE ||
+	    cause == QUIC_NO_ANSWER || cause == QUIC_NO_VERSION;
+
+	if (liberr != 0 && conn->ccerr.error_code == 0)
+		ngtcp2_ccerr_set_liberr(&conn->ccerr, liberr, NULL, 0);
+	conn_end(conn, cause, conn->ccerr.type == NGTCP2_CCERR_TYPE_APPLICATION,
+	    conn->ccerr.error_code, text, silent ? CONN_CLOSED : CONN_CLOSING);
+}
+
+#define ALERT_NO_APPLICATION_PROTOCOL 120 /* RFC 7301 §3.2 */
+
+static void
+fail_tls(struct quic_conn *conn)
+{
+	uint8_t alert = ngtcp2_conn_get_tls_alert(conn->quic);
+	char text[QUIC_ERROR_MAX];
+
+	ngtcp2_ccerr_set_tls_alert(&conn->ccerr, alert, NULL, 0);
+	if (conn->verify_error != NULL) {
+		snprintf(text, sizeof(text), "%s%s%s", conn->verify_error,
+		    conn->server_name != NULL ? ": " : "",
+		    conn->server_name != NULL ? conn->server_name : "");
+		conn_fail(conn, QUIC_BAD_CERTIFICATE, 0, text);
+		return;
+	}
+	if (alert == ALERT_NO_APPLICATION_PROTOCOL) {
+		conn_fail(conn, QUIC_NO_H3, 0,
+		    "the other side does not speak HTTP/3 (ALPN h3)");
+		return;
+	}
+	snprintf(text, sizeof(text), "the TLS handshake failed: %s",
+	    gnutls_alert_get_name((gnutls_alert_description_t)alert));
+	conn_fail(conn, QUIC_PROTOCOL_ERROR, 0, text);
+}
+
+/* Copies a reason phrase that a stranger wrote: printable ASCII only. */
+static void
+copy_phrase(char *to, size_t size, const uint8_t *from, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len && n + 1 < size; i++)
+		to[n++] = from[i] >= 0x20 && from[i] < 0x7f ? (char)from[i]
+							     : '?';
+	to[n] = '\0';
+}
+
+#define CRYPTO_ERROR 0x100 /* plus a TLS alert (RFC 9001 §4.8) */
+
+/* The peer has sent CONNECTION_CLOSE, or we know that it is gone. */
+static void
+fail_drained(struct quic_conn *conn)
+{
+	const ngtcp2_ccerr *err = ngtcp2_conn_get_ccerr(conn->quic);
+	bool application = err->type == NGTCP2_CCERR_TYPE_APPLICATION;
+	char text[QUIC_ERROR_MAX], phrase[128];
+
+	if (!application &&
+	    err->error_code == CRYPTO_ERROR + ALERT_NO_APPLICATION_PROTOCOL) {
+		conn_end(conn, QUIC_NO_H3, false, err->error_code,
+		    "the server does not speak HTTP/3 (ALPN h3)", CONN_CLOSED);
+		return;
+	}
+	copy_phrase(phrase, sizeof(phrase), err->reason, err->reasonlen);
+	if (!application && err->error_code >= CRYPTO_ERROR &&
+	    err->error_code < CRYPTO_ERROR + 256)
+		snprintf(text, sizeof(text), "the other side refused TLS: %s",
+		    gnutls_alert_get_name((gnutls_alert_description_t)(
+			err->error_code - CRYPTO_ERROR)));
+	else
+		snprintf(text, sizeof(text),
+		    "closed by the other side (%s error 0x%llx%s%s)",
+		    application ? "HTTP/3" : "QUIC",
+		    (unsigned long long)err->error_code,
+		    phrase[0] != '\0' ? ", " : "", phrase);
+	conn_end(conn, QUIC_CLOSED_BY_PEER, application, err->error_code, text,
+	    CONN_CLOSED);
+}
+
+/* Turns what a library call returned into the end of the connection. */
+static void
+conn_check(struct quic_conn *conn, int rv)
+{
+	char text[QUIC_ERROR_MAX];
+
+	switch (rv) {
+	case 0:
+		return;
+	case NGTCP2_ERR_DRAINING:
+		fail_drained(conn);
+		return;
+	case NGTCP2_ERR_CRYPTO:
+		fail_tls(conn);
+		return;
+	case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
+		conn_fail(conn, QUIC_NO_VERSION, 0,
+		    "the server does not speak QUIC version 1");
+		return;
+	case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
+		conn_fail(conn, QUIC_NO_ANSWER, 0, "no answer");
+		return;
+	case NGTCP2_ERR_IDLE_CLOSE:
+		conn_fail(conn, conn->state == CONN_UP ? QUIC_IDLE
+						       : QUIC_NO_ANSWER,
+		    0, conn->state == CONN_UP ? "the other side went silent"
+					      : "no answer");
+		return;
+	case NGTCP2_ERR_DROP_CONN:
+		conn_end(conn, QUIC_PROTOCOL_ERROR, false, 0,
+		    "the handshake cannot go on", CONN_CLOSED);
+		return;
+	}
+	if (rv == NGTCP2_ERR_CALLBACK_FAILURE)
+		snprintf(text, sizeof(text),
+		    "a rule of HTTP/3 was broken (error 0x%llx)",
+		    (unsigned long long)conn->ccerr.error_code);
+	else
+		snprintf(text, sizeof(text),
+		    "a rule of QUIC was broken (%s)", ngtcp2_strerror(rv));
+	conn_fail(conn, QUIC_PROTOCOL_ERROR, rv, text);
+}
+
+void
+quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason)
+{
+	if (conn->state >= CONN_CLOSING)
+		return;
+	ngtcp2_ccerr_set_application_error(&conn->ccerr, code,
+	    (const uint8_t *)reason, strlen(reason));
+	conn_end(conn, QUIC_CLOSED_HERE, true, code, reason, CONN_CLOSING);
+	conn_deliver(conn);
+}
+
+/* The closing period is over: the connection may be freed (server). */
+bool
+conn_is_over(const struct quic_conn *conn, uint64_t now)
+{
+	return conn->state == CONN_CLOSED && now >= conn->gone_at;
+}
+
+/* ---- Events ---- */
+
+static void
+abort_streams(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+
+	LIST_FOREACH(s, &conn->streams, entry)
+		stream_abort(s, conn->close.code);
+}
+
+static void
+deliver_conn_events(struct quic_conn *conn)
+{
+	if (conn->connect_pending) {
+		conn->connect_pending = false;
+		if (conn->state == CONN_HANDSHAKE)
+			conn->state = CONN_UP;
+		conn->announced = true;
+		if (conn->events->connected != NULL)
+			conn->events->connected(conn, conn->arg);
+	}
+	if (conn->streams_pending && conn->state == CONN_UP) {
+		conn->streams_pending = conn->streams_wanted = false;
+		if (conn->events->streams_available != NULL)
+			conn->events->streams_available(conn, conn->arg);
+	}
+}
+
+/*
+ * Turns the notes of a library call into events. A handler's own doings may
+ * leave more notes, and a handler that closes the connection enters here
+ * again: each list is taken from its head, so both are fine.
+ */
+void
+conn_deliver(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+
+	deliver_conn_events(conn);
+	if (conn->close_pending)
+		abort_streams(conn);
+	while ((s = TAILQ_FIRST(&conn->ready)) != NULL)
+		stream_deliver(s);
+	if (!conn->close_pending)
+		return;
+	conn->close_pending = false;
+	if (conn->events->closed != NULL &&
+	    (conn->announced || conn->server == NULL))
+		conn->events->closed(conn, &conn->close, conn->arg);
+}
+
+/* ---- The doors ---- */
+
+void
+conn_touch(struct quic_conn *conn)
+{
+	conn->dirty = true;
+	if (conn->server != NULL)
+		server_touch(conn->server, conn);
+}
+
+/* One datagram. Events wait for conn_deliver(). */
+void
+conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
+    const uint8_t *data, size_t len, uint64_t now)
+{
+	ngtcp2_path view = path_view(path);
+	ngtcp2_pkt_info pi = { ecn };
+
+	conn->now = now;
+	if (conn->state >= CONN_CLOSING) {
+		/* Stragglers are answered ever more rarely (RFC 9000 §10.2.1). */
+		conn->stragglers++;
+		if ((conn->stragglers & (conn->stragglers - 1)) == 0)
+			conn_touch(conn);
+		return;
+	}
+	conn->packets_received++;
+	conn_check(conn, ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data,
+	    len, now));
+	conn_touch(conn);
+}
+
+void
+quic_conn_receive(struct quic_conn *conn, const struct quic_rx *rx, size_t n,
+    uint64_t now)
+{
+	size_t at, here;
+
+	for (size_t i = 0; i < n; i++)
+		for (at = 0; at < rx[i].len; at += here) {
+			here = rx[i].len - at;
+			if (rx[i].segment > 0 && rx[i].segment < here)
+				here = rx[i].segment;
+			conn_read(conn, &rx[i].path, rx[i].ecn,
+			    rx[i].data + at, here, now);
+		}
+	conn_deliver(conn);
+}
+
+void
+quic_conn_expire(struct quic_conn *conn, uint64_t now)
+{
+	if (conn->state < CONN_CLOSING && ngtcp2_conn_get_expiry(conn->quic) <=
+	    now) {
+		conn->now = now;
+		conn_check(conn, ngtcp2_conn_handle_expiry(conn->quic, now));
+		conn_touch(conn);
+	}
+	conn_deliver(conn);
+}
+
+uint64_t
+quic_conn_deadline(const struct quic_conn *conn)
+{
+	if (conn->close_pending) /* a write has failed: tell it now */
+		return conn->now;
+	if (conn->state >= CONN_CLOSING)
+		return conn->server != NULL ? conn->gone_at : UINT64_MAX;
+	return ngtcp2_conn_get_expiry(conn->quic);
+}
+
+/* ---- Writing ---- */
+
+static void
+train_hold(struct quic_train *train, const ngtcp2_path *path, uint8_t ecn,
+    size_t at, size_t len)
+{
+	train->held_at = at;
+	train->held_len = len;
+	train->held_ecn = ecn;
+	memcpy(&train->held_path.local, path->local.addr, path->local.addrlen);
+	memcpy(&train->held_path.remote, path->remote.addr,
+	    path->remote.addrlen);
+}
+
+/* Starts a train with the packet that waits, if one does. */
+static void
+train_begin(struct quic_train *train)
+{
+	train->len = train->segment = train->held_len;
+	if (train->held_len == 0)
+		return;
+	memmove(train->buf, train->buf + train->held_at, train->held_len);
+	train->path = train->held_path;
+	train->ecn = train->held_ecn;
+	train->held_len = 0;
+}
+
+/* Adds the packet that lies behind the train; false: it waits its turn. */
+static bool
+train_add(struct quic_train *train, const ngtcp2_path *path, uint8_t ecn,
+    size_t len)
+{
+	if (train->len > 0) {
+		ngtcp2_path same = path_view(&train->path);
+		if (len > train->segment || ecn != train->ecn ||
+		    train->len + len > QUIC_TRAIN_MAX ||
+		    !ngtcp2_path_eq(&same, path)) {
+			train_hold(train, path, ecn, train->len, len);
+			return false;
+		}
+	} else {
+		memcpy(&train->path.local, path->local.addr,
+		    path->local.addrlen);
+		memcpy(&train->path.remote, path->remote.addr,
+		    path->remote.addrlen);
+		train->ecn = ecn;
+		train->segment = len;
+	}
+	train->len += len;
+	return true;
+}
+
+static bool
+train_is_full(const struct quic_train *train)
+{
+	return train->len % train->segment != 0 ||
+	    train->len / train->segment >= QUIC_TRAIN_PACKETS_MAX ||
+	    train->len + train->segment > QUIC_TRAIN_MAX;
+}
+
+/* The CONNECTION_CLOSE: written once, kept, and sent again to stragglers. */
+static bool
+write_close(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+{
+	ngtcp2_path_storage ps;
+	ngtcp2_pkt_info pi;
+	ngtcp2_ssize n;
+
+	conn->dirty = false;
+	if (conn->state == CONN_CLOSING) {
+		conn->state = CONN_CLOSED;
+		ngtcp2_path_storage_zero(&ps);
+		n = ngtcp2_conn_write_connection_close(conn->quic, &ps.path,
+		    &pi, train->buf, NGTCP2_MAX_UDP_PAYLOAD_SIZE, &conn->ccerr,
+		    now);
+		if (n <= 0 || (conn->close_packet = malloc((size_t)n)) == NULL)
+			return false;
+		memcpy(conn->close_packet, train->buf, (size_t)n);
+		conn->close_packet_len = (size_t)n;
+	}
+	if (conn->close_packet == NULL)
+		return false;
+	memcpy(train->buf, conn->close_packet, conn->close_packet_len);
+	train->len = train->segment = conn->close_packet_len;
+	train->path = conn->path;
+	train->ecn = 0;
+	return true;
+}
+
+static void
+conn_note_path(struct quic_conn *conn)
+{
+	const ngtcp2_path *path = ngtcp2_conn_get_path(conn->quic);
+
+	memcpy(&conn->path.local, path->local.addr, path->local.addrlen);
+	memcpy(&conn->path.remote, path->remote.addr, path->remote.addrlen);
+}
+
+bool
+quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+{
+	size_t quantum, packets = 0;
+	ngtcp2_path_storage ps;
+	ngtcp2_pkt_info pi;
+	ngtcp2_ssize n;
+
+	train_begin(train);
+	if (!conn->dirty)
+		return train->len > 0;
+	conn->now = now;
+	if (conn->state >= CONN_CLOSING)
+		return train->len > 0 || write_close(conn, train, now);
+	quantum = ngtcp2_conn_get_send_quantum(conn->quic);
+	while (train->len == 0 || (!train_is_full(train) &&
+	    train->len < quantum)) {
+		ngtcp2_path_storage_zero(&ps);
+		n = h3_write_packet(conn, &ps.path, &pi,
+		    train->buf + train->len, QUIC_TRAIN_MAX, now);
+		if (n < 0) {
+			conn_check(conn, (int)n);
+			break;
+		}
+		if (n == 0) {
+			conn->dirty = false;
+			break;
+		}
+		packets++;
+		if (!train_add(train, &ps.path, pi.ecn, (size_t)n))
+			break;
+	}
+	if (packets > 0) {
+		ngtcp2_conn_update_pkt_tx_time(conn->quic, now);
+		conn->packets_sent += packets;
+		conn->trains_sent++;
+		conn_note_path(conn);
+	}
+	return train->len > 0;
+}
+
+/* ---- Looking at it ---- */
+
+void
+quic_conn_set_user(struct quic_conn *conn, void *user)
+{
+	conn->user = user;
+}
+
+void *
+quic_conn_user(const struct quic_conn *conn)
+{
+	return conn->user;
+}
+
+const struct quic_path *
+quic_conn_path(const struct quic_conn *conn)
+{
+	return &conn->path;
+}
+
+int
+quic_conn_update_keys(struct quic_conn *conn, uint64_t now)
+{
+	if (conn->state != CONN_UP ||
+	    ngtcp2_conn_initiate_key_update(conn->quic, now) != 0)
+		return -EAGAIN;
+	conn_touch(conn);
+	return 0;
+}
+
+void
+quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
+{
+	const struct quic_stream *s;
+	ngtcp2_conn_info info;
+
+	memset(stats, 0, sizeof(*stats));
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	if (info.latest_rtt != 0)
+		stats->rtt_ns = info.smoothed_rtt;
+	stats->cwnd = info.cwnd;
+	stats->bytes_in_flight = info.bytes_in_flight;
+	stats->packets_sent = conn->packets_sent;
+	stats->packets_received = conn->packets_received;
+	stats->packets_lost = conn->packets_lost;
+	LIST_FOREACH(s, &conn->streams, entry)
+		if (!s->transport_gone)
+			stats->packets_lost +=
+			    ngtcp2_conn_get_stream_loss_count(conn->quic,
+				s->id);
+	stats->trains_sent = conn->trains_sent;
+	stats->udp_payload =
+	    ngtcp2_conn_get_path_max_tx_udp_payload_size(conn->quic);
+	stats->ip_mtu = stats->udp_payload + headers_len(&conn->path);
+	stats->streams = conn->nstreams;
+	stats->resumed = conn->resumed;
+	tls_describe(conn->session, stats);
+}
+
+int
+quic_stream_request(struct quic_conn *conn, const struct quic_field *fields,
+    size_t n, const struct quic_stream_events *events, void *arg,
+    struct quic_stream **out)
+{
+	struct quic_stream *s;
+	int64_t id;
+	int rv;
+
+	if (conn->state != CONN_UP)
+		return -ENOTCONN;
+	if ((s = stream_new(conn, -1)) == NULL)
+		return -ENOMEM;
+	rv = ngtcp2_conn_open_bidi_stream(conn->quic, &id, s);
+	if (rv != 0) {
+		conn->streams_wanted = rv == NGTCP2_ERR_STREAM_ID_BLOCKED;
+		stream_free(s);
+		return conn->streams_wanted ? -EAGAIN : -ENOMEM;
+	}
+	s->id = id;
+	s->events = events;
+	s->arg = arg;
+	if ((rv = h3_submit(s, fields, n)) != 0) {
+		quic_stream_reset(s, QUIC_H3_INTERNAL_ERROR);
+		return rv;
+	}
+	*out = s;
+	return 0;
+}
+
+int
+quic_stream_respond(struct quic_stream *s, const struct quic_field *fields,
+    size_t n)
+{
+	return s->transport_gone ? -EPIPE : h3_submit(s, fields, n);
+}

@@ -1,0 +1,534 @@
+/*
+ * HTTP/3 on a connection, by nghttp3: control streams, heads, DATA frames.
+ *
+ * nghttp3 frames stream data and we carry it to ngtcp2 and back. Its order of
+ * sending at a client is one stream after the other; a proxy's streams must
+ * share, so each sends TURN_BYTES and then waits until all others had their
+ * turn.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quic/internal.h"
+
+/* What a stream sends before the next one's turn: about one UDP train. */
+#define TURN_BYTES 16384 /* bytes */
+
+#define H3_EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
+
+/* A failure inside a callback must stop the library call around it. */
+static int
+h3_fail(struct quic_conn *conn, int rv)
+{
+	if (conn->ccerr.error_code == 0)
+		ngtcp2_ccerr_set_application_error(&conn->ccerr,
+		    nghttp3_err_infer_quic_app_error_code(rv), NULL, 0);
+	return NGTCP2_ERR_CALLBACK_FAILURE;
+}
+
+/* ---- What nghttp3 tells us ---- */
+
+static int
+on_acked(nghttp3_conn *h3, int64_t id, uint64_t len, void *conn, void *stream)
+{
+	(void)h3, (void)id, (void)conn;
+	if (stream != NULL)
+		stream_acked(stream, (size_t)len);
+	return 0;
+}
+
+static int
+on_data(nghttp3_conn *h3, int64_t id, const uint8_t *data, size_t len,
+    void *user, void *stream)
+{
+	struct quic_conn *conn = user;
+
+	(void)h3;
+	if (stream == NULL) {
+		ngtcp2_conn_extend_max_offset(conn->quic, len);
+		ngtcp2_conn_extend_max_stream_offset(conn->quic, id, len);
+		return 0;
+	}
+	if (stream_append(stream, data, len) != 0)
+		return NGHTTP3_ERR_CALLBACK_FAILURE;
+	return 0;
+}
+
+static int
+on_deferred_consume(nghttp3_conn *h3, int64_t id, size_t n, void *user,
+    void *stream)
+{
+	struct quic_conn *conn = user;
+
+	(void)h3, (void)stream;
+	ngtcp2_conn_extend_max_offset(conn->quic, n);
+	ngtcp2_conn_extend_max_stream_offset(conn->quic, id, n);
+	return 0;
+}
+
+static int
+on_begin_headers(nghttp3_conn *h3, int64_t id, void *user, void *stream)
+{
+	struct quic_conn *conn = user;
+	struct quic_stream *s = stream != NULL ? stream : conn->reading;
+
+	if (s == NULL)
+		return 0;
+	nghttp3_conn_set_stream_user_data(h3, id, s);
+	if (s->head == NULL && (s->head = malloc(sizeof(*s->head))) == NULL)
+		return NGHTTP3_ERR_CALLBACK_FAILURE;
+	s->head->n = s->head->len = 0;
+	return 0;
+}
+
+/* Appends a string to the buffer; NULL when it is full. */
+static const char *
+head_store(struct head_buffer *head, nghttp3_rcbuf *rcbuf)
+{
+	nghttp3_vec v = nghttp3_rcbuf_get_buf(rcbuf);
+	char *to = head->text + head->len;
+
+	if (v.len >= sizeof(head->text) - head->len)
+		return NULL;
+	memcpy(to, v.base, v.len);
+	to[v.len] = '\0';
+	head->len += v.len + 1;
+	return to;
+}
+
+static int
+on_header(nghttp3_conn *h3, int64_t id, int32_t token, nghttp3_rcbuf *name,
+    nghttp3_rcbuf *value, uint8_t flags, void *user, void *stream)
+{
+	struct quic_stream *s = stream;
+	struct head_buffer *head;
+	struct quic_field *field;
+
+	(void)h3, (void)id, (void)token, (void)flags, (void)user;
+	if (s == NULL || (head = s->head) == NULL)
+		return 0;
+	if (head->n == QUIC_FIELDS_MAX) {
+		stream_abort(s, H3_EXCESSIVE_LOAD);
+		return 0;
+	}
+	field = &head->fields[head->n];
+	field->name = head_store(head, name);
+	field->value = head_store(head, value);
+	if (field->name == NULL || field->value == NULL)
+		stream_abort(s, H3_EXCESSIVE_LOAD);
+	else
+		head->n++;
+	return 0;
+}
+
+const char *
+quic_head_find(const struct quic_head *head, const char *name)
+{
+	for (size_t i = 0; i < head->n; i++)
+		if (strcmp(head->fields[i].name, name) == 0)
+			return head->fields[i].value;
+	return NULL;
+}
+
+static int
+on_end_headers(nghttp3_conn *h3, int64_t id, int fin, void *user, void *stream)
+{
+	struct quic_conn *conn = user;
+	struct quic_stream *s = stream;
+	struct quic_head head;
+	const char *status;
+
+	(void)h3, (void)id, (void)fin;
+	if (s == NULL || s->head == NULL)
+		return 0;
+	head = (struct quic_head){ s->head->fields, s->head->n };
+	if (conn->server == NULL) {
+		/* Interim responses say nothing that a tunnel needs. */
+		status = quic_head_find(&head, ":status");
+		if (status == NULL || status[0] == '1')
+			return 0;
+	}
+	stream_pend(s, PENDING_HEAD);
+	return 0;
+}
+
+static int
+on_end_stream(nghttp3_conn *h3, int64_t id, void *user, void *stream)
+{
+	(void)h3, (void)id, (void)user;
+	if (stream != NULL)
+		stream_append_fin(stream);
+	return 0;
+}
+
+static int
+on_stop_sending(nghttp3_conn *h3, int64_t id, uint64_t code, void *user,
+    void *stream)
+{
+	struct quic_conn *conn = user;
+
+	(void)h3, (void)stream;
+	return ngtcp2_conn_shutdown_stream_read(conn->quic, 0, id, code) == 0
+	    ? 0 : NGHTTP3_ERR_CALLBACK_FAILURE;
+}
+
+/* nghttp3 has found the message malformed: the stream is of no more use. */
+static int
+on_reset_stream(nghttp3_conn *h3, int64_t id, uint64_t code, void *user,
+    void *stream)
+{
+	struct quic_conn *conn = user;
+
+	(void)h3;
+	if (stream != NULL)
+		stream_abort(stream, code);
+	return ngtcp2_conn_shutdown_stream_write(conn->quic, 0, id, code) == 0
+	    ? 0 : NGHTTP3_ERR_CALLBACK_FAILURE;
+}
+
+static nghttp3_ssize
+on_read_data(nghttp3_conn *h3, int64_t id, nghttp3_vec *vec, size_t max,
+    uint32_t *flags, void *conn, void *stream)
+{
+	bool eof = true;
+	size_t n = 0;
+
+	(void)h3, (void)id, (void)conn;
+	if (stream != NULL)
+		n = stream_take(stream, vec, max, &eof);
+	if (eof)
+		*flags |= NGHTTP3_DATA_FLAG_EOF;
+	else if (n == 0)
+		return NGHTTP3_ERR_WOULDBLOCK;
+	return (nghttp3_ssize)n;
+}
+
+static const nghttp3_callbacks callbacks = {
+	.acked_stream_data = on_acked,
+	.recv_data = on_data,
+	.deferred_consume = on_deferred_consume,
+	.begin_headers = on_begin_headers,
+	.recv_header = on_header,
+	.end_headers = on_end_headers,
+	.stop_sending = on_stop_sending,
+	.end_stream = on_end_stream,
+	.reset_stream = on_reset_stream,
+};
+
+/* ---- What ngtcp2 tells us ---- */
+
+int
+h3_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id,
+    uint64_t offset, const uint8_t *data, size_t len, void *user, void *stream)
+{
+	struct quic_conn *conn = user;
+	nghttp3_ssize n;
+
+	(void)offset;
+	if (conn->h3 == NULL)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	conn->reading = stream;
+	n = nghttp3_conn_read_stream(conn->h3, id, data, len,
+	    (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0);
+	conn->reading = NULL;
+	if (n < 0)
+		return h3_fail(conn, (int)n);
+	ngtcp2_conn_extend_max_stream_offset(quic, id, (uint64_t)n);
+	ngtcp2_conn_extend_max_offset(quic, (uint64_t)n);
+	return 0;
+}
+
+int
+h3_acked(ngtcp2_conn *quic, int64_t id, uint64_t offset, uint64_t len,
+    void *user, void *stream)
+{
+	struct quic_conn *conn = user;
+	int rv;
+
+	(void)quic, (void)offset, (void)stream;
+	if (conn->h3 == NULL)
+		return 0;
+	rv = nghttp3_conn_add_ack_offset(conn->h3, id, len);
+	return rv == 0 ? 0 : h3_fail(conn, rv);
+}
+
+int
+h3_stream_open(ngtcp2_conn *quic, int64_t id, void *user)
+{
+	struct quic_conn *conn = user;
+	struct quic_stream *s;
+
+	if (!ngtcp2_is_bidi_stream(id) || conn->server == NULL)
+		return 0;
+	if ((s = stream_new(conn, id)) == NULL)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	return ngtcp2_conn_set_stream_user_data(quic, id, s) == 0
+	    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+}
+
+int
+h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
+    void *user, void *stream)
+{
+	struct quic_conn *conn = user;
+	int rv = 0;
+
+	if ((flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) == 0)
+		code = QUIC_H3_NO_ERROR;
+	if (conn->h3 != NULL)
+		rv = nghttp3_conn_close_stream(conn->h3, id, code);
+	if (rv != 0 && rv != NGHTTP3_ERR_STREAM_NOT_FOUND)
+		return h3_fail(conn, rv);
+	if (stream != NULL) {
+		conn->packets_lost +=
+		    ngtcp2_conn_get_stream_loss_count(quic, id);
+		stream_transport_gone(stream);
+	}
+	if (!ngtcp2_conn_is_local_stream(quic, id)) {
+		if (ngtcp2_is_bidi_stream(id))
+			ngtcp2_conn_extend_max_streams_bidi(quic, 1);
+		else
+			ngtcp2_conn_extend_max_streams_uni(quic, 1);
+	}
+	return 0;
+}
+
+int
+h3_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size,
+    uint64_t code, void *user, void *stream)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic, (void)final_size;
+	if (stream != NULL)
+		stream_abort(stream, code);
+	if (conn->h3 != NULL &&
+	    nghttp3_conn_shutdown_stream_read(conn->h3, id) != 0)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	return 0;
+}
+
+/*
+ * A server that has answered in full may stop the request with H3_NO_ERROR,
+ * and its answer counts nevertheless (RFC 9114 §4.1).
+ */
+int
+h3_stop_sending(ngtcp2_conn *quic, int64_t id, uint64_t code, void *user,
+    void *stream)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic;
+	if (stream != NULL) {
+		stream_refuse(stream);
+		if (code != QUIC_H3_NO_ERROR)
+			stream_abort(stream, code);
+	}
+	if (conn->h3 != NULL)
+		nghttp3_conn_shutdown_stream_write(conn->h3, id);
+	return 0;
+}
+
+int
+h3_unblock_stream(ngtcp2_conn *quic, int64_t id, uint64_t max, void *user,
+    void *stream)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic, (void)max, (void)stream;
+	if (conn->h3 != NULL && nghttp3_conn_unblock_stream(conn->h3, id) != 0)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	return 0;
+}
+
+/* ---- Start and stop ---- */
+
+static int
+bind_streams(struct quic_conn *conn)
+{
+	int64_t control, encoder, decoder;
+
+	if (ngtcp2_conn_open_uni_stream(conn->quic, &control, NULL) != 0 ||
+	    ngtcp2_conn_open_uni_stream(conn->quic, &encoder, NULL) != 0 ||
+	    ngtcp2_conn_open_uni_stream(conn->quic, &decoder, NULL) != 0)
+		return -EPROTO; /* the peer allows fewer than RFC 9114 §6.2 */
+	if (nghttp3_conn_bind_control_stream(conn->h3, control) != 0 ||
+	    nghttp3_conn_bind_qpack_streams(conn->h3, encoder, decoder) != 0)
+		return -ENOMEM;
+	return 0;
+}
+
+/*
+ * No dynamic QPACK table: a tunnel's head is small and comes once, and with
+ * no table no head ever waits for another stream.
+ */
+int
+h3_start(struct quic_conn *conn)
+{
+	nghttp3_settings settings;
+	int rv;
+
+	nghttp3_settings_default(&settings);
+	settings.max_field_section_size = QUIC_HEAD_MAX;
+	if (conn->server != NULL)
+		rv = nghttp3_conn_server_new(&conn->h3, &callbacks, &settings,
+		    nghttp3_mem_default(), conn);
+	else
+		rv = nghttp3_conn_client_new(&conn->h3, &callbacks, &settings,
+		    nghttp3_mem_default(), conn);
+	if (rv != 0)
+		return -ENOMEM;
+	if (conn->server != NULL)
+		nghttp3_conn_set_max_client_streams_bidi(conn->h3,
+		    conn->settings.streams_max);
+	conn->turn_id = -1;
+	return bind_streams(conn);
+}
+
+void
+h3_stop(struct quic_conn *conn)
+{
+	nghttp3_conn_del(conn->h3);
+	conn->h3 = NULL;
+}
+
+/* ---- Sending ---- */
+
+int
+h3_submit(struct quic_stream *s, const struct quic_field *fields, size_t n)
+{
+	nghttp3_data_reader reader = { on_read_data };
+	nghttp3_nv nv[QUIC_FIELDS_MAX];
+	int rv;
+
+	if (n > QUIC_FIELDS_MAX || s->conn->h3 == NULL)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++) {
+		nv[i].name = (uint8_t *)(uintptr_t)fields[i].name;
+		nv[i].namelen = strlen(fields[i].name);
+		nv[i].value = (uint8_t *)(uintptr_t)fields[i].value;
+		nv[i].valuelen = strlen(fields[i].value);
+		nv[i].flags = NGHTTP3_NV_FLAG_NONE;
+		if (strcmp(fields[i].name, "proxy-authorization") == 0)
+			nv[i].flags = NGHTTP3_NV_FLAG_NEVER_INDEX;
+	}
+	if (s->conn->server != NULL)
+		rv = nghttp3_conn_submit_response(s->conn->h3, s->id, nv, n,
+		    &reader);
+	else
+		rv = nghttp3_conn_submit_request(s->conn->h3, s->id, nv, n,
+		    &reader, s);
+	if (rv != 0)
+		return rv == NGHTTP3_ERR_NOMEM ? -ENOMEM : -EPIPE;
+	s->tx_started = true;
+	conn_touch(s->conn);
+	return 0;
+}
+
+void
+h3_resume(struct quic_stream *s)
+{
+	if (s->conn->h3 == NULL || !s->tx_started)
+		return;
+	nghttp3_conn_resume_stream(s->conn->h3, s->id);
+	conn_touch(s->conn);
+}
+
+/* The stream is about to be reset: nghttp3 need not care for it any more. */
+void
+h3_forget(struct quic_stream *s)
+{
+	if (s->conn->h3 == NULL)
+		return;
+	nghttp3_conn_shutdown_stream_write(s->conn->h3, s->id);
+	nghttp3_conn_shutdown_stream_read(s->conn->h3, s->id);
+}
+
+static void
+new_round(struct quic_conn *conn)
+{
+	for (size_t i = 0; i < conn->nwaiting; i++)
+		nghttp3_conn_unblock_stream(conn->h3, conn->waiting[i]);
+	conn->nwaiting = 0;
+}
+
+/* Counts what a stream has sent; after its turn it waits for the others. */
+static int
+took_turn(struct quic_conn *conn, int64_t id, size_t n)
+{
+	int rv = nghttp3_conn_add_write_offset(conn->h3, id, n);
+
+	if (rv != 0)
+		return h3_fail(conn, rv);
+	if (!ngtcp2_is_bidi_stream(id))
+		return 0;
+	if (id != conn->turn_id) {
+		conn->turn_id = id;
+		conn->turn_bytes = 0;
+	}
+	conn->turn_bytes += n;
+	if (conn->turn_bytes < TURN_BYTES)
+		return 0;
+	conn->turn_id = -1;
+	if (conn->nwaiting == TURNS_MAX)
+		new_round(conn);
+	conn->waiting[conn->nwaiting++] = id;
+	nghttp3_conn_block_stream(conn->h3, id);
+	return 0;
+}
+
+/* The next stream data in its fair order; 0 and id -1 when there is none. */
+static nghttp3_ssize
+next_data(struct quic_conn *conn, int64_t *id, int *fin, nghttp3_vec *vec,
+    size_t max)
+{
+	nghttp3_ssize n = 0;
+
+	*id = -1;
+	*fin = 0;
+	if (conn->h3 == NULL || ngtcp2_conn_get_max_data_left(conn->quic) == 0)
+		return 0;
+	n = nghttp3_conn_writev_stream(conn->h3, id, fin, vec, max);
+	if (n == 0 && *id == -1 && conn->nwaiting > 0) {
+		new_round(conn);
+		n = nghttp3_conn_writev_stream(conn->h3, id, fin, vec, max);
+	}
+	return n;
+}
+
+/* Fills one packet with whatever is due. Returns as ngtcp2_conn_writev_stream. */
+ngtcp2_ssize
+h3_write_packet(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
+    uint8_t *buf, size_t cap, uint64_t now)
+{
+	nghttp3_vec vec[16];
+	nghttp3_ssize nvec;
+	ngtcp2_ssize n, taken;
+	uint32_t flags;
+	int64_t id;
+	int fin;
+
+	for (;;) {
+		nvec = next_data(conn, &id, &fin, vec, 16);
+		if (nvec < 0)
+			return h3_fail(conn, (int)nvec);
+		flags = NGTCP2_WRITE_STREAM_FLAG_MORE |
+		    (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
+		n = ngtcp2_conn_writev_stream(conn->quic, path, pi, buf, cap,
+		    &taken, flags, id, (ngtcp2_vec *)vec, (size_t)nvec, now);
+		switch (n) {
+		case NGTCP2_ERR_STREAM_DATA_BLOCKED:
+			nghttp3_conn_block_stream(conn->h3, id);
+			continue;
+		case NGTCP2_ERR_STREAM_NOT_FOUND:
+		case NGTCP2_ERR_STREAM_SHUT_WR:
+			nghttp3_conn_shutdown_stream_write(conn->h3, id);
+			continue;
+		}
+		if (taken >= 0 && took_turn(conn, id, (size_t)taken) != 0)
+			return NGTCP2_ERR_CALLBACK_FAILURE;
+		if (n != NGTCP2_ERR_WRITE_MORE)
+			return n;
+	}
+}

@@ -1,0 +1,247 @@
+/*
+ * What the files of quic/ share among themselves: the insides of a connection
+ * and of a stream. Nobody outside includes this.
+ */
+#ifndef CULVERT_QUIC_INTERNAL_H
+#define CULVERT_QUIC_INTERNAL_H
+
+#include <sys/queue.h>
+
+#include <gnutls/gnutls.h>
+#include <nghttp3/nghttp3.h>
+#include <ngtcp2/ngtcp2.h>
+#include <ngtcp2/ngtcp2_crypto.h>
+
+#include "quic/quic.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+
+/* Length of the connection IDs that we choose: 64 random bits. */
+#define CID_LEN 8 /* bytes */
+
+/*
+ * Stream data lives in chunks, of one size so that a pool can recycle them.
+ * 64 KiB is what one read from a socket usually has to offer at speed.
+ */
+#define CHUNK_SIZE 65536 /* bytes, header included */
+struct chunk {
+	struct chunk *next;
+	size_t begin; /* first byte that is still wanted */
+	size_t end;   /* one past the last byte that is filled */
+	uint8_t data[CHUNK_SIZE - sizeof(struct chunk *) - 2 * sizeof(size_t)];
+};
+
+/* A first-in first-out run of bytes in chunks. */
+struct chunk_queue {
+	struct chunk *first, *last;
+	size_t len; /* bytes from first->begin to last->end */
+};
+
+/* A few chunks kept warm; the rest go back to malloc. */
+#define POOL_MAX 64 /* chunks: 4 MiB a connection */
+struct chunk_pool {
+	struct chunk *first;
+	size_t n;
+};
+
+/* A head while its fields arrive: the strings stand one after another. */
+struct head_buffer {
+	struct quic_field fields[QUIC_FIELDS_MAX];
+	size_t n;
+	size_t len; /* bytes used in text */
+	char text[QUIC_HEAD_MAX];
+};
+
+/* Events that wait for the library calls to return; see conn_deliver(). */
+enum stream_pending {
+	PENDING_HEAD = 1 << 0,
+	PENDING_READABLE = 1 << 1,
+	PENDING_WRITABLE = 1 << 2,
+	PENDING_ABORTED = 1 << 3
+};
+
+struct quic_stream {
+	struct quic_conn *conn;
+	int64_t id;
+	LIST_ENTRY(quic_stream) entry; /* conn->streams */
+
+	const struct quic_stream_events *events; /* NULL: nobody is attached */
+	void *arg;
+
+	unsigned pending; /* enum stream_pending */
+	TAILQ_ENTRY(quic_stream) ready_entry; /* conn->ready, if pending */
+	uint64_t abort_code;
+	struct head_buffer *head; /* while it arrives and until delivered */
+
+	/* Sending: chunks from the first byte not acknowledged. */
+	struct chunk_queue tx;
+	struct chunk *tx_next; /* where nghttp3 goes on; NULL: all given */
+	size_t tx_next_at;     /* ... and the offset in that chunk's data */
+	size_t tx_unsent;      /* bytes not yet given to nghttp3 */
+
+	/* Receiving: bytes that the owner has not consumed. */
+	struct chunk_queue rx;
+
+	bool tx_started : 1;   /* a head with a body to come was submitted */
+	bool finished : 1;     /* owner: no more to commit */
+	bool tx_refused : 1;   /* the peer wants no more: drop what comes */
+	bool reserved : 1;     /* the room in tx.last is in the owner's hands */
+	bool wants_room : 1;   /* reserve failed: owe a writable event */
+	bool rx_fin : 1;       /* the peer's FIN is here */
+	bool released : 1;     /* no owner any more */
+	bool transport_gone : 1; /* ngtcp2 has closed it */
+	bool delivering : 1;   /* conn_deliver() is at it: do not free */
+};
+
+/* Streams that can have had their turn before a new round begins. */
+#define TURNS_MAX 32
+
+/* One of the connection IDs by which a server finds a connection. */
+struct conn_id {
+	ngtcp2_cid cid; /* first: the look-up tree compares keys by it */
+	struct quic_conn *conn;
+	LIST_ENTRY(conn_id) entry; /* conn->ids */
+};
+
+enum conn_state {
+	CONN_HANDSHAKE,
+	CONN_UP,
+	CONN_CLOSING, /* a CONNECTION_CLOSE waits to be written */
+	CONN_CLOSED   /* it is written, or there is none to write */
+};
+
+struct quic_conn {
+	ngtcp2_conn *quic;
+	nghttp3_conn *h3; /* from the completed handshake on */
+	gnutls_session_t session;
+	ngtcp2_crypto_conn_ref ref; /* how GnuTLS callbacks find us */
+	struct quic_tls *tls;
+	char *server_name; /* client */
+	struct quic_server *server; /* NULL: we are the client */
+
+	const struct quic_events *events;
+	void *arg;
+	void *user;
+
+	struct quic_path path;
+	struct quic_settings settings;
+	enum conn_state state;
+	uint64_t now;		/* of the call that we are in */
+	struct quic_close close;
+	ngtcp2_ccerr ccerr;	/* for the CONNECTION_CLOSE */
+	uint8_t *close_packet;	/* kept to answer stragglers; malloc */
+	size_t close_packet_len;
+	uint64_t gone_at;	/* end of the closing period (RFC 9000 §10.2) */
+	uint64_t stragglers;	/* packets received in it */
+
+	bool dirty;		/* there may be something to write */
+	bool announced;		/* connected was fired */
+	bool connect_pending;	/* connected is to be fired */
+	bool streams_pending;	/* streams_available is to be fired */
+	bool streams_wanted;	/* a request met the peer's limit */
+	bool close_pending;	/* closed is to be fired */
+	bool resumed;
+	const char *verify_error; /* static text; set by the TLS verification */
+
+	LIST_HEAD(, quic_stream) streams;
+	TAILQ_HEAD(, quic_stream) ready;
+	struct chunk_pool pool;
+	size_t nstreams;
+	size_t rx_buffered; /* bytes received, not consumed, on all streams */
+	uint64_t credit_withheld; /* connection credit owed, over the budget */
+
+	uint64_t packets_sent, packets_received, packets_lost, trains_sent;
+
+	/* h3.c */
+	struct quic_stream *reading; /* whose bytes nghttp3 is given now */
+	int64_t turn_id;	/* the stream whose turn it is to send ... */
+	size_t turn_bytes;	/* ... and what it has sent in this turn */
+	int64_t waiting[TURNS_MAX]; /* streams that had theirs */
+	size_t nwaiting;
+
+	/* server.c */
+	LIST_HEAD(, conn_id) ids;
+	LIST_ENTRY(quic_conn) server_entry;
+	TAILQ_ENTRY(quic_conn) dirty_entry;
+	bool on_dirty_list;
+	bool listed;	/* in the server's list and heap */
+	bool half_open; /* counted as a handshake under way */
+	size_t heap_index; /* in the server's deadline heap */
+	uint64_t heap_key;
+};
+
+/* conn.c */
+ngtcp2_path path_view(const struct quic_path *);
+int conn_server_new(struct quic_conn **, struct quic_server *,
+    struct quic_tls *, const ngtcp2_pkt_hd *initial,
+    const ngtcp2_cid *original_dcid, bool retried,
+    const struct quic_path *, const struct quic_settings *,
+    const struct quic_events *, void *arg, uint64_t now);
+void conn_read(struct quic_conn *, const struct quic_path *, uint8_t ecn,
+    const uint8_t *data, size_t len, uint64_t now);
+void conn_deliver(struct quic_conn *);
+void conn_fail(struct quic_conn *, enum quic_cause, int liberr,
+    const char *text);
+void conn_touch(struct quic_conn *);
+bool conn_is_over(const struct quic_conn *, uint64_t now);
+
+/* h3.c */
+int h3_start(struct quic_conn *);
+void h3_stop(struct quic_conn *);
+ngtcp2_ssize h3_write_packet(struct quic_conn *, ngtcp2_path *,
+    ngtcp2_pkt_info *, uint8_t *buf, size_t cap, uint64_t now);
+int h3_recv_stream_data(ngtcp2_conn *, uint32_t flags, int64_t id,
+    uint64_t offset, const uint8_t *data, size_t len, void *conn,
+    void *stream);
+int h3_acked(ngtcp2_conn *, int64_t id, uint64_t offset, uint64_t len,
+    void *conn, void *stream);
+int h3_stream_open(ngtcp2_conn *, int64_t id, void *conn);
+int h3_stream_close(ngtcp2_conn *, uint32_t flags, int64_t id, uint64_t code,
+    void *conn, void *stream);
+int h3_stream_reset(ngtcp2_conn *, int64_t id, uint64_t final_size,
+    uint64_t code, void *conn, void *stream);
+int h3_stop_sending(ngtcp2_conn *, int64_t id, uint64_t code, void *conn,
+    void *stream);
+int h3_unblock_stream(ngtcp2_conn *, int64_t id, uint64_t max, void *conn,
+    void *stream);
+int h3_submit(struct quic_stream *, const struct quic_field *, size_t n);
+void h3_resume(struct quic_stream *);
+void h3_forget(struct quic_stream *);
+
+/* stream.c */
+struct quic_stream *stream_new(struct quic_conn *, int64_t id);
+void stream_free(struct quic_stream *);
+void stream_pend(struct quic_stream *, unsigned events);
+void stream_deliver(struct quic_stream *);
+void stream_abort(struct quic_stream *, uint64_t code);
+void stream_transport_gone(struct quic_stream *);
+void stream_refuse(struct quic_stream *);
+int stream_append(struct quic_stream *, const uint8_t *data, size_t len);
+void stream_append_fin(struct quic_stream *);
+size_t stream_take(struct quic_stream *, nghttp3_vec *, size_t max, bool *eof);
+void stream_acked(struct quic_stream *, size_t n);
+void pool_clear(struct chunk_pool *);
+
+/* server.c */
+int server_add_id(struct quic_server *, struct quic_conn *,
+    const ngtcp2_cid *);
+void server_remove_id(struct quic_server *, const ngtcp2_cid *);
+void server_reset_token(struct quic_server *, const ngtcp2_cid *,
+    uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN]);
+void server_touch(struct quic_server *, struct quic_conn *);
+void server_forget(struct quic_server *, struct quic_conn *);
+size_t server_new_token(struct quic_server *, const struct quic_path *,
+    uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now);
+void server_handshake_done(struct quic_server *, struct quic_conn *);
+
+/* tls.c */
+struct quic_tls *tls_ref(struct quic_tls *);
+int tls_session_new(struct quic_conn *);
+const uint8_t *tls_token(const struct quic_tls *, size_t *len);
+void tls_keep_token(struct quic_tls *, const uint8_t *, size_t len);
+void tls_send_ticket(gnutls_session_t);
+bool tls_is_h3(gnutls_session_t);
+void tls_describe(gnutls_session_t, struct quic_stats *);
+
+#endif

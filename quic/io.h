@@ -1,0 +1,53 @@
+/*
+ * A UDP socket on a libuv loop, for one client connection or one server.
+ *
+ * The only part of quic/ that reads a clock or touches the system. It reads
+ * datagrams in batches (recvmmsg, GRO), hands them over, and once per turn of
+ * the loop sends what there is in trains (GSO), with DF and ECN set.
+ */
+#ifndef CULVERT_QUIC_IO_H
+#define CULVERT_QUIC_IO_H
+
+#include <uv.h>
+
+#include "quic/quic.h"
+
+struct quic_io;
+
+/*
+ * Opens a socket towards `remote`, and fills `path` with both ends of it for
+ * quic_client_new(). 0, or a negative errno: of socket(2), bind(2) or
+ * connect(2), such as -ENETUNREACH.
+ */
+int quic_io_connect(struct quic_io **, uv_loop_t *,
+    const struct sockaddr *remote, struct quic_path *path);
+
+/*
+ * From now on drives `conn`, until quic_io_close(). `unreachable` (or NULL) is
+ * told when the network says that nobody is there, with the errno, such as
+ * -ECONNREFUSED: a hint that anybody could have forged.
+ */
+void quic_io_start(struct quic_io *, struct quic_conn *conn,
+    void (*unreachable)(void *arg, int error), void *arg);
+
+/*
+ * Binds a socket to `addr` (port 0: any) and drives `server` until
+ * quic_io_close(). An IPv6 wildcard serves IPv4 too. 0 or a negative errno.
+ */
+int quic_io_listen(struct quic_io **, uv_loop_t *,
+    const struct sockaddr *addr, struct quic_server *server);
+
+/* The address that the socket is bound to; lives as long as the io. */
+const struct sockaddr *quic_io_local(const struct quic_io *);
+
+/*
+ * Sends what is due (a CONNECTION_CLOSE, say) and closes. The io is gone for
+ * the caller, and so may be the connection or server that it drove; the
+ * memory follows when libuv has closed the handles. NULL is fine.
+ */
+void quic_io_close(struct quic_io *);
+
+/* The clock of all `now` parameters: CLOCK_MONOTONIC in nanoseconds. */
+uint64_t quic_io_now(void);
+
+#endif

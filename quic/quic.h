@@ -1,0 +1,450 @@
+/*
+ * QUIC + HTTP/3 tunnels: the only contract between quic/ and its users.
+ *
+ * This transport does no I/O and never reads the clock. Datagrams and `now`
+ * go in, trains of datagrams and the next deadline come out; quic/io.h ties
+ * it to a UDP socket and a libuv loop, a test ties it to an array.
+ *
+ *     quic_*_receive(rx[], now) ──▶ events ──▶ quic_stream_*()
+ *     quic_*_expire(now)        ──▶ events
+ *     quic_*_write(train, now)  ──▶ one train to send, until it returns 0
+ *     quic_*_deadline()         ──▶ when to call expire and write again
+ *
+ * Rules that hold for everything here:
+ *
+ *  - Times are nanoseconds of a monotonic clock, in parameters named `now`.
+ *    UINT64_MAX as a deadline means never.
+ *  - Events fire only from inside the receive and expire calls. A handler may
+ *    call any quic_stream_ function and quic_conn_close(); it may not call
+ *    receive, expire, write or free.
+ *  - Packets leave only through the write calls. Whatever is asked for in
+ *    between waits for the next one: one flush per turn of the loop.
+ *  - Errors are negative errno values. -ENOMEM leaves the object as it was.
+ *  - One thread. Nothing here locks.
+ */
+#ifndef CULVERT_QUIC_QUIC_H
+#define CULVERT_QUIC_QUIC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+struct quic_tls;
+struct quic_conn;
+struct quic_stream;
+struct quic_server;
+struct quic_head;
+
+/* -------------------------------------------------------------------------
+ * Datagrams in and out
+ */
+
+/* The two ends of a path (RFC 9000 §9). Both are of one address family. */
+struct quic_path {
+	struct sockaddr_storage local;
+	struct sockaddr_storage remote;
+};
+
+/*
+ * What one receive call of the socket gave: one datagram, or several of one
+ * sender that the kernel has joined (GRO). The bytes belong to the caller and
+ * are read only during the call.
+ */
+struct quic_rx {
+	struct quic_path path;
+	const uint8_t *data;
+	size_t len;	/* bytes in all */
+	size_t segment;	/* bytes of each datagram but the last; 0: only one */
+	uint8_t ecn;	/* the ECN codepoint, 0..3 (RFC 3168 §5) */
+};
+
+/* The most that one send call takes: UDP_SEGMENT trains are one IP packet. */
+#define QUIC_TRAIN_MAX 65000 /* bytes: 65535 less IPv6 and UDP headers, spare */
+#define QUIC_TRAIN_PACKETS_MAX 64 /* packets: UDP_MAX_SEGMENTS of Linux */
+
+/*
+ * A train: packets of one size to one place, to be sent by one call (GSO).
+ * The caller owns the memory, zeroes it once, and keeps it across calls:
+ * bytes after the train may be a sealed packet that did not fit it, which the
+ * next write call with the same train hands out first.
+ */
+struct quic_train {
+	struct quic_path path;
+	size_t len;	/* bytes to send, from the start of buf */
+	size_t segment;	/* bytes of each packet but the last, which may be less */
+	uint8_t ecn;	/* the ECN codepoint to set, 0..3 */
+
+	struct quic_path held_path; /* private to the write calls, as are all */
+	size_t held_at, held_len;   /* three lines: the packet that waits */
+	uint8_t held_ecn;
+
+	uint8_t buf[2 * QUIC_TRAIN_MAX];
+};
+
+/* -------------------------------------------------------------------------
+ * Credentials
+ */
+
+#define QUIC_PIN_LEN 32	 /* bytes: SHA-256 of a SubjectPublicKeyInfo */
+#define QUIC_PINS_MAX 8	 /* a key in use, its successor, and some spare */
+#define QUIC_ERROR_MAX 256 /* bytes of a sentence about an error, with NUL */
+
+/* Text of a PEM file in memory; len 0 means none was given. */
+struct quic_pem {
+	const void *data;
+	size_t len;
+};
+
+struct quic_tls_client_settings {
+	struct quic_pem ca;   /* trust these; none: the system's */
+	struct quic_pem cert; /* client certificate, with key; or none */
+	struct quic_pem key;
+	const uint8_t (*pins)[QUIC_PIN_LEN]; /* accept only these keys ... */
+	size_t npins;			     /* ... whatever a CA says */
+};
+
+struct quic_tls_server_settings {
+	struct quic_pem cert; /* chain, the server's own first */
+	struct quic_pem key;
+	struct quic_pem client_ca; /* demand certificates of these, or none */
+};
+
+/*
+ * Credentials of one side, and what a client remembers of its server between
+ * connections: the session ticket (RFC 8446 §4.6.1) and the address token
+ * (RFC 9000 §8.1.3). Use one object per edge. It is reference-counted: a
+ * connection keeps its own reference, so the owner may free at any time.
+ *
+ * On failure `error` holds a sentence that names the part at fault, and the
+ * result is -EINVAL (unusable input) or -ENOMEM.
+ */
+int quic_tls_client_new(struct quic_tls **,
+    const struct quic_tls_client_settings *, char error[QUIC_ERROR_MAX]);
+int quic_tls_server_new(struct quic_tls **,
+    const struct quic_tls_server_settings *, char error[QUIC_ERROR_MAX]);
+void quic_tls_free(struct quic_tls *);
+
+/*
+ * Makes a P-256 key and a certificate for `name` that signs itself, valid
+ * from `unix_now` (seconds) for ten years. Both results are PEM text with a
+ * NUL, to be freed by the caller with free(); wipe the key first.
+ */
+int quic_tls_self_signed(const char *name, int64_t unix_now, char **cert_pem,
+    char **key_pem);
+
+/* The pin of the first certificate in a PEM text, or -EINVAL. */
+int quic_tls_pin(const struct quic_pem *cert, uint8_t pin[QUIC_PIN_LEN]);
+
+/*
+ * A secret that follows from a private key and from nothing else, for
+ * quic_server_new(): the same after every restart with that key.
+ */
+#define QUIC_SECRET_LEN 32 /* bytes */
+int quic_tls_secret(const struct quic_pem *key,
+    uint8_t secret[QUIC_SECRET_LEN]);
+
+/* -------------------------------------------------------------------------
+ * Connections
+ */
+
+enum quic_cc {
+	QUIC_CC_CUBIC, /* RFC 9438 */
+	QUIC_CC_BBR    /* draft-ietf-ccwg-bbr, as ngtcp2 has it */
+};
+
+/* Zero in a field means the default that its comment names. */
+struct quic_settings {
+	enum quic_cc cc;
+	size_t ip_mtu_max;	     /* bytes, largest IP packet; 1500 */
+	uint64_t handshake_timeout_ns; /* 10 s */
+	uint64_t idle_timeout_ns;    /* 30 s (RFC 9000 §10.1) */
+	uint64_t keep_alive_ns;	     /* client: PING after this quiet; 15 s */
+	uint64_t streams_max;	     /* server: requests at once; 65536 */
+	size_t half_open_max;	     /* server: then Retry is asked; 256 */
+};
+
+/* Why a connection is over. */
+enum quic_cause {
+	QUIC_CLOSED_HERE,	/* quic_conn_close() was called */
+	QUIC_CLOSED_BY_PEER,	/* CONNECTION_CLOSE came */
+	QUIC_NO_ANSWER,		/* nothing came back to the handshake */
+	QUIC_IDLE,		/* the peer went silent (RFC 9000 §10.1) */
+	QUIC_RESET,		/* stateless reset: the peer lost its state */
+	QUIC_BAD_CERTIFICATE,	/* the server is not who it should be */
+	QUIC_NO_H3,		/* the server does not speak ALPN h3 */
+	QUIC_NO_VERSION,	/* no QUIC version in common */
+	QUIC_PROTOCOL_ERROR	/* one side broke a rule, or memory ran out */
+};
+
+/* The end of a connection. Valid as long as the connection. */
+struct quic_close {
+	enum quic_cause cause;
+	bool application;	/* code is HTTP/3's (RFC 9114 §8.1), else QUIC's */
+	uint64_t code;		/* error code on the wire, 0 where none was */
+	char text[QUIC_ERROR_MAX]; /* a sentence for a person, no full stop */
+};
+
+/*
+ * What happens on a connection. Any member may be NULL. `arg` is the one
+ * given to quic_client_new() or quic_server_new().
+ */
+struct quic_events {
+	/*
+	 * The handshake is complete and, at a client, verified: requests may
+	 * be sent. At a server this is the first that is heard of `conn`.
+	 */
+	void (*connected)(struct quic_conn *conn, void *arg);
+
+	/* Client: quic_stream_request() would no longer say -EAGAIN. */
+	void (*streams_available)(struct quic_conn *conn, void *arg);
+
+	/*
+	 * Server: the head of a request is complete. The handler must attach
+	 * itself by quic_stream_attach() or quic_stream_reset() the stream.
+	 * `head` is valid during the call only.
+	 */
+	void (*request)(struct quic_conn *conn, struct quic_stream *stream,
+	    const struct quic_head *head, void *arg);
+
+	/*
+	 * The connection is over; every stream has had its `aborted`. A client
+	 * owner frees `conn` after the current call has returned; at a server
+	 * the server frees it. `why` lives as long as `conn`.
+	 */
+	void (*closed)(struct quic_conn *conn, const struct quic_close *why,
+	    void *arg);
+
+	/*
+	 * Text for a qlog file of this connection, in order (one JSON-SEQ
+	 * record or a part of one). Set only when wanted: it costs.
+	 */
+	void (*qlog)(struct quic_conn *conn, const void *data, size_t len,
+	    void *arg);
+};
+
+/*
+ * A client connection on `path` to the server whose certificate must be for
+ * `server_name` (a DNS name or an IP literal, copied; also the SNI when it is
+ * a name). Keeps a reference to `tls`; copies `settings`. The first packets
+ * leave with the next quic_conn_write().
+ */
+int quic_client_new(struct quic_conn **, struct quic_tls *tls,
+    const char *server_name, const struct quic_path *path,
+    const struct quic_settings *settings, const struct quic_events *events,
+    void *arg, uint64_t now);
+
+/*
+ * The four calls that drive a client connection. Receive and expire report
+ * what went wrong by the `closed` event; after it they do nothing, and write
+ * still hands out the CONNECTION_CLOSE.
+ *
+ * quic_conn_write() returns true when `train` holds something to send, and is
+ * to be called again until it returns false.
+ */
+void quic_conn_receive(struct quic_conn *, const struct quic_rx *rx, size_t n,
+    uint64_t now);
+void quic_conn_expire(struct quic_conn *, uint64_t now);
+bool quic_conn_write(struct quic_conn *, struct quic_train *train,
+    uint64_t now);
+uint64_t quic_conn_deadline(const struct quic_conn *);
+
+/*
+ * Ends the connection with an HTTP/3 error code (RFC 9114 §8.1; 0x100 is
+ * H3_NO_ERROR). Streams are aborted and `closed` fires within the call, with
+ * cause QUIC_CLOSED_HERE. The CONNECTION_CLOSE leaves with the next write.
+ * Idempotent.
+ */
+void quic_conn_close(struct quic_conn *, uint64_t code, const char *reason);
+
+/* Frees at once, says nothing to the peer and fires no event. NULL is fine. */
+void quic_conn_free(struct quic_conn *);
+
+/*
+ * The owner's pointer, per connection: NULL at first. A server's handlers use
+ * it to find what they keep per connection.
+ */
+void quic_conn_set_user(struct quic_conn *, void *user);
+void *quic_conn_user(const struct quic_conn *);
+
+/* The path in use, valid until the next call on the connection. */
+const struct quic_path *quic_conn_path(const struct quic_conn *);
+
+/*
+ * Starts to use new packet protection keys (RFC 9001 §6). -EAGAIN: too early,
+ * the previous update is not confirmed yet.
+ */
+int quic_conn_update_keys(struct quic_conn *, uint64_t now);
+
+/* Numbers for people; all counts are since the connection began. */
+struct quic_stats {
+	uint64_t rtt_ns;	     /* smoothed; 0 before the first sample */
+	uint64_t cwnd;		     /* bytes */
+	uint64_t bytes_in_flight;    /* bytes */
+	uint64_t packets_sent;
+	uint64_t packets_received;
+	uint64_t packets_lost;
+	uint64_t trains_sent;	     /* send calls that were filled */
+	size_t udp_payload;	     /* bytes of the largest proven packet */
+	size_t ip_mtu;		     /* the same as an IP packet */
+	size_t streams;		     /* tunnels that are open now */
+	bool resumed;		     /* by a session ticket */
+	const char *tls_version;     /* "TLS1.3"; static, as are the others */
+	const char *tls_cipher;	     /* "AES-128-GCM" */
+	const char *tls_group;	     /* "X25519" */
+};
+void quic_conn_stats(const struct quic_conn *, struct quic_stats *);
+
+/* -------------------------------------------------------------------------
+ * Servers: many connections behind one socket
+ */
+
+/*
+ * A server. `secret` makes stateless reset and address tokens: the same one
+ * after a restart lets clients of the earlier process learn at once that it
+ * is gone (RFC 9000 §10.3). Keeps a reference to `tls`.
+ */
+int quic_server_new(struct quic_server **, struct quic_tls *tls,
+    const uint8_t secret[QUIC_SECRET_LEN], const struct quic_settings *,
+    const struct quic_events *, void *arg);
+
+/* As the calls of a connection, for all connections and for strangers. */
+void quic_server_receive(struct quic_server *, const struct quic_rx *rx,
+    size_t n, uint64_t now);
+void quic_server_expire(struct quic_server *, uint64_t now);
+bool quic_server_write(struct quic_server *, struct quic_train *train,
+    uint64_t now);
+uint64_t quic_server_deadline(const struct quic_server *);
+
+/* Closes every connection with H3_NO_ERROR and accepts no more. */
+void quic_server_close(struct quic_server *);
+
+/* Frees the server and its connections at once. NULL is fine. */
+void quic_server_free(struct quic_server *);
+
+struct quic_server_stats {
+	size_t connections;	   /* open now, handshakes included */
+	size_t half_open;	   /* handshakes under way */
+	uint64_t accepted;	   /* connections since the start */
+	uint64_t retries_sent;	   /* address validation was asked for */
+	uint64_t resets_sent;	   /* stateless resets */
+	uint64_t datagrams_dropped; /* nothing could be made of them */
+};
+void quic_server_stats(const struct quic_server *, struct quic_server_stats *);
+
+/* -------------------------------------------------------------------------
+ * Streams: one request, then bytes both ways
+ */
+
+#define QUIC_FIELDS_MAX 64	 /* fields of a head */
+#define QUIC_HEAD_MAX 16384	 /* bytes of a head: names, values, 32 a field */
+
+/* HTTP/3 error codes that users of streams need (RFC 9114 §8.1). */
+#define QUIC_H3_NO_ERROR 0x100
+#define QUIC_H3_INTERNAL_ERROR 0x102
+#define QUIC_H3_REQUEST_REJECTED 0x10b
+#define QUIC_H3_REQUEST_CANCELLED 0x10c
+#define QUIC_H3_CONNECT_ERROR 0x10f
+
+/* A field; pseudo-header fields are written with their colon. NUL-ended. */
+struct quic_field {
+	const char *name;  /* lower case */
+	const char *value; /* no control characters: checked on arrival */
+};
+
+struct quic_head {
+	const struct quic_field *fields;
+	size_t n;
+};
+
+/* The value of the first field of that name, or NULL. */
+const char *quic_head_find(const struct quic_head *, const char *name);
+
+/*
+ * What happens on a stream, for the one who attached to it. All members must
+ * be set. Within one receive call readable and writable fire at most once, at
+ * its end: work per batch of packets, not per packet.
+ */
+struct quic_stream_events {
+	/* Client: the final response head came. Valid during the call only. */
+	void (*response)(struct quic_stream *, const struct quic_head *,
+	    void *arg);
+
+	/* There is more to peek at, or the peer's FIN came: see _ended(). */
+	void (*readable)(struct quic_stream *, void *arg);
+
+	/* quic_stream_reserve() gave NULL before; now it would not. */
+	void (*writable)(struct quic_stream *, void *arg);
+
+	/*
+	 * The stream is over before its time: the peer reset it or asked to
+	 * stop (`why` NULL, `code` from the wire), or the connection went
+	 * (`why` says how). The stream is gone when the handler returns, and
+	 * so are the bytes that were peeked at.
+	 */
+	void (*aborted)(struct quic_stream *, uint64_t code,
+	    const struct quic_close *why, void *arg);
+};
+
+/*
+ * Client: sends a request head and attaches to the new stream. The fields are
+ * copied. The stream stays valid until quic_stream_release(),
+ * quic_stream_reset() or the return of `aborted`. -EAGAIN: the peer's limit of
+ * streams is reached; wait for `streams_available`. -ENOTCONN: not connected.
+ */
+int quic_stream_request(struct quic_conn *, const struct quic_field *fields,
+    size_t n, const struct quic_stream_events *, void *arg,
+    struct quic_stream **);
+
+/* Server: takes the stream of a `request` event, on the same terms. */
+void quic_stream_attach(struct quic_stream *,
+    const struct quic_stream_events *, void *arg);
+
+/* Server: sends the response head, once. The fields are copied. */
+int quic_stream_respond(struct quic_stream *, const struct quic_field *fields,
+    size_t n);
+
+/*
+ * Receiving. Peek fills up to `max` vectors that point at the bytes not yet
+ * consumed, in order, and returns how many it filled. They stay put until
+ * they are consumed. Consume gives `n` bytes of credit back to the peer: call
+ * it for bytes that have found their place and for no others.
+ */
+size_t quic_stream_peek(const struct quic_stream *, struct iovec *, size_t max);
+void quic_stream_consume(struct quic_stream *, size_t n);
+
+/* The peer's FIN came and every byte before it is consumed. */
+bool quic_stream_ended(const struct quic_stream *);
+
+/*
+ * Sending without a copy. Reserve gives memory to read into, at least
+ * QUIC_RESERVE_MIN bytes, and NULL when the stream has as much in its hands as
+ * it may: `writable` follows. Commit sends the first `n` of it (0 is fine: the
+ * reservation lapses). One reservation at a time.
+ */
+#define QUIC_RESERVE_MIN 4096 /* bytes: a smaller read is not worth its call */
+void *quic_stream_reserve(struct quic_stream *, size_t *len);
+void quic_stream_commit(struct quic_stream *, size_t n);
+
+/* Room for a reservation: what a reader asks before it reads on. */
+bool quic_stream_has_room(const struct quic_stream *);
+
+/* Sends FIN after all that was committed. Nothing may be committed after. */
+void quic_stream_finish(struct quic_stream *);
+
+/*
+ * Lets go of a stream. No event follows and the pointer is dead. Release still
+ * delivers what was committed (with its FIN, if finished; else the stream is
+ * reset) and asks the peer to stop sending, unless its FIN came. Reset drops
+ * everything, both ways (RFC 9000 §19.4, §19.5).
+ */
+void quic_stream_release(struct quic_stream *);
+void quic_stream_reset(struct quic_stream *, uint64_t code);
+
+/* The stream ID (RFC 9000 §2.1) and its connection: for logs and lists. */
+int64_t quic_stream_id(const struct quic_stream *);
+struct quic_conn *quic_stream_conn(const struct quic_stream *);
+
+#endif

@@ -1,0 +1,640 @@
+/*
+ * A server: from connection IDs to connections, and answers to strangers.
+ *
+ *   datagram ──▶ known ID ──▶ that connection
+ *            ├─▶ Initial ───▶ a new connection, or Retry while too many
+ *            │                handshakes are half open (RFC 9000 §8.1.2)
+ *            ├─▶ other version ──▶ Version Negotiation (§6)
+ *            └─▶ short header, unknown ID ──▶ stateless reset (§10.3)
+ *
+ * Answers to strangers keep no state; they wait in a short queue for the next
+ * write, and when it is full the stranger will ask again.
+ */
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <netinet/in.h>
+#include <gnutls/crypto.h>
+
+#include "quic/internal.h"
+
+#define HALF_OPEN_MAX 256 /* handshakes; then addresses must be proven */
+#define RETRY_TIMEOUT (10 * NS_PER_S) /* a token is for this handshake */
+#define TOKEN_TIMEOUT (86400 * NS_PER_S) /* NEW_TOKEN: one day */
+
+/* The longest answer: a Retry with its token, or all our versions. */
+#define REPLY_SIZE 256	/* bytes */
+#define REPLIES_MAX 128 /* datagrams that wait for the next write */
+
+/*
+ * Stateless resets a second. They cost little, but two hosts that answer each
+ * other's resets must not go on for ever (RFC 9000 §10.3.3).
+ */
+#define RESETS_PER_S 1000
+
+/* Too short to be told from a reset itself: not answered (RFC 9000 §10.3.3). */
+#define RESET_TRIGGER_MIN 43 /* bytes */
+
+struct reply {
+	struct quic_path path;
+	size_t len;
+	uint8_t data[REPLY_SIZE];
+};
+
+struct quic_server {
+	struct quic_tls *tls;
+	uint8_t secret[QUIC_SECRET_LEN];
+	struct quic_settings settings;
+	const struct quic_events *events;
+	void *arg;
+	bool closed; /* no new connections */
+
+	void *ids; /* tsearch(3) tree of struct conn_id */
+	LIST_HEAD(, quic_conn) conns;
+	TAILQ_HEAD(, quic_conn) dirty; /* have something to write */
+
+	struct quic_conn **heap; /* by heap_key: the next deadline first */
+	size_t heap_len, heap_cap;
+
+	struct reply replies[REPLIES_MAX];
+	size_t replies_first, replies_len;
+	uint64_t reset_second;
+	unsigned resets_now;
+
+	struct quic_server_stats stats;
+};
+
+/* ---- Connection IDs ---- */
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	const ngtcp2_cid *x = a, *y = b;
+
+	if (x->datalen != y->datalen)
+		return x->datalen < y->datalen ? -1 : 1;
+	return memcmp(x->data, y->data, x->datalen);
+}
+
+static struct quic_conn *
+find_conn(const struct quic_server *server, const ngtcp2_cid *cid)
+{
+	struct conn_id *const *found = tfind(cid, &server->ids, compare_ids);
+
+	return found != NULL ? (*found)->conn : NULL;
+}
+
+int
+server_add_id(struct quic_server *server, struct quic_conn *conn,
+    const ngtcp2_cid *cid)
+{
+	struct conn_id *id = calloc(1, sizeof(*id));
+	struct conn_id **found;
+
+	if (id == NULL)
+		return -ENOMEM;
+	id->cid = *cid;
+	id->conn = conn;
+	found = tsearch(id, &server->ids, compare_ids);
+	if (found == NULL || *found != id) {
+		free(id);
+		return found == NULL ? -ENOMEM : -EEXIST;
+	}
+	LIST_INSERT_HEAD(&conn->ids, id, entry);
+	return 0;
+}
+
+static void
+free_id(struct quic_server *server, struct conn_id *id)
+{
+	tdelete(id, &server->ids, compare_ids);
+	LIST_REMOVE(id, entry);
+	free(id);
+}
+
+void
+server_remove_id(struct quic_server *server, const ngtcp2_cid *cid)
+{
+	struct conn_id *const *found = tfind(cid, &server->ids, compare_ids);
+
+	if (found != NULL)
+		free_id(server, *found);
+}
+
+void
+server_reset_token(struct quic_server *server, const ngtcp2_cid *cid,
+    uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN])
+{
+	ngtcp2_crypto_generate_stateless_reset_token(token, server->secret,
+	    sizeof(server->secret), cid);
+}
+
+/* ---- Deadlines: a binary heap ---- */
+
+static void
+heap_put(struct quic_server *server, size_t at, struct quic_conn *conn)
+{
+	server->heap[at] = conn;
+	conn->heap_index = at;
+}
+
+static void
+heap_up(struct quic_server *server, size_t at)
+{
+	struct quic_conn *conn = server->heap[at];
+	size_t parent;
+
+	while (at > 0) {
+		parent = (at - 1) / 2;
+		if (server->heap[parent]->heap_key <= conn->heap_key)
+			break;
+		heap_put(server, at, server->heap[parent]);
+		at = parent;
+	}
+	heap_put(server, at, conn);
+}
+
+static void
+heap_down(struct quic_server *server, size_t at)
+{
+	struct quic_conn *conn = server->heap[at];
+	size_t child;
+
+	while ((child = 2 * at + 1) < server->heap_len) {
+		if (child + 1 < server->heap_len &&
+		    server->heap[child + 1]->heap_key <
+			server->heap[child]->heap_key)
+			child++;
+		if (conn->heap_key <= server->heap[child]->heap_key)
+			break;
+		heap_put(server, at, server->heap[child]);
+		at = child;
+	}
+	heap_put(server, at, conn);
+}
+
+static int
+heap_insert(struct quic_server *server, struct quic_conn *conn)
+{
+	size_t cap = server->heap_cap ? 2 * server->heap_cap : 16;
+	struct quic_conn **heap = server->heap;
+
+	if (server->heap_len == server->heap_cap) {
+		heap = reallocarray(heap, cap, sizeof(*heap));
+		if (heap == NULL)
+			return -ENOMEM;
+		server->heap = heap;
+		server->heap_cap = cap;
+	}
+	conn->heap_key = quic_conn_deadline(conn);
+	heap_put(server, server->heap_len++, conn);
+	heap_up(server, conn->heap_index);
+	return 0;
+}
+
+static void
+heap_remove(struct quic_server *server, struct quic_conn *conn)
+{
+	size_t at = conn->heap_index;
+	struct quic_conn *last = server->heap[--server->heap_len];
+
+	if (last == conn)
+		return;
+	heap_put(server, at, last);
+	heap_up(server, at);
+	heap_down(server, last->heap_index);
+}
+
+static void
+heap_update(struct quic_server *server, struct quic_conn *conn)
+{
+	uint64_t key = quic_conn_deadline(conn);
+
+	if (key == conn->heap_key)
+		return;
+	conn->heap_key = key;
+	heap_up(server, conn->heap_index);
+	heap_down(server, conn->heap_index);
+}
+
+/* ---- Connections ---- */
+
+/* The connection may have something to write: see quic_server_write(). */
+void
+server_touch(struct quic_server *server, struct quic_conn *conn)
+{
+	if (conn->on_dirty_list)
+		return;
+	conn->on_dirty_list = true;
+	TAILQ_INSERT_TAIL(&server->dirty, conn, dirty_entry);
+}
+
+static void
+untouch(struct quic_server *server, struct quic_conn *conn)
+{
+	if (!conn->on_dirty_list)
+		return;
+	conn->on_dirty_list = false;
+	TAILQ_REMOVE(&server->dirty, conn, dirty_entry);
+}
+
+void
+server_handshake_done(struct quic_server *server, struct quic_conn *conn)
+{
+	conn->half_open = false;
+	server->stats.half_open--;
+	server->stats.accepted++;
+}
+
+/* Called by quic_conn_free(), also for a connection that never was listed. */
+void
+server_forget(struct quic_server *server, struct quic_conn *conn)
+{
+	struct conn_id *id;
+
+	while ((id = LIST_FIRST(&conn->ids)) != NULL)
+		free_id(server, id);
+	untouch(server, conn);
+	if (!conn->listed)
+		return;
+	if (conn->half_open)
+		server->stats.half_open--;
+	server->stats.connections--;
+	heap_remove(server, conn);
+	LIST_REMOVE(conn, server_entry);
+}
+
+static struct quic_conn *
+accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
+    const ngtcp2_cid *original_dcid, bool retried,
+    const struct quic_path *path, uint64_t now)
+{
+	struct quic_conn *conn;
+
+	if (conn_server_new(&conn, server, server->tls, hd, original_dcid,
+		retried, path, &server->settings, server->events, server->arg,
+		now) != 0)
+		return NULL;
+	if (heap_insert(server, conn) != 0) {
+		quic_conn_free(conn);
+		return NULL;
+	}
+	conn->listed = conn->half_open = true;
+	LIST_INSERT_HEAD(&server->conns, conn, server_entry);
+	server->stats.connections++;
+	server->stats.half_open++;
+	return conn;
+}
+
+/* ---- Strangers ---- */
+
+static struct reply *
+reply_new(struct quic_server *server, const struct quic_path *path)
+{
+	struct reply *reply;
+
+	if (server->replies_len == REPLIES_MAX)
+		return NULL;
+	reply = &server->replies[(server->replies_first +
+	    server->replies_len) % REPLIES_MAX];
+	reply->path = *path;
+	return reply;
+}
+
+static void
+reply_queue(struct quic_server *server, struct reply *reply, ngtcp2_ssize len)
+{
+	if (len <= 0)
+		return;
+	reply->len = (size_t)len;
+	server->replies_len++;
+}
+
+static void
+send_version_negotiation(struct quic_server *server,
+    const ngtcp2_version_cid *vc, const struct quic_path *path)
+{
+	static const uint32_t versions[] = { NGTCP2_PROTO_VER_V1 };
+	struct reply *reply = reply_new(server, path);
+	uint8_t noise = 0;
+
+	if (reply == NULL)
+		return;
+	gnutls_rnd(GNUTLS_RND_NONCE, &noise, 1);
+	reply_queue(server, reply, ngtcp2_pkt_write_version_negotiation(
+	    reply->data, sizeof(reply->data), noise, vc->scid, vc->scidlen,
+	    vc->dcid, vc->dcidlen, versions, 1));
+}
+
+static void
+send_retry(struct quic_server *server, const ngtcp2_pkt_hd *hd,
+    const struct quic_path *path, uint64_t now)
+{
+	struct reply *reply = reply_new(server, path);
+	uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2];
+	ngtcp2_path view = path_view(path);
+	ngtcp2_ssize len;
+	ngtcp2_cid scid;
+
+	if (reply == NULL)
+		return;
+	scid.datalen = CID_LEN;
+	gnutls_rnd(GNUTLS_RND_RANDOM, scid.data, scid.datalen);
+	len = ngtcp2_crypto_generate_retry_token2(token, server->secret,
+	    sizeof(server->secret), hd->version, view.remote.addr,
+	    view.remote.addrlen, &scid, &hd->dcid, now);
+	if (len < 0)
+		return;
+	reply_queue(server, reply, ngtcp2_crypto_write_retry(reply->data,
+	    sizeof(reply->data), hd->version, &hd->scid, &scid, &hd->dcid,
+	    token, (size_t)len));
+	server->stats.retries_sent++;
+}
+
+static void
+send_reset(struct quic_server *server, const ngtcp2_version_cid *vc,
+    size_t trigger, const struct quic_path *path, uint64_t now)
+{
+	uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN];
+	uint8_t noise[RESET_TRIGGER_MIN - NGTCP2_STATELESS_RESET_TOKENLEN - 1];
+	struct reply *reply;
+	ngtcp2_cid cid;
+
+	if (server->reset_second != now / NS_PER_S) {
+		server->reset_second = now / NS_PER_S;
+		server->resets_now = 0;
+	}
+	if (trigger < RESET_TRIGGER_MIN ||
+	    server->resets_now >= RESETS_PER_S ||
+	    (reply = reply_new(server, path)) == NULL)
+		return;
+	server->resets_now++;
+	server->stats.resets_sent++;
+	ngtcp2_cid_init(&cid, vc->dcid, vc->dcidlen);
+	server_reset_token(server, &cid, token);
+	gnutls_rnd(GNUTLS_RND_NONCE, noise, sizeof(noise));
+	reply_queue(server, reply, ngtcp2_pkt_write_stateless_reset(
+	    reply->data, sizeof(reply->data), token, noise, sizeof(noise)));
+}
+
+size_t
+server_new_token(struct quic_server *server, const struct quic_path *path,
+    uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now)
+{
+	ngtcp2_path view = path_view(path);
+	ngtcp2_ssize len;
+
+	len = ngtcp2_crypto_generate_regular_token(token, server->secret,
+	    sizeof(server->secret), view.remote.addr, view.remote.addrlen,
+	    now);
+	return len > 0 ? (size_t)len : 0;
+}
+
+/* What an Initial's token proves about the address it comes from. */
+enum proof {
+	PROOF_NONE,
+	PROOF_GIVEN,   /* a NEW_TOKEN of an earlier connection */
+	PROOF_RETRIED, /* our Retry was answered */
+	PROOF_WRONG    /* a Retry token that does not fit */
+};
+
+static enum proof
+check_token(struct quic_server *server, ngtcp2_pkt_hd *hd,
+    ngtcp2_cid *original_dcid, const struct quic_path *path, uint64_t now)
+{
+	ngtcp2_path view = path_view(path);
+	enum proof proof = PROOF_NONE;
+
+	if (hd->tokenlen == 0)
+		return PROOF_NONE;
+	if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY2)
+		return ngtcp2_crypto_verify_retry_token2(original_dcid,
+		    hd->token, hd->tokenlen, server->secret,
+		    sizeof(server->secret), hd->version, view.remote.addr,
+		    view.remote.addrlen, &hd->dcid, RETRY_TIMEOUT, now) == 0
+		    ? PROOF_RETRIED : PROOF_WRONG;
+	if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_REGULAR &&
+	    ngtcp2_crypto_verify_regular_token(hd->token, hd->tokenlen,
+		server->secret, sizeof(server->secret), view.remote.addr,
+		view.remote.addrlen, TOKEN_TIMEOUT, now) == 0)
+		proof = PROOF_GIVEN;
+	if (proof == PROOF_NONE)
+		hd->token = NULL, hd->tokenlen = 0;
+	return proof;
+}
+
+/* A first packet, perhaps. Returns the connection that it opens, or NULL. */
+static struct quic_conn *
+meet(struct quic_server *server, const struct quic_path *path,
+    const uint8_t *data, size_t len, uint64_t now)
+{
+	ngtcp2_cid original_dcid;
+	ngtcp2_pkt_hd hd;
+	enum proof proof;
+
+	if (server->closed || ngtcp2_accept(&hd, data, len) != 0)
+		return NULL;
+	original_dcid = hd.dcid;
+	proof = check_token(server, &hd, &original_dcid, path, now);
+	if (proof == PROOF_WRONG)
+		return NULL;
+	if (proof == PROOF_NONE &&
+	    server->stats.half_open >= server->settings.half_open_max) {
+		send_retry(server, &hd, path, now);
+		return NULL;
+	}
+	return accept_conn(server, &hd, &original_dcid,
+	    proof == PROOF_RETRIED, path, now);
+}
+
+/* ---- The four calls ---- */
+
+static struct quic_conn *
+route(struct quic_server *server, const struct quic_path *path,
+    const uint8_t *data, size_t len, uint64_t now)
+{
+	struct quic_conn *conn;
+	ngtcp2_version_cid vc;
+	ngtcp2_cid dcid;
+	int rv;
+
+	rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, CID_LEN);
+	if (rv == NGTCP2_ERR_VERSION_NEGOTIATION && !server->closed)
+		send_version_negotiation(server, &vc, path);
+	if (rv != 0 || vc.dcidlen > NGTCP2_MAX_CIDLEN)
+		return NULL;
+	ngtcp2_cid_init(&dcid, vc.dcid, vc.dcidlen);
+	if ((conn = find_conn(server, &dcid)) != NULL)
+		return conn;
+	if (vc.version != 0)
+		return meet(server, path, data, len, now);
+	send_reset(server, &vc, len, path, now);
+	return NULL;
+}
+
+static void
+receive_one(struct quic_server *server, const struct quic_rx *rx,
+    const uint8_t *data, size_t len, uint64_t now)
+{
+	struct quic_conn *conn = route(server, &rx->path, data, len, now);
+
+	if (conn == NULL)
+		server->stats.datagrams_dropped++;
+	else
+		conn_read(conn, &rx->path, rx->ecn, data, len, now);
+}
+
+/* Frees what is over, and gives what stays its place among the deadlines. */
+static void
+settle(struct quic_server *server, struct quic_conn *conn, uint64_t now)
+{
+	if (conn_is_over(conn, now))
+		quic_conn_free(conn);
+	else
+		heap_update(server, conn);
+}
+
+void
+quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
+    size_t n, uint64_t now)
+{
+	struct quic_conn *conn;
+	size_t at, here;
+
+	for (size_t i = 0; i < n; i++)
+		for (at = 0; at < rx[i].len; at += here) {
+			here = rx[i].len - at;
+			if (rx[i].segment > 0 && rx[i].segment < here)
+				here = rx[i].segment;
+			receive_one(server, &rx[i], rx[i].data + at, here,
+			    now);
+		}
+	/* Every connection that was read from is on the dirty list. */
+	TAILQ_FOREACH(conn, &server->dirty, dirty_entry)
+		conn_deliver(conn);
+}
+
+void
+quic_server_expire(struct quic_server *server, uint64_t now)
+{
+	struct quic_conn *conn;
+
+	while (server->heap_len > 0 && server->heap[0]->heap_key <= now) {
+		conn = server->heap[0];
+		quic_conn_expire(conn, now);
+		if (!conn_is_over(conn, now) &&
+		    quic_conn_deadline(conn) <= now) {
+			/* Its packets are due: the write calls come next. */
+			conn_touch(conn);
+			conn->heap_key = UINT64_MAX;
+			heap_down(server, conn->heap_index);
+			continue;
+		}
+		settle(server, conn, now);
+	}
+}
+
+static bool
+write_reply(struct quic_server *server, struct quic_train *train)
+{
+	struct reply *reply = &server->replies[server->replies_first];
+
+	if (server->replies_len == 0 || train->held_len > 0)
+		return false;
+	memcpy(train->buf, reply->data, reply->len);
+	train->len = train->segment = reply->len;
+	train->path = reply->path;
+	train->ecn = 0;
+	server->replies_first = (server->replies_first + 1) % REPLIES_MAX;
+	server->replies_len--;
+	return true;
+}
+
+/* A train of each connection in turn, until none has any more. */
+bool
+quic_server_write(struct quic_server *server, struct quic_train *train,
+    uint64_t now)
+{
+	struct quic_conn *conn;
+
+	if (write_reply(server, train))
+		return true;
+	while ((conn = TAILQ_FIRST(&server->dirty)) != NULL) {
+		if (quic_conn_write(conn, train, now)) {
+			/* What waits in the train is this connection's. */
+			if (train->held_len == 0) {
+				untouch(server, conn);
+				server_touch(server, conn);
+			}
+			return true;
+		}
+		untouch(server, conn);
+		settle(server, conn, now);
+	}
+	return false;
+}
+
+uint64_t
+quic_server_deadline(const struct quic_server *server)
+{
+	return server->heap_len > 0 ? server->heap[0]->heap_key : UINT64_MAX;
+}
+
+/* ---- Life ---- */
+
+int
+quic_server_new(struct quic_server **out, struct quic_tls *tls,
+    const uint8_t secret[QUIC_SECRET_LEN],
+    const struct quic_settings *settings, const struct quic_events *events,
+    void *arg)
+{
+	struct quic_server *server = calloc(1, sizeof(*server));
+
+	if (server == NULL)
+		return -ENOMEM;
+	server->tls = tls_ref(tls);
+	memcpy(server->secret, secret, sizeof(server->secret));
+	server->settings = *settings;
+	if (server->settings.half_open_max == 0)
+		server->settings.half_open_max = HALF_OPEN_MAX;
+	server->events = events;
+	server->arg = arg;
+	LIST_INIT(&server->conns);
+	TAILQ_INIT(&server->dirty);
+	*out = server;
+	return 0;
+}
+
+void
+quic_server_close(struct quic_server *server)
+{
+	struct quic_conn *conn;
+
+	server->closed = true;
+	LIST_FOREACH(conn, &server->conns, server_entry)
+		quic_conn_close(conn, QUIC_H3_NO_ERROR, "the edge is closing");
+}
+
+void
+quic_server_free(struct quic_server *server)
+{
+	struct quic_conn *conn;
+
+	if (server == NULL)
+		return;
+	while ((conn = LIST_FIRST(&server->conns)) != NULL)
+		quic_conn_free(conn);
+	quic_tls_free(server->tls);
+	gnutls_memset(server->secret, 0, sizeof(server->secret));
+	free(server->heap);
+	free(server);
+}
+
+void
+quic_server_stats(const struct quic_server *server,
+    struct quic_server_stats *stats)
+{
+	*stats = server->stats;
+}

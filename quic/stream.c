@@ -1,0 +1,510 @@
+/*
+ * A stream: the bytes of one tunnel on their way through the connection.
+ *
+ *   owner ── reserve, commit ──▶ tx ── stream_take ──▶ nghttp3 ──▶ packets
+ *                                 ▲                                   │
+ *                                 └── stream_acked: the chunk is free ┘
+ *   owner ◀── peek, consume ──── rx ◀── stream_append ◀── packets
+ *
+ * Committed bytes stay in their chunk until they are acknowledged: nghttp3 and
+ * ngtcp2 point into it and copy nothing. Received bytes are copied once, out
+ * of the packet, so that the owner can write a whole batch with one call.
+ *
+ * A stream dies of two releases, in either order: that of its owner, and that
+ * of the transport, which may still point into tx after a reset.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quic/internal.h"
+
+/*
+ * What one stream may have committed and not acknowledged: twice the window,
+ * so that a full window is in flight and another is ready, and at least
+ * enough for a short path's first round trips.
+ */
+#define SEND_MIN 131072 /* bytes */
+
+/*
+ * Received bytes that all streams together may hold before the connection's
+ * credit is withheld. Above any sane sum of stream windows in use, below what
+ * hurts a small machine.
+ */
+#define RECEIVE_BUDGET (256 * 1048576) /* bytes */
+
+static struct chunk *
+chunk_get(struct chunk_pool *pool)
+{
+	struct chunk *c = pool->first;
+
+	if (c != NULL) {
+		pool->first = c->next;
+		pool->n--;
+	} else if ((c = malloc(sizeof(*c))) == NULL)
+		return NULL;
+	c->next = NULL;
+	c->begin = c->end = 0;
+	return c;
+}
+
+static void
+chunk_put(struct chunk_pool *pool, struct chunk *c)
+{
+	if (pool->n >= POOL_MAX) {
+		free(c);
+		return;
+	}
+	c->next = pool->first;
+	pool->first = c;
+	pool->n++;
+}
+
+void
+pool_clear(struct chunk_pool *pool)
+{
+	struct chunk *c;
+
+	while ((c = pool->first) != NULL) {
+		pool->first = c->next;
+		free(c);
+	}
+	pool->n = 0;
+}
+
+/* Makes sure that the last chunk has at least `room` bytes free. */
+static int
+queue_grow(struct chunk_queue *q, struct chunk_pool *pool, size_t room)
+{
+	struct chunk *c;
+
+	if (q->last != NULL && sizeof(c->data) - q->last->end >= room)
+		return 0;
+	if ((c = chunk_get(pool)) == NULL)
+		return -ENOMEM;
+	if (q->last == NULL)
+		q->first = c;
+	else
+		q->last->next = c;
+	q->last = c;
+	return 0;
+}
+
+/* Drops `n` bytes from the front; a chunk that is used up goes to the pool. */
+static void
+queue_drop(struct chunk_queue *q, struct chunk_pool *pool, size_t n, bool keep)
+{
+	struct chunk *c;
+	size_t here;
+
+	q->len -= n;
+	while ((c = q->first) != NULL) {
+		here = c->end - c->begin < n ? c->end - c->begin : n;
+		c->begin += here;
+		n -= here;
+		if (c->begin < c->end || (keep && c == q->last))
+			return;
+		q->first = c->next;
+		if (q->first == NULL)
+			q->last = NULL;
+		chunk_put(pool, c);
+	}
+}
+
+static void
+queue_clear(struct chunk_queue *q, struct chunk_pool *pool)
+{
+	queue_drop(q, pool, q->len, false);
+}
+
+/* ---- Life ---- */
+
+struct quic_stream *
+stream_new(struct quic_conn *conn, int64_t id)
+{
+	struct quic_stream *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->conn = conn;
+	s->id = id;
+	LIST_INSERT_HEAD(&conn->streams, s, entry);
+	conn->nstreams++;
+	return s;
+}
+
+/* Takes received bytes off the books, and pays back what credit they held. */
+static void
+settle(struct quic_stream *s, size_t n)
+{
+	struct quic_conn *conn = s->conn;
+
+	conn->rx_buffered -= n;
+	if (conn->credit_withheld > 0 && conn->rx_buffered < RECEIVE_BUDGET) {
+		ngtcp2_conn_extend_max_offset(conn->quic,
+		    conn->credit_withheld);
+		conn->credit_withheld = 0;
+		conn_touch(conn);
+	}
+}
+
+void
+stream_free(struct quic_stream *s)
+{
+	struct quic_conn *conn = s->conn;
+
+	if (s->pending != 0)
+		TAILQ_REMOVE(&conn->ready, s, ready_entry);
+	settle(s, s->rx.len);
+	queue_clear(&s->rx, &conn->pool);
+	queue_clear(&s->tx, &conn->pool);
+	free(s->head);
+	LIST_REMOVE(s, entry);
+	conn->nstreams--;
+	free(s);
+}
+
+static void
+free_if_done(struct quic_stream *s)
+{
+	if (s->released && s->transport_gone && !s->delivering)
+		stream_free(s);
+}
+
+/* The owner's part is over: nobody will read rx or hear of an event. */
+static void
+let_go(struct quic_stream *s)
+{
+	s->released = true;
+	s->events = NULL;
+	if (s->pending != 0) {
+		TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
+		s->pending = 0;
+	}
+	settle(s, s->rx.len);
+	queue_clear(&s->rx, &s->conn->pool);
+	free(s->head);
+	s->head = NULL;
+	free_if_done(s);
+}
+
+/* The transport's part is over: nothing points into tx any more. */
+void
+stream_transport_gone(struct quic_stream *s)
+{
+	s->transport_gone = true;
+	queue_clear(&s->tx, &s->conn->pool);
+	s->tx_next = NULL;
+	s->tx_unsent = 0;
+	free_if_done(s);
+}
+
+void
+quic_stream_attach(struct quic_stream *s,
+    const struct quic_stream_events *events, void *arg)
+{
+	s->events = events;
+	s->arg = arg;
+	if (s->rx.len > 0 || s->rx_fin)
+		stream_pend(s, PENDING_READABLE);
+}
+
+void
+quic_stream_reset(struct quic_stream *s, uint64_t code)
+{
+	if (!s->transport_gone) {
+		h3_forget(s);
+		ngtcp2_conn_shutdown_stream(s->conn->quic, 0, s->id, code);
+		conn_touch(s->conn);
+	}
+	let_go(s);
+}
+
+void
+quic_stream_release(struct quic_stream *s)
+{
+	if (!s->finished) {
+		quic_stream_reset(s, QUIC_H3_REQUEST_CANCELLED);
+		return;
+	}
+	if (!s->rx_fin && !s->transport_gone) {
+		ngtcp2_conn_shutdown_stream_read(s->conn->quic, 0, s->id,
+		    QUIC_H3_NO_ERROR);
+		conn_touch(s->conn);
+	}
+	let_go(s);
+}
+
+int64_t
+quic_stream_id(const struct quic_stream *s)
+{
+	return s->id;
+}
+
+struct quic_conn *
+quic_stream_conn(const struct quic_stream *s)
+{
+	return s->conn;
+}
+
+/* ---- Events ---- */
+
+void
+stream_pend(struct quic_stream *s, unsigned events)
+{
+	if (s->released)
+		return;
+	if (s->pending == 0)
+		TAILQ_INSERT_TAIL(&s->conn->ready, s, ready_entry);
+	s->pending |= events;
+}
+
+/* The peer is done with this stream, in anger: so are we. */
+void
+stream_abort(struct quic_stream *s, uint64_t code)
+{
+	if (s->released || (s->pending & PENDING_ABORTED) != 0)
+		return;
+	s->abort_code = code;
+	stream_pend(s, PENDING_ABORTED);
+}
+
+/* The peer wants no more, but it may have something to say. */
+void
+stream_refuse(struct quic_stream *s)
+{
+	s->tx_refused = true;
+	s->tx_unsent = 0;
+	s->tx_next = NULL;
+}
+
+static void
+deliver_head(struct quic_stream *s)
+{
+	struct head_buffer *buffer = s->head;
+	struct quic_head head = { buffer->fields, buffer->n };
+	struct quic_conn *conn = s->conn;
+
+	s->head = NULL;
+	if (conn->server == NULL)
+		s->events->response(s, &head, s->arg);
+	else if (conn->events->request != NULL)
+		conn->events->request(conn, s, &head, conn->arg);
+	if (!s->released && s->events == NULL)
+		quic_stream_reset(s, QUIC_H3_INTERNAL_ERROR);
+	free(buffer);
+}
+
+static void
+deliver_aborted(struct quic_stream *s)
+{
+	const struct quic_close *why = NULL;
+
+	if (s->conn->state >= CONN_CLOSING)
+		why = &s->conn->close;
+	if (s->events != NULL)
+		s->events->aborted(s, s->abort_code, why, s->arg);
+	if (!s->released)
+		quic_stream_reset(s, QUIC_H3_CONNECT_ERROR);
+}
+
+/* Fires what is pending; after each event the owner may be gone. */
+void
+stream_deliver(struct quic_stream *s)
+{
+	unsigned pending = s->pending;
+
+	TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
+	s->pending = 0;
+	s->delivering = true;
+	if ((pending & PENDING_HEAD) != 0)
+		deliver_head(s);
+	if ((pending & PENDING_READABLE) != 0 && s->events != NULL)
+		s->events->readable(s, s->arg);
+	if ((pending & PENDING_WRITABLE) != 0 && s->events != NULL)
+		s->events->writable(s, s->arg);
+	if ((pending & PENDING_ABORTED) != 0 && !s->released)
+		deliver_aborted(s);
+	s->delivering = false;
+	free_if_done(s);
+}
+
+/* ---- Receiving ---- */
+
+int
+stream_append(struct quic_stream *s, const uint8_t *data, size_t len)
+{
+	struct quic_conn *conn = s->conn;
+	struct chunk *c;
+	size_t here;
+
+	if (s->released) {
+		ngtcp2_conn_extend_max_offset(conn->quic, len);
+		ngtcp2_conn_extend_max_stream_offset(conn->quic, s->id, len);
+		return 0;
+	}
+	conn->rx_buffered += len;
+	if (conn->rx_buffered < RECEIVE_BUDGET)
+		ngtcp2_conn_extend_max_offset(conn->quic, len);
+	else
+		conn->credit_withheld += len;
+	s->rx.len += len;
+	while (len > 0) {
+		if (queue_grow(&s->rx, &conn->pool, 1) != 0)
+			return -ENOMEM;
+		c = s->rx.last;
+		here = sizeof(c->data) - c->end;
+		here = here < len ? here : len;
+		memcpy(c->data + c->end, data, here);
+		c->end += here;
+		data += here;
+		len -= here;
+	}
+	stream_pend(s, PENDING_READABLE);
+	return 0;
+}
+
+void
+stream_append_fin(struct quic_stream *s)
+{
+	s->rx_fin = true;
+	stream_pend(s, PENDING_READABLE);
+}
+
+size_t
+quic_stream_peek(const struct quic_stream *s, struct iovec *iov, size_t max)
+{
+	struct chunk *c;
+	size_t n = 0;
+
+	for (c = s->rx.first; c != NULL && n < max; c = c->next) {
+		iov[n].iov_base = c->data + c->begin;
+		iov[n].iov_len = c->end - c->begin;
+		n++;
+	}
+	return n;
+}
+
+void
+quic_stream_consume(struct quic_stream *s, size_t n)
+{
+	if (n == 0)
+		return;
+	queue_drop(&s->rx, &s->conn->pool, n, false);
+	settle(s, n);
+	if (!s->transport_gone) {
+		ngtcp2_conn_extend_max_stream_offset(s->conn->quic, s->id, n);
+		conn_touch(s->conn);
+	}
+}
+
+bool
+quic_stream_ended(const struct quic_stream *s)
+{
+	return s->rx_fin && s->rx.len == 0;
+}
+
+/* ---- Sending ---- */
+
+static size_t
+send_limit(const struct quic_stream *s)
+{
+	ngtcp2_conn_info info;
+
+	ngtcp2_conn_get_conn_info(s->conn->quic, &info);
+	return 2 * info.cwnd > SEND_MIN ? 2 * (size_t)info.cwnd : SEND_MIN;
+}
+
+bool
+quic_stream_has_room(const struct quic_stream *s)
+{
+	return s->tx.len < SEND_MIN || s->tx.len < send_limit(s);
+}
+
+void *
+quic_stream_reserve(struct quic_stream *s, size_t *len)
+{
+	struct chunk *c;
+
+	if (!quic_stream_has_room(s)) {
+		s->wants_room = true;
+		return NULL;
+	}
+	if (queue_grow(&s->tx, &s->conn->pool, QUIC_RESERVE_MIN) != 0)
+		return NULL;
+	c = s->tx.last;
+	s->reserved = true;
+	*len = sizeof(c->data) - c->end;
+	return c->data + c->end;
+}
+
+void
+quic_stream_commit(struct quic_stream *s, size_t n)
+{
+	struct chunk *c = s->tx.last;
+
+	s->reserved = false;
+	if (n == 0 || s->tx_refused || s->transport_gone)
+		return;
+	if (s->tx_next == NULL) {
+		s->tx_next = c;
+		s->tx_next_at = c->end;
+	}
+	c->end += n;
+	s->tx.len += n;
+	s->tx_unsent += n;
+	h3_resume(s);
+}
+
+void
+quic_stream_finish(struct quic_stream *s)
+{
+	if (s->finished)
+		return;
+	s->finished = true;
+	if (!s->transport_gone)
+		h3_resume(s);
+}
+
+/* Hands committed bytes to nghttp3, which sends them in one DATA frame. */
+size_t
+stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
+{
+	struct chunk *c;
+	size_t n = 0;
+
+	while (s->tx_unsent > 0 && n < max) {
+		c = s->tx_next;
+		if (s->tx_next_at == c->end) {
+			s->tx_next = c->next;
+			s->tx_next_at = c->next->begin;
+			continue;
+		}
+		vec[n].base = c->data + s->tx_next_at;
+		vec[n].len = c->end - s->tx_next_at;
+		s->tx_unsent -= vec[n].len;
+		s->tx_next_at = c->end;
+		n++;
+	}
+	*eof = s->finished && s->tx_unsent == 0;
+	return n;
+}
+
+void
+stream_acked(struct quic_stream *s, size_t n)
+{
+	struct chunk *c = s->tx_next;
+
+	/* tx_next may point at a used-up chunk that is now about to go. */
+	if (c != NULL && s->tx_unsent == 0 && n == s->tx.len && !s->reserved)
+		s->tx_next = NULL;
+	else if (c != NULL && s->tx_next_at == c->end && c->next != NULL) {
+		s->tx_next = c->next;
+		s->tx_next_at = c->next->begin;
+	}
+	queue_drop(&s->tx, &s->conn->pool, n, s->reserved);
+	if (s->wants_room && quic_stream_has_room(s)) {
+		s->wants_room = false;
+		stream_pend(s, PENDING_WRITABLE);
+	}
+}
