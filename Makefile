@@ -28,8 +28,9 @@ comma = ,
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
 QUIC = quic/conn.o quic/h3.o quic/stream.o quic/server.o quic/tls.o
 IO = quic/io.o
-SHARED = proxy/addr.o proxy/config.o proxy/option.o proxy/log.o proxy/relay.o \
-	proxy/users.o proxy/sandbox.o
+SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
+	proxy/option.o proxy/value.o proxy/log.o proxy/relay.o proxy/users.o \
+	proxy/sandbox.o
 LOCAL = proxy/local/uplink.o proxy/local/listener.o proxy/local/client.o \
 	proxy/local/socks.o proxy/local/forward.o proxy/local/page.o \
 	proxy/http1.o proxy/control.o
@@ -46,7 +47,8 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/http1.o proxy/addr.o proxy/log.o
 UNIT = addr log config socks http1 users policy quic
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
-test_config_OBJS = proxy/config.o proxy/option.o proxy/addr.o
+test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
+	proxy/option.o proxy/value.o proxy/addr.o
 test_socks_OBJS = proxy/local/socks.o
 test_http1_OBJS = proxy/http1.o proxy/addr.o
 test_users_OBJS = proxy/users.o
@@ -147,7 +149,8 @@ $(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/replay.o \
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
-build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(patsubst %.o,%.c,$$(fuzz_%_OBJS))
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c \
+    $$(addsuffix .c,$$(basename $$(fuzz_%_OBJS)))
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined \
 	    $(PACKAGE_CFLAGS) -std=c11 -o $@ $^ $(PACKAGE_LIBS)

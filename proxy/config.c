@@ -1,0 +1,255 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "proxy/config.h"
+#include "proxy/flags.h"
+#include "proxy/option.h"
+#include "proxy/source.h"
+
+/* Bytes of the path of a Unix socket, with its NUL. */
+#define SOCKET_PATH_SIZE sizeof(((struct sockaddr_un *)0)->sun_path)
+
+const char *
+config_default_control(char *buf, size_t size)
+{
+	const char *dir = getenv("XDG_RUNTIME_DIR");
+	int len;
+
+	if (dir != NULL && dir[0] == '/') {
+		len = snprintf(buf, size, "%s/culvert.sock", dir);
+		if (len > 0 && (size_t)len < size)
+			return buf;
+	}
+	snprintf(buf, size, "/run/culvert.sock");
+	return buf;
+}
+
+void
+config_init(struct config *config, enum config_program program)
+{
+	const struct config_option *option;
+	char path[SOCKET_PATH_SIZE];
+
+	memset(config, 0, sizeof(*config));
+	config->program = program;
+	config->out = stdout;
+	config->err = stderr;
+	for (size_t i = 0; (option = option_at(program, i)) != NULL; i++) {
+		if (option->fallback != NULL)
+			option->type->set(option_field(option, config),
+			    option->fallback);
+	}
+	if (program == CONFIG_CULVERT)
+		value_socket.set(&config->control,
+		    config_default_control(path, sizeof(path)));
+}
+
+void
+config_free(struct config *config)
+{
+	const struct config_option *option;
+
+	for (size_t i = 0;
+	    (option = option_at(config->program, i)) != NULL; i++) {
+		if (option->type != NULL)
+			value_clear(option->type, option_field(option, config));
+	}
+	memset(config->origin, 0, sizeof(config->origin));
+}
+
+int
+config_parse(struct config *config, const char *text, size_t len,
+    const char *name)
+{
+	struct source source = { .config = config, .origin = CONFIG_FILE,
+		.name = name };
+
+	source_read_text(&source, text, len);
+	return source.errors == 0 ? 0 : -EINVAL;
+}
+
+/*
+ * What only the whole shows
+ */
+
+static struct source
+command_source(struct config *config)
+{
+	return (struct source){ .config = config, .origin = CONFIG_COMMAND,
+		.name = option_program_name(config->program) };
+}
+
+static enum config_origin
+origin_of(const struct config *config, const char *name)
+{
+	size_t i;
+
+	if (option_find(config->program, name, &i) == NULL)
+		return CONFIG_DEFAULT;
+	return config->origin[i];
+}
+
+static void
+warn_exposed(const struct config *config, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+		fprintf(config->err, "%s: warning: %s holds a password that "
+		    "everybody on this machine can read; chmod o= helps\n",
+		    option_program_name(config->program), path);
+}
+
+static void
+check_files(struct source *source)
+{
+	struct config *config = source->config;
+	const struct config_option *option;
+	const char *path;
+
+	for (size_t i = 0;
+	    (option = option_at(config->program, i)) != NULL; i++) {
+		if (option->type == NULL || !option->type->readable)
+			continue;
+		path = *(char **)option_field(option, config);
+		if (path != NULL && access(path, R_OK) != 0)
+			source_complain(source, "--%s: %s: %s", option->name,
+			    path, strerror(errno));
+	}
+}
+
+/* Anybody who reaches a listener without a password may use the edge. */
+static void
+check_listeners(struct source *source)
+{
+	const struct config *config = source->config;
+	char text[ADDR_STRLEN];
+
+	if (config->listen_users != NULL)
+		return;
+	for (unsigned i = 0; i < config->listen.n; i++) {
+		const struct sockaddr *addr =
+		    (const struct sockaddr *)&config->listen.v[i];
+
+		if (!addr_is_loopback(addr))
+			source_complain(source, "--listen: other machines can "
+			    "reach %s; to allow that, say with --listen-users "
+			    "which users may", addr_format(addr, text));
+	}
+}
+
+static void
+check_user(struct source *source)
+{
+	struct config *config = source->config;
+	struct source file = { .config = config, .origin = source->origin,
+		.name = config->user_file };
+
+	if (config->user_file == NULL)
+		return;
+	if (origin_of(config, "user") != CONFIG_DEFAULT) {
+		source_complain(source,
+		    "--user and --user-file exclude each other");
+		return;
+	}
+	warn_exposed(config, config->user_file);
+	source_read_user(&file);
+	source->errors += file.errors;
+}
+
+static void
+check_culvert(struct source *source)
+{
+	const struct config *config = source->config;
+
+	if (config->edge.n == 0 && !config->embedded_edge)
+		source_complain(source, "no edge to use; name one with --edge, "
+		    "or try --embedded-edge, which needs none");
+	if (config->edge.n > 0 && config->embedded_edge)
+		source_complain(source,
+		    "--edge and --embedded-edge exclude each other");
+	if (config->mtu_max != 0 && config->mtu_min > config->mtu_max)
+		source_complain(source, "--mtu-min %u is above --mtu-max %u",
+		    config->mtu_min, config->mtu_max);
+	if (config->control == NULL)
+		source_complain(source, "--control: out of memory");
+	check_listeners(source);
+	check_user(source);
+}
+
+static void
+check_culvert_edge(struct source *source)
+{
+	const struct config *config = source->config;
+
+	if (config->self_signed && config->cert != NULL)
+		source_complain(source,
+		    "--self-signed and --cert exclude each other");
+	if (!config->self_signed && config->cert == NULL)
+		source_complain(source, "no certificate; give --cert and "
+		    "--key, or --self-signed to have them made");
+	if (config->open && config->users != NULL)
+		source_complain(source,
+		    "--open and --users exclude each other");
+	if (!config->open && config->users == NULL)
+		source_complain(source, "nobody may use this edge; say with "
+		    "--users who may, or with --open that everybody may");
+}
+
+int
+config_check(struct config *config)
+{
+	struct source source = command_source(config);
+
+	if ((config->cert == NULL) != (config->key == NULL))
+		source_complain(&source, "--cert and --key need each other");
+	check_files(&source);
+	if (config->program == CONFIG_CULVERT)
+		check_culvert(&source);
+	else
+		check_culvert_edge(&source);
+	return source.errors == 0 ? 0 : -EINVAL;
+}
+
+static void
+load_file(struct source *source, const char *path)
+{
+	struct source file = { .config = source->config,
+		.origin = CONFIG_FILE, .name = path };
+
+	source_read_file(&file);
+	source->errors += file.errors;
+	if (origin_of(file.config, "user") == CONFIG_FILE)
+		warn_exposed(file.config, path);
+}
+
+/*
+ * What only the whole shows is checked last, and only when every value by
+ * itself is right: otherwise one mistake would be complained about twice.
+ */
+int
+config_load(struct config *config, int argc, char **argv)
+{
+	struct source source = command_source(config);
+	struct flags flags;
+
+	flags_init(&flags, config->program, argc, argv);
+	if (flags_ask(&flags, &source))
+		return 1;
+	if (source.errors > 0)
+		return -EINVAL;
+	if (flags.file != NULL)
+		load_file(&source, flags.file);
+	flags_assign(&flags, &source);
+	if (source.errors > 0 || config_check(config) != 0)
+		return -EINVAL;
+	if (!flags.check)
+		return 0;
+	fprintf(config->out, "%s: configuration OK\n",
+	    option_program_name(config->program));
+	return 1;
+}

@@ -1,0 +1,178 @@
+#ifndef CULVERT_PROXY_CONFIG_H
+#define CULVERT_PROXY_CONFIG_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "proxy/addr.h"
+#include "quic/quic.h"
+
+/*
+ * What an administrator asked for, by flags and by an INI file, as values that
+ * have been checked.  proxy/option.h holds the table of all that can be asked.
+ */
+
+/* Bytes of a configuration file: no more than a mistaken path should cost. */
+#define CONFIG_FILE_MAX (1024 * 1024)
+
+/* Addresses to listen on: each costs a socket, and people need one or two. */
+#define CONFIG_LISTEN_MAX 16
+
+/* Edges in order of preference: a longer list would never be tried out. */
+#define CONFIG_EDGE_MAX 8
+
+/* Ranges allowed or denied: every dial searches them one by one. */
+#define CONFIG_RANGE_MAX 256
+
+/* Bytes of a range as text: an address with its NUL, '/' and three digits. */
+#define CONFIG_RANGE_STRLEN (INET6_ADDRSTRLEN + 4)
+
+/* Octets of a user's name or password, as in SOCKS5 (RFC 1929 2). */
+#define CONFIG_USER_MAX 255
+
+/* IP bytes: a QUIC datagram of 1200 (RFC 9000 14) in IPv4, and IP's most. */
+#define CONFIG_MTU_LEAST 1228
+#define CONFIG_MTU_MOST 65535
+
+/* The port of an edge that is named without one (RFC 9114 3.1). */
+#define CONFIG_EDGE_PORT 443
+
+/* Options of one program, those without a key included; a test counts. */
+#define CONFIG_OPTIONS_MAX 32
+
+enum config_program {
+	CONFIG_CULVERT,
+	CONFIG_CULVERT_EDGE
+};
+
+/* Who set a value: each one overrides those before it. */
+enum config_origin {
+	CONFIG_DEFAULT,
+	CONFIG_FILE,
+	CONFIG_COMMAND
+};
+
+/* The lists are in the order in which they were given; n counts them. */
+struct config_addrs {
+	unsigned n;
+	struct sockaddr_storage v[CONFIG_LISTEN_MAX];
+};
+
+struct config_targets {
+	unsigned n;
+	struct target v[CONFIG_EDGE_MAX];
+};
+
+struct config_pins {
+	unsigned n;
+	uint8_t v[QUIC_PINS_MAX][QUIC_PIN_LEN];
+};
+
+/* Ranges that cidr_parse reads. */
+struct config_ranges {
+	unsigned n;
+	char v[CONFIG_RANGE_MAX][CONFIG_RANGE_STRLEN];
+};
+
+/* Free of control characters, and the name of ':' (RFC 7617 2). */
+struct config_user {
+	char name[CONFIG_USER_MAX + 1]; /* empty: no user is given */
+	char password[CONFIG_USER_MAX + 1];
+};
+
+/*
+ * Each field is named as its option, whose meaning the manual pages give.
+ * Strings are NULL when they were not given, and belong to the struct.
+ */
+struct config {
+	/* Set by config_init; a test may point the streams elsewhere. */
+	enum config_program program;
+	FILE *out; /* answers to -h, -V and -n */
+	FILE *err; /* errors and warnings, one line each */
+
+	/* Both programs. */
+	struct config_addrs listen; /* at least one */
+	char *cert; /* PEM file; the client's, or the edge's own */
+	char *key;
+	unsigned mtu_max; /* IP bytes; 0: what the interface has, at most 1500 */
+	enum quic_cc cc;
+	char *qlog; /* directory */
+	unsigned verbose;
+	bool quiet; /* wins over verbose: log_init takes -1 */
+
+	/* culvert */
+	char *listen_users;
+	char *control; /* fits a sockaddr_un; NULL at culvert-edge alone */
+	struct config_targets edge; /* empty when embedded_edge is set */
+	bool embedded_edge;
+	char *ca;
+	struct config_pins pin;
+	struct config_user user; /* from --user or from the user-file */
+	char *user_file;
+	unsigned mtu_min; /* IP bytes; 0: CONFIG_MTU_LEAST */
+	bool no_mtu_probe;
+
+	/* culvert-edge */
+	bool self_signed;
+	char *users;
+	bool open;
+	struct config_ranges allow;
+	struct config_ranges deny;
+
+	/* Private: who set each option, by its index in the table. */
+	uint8_t origin[CONFIG_OPTIONS_MAX];
+};
+
+/*
+ * Makes a configuration of the defaults, which config_free releases.  Does
+ * not fail: it is config_check that misses a default which found no memory.
+ */
+void config_init(struct config *config, enum config_program program);
+
+/*
+ * Reads the command line and, before its values, the file that -f names;
+ * answers -h, -V and -n; and checks the whole.  Errors and warnings have been
+ * printed when it returns: all of them, not just the first.  Passwords are
+ * wiped out of argv, so that ps(1) does not show them; a second reading of
+ * the same argv would miss them.
+ *
+ * Returns 0: go on; 1: the question was answered, exit with status 0;
+ * -EINVAL: exit with status 2.
+ */
+int config_load(struct config *config, int argc, char **argv);
+
+/*
+ * Reads len bytes of INI text, which need no NUL, on top of what the
+ * configuration holds.  Errors go to config->err as "name:line: what".
+ * Touches no file and checks nothing that takes more than one line to see.
+ *
+ * Returns 0, or -EINVAL when something was printed: the configuration is
+ * still whole, but not what the text asked for.
+ */
+int config_parse(struct config *config, const char *text, size_t len,
+    const char *name);
+
+/*
+ * Checks what only the whole shows: options that need or exclude each other,
+ * listeners that are open to the network, files that cannot be read.  Reads
+ * the user-file into config->user.
+ *
+ * Returns 0, or -EINVAL when errors were printed to config->err.
+ */
+int config_check(struct config *config);
+
+/*
+ * Where culvert has its control socket when nobody says: in $XDG_RUNTIME_DIR
+ * when that is an absolute path that fits, else in /run.  Writes the path
+ * into buf, whose size is that of a sockaddr_un's path, and returns buf.
+ */
+const char *config_default_control(char *buf, size_t size);
+
+/* Wipes what is secret and releases what is owned; the struct is empty. */
+void config_free(struct config *config);
+
+#endif

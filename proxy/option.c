@@ -1,0 +1,251 @@
+#include <string.h>
+
+#include "proxy/option.h"
+
+#define USAGE_WIDTH 80 /* columns of a terminal */
+#define HELP_COLUMN 34 /* after "  -o, --option section.key=value" */
+
+static const char letters[] =
+    "AaBbCcDdEeFfGgHhIiJjKkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz";
+
+#define FIELD(name) offsetof(struct config, name)
+
+static const struct config_option culvert_options[] = {
+	{ 'l', "listen", "proxy", &value_addrs, FIELD(listen), "addr:port",
+	    "127.0.0.1:1080", "accept clients here" },
+	{ 0, "listen-users", "proxy", &value_file, FIELD(listen_users), "file",
+	    NULL, "ask clients for a name and password" },
+	{ 0, "control", "proxy", &value_socket, FIELD(control), "path",
+	    NULL, "socket that culvertctl asks" },
+	{ 'e', "edge", "edge", &value_targets, FIELD(edge), "host[:port]",
+	    NULL, "edge to use, the preferred one first" },
+	{ 0, "embedded-edge", "edge", &value_flag, FIELD(embedded_edge), NULL,
+	    NULL, "be the edge as well: needs no server" },
+	{ 0, "ca", "edge", &value_file, FIELD(ca), "file",
+	    NULL, "trust these CAs, not the system's" },
+	{ 0, "pin", "edge", &value_pins, FIELD(pin), "sha256//base64",
+	    NULL, "trust this public key alone" },
+	{ 0, "cert", "edge", &value_file, FIELD(cert), "file",
+	    NULL, "client certificate, PEM" },
+	{ 0, "key", "edge", &value_file, FIELD(key), "file",
+	    NULL, "its private key, PEM" },
+	{ 0, "user", "edge", &value_user, FIELD(user), "name:password",
+	    NULL, "who to be at the edge" },
+	{ 0, "user-file", "edge", &value_file, FIELD(user_file), "file",
+	    NULL, "file whose first line is name:password" },
+	{ 0, "mtu-min", "path", &value_mtu, FIELD(mtu_min), "bytes",
+	    NULL, "IP packets that every path carries" },
+	{ 0, "no-mtu-probe", "path", &value_flag, FIELD(no_mtu_probe), NULL,
+	    NULL, "do not look for larger packets" },
+};
+
+static const struct config_option culvert_edge_options[] = {
+	{ 'l', "listen", "edge", &value_addrs, FIELD(listen), "addr:port",
+	    "[::]:443", "accept QUIC here" },
+	{ 0, "cert", "edge", &value_file, FIELD(cert), "file",
+	    NULL, "certificate chain, PEM" },
+	{ 0, "key", "edge", &value_file, FIELD(key), "file",
+	    NULL, "its private key, PEM" },
+	{ 0, "self-signed", "edge", &value_flag, FIELD(self_signed), NULL,
+	    NULL, "make and keep a key, print its pin" },
+	{ 0, "users", "edge", &value_file, FIELD(users), "file",
+	    NULL, "who may use this edge" },
+	{ 0, "open", "edge", &value_flag, FIELD(open), NULL,
+	    NULL, "let everybody use this edge" },
+	{ 0, "allow", "policy", &value_ranges, FIELD(allow), "cidr",
+	    NULL, "permit destinations denied as a rule" },
+	{ 0, "deny", "policy", &value_ranges, FIELD(deny), "cidr",
+	    NULL, "refuse destinations" },
+};
+
+static const struct config_option shared_options[] = {
+	{ 0, "mtu-max", "path", &value_mtu, FIELD(mtu_max), "bytes",
+	    NULL, "largest IP packets to try" },
+	{ 0, "cc", "path", &value_cc, FIELD(cc), "cubic|bbr",
+	    "cubic", "congestion control" },
+	{ 0, "qlog", "log", &value_directory, FIELD(qlog), "dir",
+	    NULL, "write QUIC traces there" },
+	{ 'v', "verbose", "log", &value_verbose, FIELD(verbose), NULL,
+	    NULL, "log more" },
+	{ 'q', "quiet", "log", &value_flag, FIELD(quiet), NULL,
+	    NULL, "log errors alone" },
+};
+
+static const struct config_option command_options[] = {
+	{ 'f', "config", NULL, NULL, 0, "file",
+	    NULL, "read this file; flags override it" },
+	{ 'o', "option", NULL, NULL, 0, "section.key=value",
+	    NULL, "set one key as the file would" },
+	{ 'n', "check", NULL, NULL, 0, NULL,
+	    NULL, "check the configuration and exit" },
+	{ 'h', "help", NULL, NULL, 0, NULL, NULL, "print this and exit" },
+	{ 'V', "version", NULL, NULL, 0, NULL,
+	    NULL, "print the version and exit" },
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+const struct config_option *
+option_at(enum config_program program, size_t i)
+{
+	const struct {
+		const struct config_option *rows;
+		size_t n;
+	} parts[] = {
+		{ culvert_options, program == CONFIG_CULVERT ?
+		    COUNT(culvert_options) : 0 },
+		{ culvert_edge_options, program == CONFIG_CULVERT_EDGE ?
+		    COUNT(culvert_edge_options) : 0 },
+		{ shared_options, COUNT(shared_options) },
+		{ command_options, COUNT(command_options) },
+	};
+
+	for (size_t part = 0; part < COUNT(parts); part++) {
+		if (i < parts[part].n)
+			return &parts[part].rows[i];
+		i -= parts[part].n;
+	}
+	return NULL;
+}
+
+const struct config_option *
+option_find(enum config_program program, const char *name, size_t *at)
+{
+	const struct config_option *option;
+
+	for (size_t i = 0; (option = option_at(program, i)) != NULL; i++) {
+		if (strcmp(option->name, name) == 0) {
+			if (at != NULL)
+				*at = i;
+			return option;
+		}
+	}
+	return NULL;
+}
+
+void *
+option_field(const struct config_option *option, struct config *config)
+{
+	return (char *)config + option->offset;
+}
+
+const char *
+option_program_name(enum config_program program)
+{
+	return program == CONFIG_CULVERT ? "culvert" : "culvert-edge";
+}
+
+static const struct config_option *
+find_letter(enum config_program program, int letter)
+{
+	const struct config_option *option;
+
+	for (size_t i = 0; (option = option_at(program, i)) != NULL; i++) {
+		if (option->letter == letter)
+			return option;
+	}
+	return NULL;
+}
+
+/* The usage line as it grows. */
+struct usage {
+	enum config_program program;
+	FILE *stream;
+	int indent, column;
+};
+
+static void
+print_item(struct usage *usage, const char *item)
+{
+	int len = (int)strlen(item);
+
+	if (usage->column + 1 + len > USAGE_WIDTH) {
+		fprintf(usage->stream, "\n%*s", usage->indent, "");
+		usage->column = usage->indent;
+	}
+	usage->column += fprintf(usage->stream, " %s", item);
+}
+
+/* Letters alone come first, in one pair of brackets, as mdoc(7) asks. */
+static void
+print_bundle(struct usage *usage)
+{
+	const struct config_option *option;
+	char item[sizeof(letters) + 3] = "[-";
+	size_t len = strlen(item);
+
+	for (const char *c = letters; *c != '\0'; c++) {
+		option = find_letter(usage->program, *c);
+		if (option != NULL && option->metavar == NULL)
+			item[len++] = *c;
+	}
+	item[len] = ']';
+	print_item(usage, item);
+}
+
+static void
+print_letters(struct usage *usage)
+{
+	const struct config_option *option;
+	char item[USAGE_WIDTH];
+
+	for (const char *c = letters; *c != '\0'; c++) {
+		option = find_letter(usage->program, *c);
+		if (option == NULL || option->metavar == NULL)
+			continue;
+		snprintf(item, sizeof(item), "[-%c %s]", *c, option->metavar);
+		print_item(usage, item);
+	}
+}
+
+static void
+print_names(struct usage *usage)
+{
+	const struct config_option *option;
+	char item[USAGE_WIDTH];
+
+	for (size_t i = 0; (option = option_at(usage->program, i)) != NULL;
+	    i++) {
+		if (option->letter != '\0')
+			continue;
+		snprintf(item, sizeof(item), "[--%s%s%s]", option->name,
+		    option->metavar != NULL ? " " : "",
+		    option->metavar != NULL ? option->metavar : "");
+		print_item(usage, item);
+	}
+}
+
+static void
+print_help(const struct config_option *option, FILE *stream)
+{
+	int column = 0;
+
+	if (option->letter != '\0')
+		column += fprintf(stream, "  -%c, ", option->letter);
+	else
+		column += fprintf(stream, "      ");
+	column += fprintf(stream, "--%s", option->name);
+	if (option->metavar != NULL)
+		column += fprintf(stream, " %s", option->metavar);
+	fprintf(stream, "%*s%s", HELP_COLUMN - column, "", option->help);
+	if (option->fallback != NULL)
+		fprintf(stream, " (%s)", option->fallback);
+	fputc('\n', stream);
+}
+
+void
+option_usage(enum config_program program, FILE *stream)
+{
+	struct usage usage = { .program = program, .stream = stream };
+	const struct config_option *option;
+
+	usage.indent = fprintf(stream, "usage: %s",
+	    option_program_name(program));
+	usage.column = usage.indent;
+	print_bundle(&usage);
+	print_letters(&usage);
+	print_names(&usage);
+	fputs("\n\n", stream);
+	for (size_t i = 0; (option = option_at(program, i)) != NULL; i++)
+		print_help(option, stream);
+}

@@ -1,0 +1,752 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proxy/config.h"
+#include "proxy/option.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define ARGS_MAX 40 /* words of a command line in this file */
+
+/* The base64 of 32 zero octets, and of 32 times 0xff. */
+#define PIN_ZEROS "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+#define PIN_ONES "sha256////////////////////////////////////////////8="
+
+/* A configuration whose streams are memory. */
+struct fixture {
+	struct config config;
+	char *out, *err;
+	size_t outlen, errlen;
+	char dir[32], path[64];
+	char words[ARGS_MAX][600]; /* argv, for it is written to */
+};
+
+static struct fixture f;
+
+static void
+begin(enum config_program program)
+{
+	config_init(&f.config, program);
+	f.config.out = open_memstream(&f.out, &f.outlen);
+	f.config.err = open_memstream(&f.err, &f.errlen);
+}
+
+static void
+end(void)
+{
+	fclose(f.config.out);
+	fclose(f.config.err);
+	free(f.out);
+	free(f.err);
+	config_free(&f.config);
+}
+
+static const char *
+errors(void)
+{
+	fflush(f.config.err);
+	return f.err;
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	unsetenv("XDG_RUNTIME_DIR");
+	strcpy(f.dir, "/tmp/test_config.XXXXXX");
+	if (mkdtemp(f.dir) == NULL)
+		return -1;
+	snprintf(f.path, sizeof(f.path), "%s/file", f.dir);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	unlink(f.path);
+	return rmdir(f.dir);
+}
+
+static void
+write_file(const char *text)
+{
+	FILE *file = fopen(f.path, "w");
+
+	assert_non_null(file);
+	assert_int_equal(fputs(text, file) < 0, 0);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(f.path, 0600), 0);
+}
+
+/* Loads a command line; words are separated by one blank, "@" is the file. */
+static int
+load(const char *line)
+{
+	char *argv[ARGS_MAX + 1], copy[2048], *word, *rest = copy;
+	int argc = 0;
+
+	assert_true(strlen(line) < sizeof(copy));
+	memset(f.words, 0, sizeof(f.words));
+	strcpy(copy, line);
+	while ((word = strsep(&rest, " ")) != NULL) {
+		assert_true(argc < ARGS_MAX);
+		snprintf(f.words[argc], sizeof(f.words[argc]), "%s",
+		    strcmp(word, "@") == 0 ? f.path : word);
+		argv[argc] = f.words[argc];
+		argc++;
+	}
+	argv[argc] = NULL;
+	return config_load(&f.config, argc, argv);
+}
+
+static int
+parse(const char *text)
+{
+	return config_parse(&f.config, text, strlen(text), "x.conf");
+}
+
+static const char *
+listen_at(unsigned i)
+{
+	static char text[ADDR_STRLEN];
+
+	assert_true(i < f.config.listen.n);
+	return addr_format((struct sockaddr *)&f.config.listen.v[i], text);
+}
+
+static void
+defaults(void **state)
+{
+	(void)state;
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e edge.example"), 0);
+	assert_string_equal(errors(), "");
+	assert_int_equal(f.config.listen.n, 1);
+	assert_string_equal(listen_at(0), "127.0.0.1:1080");
+	assert_string_equal(f.config.control, "/run/culvert.sock");
+	assert_int_equal(f.config.edge.n, 1);
+	assert_string_equal(f.config.edge.v[0].host, "edge.example");
+	assert_int_equal(f.config.edge.v[0].port, 443);
+	assert_int_equal(f.config.cc, QUIC_CC_CUBIC);
+	assert_int_equal(f.config.mtu_max, 0);
+	assert_null(f.config.ca);
+	end();
+	begin(CONFIG_CULVERT_EDGE);
+	assert_int_equal(load("culvert-edge --self-signed --open"), 0);
+	assert_int_equal(f.config.listen.n, 1);
+	assert_string_equal(listen_at(0), "[::]:443");
+	end();
+}
+
+static void
+control_follows_the_runtime_directory(void **state)
+{
+	char longest[200], buf[108];
+
+	(void)state;
+	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+	assert_string_equal(config_default_control(buf, sizeof(buf)),
+	    "/run/user/7/culvert.sock");
+	setenv("XDG_RUNTIME_DIR", "relative", 1);
+	assert_string_equal(config_default_control(buf, sizeof(buf)),
+	    "/run/culvert.sock");
+	memset(longest, '/', sizeof(longest));
+	longest[sizeof(longest) - 1] = '\0';
+	setenv("XDG_RUNTIME_DIR", longest, 1);
+	assert_string_equal(config_default_control(buf, sizeof(buf)),
+	    "/run/culvert.sock");
+	unsetenv("XDG_RUNTIME_DIR");
+}
+
+static void
+flags_set_every_field(void **state)
+{
+	static const uint8_t zeros[QUIC_PIN_LEN];
+	uint8_t ones[QUIC_PIN_LEN];
+
+	(void)state;
+	write_file("");
+	memset(ones, 0xff, sizeof(ones));
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -l 127.0.0.1:1 --listen=[::1]:2 "
+	    "--listen-users @ --control /run/c -e a:1 -e [::1] --ca @ --cert @ "
+	    "--key @ --pin " PIN_ZEROS " --pin " PIN_ONES " --user b:c:d "
+	    "--mtu-max 9000 --mtu-min 1280 --no-mtu-probe --cc bbr "
+	    "--qlog /tmp -vv -q"), 0);
+	assert_string_equal(errors(), "");
+	assert_int_equal(f.config.listen.n, 2);
+	assert_string_equal(listen_at(0), "127.0.0.1:1");
+	assert_string_equal(listen_at(1), "[::1]:2");
+	assert_string_equal(f.config.listen_users, f.path);
+	assert_string_equal(f.config.control, "/run/c");
+	assert_int_equal(f.config.edge.n, 2);
+	assert_int_equal(f.config.edge.v[0].port, 1);
+	assert_string_equal(f.config.edge.v[1].host, "::1");
+	assert_string_equal(f.config.ca, f.path);
+	assert_string_equal(f.config.cert, f.path);
+	assert_string_equal(f.config.key, f.path);
+	assert_int_equal(f.config.pin.n, 2);
+	assert_memory_equal(f.config.pin.v[0], zeros, QUIC_PIN_LEN);
+	assert_memory_equal(f.config.pin.v[1], ones, QUIC_PIN_LEN);
+	assert_string_equal(f.config.user.name, "b");
+	assert_string_equal(f.config.user.password, "c:d");
+	assert_int_equal(f.config.mtu_max, 9000);
+	assert_int_equal(f.config.mtu_min, 1280);
+	assert_true(f.config.no_mtu_probe);
+	assert_int_equal(f.config.cc, QUIC_CC_BBR);
+	assert_string_equal(f.config.qlog, "/tmp");
+	assert_int_equal(f.config.verbose, 2);
+	assert_true(f.config.quiet);
+	end();
+	begin(CONFIG_CULVERT_EDGE);
+	assert_int_equal(load("culvert-edge -l 0.0.0.0:1 --cert @ --key @ "
+	    "--users @ --allow 10.0.0.0/8 --allow ::1 --deny ::/0"), 0);
+	assert_string_equal(listen_at(0), "0.0.0.0:1");
+	assert_string_equal(f.config.users, f.path);
+	assert_int_equal(f.config.allow.n, 2);
+	assert_string_equal(f.config.allow.v[1], "::1");
+	assert_int_equal(f.config.deny.n, 1);
+	assert_string_equal(f.config.deny.v[0], "::/0");
+	end();
+}
+
+/* A value that is not the default, for each kind of option. */
+static const char *
+value_for(const struct config_option *option)
+{
+	static const struct {
+		const char *metavar, *value;
+	} values[] = {
+		{ "addr:port", "127.0.0.1:7" }, { "host[:port]", "a:7" },
+		{ "file", "/a" }, { "path", "/a" }, { "dir", "/a" },
+		{ "sha256//base64", PIN_ZEROS }, { "name:password", "a:b" },
+		{ "bytes", "1300" }, { "cubic|bbr", "bbr" },
+		{ "cidr", "10.0.0.0/8" },
+	};
+
+	if (option->metavar == NULL)
+		return "1";
+	for (size_t i = 0; i < COUNT(values); i++) {
+		if (strcmp(values[i].metavar, option->metavar) == 0)
+			return values[i].value;
+	}
+	fail_msg("no value for %s", option->metavar);
+	return NULL;
+}
+
+static void
+key_sets_its_field(enum config_program program,
+    const struct config_option *option)
+{
+	const char *value = value_for(option);
+	const void *field;
+	struct config before;
+	char line[300];
+
+	begin(program);
+	before = f.config;
+	snprintf(line, sizeof(line), "[%s]\n%s = %s\n", option->section,
+	    option->name, value);
+	assert_int_equal(parse(line), 0);
+	assert_string_equal(errors(), "");
+	field = option_field(option, &f.config);
+	if (option->type->owned)
+		assert_string_equal(*(char *const *)field, value);
+	else
+		assert_memory_not_equal(field, option_field(option, &before),
+		    option->type->size);
+	end();
+}
+
+static void
+every_key_sets_its_field(void **state)
+{
+	const struct config_option *option;
+
+	(void)state;
+	for (int p = CONFIG_CULVERT; p <= CONFIG_CULVERT_EDGE; p++) {
+		enum config_program program = (enum config_program)p;
+
+		for (size_t i = 0; (option = option_at(program, i)) != NULL;
+		    i++) {
+			if (option->section != NULL)
+				key_sets_its_field(program, option);
+		}
+	}
+}
+
+static void
+the_table_is_sound(void **state)
+{
+	const struct config_option *option;
+	size_t i, at;
+
+	(void)state;
+	for (int p = CONFIG_CULVERT; p <= CONFIG_CULVERT_EDGE; p++) {
+		enum config_program program = (enum config_program)p;
+
+		for (i = 0; (option = option_at(program, i)) != NULL; i++) {
+			assert_ptr_equal(option_find(program, option->name,
+			    &at), option);
+			assert_int_equal(at, i);
+			assert_int_equal(option->section == NULL,
+			    option->type == NULL);
+			if (option->type != NULL)
+				assert_int_equal(option->type->bare,
+				    option->metavar == NULL);
+		}
+		assert_true(i <= CONFIG_OPTIONS_MAX);
+	}
+}
+
+static void
+the_command_line_overrides_the_file(void **state)
+{
+	(void)state;
+	write_file("[proxy]\nlisten = 127.0.0.1:1\nlisten = 127.0.0.1:2\n"
+	    "[edge]\nedge = a\nedge = b\n[path]\ncc = bbr\nmtu-max = 1400\n"
+	    "[log]\nverbose = 3\n");
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -l 127.0.0.1:3 -v -f @ "
+	    "-o path.cc=cubic -o proxy.listen=127.0.0.1:4"), 0);
+	assert_string_equal(errors(), "");
+	assert_int_equal(f.config.listen.n, 2);
+	assert_string_equal(listen_at(0), "127.0.0.1:3");
+	assert_string_equal(listen_at(1), "127.0.0.1:4");
+	assert_int_equal(f.config.edge.n, 2);
+	assert_int_equal(f.config.cc, QUIC_CC_CUBIC);
+	assert_int_equal(f.config.mtu_max, 1400);
+	assert_int_equal(f.config.verbose, 1);
+	end();
+}
+
+static void
+the_last_flag_wins(void **state)
+{
+	(void)state;
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a --cc bbr --cc cubic --qlog /a "
+	    "--qlog /b -o log.quiet=yes -o log.quiet=no -vvvvv"), 0);
+	assert_int_equal(f.config.cc, QUIC_CC_CUBIC);
+	assert_string_equal(f.config.qlog, "/b");
+	assert_false(f.config.quiet);
+	assert_int_equal(f.config.verbose, 3);
+	end();
+}
+
+/* Rows of: the program's text, and what is complained about. */
+static void
+files_are_read_strictly(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} rows[] = {
+		{ "[path]\ncc = reno\n",
+		    "x.conf:2: cc: 'reno' is not cubic or bbr\n" },
+		{ "\n; c\n[path]\nmtu-max = 12x\n", "x.conf:4: mtu-max: '12x' "
+		    "is not a number of bytes from 1228 to 65535\n" },
+		{ "[path]\ncc = bbr\ncc = bbr\n",
+		    "x.conf:3: 'cc' is set a second time\n" },
+		{ "[path]\nxx = bbr\n", "x.conf:2: unknown key 'xx' in "
+		    "[path]\n" },
+		{ "[log]\ncc = bbr\n", "x.conf:2: 'cc' belongs in [path], not "
+		    "in [log]\n" },
+		{ "cc = bbr\n", "x.conf:1: 'cc' belongs in [path], not in "
+		    "[]\n" },
+		{ "[x]\ny = bbr\n", "x.conf:2: unknown key 'y' in [x]\n" },
+		{ "[edge]\nself-signed = yes\n",
+		    "x.conf:2: unknown key 'self-signed' in [edge]\n" },
+		{ "[path]\nconfig = /x\n",
+		    "x.conf:2: unknown key 'config' in [path]\n" },
+		{ "[path]\ncc\n",
+		    "x.conf:2: neither [section] nor key = value\n" },
+		{ "[path\n", "x.conf:1: neither [section] nor key = value\n" },
+		{ "[edge]\nuser = secret\n", "x.conf:2: user: the value is "
+		    "not name:password of at most 255 bytes each\n" },
+		{ "[proxy]\nlisten = :1\nlisten = 1\n",
+		    "x.conf:2: listen: ':1' is not an address and a port, "
+		    "such as 127.0.0.1:1080 or [::1]:1080\n"
+		    "x.conf:3: listen: '1' is not an address and a port, "
+		    "such as 127.0.0.1:1080 or [::1]:1080\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		begin(CONFIG_CULVERT);
+		assert_int_equal(parse(rows[i].text), -EINVAL);
+		assert_string_equal(errors(), rows[i].error);
+		end();
+	}
+}
+
+static void
+files_may_be_written_freely(void **state)
+{
+	(void)state;
+	begin(CONFIG_CULVERT);
+	assert_int_equal(parse("\xef\xbb\xbf# c\r\n[edge] ; c\r\n\tedge = a\r\n"
+	    "   edge: b ; c\n\n[path]\n[edge]\nedge=c"), 0);
+	assert_string_equal(errors(), "");
+	assert_int_equal(f.config.edge.n, 3);
+	assert_string_equal(f.config.edge.v[2].host, "c");
+	end();
+}
+
+static void
+odd_lines_are_named(void **state)
+{
+	static const char nul[] = "[edge]\nedge = a\0b\nedge = c\n";
+	char text[400] = "[edge]\nedge = ";
+
+	(void)state;
+	begin(CONFIG_CULVERT);
+	assert_int_equal(config_parse(&f.config, nul, sizeof(nul) - 1,
+	    "x.conf"), -EINVAL);
+	assert_string_equal(errors(), "x.conf:2: the line holds a NUL\n");
+	assert_int_equal(f.config.edge.n, 1);
+	end();
+	memset(text + strlen(text), 'a', 300);
+	begin(CONFIG_CULVERT);
+	assert_int_equal(parse(text), -EINVAL);
+	assert_non_null(strstr(errors(), "x.conf:2: the line is longer than"));
+	assert_int_equal(f.config.edge.n, 0);
+	end();
+}
+
+static void
+lists_are_bounded(void **state)
+{
+	char line[64];
+
+	(void)state;
+	begin(CONFIG_CULVERT);
+	for (int i = 0; i <= CONFIG_EDGE_MAX; i++) {
+		snprintf(line, sizeof(line), "[edge]\nedge = e%d\n", i);
+		assert_int_equal(parse(line), i < CONFIG_EDGE_MAX ? 0 :
+		    -EINVAL);
+	}
+	assert_string_equal(errors(),
+	    "x.conf:2: edge: is given more than 8 times\n");
+	assert_int_equal(f.config.edge.n, CONFIG_EDGE_MAX);
+	end();
+}
+
+static void
+wrong_values_are_refused(void **state)
+{
+	static const char *const rows[] = {
+		"edge.edge=", "edge.edge=a:0", "edge.edge=::1", "edge.edge=a b",
+		"edge.pin=" PIN_ZEROS "=", "edge.pin=sha1//AAAA",
+		"edge.pin=sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=",
+		"edge.pin=sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+		"edge.pin=sha256//AAAAAAAAAA!AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"edge.user=bob", "edge.user=:x", "edge.user=", "edge.ca=",
+		"edge.embedded-edge=perhaps", "path.mtu-max=1227",
+		"path.mtu-max=65536", "path.mtu-max= 1500", "path.mtu-max=+1500",
+		"path.mtu-max=99999999999999999999", "log.verbose=4",
+		"log.verbose=-1", "log.verbose=", "path.cc=CUBIC",
+		"proxy.listen=localhost:1", "path", "path.cc", "path=cc.bbr",
+		"proxy.control=/0123456789012345678901234567890123456789012345"
+		"67890123456789012345678901234567890123456789012345678901234567",
+		"edge.user=a:\x01",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		begin(CONFIG_CULVERT);
+		snprintf(f.words[0], sizeof(f.words[0]), "culvert");
+		snprintf(f.words[1], sizeof(f.words[1]), "-eok");
+		snprintf(f.words[2], sizeof(f.words[2]), "-o%s", rows[i]);
+		assert_int_equal(config_load(&f.config, 3, (char *[]){
+		    f.words[0], f.words[1], f.words[2], NULL }), -EINVAL);
+		assert_string_not_equal(errors(), "");
+		end();
+	}
+}
+
+static void
+bad_flags_are_named(void **state)
+{
+	static const struct {
+		const char *line, *error;
+	} rows[] = {
+		{ "culvert -e a --nonsense",
+		    "unknown option '--nonsense'; -h lists them" },
+		{ "culvert -e a -nx", "unknown option '-x'; -h lists them" },
+		{ "culvert -e a --self-signed",
+		    "unknown option '--self-signed'; -h lists them" },
+		{ "culvert --embedded-edge=yes",
+		    "--embedded-edge takes no value" },
+		{ "culvert -e", "--edge needs a value: host[:port]" },
+		{ "culvert -e a --cc", "--cc needs a value: cubic|bbr" },
+		{ "culvert -e a b", "unexpected 'b'" },
+		{ "culvert -e a -f x -f y", "--config is given twice" },
+		{ "culvert -e a --mtu-max 1k", "--mtu-max: '1k' is not a "
+		    "number of bytes from 1228 to 65535" },
+		{ "culvert -e a -o x", "--option: wants section.key=value" },
+		{ "culvert -e a -o x.y=z", "unknown key 'y' in [x]" },
+		{ "culvert -e a --user secret", "--user: the value is not "
+		    "name:password of at most 255 bytes each" },
+	};
+	char text[300];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		begin(CONFIG_CULVERT);
+		assert_int_equal(load(rows[i].line), -EINVAL);
+		snprintf(text, sizeof(text), "culvert: %s\n", rows[i].error);
+		assert_string_equal(errors(), text);
+		end();
+	}
+}
+
+static void
+combinations_are_checked(void **state)
+{
+	static const struct {
+		enum config_program program;
+		const char *line, *error; /* no error: it is accepted */
+	} rows[] = {
+		{ CONFIG_CULVERT, "culvert", "no edge to use" },
+		{ CONFIG_CULVERT, "culvert --embedded-edge", NULL },
+		{ CONFIG_CULVERT, "culvert -e a --embedded-edge",
+		    "--edge and --embedded-edge exclude each other" },
+		{ CONFIG_CULVERT, "culvert -e a --cert @",
+		    "--cert and --key need each other" },
+		{ CONFIG_CULVERT, "culvert -e a --key @",
+		    "--cert and --key need each other" },
+		{ CONFIG_CULVERT, "culvert -e a --ca /nonexistent",
+		    "--ca: /nonexistent: No such file or directory" },
+		{ CONFIG_CULVERT, "culvert -e a --mtu-min 1401 --mtu-max 1400",
+		    "--mtu-min 1401 is above --mtu-max 1400" },
+		{ CONFIG_CULVERT, "culvert -e a --mtu-min 1400 --mtu-max 1400",
+		    NULL },
+		{ CONFIG_CULVERT, "culvert -e a --mtu-min 1400", NULL },
+		{ CONFIG_CULVERT, "culvert -e a --user b:c --user-file @",
+		    "--user and --user-file exclude each other" },
+		{ CONFIG_CULVERT, "culvert -e a -l 127.0.0.1:1 -l 0.0.0.0:2",
+		    "other machines can reach 0.0.0.0:2; to allow that, say "
+		    "with --listen-users which users may" },
+		{ CONFIG_CULVERT, "culvert -e a -l [::]:2",
+		    "other machines can reach [::]:2" },
+		{ CONFIG_CULVERT, "culvert -e a -l [::]:2 --listen-users @",
+		    NULL },
+		{ CONFIG_CULVERT, "culvert -e a -l [::ffff:127.0.0.1]:2", NULL },
+		{ CONFIG_CULVERT_EDGE, "culvert-edge --open",
+		    "no certificate" },
+		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed",
+		    "nobody may use this edge" },
+		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed --open "
+		    "--users @", "--open and --users exclude each other" },
+		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed --open "
+		    "--cert @ --key @",
+		    "--self-signed and --cert exclude each other" },
+		{ CONFIG_CULVERT_EDGE, "culvert-edge --open --cert @",
+		    "--cert and --key need each other" },
+		{ CONFIG_CULVERT_EDGE, "culvert-edge --open --cert @ --key @",
+		    NULL },
+		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed --users @",
+		    NULL },
+	};
+
+	(void)state;
+	write_file("");
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		begin(rows[i].program);
+		assert_int_equal(load(rows[i].line),
+		    rows[i].error != NULL ? -EINVAL : 0);
+		if (rows[i].error != NULL)
+			assert_non_null(strstr(errors(), rows[i].error));
+		else
+			assert_string_equal(errors(), "");
+		end();
+	}
+}
+
+static void
+passwords_leave_the_command_line(void **state)
+{
+	(void)state;
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a --user bob:secret "
+	    "--user=bob:secret -o edge.user=bob:geheim"), 0);
+	assert_string_equal(f.config.user.name, "bob");
+	assert_string_equal(f.config.user.password, "geheim");
+	for (size_t i = 0; i < 8; i++) {
+		assert_null(memmem(f.words[i], sizeof(f.words[i]), "secret",
+		    6));
+		assert_null(memmem(f.words[i], sizeof(f.words[i]), "geheim",
+		    6));
+	}
+	assert_string_equal(f.words[1], "-e");
+	assert_string_equal(f.words[5], "--user=");
+	assert_string_equal(f.words[7], "edge.user=");
+	end();
+	assert_int_equal(f.config.user.password[0], '\0');
+}
+
+static void
+the_user_file_gives_the_user(void **state)
+{
+	(void)state;
+	write_file("bob:se:cret\r\nmore\n");
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a --user-file @"), 0);
+	assert_string_equal(errors(), "");
+	assert_string_equal(f.config.user.name, "bob");
+	assert_string_equal(f.config.user.password, "se:cret");
+	end();
+	assert_int_equal(chmod(f.path, 0644), 0);
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a --user-file @"), 0);
+	assert_non_null(strstr(errors(), "warning: /tmp/test_config."));
+	end();
+	write_file("\nbob:secret\n");
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a --user-file @"), -EINVAL);
+	assert_non_null(strstr(errors(), "/file:1: the line is not "
+	    "name:password"));
+	end();
+	write_file("[edge]\nedge = a\nuser = bob:secret\n");
+	assert_int_equal(chmod(f.path, 0644), 0);
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -f @"), 0);
+	assert_non_null(strstr(errors(), "warning: /tmp/test_config."));
+	end();
+}
+
+static void
+the_longest_user_fits(void **state)
+{
+	char text[600] = "";
+
+	(void)state;
+	memset(text, 'a', 2 * CONFIG_USER_MAX + 1);
+	text[CONFIG_USER_MAX] = ':';
+	write_file(text);
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a --user-file @"), 0);
+	assert_int_equal(strlen(f.config.user.name), CONFIG_USER_MAX);
+	assert_int_equal(strlen(f.config.user.password), CONFIG_USER_MAX);
+	end();
+	strcat(text, "a");
+	write_file(text);
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a --user-file @"), -EINVAL);
+	assert_string_equal(f.config.user.name, "");
+	end();
+}
+
+static void
+unreadable_files_are_errors(void **state)
+{
+	char error[100];
+	FILE *file;
+
+	(void)state;
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a -f /nonexistent"), -EINVAL);
+	assert_string_equal(errors(),
+	    "/nonexistent: No such file or directory\n");
+	end();
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a -f /"), -EINVAL);
+	assert_string_equal(errors(), "/: Is a directory\n");
+	end();
+	file = fopen(f.path, "w");
+	assert_non_null(file);
+	assert_int_equal(ftruncate(fileno(file), CONFIG_FILE_MAX + 1), 0);
+	fclose(file);
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -e a -f @"), -EINVAL);
+	snprintf(error, sizeof(error), "%s: larger than 1048576 bytes\n",
+	    f.path);
+	assert_string_equal(errors(), error);
+	end();
+}
+
+static void
+questions_are_answered(void **state)
+{
+	(void)state;
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -V"), 1);
+	fflush(f.config.out);
+	assert_string_equal(f.out, "culvert " CULVERT_VERSION "\n");
+	end();
+	begin(CONFIG_CULVERT_EDGE);
+	assert_int_equal(load("culvert-edge -n --self-signed --open"), 1);
+	fflush(f.config.out);
+	assert_string_equal(f.out, "culvert-edge: configuration OK\n");
+	end();
+	begin(CONFIG_CULVERT_EDGE);
+	assert_int_equal(load("culvert-edge -n --self-signed"), -EINVAL);
+	fflush(f.config.out);
+	assert_string_equal(f.out, "");
+	end();
+}
+
+static void
+usage_fits_a_terminal_and_names_all(void **state)
+{
+	static const char first[] = "usage: culvert [-hnqVv] [-e host[:port]] "
+				    "[-f file] [-l addr:port]\n";
+	const struct config_option *option;
+	char name[64];
+
+	(void)state;
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -h"), 1);
+	fflush(f.config.out);
+	assert_memory_equal(f.out, first, strlen(first));
+	for (size_t i = 0; (option = option_at(CONFIG_CULVERT, i)) != NULL;
+	    i++) {
+		snprintf(name, sizeof(name), "--%s ", option->name);
+		assert_non_null(strstr(f.out, name));
+	}
+	for (char *line = f.out; *line != '\0';) {
+		size_t len = strcspn(line, "\n");
+
+		assert_in_range(len, 0, 80);
+		line += len + 1;
+	}
+	end();
+}
+
+#define CONFIG_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		CONFIG_TEST(defaults),
+		CONFIG_TEST(control_follows_the_runtime_directory),
+		CONFIG_TEST(flags_set_every_field),
+		CONFIG_TEST(every_key_sets_its_field),
+		CONFIG_TEST(the_table_is_sound),
+		CONFIG_TEST(the_command_line_overrides_the_file),
+		CONFIG_TEST(the_last_flag_wins),
+		CONFIG_TEST(files_are_read_strictly),
+		CONFIG_TEST(files_may_be_written_freely),
+		CONFIG_TEST(odd_lines_are_named),
+		CONFIG_TEST(lists_are_bounded),
+		CONFIG_TEST(wrong_values_are_refused),
+		CONFIG_TEST(bad_flags_are_named),
+		CONFIG_TEST(combinations_are_checked),
+		CONFIG_TEST(passwords_leave_the_command_line),
+		CONFIG_TEST(the_user_file_gives_the_user),
+		CONFIG_TEST(the_longest_user_fits),
+		CONFIG_TEST(unreadable_files_are_errors),
+		CONFIG_TEST(questions_are_answered),
+		CONFIG_TEST(usage_fits_a_terminal_and_names_all),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}
