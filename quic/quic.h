@@ -428,8 +428,11 @@ bool quic_stream_ended(const struct quic_stream *);
 void *quic_stream_reserve(struct quic_stream *, size_t *len);
 void quic_stream_commit(struct quic_stream *, size_t n);
 
-/* Room for a reservation: what a reader asks before it reads on. */
-bool quic_stream_has_room(const struct quic_stream *);
+/*
+ * Room for a reservation: what a reader asks before it reads on. When there is
+ * none, `writable` follows.
+ */
+bool quic_stream_has_room(struct quic_stream *);
 
 /* Sends FIN after all that was committed. Nothing may be committed after. */
 void quic_stream_finish(struct quic_stream *);

@@ -416,9 +416,10 @@ send_limit(const struct quic_stream *s)
 }
 
 bool
-quic_stream_has_room(const struct quic_stream *s)
+quic_stream_has_room(struct quic_stream *s)
 {
-	return s->tx.len < SEND_MIN || s->tx.len < send_limit(s);
+	s->wants_room = s->tx.len >= SEND_MIN && s->tx.len >= send_limit(s);
+	return !s->wants_room;
 }
 
 void *
@@ -426,10 +427,8 @@ quic_stream_reserve(struct quic_stream *s, size_t *len)
 {
 	struct chunk *c;
 
-	if (!quic_stream_has_room(s)) {
-		s->wants_room = true;
+	if (!quic_stream_has_room(s))
 		return NULL;
-	}
 	if (queue_grow(&s->tx, &s->conn->pool, QUIC_RESERVE_MIN) != 0)
 		return NULL;
 	c = s->tx.last;
@@ -503,8 +502,6 @@ stream_acked(struct quic_stream *s, size_t n)
 		s->tx_next_at = c->next->begin;
 	}
 	queue_drop(&s->tx, &s->conn->pool, n, s->reserved);
-	if (s->wants_room && quic_stream_has_room(s)) {
-		s->wants_room = false;
+	if (s->wants_room && quic_stream_has_room(s))
 		stream_pend(s, PENDING_WRITABLE);
-	}
 }

@@ -1,0 +1,99 @@
+#ifndef CULVERT_PROXY_LOCAL_FORWARD_H
+#define CULVERT_PROXY_LOCAL_FORWARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "proxy/http1.h"
+#include "proxy/local/uplink.h"
+
+/*
+ * Plain HTTP through the proxy: requests in the absolute form, one after
+ * another on a client's connection, each to the origin that it names
+ * (RFC 9110 §7.6, RFC 9112 §3.2.2).
+ *
+ * The client session reads the client's TCP connection and parses heads; a
+ * forward carries one exchange at a time to the origin, over a tunnel that it
+ * keeps for the next request to the same origin, and writes the response to
+ * the client's TCP connection itself.
+ */
+struct forward;
+
+/* What becomes of an exchange. Each may call forward_free(). */
+struct forward_events {
+	/*
+	 * There is room again, after forward_feed() took less than it was
+	 * given: feed on.
+	 */
+	void (*writable)(void *arg);
+
+	/*
+	 * The response is complete and written, and so is the request. When
+	 * `keep_alive`, the next request may be parsed from what forward_feed
+	 * did not take; otherwise the client's connection must be closed,
+	 * gracefully.
+	 */
+	void (*done)(void *arg, bool keep_alive);
+
+	/*
+	 * There is no response, and nothing of one was written: answer with
+	 * this and close gracefully. Valid during the call.
+	 */
+	void (*refused)(void *arg, const struct refusal *);
+
+	/*
+	 * The response was cut short: the client's connection must be reset,
+	 * so that it does not look complete. Static text.
+	 */
+	void (*broken)(void *arg, const char *reason);
+};
+
+/*
+ * Makes a forward for the client on `tcp`, which must outlive it, and which
+ * nobody else writes to while an exchange is under way. -ENOMEM.
+ */
+int forward_new(struct forward **, uv_tcp_t *tcp, struct uplink *,
+    const struct forward_events *, void *arg);
+
+/*
+ * Begins an exchange: a request of the absolute form. What is needed of `req`
+ * is copied. Its body, if req->head.framing says that there is one, must be
+ * fed as it comes off the wire. Events follow from the loop or from
+ * forward_feed(), never from inside this call.
+ *
+ * 0, or the negative errno of rewrite_request(), or -ENOMEM: nothing was
+ * begun, and the caller answers.
+ */
+int forward_request(struct forward *, const struct http1_request *req);
+
+/*
+ * Hands over bytes read from the client after the head. Returns how many were
+ * taken: fewer than `len` when the origin is slow (stop reading: `writable`
+ * follows) or when the request's body is complete (the rest is the next
+ * request, which waits for `done`). -EBADMSG: the body is malformed; the
+ * exchange is over without an event, and the caller answers 400 if
+ * forward_unanswered(), else resets.
+ */
+ssize_t forward_feed(struct forward *, const uint8_t *data, size_t len);
+
+/* Nothing of the response has been written to the client yet. */
+bool forward_unanswered(const struct forward *);
+
+/* The client's request is complete: what it sends now is the next one. */
+bool forward_request_complete(const struct forward *);
+
+/*
+ * Drops everything, the tunnel to the origin included; no event follows. Legal
+ * from inside an event. Memory that a write under way still needs goes when
+ * the client's handle is closed, which the caller does now or has done. NULL
+ * is a no-op.
+ */
+void forward_free(struct forward *);
+
+/* Counters for the session's log line. */
+void forward_bytes(const struct forward *, uint64_t *up, uint64_t *down);
+
+#endif

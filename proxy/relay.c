@@ -1,0 +1,251 @@
+/*
+ * Bytes between a TCP connection and a QUIC stream, in two equal halves.
+ *
+ *   TCP ── on_alloc, on_read ──▶ reserve, commit ──▶ stream
+ *   TCP ◀── uv_try_write ◀── peek ── pump ── consume ──▶ credit to the peer
+ *
+ * Neither half has a buffer of its own. Reading goes straight into the chunk
+ * that will be sent, and stops when the stream has no room; writing goes from
+ * the chunk that was received, and what the kernel does not take stays there,
+ * unconsumed, until the peer's credit runs out. So a slow end stops its own
+ * tunnel and no other.
+ *
+ * Each direction ends with a FIN that is passed on after its last byte, and
+ * the relay is done when both have been.
+ */
+#include "proxy/relay.h"
+
+/* Vectors of one write: 512 KiB at most, so that credit flows meanwhile. */
+#define WRITE_VECTORS 8
+
+/* Seconds of quiet before TCP asks whether its peer still lives. */
+#define TCP_KEEPALIVE_S 60
+
+static void
+finish_if_done(struct relay *r)
+{
+	if (r->eof_seen && r->shut)
+		relay_close(r, "done");
+}
+
+/* ---- From TCP to the stream ---- */
+
+static void
+on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+	struct relay *r = handle->data;
+	size_t len = 0;
+
+	(void)suggested;
+	buf->base = quic_stream_reserve(r->stream, &len);
+	buf->len = len;
+}
+
+static void
+on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
+{
+	struct relay *r = tcp->data;
+
+	(void)buf;
+	if (n == UV_ENOBUFS) {
+		uv_read_stop(tcp);
+		if (quic_stream_has_room(r->stream))
+			relay_close(r, "out of memory");
+		return;
+	}
+	quic_stream_commit(r->stream, n > 0 ? (size_t)n : 0);
+	if (n > 0) {
+		r->to_stream += (uint64_t)n;
+		if (!quic_stream_has_room(r->stream))
+			uv_read_stop(tcp);
+	} else if (n == UV_EOF) {
+		uv_read_stop(tcp);
+		r->eof_seen = true;
+		quic_stream_finish(r->stream);
+		finish_if_done(r);
+	} else if (n < 0)
+		relay_close(r, "the TCP side failed");
+}
+
+static void
+on_stream_writable(struct quic_stream *stream, void *arg)
+{
+	struct relay *r = arg;
+
+	(void)stream;
+	if (!r->eof_seen)
+		uv_read_start((uv_stream_t *)&r->tcp, on_alloc, on_read);
+}
+
+/* ---- From the stream to TCP ---- */
+
+static void pump(struct relay *);
+
+static void
+on_written(uv_write_t *request, int status)
+{
+	struct relay *r = request->data;
+	size_t n = r->writing;
+
+	r->writing = 0;
+	if (r->closing)
+		return;
+	if (status < 0) {
+		relay_close(r, "the TCP side failed");
+		return;
+	}
+	r->to_tcp += n;
+	quic_stream_consume(r->stream, n);
+	pump(r);
+}
+
+static void
+on_shutdown(uv_shutdown_t *request, int status)
+{
+	struct relay *r = request->data;
+
+	if (r->closing)
+		return;
+	if (status < 0) {
+		relay_close(r, "the TCP side failed");
+		return;
+	}
+	r->shut = true;
+	finish_if_done(r);
+}
+
+/* The kernel is full: libuv writes the rest as it empties. */
+static int
+write_later(struct relay *r, const struct iovec *iov, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		r->writing += iov[i].iov_len;
+	r->write.data = r;
+	return uv_write(&r->write, (uv_stream_t *)&r->tcp,
+	    (const uv_buf_t *)iov, (unsigned)n, on_written);
+}
+
+/* Passes on what was received, and then the FIN if it came. */
+static void
+pump(struct relay *r)
+{
+	uv_stream_t *tcp = (uv_stream_t *)&r->tcp;
+	struct iovec iov[WRITE_VECTORS];
+	size_t n;
+	int rv;
+
+	while (r->writing == 0 &&
+	    (n = quic_stream_peek(r->stream, iov, WRITE_VECTORS)) > 0) {
+		rv = uv_try_write(tcp, (uv_buf_t *)iov, (unsigned)n);
+		if (rv == UV_EAGAIN)
+			rv = write_later(r, iov, n);
+		if (rv < 0) {
+			relay_close(r, "the TCP side failed");
+			return;
+		}
+		r->to_tcp += (uint64_t)rv;
+		quic_stream_consume(r->stream, (size_t)rv);
+	}
+	if (quic_stream_ended(r->stream) && !r->shutting) {
+		r->shutting = true;
+		r->shutdown.data = r;
+		if (uv_shutdown(&r->shutdown, tcp, on_shutdown) < 0)
+			relay_close(r, "the TCP side failed");
+	}
+}
+
+static void
+on_stream_readable(struct quic_stream *stream, void *arg)
+{
+	(void)stream;
+	pump(arg);
+}
+
+/* ---- The end ---- */
+
+static void
+on_stream_aborted(struct quic_stream *stream, uint64_t code,
+    const struct quic_close *why, void *arg)
+{
+	struct relay *r = arg;
+
+	(void)stream, (void)code;
+	r->stream = NULL;
+	relay_close(r, why != NULL ? "the QUIC connection was lost"
+				   : "reset by the other side");
+}
+
+static void
+on_tcp_closed(uv_handle_t *handle)
+{
+	struct relay *r = handle->data;
+
+	r->on_closed(r);
+}
+
+/* The peer gets RST, not FIN: a cut must not look like an end. */
+static void
+reset_tcp(struct relay *r)
+{
+	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+	uv_os_fd_t fd;
+
+	if (uv_fileno((uv_handle_t *)&r->tcp, &fd) == 0)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+}
+
+void
+relay_close(struct relay *r, const char *reason)
+{
+	bool done = r->eof_seen && r->shut;
+
+	if (r->closing)
+		return;
+	r->closing = true;
+	r->reason = reason;
+	if (!done)
+		reset_tcp(r);
+	uv_close((uv_handle_t *)&r->tcp, on_tcp_closed);
+	if (r->stream == NULL)
+		return;
+	if (done)
+		quic_stream_release(r->stream);
+	else
+		quic_stream_reset(r->stream, QUIC_H3_CONNECT_ERROR);
+	r->stream = NULL;
+}
+
+/* ---- The beginning ---- */
+
+static void
+on_response(struct quic_stream *stream, const struct quic_head *head,
+    void *arg)
+{
+	/* The owner has had the head already; there is no other. */
+	(void)stream, (void)head, (void)arg;
+}
+
+static const struct quic_stream_events stream_events = {
+	.response = on_response,
+	.readable = on_stream_readable,
+	.writable = on_stream_writable,
+	.aborted = on_stream_aborted,
+};
+
+void
+relay_init(struct relay *r, uv_loop_t *loop, void (*on_closed)(struct relay *))
+{
+	*r = (struct relay){ .on_closed = on_closed };
+	uv_tcp_init(loop, &r->tcp);
+	r->tcp.data = r;
+}
+
+void
+relay_start(struct relay *r, struct quic_stream *stream)
+{
+	r->stream = stream;
+	quic_stream_attach(stream, &stream_events, r);
+	uv_tcp_nodelay(&r->tcp, 1);
+	uv_tcp_keepalive(&r->tcp, 1, TCP_KEEPALIVE_S);
+	uv_read_start((uv_stream_t *)&r->tcp, on_alloc, on_read);
+}

@@ -1,0 +1,61 @@
+#ifndef CULVERT_PROXY_RELAY_H
+#define CULVERT_PROXY_RELAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "quic/quic.h"
+
+/*
+ * A TCP connection and a QUIC stream, each the other's far side. Both daemons
+ * use it: to the local proxy the TCP peer is the client, to the edge it is the
+ * origin.
+ *
+ *	relay_init ──▶ the owner accepts, connects, talks on relay.tcp
+ *	           ──▶ relay_start ──▶ bytes ──▶ relay_close ──▶ on_closed
+ */
+struct relay {
+	uv_tcp_t tcp; /* the owner's until relay_start */
+
+	/* For the owner to read, at any time. */
+	uint64_t to_stream;	/* bytes from TCP, handed to the stream */
+	uint64_t to_tcp;	/* bytes from the stream that the kernel took */
+	const char *reason;	/* why it was closed; static text */
+
+	/* Private. */
+	struct quic_stream *stream;
+	void (*on_closed)(struct relay *);
+	uv_write_t write;
+	uv_shutdown_t shutdown;
+	size_t writing;	   /* bytes in the write that is under way */
+	bool eof_seen : 1; /* TCP has sent FIN, and so has the stream */
+	bool shutting : 1; /* the stream's FIN was passed on to TCP ... */
+	bool shut : 1;	   /* ... and has left */
+	bool closing : 1;
+};
+
+/*
+ * Makes the TCP handle on `loop`. From now on the relay must be closed by
+ * relay_close(), and `on_closed` fires once when its memory is free again.
+ */
+void relay_init(struct relay *, uv_loop_t *loop,
+    void (*on_closed)(struct relay *));
+
+/*
+ * Joins a connected TCP side and a stream, whose events it takes over; what
+ * the stream has received already is written at once. The owner must have
+ * stopped reading. The relay closes itself when both directions have ended or
+ * one has failed.
+ */
+void relay_start(struct relay *, struct quic_stream *stream);
+
+/*
+ * Closes in any state; the first call counts. If both directions have ended
+ * this says goodbye, otherwise TCP and stream are reset, so that what was cut
+ * short looks cut short. `reason` is static text.
+ */
+void relay_close(struct relay *, const char *reason);
+
+#endif
