@@ -11,8 +11,8 @@
  * What stays reachable in the file system besides the system's own
  * configuration and trust store. Each list ends with NULL and may itself be
  * NULL; a path names a file, or a directory and everything below it, and is
- * skipped when it cannot be reached now. A file that is replaced by rename(2) is a
- * new file: list its directory when it must stay reachable.
+ * skipped when it cannot be reached now. A file that is replaced by rename(2)
+ * is a new file: list its directory when it must stay reachable.
  */
 struct sandbox_paths {
 	const char *const *read;	/* certificates, keys, users */
