@@ -29,13 +29,13 @@ comma = ,
 QUIC = quic/conn.o quic/h3.o quic/stream.o quic/server.o quic/tls.o
 IO = quic/io.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
-	proxy/option.o proxy/value.o proxy/log.o proxy/relay.o proxy/users.o \
-	proxy/sandbox.o
+	proxy/option.o proxy/value.o proxy/log.o proxy/relay.o proxy/basic.o \
+	proxy/users.o proxy/sandbox.o
 LOCAL = proxy/local/uplink.o proxy/local/listener.o proxy/local/client.o \
 	proxy/local/socks.o proxy/local/forward.o proxy/local/page.o \
 	proxy/http1.o proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/target.o proxy/edge/dial.o \
-	proxy/edge/policy.o
+	proxy/edge/resolver.o proxy/edge/policy.o
 
 PROGRAMS = culvert culvert-edge culvertctl
 culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
@@ -44,15 +44,18 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/http1.o proxy/addr.o proxy/log.o
 
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
-UNIT = addr log config socks http1 users policy quic
+UNIT = addr log config socks http1 basic users policy dial sandbox quic
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/addr.o
 test_socks_OBJS = proxy/local/socks.o
 test_http1_OBJS = proxy/http1.o proxy/addr.o
+test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o
 test_policy_OBJS = proxy/edge/policy.o proxy/addr.o
+test_dial_OBJS = proxy/edge/dial.o proxy/edge/resolver.o $(test_policy_OBJS)
+test_sandbox_OBJS = proxy/sandbox.o
 test_quic_OBJS = $(QUIC)
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
@@ -62,7 +65,7 @@ fuzz_request_OBJS = $(test_http1_OBJS)
 fuzz_response_OBJS = $(test_http1_OBJS)
 fuzz_chunked_OBJS = $(test_http1_OBJS)
 fuzz_config_OBJS = $(test_config_OBJS)
-fuzz_basic_OBJS = $(test_users_OBJS)
+fuzz_basic_OBJS = $(test_basic_OBJS)
 
 MAN1 = culvert.1 culvertctl.1
 MAN5 = culvert.conf.5 culvert-edge.conf.5
