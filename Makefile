@@ -49,7 +49,7 @@ test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/addr.o
-test_socks_OBJS = proxy/local/socks.o
+test_socks_OBJS = proxy/local/socks.o proxy/addr.o
 test_http1_OBJS = proxy/http1.o proxy/addr.o
 test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o

@@ -1,0 +1,316 @@
+/*
+ * A message is gathered octet by octet in s->in.  The reader of the current
+ * state looks after each octet whether its message is whole, and only then
+ * acts on it: nothing is read past a message, and no split of the input can
+ * make a difference.
+ *
+ *	VERSION --5--> METHODS --0x00--> REQUEST -----> REPLY -> DONE
+ *	   |              |                 ^             ^
+ *	   4            0x02 -> PASSWORD -> VERDICT       |
+ *	   +------------------------------> REQUEST4 -----+
+ *
+ * VERDICT and REPLY wait for the caller.  PASSWORD goes to REQUEST without a
+ * verdict where no password is required.  Every refusal leads to CLOSED.
+ */
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "proxy/local/socks.h"
+
+#define VERSION4 0x04
+#define VERSION5 0x05
+#define PASSWORD_VERSION 0x01 /* RFC 1929, section 2 */
+
+#define METHOD_NONE 0x00
+#define METHOD_PASSWORD 0x02
+#define METHOD_UNACCEPTABLE 0xff
+
+#define COMMAND_CONNECT 0x01
+
+#define ADDRESS_IPV4 0x01
+#define ADDRESS_NAME 0x03
+#define ADDRESS_IPV6 0x04
+
+#define SOCKS4_GRANTED 0x5a
+#define SOCKS4_REFUSED 0x5b
+
+/* Octets of a SOCKS4 user id or SOCKS4a name without its NUL. */
+#define SOCKS4_STRING_MAX 255
+
+void
+socks_init(struct socks *s, bool password_required)
+{
+	memset(s, 0, sizeof(*s));
+	s->password_required = password_required;
+}
+
+static enum socks_event
+answer(struct socks *s, const uint8_t *out, size_t len,
+    enum socks_state next)
+{
+	memcpy(s->out, out, len);
+	s->outlen = len;
+	s->inlen = 0;
+	s->state = next;
+	return next == SOCKS_STATE_CLOSED ? SOCKS_CLOSE : SOCKS_SEND;
+}
+
+static enum socks_event
+hang_up(struct socks *s)
+{
+	s->outlen = 0;
+	s->state = SOCKS_STATE_CLOSED;
+	return SOCKS_CLOSE;
+}
+
+static enum socks_event
+reply(struct socks *s, enum socks_code code)
+{
+	bool ok = code == SOCKS_SUCCEEDED;
+	enum socks_state next = ok ? SOCKS_STATE_DONE : SOCKS_STATE_CLOSED;
+	uint8_t reply4[8] = { 0, ok ? SOCKS4_GRANTED : SOCKS4_REFUSED };
+	uint8_t reply5[10] = { VERSION5, (uint8_t)code, 0, ADDRESS_IPV4 };
+
+	if (s->version4)
+		return answer(s, reply4, sizeof(reply4), next);
+	return answer(s, reply5, sizeof(reply5), next);
+}
+
+static enum socks_event
+password_status(struct socks *s, bool ok)
+{
+	uint8_t out[] = { PASSWORD_VERSION, ok ? 0x00 : 0x01 };
+
+	explicit_bzero(s->in, sizeof(s->in));
+	s->user = s->password = NULL;
+	return answer(s, out, sizeof(out),
+	    ok ? SOCKS_STATE_REQUEST : SOCKS_STATE_CLOSED);
+}
+
+static enum socks_event
+take_target(struct socks *s, const char *host, size_t len, uint16_t port)
+{
+	if (len == 0 || port == 0)
+		return reply(s, SOCKS_GENERAL_FAILURE);
+	if (target_set(&s->target, host, len, port) != 0)
+		return reply(s, SOCKS_HOST_UNREACHABLE);
+	s->inlen = 0;
+	s->state = SOCKS_STATE_REPLY;
+	return SOCKS_CONNECT;
+}
+
+static enum socks_event
+take_address(struct socks *s, int family, const uint8_t *address,
+    uint16_t port)
+{
+	char host[INET6_ADDRSTRLEN];
+
+	inet_ntop(family, address, host, sizeof(host));
+	return take_target(s, host, strlen(host), port);
+}
+
+static uint16_t
+read_port(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static enum socks_event
+read_version(struct socks *s)
+{
+	s->version4 = s->in[0] == VERSION4;
+	if (s->version4)
+		s->state = SOCKS_STATE_REQUEST4;
+	else if (s->in[0] == VERSION5)
+		s->state = SOCKS_STATE_METHODS;
+	else
+		return hang_up(s);
+	return SOCKS_NEED_MORE;
+}
+
+/*
+ * +-----+----------+---------+
+ * | VER | NMETHODS | METHODS |
+ * +-----+----------+---------+
+ */
+static enum socks_event
+read_methods(struct socks *s)
+{
+	uint8_t out[] = { VERSION5, METHOD_UNACCEPTABLE };
+	bool none, password;
+
+	if (s->inlen < 2 || s->inlen < 2u + s->in[1])
+		return SOCKS_NEED_MORE;
+	none = memchr(s->in + 2, METHOD_NONE, s->in[1]) != NULL;
+	password = memchr(s->in + 2, METHOD_PASSWORD, s->in[1]) != NULL;
+	if (none && !s->password_required) {
+		out[1] = METHOD_NONE;
+		return answer(s, out, sizeof(out), SOCKS_STATE_REQUEST);
+	}
+	if (password) {
+		out[1] = METHOD_PASSWORD;
+		return answer(s, out, sizeof(out), SOCKS_STATE_PASSWORD);
+	}
+	return answer(s, out, sizeof(out), SOCKS_STATE_CLOSED);
+}
+
+/*
+ * +-----+------+-------+------+--------+
+ * | VER | ULEN | UNAME | PLEN | PASSWD |
+ * +-----+------+-------+------+--------+
+ */
+static enum socks_event
+read_password(struct socks *s)
+{
+	size_t ulen, plen;
+
+	if (s->in[0] != PASSWORD_VERSION)
+		return hang_up(s);
+	if (s->inlen < 2 || s->inlen < 3u + s->in[1])
+		return SOCKS_NEED_MORE;
+	ulen = s->in[1];
+	plen = s->in[2 + ulen];
+	if (s->inlen < 3 + ulen + plen)
+		return SOCKS_NEED_MORE;
+	if (!s->password_required)
+		return password_status(s, true);
+
+	/* The octet after the name has been used: it becomes its NUL. */
+	s->in[2 + ulen] = s->in[3 + ulen + plen] = '\0';
+	s->user = (const char *)s->in + 2;
+	s->password = (const char *)s->in + 3 + ulen;
+	if (strlen(s->user) != ulen || strlen(s->password) != plen)
+		return password_status(s, false);
+	s->state = SOCKS_STATE_VERDICT;
+	return SOCKS_AUTHENTICATE;
+}
+
+/*
+ * +-----+-----+-----+------+----------+----------+
+ * | VER | CMD | RSV | ATYP | DST.ADDR | DST.PORT |
+ * +-----+-----+-----+------+----------+----------+
+ */
+static enum socks_event
+read_request(struct socks *s)
+{
+	const uint8_t *address = s->in + 4;
+	size_t len;
+
+	if (s->in[0] != VERSION5)
+		return hang_up(s);
+	if (s->inlen < 5)
+		return SOCKS_NEED_MORE;
+	switch (s->in[3]) {
+	case ADDRESS_IPV4:
+		len = 4;
+		break;
+	case ADDRESS_IPV6:
+		len = 16;
+		break;
+	case ADDRESS_NAME:
+		len = *address++;
+		break;
+	default:
+		return reply(s, SOCKS_ADDRESS_TYPE_NOT_SUPPORTED);
+	}
+	if (s->in + s->inlen < address + len + 2)
+		return SOCKS_NEED_MORE;
+	if (s->in[1] != COMMAND_CONNECT)
+		return reply(s, SOCKS_COMMAND_NOT_SUPPORTED);
+	if (s->in[3] == ADDRESS_NAME)
+		return take_target(s, (const char *)address, len,
+		    read_port(address + len));
+	return take_address(s, len == 4 ? AF_INET : AF_INET6, address,
+	    read_port(address + len));
+}
+
+/*
+ * +----+----+---------+-------+--------+-----+            +------+-----+
+ * | VN | CD | DSTPORT | DSTIP | USERID | NUL |   SOCKS4a: | NAME | NUL |
+ * +----+----+---------+-------+--------+-----+            +------+-----+
+ * An address of 0.0.0.x, where x is not 0, says that a name follows.
+ */
+static enum socks_event
+read_request4(struct socks *s)
+{
+	static const uint8_t zeros[3];
+	const uint8_t *user = s->in + 8, *name, *nul;
+
+	if (s->inlen <= 8)
+		return SOCKS_NEED_MORE;
+	nul = memchr(user, '\0', s->inlen - 8);
+	if (nul == NULL && s->inlen - 8 > SOCKS4_STRING_MAX)
+		return hang_up(s);
+	if (nul == NULL)
+		return SOCKS_NEED_MORE;
+	if (s->in[1] != COMMAND_CONNECT || s->password_required)
+		return reply(s, SOCKS_NOT_ALLOWED);
+	if (memcmp(s->in + 4, zeros, sizeof(zeros)) != 0 || s->in[7] == 0)
+		return take_address(s, AF_INET, s->in + 4,
+		    read_port(s->in + 2));
+
+	name = nul + 1;
+	if (s->in + s->inlen == name)
+		return SOCKS_NEED_MORE;
+	nul = s->in + s->inlen - 1;
+	if (*nul != '\0' && nul - name >= SOCKS4_STRING_MAX)
+		return reply(s, SOCKS_GENERAL_FAILURE);
+	if (*nul != '\0')
+		return SOCKS_NEED_MORE;
+	return take_target(s, (const char *)name, (size_t)(nul - name),
+	    read_port(s->in + 2));
+}
+
+static enum socks_event
+read_message(struct socks *s)
+{
+	switch (s->state) {
+	case SOCKS_STATE_VERSION:
+		return read_version(s);
+	case SOCKS_STATE_METHODS:
+		return read_methods(s);
+	case SOCKS_STATE_PASSWORD:
+		return read_password(s);
+	case SOCKS_STATE_REQUEST:
+		return read_request(s);
+	case SOCKS_STATE_REQUEST4:
+		return read_request4(s);
+	default:
+		return SOCKS_NEED_MORE;
+	}
+}
+
+enum socks_event
+socks_feed(struct socks *s, const uint8_t *data, size_t len, size_t *consumed)
+{
+	enum socks_event event = SOCKS_NEED_MORE;
+
+	*consumed = 0;
+	if (s->state == SOCKS_STATE_CLOSED)
+		return SOCKS_CLOSE;
+	if (s->state == SOCKS_STATE_VERDICT || s->state == SOCKS_STATE_REPLY ||
+	    s->state == SOCKS_STATE_DONE)
+		return SOCKS_NEED_MORE;
+	while (event == SOCKS_NEED_MORE && *consumed < len) {
+		s->in[s->inlen++] = data[(*consumed)++];
+		event = read_message(s);
+	}
+	return event;
+}
+
+enum socks_event
+socks_authenticated(struct socks *s, bool ok)
+{
+	if (s->state != SOCKS_STATE_VERDICT)
+		return SOCKS_NEED_MORE;
+	return password_status(s, ok);
+}
+
+enum socks_event
+socks_reply(struct socks *s, enum socks_code code)
+{
+	if (s->state != SOCKS_STATE_REPLY)
+		return SOCKS_NEED_MORE;
+	return reply(s, code);
+}

@@ -1,0 +1,157 @@
+#ifndef CULVERT_PROXY_LOCAL_SOCKS_H
+#define CULVERT_PROXY_LOCAL_SOCKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/addr.h"
+
+/*
+ * The server's side of SOCKS5 (RFC 1928), its user/password sub-negotiation
+ * (RFC 1929), SOCKS4 and SOCKS4a, up to the reply after which the connection
+ * is a tunnel.  A push machine: bytes in any split go in, events and the bytes
+ * of the answer come out.  It does no I/O, allocates nothing and never looks a
+ * name up.
+ *
+ *	socks_init
+ *	socks_feed, with what was read, until an event:
+ *		SOCKS_AUTHENTICATE	check, then socks_authenticated
+ *		SOCKS_CONNECT		open the tunnel, then socks_reply
+ */
+
+/*
+ * Octets of the longest message: a SOCKS4a request of 8 octets, a user id and
+ * a name, each of 255 octets and its NUL.
+ */
+#define SOCKS_MESSAGE_MAX 520
+
+/* Octets of the longest answer: a SOCKS5 reply that carries an IPv4 address. */
+#define SOCKS_ANSWER_MAX 10
+
+enum socks_event {
+	/*
+	 * All the bytes given are consumed, or it is the caller's turn to call
+	 * socks_authenticated or socks_reply: then nothing more is consumed.
+	 */
+	SOCKS_NEED_MORE,
+
+	/* Send out[0..outlen) to the client and go on feeding what is left. */
+	SOCKS_SEND,
+
+	/*
+	 * Check user and password, then call socks_authenticated.  Seen only
+	 * where a password is required.
+	 */
+	SOCKS_AUTHENTICATE,
+
+	/* Open a tunnel to target, then call socks_reply. */
+	SOCKS_CONNECT,
+
+	/*
+	 * Refused or malformed: send out[0..outlen), which may be empty, then
+	 * close.  Feeding again consumes nothing and returns this again.
+	 */
+	SOCKS_CLOSE
+};
+
+/* Reply codes of RFC 1928, section 6, with their values on the wire. */
+enum socks_code {
+	SOCKS_SUCCEEDED = 0x00,
+	SOCKS_GENERAL_FAILURE = 0x01,
+	SOCKS_NOT_ALLOWED = 0x02,
+	SOCKS_NETWORK_UNREACHABLE = 0x03,
+	SOCKS_HOST_UNREACHABLE = 0x04,
+	SOCKS_CONNECTION_REFUSED = 0x05,
+	SOCKS_TTL_EXPIRED = 0x06, /* by custom also: the dial timed out */
+	SOCKS_COMMAND_NOT_SUPPORTED = 0x07,
+	SOCKS_ADDRESS_TYPE_NOT_SUPPORTED = 0x08
+};
+
+enum socks_state {
+	SOCKS_STATE_VERSION,
+	SOCKS_STATE_METHODS,
+	SOCKS_STATE_PASSWORD,
+	SOCKS_STATE_VERDICT,
+	SOCKS_STATE_REQUEST,
+	SOCKS_STATE_REQUEST4,
+	SOCKS_STATE_REPLY,
+	SOCKS_STATE_DONE,
+	SOCKS_STATE_CLOSED
+};
+
+/*
+ * One client's negotiation, in the caller's memory.  Callers read target,
+ * user, password, out and outlen, each only where an event says so.
+ */
+struct socks {
+	/* Where the client wants to go.  Complete from SOCKS_CONNECT on. */
+	struct target target;
+
+	/*
+	 * The client's credentials, each of 0 to 255 octets without a NUL.
+	 * They point into this struct, from SOCKS_AUTHENTICATE until
+	 * socks_authenticated, which wipes them.
+	 */
+	const char *user;
+	const char *password;
+
+	/* The answer to be sent, in octets; replaced by the next event. */
+	uint8_t out[SOCKS_ANSWER_MAX];
+	size_t outlen;
+
+	/* Private: how far the negotiation is and the message being read. */
+	enum socks_state state;
+	bool password_required;
+	bool version4;
+	size_t inlen;
+	uint8_t in[SOCKS_MESSAGE_MAX + 1];
+};
+
+/*
+ * Begins a negotiation.  With password_required only clients that offer the
+ * method user/password (0x02) are served, and SOCKS4 is refused since it has
+ * no password.  Without it "no authentication" (0x00) is preferred, and a
+ * client that offers user/password alone is let in whatever it says.
+ *
+ * A session that dies between SOCKS_AUTHENTICATE and its verdict owes the
+ * client's password a socks_authenticated(s, false).
+ */
+void socks_init(struct socks *s, bool password_required);
+
+/*
+ * Takes bytes read from the client and stops after the first event.  *consumed
+ * is how many of the len bytes were used: never one past the request, so what
+ * is left over after SOCKS_CONNECT is the tunnel's first data.
+ *
+ * What it answers by itself, always with SOCKS_CLOSE:
+ *	no acceptable method			method 0xff
+ *	credentials with a NUL in them		RFC 1929 failure
+ *	BIND, UDP ASSOCIATE			0x07
+ *	an unknown address type			0x08
+ *	port 0, or a name of no octets		0x01
+ *	a name that no host can have		0x04
+ *	SOCKS4: any of these			0x5b
+ *	a wrong version, an endless user id	nothing
+ */
+enum socks_event socks_feed(struct socks *s, const uint8_t *data, size_t len,
+    size_t *consumed);
+
+/*
+ * The verdict on SOCKS_AUTHENTICATE, which ends the life of user and password.
+ * Returns SOCKS_SEND when ok, after which feeding goes on with the bytes that
+ * were left, and SOCKS_CLOSE otherwise.  In any other state it does nothing
+ * and returns SOCKS_NEED_MORE.
+ */
+enum socks_event socks_authenticated(struct socks *s, bool ok);
+
+/*
+ * The outcome of SOCKS_CONNECT.  Returns SOCKS_SEND for SOCKS_SUCCEEDED: after
+ * out the connection is the tunnel.  Any other code returns SOCKS_CLOSE.  The
+ * bound address in a SOCKS5 reply is 0.0.0.0:0, as it is the edge's and not
+ * known here; SOCKS4 has one code for every refusal.  In any other state it
+ * does nothing and returns SOCKS_NEED_MORE.
+ */
+enum socks_event socks_reply(struct socks *s, enum socks_code code);
+
+#endif
