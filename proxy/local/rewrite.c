@@ -1,0 +1,218 @@
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/local/rewrite.h"
+
+/* The name that Via gives us, a pseudonym (RFC 9110, section 7.6.3). */
+#define VIA_NAME "culvert"
+
+#define HTTP_PORT 80
+
+/* Digits of a Max-Forwards that can be believed. */
+#define MAX_FORWARDS_DIGITS 9
+
+/* What is written so far.  What does not fit is counted and not kept. */
+struct writer {
+	char *out;
+	size_t size;
+	size_t len;
+};
+
+static void
+put(struct writer *w, struct span s)
+{
+	if (w->len <= w->size && s.len <= w->size - w->len)
+		memcpy(w->out + w->len, s.p, s.len);
+	w->len += s.len;
+}
+
+/* Adds text of our own, whose longest is a Host field. */
+static void __attribute__((format(printf, 2, 3)))
+put_text(struct writer *w, const char *format, ...)
+{
+	char text[TARGET_STRLEN + 32];
+	va_list ap;
+	int len;
+
+	va_start(ap, format);
+	len = vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	put(w, (struct span){ text, (size_t)len });
+}
+
+static int
+finish(struct writer *w)
+{
+	put(w, SPAN("\r\n"));
+	return w->len <= w->size ? (int)w->len : -ENOSPC;
+}
+
+static bool
+is_one_of(struct span name, const char *const names[], size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (span_is_nocase(name, names[i]))
+			return true;
+	return false;
+}
+
+/*
+ * The fields of one hop (RFC 9110, section 7.6.1) and those that are written
+ * anew for the next.
+ */
+static bool
+stays_behind(const struct http1_head *head, struct span name)
+{
+	static const char *const names[] = {
+		"connection",
+		"content-length",
+		"keep-alive",
+		"proxy-authenticate",
+		"proxy-authentication-info",
+		"proxy-authorization",
+		"proxy-connection",
+		"te",
+		"trailer",
+		"transfer-encoding",
+		"upgrade",
+	};
+
+	return is_one_of(name, names, sizeof(names) / sizeof(names[0])) ||
+	    http1_lists(head, "connection", name);
+}
+
+static void
+put_field(struct writer *w, const struct http1_field *field)
+{
+	put(w, field->name);
+	put(w, SPAN(": "));
+	put(w, field->value);
+	put(w, SPAN("\r\n"));
+}
+
+static void
+put_framing(struct writer *w, enum http1_framing framing, uint64_t length)
+{
+	if (framing == HTTP1_LENGTH)
+		put_text(w, "Content-Length: %ju\r\n", (uintmax_t)length);
+	else if (framing == HTTP1_CHUNKED)
+		put_text(w, "Transfer-Encoding: chunked\r\n");
+}
+
+static void
+put_host(struct writer *w, const struct target *authority)
+{
+	char text[TARGET_STRLEN];
+	char *port;
+
+	target_format(authority, text, sizeof(text));
+	port = strrchr(text, ':');
+	if (authority->port == HTTP_PORT && port != NULL)
+		*port = '\0';
+	put_text(w, "Host: %s\r\n", text);
+}
+
+static void
+put_request_line(struct writer *w, const struct http1_request *req)
+{
+	put(w, req->method);
+	put(w, SPAN(" "));
+	if (req->path.len == 0 && span_is(req->method, "OPTIONS"))
+		put(w, SPAN("*"));
+	else if (req->path.len == 0 || req->path.p[0] != '/')
+		put(w, SPAN("/"));
+	put(w, req->path);
+	put(w, SPAN(" HTTP/1.1\r\n"));
+}
+
+/* The hops that an OPTIONS or TRACE may still go, or -1: no limit is known. */
+static int
+max_forwards(const struct http1_request *req)
+{
+	const struct http1_field *f = http1_find(&req->head, "max-forwards");
+	uint64_t hops;
+
+	if (!span_is(req->method, "OPTIONS") && !span_is(req->method, "TRACE"))
+		return -1;
+	if (f == NULL || !span_number(f->value, MAX_FORWARDS_DIGITS, &hops))
+		return -1;
+	return (int)hops;
+}
+
+int
+rewrite_request(const struct http1_request *req, char *out, size_t size)
+{
+	const struct http1_head *head = &req->head;
+	struct writer w = { out, size, 0 };
+	int hops = max_forwards(req);
+
+	if (req->form != HTTP1_ABSOLUTE)
+		return -EINVAL;
+	if (hops == 0)
+		return -ELOOP;
+	put_request_line(&w, req);
+	put_host(&w, &req->authority);
+	for (size_t i = 0; i < head->nfields; i++) {
+		struct span name = head->fields[i].name;
+
+		if (span_is_nocase(name, "host") || stays_behind(head, name) ||
+		    (hops > 0 && span_is_nocase(name, "max-forwards")))
+			continue;
+		put_field(&w, &head->fields[i]);
+	}
+	if (hops > 0)
+		put_text(&w, "Max-Forwards: %d\r\n", hops - 1);
+	put_framing(&w, head->framing, head->length);
+	put_text(&w, "Via: 1.%d " VIA_NAME "\r\n", head->minor);
+	return finish(&w);
+}
+
+enum http1_framing
+rewrite_framing(const struct http1_response *resp, int client_minor)
+{
+	switch (resp->head.framing) {
+	case HTTP1_CHUNKED:
+	case HTTP1_UNTIL_CLOSE:
+		return client_minor > 0 ? HTTP1_CHUNKED : HTTP1_UNTIL_CLOSE;
+	default:
+		return resp->head.framing;
+	}
+}
+
+/*
+ * A response to HEAD and a 304 may tell the length that they do not have; 1xx
+ * and 204 may not (RFC 9110, section 8.6).
+ */
+static bool
+tells_length(const struct http1_response *resp)
+{
+	return resp->head.framing == HTTP1_NONE && resp->status >= 200 &&
+	    resp->status != 204 &&
+	    http1_find(&resp->head, "content-length") != NULL;
+}
+
+int
+rewrite_response(const struct http1_response *resp, int client_minor,
+    bool keep_alive, char *out, size_t size)
+{
+	const struct http1_head *head = &resp->head;
+	enum http1_framing framing = rewrite_framing(resp, client_minor);
+	struct writer w = { out, size, 0 };
+
+	if (tells_length(resp))
+		framing = HTTP1_LENGTH;
+	put_text(&w, "HTTP/1.1 %d ", resp->status);
+	put(&w, resp->reason);
+	put(&w, SPAN("\r\n"));
+	for (size_t i = 0; i < head->nfields; i++)
+		if (!stays_behind(head, head->fields[i].name))
+			put_field(&w, &head->fields[i]);
+	put_framing(&w, framing, head->length);
+	if (resp->status >= 200 &&
+	    (!keep_alive || framing == HTTP1_UNTIL_CLOSE))
+		put_text(&w, "Connection: close\r\n");
+	put_text(&w, "Via: 1.%d " VIA_NAME "\r\n", head->minor);
+	return finish(&w);
+}

@@ -1,0 +1,56 @@
+#ifndef CULVERT_PROXY_LOCAL_REWRITE_H
+#define CULVERT_PROXY_LOCAL_REWRITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/http1.h"
+
+/*
+ * Heads on their way through the proxy (RFC 9110, section 7.6): the fields of
+ * the hop they came from stay behind, the fields of the hop they go to are
+ * put in, and Via tells of us.  All else passes as it came, in its order.
+ */
+
+/*
+ * Bytes that hold any rewritten head.  It grows by a Host field (272), a space
+ * after each colon (128), and Via, framing and Connection (80).
+ */
+#define REWRITE_HEAD_MAX (HTTP1_HEAD_MAX + 512)
+
+/*
+ * Writes a request of the absolute form as its origin wants it: origin form,
+ * HTTP/1.1, Host from the authority.  The framing is said anew: the body must
+ * follow with head.framing.
+ *
+ * Returns the length in bytes, without a NUL.  -ELOOP: Max-Forwards is 0 in an
+ * OPTIONS or TRACE, so that the caller answers it instead of the origin (RFC
+ * 9110, section 7.6.2).  -EINVAL: the request is not of the absolute form.
+ * -ENOSPC: never with a buffer of REWRITE_HEAD_MAX.
+ */
+int rewrite_request(const struct http1_request *req, char *out, size_t size);
+
+/*
+ * Writes a response as the client gets it.  client_minor is the minor version
+ * of its request, keep_alive whether its connection stays open afterwards;
+ * where rewrite_framing says HTTP1_UNTIL_CLOSE it cannot, and this function
+ * says so to the client whatever keep_alive is.  Interim responses say nothing
+ * about the connection; they may not be sent to a client of HTTP/1.0, nor may
+ * 101 to anyone, as no Upgrade ever reaches an origin.
+ *
+ * Returns the length in bytes, without a NUL, or -ENOSPC, which never happens
+ * with a buffer of REWRITE_HEAD_MAX.
+ */
+int rewrite_response(const struct http1_response *resp, int client_minor,
+    bool keep_alive, char *out, size_t size);
+
+/*
+ * How the body must be framed towards the client: as the origin did, except
+ * that HTTP1_UNTIL_CLOSE becomes HTTP1_CHUNKED for a client of HTTP/1.1, so
+ * that a body cut short can be told from a whole one, and HTTP1_CHUNKED
+ * becomes HTTP1_UNTIL_CLOSE for a client of HTTP/1.0, which cannot read it.
+ */
+enum http1_framing rewrite_framing(const struct http1_response *resp,
+    int client_minor);
+
+#endif

@@ -1,0 +1,232 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/chunked.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A row's octets and their number, NULs included. */
+#define OCTETS(literal) (const uint8_t *)literal, sizeof(literal) - 1
+
+/* The content decoded so far, as a string. */
+struct body {
+	struct chunked decoder;
+	char content[64];
+	size_t used; /* octets of the coded body that were consumed */
+};
+
+static int
+feed(struct body *body, const uint8_t *in, size_t len)
+{
+	const uint8_t *data;
+	size_t consumed, datalen;
+	int rc = 0;
+
+	while (rc == 0 && len > 0) {
+		rc = chunked_feed(&body->decoder, in, len, &consumed, &data,
+		    &datalen);
+		assert_true(data >= in && data + datalen <= in + consumed);
+		strncat(body->content, (const char *)data, datalen);
+		body->used += consumed;
+		in += consumed;
+		len -= consumed;
+	}
+	return rc;
+}
+
+/* Decodes in pieces: first octets, then one at a time or all the rest. */
+static int
+decode(struct body *body, const uint8_t *in, size_t len, size_t first,
+    size_t next)
+{
+	int rc = 0;
+
+	*body = (struct body){ .used = 0 };
+	chunked_init(&body->decoder);
+	for (size_t n = first; rc == 0 && len > 0; n = next) {
+		if (n > len)
+			n = len;
+		rc = feed(body, in, n);
+		in += n;
+		len -= n;
+	}
+	return rc;
+}
+
+static void
+bodies_decoded(void **state)
+{
+	static const struct {
+		const uint8_t *in;
+		size_t len;
+		const char *content;
+		size_t left;
+	} rows[] = {
+		{ OCTETS("0\r\n\r\n"), "", 0 },
+		{ OCTETS("0\r\n\r\nGET /"), "", 5 },
+		{ OCTETS("5\r\nhello\r\n0\r\n\r\n"), "hello", 0 },
+		{ OCTETS("1\r\na\r\n00002\r\nbc\r\n000\r\n\r\n\r\n"), "abc",
+		    2 },
+		{ OCTETS("a\r\n0123456789\r\nA\r\n\r\n3456\r\n9!\r\n0\r\n\r\n"),
+		    "0123456789\r\n3456\r\n9!", 0 },
+		{ OCTETS("2;a=b;c=\"d e\t\"\r\nhi\r\n0;x\r\n\r\n"), "hi", 0 },
+		{ OCTETS("2\r\nhi\r\n0\r\nA: b\r\nC:\r\n\r\nnext"), "hi", 4 },
+		{ OCTETS("0000000000000001\r\n;\r\n0\r\n\r\n"), ";", 0 },
+	};
+	struct body body;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		for (size_t at = 1; at <= rows[i].len; at++) {
+			assert_int_equal(decode(&body, rows[i].in, rows[i].len,
+			    at, rows[i].len), 1);
+			assert_string_equal(body.content, rows[i].content);
+			assert_int_equal(rows[i].len - body.used, rows[i].left);
+		}
+		assert_int_equal(decode(&body, rows[i].in, rows[i].len, 1, 1),
+		    1);
+		assert_string_equal(body.content, rows[i].content);
+		assert_int_equal(rows[i].len - body.used, rows[i].left);
+	}
+}
+
+static void
+bodies_refused(void **state)
+{
+	static const struct {
+		const uint8_t *in;
+		size_t len;
+		size_t used; /* the last of them is the wrong one */
+	} rows[] = {
+		{ OCTETS("\r\n"), 1 },
+		{ OCTETS(";a\r\n"), 1 },
+		{ OCTETS(" 1\r\na"), 1 },
+		{ OCTETS("1 \r\na"), 2 },
+		{ OCTETS("1 ;a\r\na"), 2 },
+		{ OCTETS("0x1\r\na"), 2 },
+		{ OCTETS("+1\r\na"), 1 },
+		{ OCTETS("-1\r\na"), 1 },
+		{ OCTETS("g\r\na"), 1 },
+		{ OCTETS("1\na"), 2 },
+		{ OCTETS("1\r\r\na"), 3 },
+		{ OCTETS("1\ra"), 3 },
+		{ OCTETS("1\r\nab"), 5 },
+		{ OCTETS("1\r\na\n"), 5 },
+		{ OCTETS("1\r\na\r0"), 6 },
+		{ OCTETS("1\r\na\r\n\r\n"), 7 },
+		{ OCTETS("1;a\nb\r\n"), 4 },
+		{ OCTETS("1;a\0b\r\n"), 4 },
+		{ OCTETS("1;a\rb\r\n"), 5 },
+		{ OCTETS("0\r\n\n"), 4 },
+		{ OCTETS("0\r\n\rA"), 5 },
+		{ OCTETS("0\r\nA: b\n"), 8 },
+		{ OCTETS("0\r\nA: b\rC"), 9 },
+		{ OCTETS("0\r\nA: b\r\n c\r\n\r\n"), 10 },
+		{ OCTETS("0\r\nA: \0b\r\n\r\n"), 7 },
+		{ OCTETS("8000000000000000\r\n"), 16 },
+		{ OCTETS("ffffffffffffffff\r\n"), 16 },
+		{ OCTETS("00000000000000001\r\n"), 17 },
+	};
+	struct body body;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		for (size_t at = 1; at <= rows[i].len; at++) {
+			assert_int_equal(decode(&body, rows[i].in, rows[i].len,
+			    at, rows[i].len), -EBADMSG);
+			assert_int_equal(body.used, rows[i].used);
+		}
+		assert_int_equal(decode(&body, rows[i].in, rows[i].len, 1, 1),
+		    -EBADMSG);
+		assert_int_equal(feed(&body, OCTETS("0\r\n\r\n")), -EBADMSG);
+	}
+}
+
+/* What a decoder in mid-body says to n times octet. */
+static int
+feed_many(struct body *body, uint8_t octet, size_t n)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = feed(body, &octet, 1);
+	return rc;
+}
+
+static void
+noise_is_bounded(void **state)
+{
+	struct body body = { .used = 0 };
+
+	(void)state;
+	chunked_init(&body.decoder);
+	for (int i = 0; i < 2; i++) { /* the bound is that of each chunk */
+		assert_int_equal(feed(&body, OCTETS("1;")), 0);
+		assert_int_equal(feed_many(&body, 'x',
+		    CHUNKED_EXTENSION_MAX - 1), 0);
+		assert_int_equal(feed(&body, OCTETS("\r\na\r\n")), 0);
+	}
+	assert_int_equal(feed(&body, OCTETS("1;")), 0);
+	assert_int_equal(feed_many(&body, 'x', CHUNKED_EXTENSION_MAX), 0);
+	assert_int_equal(feed(&body, OCTETS("\r")), -EBADMSG);
+
+	chunked_init(&body.decoder);
+	assert_int_equal(feed(&body, OCTETS("0\r\nA:\r\n")), 0);
+	assert_int_equal(feed_many(&body, 'x', CHUNKED_TRAILER_MAX - 6), 0);
+	assert_int_equal(feed(&body, OCTETS("\r\n\r\n")), 1);
+
+	chunked_init(&body.decoder);
+	assert_int_equal(feed(&body, OCTETS("0\r\nA:\r\n")), 0);
+	assert_int_equal(feed_many(&body, 'x', CHUNKED_TRAILER_MAX - 3),
+	    -EBADMSG);
+}
+
+static void
+largest_chunk_is_counted(void **state)
+{
+	struct body body;
+	const uint8_t head[] = "7fffffffffffffff\r\n";
+
+	(void)state;
+	assert_int_equal(decode(&body, head, sizeof(head) - 1, 1, 1), 0);
+	assert_int_equal(body.decoder.left, INT64_MAX);
+}
+
+static void
+what_is_formatted_decodes(void **state)
+{
+	static const size_t sizes[] = { 1, 15, 16, 65536, SIZE_MAX >> 1 };
+	struct body body;
+	char head[CHUNKED_HEAD_MAX];
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		len = chunked_format(head, sizes[i]);
+		assert_true(len <= sizeof(head));
+		assert_int_equal(decode(&body, (uint8_t *)head, len, len, 1),
+		    0);
+		assert_int_equal(body.decoder.left, sizes[i]);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(bodies_decoded),
+		cmocka_unit_test(bodies_refused),
+		cmocka_unit_test(noise_is_bounded),
+		cmocka_unit_test(largest_chunk_is_counted),
+		cmocka_unit_test(what_is_formatted_decodes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,256 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/local/rewrite.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Rewrites a request into out, as a string, and returns the length. */
+static int
+request(const char *text, char *out, size_t size)
+{
+	static struct http1_request req;
+	size_t scanned = 0;
+	int len;
+
+	assert_int_equal(http1_request_parse(&req, text, strlen(text),
+	    &scanned), strlen(text));
+	len = rewrite_request(&req, out, size);
+	if (len >= 0)
+		out[len] = '\0';
+	return len;
+}
+
+static void
+requests_rewritten(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = {
+		{ "GET http://a.example/b?c HTTP/1.1\r\nHost: z\r\n"
+		  "User-Agent: curl\r\nAccept:*/*\r\n"
+		  "Proxy-Connection: Keep-Alive\r\n\r\n",
+		  "GET /b?c HTTP/1.1\r\nHost: a.example\r\n"
+		  "User-Agent: curl\r\nAccept: */*\r\nVia: 1.1 culvert\r\n"
+		  "\r\n" },
+		{ "GET http://a:8080 HTTP/1.0\r\n\r\n",
+		  "GET / HTTP/1.1\r\nHost: a:8080\r\nVia: 1.0 culvert\r\n"
+		  "\r\n" },
+		{ "GET http://[::1]:80?q HTTP/1.1\r\nHost: z\r\n\r\n",
+		  "GET /?q HTTP/1.1\r\nHost: [::1]\r\nVia: 1.1 culvert\r\n"
+		  "\r\n" },
+		{ "OPTIONS http://a HTTP/1.1\r\nHost: z\r\n"
+		  "Max-Forwards: 7\r\n\r\n",
+		  "OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 6\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "OPTIONS http://a/ HTTP/1.1\r\nHost: z\r\n\r\n",
+		  "OPTIONS / HTTP/1.1\r\nHost: a\r\nVia: 1.1 culvert\r\n\r\n" },
+		{ "GET http://a/ HTTP/1.1\r\nHost: z\r\nMax-Forwards: 0\r\n"
+		  "\r\n",
+		  "GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "POST http://a/ HTTP/1.1\r\nHost: z\r\nExpect: 100-continue"
+		  "\r\nContent-Length: 0\r\nVia: 1.0 b\r\n\r\n",
+		  "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+		  "Via: 1.0 b\r\nContent-Length: 0\r\nVia: 1.1 culvert\r\n"
+		  "\r\n" },
+		{ "POST http://a/ HTTP/1.1\r\nHost: z\r\nTE: trailers\r\n"
+		  "Trailer: X\r\nTransfer-Encoding: chunked\r\n\r\n",
+		  "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "GET http://a/ HTTP/1.1\r\nHost: z\r\nUpgrade: websocket\r\n"
+		  "Connection: Upgrade, X-Hop\r\nx-hop: 1\r\nKeep-Alive: 5\r\n"
+		  "Connection: close\r\nX-End: 2\r\nClose: 3\r\n"
+		  "Proxy-Authorization: Basic eDp5\r\nCookie: c\r\n\r\n",
+		  "GET / HTTP/1.1\r\nHost: a\r\nX-End: 2\r\nCookie: c\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "POST http://a/ HTTP/1.1\r\nHost: z\r\nContent-Length: 3\r\n"
+		  "Connection: Host, Content-Length, Via\r\n\r\n",
+		  "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+	};
+	static char out[REWRITE_HEAD_MAX + 1];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		request(rows[i].in, out, REWRITE_HEAD_MAX);
+		assert_string_equal(out, rows[i].out);
+	}
+}
+
+static void
+requests_not_for_the_origin(void **state)
+{
+	static char out[REWRITE_HEAD_MAX + 1];
+
+	(void)state;
+	assert_int_equal(request("OPTIONS http://a/ HTTP/1.1\r\nHost: z\r\n"
+	    "Max-Forwards: 0\r\n\r\n", out, REWRITE_HEAD_MAX), -ELOOP);
+	assert_int_equal(request("TRACE http://a/ HTTP/1.1\r\nHost: z\r\n"
+	    "Max-Forwards: 00\r\n\r\n", out, REWRITE_HEAD_MAX), -ELOOP);
+	assert_int_equal(request("GET / HTTP/1.1\r\nHost: z\r\n\r\n", out,
+	    REWRITE_HEAD_MAX), -EINVAL);
+	assert_int_equal(request("CONNECT a:1 HTTP/1.1\r\nHost: z\r\n\r\n",
+	    out, REWRITE_HEAD_MAX), -EINVAL);
+}
+
+static void
+buffer_is_respected(void **state)
+{
+	static const char text[] =
+	    "GET http://a/ HTTP/1.1\r\nHost: z\r\nA: b\r\n\r\n";
+	char out[128];
+	int len = request(text, out, sizeof(out) - 1);
+
+	(void)state;
+	assert_true(len > 0);
+	for (int size = 0; size < len; size++) {
+		memset(out, '?', sizeof(out));
+		assert_int_equal(request(text, out, (size_t)size), -ENOSPC);
+		for (size_t i = (size_t)size; i < sizeof(out); i++)
+			assert_int_equal(out[i], '?');
+	}
+	assert_int_equal(request(text, out, (size_t)len), len);
+}
+
+/* The head that grows most: every field gains, and the host is the longest. */
+static void
+largest_head_fits(void **state)
+{
+	static char text[HTTP1_HEAD_MAX + 1], out[REWRITE_HEAD_MAX + 1];
+	char *p = text;
+	size_t fill;
+
+	(void)state;
+	p = stpcpy(p, "GET http://");
+	memset(p, 'a', TARGET_HOST_MAX);
+	p = stpcpy(p + TARGET_HOST_MAX, ":65535 HTTP/1.0\r\n");
+	for (int i = 1; i < HTTP1_FIELDS_MAX - 1; i++)
+		p = stpcpy(p, "A:b\r\n");
+	p = stpcpy(p, "Content-Length:0\r\nX:");
+	fill = (size_t)(text + HTTP1_HEAD_MAX - 4 - p);
+	memset(p, 'x', fill);
+	stpcpy(p + fill, "\r\n\r\n");
+	assert_int_equal(strlen(text), HTTP1_HEAD_MAX);
+	assert_true(request(text, out, REWRITE_HEAD_MAX) > HTTP1_HEAD_MAX);
+}
+
+/* Rewrites a response into a static buffer, as a string. */
+static const char *
+response(const char *text, bool head_request, int minor, bool keep_alive)
+{
+	static char out[REWRITE_HEAD_MAX + 1];
+	static struct http1_response resp;
+	size_t scanned = 0;
+	int len;
+
+	assert_int_equal(http1_response_parse(&resp, text, strlen(text),
+	    &scanned, head_request), strlen(text));
+	len = rewrite_response(&resp, minor, keep_alive, out,
+	    REWRITE_HEAD_MAX);
+	assert_true(len > 0);
+	out[len] = '\0';
+	assert_int_equal(rewrite_response(&resp, minor, keep_alive, out,
+	    (size_t)len - 1), -ENOSPC);
+	return out;
+}
+
+static void
+responses_rewritten(void **state)
+{
+	static const struct {
+		const char *in;
+		bool head_request;
+		int client_minor;
+		bool keep_alive;
+		const char *out;
+	} rows[] = {
+		{ "HTTP/1.1 200 OK\r\nDate: d\r\nContent-Length:5\r\n\r\n",
+		  false, 1, true,
+		  "HTTP/1.1 200 OK\r\nDate: d\r\nContent-Length: 5\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.0 200\r\nContent-Length: 0\r\nX : y\r\n\r\n",
+		  false, 0, false,
+		  "HTTP/1.1 200 \r\nX: y\r\nContent-Length: 0\r\n"
+		  "Connection: close\r\nVia: 1.0 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+		  "Trailer: X\r\n\r\n", false, 1, true,
+		  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+		  false, 0, true,
+		  "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nConnection: close, X\r\nX: y\r\n"
+		  "Keep-Alive: z\r\nProxy-Authenticate: Basic\r\n"
+		  "Set-Cookie: a\r\nSet-Cookie: b\r\n\r\n", false, 1, true,
+		  "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
+		  "Transfer-Encoding: chunked\r\nVia: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\n\r\n", false, 0, true,
+		  "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", true, 1, true,
+		  "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+		  true, 1, true,
+		  "HTTP/1.1 200 OK\r\nVia: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n"
+		  "ETag: \"e\"\r\n\r\n", false, 1, false,
+		  "HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\n"
+		  "Content-Length: 7\r\nConnection: close\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+		  false, 1, true,
+		  "HTTP/1.1 204 No Content\r\nVia: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", false, 1,
+		  false,
+		  "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		assert_string_equal(response(rows[i].in, rows[i].head_request,
+		    rows[i].client_minor, rows[i].keep_alive), rows[i].out);
+}
+
+static void
+framing_follows_the_client(void **state)
+{
+	static const enum http1_framing rows[][3] = {
+		/* the origin's, to HTTP/1.0, to HTTP/1.1 */
+		{ HTTP1_NONE, HTTP1_NONE, HTTP1_NONE },
+		{ HTTP1_LENGTH, HTTP1_LENGTH, HTTP1_LENGTH },
+		{ HTTP1_CHUNKED, HTTP1_UNTIL_CLOSE, HTTP1_CHUNKED },
+		{ HTTP1_UNTIL_CLOSE, HTTP1_UNTIL_CLOSE, HTTP1_CHUNKED },
+	};
+	static struct http1_response resp;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		resp.head.framing = rows[i][0];
+		assert_int_equal(rewrite_framing(&resp, 0), rows[i][1]);
+		assert_int_equal(rewrite_framing(&resp, 1), rows[i][2]);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(requests_rewritten),
+		cmocka_unit_test(requests_not_for_the_origin),
+		cmocka_unit_test(buffer_is_respected),
+		cmocka_unit_test(largest_head_fits),
+		cmocka_unit_test(responses_rewritten),
+		cmocka_unit_test(framing_follows_the_client),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
