@@ -31,26 +31,31 @@ IO = quic/io.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/log.o proxy/relay.o proxy/basic.o \
 	proxy/users.o proxy/sandbox.o
+HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
 LOCAL = proxy/local/uplink.o proxy/local/listener.o proxy/local/client.o \
 	proxy/local/socks.o proxy/local/forward.o proxy/local/page.o \
-	proxy/http1.o proxy/control.o
+	proxy/local/rewrite.o proxy/chunked.o $(HTTP1) proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/target.o proxy/edge/dial.o \
 	proxy/edge/resolver.o proxy/edge/policy.o
 
 PROGRAMS = culvert culvert-edge culvertctl
 culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
 culvert-edge_OBJS = proxy/culvert-edge.o $(EDGE) $(SHARED) $(IO) $(QUIC)
-culvertctl_OBJS = proxy/culvertctl.o proxy/http1.o proxy/addr.o proxy/log.o
+culvertctl_OBJS = proxy/culvertctl.o $(HTTP1) proxy/addr.o proxy/log.o
 
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
-UNIT = addr log config socks http1 basic users policy dial sandbox quic
+UNIT = addr log config socks span http1 chunked rewrite basic users policy \
+	dial sandbox quic
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/addr.o
 test_socks_OBJS = proxy/local/socks.o proxy/addr.o
-test_http1_OBJS = proxy/http1.o proxy/addr.o
+test_span_OBJS = proxy/span.o
+test_http1_OBJS = $(HTTP1) proxy/addr.o
+test_chunked_OBJS = proxy/chunked.o
+test_rewrite_OBJS = proxy/local/rewrite.o $(test_http1_OBJS)
 test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o
 test_policy_OBJS = proxy/edge/policy.o proxy/addr.o
@@ -61,9 +66,9 @@ test_quic_OBJS = $(QUIC)
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response chunked config basic
 fuzz_socks_OBJS = $(test_socks_OBJS)
-fuzz_request_OBJS = $(test_http1_OBJS)
-fuzz_response_OBJS = $(test_http1_OBJS)
-fuzz_chunked_OBJS = $(test_http1_OBJS)
+fuzz_request_OBJS = $(test_rewrite_OBJS)
+fuzz_response_OBJS = $(test_rewrite_OBJS)
+fuzz_chunked_OBJS = $(test_chunked_OBJS)
 fuzz_config_OBJS = $(test_config_OBJS)
 fuzz_basic_OBJS = $(test_basic_OBJS)
 
