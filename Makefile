@@ -89,7 +89,7 @@ deps:
 	@./deps.sh
 
 run:
-	@$(MAKE) --no-print-directory deps
+	@./deps.sh build
 	@$(MAKE) --no-print-directory -j2 all
 	$(BUILD)/culvert --embedded-edge
 
