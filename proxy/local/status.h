@@ -1,0 +1,75 @@
+#ifndef CULVERT_PROXY_LOCAL_STATUS_H
+#define CULVERT_PROXY_LOCAL_STATUS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <jansson.h>
+
+struct listener_totals;
+struct tunnel_info;
+struct uplink_status;
+
+/*
+ * What the local proxy says about itself, as JSON.  Scripts rely on the names:
+ * members are added and never renamed or removed.  Every member is always
+ * there; what is not known, such as the round-trip time of a connection that
+ * is not up, is null.  Pure: no I/O, no clock.
+ */
+
+/* Everything the status is made of; all of it is only read. */
+struct status_facts {
+	const struct uplink_status *uplink;
+	const struct listener_totals *totals;
+	const struct sockaddr_storage *listen; /* the bound addresses ... */
+	size_t nlisten;			       /* ... and their number */
+	size_t mtu_ceiling; /* IP bytes that are never exceeded; 0: unknown */
+	uint64_t uptime_ns; /* since this process began */
+	pid_t pid;
+};
+
+/*
+ * Makes the status object:
+ *
+ *	state		"connecting", "up" or "down"
+ *	error		why it is not up, a sentence
+ *	edge, address	in use or last tried: as configured, as resolved
+ *	alpn		"h3"
+ *	tls		{version, cipher, group}
+ *	resumed		whether the handshake was (RFC 8446, section 2.2)
+ *	rtt_ms		smoothed (RFC 9002, section 5.3), three decimals
+ *	cwnd, bytes_in_flight	bytes (RFC 9002, section 2)
+ *	path_mtu	bytes, the largest IP packet that is known to pass
+ *	udp_payload	bytes, the same without IP and UDP headers
+ *	mtu_state	"built-in": the library finds it
+ *	mtu_ceiling	bytes of IP
+ *	tunnels		{open, total, failed}
+ *	bytes		{up, down}, of all tunnels since the start
+ *	packets		{sent, received, lost}, of this connection
+ *	reconnects	connections since the first one
+ *	migrations	changes of path (RFC 9000, section 9)
+ *	uptime_s	of this process
+ *	version, pid	of this process
+ *	listen		["address:port"]
+ *
+ * Text that is not UTF-8, which JSON cannot carry, has '?' for what is not
+ * ASCII.  Returns a new reference, or NULL when memory is out.
+ */
+json_t *status_json(const struct status_facts *facts);
+
+/*
+ * Makes {"tunnels": []}, to which status_tunnels_add() adds: a new reference,
+ * or NULL when memory is out.
+ */
+json_t *status_tunnels(void);
+
+/*
+ * Adds {target, client, kind, state, age_s, bytes: {up, down}}; its shape is
+ * what a walk through the tunnels calls.  `tunnels` is the json_t * that
+ * status_tunnels() made.  A tunnel that finds no memory is left out.
+ */
+void status_tunnels_add(void *tunnels, const struct tunnel_info *tunnel);
+
+#endif
