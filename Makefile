@@ -14,8 +14,8 @@ PYTHON ?= /usr/bin/python3
 FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 60
 
-PACKAGES = libngtcp2 libngtcp2_crypto_gnutls libnghttp3 gnutls libuv libcares \
-	inih jansson
+QUIC_PACKAGES = libngtcp2 libngtcp2_crypto_gnutls libnghttp3 gnutls
+PACKAGES = $(QUIC_PACKAGES) libuv libcares inih jansson
 CFLAGS ?= -O2 -g
 CFLAGS += $(if $(SAN),-fsanitize=address$(comma)undefined \
 	-fno-sanitize-recover=undefined -fno-omit-frame-pointer)
@@ -61,7 +61,7 @@ test_users_OBJS = proxy/users.o
 test_policy_OBJS = proxy/edge/policy.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/resolver.o $(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o
-test_quic_OBJS = $(QUIC)
+test_quic_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response chunked config basic
@@ -79,6 +79,7 @@ MAN8 = culvert-edge.8
 ifneq ($(filter-out deps clean run check,$(or $(MAKECMDGOALS),all)),)
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 PACKAGE_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lcrypt
+QUIC_LIBS := $(shell $(PKG_CONFIG) --libs $(QUIC_PACKAGES))
 CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
 endif
 

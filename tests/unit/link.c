@@ -1,0 +1,347 @@
+/*
+ * Datagrams stand on the wire in the order of their arrival. A step sends all
+ * that the ends have to send, moves the clock to the next arrival or deadline,
+ * and serves it.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/link.h"
+
+#define FIRST_PORT 10000
+#define SERVER_PORT 443
+
+/* Steps in which time stands still: far more than any burst has. */
+#define STEPS_MAX 10000
+
+/* Datagrams that one receive call may get, and their bytes. */
+#define BATCH_MAX 8
+#define BATCH_BYTES 65535
+
+static struct sockaddr_storage
+address(const char *host, unsigned port)
+{
+	struct sockaddr_storage ss;
+	struct sockaddr_in *in = (struct sockaddr_in *)&ss;
+
+	memset(&ss, 0, sizeof(ss));
+	in->sin_family = AF_INET;
+	in->sin_port = htons((uint16_t)port);
+	inet_pton(AF_INET, host, &in->sin_addr);
+	return ss;
+}
+
+struct quic_path
+link_path(size_t client)
+{
+	return (struct quic_path){
+		.local = address("10.0.0.1", 5000 + (unsigned)client),
+		.remote = address("203.0.113.1", SERVER_PORT),
+	};
+}
+
+/* The same path from the other end, behind the NAT. */
+static struct quic_path
+server_path(const struct link *link, size_t client)
+{
+	return (struct quic_path){
+		.local = address("203.0.113.1", SERVER_PORT),
+		.remote = address("192.0.2.1", link->port[client]),
+	};
+}
+
+static size_t
+client_of(const struct quic_path *path)
+{
+	const struct sockaddr_in *in = (const void *)&path->remote;
+
+	return (size_t)(ntohs(in->sin_port) - FIRST_PORT) / LINK_NAT_PORTS;
+}
+
+struct link *
+link_new(void)
+{
+	struct link *link = calloc(1, sizeof(*link));
+
+	TAILQ_INIT(&link->wire);
+	link->now = LINK_S;
+	link->delay = 25 * LINK_MS;
+	link->size_max = LINK_DATAGRAM_MAX;
+	link->random = 1;
+	link->server_train = calloc(1, sizeof(struct quic_train));
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++) {
+		link->port[i] = (uint16_t)(FIRST_PORT + i * LINK_NAT_PORTS);
+		link->client_train[i] = calloc(1, sizeof(struct quic_train));
+	}
+	return link;
+}
+
+void
+link_free(struct link *link)
+{
+	struct link_datagram *d;
+
+	while ((d = TAILQ_FIRST(&link->wire)) != NULL) {
+		TAILQ_REMOVE(&link->wire, d, entry);
+		free(d);
+	}
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++) {
+		quic_conn_free(link->clients[i]);
+		free(link->client_train[i]);
+	}
+	quic_server_free(link->server);
+	free(link->server_train);
+	free(link);
+}
+
+void
+link_drop_client(struct link *link, size_t client)
+{
+	quic_conn_free(link->clients[client]);
+	link->clients[client] = NULL;
+	link->client_train[client]->held_len = 0;
+}
+
+void
+link_drop_server(struct link *link)
+{
+	quic_server_free(link->server);
+	link->server = NULL;
+	link->server_train->held_len = 0;
+}
+
+/* xorshift64*: the state is never 0. */
+uint64_t
+link_random(struct link *link, uint64_t n)
+{
+	link->random ^= link->random >> 12;
+	link->random ^= link->random << 25;
+	link->random ^= link->random >> 27;
+	return (link->random * UINT64_C(0x2545f4914f6cdd1d) >> 16) % n;
+}
+
+/* ---- On the wire ---- */
+
+static void
+wire_put(struct link *link, const struct link_datagram *copied, uint64_t at)
+{
+	struct link_datagram *d = malloc(sizeof(*d)), *before;
+
+	*d = *copied;
+	d->at = at;
+	TAILQ_FOREACH_REVERSE(before, &link->wire, link_wire, entry)
+		if (before->at <= at)
+			break;
+	if (before == NULL)
+		TAILQ_INSERT_HEAD(&link->wire, d, entry);
+	else
+		TAILQ_INSERT_AFTER(&link->wire, before, d, entry);
+}
+
+static bool
+by_chance(struct link *link, unsigned of_1000)
+{
+	return of_1000 > 0 && link_random(link, 1000) < of_1000;
+}
+
+static void
+wire_send(struct link *link, struct link_datagram *d)
+{
+	uint64_t at = link->now + link->delay;
+
+	if ((link->tamper != NULL && !link->tamper(d, link->tamper_arg)) ||
+	    d->len > link->size_max || by_chance(link, link->loss))
+		return;
+	if (by_chance(link, link->late))
+		at += link_random(link, link->delay);
+	if (by_chance(link, link->twice))
+		wire_put(link, d, at + link_random(link, link->delay));
+	wire_put(link, d, at);
+}
+
+/* Cuts a train into its packets. */
+static void
+send_train(struct link *link, bool up, size_t client,
+    const struct quic_train *train)
+{
+	struct link_datagram d = { .up = up, .client = client };
+	size_t at, len;
+
+	d.path = up ? server_path(link, client) : link_path(client);
+	d.ecn = train->ecn;
+	for (at = 0; at < train->len; at += len) {
+		len = train->len - at;
+		if (len > train->segment)
+			len = train->segment;
+		*(up ? &link->sent_up : &link->sent_down) += 1;
+		if (len > sizeof(d.data))
+			continue;
+		memcpy(d.data, train->buf + at, len);
+		d.len = len;
+		wire_send(link, &d);
+	}
+}
+
+static void
+flush(struct link *link)
+{
+	struct quic_train *train = link->server_train;
+
+	while (link->server != NULL &&
+	    quic_server_write(link->server, train, link->now))
+		send_train(link, false, client_of(&train->path), train);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++) {
+		train = link->client_train[i];
+		while (link->clients[i] != NULL &&
+		    quic_conn_write(link->clients[i], train, link->now))
+			send_train(link, true, i, train);
+	}
+}
+
+void
+link_inject(struct link *link, bool up, size_t client, const void *data,
+    size_t len)
+{
+	struct link_datagram d = { .up = up, .client = client };
+
+	d.path = up ? server_path(link, client) : link_path(client);
+	d.len = len;
+	memcpy(d.data, data, len);
+	wire_put(link, &d, link->now);
+}
+
+/* ---- At its ends ---- */
+
+/* What one receive call gets: datagrams of one kind are joined, as by GRO. */
+struct batch {
+	struct quic_rx rx[BATCH_MAX];
+	size_t n, len;
+	uint8_t bytes[BATCH_BYTES];
+};
+
+static bool
+joins(const struct quic_rx *rx, const struct link_datagram *d)
+{
+	return memcmp(&rx->path, &d->path, sizeof(d->path)) == 0 &&
+	    rx->ecn == d->ecn && rx->segment > 0 &&
+	    rx->len % rx->segment == 0 && d->len <= rx->segment;
+}
+
+static bool
+batch_add(struct batch *batch, const struct link_datagram *d)
+{
+	struct quic_rx *rx = &batch->rx[batch->n];
+
+	if (batch->len + d->len > sizeof(batch->bytes))
+		return false;
+	if (batch->n > 0 && joins(rx - 1, d))
+		rx[-1].len += d->len;
+	else if (batch->n < BATCH_MAX) {
+		*rx = (struct quic_rx){ .path = d->path, .len = d->len,
+			.data = batch->bytes + batch->len, .ecn = d->ecn,
+			.segment = d->len };
+		batch->n++;
+	} else
+		return false;
+	memcpy(batch->bytes + batch->len, d->data, d->len);
+	batch->len += d->len;
+	return true;
+}
+
+static void
+deliver(struct link *link, bool up, size_t client, const struct batch *batch)
+{
+	link->delivered++;
+	if (up && link->server != NULL)
+		quic_server_receive(link->server, batch->rx, batch->n,
+		    link->now);
+	else if (!up && link->clients[client] != NULL)
+		quic_conn_receive(link->clients[client], batch->rx, batch->n,
+		    link->now);
+}
+
+/* All that has arrived by now, in one call for each end in turn. */
+static void
+deliver_due(struct link *link)
+{
+	static struct batch batch;
+	struct link_datagram *d;
+	size_t client;
+	bool up;
+
+	while ((d = TAILQ_FIRST(&link->wire)) != NULL && d->at <= link->now) {
+		up = d->up;
+		client = d->client;
+		batch.n = batch.len = 0;
+		while (d != NULL && d->at <= link->now && d->up == up &&
+		    (up || d->client == client) && batch_add(&batch, d)) {
+			TAILQ_REMOVE(&link->wire, d, entry);
+			free(d);
+			d = TAILQ_FIRST(&link->wire);
+		}
+		deliver(link, up, client, &batch);
+	}
+}
+
+static void
+expire_due(struct link *link)
+{
+	if (link->server != NULL &&
+	    quic_server_deadline(link->server) <= link->now)
+		quic_server_expire(link->server, link->now);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		if (link->clients[i] != NULL &&
+		    quic_conn_deadline(link->clients[i]) <= link->now)
+			quic_conn_expire(link->clients[i], link->now);
+}
+
+static void
+sooner(uint64_t *at, uint64_t other)
+{
+	if (other < *at)
+		*at = other;
+}
+
+static uint64_t
+next_event(const struct link *link)
+{
+	uint64_t at = UINT64_MAX;
+
+	if (!TAILQ_EMPTY(&link->wire))
+		at = TAILQ_FIRST(&link->wire)->at;
+	if (link->server != NULL)
+		sooner(&at, quic_server_deadline(link->server));
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		if (link->clients[i] != NULL)
+			sooner(&at, quic_conn_deadline(link->clients[i]));
+	return at;
+}
+
+bool
+link_run(struct link *link, bool (*done)(void *arg), void *arg, uint64_t limit)
+{
+	uint64_t until = link->now + limit, next;
+	unsigned steps = 0;
+
+	for (;;) {
+		flush(link);
+		if (done != NULL && done(arg))
+			return true;
+		next = next_event(link);
+		if (next > until) {
+			link->now = until;
+			return done == NULL;
+		}
+		if (next > link->now) {
+			link->now = next;
+			steps = 0;
+		} else if (++steps > STEPS_MAX) {
+			fprintf(stderr, "link: time stands still\n");
+			return false;
+		}
+		deliver_due(link);
+		expire_due(link);
+	}
+}
