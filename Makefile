@@ -30,12 +30,13 @@ QUIC = quic/conn.o quic/h3.o quic/stream.o quic/server.o quic/tls.o
 IO = quic/io.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/log.o proxy/relay.o proxy/basic.o \
-	proxy/users.o proxy/sandbox.o
+	proxy/users.o proxy/sandbox.o proxy/pem.o \
+	proxy/qlog.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
 LOCAL = proxy/local/uplink.o proxy/local/listener.o proxy/local/client.o \
 	proxy/local/socks.o proxy/local/forward.o proxy/local/page.o \
 	proxy/local/rewrite.o proxy/chunked.o $(HTTP1) proxy/control.o
-EDGE = proxy/edge/edge.o proxy/edge/target.o proxy/edge/dial.o \
+EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
 	proxy/edge/resolver.o proxy/edge/policy.o
 
 PROGRAMS = culvert culvert-edge culvertctl

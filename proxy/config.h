@@ -117,6 +117,7 @@ struct config {
 	bool no_mtu_probe;
 
 	/* culvert-edge */
+	char *client_ca;
 	bool self_signed;
 	char *users;
 	bool open;

@@ -46,6 +46,8 @@ static const struct config_option culvert_edge_options[] = {
 	    NULL, "certificate chain, PEM" },
 	{ 0, "key", "edge", &value_file, FIELD(key), "file",
 	    NULL, "its private key, PEM" },
+	{ 0, "client-ca", "edge", &value_file, FIELD(client_ca), "file",
+	    NULL, "demand certificates that these CAs signed" },
 	{ 0, "self-signed", "edge", &value_flag, FIELD(self_signed), NULL,
 	    NULL, "make and keep a key, print its pin" },
 	{ 0, "users", "edge", &value_file, FIELD(users), "file",

@@ -233,7 +233,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	LIST_INIT(&conn->streams);
 	LIST_INIT(&conn->ids);
 	TAILQ_INIT(&conn->ready);
-	conn->tls = tls_ref(tls);
+	conn->tls = quic_tls_ref(tls);
 	conn->path = *path;
 	conn->settings = *settings;
 	default_settings(&conn->settings);

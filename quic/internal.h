@@ -236,7 +236,6 @@ size_t server_new_token(struct quic_server *, const struct quic_path *,
 void server_handshake_done(struct quic_server *, struct quic_conn *);
 
 /* tls.c */
-struct quic_tls *tls_ref(struct quic_tls *);
 int tls_session_new(struct quic_conn *);
 const uint8_t *tls_token(const struct quic_tls *, size_t *len);
 void tls_keep_token(struct quic_tls *, const uint8_t *, size_t len);

@@ -125,6 +125,7 @@ int quic_tls_client_new(struct quic_tls **,
     const struct quic_tls_client_settings *, char error[QUIC_ERROR_MAX]);
 int quic_tls_server_new(struct quic_tls **,
     const struct quic_tls_server_settings *, char error[QUIC_ERROR_MAX]);
+struct quic_tls *quic_tls_ref(struct quic_tls *); /* one more owner */
 void quic_tls_free(struct quic_tls *);
 
 /*

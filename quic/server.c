@@ -594,7 +594,7 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 
 	if (server == NULL)
 		return -ENOMEM;
-	server->tls = tls_ref(tls);
+	server->tls = quic_tls_ref(tls);
 	memcpy(server->secret, secret, sizeof(server->secret));
 	server->settings = *settings;
 	if (server->settings.half_open_max == 0)

@@ -55,7 +55,7 @@ complain(char error[QUIC_ERROR_MAX], const char *what, int rv)
 }
 
 struct quic_tls *
-tls_ref(struct quic_tls *tls)
+quic_tls_ref(struct quic_tls *tls)
 {
 	tls->refs++;
 	return tls;

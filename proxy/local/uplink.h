@@ -56,7 +56,7 @@ void uplink_reconnect(struct uplink *);
 
 /* ---- Asking for a tunnel ---- */
 
-#define REFUSAL_TEXT_MAX 512 /* bytes, with NUL */
+#define REFUSAL_TEXT_MAX 640 /* bytes, with NUL: a target and a sentence */
 
 /* Why there is no tunnel, in each of the languages that clients speak. */
 struct refusal {

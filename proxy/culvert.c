@@ -1,0 +1,381 @@
+/*
+ * culvert: the local proxy.
+ *
+ * Everything is acquired first (files, sockets), then privileges are dropped,
+ * then clients are served. On SIGTERM the listeners stop, the tunnels that are
+ * open have GRACE_MS to end, and then QUIC is closed in order.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <uv.h>
+
+#include "proxy/config.h"
+#include "proxy/control.h"
+#include "proxy/edge/edge.h"
+#include "proxy/local/listener.h"
+#include "proxy/local/status.h"
+#include "proxy/local/uplink.h"
+#include "proxy/log.h"
+#include "proxy/pem.h"
+#include "proxy/sandbox.h"
+#include "quic/io.h"
+
+/* Milliseconds that open tunnels have to end after SIGTERM. */
+#define GRACE_MS 5000
+#define GRACE_STEP_MS 50
+
+struct culvert {
+	struct config config;
+	uv_loop_t loop;
+	uv_signal_t sigterm, sigint;
+	uv_timer_t grace;
+	uint64_t grace_ends_ms; /* 0: not stopping */
+	uint64_t started_ns;
+
+	struct users *users;
+	struct uplink *uplink;
+	struct listener *listener;
+	struct control *control;
+
+	struct policy policy; /* of the embedded edge: all is permitted */
+	struct edge *edge;
+};
+
+static struct quic_settings
+quic_settings(const struct config *config)
+{
+	return (struct quic_settings){ .cc = config->cc,
+		.ip_mtu_max = config->mtu_max };
+}
+
+/* ---- The control socket's questions ---- */
+
+static json_t *
+on_status(void *arg)
+{
+	struct sockaddr_storage listen[CONFIG_LISTEN_MAX];
+	struct culvert *culvert = arg;
+	struct uplink_status uplink;
+	struct listener_totals totals;
+	struct status_facts facts = { .uplink = &uplink, .totals = &totals,
+		.listen = listen, .pid = getpid() };
+
+	uplink_status(culvert->uplink, &uplink);
+	listener_totals(culvert->listener, &totals);
+	facts.nlisten = listener_addresses(culvert->listener, listen,
+	    CONFIG_LISTEN_MAX);
+	facts.mtu_ceiling = culvert->config.mtu_max != 0
+	    ? culvert->config.mtu_max : 1500;
+	facts.uptime_ns = quic_io_now() - culvert->started_ns;
+	return status_json(&facts);
+}
+
+static json_t *
+on_tunnels(void *arg)
+{
+	struct culvert *culvert = arg;
+	json_t *tunnels = status_tunnels();
+
+	if (tunnels != NULL)
+		listener_each(culvert->listener, status_tunnels_add, tunnels);
+	return tunnels;
+}
+
+static void
+on_reconnect(void *arg)
+{
+	struct culvert *culvert = arg;
+
+	uplink_reconnect(culvert->uplink);
+}
+
+static const struct control_events control_events = {
+	.status = on_status,
+	.tunnels = on_tunnels,
+	.reconnect = on_reconnect,
+};
+
+/* ---- The end ---- */
+
+static void
+close_all(struct culvert *culvert)
+{
+	listener_free(culvert->listener, "culvert is shutting down");
+	uplink_free(culvert->uplink);
+	control_close(culvert->control);
+	edge_free(culvert->edge);
+	users_free(culvert->users);
+	uv_close((uv_handle_t *)&culvert->sigterm, NULL);
+	uv_close((uv_handle_t *)&culvert->sigint, NULL);
+	uv_close((uv_handle_t *)&culvert->grace, NULL);
+}
+
+static void
+on_grace(uv_timer_t *timer)
+{
+	struct culvert *culvert = timer->data;
+	struct listener_totals totals;
+
+	listener_totals(culvert->listener, &totals);
+	if (totals.open > 0 && uv_now(&culvert->loop) < culvert->grace_ends_ms)
+		return;
+	close_all(culvert);
+}
+
+/* The first signal asks politely, the second one means now. */
+static void
+on_signal(uv_signal_t *handle, int signum)
+{
+	struct culvert *culvert = handle->data;
+	uint64_t now = uv_now(&culvert->loop);
+
+	if (culvert->grace_ends_ms != 0) {
+		culvert->grace_ends_ms = now;
+		return;
+	}
+	log_info("%s: finishing open tunnels, at most %d s",
+	    signum == SIGTERM ? "SIGTERM" : "SIGINT", GRACE_MS / 1000);
+	log_notify("STOPPING=1");
+	listener_stop(culvert->listener);
+	culvert->grace_ends_ms = now + GRACE_MS;
+	uv_timer_start(&culvert->grace, on_grace, 0, GRACE_STEP_MS);
+}
+
+static void
+init_loop(struct culvert *culvert)
+{
+	uv_loop_init(&culvert->loop);
+	uv_signal_init(&culvert->loop, &culvert->sigterm);
+	uv_signal_init(&culvert->loop, &culvert->sigint);
+	uv_timer_init(&culvert->loop, &culvert->grace);
+	culvert->sigterm.data = culvert->sigint.data = culvert;
+	culvert->grace.data = culvert;
+	uv_signal_start(&culvert->sigterm, on_signal, SIGTERM);
+	uv_signal_start(&culvert->sigint, on_signal, SIGINT);
+}
+
+/* ---- The beginning ---- */
+
+/*
+ * An edge in this process, on a loopback port and with a key that is made now:
+ * only its pin, known to nobody else, makes the uplink believe it.
+ */
+static int
+start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
+{
+	struct edge_settings settings = { .policy = &culvert->policy,
+		.quic = quic_settings(&culvert->config),
+		.qlog_dir = culvert->config.qlog };
+	struct quic_tls_client_settings client = { .npins = 1 };
+	struct quic_tls_server_settings server;
+	struct sockaddr_storage addr;
+	char *cert, *key, error[QUIC_ERROR_MAX] = "out of memory";
+	uint8_t pin[1][QUIC_PIN_LEN];
+	int rv;
+
+	policy_init(&culvert->policy, true);
+	addr_parse(&addr, "127.0.0.1:0");
+	if (quic_tls_self_signed("127.0.0.1", time(NULL), &cert, &key) != 0) {
+		log_error("the embedded edge has no key: %s", error);
+		return -ENOMEM;
+	}
+	server = (struct quic_tls_server_settings){
+		.cert = { cert, strlen(cert) }, .key = { key, strlen(key) } };
+	client.pins = (const uint8_t(*)[QUIC_PIN_LEN])pin;
+	rv = quic_tls_pin(&server.cert, pin[0]);
+	if (rv == 0)
+		rv = quic_tls_secret(&server.key, settings.secret);
+	if (rv == 0)
+		rv = quic_tls_server_new(&settings.tls, &server, error);
+	if (rv == 0)
+		rv = quic_tls_client_new(&uplink->edges[0].tls, &client,
+		    error);
+	if (rv == 0)
+		rv = edge_new(&culvert->edge, &culvert->loop, &settings);
+	if (rv == 0)
+		rv = edge_listen(culvert->edge, (struct sockaddr *)&addr,
+		    &addr);
+	quic_tls_free(settings.tls);
+	explicit_bzero(key, strlen(key));
+	free(key);
+	free(cert);
+	if (rv != 0) {
+		log_error("the embedded edge does not start: %s", error);
+		return rv;
+	}
+	target_set(&uplink->edges[0].target, "127.0.0.1",
+	    strlen("127.0.0.1"),
+	    ntohs(((struct sockaddr_in *)&addr)->sin_port));
+	uplink->nedges = 1;
+	return 0;
+}
+
+/* Every edge has its own memory of tickets, but the same credentials. */
+static int
+load_edges(struct culvert *culvert, struct uplink_settings *uplink)
+{
+	const struct config *config = &culvert->config;
+	struct quic_tls_client_settings settings = {
+		.pins = (const uint8_t(*)[QUIC_PIN_LEN])config->pin.v,
+		.npins = config->pin.n };
+	char error[QUIC_ERROR_MAX];
+	int rv;
+
+	rv = pem_load(&settings.ca, config->ca, error);
+	if (rv == 0)
+		rv = pem_load(&settings.cert, config->cert, error);
+	if (rv == 0)
+		rv = pem_load(&settings.key, config->key, error);
+	for (unsigned i = 0; i < config->edge.n && rv == 0; i++) {
+		uplink->edges[i].target = config->edge.v[i];
+		rv = quic_tls_client_new(&uplink->edges[i].tls, &settings,
+		    error);
+		uplink->nedges = i + 1;
+	}
+	pem_free(&settings.ca);
+	pem_free(&settings.cert);
+	pem_free(&settings.key);
+	if (rv != 0)
+		log_error("%s", error);
+	return rv;
+}
+
+static int
+start_uplink(struct culvert *culvert)
+{
+	const struct config *config = &culvert->config;
+	struct uplink_settings settings = { .quic = quic_settings(config),
+		.qlog_dir = config->qlog };
+	int rv;
+
+	snprintf(settings.user.user, sizeof(settings.user.user), "%s",
+	    config->user.name);
+	snprintf(settings.user.password, sizeof(settings.user.password), "%s",
+	    config->user.password);
+	rv = config->embedded_edge ? start_embedded_edge(culvert, &settings)
+				   : load_edges(culvert, &settings);
+	if (rv == 0)
+		rv = uplink_new(&culvert->uplink, &culvert->loop, &settings);
+	for (size_t i = 0; i < settings.nedges; i++)
+		quic_tls_free(settings.edges[i].tls);
+	explicit_bzero(&settings.user, sizeof(settings.user));
+	return rv;
+}
+
+static int
+start_listener(struct culvert *culvert)
+{
+	const struct config *config = &culvert->config;
+	struct sockaddr_storage bound[CONFIG_LISTEN_MAX];
+	char error[512], name[ADDR_STRLEN];
+	const struct sockaddr *addr;
+	size_t n;
+	int rv;
+
+	if (config->listen_users != NULL &&
+	    users_load(&culvert->users, config->listen_users, error,
+		sizeof(error)) != 0) {
+		log_error("%s", error);
+		return -EINVAL;
+	}
+	if ((rv = listener_new(&culvert->listener, &culvert->loop,
+		culvert->uplink, culvert->users)) != 0)
+		return rv;
+	for (unsigned i = 0; i < config->listen.n; i++) {
+		addr = (const struct sockaddr *)&config->listen.v[i];
+		if ((rv = listener_add(culvert->listener, addr)) != 0) {
+			log_error("cannot listen on %s: %s",
+			    addr_format(addr, name), strerror(-rv));
+			return rv;
+		}
+	}
+	n = listener_addresses(culvert->listener, bound, CONFIG_LISTEN_MAX);
+	for (size_t i = 0; i < n; i++)
+		log_info("listening on %s (SOCKS5, SOCKS4, HTTP)",
+		    addr_format((struct sockaddr *)&bound[i], name));
+	return 0;
+}
+
+static int
+start_control(struct culvert *culvert)
+{
+	char error[CONTROL_ERROR_MAX];
+	int rv;
+
+	rv = control_new(&culvert->control, &culvert->loop,
+	    culvert->config.control, &control_events, culvert, error);
+	if (rv != 0)
+		log_error("%s", error);
+	return rv;
+}
+
+static int
+enter_sandbox(const struct config *config)
+{
+	char *dir = strdup(config->control), *slash;
+	const char *read[] = { NULL };
+	const char *write[] = { NULL, config->qlog, NULL };
+	struct sandbox_paths paths = { read, write };
+	int rv;
+
+	if (dir == NULL)
+		return -ENOMEM;
+	if ((slash = strrchr(dir, '/')) != NULL)
+		slash[slash == dir] = '\0';
+	write[0] = slash != NULL ? dir : ".";
+	rv = sandbox_enter(&paths);
+	free(dir);
+	if (rv < 0)
+		log_error("cannot give up privileges: %s", strerror(-rv));
+	else if (rv > 0)
+		log_debug("this kernel has no Landlock");
+	return rv < 0 ? rv : 0;
+}
+
+static int
+start(struct culvert *culvert)
+{
+	if (start_uplink(culvert) != 0 || start_listener(culvert) != 0 ||
+	    start_control(culvert) != 0 ||
+	    enter_sandbox(&culvert->config) != 0)
+		return -1;
+	if (culvert->config.embedded_edge)
+		log_info("ready, with an embedded edge: "
+		    "connections leave from this machine");
+	else
+		log_info("ready");
+	log_notify("READY=1");
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct culvert culvert = { 0 };
+	int rv;
+
+	sandbox_early();
+	signal(SIGPIPE, SIG_IGN);
+	config_init(&culvert.config, CONFIG_CULVERT);
+	if ((rv = config_load(&culvert.config, argc, argv)) != 0) {
+		config_free(&culvert.config);
+		return rv > 0 ? 0 : 2;
+	}
+	log_init("culvert", culvert.config.quiet ? -1
+					: culvert.config.verbose > 0);
+	culvert.started_ns = quic_io_now();
+	init_loop(&culvert);
+	rv = start(&culvert);
+	if (rv != 0)
+		close_all(&culvert);
+	uv_run(&culvert.loop, UV_RUN_DEFAULT);
+	uv_loop_close(&culvert.loop);
+	config_free(&culvert.config);
+	return rv == 0 ? 0 : 1;
+}

@@ -1,0 +1,175 @@
+#include "proxy/edge/edge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/addr.h"
+#include "proxy/edge/tunnel.h"
+#include "proxy/log.h"
+#include "proxy/qlog.h"
+#include "quic/io.h"
+
+#define SOCKETS_MAX 16 /* addresses: those of the configuration */
+
+/* A socket and the server behind it. */
+struct endpoint {
+	struct quic_server *server;
+	struct quic_io *io;
+};
+
+struct edge {
+	struct tunnel_host host; /* first: on_gone finds us by it */
+	struct edge_settings settings;
+	struct endpoint endpoints[SOCKETS_MAX];
+	size_t nendpoints;
+	bool freeing;
+};
+
+/* ---- Connections ---- */
+
+static void
+on_connected(struct quic_conn *conn, void *arg)
+{
+	char client[ADDR_STRLEN];
+	struct quic_stats stats;
+
+	(void)arg;
+	quic_conn_stats(conn, &stats);
+	log_debug("connection from %s (%s, %s%s)",
+	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
+		client), stats.tls_version, stats.tls_cipher,
+	    stats.resumed ? ", resumed" : "");
+}
+
+static void
+on_request(struct quic_conn *conn, struct quic_stream *stream,
+    const struct quic_head *head, void *arg)
+{
+	struct edge *edge = arg;
+
+	(void)conn;
+	tunnel_new(&edge->host, stream, head);
+}
+
+static void
+on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
+{
+	char client[ADDR_STRLEN];
+
+	(void)arg;
+	log_debug("connection from %s ended: %s",
+	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
+		client), why->text);
+	qlog_close(quic_conn_user(conn));
+	quic_conn_set_user(conn, NULL);
+}
+
+static void
+on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
+{
+	struct edge *edge = arg;
+
+	if (quic_conn_user(conn) == NULL)
+		quic_conn_set_user(conn,
+		    qlog_open(edge->settings.qlog_dir, "culvert-edge"));
+	qlog_write(quic_conn_user(conn), data, len);
+}
+
+static const struct quic_events events = {
+	.connected = on_connected,
+	.request = on_request,
+	.closed = on_closed,
+};
+
+static const struct quic_events events_qlog = {
+	.connected = on_connected,
+	.request = on_request,
+	.closed = on_closed,
+	.qlog = on_qlog,
+};
+
+/* ---- Life ---- */
+
+static void
+free_if_done(struct edge *edge)
+{
+	if (!edge->freeing || edge->host.open > 0)
+		return;
+	quic_tls_free(edge->settings.tls);
+	explicit_bzero(&edge->settings, sizeof(edge->settings));
+	free(edge);
+}
+
+static void
+on_gone(struct tunnel_host *host)
+{
+	free_if_done((struct edge *)host);
+}
+
+int
+edge_new(struct edge **out, uv_loop_t *loop,
+    const struct edge_settings *settings)
+{
+	struct edge *edge = calloc(1, sizeof(*edge));
+	int rv;
+
+	if (edge == NULL)
+		return -ENOMEM;
+	edge->settings = *settings;
+	edge->host.loop = loop;
+	edge->host.users = settings->users;
+	edge->host.policy = settings->policy;
+	edge->host.on_gone = on_gone;
+	LIST_INIT(&edge->host.tunnels);
+	if ((rv = resolver_new(&edge->host.resolver, loop, NULL)) != 0) {
+		free(edge);
+		return rv;
+	}
+	quic_tls_ref(edge->settings.tls);
+	*out = edge;
+	return 0;
+}
+
+int
+edge_listen(struct edge *edge, const struct sockaddr *addr,
+    struct sockaddr_storage *bound)
+{
+	struct endpoint *e = &edge->endpoints[edge->nendpoints];
+	int rv;
+
+	if (edge->nendpoints == SOCKETS_MAX)
+		return -ENOSPC;
+	rv = quic_server_new(&e->server, edge->settings.tls,
+	    edge->settings.secret, &edge->settings.quic,
+	    edge->settings.qlog_dir != NULL ? &events_qlog : &events, edge);
+	if (rv != 0)
+		return rv;
+	rv = quic_io_listen(&e->io, edge->host.loop, addr, e->server);
+	if (rv != 0) {
+		quic_server_free(e->server);
+		e->server = NULL;
+		return rv;
+	}
+	if (bound != NULL)
+		memcpy(bound, quic_io_local(e->io),
+		    addr_len(quic_io_local(e->io)));
+	edge->nendpoints++;
+	return 0;
+}
+
+void
+edge_free(struct edge *edge)
+{
+	if (edge == NULL || edge->freeing)
+		return;
+	tunnels_close(&edge->host, "the edge is closing");
+	for (size_t i = 0; i < edge->nendpoints; i++) {
+		quic_server_close(edge->endpoints[i].server);
+		quic_io_close(edge->endpoints[i].io);
+		quic_server_free(edge->endpoints[i].server);
+	}
+	resolver_free(edge->host.resolver);
+	edge->freeing = true;
+	free_if_done(edge);
+}

@@ -1,0 +1,49 @@
+#ifndef CULVERT_PROXY_EDGE_EDGE_H
+#define CULVERT_PROXY_EDGE_EDGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include <uv.h>
+
+#include "proxy/edge/policy.h"
+#include "proxy/edge/resolver.h"
+#include "proxy/users.h"
+#include "quic/quic.h"
+
+/*
+ * The far side: an HTTP/3 forward proxy for CONNECT. The same code runs as
+ * culvert-edge and inside culvert (--embedded-edge).
+ */
+struct edge;
+
+/* Tunnels at once, of all clients together; beyond, 503. */
+#define EDGE_TUNNELS_MAX 65536
+
+struct edge_settings {
+	struct quic_tls *tls;		 /* the edge takes a reference */
+	uint8_t secret[QUIC_SECRET_LEN]; /* see quic_server_new() */
+	struct quic_settings quic;
+	struct users *users;		 /* NULL: open; must outlive the edge */
+	const struct policy *policy;	 /* must outlive the edge */
+	const char *qlog_dir;		 /* likewise; NULL: none */
+};
+
+/* Copies `settings`. 0 or a negative errno. */
+int edge_new(struct edge **, uv_loop_t *, const struct edge_settings *);
+
+/*
+ * Serves on one more UDP address. On success `bound` (or NULL) gets it with
+ * the port that was chosen. 0, or a negative errno of bind(2).
+ */
+int edge_listen(struct edge *, const struct sockaddr *addr,
+    struct sockaddr_storage *bound);
+
+/*
+ * Closes all connections and tunnels, and frees once the loop has closed all
+ * handles. NULL is a no-op.
+ */
+void edge_free(struct edge *);
+
+#endif

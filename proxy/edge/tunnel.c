@@ -1,0 +1,313 @@
+/*
+ * One request at the edge.
+ *
+ *   tunnel_new ─▶ CHECKING ─▶ DIALLING ─▶ RELAYING ─▶ closed
+ *        │ (user known)  └─────▲  │
+ *        └────────────────────────┴──▶ refused: status and proxy-status
+ *
+ * What the client sends before the answer waits in the stream, and its credit
+ * with it. A refusal is an answer like any other: head, FIN, and the stream is
+ * let go (RFC 9209 says why in words that programs read).
+ */
+#include "proxy/edge/tunnel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/addr.h"
+#include "proxy/basic.h"
+#include "proxy/edge/dial.h"
+#include "proxy/edge/edge.h"
+#include "proxy/log.h"
+#include "proxy/relay.h"
+
+struct tunnel {
+	struct relay relay; /* first: its callback finds us by it */
+	struct tunnel_host *host;
+	LIST_ENTRY(tunnel) entry;
+	struct quic_stream *stream; /* until the relay has it */
+	struct users_check *check;
+	struct dial *dial;
+	bool has_tcp;	/* relay_init was called: its close frees us */
+	uint64_t started_ms;
+	struct target target;
+	struct sockaddr_storage client, address;
+	char user[CREDENTIAL_MAX + 1];
+};
+
+/* ---- The end ---- */
+
+static void
+log_end(const struct tunnel *t, const char *reason)
+{
+	char client[ADDR_STRLEN], target[TARGET_STRLEN],
+	    address[ADDR_STRLEN] = "";
+
+	target_format(&t->target, target, sizeof(target));
+	if (t->address.ss_family != 0)
+		addr_format((const struct sockaddr *)&t->address, address);
+	log_debug("%s%s%s to %s%s%s%s: %llu bytes up, %llu down, %.3f s: %s",
+	    t->user, t->user[0] != '\0' ? " at " : "",
+	    addr_format((const struct sockaddr *)&t->client, client), target,
+	    address[0] != '\0' ? " (" : "", address,
+	    address[0] != '\0' ? ")" : "",
+	    (unsigned long long)t->relay.to_tcp,
+	    (unsigned long long)t->relay.to_stream,
+	    (double)(uv_now(t->host->loop) - t->started_ms) / 1000, reason);
+}
+
+static void
+tunnel_free(struct tunnel *t)
+{
+	struct tunnel_host *host = t->host;
+
+	LIST_REMOVE(t, entry);
+	host->open--;
+	free(t);
+	host->on_gone(host);
+}
+
+static void
+on_relay_closed(struct relay *relay)
+{
+	struct tunnel *t = (struct tunnel *)relay;
+
+	log_end(t, relay->reason);
+	tunnel_free(t);
+}
+
+/* Closes in any state; the stream has been taken care of. */
+static void
+tunnel_close(struct tunnel *t, const char *reason)
+{
+	users_check_cancel(t->check);
+	dial_cancel(t->dial);
+	t->check = NULL;
+	t->dial = NULL;
+	if (t->has_tcp) {
+		relay_close(&t->relay, reason);
+		return;
+	}
+	log_end(t, reason);
+	tunnel_free(t);
+}
+
+/* ---- Refusals ---- */
+
+/* Answers a status, and why, and lets the stream go. */
+static void
+refuse_stream(struct quic_stream *stream, int status, const char *error)
+{
+	struct quic_field fields[3] = { { ":status", NULL } };
+	char code[4], why[64];
+	size_t n = 1;
+
+	snprintf(code, sizeof(code), "%d", status);
+	fields[0].value = code;
+	if (error != NULL) {
+		snprintf(why, sizeof(why), "culvert-edge; error=%s", error);
+		fields[n++] = (struct quic_field){ "proxy-status", why };
+	}
+	if (status == 407)
+		fields[n++] = (struct quic_field){ "proxy-authenticate",
+			"Basic realm=\"culvert-edge\"" };
+	if (quic_stream_respond(stream, fields, n) != 0) {
+		quic_stream_reset(stream, QUIC_H3_INTERNAL_ERROR);
+		return;
+	}
+	quic_stream_finish(stream);
+	quic_stream_release(stream);
+}
+
+static void
+refuse(struct tunnel *t, int status, const char *error)
+{
+	struct quic_stream *stream = t->stream;
+
+	t->stream = NULL;
+	refuse_stream(stream, status, error);
+	tunnel_close(t, error != NULL ? error : "refused");
+}
+
+/* ---- The dial ---- */
+
+static void
+open_relay(struct tunnel *t, int fd)
+{
+	static const struct quic_field ok = { ":status", "200" };
+	struct quic_stream *stream = t->stream;
+
+	relay_init(&t->relay, t->host->loop, on_relay_closed);
+	t->has_tcp = true;
+	if (uv_tcp_open(&t->relay.tcp, fd) != 0) {
+		close(fd);
+		refuse(t, 503, "proxy_internal_error");
+		return;
+	}
+	t->stream = NULL;
+	if (quic_stream_respond(stream, &ok, 1) != 0) {
+		quic_stream_reset(stream, QUIC_H3_INTERNAL_ERROR);
+		tunnel_close(t, "out of memory");
+		return;
+	}
+	relay_start(&t->relay, stream);
+}
+
+static void
+on_dialled(void *arg, const struct dial_result *result)
+{
+	struct tunnel *t = arg;
+
+	t->dial = NULL;
+	if (result->address != NULL)
+		memcpy(&t->address, result->address,
+		    addr_len(result->address));
+	if (result->status == DIAL_OK)
+		open_relay(t, result->fd);
+	else
+		refuse(t, dial_http_status(result->status),
+		    dial_proxy_error(result->status));
+}
+
+static void
+dial(struct tunnel *t)
+{
+	if (dial_start(&t->dial, t->host->resolver, t->host->policy,
+		&t->target, DIAL_TIMEOUT_MS, on_dialled, t) != 0)
+		refuse(t, dial_http_status(DIAL_LIMIT),
+		    dial_proxy_error(DIAL_LIMIT));
+}
+
+/* ---- The user ---- */
+
+static void
+on_checked(void *arg, bool ok)
+{
+	struct tunnel *t = arg;
+
+	t->check = NULL;
+	if (ok)
+		dial(t);
+	else
+		refuse(t, 407, "http_request_denied");
+}
+
+static void
+check_user(struct tunnel *t, const char *authorization)
+{
+	struct credentials credentials;
+	int rv;
+
+	if (t->host->users == NULL) {
+		dial(t);
+		return;
+	}
+	if (authorization == NULL || basic_parse(authorization,
+		strlen(authorization), &credentials) != 0) {
+		refuse(t, 407, "http_request_denied");
+		return;
+	}
+	memcpy(t->user, credentials.user, sizeof(t->user));
+	rv = users_check(t->host->users, t->host->loop, &credentials,
+	    &t->check, on_checked, t);
+	explicit_bzero(&credentials, sizeof(credentials));
+	if (rv == 1)
+		dial(t);
+	else if (rv < 0)
+		refuse(t, 503, "http_request_denied");
+}
+
+/* ---- The stream, before it is the relay's ---- */
+
+static void
+on_response(struct quic_stream *stream, const struct quic_head *head,
+    void *arg)
+{
+	(void)stream, (void)head, (void)arg; /* a server gets none */
+}
+
+static void
+on_nothing(struct quic_stream *stream, void *arg)
+{
+	(void)stream, (void)arg;
+}
+
+static void
+on_aborted(struct quic_stream *stream, uint64_t code,
+    const struct quic_close *why, void *arg)
+{
+	struct tunnel *t = arg;
+
+	(void)stream, (void)code, (void)why;
+	t->stream = NULL;
+	tunnel_close(t, "the client went away");
+}
+
+static const struct quic_stream_events events = {
+	.response = on_response,
+	.readable = on_nothing,
+	.writable = on_nothing,
+	.aborted = on_aborted,
+};
+
+/* RFC 9114 §4.4: CONNECT has an authority, and neither scheme nor path. */
+static bool
+read_target(const struct quic_head *head, struct target *target)
+{
+	const char *authority = quic_head_find(head, ":authority");
+
+	return authority != NULL &&
+	    quic_head_find(head, ":scheme") == NULL &&
+	    quic_head_find(head, ":path") == NULL &&
+	    target_parse(target, authority, strlen(authority), 0) == 0;
+}
+
+void
+tunnel_new(struct tunnel_host *host, struct quic_stream *stream,
+    const struct quic_head *head)
+{
+	const char *method = quic_head_find(head, ":method");
+	struct target target;
+	struct tunnel *t;
+
+	if (method == NULL || strcmp(method, "CONNECT") != 0 ||
+	    quic_head_find(head, ":protocol") != NULL) {
+		refuse_stream(stream, 501, "http_request_denied");
+		return;
+	}
+	if (!read_target(head, &target)) {
+		refuse_stream(stream, 400, "http_request_error");
+		return;
+	}
+	if (host->open >= EDGE_TUNNELS_MAX ||
+	    (t = calloc(1, sizeof(*t))) == NULL) {
+		refuse_stream(stream, 503, "connection_limit_reached");
+		return;
+	}
+	t->host = host;
+	t->stream = stream;
+	t->target = target;
+	t->client = quic_conn_path(quic_stream_conn(stream))->remote;
+	t->started_ms = uv_now(host->loop);
+	LIST_INSERT_HEAD(&host->tunnels, t, entry);
+	host->open++;
+	quic_stream_attach(stream, &events, t);
+	check_user(t, quic_head_find(head, "proxy-authorization"));
+}
+
+void
+tunnels_close(struct tunnel_host *host, const char *reason)
+{
+	struct tunnel *t, *next;
+
+	for (t = LIST_FIRST(&host->tunnels); t != NULL; t = next) {
+		next = LIST_NEXT(t, entry);
+		if (t->stream != NULL)
+			quic_stream_reset(t->stream, QUIC_H3_CONNECT_ERROR);
+		t->stream = NULL;
+		tunnel_close(t, reason);
+	}
+}

@@ -1,0 +1,36 @@
+#ifndef CULVERT_PROXY_EDGE_TUNNEL_H
+#define CULVERT_PROXY_EDGE_TUNNEL_H
+
+#include <sys/queue.h>
+
+#include <uv.h>
+
+#include "proxy/edge/policy.h"
+#include "proxy/edge/resolver.h"
+#include "proxy/users.h"
+#include "quic/quic.h"
+
+/*
+ * One request at the edge: CONNECT → user → policy → name → dial → 200 → bytes.
+ */
+struct tunnel;
+
+/* What all tunnels of an edge have in common, and their books. */
+struct tunnel_host {
+	uv_loop_t *loop;
+	struct users *users; /* NULL: open */
+	const struct policy *policy;
+	struct resolver *resolver;
+	LIST_HEAD(, tunnel) tunnels;
+	size_t open;
+	void (*on_gone)(struct tunnel_host *); /* a tunnel's memory is free */
+};
+
+/* Answers the request on `stream`, now or later, and takes the stream. */
+void tunnel_new(struct tunnel_host *, struct quic_stream *stream,
+    const struct quic_head *head);
+
+/* Closes all tunnels; on_gone follows for each. Static text. */
+void tunnels_close(struct tunnel_host *, const char *reason);
+
+#endif

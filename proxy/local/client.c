@@ -1,0 +1,750 @@
+/*
+ * One client, from accept to close.
+ *
+ *   NEGOTIATING ─▶ CHECKING ─▶ WAITING ─▶ TUNNEL      SOCKS, HTTP CONNECT
+ *     ▲   │  ▲        │(again)
+ *     │   │  └────────┘
+ *     │   └──▶ EXCHANGE ──┐                           plain HTTP: see forward.c
+ *     └──(keep-alive)─────┘
+ *   any ─▶ LINGERING: an answer was the last word; what the client still sends
+ *          is read and dropped until its FIN, since closing with bytes unread
+ *          would reset the connection and take the answer back.
+ *
+ * Until the tunnel is open, bytes gather in a buffer that grows with need;
+ * parsers see it from its start. While somebody else is at work (the password
+ * check, the edge) reading stops.
+ */
+#include "proxy/local/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/http1.h"
+#include "proxy/local/forward.h"
+#include "proxy/local/page.h"
+#include "proxy/local/socks.h"
+#include "proxy/log.h"
+
+/* Bytes of the buffer: at first, and at most (a head, and one more byte). */
+#define BUFFER_FIRST 2048
+#define BUFFER_MAX (HTTP1_HEAD_MAX + 1)
+
+/* Milliseconds: browsers connect ahead of need and keep connections. */
+#define IDLE_TIMEOUT_MS 120000
+/* Milliseconds from the first byte of a greeting or head to its last. */
+#define HEAD_TIMEOUT_MS 15000
+/* Milliseconds for the client to read our last word. */
+#define LINGER_MS 2000
+
+enum client_state {
+	CLIENT_NEGOTIATING,
+	CLIENT_CHECKING,
+	CLIENT_WAITING,
+	CLIENT_TUNNEL,
+	CLIENT_EXCHANGE,
+	CLIENT_LINGERING
+};
+
+enum client_kind {
+	CLIENT_NEW,
+	CLIENT_SOCKS4,
+	CLIENT_SOCKS5,
+	CLIENT_CONNECT,
+	CLIENT_HTTP
+};
+
+struct client {
+	struct relay relay; /* first: its callbacks find us by it */
+	struct client_host *host;
+	LIST_ENTRY(client) entry;
+	uv_timer_t timer;
+	uv_shutdown_t shutdown;
+	unsigned handles; /* tcp and timer */
+	bool closing;
+
+	enum client_state state;
+	enum client_kind kind;
+	struct sockaddr_storage peer;
+	uint64_t started_ms;
+	struct target target;
+	struct ticket ticket;
+	struct users_check *check;
+	struct socks *socks;	 /* during a SOCKS negotiation */
+	struct forward *forward; /* of a client of plain HTTP */
+	bool head_begun;	 /* bytes of a head have come: HEAD_TIMEOUT */
+	bool authorized;	 /* the head at the buffer's start has passed */
+	bool eof_seen;
+
+	char *buf;
+	size_t len, cap, scanned;
+};
+
+static void client_close(struct client *, const char *reason);
+static void arm(struct client *, uint64_t ms);
+static void process(struct client *);
+static void start_reading(struct client *);
+
+/* ---- The buffer ---- */
+
+static void
+drop(struct client *c, size_t n)
+{
+	c->len -= n;
+	memmove(c->buf, c->buf + n, c->len);
+	c->scanned = 0;
+}
+
+static void
+free_buffer(struct client *c)
+{
+	free(c->buf);
+	c->buf = NULL;
+	c->len = c->cap = c->scanned = 0;
+}
+
+static void
+on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+	struct client *c = handle->data;
+	size_t cap = c->cap > 0 ? 2 * c->cap : BUFFER_FIRST;
+	char *grown;
+
+	(void)suggested;
+	if (c->len == c->cap && cap / 2 < BUFFER_MAX) {
+		cap = cap < BUFFER_MAX ? cap : BUFFER_MAX;
+		if ((grown = realloc(c->buf, cap)) != NULL) {
+			c->buf = grown;
+			c->cap = cap;
+		}
+	}
+	buf->base = c->buf + c->len;
+	buf->len = c->cap - c->len;
+}
+
+/* ---- Speaking ---- */
+
+/*
+ * What is said before the tunnel is short, and the socket is empty: what the
+ * kernel does not take at once goes to someone who does not listen.
+ */
+static bool
+say(struct client *c, const void *bytes, size_t n)
+{
+	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)n);
+
+	return n == 0 ||
+	    uv_try_write((uv_stream_t *)&c->relay.tcp, &buf, 1) == (int)n;
+}
+
+static void
+on_shutdown(uv_shutdown_t *request, int status)
+{
+	(void)request, (void)status;
+}
+
+static void
+linger(struct client *c)
+{
+	c->state = CLIENT_LINGERING;
+	free_buffer(c);
+	if (c->eof_seen || uv_shutdown(&c->shutdown,
+		(uv_stream_t *)&c->relay.tcp, on_shutdown) != 0) {
+		client_close(c, "answered");
+		return;
+	}
+	arm(c, LINGER_MS);
+	start_reading(c);
+}
+
+/* The last word to this client. */
+static void
+say_last(struct client *c, const void *bytes, size_t n)
+{
+	if (say(c, bytes, n))
+		linger(c);
+	else
+		client_close(c, "the client does not read");
+}
+
+static void
+say_error(struct client *c, int status, const char *text)
+{
+	char page[PAGE_MAX];
+
+	say_last(c, page, page_error(status, text, page));
+}
+
+/* ---- The tunnel ---- */
+
+static bool
+is_http(const struct client *c)
+{
+	return c->kind == CLIENT_CONNECT || c->kind == CLIENT_HTTP;
+}
+
+/* The client may have sent more than its request: the tunnel's first bytes. */
+static bool
+hand_over_rest(struct client *c, struct quic_stream *stream)
+{
+	size_t at, room;
+	void *to;
+
+	for (at = 0; at < c->len; at += room) {
+		if ((to = quic_stream_reserve(stream, &room)) == NULL)
+			return false;
+		room = room < c->len - at ? room : c->len - at;
+		memcpy(to, c->buf + at, room);
+		quic_stream_commit(stream, room);
+	}
+	c->relay.to_stream = c->len;
+	free_buffer(c);
+	return true;
+}
+
+static void
+on_opened(void *arg, struct quic_stream *stream)
+{
+	static const char established[] =
+	    "HTTP/1.1 200 Connection established\r\n\r\n";
+	struct client *c = arg;
+	bool ok;
+
+	if (is_http(c))
+		ok = say(c, established, sizeof(established) - 1);
+	else {
+		socks_reply(c->socks, SOCKS_SUCCEEDED);
+		ok = say(c, c->socks->out, c->socks->outlen);
+		free(c->socks);
+		c->socks = NULL;
+	}
+	if (!ok || !hand_over_rest(c, stream)) {
+		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+		client_close(c, "the client went away");
+		return;
+	}
+	c->state = CLIENT_TUNNEL;
+	relay_start(&c->relay, stream);
+}
+
+static void
+on_refused(void *arg, const struct refusal *refusal)
+{
+	struct client *c = arg;
+
+	log_debug("refused: %s", refusal->text);
+	if (is_http(c)) {
+		say_error(c, refusal->http_status, refusal->text);
+		return;
+	}
+	socks_reply(c->socks, refusal->socks_code);
+	say_last(c, c->socks->out, c->socks->outlen);
+}
+
+static void
+open_tunnel(struct client *c, const struct target *target)
+{
+	c->target = *target;
+	c->state = CLIENT_WAITING;
+	uv_read_stop((uv_stream_t *)&c->relay.tcp);
+	uv_timer_stop(&c->timer);
+	uplink_open(c->host->uplink, &c->ticket, &c->target, on_opened,
+	    on_refused, c);
+}
+
+/* ---- Passwords ---- */
+
+static void
+verdict(struct client *c, bool ok)
+{
+	if (is_http(c)) {
+		if (!ok) {
+			say_error(c, 407, "this proxy wants another password");
+			return;
+		}
+		c->authorized = true;
+		return;
+	}
+	if (socks_authenticated(c->socks, ok) == SOCKS_CLOSE)
+		say_last(c, c->socks->out, c->socks->outlen);
+	else if (!say(c, c->socks->out, c->socks->outlen))
+		client_close(c, "the client went away");
+}
+
+static void
+on_checked(void *arg, bool ok)
+{
+	struct client *c = arg;
+
+	c->check = NULL;
+	c->state = CLIENT_NEGOTIATING;
+	verdict(c, ok);
+	if (c->closing || c->state != CLIENT_NEGOTIATING)
+		return;
+	arm(c, HEAD_TIMEOUT_MS);
+	start_reading(c);
+	process(c);
+}
+
+static void
+check(struct client *c, const struct credentials *credentials)
+{
+	int rv = users_check(c->host->users, c->host->loop, credentials,
+	    &c->check, on_checked, c);
+
+	if (rv == 0) {
+		c->state = CLIENT_CHECKING;
+		uv_read_stop((uv_stream_t *)&c->relay.tcp);
+		uv_timer_stop(&c->timer);
+	} else
+		verdict(c, rv == 1);
+}
+
+/* ---- SOCKS ---- */
+
+static void
+check_socks(struct client *c)
+{
+	struct credentials credentials;
+
+	snprintf(credentials.user, sizeof(credentials.user), "%s",
+	    c->socks->user);
+	snprintf(credentials.password, sizeof(credentials.password), "%s",
+	    c->socks->password);
+	check(c, &credentials);
+	explicit_bzero(&credentials, sizeof(credentials));
+}
+
+static bool
+begin_socks(struct client *c)
+{
+	if ((c->socks = malloc(sizeof(*c->socks))) == NULL) {
+		client_close(c, "out of memory");
+		return false;
+	}
+	socks_init(c->socks, c->host->users != NULL);
+	return true;
+}
+
+/* One step of the negotiation. False: more bytes are needed. */
+static bool
+step_socks(struct client *c)
+{
+	enum socks_event event;
+	size_t used;
+
+	if (c->socks == NULL && !begin_socks(c))
+		return false;
+	event = socks_feed(c->socks, (uint8_t *)c->buf, c->len, &used);
+	drop(c, used);
+	switch (event) {
+	case SOCKS_NEED_MORE:
+		return false;
+	case SOCKS_SEND:
+		if (!say(c, c->socks->out, c->socks->outlen))
+			client_close(c, "the client went away");
+		return true;
+	case SOCKS_AUTHENTICATE:
+		check_socks(c);
+		return true;
+	case SOCKS_CONNECT:
+		open_tunnel(c, &c->socks->target);
+		return true;
+	case SOCKS_CLOSE:
+		break;
+	}
+	say_last(c, c->socks->out, c->socks->outlen);
+	return false;
+}
+
+/* ---- HTTP ---- */
+
+static void
+on_forward_writable(void *arg)
+{
+	struct client *c = arg;
+
+	process(c);
+	if (!c->closing && c->state == CLIENT_EXCHANGE && !c->eof_seen)
+		start_reading(c);
+}
+
+static void
+on_forward_done(void *arg, bool keep_alive)
+{
+	struct client *c = arg;
+
+	if (!keep_alive || (c->eof_seen && c->len == 0)) {
+		linger(c);
+		return;
+	}
+	c->state = CLIENT_NEGOTIATING;
+	c->head_begun = false;
+	arm(c, IDLE_TIMEOUT_MS);
+	if (!c->eof_seen)
+		start_reading(c);
+	process(c);
+}
+
+static void
+on_forward_refused(void *arg, const struct refusal *refusal)
+{
+	struct client *c = arg;
+
+	log_debug("refused: %s", refusal->text);
+	say_error(c, refusal->http_status, refusal->text);
+}
+
+static void
+on_forward_broken(void *arg, const char *reason)
+{
+	client_close(arg, reason);
+}
+
+static const struct forward_events forward_events = {
+	.writable = on_forward_writable,
+	.done = on_forward_done,
+	.refused = on_forward_refused,
+	.broken = on_forward_broken,
+};
+
+static void
+begin_exchange(struct client *c, const struct http1_request *req, size_t head)
+{
+	int rv = 0;
+
+	if (c->forward == NULL)
+		rv = forward_new(&c->forward, &c->relay.tcp, c->host->uplink,
+		    &forward_events, c);
+	if (rv == 0)
+		rv = forward_request(c->forward, req);
+	if (rv == -ELOOP)
+		say_error(c, 400, "Max-Forwards is used up, and this is not "
+		    "the origin");
+	else if (rv != 0)
+		say_error(c, 500, "the proxy is out of memory");
+	if (rv != 0)
+		return;
+	c->target = req->authority;
+	c->state = CLIENT_EXCHANGE;
+	uv_timer_stop(&c->timer);
+	drop(c, head);
+}
+
+static void
+answer_page(struct client *c, const struct http1_request *req)
+{
+	struct sockaddr_storage local = { 0 };
+	int len = sizeof(local);
+	char page[PAGE_MAX];
+
+	uv_tcp_getsockname(&c->relay.tcp, (struct sockaddr *)&local, &len);
+	say_last(c, page, page_answer(req, (struct sockaddr *)&local,
+	    c->host->users != NULL, page));
+}
+
+/* Whether the request may pass; if not now, somebody has taken care of it. */
+static bool
+is_authorized(struct client *c, const struct http1_request *req)
+{
+	const struct http1_field *field;
+	struct credentials credentials;
+
+	if (c->host->users == NULL || c->authorized)
+		return true;
+	field = http1_find(&req->head, "proxy-authorization");
+	if (field == NULL) {
+		say_error(c, 407, "this proxy wants a password");
+		return false;
+	}
+	if (basic_parse(field->value.p, field->value.len, &credentials) != 0) {
+		say_error(c, 407, "this proxy wants Basic credentials");
+		return false;
+	}
+	check(c, &credentials);
+	explicit_bzero(&credentials, sizeof(credentials));
+	return c->authorized;
+}
+
+/* One request head. False: more bytes are needed. */
+static bool
+step_http(struct client *c)
+{
+	struct http1_request req;
+	int head = http1_request_parse(&req, c->buf, c->len, &c->scanned);
+
+	if (head == 0)
+		return false;
+	if (head < 0) {
+		say_error(c, http1_error_status(head), req.head.why);
+		return false;
+	}
+	c->kind = req.form == HTTP1_AUTHORITY ? CLIENT_CONNECT : CLIENT_HTTP;
+	if (req.form == HTTP1_ORIGIN || req.form == HTTP1_ASTERISK) {
+		answer_page(c, &req);
+		return false;
+	}
+	if (!is_authorized(c, &req))
+		return false;
+	c->authorized = false;
+	if (req.form == HTTP1_AUTHORITY) {
+		drop(c, (size_t)head);
+		open_tunnel(c, &req.authority);
+	} else
+		begin_exchange(c, &req, (size_t)head);
+	return true;
+}
+
+/* The body of the request under way. False: no more of it can be taken. */
+static bool
+step_exchange(struct client *c)
+{
+	ssize_t n = forward_feed(c->forward, (uint8_t *)c->buf, c->len);
+
+	if (c->closing || c->state != CLIENT_EXCHANGE)
+		return false;
+	if (n < 0) {
+		if (forward_unanswered(c->forward))
+			say_error(c, 400, "the request's body is malformed");
+		else
+			client_close(c, "the request's body is malformed");
+		return false;
+	}
+	drop(c, (size_t)n);
+	if (c->len > 0)
+		uv_read_stop((uv_stream_t *)&c->relay.tcp);
+	return n > 0;
+}
+
+/* ---- Reading ---- */
+
+/* Does what can be done with the bytes that are here. */
+static void
+process(struct client *c)
+{
+	bool more = true;
+
+	if (c->kind == CLIENT_NEW && c->len > 0)
+		c->kind = c->buf[0] == 5 ? CLIENT_SOCKS5
+		    : c->buf[0] == 4	 ? CLIENT_SOCKS4
+					 : CLIENT_HTTP;
+	if (c->len > 0 && !c->head_begun && c->state == CLIENT_NEGOTIATING) {
+		c->head_begun = true;
+		arm(c, HEAD_TIMEOUT_MS);
+	}
+	while (more && !c->closing && c->len > 0) {
+		if (c->state == CLIENT_EXCHANGE)
+			more = step_exchange(c);
+		else if (c->state != CLIENT_NEGOTIATING)
+			more = false;
+		else
+			more = is_http(c) ? step_http(c) : step_socks(c);
+	}
+}
+
+static void
+on_eof(struct client *c)
+{
+	c->eof_seen = true;
+	uv_read_stop((uv_stream_t *)&c->relay.tcp);
+	/* Half-closed after a whole request: the answer is still wanted. */
+	if (c->state != CLIENT_EXCHANGE ||
+	    !forward_request_complete(c->forward))
+		client_close(c, c->state == CLIENT_LINGERING
+		    ? "answered" : "the client went away");
+}
+
+static void
+on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
+{
+	struct client *c = tcp->data;
+
+	(void)buf;
+	if (n == UV_EOF)
+		on_eof(c);
+	else if (n == UV_ENOBUFS && c->state == CLIENT_EXCHANGE)
+		uv_read_stop(tcp);
+	else if (n < 0)
+		client_close(c, "the client went away");
+	else if (c->state != CLIENT_LINGERING) {
+		c->len += (size_t)n;
+		process(c);
+	}
+}
+
+static void
+start_reading(struct client *c)
+{
+	if (!c->closing)
+		uv_read_start((uv_stream_t *)&c->relay.tcp, on_alloc, on_read);
+}
+
+static void
+on_timeout(uv_timer_t *timer)
+{
+	struct client *c = timer->data;
+
+	client_close(c, c->state == CLIENT_LINGERING ? "answered"
+	    : c->head_begun ? "the request took too long" : "idle");
+}
+
+static void
+arm(struct client *c, uint64_t ms)
+{
+	uv_timer_start(&c->timer, on_timeout, ms, 0);
+}
+
+/* ---- Life ---- */
+
+static void
+bytes_of(const struct client *c, uint64_t *up, uint64_t *down)
+{
+	*up = c->relay.to_stream;
+	*down = c->relay.to_tcp;
+	if (c->forward != NULL)
+		forward_bytes(c->forward, up, down);
+}
+
+static void
+log_end(const struct client *c, uint64_t up, uint64_t down)
+{
+	char peer[ADDR_STRLEN], target[TARGET_STRLEN] = "nowhere";
+
+	if (c->target.port != 0)
+		target_format(&c->target, target, sizeof(target));
+	log_debug("%s to %s: %llu bytes up, %llu down, %.3f s: %s",
+	    addr_format((const struct sockaddr *)&c->peer, peer), target,
+	    (unsigned long long)up, (unsigned long long)down,
+	    (double)(uv_now(c->host->loop) - c->started_ms) / 1000,
+	    c->relay.reason);
+}
+
+static void
+handle_closed(struct client *c)
+{
+	struct client_host *host = c->host;
+
+	if (--c->handles > 0)
+		return;
+	LIST_REMOVE(c, entry);
+	host->totals.open--;
+	free(c);
+	host->on_gone(host);
+}
+
+static void
+on_timer_closed(uv_handle_t *handle)
+{
+	handle_closed(handle->data);
+}
+
+/* The relay may have closed by itself: the rest of us follows. */
+static void
+on_relay_closed(struct relay *relay)
+{
+	struct client *c = (struct client *)relay;
+
+	client_close(c, relay->reason);
+	handle_closed(c);
+}
+
+/* Closes in any state; the memory goes with the last handle. */
+static void
+client_close(struct client *c, const char *reason)
+{
+	uint64_t up, down;
+
+	if (c->closing)
+		return;
+	c->closing = true;
+	relay_close(&c->relay, reason);
+	uv_close((uv_handle_t *)&c->timer, on_timer_closed);
+	bytes_of(c, &up, &down);
+	c->host->totals.bytes_up += up;
+	c->host->totals.bytes_down += down;
+	log_end(c, up, down);
+	uplink_cancel(&c->ticket);
+	users_check_cancel(c->check);
+	forward_free(c->forward);
+	c->forward = NULL;
+	if (c->socks != NULL)
+		socks_authenticated(c->socks, false);
+	free(c->socks);
+	c->socks = NULL;
+	free_buffer(c);
+}
+
+int
+client_new(struct client_host *host, int fd, const struct sockaddr *peer)
+{
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (c == NULL) {
+		close(fd);
+		return -ENOMEM;
+	}
+	c->host = host;
+	memcpy(&c->peer, peer, addr_len(peer));
+	c->started_ms = uv_now(host->loop);
+	relay_init(&c->relay, host->loop, on_relay_closed);
+	uv_timer_init(host->loop, &c->timer);
+	c->timer.data = c;
+	c->handles = 2;
+	LIST_INSERT_HEAD(&host->clients, c, entry);
+	host->totals.open++;
+	host->totals.total++;
+	if (uv_tcp_open(&c->relay.tcp, fd) != 0) {
+		close(fd);
+		client_close(c, "the system refuses the socket");
+		return 0;
+	}
+	arm(c, IDLE_TIMEOUT_MS);
+	start_reading(c);
+	return 0;
+}
+
+/* ---- Looking at it ---- */
+
+static void
+show(const struct client *c, void (*each)(void *, const struct tunnel_info *),
+    void *arg)
+{
+	static const char *const kinds[] = { "new", "socks4", "socks5",
+		"connect", "http" };
+	static const char *const states[] = { "negotiating", "negotiating",
+		"waiting", "open", "open", "closing" };
+	char target[TARGET_STRLEN] = "", peer[ADDR_STRLEN];
+	struct tunnel_info info = { .target = target, .client = peer,
+		.kind = kinds[c->kind], .state = states[c->state] };
+
+	if (c->closing)
+		return; /* its bytes are in the totals already */
+	if (c->target.port != 0)
+		target_format(&c->target, target, sizeof(target));
+	addr_format((const struct sockaddr *)&c->peer, peer);
+	info.age_ms = uv_now(c->host->loop) - c->started_ms;
+	bytes_of(c, &info.bytes_up, &info.bytes_down);
+	each(arg, &info);
+}
+
+void
+clients_each(const struct client_host *host,
+    void (*each)(void *, const struct tunnel_info *), void *arg)
+{
+	const struct client *c;
+
+	LIST_FOREACH(c, &host->clients, entry)
+		show(c, each, arg);
+}
+
+void
+clients_close(struct client_host *host, const char *reason)
+{
+	struct client *c;
+
+	/* Closing is asynchronous: the list stays as it is meanwhile. */
+	LIST_FOREACH(c, &host->clients, entry)
+		client_close(c, reason);
+}

@@ -1,0 +1,258 @@
+/*
+ * Accepting. The sockets are polled and not libuv's listeners, since those
+ * accept and drop clients when descriptors run out. Here accepting pauses: the
+ * clients wait in the kernel's queue until one that is here has gone.
+ */
+#include "proxy/local/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/addr.h"
+#include "proxy/local/client.h"
+#include "proxy/log.h"
+
+#define SOCKETS_MAX 16	 /* addresses: those of the configuration */
+#define BACKLOG 1024	 /* clients in the kernel's queue, for bursts */
+#define ACCEPTS_MAX 64	 /* a turn of the loop: then others have their say */
+#define PAUSE_MS 100	 /* until descriptors are tried again */
+
+struct socket {
+	uv_poll_t poll;
+	int fd;
+	struct listener *listener;
+};
+
+struct listener {
+	struct client_host host; /* first: on_gone finds us by it */
+	struct socket sockets[SOCKETS_MAX];
+	size_t nsockets;
+	uv_timer_t pause;
+	unsigned handles; /* of ours; and the clients must be gone, too */
+	bool stopped, paused, freeing;
+};
+
+static void on_readable(uv_poll_t *, int status, int events);
+
+static void
+set_paused(struct listener *l, bool paused)
+{
+	l->paused = paused;
+	for (size_t i = 0; i < l->nsockets && !l->stopped; i++) {
+		if (paused)
+			uv_poll_stop(&l->sockets[i].poll);
+		else
+			uv_poll_start(&l->sockets[i].poll, UV_READABLE,
+			    on_readable);
+	}
+}
+
+static void
+on_pause_over(uv_timer_t *timer)
+{
+	set_paused(timer->data, false);
+}
+
+static void
+pause_accepting(struct listener *l, const char *why)
+{
+	if (l->paused)
+		return;
+	log_warn("accepting pauses: %s", why);
+	set_paused(l, true);
+	uv_timer_start(&l->pause, on_pause_over, PAUSE_MS, 0);
+}
+
+/* Accepts one client. False: nobody is there, or we cannot. */
+static bool
+accept_one(struct socket *s)
+{
+	struct listener *l = s->listener;
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+	int fd;
+
+	if (l->host.totals.open >= LISTENER_CLIENTS_MAX) {
+		pause_accepting(l, "too many clients");
+		return false;
+	}
+	fd = accept4(s->fd, (struct sockaddr *)&peer, &len,
+	    SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+		    errno == ENOMEM)
+			pause_accepting(l, "out of file descriptors");
+		return errno == ECONNABORTED || errno == EINTR;
+	}
+	if (client_new(&l->host, fd, (struct sockaddr *)&peer) != 0)
+		pause_accepting(l, "out of memory");
+	return true;
+}
+
+static void
+on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct socket *s = poll->data;
+
+	(void)status, (void)events;
+	for (int i = 0; i < ACCEPTS_MAX && !s->listener->paused; i++)
+		if (!accept_one(s))
+			return;
+}
+
+int
+listener_add(struct listener *l, const struct sockaddr *addr)
+{
+	struct socket *s = &l->sockets[l->nsockets];
+	int on = 1, fd, rv = 0;
+
+	if (l->nsockets == SOCKETS_MAX)
+		return -ENOSPC;
+	fd = socket(addr->sa_family,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (addr->sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, addr, addr_len(addr)) != 0 || listen(fd, BACKLOG) != 0)
+		rv = -errno;
+	else
+		rv = uv_poll_init(l->host.loop, &s->poll, fd);
+	if (rv != 0) {
+		close(fd);
+		return rv;
+	}
+	s->fd = fd;
+	s->listener = l;
+	s->poll.data = s;
+	l->nsockets++;
+	l->handles++;
+	return uv_poll_start(&s->poll, UV_READABLE, on_readable);
+}
+
+size_t
+listener_addresses(const struct listener *l, struct sockaddr_storage *out,
+    size_t max)
+{
+	socklen_t len;
+	size_t i;
+
+	for (i = 0; i < l->nsockets && i < max; i++) {
+		len = sizeof(out[i]);
+		if (getsockname(l->sockets[i].fd, (struct sockaddr *)&out[i],
+			&len) != 0)
+			break;
+	}
+	return i;
+}
+
+/* ---- Life ---- */
+
+static void
+free_if_done(struct listener *l)
+{
+	if (l->freeing && l->handles == 0 && LIST_EMPTY(&l->host.clients))
+		free(l);
+}
+
+static void
+on_gone(struct client_host *host)
+{
+	struct listener *l = (struct listener *)host;
+
+	if (l->paused && !l->stopped) {
+		uv_timer_stop(&l->pause);
+		set_paused(l, false);
+	}
+	free_if_done(l);
+}
+
+int
+listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
+    struct users *users)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+
+	if (l == NULL)
+		return -ENOMEM;
+	l->host.loop = loop;
+	l->host.uplink = uplink;
+	l->host.users = users;
+	l->host.on_gone = on_gone;
+	LIST_INIT(&l->host.clients);
+	uv_timer_init(loop, &l->pause);
+	l->pause.data = l;
+	l->handles = 1;
+	*out = l;
+	return 0;
+}
+
+static void
+on_socket_closed(uv_handle_t *handle)
+{
+	struct socket *s = handle->data;
+	struct listener *l = s->listener;
+
+	close(s->fd);
+	l->handles--;
+	free_if_done(l);
+}
+
+static void
+on_pause_closed(uv_handle_t *handle)
+{
+	struct listener *l = handle->data;
+
+	l->handles--;
+	free_if_done(l);
+}
+
+void
+listener_stop(struct listener *l)
+{
+	if (l->stopped)
+		return;
+	l->stopped = true;
+	for (size_t i = 0; i < l->nsockets; i++)
+		uv_close((uv_handle_t *)&l->sockets[i].poll,
+		    on_socket_closed);
+	uv_close((uv_handle_t *)&l->pause, on_pause_closed);
+}
+
+void
+listener_free(struct listener *l, const char *reason)
+{
+	if (l == NULL || l->freeing)
+		return;
+	listener_stop(l);
+	l->freeing = true;
+	clients_close(&l->host, reason);
+}
+
+/* ---- Looking at it ---- */
+
+static void
+add_bytes(void *arg, const struct tunnel_info *info)
+{
+	struct listener_totals *totals = arg;
+
+	totals->bytes_up += info->bytes_up;
+	totals->bytes_down += info->bytes_down;
+}
+
+void
+listener_totals(const struct listener *l, struct listener_totals *totals)
+{
+	*totals = l->host.totals;
+	listener_each(l, add_bytes, totals);
+}
+
+void
+listener_each(const struct listener *l,
+    void (*each)(void *arg, const struct tunnel_info *), void *arg)
+{
+	clients_each(&l->host, each, arg);
+}

@@ -1,0 +1,66 @@
+#ifndef CULVERT_PROXY_LOCAL_LISTENER_H
+#define CULVERT_PROXY_LOCAL_LISTENER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include <uv.h>
+
+#include "proxy/local/uplink.h"
+#include "proxy/users.h"
+
+/*
+ * The addresses where clients come in, and the sessions of all of them.
+ */
+struct listener;
+
+/*
+ * Clients at once: above what a full browser and a busy build tool need
+ * together, below what their sessions' memory would make felt.
+ */
+#define LISTENER_CLIENTS_MAX 65536
+
+/*
+ * Makes a listener that gives its clients tunnels on `uplink` and, unless
+ * `users` is NULL, demands a password. Both must outlive it. 0 or -ENOMEM.
+ */
+int listener_new(struct listener **, uv_loop_t *, struct uplink *uplink,
+    struct users *users);
+
+/* Accepts on one more address. 0, or a negative errno of bind or listen. */
+int listener_add(struct listener *, const struct sockaddr *);
+
+/* The addresses that were bound, with the port that the kernel chose. */
+size_t listener_addresses(const struct listener *,
+    struct sockaddr_storage *out, size_t max);
+
+/* Stops accepting; the clients that are here go on. */
+void listener_stop(struct listener *);
+
+/*
+ * Stops, closes every client with `reason` (static text), and frees once the
+ * loop has closed all handles. NULL is a no-op.
+ */
+void listener_free(struct listener *, const char *reason);
+
+struct listener_totals {
+	size_t open;	/* clients that are here, whatever they do */
+	uint64_t total; /* clients since the start */
+	uint64_t bytes_up, bytes_down; /* of all of them, as payload */
+};
+void listener_totals(const struct listener *, struct listener_totals *);
+
+/* One client, as culvertctl shows it. Valid during the call. */
+struct tunnel_info {
+	const char *target; /* "host:port", or empty while it is not known */
+	const char *client; /* its address */
+	const char *kind;   /* "socks5", "socks4", "connect", "http", "new" */
+	const char *state;  /* "negotiating", "waiting", "open", "closing" */
+	uint64_t age_ms;
+	uint64_t bytes_up, bytes_down;
+};
+void listener_each(const struct listener *,
+    void (*each)(void *arg, const struct tunnel_info *), void *arg);
+
+#endif

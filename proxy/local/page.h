@@ -1,0 +1,33 @@
+#ifndef CULVERT_PROXY_LOCAL_PAGE_H
+#define CULVERT_PROXY_LOCAL_PAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "proxy/http1.h"
+
+/*
+ * What the proxy says itself: pages at its own port, and refusals. Pure. All
+ * answers end their connection.
+ */
+
+/* Bytes that hold any of these answers. */
+#define PAGE_MAX 4096
+
+/*
+ * Answers a request of the origin form to the listener at `local`: GET or HEAD
+ * of / and of /proxy.pac, which names this listener. A Host that is not this
+ * listener's gets 421, so that no web page can reach us by a name of its own
+ * (DNS rebinding). Returns the bytes written, at most PAGE_MAX.
+ */
+size_t page_answer(const struct http1_request *, const struct sockaddr *local,
+    bool password, char out[PAGE_MAX]);
+
+/*
+ * An error as a response with a readable body, `text` being a sentence about
+ * it; 407 asks for Basic credentials. Returns the bytes written.
+ */
+size_t page_error(int status, const char *text, char out[PAGE_MAX]);
+
+#endif

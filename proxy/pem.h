@@ -1,0 +1,29 @@
+#ifndef CULVERT_PROXY_PEM_H
+#define CULVERT_PROXY_PEM_H
+
+#include "quic/quic.h"
+
+/* Files of keys and certificates, as text in memory. */
+
+/* Bytes of a file: the CA bundle of a whole system is a quarter of this. */
+#define PEM_FILE_MAX (1024 * 1024)
+
+/*
+ * Reads a file, to be released by pem_free(). A NULL path gives an empty text.
+ * 0, or -EINVAL with a sentence that names the file in `error`.
+ */
+int pem_load(struct quic_pem *, const char *path, char error[QUIC_ERROR_MAX]);
+
+/* Wipes and frees; empty is fine. */
+void pem_free(struct quic_pem *);
+
+/*
+ * Loads the key pair that an edge has made for itself, or makes and keeps one
+ * on the first call: key.pem and cert.pem in $STATE_DIRECTORY (systemd.exec(5)),
+ * else in culvert-edge below $XDG_STATE_HOME or ~/.local/state. 0, or -EINVAL
+ * with a sentence in `error`.
+ */
+int pem_self_signed(struct quic_pem *cert, struct quic_pem *key,
+    char error[QUIC_ERROR_MAX]);
+
+#endif
