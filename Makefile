@@ -34,7 +34,8 @@ SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/qlog.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
 LOCAL = proxy/local/uplink.o proxy/local/listener.o proxy/local/client.o \
-	proxy/local/socks.o proxy/local/forward.o proxy/local/page.o \
+	proxy/local/socks.o proxy/local/forward.o proxy/local/request.o \
+	proxy/local/response.o proxy/local/body.o proxy/local/page.o \
 	proxy/local/rewrite.o proxy/chunked.o $(HTTP1) proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
 	proxy/edge/resolver.o proxy/edge/policy.o

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <uv.h>
 
@@ -22,7 +23,10 @@
  */
 struct forward;
 
-/* What becomes of an exchange. Each may call forward_free(). */
+/*
+ * What becomes of an exchange. Events come from the loop, never from inside a
+ * call of this header; each may call forward_free(). All members must be set.
+ */
 struct forward_events {
 	/*
 	 * There is room again, after forward_feed() took less than it was
@@ -31,22 +35,24 @@ struct forward_events {
 	void (*writable)(void *arg);
 
 	/*
-	 * The response is complete and written, and so is the request. When
-	 * `keep_alive`, the next request may be parsed from what forward_feed
-	 * did not take; otherwise the client's connection must be closed,
-	 * gracefully.
+	 * The response is complete and written. When `keep_alive`, the request
+	 * is complete too, and the next one may be parsed from what
+	 * forward_feed() did not take. Otherwise the client's connection must
+	 * be closed, gracefully: the client may still be sending a body that
+	 * the origin did not wait for.
 	 */
 	void (*done)(void *arg, bool keep_alive);
 
 	/*
-	 * There is no response, and nothing of one was written: answer with
-	 * this and close gracefully. Valid during the call.
+	 * There is no response, and nothing was written but, it may be, 1xx:
+	 * answer with this and close gracefully. Valid during the call.
 	 */
 	void (*refused)(void *arg, const struct refusal *);
 
 	/*
 	 * The response was cut short: the client's connection must be reset,
-	 * so that it does not look complete. Static text.
+	 * so that it does not look complete, and its handle closed before the
+	 * handler returns. Static text.
 	 */
 	void (*broken)(void *arg, const char *reason);
 };
@@ -59,10 +65,10 @@ int forward_new(struct forward **, uv_tcp_t *tcp, struct uplink *,
     const struct forward_events *, void *arg);
 
 /*
- * Begins an exchange: a request of the absolute form. What is needed of `req`
- * is copied. Its body, if req->head.framing says that there is one, must be
- * fed as it comes off the wire. Events follow from the loop or from
- * forward_feed(), never from inside this call.
+ * Begins an exchange: a request of the absolute form, while no other is under
+ * way; from inside `done` is fine. What is needed of `req` is copied. Its
+ * body, if req->head.framing says that there is one, must be fed as it comes
+ * off the wire.
  *
  * 0, or the negative errno of rewrite_request(), or -ENOMEM: nothing was
  * begun, and the caller answers.
@@ -73,27 +79,32 @@ int forward_request(struct forward *, const struct http1_request *req);
  * Hands over bytes read from the client after the head. Returns how many were
  * taken: fewer than `len` when the origin is slow (stop reading: `writable`
  * follows) or when the request's body is complete (the rest is the next
- * request, which waits for `done`). -EBADMSG: the body is malformed; the
- * exchange is over without an event, and the caller answers 400 if
- * forward_unanswered(), else resets.
+ * request, which waits for `done`). -EBADMSG: the body is malformed; -ENOMEM.
+ * After an error the exchange is over without an event, and before the loop
+ * goes on the caller answers (400, 503) if forward_unanswered(), else resets
+ * and closes the handle.
  */
 ssize_t forward_feed(struct forward *, const uint8_t *data, size_t len);
 
-/* Nothing of the response has been written to the client yet. */
+/* Nothing of the final response is on its way to the client. */
 bool forward_unanswered(const struct forward *);
 
 /* The client's request is complete: what it sends now is the next one. */
 bool forward_request_complete(const struct forward *);
 
 /*
- * Drops everything, the tunnel to the origin included; no event follows. Legal
- * from inside an event. Memory that a write under way still needs goes when
- * the client's handle is closed, which the caller does now or has done. NULL
- * is a no-op.
+ * Drops everything, the tunnel to the origin included; no event follows. NULL
+ * is a no-op. If an exchange was under way, the caller has closed the client's
+ * handle or does so before the loop goes on, since content that is being
+ * written goes with the tunnel; memory that such a write needs goes when libuv
+ * has cancelled it.
  */
 void forward_free(struct forward *);
 
-/* Counters for the session's log line. */
+/*
+ * Bytes of all exchanges so far, heads and framing included: sent to origins,
+ * and taken by the client's kernel.
+ */
 void forward_bytes(const struct forward *, uint64_t *up, uint64_t *down);
 
 #endif

@@ -1,0 +1,379 @@
+/*
+ * Requests and the tunnels that they take, one at a time.
+ *
+ *	IDLE ── forward_request ──▶ OPENING ── on_opened ──▶ CARRYING
+ *	 ▲ │                         │   ▲                    ▲  │
+ *	 │ └── the tunnel was kept ──┼───┼────────────────────┘  │
+ *	 │                           │   └── ... and was stale ──┤
+ *	 ├── refused ────────────────┘                           │
+ *	 └── done, refused, broken ──────────────────────────────┘
+ *
+ * While CARRYING, the request goes from forward_feed into the stream and the
+ * response from the stream to the client, each at its own pace.  The origin
+ * may answer before it has the whole request; the client is then told that
+ * its connection ends with this response.
+ *
+ * An IDLE forward keeps the tunnel if the origin would take another request
+ * on it.  But the origin may close it at any moment, and then nobody knows
+ * whether it has seen a request that was on its way.  So a kept tunnel is only
+ * for requests that may be sent twice; if it ends without a byte of an answer,
+ * the request goes over a tunnel of its own.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "proxy/local/forward.h"
+#include "proxy/local/request.h"
+#include "proxy/local/response.h"
+
+enum state { IDLE, OPENING, CARRYING };
+
+struct forward {
+	struct uplink *uplink;
+	const struct forward_events *events;
+	void *arg;
+	enum state state;
+	bool freed; /* the memory waits for a write */
+
+	struct ticket ticket;
+	struct target origin; /* where the tunnel leads, or is to lead */
+	struct quic_stream *stream;
+	bool reused; /* it has carried a request before this one */
+
+	struct request request;
+	struct response response;
+};
+
+/* ---- The tunnel ---- */
+
+static void on_opened(void *, struct quic_stream *);
+static void on_refused(void *, const struct refusal *);
+
+static void
+open_tunnel(struct forward *f)
+{
+	f->state = OPENING;
+	f->reused = false;
+	uplink_open(f->uplink, &f->ticket, &f->origin, on_opened, on_refused,
+	    f);
+}
+
+static void
+set_stream(struct forward *f, struct quic_stream *stream)
+{
+	f->stream = stream;
+	response_from(&f->response, stream);
+}
+
+/* Takes leave of an origin that owes nothing. */
+static void
+release_tunnel(struct forward *f)
+{
+	if (f->stream == NULL)
+		return;
+	quic_stream_finish(f->stream);
+	quic_stream_release(f->stream);
+	set_stream(f, NULL);
+}
+
+/* Breaks off: the origin must not take what it has for a whole request. */
+static void
+reset_tunnel(struct forward *f)
+{
+	if (f->stream == NULL)
+		return;
+	quic_stream_reset(f->stream, QUIC_H3_REQUEST_CANCELLED);
+	set_stream(f, NULL);
+}
+
+/* After a response: keeps the tunnel if it can be used again. */
+static void
+keep_tunnel(struct forward *f)
+{
+	struct iovec excess;
+
+	if (!request_sent(&f->request) ||
+	    quic_stream_peek(f->stream, &excess, 1) > 0)
+		reset_tunnel(f);
+	else if (!f->response.origin_stays || quic_stream_ended(f->stream))
+		release_tunnel(f);
+}
+
+/* ---- The end of an exchange ---- */
+
+static void
+finish(struct forward *f)
+{
+	f->state = IDLE;
+	request_end(&f->request);
+}
+
+/* Ends an exchange that is not complete, and says nothing. */
+static void
+abandon(struct forward *f)
+{
+	reset_tunnel(f);
+	finish(f);
+}
+
+static void
+refuse(struct forward *f, const char *why)
+{
+	struct refusal refusal = {
+		.http_status = 502,
+		.socks_code = SOCKS_GENERAL_FAILURE,
+	};
+	char origin[TARGET_STRLEN];
+
+	target_format(&f->origin, origin, sizeof(origin));
+	snprintf(refusal.text, sizeof(refusal.text), "%s: %s", origin, why);
+	f->events->refused(f->arg, &refusal);
+}
+
+/* The exchange cannot go on over this tunnel.  Last in its caller. */
+static void
+fail(struct forward *f, const char *why)
+{
+	if (f->reused && !f->response.seen) {
+		reset_tunnel(f);
+		request_again(&f->request);
+		open_tunnel(f);
+		return;
+	}
+	abandon(f);
+	if (f->response.answered)
+		f->events->broken(f->arg, why);
+	else
+		refuse(f, why);
+}
+
+/* Moves the response.  Last in its caller. */
+static void
+pump(struct forward *f)
+{
+	bool keep_alive = f->request.keep_alive && f->request.body.complete;
+
+	switch (response_pump(&f->response, keep_alive)) {
+	case RESPONSE_GOES_ON:
+		break;
+	case RESPONSE_FAILED:
+		fail(f, f->response.why);
+		break;
+	case RESPONSE_DONE:
+		keep_tunnel(f);
+		finish(f);
+		f->events->done(f->arg, f->response.client_stays);
+		break;
+	}
+}
+
+static void
+destroy(struct forward *f)
+{
+	response_fini(&f->response);
+	free(f);
+}
+
+static void
+on_written(void *arg)
+{
+	struct forward *f = arg;
+
+	if (f->freed)
+		destroy(f);
+	else if (f->state == CARRYING)
+		pump(f);
+}
+
+/* ---- Events of the tunnel ---- */
+
+/* Moves the request.  Last in its caller. */
+static void
+send_on(struct forward *f)
+{
+	if (request_send_head(&f->request, f->stream) < 0)
+		fail(f, "out of memory");
+	else if (f->request.wants_room && request_head_sent(&f->request)) {
+		f->request.wants_room = false;
+		f->events->writable(f->arg);
+	}
+}
+
+static void
+on_stream_response(struct quic_stream *stream, const struct quic_head *head,
+    void *arg)
+{
+	/* The uplink has had the head already; there is no other. */
+	(void)stream, (void)head, (void)arg;
+}
+
+static void
+on_stream_readable(struct quic_stream *stream, void *arg)
+{
+	struct forward *f = arg;
+
+	if (f->state == CARRYING)
+		pump(f);
+	else if (quic_stream_ended(stream))
+		release_tunnel(f);
+	else
+		reset_tunnel(f);
+}
+
+static void
+on_stream_writable(struct quic_stream *stream, void *arg)
+{
+	struct forward *f = arg;
+
+	(void)stream;
+	if (f->state == CARRYING)
+		send_on(f);
+}
+
+static void
+on_stream_aborted(struct quic_stream *stream, uint64_t code,
+    const struct quic_close *why, void *arg)
+{
+	struct forward *f = arg;
+
+	(void)stream, (void)code;
+	set_stream(f, NULL);
+	if (f->state == CARRYING)
+		fail(f, why != NULL ? "the QUIC connection was lost"
+				    : "it reset the connection");
+}
+
+static const struct quic_stream_events stream_events = {
+	.response = on_stream_response,
+	.readable = on_stream_readable,
+	.writable = on_stream_writable,
+	.aborted = on_stream_aborted,
+};
+
+static void
+on_opened(void *arg, struct quic_stream *stream)
+{
+	struct forward *f = arg;
+
+	quic_stream_attach(stream, &stream_events, f);
+	set_stream(f, stream);
+	f->state = CARRYING;
+	send_on(f);
+}
+
+static void
+on_refused(void *arg, const struct refusal *refusal)
+{
+	struct forward *f = arg;
+
+	finish(f);
+	f->events->refused(f->arg, refusal);
+}
+
+/* ---- The contract ---- */
+
+int
+forward_new(struct forward **out, uv_tcp_t *tcp, struct uplink *uplink,
+    const struct forward_events *events, void *arg)
+{
+	struct forward *f = calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		return -ENOMEM;
+	f->uplink = uplink;
+	f->events = events;
+	f->arg = arg;
+	response_init(&f->response, tcp, on_written, f);
+	uv_tcp_nodelay(tcp, 1);
+	*out = f;
+	return 0;
+}
+
+static bool
+same_origin(const struct target *a, const struct target *b)
+{
+	return a->port == b->port && strcasecmp(a->host, b->host) == 0;
+}
+
+static int
+reuse_tunnel(struct forward *f)
+{
+	int rv;
+
+	f->state = CARRYING;
+	rv = request_send_head(&f->request, f->stream);
+	if (rv < 0)
+		abandon(f);
+	return rv;
+}
+
+int
+forward_request(struct forward *f, const struct http1_request *req)
+{
+	int rv;
+
+	rv = request_begin(&f->request, req);
+	if (rv < 0)
+		return rv;
+	response_begin(&f->response, f->request.minor, f->request.head_only);
+	f->reused = f->stream != NULL && f->request.repeatable &&
+	    same_origin(&f->origin, &req->authority);
+	if (f->reused)
+		return reuse_tunnel(f);
+	release_tunnel(f);
+	f->origin = req->authority;
+	open_tunnel(f);
+	return 0;
+}
+
+ssize_t
+forward_feed(struct forward *f, const uint8_t *data, size_t len)
+{
+	ssize_t n;
+
+	if (f->state == IDLE || f->request.body.complete)
+		return 0;
+	if (f->state == OPENING || !request_head_sent(&f->request)) {
+		f->request.wants_room = true;
+		return 0;
+	}
+	n = request_feed(&f->request, f->stream, data, len);
+	if (n < 0)
+		abandon(f);
+	return n;
+}
+
+bool
+forward_unanswered(const struct forward *f)
+{
+	return !f->response.answered;
+}
+
+bool
+forward_request_complete(const struct forward *f)
+{
+	return f->request.body.complete;
+}
+
+void
+forward_free(struct forward *f)
+{
+	if (f == NULL)
+		return;
+	uplink_cancel(&f->ticket);
+	if (f->state == IDLE)
+		release_tunnel(f);
+	abandon(f);
+	f->freed = true;
+	if (!f->response.writing)
+		destroy(f);
+}
+
+void
+forward_bytes(const struct forward *f, uint64_t *up, uint64_t *down)
+{
+	*up = f->request.written;
+	*down = f->response.written;
+}

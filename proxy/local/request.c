@@ -1,0 +1,157 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/local/request.h"
+#include "proxy/local/rewrite.h"
+
+/* Bytes that the chunked coding adds to a piece of content, at most. */
+#define FRAME_MAX (CHUNKED_HEAD_MAX + 2 + sizeof(CHUNKED_LAST) - 1)
+
+static bool
+is_repeatable(const struct http1_request *req)
+{
+	static const char *const idempotent[] = {
+		"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE",
+	};
+
+	if (req->head.framing != HTTP1_NONE)
+		return false;
+	for (size_t i = 0; i < sizeof(idempotent) / sizeof(idempotent[0]); i++)
+		if (span_is(req->method, idempotent[i]))
+			return true;
+	return false;
+}
+
+int
+request_begin(struct request *r, const struct http1_request *req)
+{
+	char text[REWRITE_HEAD_MAX];
+	int len;
+
+	request_end(r);
+	len = rewrite_request(req, text, sizeof(text));
+	if (len < 0)
+		return len;
+	if ((r->head = malloc((size_t)len)) == NULL)
+		return -ENOMEM;
+	memcpy(r->head, text, (size_t)len);
+	r->head_len = (size_t)len;
+	r->head_sent = 0;
+	r->keep_alive = req->head.keep_alive;
+	r->repeatable = is_repeatable(req);
+	r->head_only = span_is(req->method, "HEAD");
+	r->minor = req->head.minor;
+	r->wants_room = false;
+	body_init(&r->body, &req->head);
+	return 0;
+}
+
+void
+request_end(struct request *r)
+{
+	free(r->head);
+	r->head = NULL;
+}
+
+void
+request_again(struct request *r)
+{
+	r->head_sent = 0;
+}
+
+int
+request_send_head(struct request *r, struct quic_stream *stream)
+{
+	size_t n, room;
+	void *out;
+
+	while ((n = r->head_len - r->head_sent) > 0) {
+		if ((out = quic_stream_reserve(stream, &room)) == NULL)
+			return quic_stream_has_room(stream) ? -ENOMEM : 0;
+		n = n < room ? n : room;
+		memcpy(out, r->head + r->head_sent, n);
+		quic_stream_commit(stream, n);
+		r->head_sent += n;
+		r->written += n;
+	}
+	return 0;
+}
+
+bool
+request_head_sent(const struct request *r)
+{
+	return r->head_sent == r->head_len;
+}
+
+bool
+request_sent(const struct request *r)
+{
+	return request_head_sent(r) && r->body.complete;
+}
+
+static size_t
+put(char *out, const void *data, size_t len)
+{
+	memcpy(out, data, len);
+	return len;
+}
+
+/* Writes content, and the end of the body if it was the last, framed. */
+static size_t
+put_content(const struct body *body, char *out, const uint8_t *data,
+    size_t len)
+{
+	size_t n = 0;
+
+	if (body->framing != HTTP1_CHUNKED)
+		return put(out, data, len);
+	if (len > 0) {
+		n = chunked_format(out, len);
+		n += put(out + n, data, len);
+		n += put(out + n, "\r\n", 2);
+	}
+	if (body->complete)
+		n += put(out + n, CHUNKED_LAST, sizeof(CHUNKED_LAST) - 1);
+	return n;
+}
+
+/* Moves one piece. Returns the bytes taken, 0 when there is no room. */
+static ssize_t
+feed_piece(struct request *r, struct quic_stream *stream, const uint8_t *data,
+    size_t len)
+{
+	const uint8_t *content;
+	size_t content_len, n, room, used;
+	char *out;
+	int rv;
+
+	if ((out = quic_stream_reserve(stream, &room)) == NULL)
+		return quic_stream_has_room(stream) ? -ENOMEM : 0;
+	len = len < room - FRAME_MAX ? len : room - FRAME_MAX;
+	rv = body_take(&r->body, data, len, &used, &content, &content_len);
+	n = rv < 0 ? 0 : put_content(&r->body, out, content, content_len);
+	quic_stream_commit(stream, n);
+	r->written += n;
+	return rv < 0 ? rv : (ssize_t)used;
+}
+
+ssize_t
+request_feed(struct request *r, struct quic_stream *stream,
+    const uint8_t *data, size_t len)
+{
+	size_t taken = 0;
+	ssize_t n;
+
+	while (taken < len && !r->body.complete) {
+		n = feed_piece(r, stream, data + taken, len - taken);
+		if (n < 0)
+			return n;
+		if (n == 0) {
+			r->wants_room = true;
+			break;
+		}
+		taken += (size_t)n;
+	}
+	return (ssize_t)taken;
+}

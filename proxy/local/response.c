@@ -1,0 +1,357 @@
+/*
+ * A response between an origin and a client.
+ *
+ *	             interim
+ *	             ┌─────┐
+ *	stream ──▶ take_head ──▶ take_body ──▶ ended
+ *	                │         │     ▲
+ *	                ▼         ▼     └── the batch is written: consume
+ *	              one batch of buffers ──▶ client
+ *
+ * There is at most one batch.  What the client's kernel does not take at once
+ * is left to libuv, and until it has gone nothing more is taken: so a slow
+ * client fills the stream's window and stops its own origin, and no other.
+ *
+ * Heads are parsed where they lie.  Only one that the network has cut in two
+ * is gathered in memory of its own.  Content is never copied: whatever pieces
+ * the stream holds become one chunk, its size before them and CRLF after.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/local/response.h"
+#include "proxy/local/rewrite.h"
+
+/* The buffers of a batch; after the content comes the end. */
+enum { BUF_HEAD, BUF_SIZE, BUF_CONTENT };
+
+/* The end of a chunk, and after it the end of a body. */
+#define CHUNK_END "\r\n" CHUNKED_LAST
+#define CHUNK_END_CRLF 2 /* bytes of it that belong to the chunk */
+
+static int
+fail(struct response *r, int error, const char *why)
+{
+	r->why = why;
+	return error;
+}
+
+/* ---- The batch ---- */
+
+static void
+batch_clear(struct response_batch *b)
+{
+	free(b->head);
+	memset(b, 0, sizeof(*b));
+}
+
+static void
+batch_set(struct response_batch *b, size_t i, const void *data, size_t len)
+{
+	b->bufs[i].base = (char *)data;
+	b->bufs[i].len = len;
+	b->len += len;
+}
+
+static void
+batch_done(struct response *r)
+{
+	r->written += r->batch.len;
+	if (r->stream != NULL)
+		quic_stream_consume(r->stream, r->batch.consume);
+	batch_clear(&r->batch);
+}
+
+/* Nobody is left who could be refused. */
+static void
+lose_client(struct response *r)
+{
+	r->answered = true;
+	fail(r, -EPIPE, "the client's connection failed");
+}
+
+static void
+on_written(uv_write_t *request, int status)
+{
+	struct response *r = request->data;
+
+	r->writing = false;
+	if (status == 0)
+		batch_done(r);
+	else
+		lose_client(r);
+	r->on_written(r->arg);
+}
+
+/* The kernel has taken `done` bytes: libuv writes the rest as it empties. */
+static int
+write_later(struct response *r, size_t done)
+{
+	struct response_batch *b = &r->batch;
+	uv_buf_t *buf = b->bufs;
+	int rv;
+
+	for (; done >= buf->len; buf++)
+		done -= buf->len;
+	buf->base += done;
+	buf->len -= done;
+	r->write.data = r;
+	rv = uv_write(&r->write, (uv_stream_t *)r->tcp, buf,
+	    (unsigned)(&b->bufs[BUF_CONTENT + b->pieces + 1] - buf),
+	    on_written);
+	r->writing = rv == 0;
+	return rv;
+}
+
+static void
+batch_send(struct response *r)
+{
+	struct response_batch *b = &r->batch;
+	int rv = 0;
+
+	if (b->len > 0)
+		rv = uv_try_write((uv_stream_t *)r->tcp, b->bufs,
+		    (unsigned)(BUF_CONTENT + b->pieces + 1));
+	if (rv == UV_EAGAIN)
+		rv = 0;
+	if (rv >= 0 && (size_t)rv < b->len)
+		rv = write_later(r, (size_t)rv);
+	else if (rv >= 0)
+		batch_done(r);
+	if (rv < 0)
+		lose_client(r);
+}
+
+/* ---- Heads ---- */
+
+static int
+gather(struct response *r, const struct iovec *iov)
+{
+	size_t room = HTTP1_HEAD_MAX - r->gathered_len;
+	size_t n = iov->iov_len < room ? iov->iov_len : room;
+
+	if (r->gathered == NULL &&
+	    (r->gathered = malloc(HTTP1_HEAD_MAX)) == NULL)
+		return fail(r, -ENOMEM, "out of memory");
+	memcpy(r->gathered + r->gathered_len, iov->iov_base, n);
+	r->gathered_len += n;
+	return 0;
+}
+
+static void
+ungather(struct response *r)
+{
+	free(r->gathered);
+	r->gathered = NULL;
+	r->gathered_len = r->scanned = 0;
+}
+
+/* Returns the length of the head in `resp`, 0 if it goes on, or an error. */
+static int
+parse_head(struct response *r, const struct iovec *iov,
+    struct http1_response *resp)
+{
+	const char *buf = iov->iov_base;
+	size_t len = iov->iov_len;
+	int rv;
+
+	if (r->gathered != NULL) {
+		if ((rv = gather(r, iov)) < 0)
+			return rv;
+		buf = r->gathered;
+		len = r->gathered_len;
+	}
+	rv = http1_response_parse(resp, buf, len, &r->scanned,
+	    r->head_request);
+	if (rv < 0)
+		return fail(r, rv, resp->head.why);
+	if (rv == 0 && r->gathered == NULL)
+		return gather(r, iov);
+	return rv;
+}
+
+static int
+put_head(struct response *r, const struct http1_response *resp,
+    bool keep_alive)
+{
+	char text[REWRITE_HEAD_MAX];
+	int len;
+
+	len = rewrite_response(resp, r->client_minor, keep_alive, text,
+	    sizeof(text));
+	if (len < 0)
+		return fail(r, len, "the head is too large");
+	if ((r->batch.head = malloc((size_t)len)) == NULL)
+		return fail(r, -ENOMEM, "out of memory");
+	memcpy(r->batch.head, text, (size_t)len);
+	batch_set(&r->batch, BUF_HEAD, r->batch.head, (size_t)len);
+	return 0;
+}
+
+static int
+answer(struct response *r, const struct http1_response *resp, bool keep_alive)
+{
+	if (resp->status == 101)
+		return fail(r, -EBADMSG, "it switched protocols unasked");
+	if (resp->status < 200)
+		return r->client_minor > 0 ? put_head(r, resp, true) : 0;
+	r->framing = rewrite_framing(resp, r->client_minor);
+	r->client_stays = keep_alive && r->framing != HTTP1_UNTIL_CLOSE;
+	r->origin_stays = resp->head.keep_alive;
+	body_init(&r->body, &resp->head);
+	r->answered = put_head(r, resp, keep_alive) == 0;
+	return r->answered ? 0 : -ENOMEM;
+}
+
+/* Returns whether a head was taken, and put into the batch if it is to be. */
+static bool
+take_head(struct response *r, bool keep_alive)
+{
+	struct http1_response resp;
+	struct iovec iov;
+	size_t before;
+	int len;
+
+	while (quic_stream_peek(r->stream, &iov, 1) > 0) {
+		r->seen = true;
+		before = r->gathered_len;
+		len = parse_head(r, &iov, &resp);
+		if (len < 0 || (len > 0 && answer(r, &resp, keep_alive) < 0))
+			return false;
+		if (len > 0) {
+			quic_stream_consume(r->stream, (size_t)len - before);
+			ungather(r);
+			return true;
+		}
+		quic_stream_consume(r->stream, iov.iov_len);
+	}
+	if (quic_stream_ended(r->stream))
+		fail(r, -ECONNRESET, r->seen ? "the head was cut short"
+		    : "it closed the connection without an answer");
+	return false;
+}
+
+/* ---- The body ---- */
+
+/* Returns whether the batch has room for more. */
+static bool
+take_pieces(struct response *r, const struct iovec *iov)
+{
+	struct response_batch *b = &r->batch;
+	const uint8_t *in = iov->iov_base, *end = in + iov->iov_len, *data;
+	size_t used, len;
+
+	for (; in < end && !r->body.complete; in += used) {
+		if (b->pieces == RESPONSE_PIECES_MAX)
+			return false;
+		if (body_take(&r->body, in, (size_t)(end - in), &used, &data,
+		    &len) < 0) {
+			fail(r, -EBADMSG, "the chunked body is malformed");
+			return false;
+		}
+		b->consume += used;
+		b->content += len;
+		if (len > 0)
+			batch_set(b, BUF_CONTENT + b->pieces++, data, len);
+	}
+	return !r->body.complete;
+}
+
+static void
+put_frame(struct response *r)
+{
+	struct response_batch *b = &r->batch;
+	size_t from = b->content > 0 ? 0 : CHUNK_END_CRLF;
+	size_t to = r->ended ? sizeof(CHUNK_END) - 1 : CHUNK_END_CRLF;
+
+	if (r->framing != HTTP1_CHUNKED)
+		return;
+	if (b->content > 0)
+		batch_set(b, BUF_SIZE, b->size,
+		    chunked_format(b->size, b->content));
+	batch_set(b, BUF_CONTENT + b->pieces, &CHUNK_END[from], to - from);
+}
+
+/* Returns whether anything was taken, if only the news that it has ended. */
+static bool
+take_body(struct response *r)
+{
+	struct iovec iov[RESPONSE_PIECES_MAX];
+	size_t i, n;
+
+	if (r->ended)
+		return false;
+	n = quic_stream_peek(r->stream, iov, RESPONSE_PIECES_MAX);
+	for (i = 0; i < n && take_pieces(r, &iov[i]); i++)
+		continue;
+	if (r->why == NULL && quic_stream_ended(r->stream) &&
+	    !body_end(&r->body))
+		fail(r, -ECONNRESET, "the body was cut short");
+	if (r->why != NULL || (r->batch.consume == 0 && !r->body.complete))
+		return false;
+	r->ended = r->body.complete;
+	put_frame(r);
+	return true;
+}
+
+/*
+ * Fills the batch.  A head whose body fails at once is not sent: the client is
+ * better served by a refusal.
+ */
+static bool
+take(struct response *r, bool keep_alive)
+{
+	bool head = !r->answered && take_head(r, keep_alive);
+	bool body = r->answered && take_body(r);
+
+	if (head && r->why != NULL)
+		r->answered = false;
+	return (head || body) && r->why == NULL;
+}
+
+/* ---- The contract ---- */
+
+void
+response_init(struct response *r, uv_tcp_t *tcp, void (*written)(void *arg),
+    void *arg)
+{
+	r->tcp = tcp;
+	r->on_written = written;
+	r->arg = arg;
+}
+
+void
+response_fini(struct response *r)
+{
+	ungather(r);
+	batch_clear(&r->batch);
+}
+
+void
+response_begin(struct response *r, int client_minor, bool head_request)
+{
+	response_fini(r);
+	r->seen = r->answered = r->ended = false;
+	r->client_stays = r->origin_stays = false;
+	r->why = NULL;
+	r->client_minor = client_minor;
+	r->head_request = head_request;
+}
+
+void
+response_from(struct response *r, struct quic_stream *stream)
+{
+	r->stream = stream;
+	r->why = NULL;
+}
+
+enum response_state
+response_pump(struct response *r, bool keep_alive)
+{
+	while (r->why == NULL && !r->writing && take(r, keep_alive))
+		batch_send(r);
+	if (r->why != NULL)
+		return RESPONSE_FAILED;
+	return r->ended && !r->writing ? RESPONSE_DONE : RESPONSE_GOES_ON;
+}

@@ -1,0 +1,107 @@
+#ifndef CULVERT_PROXY_LOCAL_RESPONSE_H
+#define CULVERT_PROXY_LOCAL_RESPONSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "proxy/http1.h"
+#include "proxy/local/body.h"
+#include "quic/quic.h"
+
+/*
+ * The response to one request, on its way from the stream that leads to the
+ * origin to the client's TCP connection: interim heads, the final head and the
+ * body, framed anew for the client.  proxy/local/forward.c drives it.
+ */
+
+/*
+ * Pieces of content in one write: 1 MiB at most, so that credit flows
+ * meanwhile, and enough that an origin's small chunks share a system call.
+ */
+#define RESPONSE_PIECES_MAX 16
+
+/*
+ * A write: the head, the size of the chunk, its content and its end, each of
+ * which may be absent.  Content stays in the stream until it is written.
+ */
+struct response_batch {
+	uv_buf_t bufs[2 + RESPONSE_PIECES_MAX + 1];
+	size_t pieces;	/* of content, from the third buffer on */
+	size_t content; /* bytes of it */
+	size_t len;	/* bytes of all buffers */
+	size_t consume; /* bytes of the stream that are done with then */
+	char *head;
+	char size[CHUNKED_HEAD_MAX];
+};
+
+struct response {
+	/* For the owner to read. */
+	bool seen;	    /* the origin has sent something */
+	bool answered;	    /* the final head is on its way to the client */
+	bool client_stays;  /* ... and says that its connection stays open */
+	bool origin_stays;  /* the origin said so of its own */
+	bool writing;	    /* on_written will come: the memory must stay */
+	const char *why;    /* after RESPONSE_FAILED: static text */
+	uint64_t written;   /* bytes that the client's kernel took, ever */
+
+	/* Private. */
+	uv_tcp_t *tcp;
+	void (*on_written)(void *arg);
+	void *arg;
+	struct quic_stream *stream;
+	int client_minor;
+	bool head_request;
+	char *gathered; /* a head that is not contiguous in the stream */
+	size_t gathered_len, scanned;
+	struct body body;
+	enum http1_framing framing; /* towards the client */
+	bool ended;		    /* the last byte is in the batch */
+	struct response_batch batch;
+	uv_write_t write;
+};
+
+enum response_state {
+	RESPONSE_GOES_ON, /* pump again when the stream is readable */
+	RESPONSE_DONE,	  /* all of it is written */
+	RESPONSE_FAILED	  /* it will not be completed: see why */
+};
+
+/*
+ * Readies *r, which is zeroed, for responses to the client on `tcp`, one after
+ * another.  `on_written` comes from the loop when a write that had to wait is
+ * over, successful or not: pump again, if there is still something to pump.
+ */
+void response_init(struct response *r, uv_tcp_t *tcp,
+    void (*on_written)(void *arg), void *arg);
+
+/* Frees what it owns.  Not while r->writing. */
+void response_fini(struct response *r);
+
+/*
+ * Forgets the last response and expects the one to a request of HTTP/1.minor,
+ * or to a HEAD.  Not while r->writing.
+ */
+void response_begin(struct response *r, int client_minor, bool head_request);
+
+/*
+ * Says where the response comes from, or with NULL that the stream is gone.
+ * A failure of an earlier stream is forgotten, since another may be tried as
+ * long as nothing was r->seen.
+ *
+ * While r->writing, NULL means that the client's handle must be closed before
+ * the loop goes on, as the bytes being written went with the stream.
+ */
+void response_from(struct response *r, struct quic_stream *stream);
+
+/*
+ * Writes what the stream has, as far as the client takes it; bytes go back to
+ * the stream as credit once they are written, and no more are taken while a
+ * write is under way.  `keep_alive` says whether the client's connection may
+ * stay open if the response allows it: it counts when the head is rewritten.
+ */
+enum response_state response_pump(struct response *r, bool keep_alive);
+
+#endif
