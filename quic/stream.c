@@ -443,8 +443,14 @@ quic_stream_commit(struct quic_stream *s, size_t n)
 	struct chunk *c = s->tx.last;
 
 	s->reserved = false;
-	if (n == 0 || s->tx_refused || s->transport_gone)
+	if (n == 0 || s->tx_refused || s->transport_gone) {
+		/* An idle stream holds no chunk. */
+		if (s->tx.len == 0) {
+			queue_clear(&s->tx, &s->conn->pool);
+			s->tx_next = NULL;
+		}
 		return;
+	}
 	if (s->tx_next == NULL) {
 		s->tx_next = c;
 		s->tx_next_at = c->end;
