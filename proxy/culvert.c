@@ -51,7 +51,8 @@ static struct quic_settings
 quic_settings(const struct config *config)
 {
 	return (struct quic_settings){ .cc = config->cc,
-		.ip_mtu_max = config->mtu_max };
+		.ip_mtu_max = config->mtu_max,
+		.no_mtu_probe = config->no_mtu_probe };
 }
 
 /* ---- The control socket's questions ---- */

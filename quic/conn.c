@@ -24,7 +24,7 @@
 #define HANDSHAKE_TIMEOUT (10 * NS_PER_S)
 #define IDLE_TIMEOUT (30 * NS_PER_S)
 #define KEEP_ALIVE (15 * NS_PER_S) /* half the usual idle time-out */
-#define STREAMS_MAX 65536 /* tunnels: every port of a busy NAT */
+#define STREAMS_MAX 16384 /* tunnels: a household's, with their heads */
 #define IP_MTU_MAX 1500 /* bytes: Ethernet */
 
 /*
@@ -260,6 +260,11 @@ probe_sizes(const struct quic_conn *conn, uint16_t *sizes)
 	size_t top = conn->settings.ip_mtu_max, n = 0;
 	size_t overhead = headers_len(&conn->path);
 
+	/* A size that never fits: on a server, no_pmtud would abort 1.11. */
+	if (conn->settings.no_mtu_probe) {
+		sizes[0] = UINT16_MAX;
+		return 1;
+	}
 	sizes[n++] = (uint16_t)(top - overhead);
 	for (size_t i = 0; i < sizeof(ip_sizes) / sizeof(ip_sizes[0]); i++)
 		if (ip_sizes[i] < top &&
@@ -562,9 +567,10 @@ quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason)
 {
 	if (conn->state >= CONN_CLOSING)
 		return;
-	ngtcp2_ccerr_set_application_error(&conn->ccerr, code,
-	    (const uint8_t *)reason, strlen(reason));
 	conn_end(conn, QUIC_CLOSED_HERE, true, code, reason, CONN_CLOSING);
+	/* The phrase leaves with the next write: let it be our own copy. */
+	ngtcp2_ccerr_set_application_error(&conn->ccerr, code,
+	    (const uint8_t *)conn->close.text, strlen(conn->close.text));
 	conn_deliver(conn);
 }
 
@@ -834,6 +840,8 @@ quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 		conn->trains_sent++;
 		conn_note_path(conn);
 	}
+	if (train->len == 0 && conn->state >= CONN_CLOSING)
+		return write_close(conn, train, now); /* writing has failed */
 	return train->len > 0;
 }
 

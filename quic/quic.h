@@ -160,10 +160,11 @@ enum quic_cc {
 struct quic_settings {
 	enum quic_cc cc;
 	size_t ip_mtu_max;	     /* bytes, largest IP packet; 1500 */
+	bool no_mtu_probe;	     /* stay at 1200 bytes of UDP payload */
 	uint64_t handshake_timeout_ns; /* 10 s */
 	uint64_t idle_timeout_ns;    /* 30 s (RFC 9000 §10.1) */
 	uint64_t keep_alive_ns;	     /* client: PING after this quiet; 15 s */
-	uint64_t streams_max;	     /* server: requests at once; 65536 */
+	uint64_t streams_max;	     /* server: requests at once; 16384 */
 	size_t half_open_max;	     /* server: then Retry is asked; 256 */
 };
 

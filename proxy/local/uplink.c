@@ -29,6 +29,9 @@
 #define BACKOFF_FIRST_MS 250
 #define BACKOFF_MAX_MS 30000
 
+/* Milliseconds of silence that prove a "port unreachable" right. */
+#define DOUBT_MS 1000
+
 /* Milliseconds that a connection must last to be no failed attempt. */
 #define STABLE_MS 1000
 
@@ -68,6 +71,8 @@ struct uplink {
 
 	uv_timer_t step;     /* the next attempt, or the freeing of the last */
 	uv_timer_t patience; /* the first deadline of those who wait */
+	uv_timer_t doubt;    /* whether the edge is still there */
+	uint64_t doubt_packets; /* received when the doubt began */
 	uint64_t backoff_ms;
 	TAILQ_HEAD(ticket_queue, ticket) waiting, asked;
 	size_t nwaiting;
@@ -444,13 +449,38 @@ on_conn_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 		uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
 }
 
-/* ICMP says that nobody is there. During a handshake that saves a wait. */
+/* Nothing has come since the network said that the edge is gone: it is. */
+static void
+on_doubt(uv_timer_t *timer)
+{
+	struct uplink *up = timer->data;
+	struct quic_stats stats;
+
+	if (up->state != UPLINK_UP)
+		return;
+	quic_conn_stats(up->conn, &stats);
+	if (stats.packets_received == up->doubt_packets)
+		quic_conn_close(up->conn, QUIC_H3_NO_ERROR,
+		    "nobody is there any more");
+}
+
+/*
+ * ICMP says that nobody is there, and anybody may have sent it. During a
+ * handshake it saves a wait; later it only counts if the edge stays silent.
+ */
 static void
 on_unreachable(void *arg, int error)
 {
 	struct uplink *up = arg;
 	char edge[TARGET_STRLEN], text[REFUSAL_TEXT_MAX];
+	struct quic_stats stats;
 
+	if (up->state == UPLINK_UP &&
+	    !uv_is_active((uv_handle_t *)&up->doubt)) {
+		quic_conn_stats(up->conn, &stats);
+		up->doubt_packets = stats.packets_received;
+		uv_timer_start(&up->doubt, on_doubt, DOUBT_MS, 0);
+	}
 	if (up->state != UPLINK_CONNECTING || up->conn_over)
 		return;
 	edge_name(up, edge);
@@ -491,6 +521,7 @@ drop_connection(struct uplink *up)
 	quic_io_close(up->io);
 	quic_conn_free(up->conn);
 	qlog_close(up->qlog);
+	uv_timer_stop(&up->doubt);
 	up->io = NULL;
 	up->conn = NULL;
 	up->qlog = NULL;
@@ -689,8 +720,9 @@ uplink_new(struct uplink **out, uv_loop_t *loop,
 	up->backoff_ms = BACKOFF_FIRST_MS;
 	uv_timer_init(loop, &up->step);
 	uv_timer_init(loop, &up->patience);
-	up->step.data = up->patience.data = up;
-	up->handles = 2;
+	uv_timer_init(loop, &up->doubt);
+	up->step.data = up->patience.data = up->doubt.data = up;
+	up->handles = 3;
 	up->state = UPLINK_CONNECTING;
 	uv_timer_start(&up->step, on_step, 0, 0);
 	*out = up;
@@ -729,6 +761,7 @@ uplink_free(struct uplink *up)
 		uv_cancel((uv_req_t *)&up->lookup);
 	uv_close((uv_handle_t *)&up->step, on_closed);
 	uv_close((uv_handle_t *)&up->patience, on_closed);
+	uv_close((uv_handle_t *)&up->doubt, on_closed);
 }
 
 void
