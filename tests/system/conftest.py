@@ -1,0 +1,124 @@
+"""The world of the system tests: real programs, real sockets, no sleeps.
+
+Every fixture that starts a program stops it again, and fails the test when
+it did not end in order.
+"""
+
+import contextlib
+
+import pytest
+
+from certificate import Authority
+from daemon import Daemon
+from origin import Handler, HttpOrigin, Origin, echo
+
+
+@pytest.fixture(scope="session")
+def ca(tmp_path_factory):
+    """The test CA, and a certificate of each kind that it signed."""
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start(program, *args) → Daemon; each has a directory of its own."""
+    daemons = []
+
+    def start_daemon(program, *args, **options):
+        directory = tmp_path / str(len(daemons))
+        directory.mkdir()
+        daemons.append(Daemon(program, directory, *args, **options))
+        return daemons[-1]
+
+    yield start_daemon
+    # The proxies first: an edge that goes away under one is worth a warning.
+    with contextlib.ExitStack() as stack:
+        for daemon in daemons:
+            stack.callback(daemon.stop)
+
+
+@pytest.fixture
+def start_edge(start, ca):
+    """start_edge(*flags, port=0, pair=ca.good, allow=True) → Daemon."""
+
+    def start_it(*flags, port=0, pair=None, allow=True, **options):
+        pair = pair or ca.good
+        loopback = ("--allow", "127.0.0.0/8", "--allow", "::1/128")
+        if "--users" not in flags:
+            flags = ("--open", *flags)
+        return start("culvert-edge", "-v", "-l", f"127.0.0.1:{port}",
+                     "--cert", pair.cert, "--key", pair.key,
+                     *(loopback if allow else ()), *flags, **options)
+
+    return start_it
+
+
+@pytest.fixture
+def start_culvert(start, ca):
+    """start_culvert(edge or port, *flags, trust=..., wait=True) → Daemon."""
+
+    def start_it(edge, *flags, trust=None, wait=True, **options):
+        port = edge if isinstance(edge, int) else edge.port
+        culvert = start("culvert", "-v", "-l", "127.0.0.1:0",
+                        "-e", f"127.0.0.1:{port}",
+                        *(trust or ("--ca", ca.root.cert)), *flags, **options)
+        if wait:
+            culvert.wait_for("connected to ")
+        return culvert
+
+    return start_it
+
+
+@pytest.fixture
+def start_embedded(start):
+    """start_embedded(*flags) → a culvert with an edge in it."""
+
+    def start_it(*flags, **options):
+        culvert = start("culvert", "-v", "-l", "127.0.0.1:0",
+                        "--embedded-edge", *flags, **options)
+        culvert.wait_for("connected to ")
+        return culvert
+
+    return start_it
+
+
+@pytest.fixture
+def edge(start_edge):
+    """An edge that permits loopback destinations."""
+    return start_edge()
+
+
+@pytest.fixture
+def culvert(start_culvert, edge):
+    """A proxy that is connected to `edge`."""
+    return start_culvert(edge)
+
+
+@pytest.fixture
+def embedded(start_embedded):
+    """A proxy with an edge in it."""
+    return start_embedded()
+
+
+@pytest.fixture
+def origin():
+    """origin(handler=echo, host="127.0.0.1") → Origin."""
+    with contextlib.ExitStack() as stack:
+        def start_origin(handler=echo, **options):
+            server = Origin(handler, **options)
+            stack.callback(server.close)
+            return server
+
+        yield start_origin
+
+
+@pytest.fixture
+def http_origin():
+    """http_origin(host="127.0.0.1", context=None) → HttpOrigin."""
+    with contextlib.ExitStack() as stack:
+        def start_origin(handler=Handler, **options):
+            server = HttpOrigin(handler=handler, **options)
+            stack.callback(server.close)
+            return server
+
+        yield start_origin

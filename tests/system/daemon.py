@@ -1,0 +1,165 @@
+"""The programs under test as processes: start, watch, ask, stop."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("CULVERT_BUILD", ROOT / "build")).resolve()
+
+# The sanitizers' build is slower, and its memory is not the program's.
+SAN = BUILD.name == "san"
+
+# Seconds after which whatever is awaited counts as never happening.
+DEADLINE = 120 if SAN else 60
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=16",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
+REPORT = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:")
+
+
+def wait_until(condition, what, deadline=DEADLINE):
+    """Polls until condition() is true, and returns what it returned."""
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"never came true: {what}"
+        time.sleep(0.01)
+
+
+def environment():
+    """What a program gets: nothing that points at the user's own files."""
+    kept = {name: value for name, value in os.environ.items()
+            if name in ("PATH", "HOME", "LANG")}
+    return {**kept, **SANITIZERS}
+
+
+def run(program, *args, deadline=DEADLINE):
+    """Runs one of the programs to its end: returncode, stdout, stderr."""
+    return subprocess.run(
+        [BUILD / program, *map(str, args)], capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=deadline, check=False,
+        env=environment())
+
+
+class Daemon:
+    """A culvert or a culvert-edge, with its log in a file."""
+
+    def __init__(self, program, directory, *args, preexec=None, env=None):
+        self.program = program
+        self.control = directory / "c.sock"
+        if program == "culvert":
+            args = ("--control", self.control, *args)
+        self.path = directory / f"{program}.log"
+        with open(self.path, "wb") as log:
+            self.process = subprocess.Popen(
+                [BUILD / program, *map(str, args)], stderr=log, stdout=log,
+                stdin=subprocess.DEVNULL, preexec_fn=preexec,
+                env={**environment(), **(env or {})})
+        self.pid = self.process.pid
+        self.killed = False
+        try:
+            self.port = int(self.wait_for(r"listening on \S+:(\d+) ")[1])
+        except AssertionError:
+            self.kill()
+            raise
+
+    @property
+    def log(self):
+        return self.path.read_text(errors="replace")
+
+    def wait_for(self, pattern, count=1, deadline=DEADLINE):
+        """Waits until the log holds `count` matches; returns the last."""
+        expression = re.compile(pattern)
+        end = time.monotonic() + deadline
+        while True:
+            over = self.process.poll() is not None
+            found = list(expression.finditer(self.log))
+            if len(found) >= count:
+                return found[count - 1]
+            assert not over, f"{self.program} has ended:\n{self.log}"
+            assert time.monotonic() < end, \
+                f"no {count} × {pattern!r} in the log:\n{self.log[-4000:]}"
+            time.sleep(0.005)
+
+    # ---- The control socket ----
+
+    def ctl(self, command, *args):
+        """What culvertctl --json prints, as an object."""
+        done = run("culvertctl", "--control", self.control, "--json",
+                   command, *args)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def status(self):
+        return self.ctl("status")
+
+    def wait_status(self, condition, what):
+        """Waits until condition(status) holds; returns that status."""
+        seen = {}
+
+        def holds():
+            seen.update(self.status())
+            return condition(seen) and seen
+
+        try:
+            return wait_until(holds, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {seen}") from None
+
+    def wait_idle(self):
+        """Waits until no client is left."""
+        return self.wait_status(lambda s: s["tunnels"]["open"] == 0,
+                                "no open tunnels")
+
+    # ---- The process ----
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def rss(self):
+        """Bytes in memory."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            return 1024 * int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+
+    def cpu(self):
+        """Seconds of processor time so far."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self):
+        """Waits for an orderly end."""
+        status = self.process.wait(DEADLINE)
+        assert not REPORT.search(self.log), self.log
+        assert status == 0, f"exit status {status}:\n{self.log[-4000:]}"
+
+    def kill(self):
+        """An end without warning, for tests of the other side."""
+        self.killed = True
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
+    def stop(self):
+        """The end of every test: nobody may have died, crashed or leaked."""
+        if self.killed:
+            return
+        if self.process.poll() is None:
+            self.terminate()
+        self.killed = True
+        try:
+            self.wait()
+        finally:
+            self.process.kill()
+            self.process.wait(DEADLINE)
