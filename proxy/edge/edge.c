@@ -97,7 +97,7 @@ free_if_done(struct edge *edge)
 	if (!edge->freeing || edge->host.open > 0)
 		return;
 	quic_tls_free(edge->settings.tls);
-	explicit_bzero(&edge->settings, sizeof(edge->settings));
+	explicit_bzero(edge->settings.secret, sizeof(edge->settings.secret));
 	free(edge);
 }
 
