@@ -230,6 +230,7 @@ listener_free(struct listener *l, const char *reason)
 	listener_stop(l);
 	l->freeing = true;
 	clients_close(&l->host, reason);
+	free_if_done(l);
 }
 
 /* ---- Looking at it ---- */
