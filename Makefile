@@ -47,8 +47,8 @@ culvertctl_OBJS = proxy/culvertctl.o $(HTTP1) proxy/addr.o proxy/log.o
 
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
-UNIT = addr log config socks span http1 chunked rewrite basic users policy \
-	dial sandbox quic
+UNIT = addr log config socks span http1 chunked rewrite forward basic users \
+	policy dial sandbox quic
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
@@ -58,6 +58,9 @@ test_span_OBJS = proxy/span.o
 test_http1_OBJS = $(HTTP1) proxy/addr.o
 test_chunked_OBJS = proxy/chunked.o
 test_rewrite_OBJS = proxy/local/rewrite.o $(test_http1_OBJS)
+test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
+	proxy/local/response.o proxy/local/body.o proxy/chunked.o \
+	$(test_rewrite_OBJS)
 test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o
 test_policy_OBJS = proxy/edge/policy.o proxy/addr.o

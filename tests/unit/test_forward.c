@@ -1,0 +1,971 @@
+/*
+ * proxy/local/forward.c and its halves, between a real socket and a tunnel of
+ * straw: the test is the edge and the origin, and what they send comes in
+ * pieces of every size.  Bytes that were given back are overwritten, so that
+ * nothing can be written to the client from where it no longer is.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proxy/chunked.h"
+#include "proxy/local/forward.h"
+
+#define BUFFER (4 * 1048576) /* bytes: more than any socket buffer here */
+#define STREAMS_MAX 4
+#define ROOM 8192 /* bytes of one reservation */
+
+/* ---- The tunnel of straw ---- */
+
+struct quic_stream {
+	const struct quic_stream_events *events;
+	void *arg;
+	char *rx;
+	size_t rx_begin, rx_end, grain;
+	bool rx_fin;
+	char *tx;
+	size_t tx_len, tx_limit;
+	bool finished, released, reset;
+};
+
+static struct quic_stream streams[STREAMS_MAX];
+static size_t nstreams;
+static struct ticket *asked; /* for a tunnel that is not there yet */
+static size_t grain;	     /* bytes of one vector, of streams to come */
+
+void
+quic_stream_attach(struct quic_stream *s,
+    const struct quic_stream_events *events, void *arg)
+{
+	s->events = events;
+	s->arg = arg;
+}
+
+size_t
+quic_stream_peek(const struct quic_stream *s, struct iovec *iov, size_t max)
+{
+	size_t at = s->rx_begin, n;
+
+	for (n = 0; n < max && at < s->rx_end; n++) {
+		size_t len = s->rx_end - at;
+
+		iov[n].iov_base = s->rx + at;
+		iov[n].iov_len = len < s->grain ? len : s->grain;
+		at += iov[n].iov_len;
+	}
+	return n;
+}
+
+void
+quic_stream_consume(struct quic_stream *s, size_t n)
+{
+	assert_true(n <= s->rx_end - s->rx_begin);
+	memset(s->rx + s->rx_begin, '#', n);
+	s->rx_begin += n;
+}
+
+bool
+quic_stream_ended(const struct quic_stream *s)
+{
+	return s->rx_fin && s->rx_begin == s->rx_end;
+}
+
+bool
+quic_stream_has_room(struct quic_stream *s)
+{
+	return s->tx_len < s->tx_limit;
+}
+
+void *
+quic_stream_reserve(struct quic_stream *s, size_t *len)
+{
+	*len = ROOM;
+	return quic_stream_has_room(s) ? s->tx + s->tx_len : NULL;
+}
+
+void
+quic_stream_commit(struct quic_stream *s, size_t n)
+{
+	assert_false(s->finished);
+	assert_true(n <= ROOM);
+	s->tx_len += n;
+}
+
+void
+quic_stream_finish(struct quic_stream *s)
+{
+	s->finished = true;
+}
+
+void
+quic_stream_release(struct quic_stream *s)
+{
+	assert_false(s->released || s->reset);
+	s->released = true;
+}
+
+void
+quic_stream_reset(struct quic_stream *s, uint64_t code)
+{
+	assert_int_equal(code, QUIC_H3_REQUEST_CANCELLED);
+	assert_false(s->released || s->reset);
+	s->reset = true;
+	memset(s->rx, '#', s->rx_end);
+}
+
+void
+uplink_open(struct uplink *uplink, struct ticket *t,
+    const struct target *target, void (*opened)(void *, struct quic_stream *),
+    void (*refused)(void *, const struct refusal *), void *arg)
+{
+	assert_null(asked);
+	*t = (struct ticket){ .uplink = uplink, .target = target,
+		.on_opened = opened, .on_refused = refused, .arg = arg };
+	asked = t;
+}
+
+void
+uplink_cancel(struct ticket *t)
+{
+	if (asked == t)
+		asked = NULL;
+}
+
+/* The edge grants what was asked for. */
+static struct quic_stream *
+grant(void)
+{
+	struct quic_stream *s = &streams[nstreams];
+	struct ticket *t = asked;
+
+	assert_non_null(t);
+	assert_true(nstreams++ < STREAMS_MAX);
+	*s = (struct quic_stream){ .grain = grain, .rx = malloc(BUFFER),
+		.tx = malloc(BUFFER), .tx_limit = BUFFER - ROOM };
+	asked = NULL;
+	t->on_opened(t->arg, s);
+	return s;
+}
+
+static bool
+is_open(const struct quic_stream *s)
+{
+	return !s->released && !s->reset;
+}
+
+/* The origin sends, `step` bytes at a time. */
+static void
+origin_sends(struct quic_stream *s, const char *data, size_t len, size_t step)
+{
+	for (size_t i = 0, n; i < len && is_open(s); i += n) {
+		n = len - i < step ? len - i : step;
+		memcpy(s->rx + s->rx_end, data + i, n);
+		s->rx_end += n;
+		s->events->readable(s, s->arg);
+	}
+}
+
+static void
+origin_says(struct quic_stream *s, const char *text)
+{
+	origin_sends(s, text, strlen(text), strlen(text));
+}
+
+static void
+origin_closes(struct quic_stream *s)
+{
+	s->rx_fin = true;
+	if (is_open(s))
+		s->events->readable(s, s->arg);
+}
+
+static void
+origin_resets(struct quic_stream *s)
+{
+	s->reset = true;
+	memset(s->rx, '#', s->rx_end);
+	s->events->aborted(s, QUIC_H3_CONNECT_ERROR, NULL, s->arg);
+}
+
+/* ---- The client ---- */
+
+enum outcome { NONE, KEPT, CLOSED, REFUSED, BROKEN };
+
+static struct {
+	uv_loop_t loop;
+	uv_tcp_t tcp;
+	int fd; /* the client's end of it */
+	struct forward *forward;
+	char *got;
+	size_t got_len;
+	enum outcome outcome;
+	size_t writable;
+	char refusal[REFUSAL_TEXT_MAX];
+} client;
+
+static void
+on_writable(void *arg)
+{
+	assert_ptr_equal(arg, &client);
+	client.writable++;
+}
+
+static void
+on_done(void *arg, bool keep_alive)
+{
+	(void)arg;
+	client.outcome = keep_alive ? KEPT : CLOSED;
+}
+
+static void
+on_refused(void *arg, const struct refusal *refusal)
+{
+	(void)arg;
+	client.outcome = REFUSED;
+	assert_int_equal(refusal->http_status, 502);
+	assert_true(forward_unanswered(client.forward));
+	strcpy(client.refusal, refusal->text);
+}
+
+static void
+on_broken(void *arg, const char *reason)
+{
+	(void)arg;
+	client.outcome = BROKEN;
+	assert_non_null(reason);
+	assert_false(forward_unanswered(client.forward));
+	uv_close((uv_handle_t *)&client.tcp, NULL);
+}
+
+static const struct forward_events events = {
+	.writable = on_writable,
+	.done = on_done,
+	.refused = on_refused,
+	.broken = on_broken,
+};
+
+static int
+setup(void **state)
+{
+	int fd[2];
+
+	(void)state;
+	memset(&client, 0, sizeof(client));
+	grain = BUFFER;
+	client.got = malloc(BUFFER);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) != 0)
+		return -1;
+	client.fd = fd[0];
+	uv_loop_init(&client.loop);
+	uv_tcp_init(&client.loop, &client.tcp);
+	if (uv_tcp_open(&client.tcp, fd[1]) != 0)
+		return -1;
+	return forward_new(&client.forward, &client.tcp, NULL, &events,
+	    &client);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	if (!uv_is_closing((uv_handle_t *)&client.tcp))
+		uv_close((uv_handle_t *)&client.tcp, NULL);
+	forward_free(client.forward);
+	uv_run(&client.loop, UV_RUN_DEFAULT);
+	if (asked != NULL || uv_loop_close(&client.loop) != 0)
+		return -1;
+	close(client.fd);
+	free(client.got);
+	for (size_t i = 0; i < nstreams; i++) {
+		if (is_open(&streams[i]))
+			return -1;
+		free(streams[i].rx);
+		free(streams[i].tx);
+	}
+	nstreams = 0;
+	return 0;
+}
+
+static void
+client_reads(void)
+{
+	ssize_t n;
+
+	do {
+		uv_run(&client.loop, UV_RUN_NOWAIT);
+		n = read(client.fd, client.got + client.got_len,
+		    BUFFER - client.got_len);
+		if (n > 0)
+			client.got_len += (size_t)n;
+	} while (n > 0);
+}
+
+/* Returns how many bytes of the text were taken. */
+static size_t
+client_asks(const char *text)
+{
+	struct http1_request req;
+	size_t scanned = 0;
+	ssize_t n;
+	int head;
+
+	client.outcome = NONE;
+	client.got_len = 0;
+	head = http1_request_parse(&req, text, strlen(text), &scanned);
+	assert_true(head > 0);
+	assert_int_equal(forward_request(client.forward, &req), 0);
+	if (asked != NULL)
+		grant();
+	n = forward_feed(client.forward, (const uint8_t *)text + head,
+	    strlen(text) - (size_t)head);
+	assert_true(n >= 0);
+	return (size_t)head + (size_t)n;
+}
+
+static void
+assert_text(const char *got, size_t len, const char *expected)
+{
+	char *text = strndup(got, len);
+
+	assert_string_equal(text, expected);
+	free(text);
+}
+
+static void
+assert_client_got(const char *expected)
+{
+	client_reads();
+	assert_text(client.got, client.got_len, expected);
+}
+
+/* ---- One exchange, whatever the splits ---- */
+
+#define HOST " HTTP/1.1\r\nHost: a.example\r\n"
+#define GET "GET http://a.example/" HOST "\r\n"
+#define GET_10 "GET http://a.example/ HTTP/1.0\r\n\r\n"
+#define ORIGIN_GET "GET /" HOST VIA
+#define ORIGIN_GET_10 \
+	"GET / HTTP/1.1\r\nHost: a.example\r\nVia: 1.0 culvert\r\n\r\n"
+#define OK "HTTP/1.1 200 OK\r\n"
+#define VIA "Via: 1.1 culvert\r\n\r\n"
+#define CHUNKED "Transfer-Encoding: chunked\r\n"
+#define CLOSE "Connection: close\r\n"
+#define LENGTH_5 "Content-Length: 5\r\n"
+#define CONTINUE "HTTP/1.1 100 Continue\r\n"
+
+enum then { STAYS, CLOSES, RESETS };
+
+struct exchange {
+	const char *name;
+	const char *request;   /* of the client */
+	const char *forwarded; /* to the origin */
+	const char *response;  /* of the origin, which then ... */
+	enum then then;
+	const char *answer;  /* all that the client gets, or only the head ... */
+	const char *content; /* ... and this, in chunks that follow the splits */
+	enum outcome outcome;
+	bool kept; /* the tunnel */
+};
+
+static const struct exchange exchanges[] = {
+	{ "length", GET, ORIGIN_GET, OK LENGTH_5 "\r\nhello", STAYS,
+	    OK LENGTH_5 VIA "hello", NULL, KEPT, true },
+	{ "length, and the origin closes", GET, ORIGIN_GET,
+	    OK LENGTH_5 CLOSE "\r\nhello", CLOSES, OK LENGTH_5 VIA "hello",
+	    NULL, KEPT, false },
+	{ "length, and the origin will close", GET, ORIGIN_GET,
+	    OK LENGTH_5 CLOSE "\r\nhello", STAYS, OK LENGTH_5 VIA "hello",
+	    NULL, KEPT, false },
+	{ "no content", GET, ORIGIN_GET, OK "Content-Length: 0\r\n\r\n", STAYS,
+	    OK "Content-Length: 0\r\n" VIA, NULL, KEPT, true },
+	{ "chunked", GET, ORIGIN_GET,
+	    OK CHUNKED "\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nT: t\r\n\r\n",
+	    STAYS, OK CHUNKED VIA, "hello", KEPT, true },
+	{ "chunked, to HTTP/1.0", GET_10, ORIGIN_GET_10,
+	    OK CHUNKED "\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", STAYS,
+	    OK CLOSE VIA "hello", NULL, CLOSED, true },
+	{ "empty, chunked", GET, ORIGIN_GET, OK CHUNKED "\r\n0\r\n\r\n", STAYS,
+	    OK CHUNKED VIA, "", KEPT, true },
+	{ "until close", GET, ORIGIN_GET, OK "\r\nhello", CLOSES,
+	    OK CHUNKED VIA, "hello", KEPT, false },
+	{ "until close, to HTTP/1.0", GET_10, ORIGIN_GET_10, OK "\r\nhello",
+	    CLOSES, OK CLOSE VIA "hello", NULL, CLOSED, false },
+	{ "the client closes", "GET http://a.example/" HOST CLOSE "\r\n",
+	    ORIGIN_GET, OK LENGTH_5 "\r\nhello", STAYS,
+	    OK LENGTH_5 CLOSE VIA "hello", NULL, CLOSED, true },
+	{ "HEAD", "HEAD http://a.example/" HOST "\r\n",
+	    "HEAD /" HOST VIA, OK LENGTH_5 "\r\n",
+	    STAYS, OK LENGTH_5 VIA, NULL, KEPT, true },
+	{ "204", GET, ORIGIN_GET, "HTTP/1.1 204 No Content\r\n\r\n", STAYS,
+	    "HTTP/1.1 204 No Content\r\n" VIA, NULL, KEPT, true },
+	{ "304", GET, ORIGIN_GET,
+	    "HTTP/1.1 304 Not Modified\r\n" LENGTH_5 "\r\n", STAYS,
+	    "HTTP/1.1 304 Not Modified\r\n" LENGTH_5 VIA, NULL, KEPT, true },
+	{ "interim", GET, ORIGIN_GET,
+	    CONTINUE "\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" OK LENGTH_5
+	    "\r\nhello", STAYS, CONTINUE VIA
+	    "HTTP/1.1 103 Early Hints\r\nA: b\r\n" VIA OK LENGTH_5 VIA "hello",
+	    NULL, KEPT, true },
+	{ "interim, to HTTP/1.0", GET_10, ORIGIN_GET_10,
+	    CONTINUE "\r\n" OK LENGTH_5 "\r\nhello", STAYS,
+	    OK LENGTH_5 CLOSE VIA "hello", NULL, CLOSED, true },
+	{ "a body of a length",
+	    "POST http://a.example/" HOST LENGTH_5 "\r\nhello",
+	    "POST /" HOST LENGTH_5 VIA "hello",
+	    OK LENGTH_5 "\r\nhello", STAYS, OK LENGTH_5 VIA "hello", NULL,
+	    KEPT, true },
+	{ "a chunked body",
+	    "POST http://a.example/" HOST CHUNKED
+	    "\r\n0005;x\r\nhello\r\n1\r\n!\r\n0\r\nT: t\r\n\r\n",
+	    "POST /" HOST CHUNKED VIA
+	    "5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", OK LENGTH_5 "\r\nhello",
+	    STAYS, OK LENGTH_5 VIA "hello", NULL, KEPT, true },
+	{ "an answer before the body",
+	    "POST http://a.example/" HOST LENGTH_5 "\r\nhel",
+	    "POST /" HOST LENGTH_5 VIA "hel",
+	    OK LENGTH_5 "\r\nhello", STAYS, OK LENGTH_5 CLOSE VIA "hello",
+	    NULL, CLOSED, false },
+	{ "excess", GET, ORIGIN_GET, OK LENGTH_5 "\r\nhello!", STAYS,
+	    OK LENGTH_5 VIA "hello", NULL, KEPT, false },
+	{ "cut short", GET, ORIGIN_GET, OK LENGTH_5 "\r\nhell", CLOSES,
+	    OK LENGTH_5 VIA "hell", NULL, BROKEN, false },
+	{ "cut short by a reset", GET, ORIGIN_GET, OK "\r\nhell", RESETS,
+	    OK CHUNKED VIA "4\r\nhell\r\n", NULL, BROKEN, false },
+	{ "no answer", GET, ORIGIN_GET, "", CLOSES, "", NULL, REFUSED, false },
+	{ "a reset", GET, ORIGIN_GET, "", RESETS, "", NULL, REFUSED, false },
+	{ "half a head", GET, ORIGIN_GET, OK LENGTH_5, CLOSES, "", NULL,
+	    REFUSED, false },
+	{ "an interim answer only", GET, ORIGIN_GET, CONTINUE "\r\n", CLOSES,
+	    CONTINUE VIA, NULL, REFUSED, false },
+	{ "malformed", GET, ORIGIN_GET, "SSH-2.0-OpenSSH\r\n\r\n", STAYS, "",
+	    NULL, REFUSED, false },
+	{ "101", GET, ORIGIN_GET, "HTTP/1.1 101 Hm\r\n\r\n", STAYS, "", NULL,
+	    REFUSED, false },
+};
+
+/* Takes a chunked body out of its chunks, in place. */
+static size_t
+decode(char *body, size_t len)
+{
+	struct chunked c;
+	const uint8_t *data;
+	size_t at = 0, out = 0, n, used;
+	int rv = 0;
+
+	chunked_init(&c);
+	while (rv == 0 && at < len) {
+		rv = chunked_feed(&c, (uint8_t *)body + at, len - at, &used,
+		    &data, &n);
+		memmove(body + out, data, n);
+		out += n;
+		at += used;
+	}
+	assert_int_equal(rv, 1);
+	assert_int_equal(at, len);
+	return out;
+}
+
+static void
+check_answer(const struct exchange *e, bool split)
+{
+	size_t head = strlen(e->answer);
+
+	client_reads();
+	if (e->content != NULL) {
+		assert_true(client.got_len > head);
+		client.got_len = head +
+		    decode(client.got + head, client.got_len - head);
+		assert_text(client.got, head, e->answer);
+		assert_text(client.got + head, client.got_len - head,
+		    e->content);
+	} else if (e->then != RESETS || !split)
+		assert_text(client.got, client.got_len, e->answer);
+}
+
+static void
+run_exchange(const struct exchange *e, size_t vector, size_t step)
+{
+	struct quic_stream *s;
+
+	assert_int_equal(setup(NULL), 0);
+	grain = vector;
+	client_asks(e->request);
+	s = &streams[0];
+	assert_text(s->tx, s->tx_len, e->forwarded);
+	origin_sends(s, e->response, strlen(e->response), step);
+	if (e->then == CLOSES)
+		origin_closes(s);
+	else if (e->then == RESETS)
+		origin_resets(s);
+	if (e->outcome != client.outcome)
+		print_error("%s, pieces of %zu, %zu\n", e->name, vector, step);
+	assert_int_equal(client.outcome, e->outcome);
+	check_answer(e, vector < BUFFER || step < BUFFER);
+	if (e->outcome != BROKEN)
+		assert_int_equal(is_open(s), e->kept);
+	assert_int_equal(nstreams, 1);
+	assert_int_equal(teardown(NULL), 0);
+}
+
+static void
+test_exchanges(void **state)
+{
+	static const size_t sizes[] = { 1, 2, 3, 7, 50, BUFFER };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(exchanges) / sizeof(exchanges[0]); i++)
+		for (size_t j = 0; j < 6; j++)
+			for (size_t k = 0; k < 6; k++)
+				run_exchange(&exchanges[i], sizes[j],
+				    sizes[k]);
+}
+
+/* ---- Several exchanges, and which tunnel each takes ---- */
+
+#define RESPONSE OK LENGTH_5 "\r\nhello"
+#define ANSWER OK LENGTH_5 VIA "hello"
+#define POST "POST http://a.example/" HOST LENGTH_5 "\r\nhello"
+
+static void
+exchange_over(struct quic_stream *s)
+{
+	origin_says(s, RESPONSE);
+	assert_client_got(ANSWER);
+	assert_int_equal(client.outcome, KEPT);
+}
+
+static void
+test_reuse(void **state)
+{
+	(void)state;
+	client_asks(POST);
+	exchange_over(&streams[0]);
+	client_asks("GET http://A.EXAMPLE:80/" HOST "\r\n");
+	exchange_over(&streams[0]);
+	assert_int_equal(nstreams, 1);
+}
+
+static void
+test_another_origin(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	exchange_over(&streams[0]);
+	client_asks("GET http://a.example:8080/" HOST "\r\n");
+	assert_true(streams[0].released && streams[0].finished);
+	exchange_over(&streams[1]);
+}
+
+/* Nobody could tell whether the origin has seen it before it closed. */
+static void
+test_no_reuse_for_post(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	exchange_over(&streams[0]);
+	client_asks(POST);
+	assert_true(streams[0].released);
+	exchange_over(&streams[1]);
+	client_asks("PUT http://a.example/" HOST LENGTH_5 "\r\nhello");
+	assert_true(streams[1].released);
+	exchange_over(&streams[2]);
+}
+
+static void
+test_tunnel_ends_with_response(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	streams[0].rx_fin = true;
+	exchange_over(&streams[0]);
+	assert_true(streams[0].released && streams[0].finished);
+	client_asks(GET);
+	exchange_over(&streams[1]);
+}
+
+static void
+test_idle_tunnel_ends(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	exchange_over(&streams[0]);
+	origin_closes(&streams[0]);
+	assert_true(streams[0].released);
+	client_asks(GET);
+	exchange_over(&streams[1]);
+	origin_resets(&streams[1]);
+	client_asks(GET);
+	exchange_over(&streams[2]);
+	origin_says(&streams[2], "HTTP/1.1 408 Too Late\r\n\r\n");
+	assert_true(streams[2].reset);
+	client_asks(GET);
+	exchange_over(&streams[3]);
+}
+
+static void
+test_stale_tunnel(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	exchange_over(&streams[0]);
+	client_asks(GET);
+	origin_closes(&streams[0]);
+	assert_int_equal(client.outcome, NONE);
+	grant();
+	assert_text(streams[1].tx, streams[1].tx_len, ORIGIN_GET);
+	exchange_over(&streams[1]);
+	client_asks(GET);
+	origin_resets(&streams[1]);
+	assert_int_equal(client.outcome, NONE);
+	grant();
+	origin_closes(&streams[2]);
+	assert_int_equal(client.outcome, REFUSED);
+	assert_string_equal(client.refusal,
+	    "a.example:80: it closed the connection without an answer");
+	assert_int_equal(nstreams, 3);
+}
+
+/* Half an answer is an answer: asking again could do the thing twice. */
+static void
+test_stale_but_seen(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	exchange_over(&streams[0]);
+	client_asks(GET);
+	origin_says(&streams[0], "H");
+	origin_closes(&streams[0]);
+	assert_int_equal(client.outcome, REFUSED);
+	assert_null(asked);
+}
+
+static void
+test_pipelined(void **state)
+{
+	const char *both = POST GET;
+	size_t taken;
+
+	(void)state;
+	taken = client_asks(both);
+	assert_int_equal(taken, strlen(POST));
+	assert_true(forward_request_complete(client.forward));
+	exchange_over(&streams[0]);
+	client_asks(both + taken);
+	exchange_over(&streams[0]);
+}
+
+static void
+test_edge_refuses(void **state)
+{
+	struct refusal refusal = { .http_status = 502, .text = "no" };
+	struct http1_request req;
+	struct ticket *t;
+	size_t scanned = 0;
+
+	(void)state;
+	http1_request_parse(&req, GET, strlen(GET), &scanned);
+	assert_int_equal(forward_request(client.forward, &req), 0);
+	t = asked;
+	asked = NULL;
+	t->on_refused(t->arg, &refusal);
+	assert_int_equal(client.outcome, REFUSED);
+	assert_string_equal(client.refusal, "no");
+}
+
+/* ---- Pace ---- */
+
+static void
+test_slow_origin(void **state)
+{
+	const char *head = "PUT http://a.example/" HOST CHUNKED "\r\n";
+	const char *body = "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+	size_t at = 0, len = strlen(body);
+	struct quic_stream *s;
+
+	(void)state;
+	client_asks(head);
+	s = &streams[0];
+	s->tx_len = 0;
+	while (at < len) {
+		s->tx_limit = s->tx_len;
+		assert_int_equal(forward_feed(client.forward,
+		    (const uint8_t *)body + at, len - at), 0);
+		s->tx_limit = BUFFER - ROOM;
+		client.writable = 0;
+		s->events->writable(s, s->arg);
+		assert_int_equal(client.writable, 1);
+		assert_int_equal(forward_feed(client.forward,
+		    (const uint8_t *)body + at++, 1), 1);
+	}
+	assert_text(s->tx, s->tx_len,
+	    "1\r\nh\r\n1\r\ne\r\n1\r\nl\r\n1\r\nl\r\n1\r\no\r\n0\r\n\r\n");
+	exchange_over(s);
+}
+
+/* More than one reservation takes, in one chunk. */
+static void
+test_large_body(void **state)
+{
+	const char *size = "186a0\r\n";
+	size_t len = 100000, head;
+	char *body = malloc(len);
+	struct quic_stream *s;
+
+	(void)state;
+	memset(body, 'x', len);
+	client_asks("PUT http://a.example/" HOST CHUNKED "\r\n");
+	s = &streams[0];
+	head = s->tx_len;
+	forward_feed(client.forward, (const uint8_t *)size, strlen(size));
+	assert_int_equal(forward_feed(client.forward, (const uint8_t *)body,
+	    len), len);
+	size = "\r\n" CHUNKED_LAST;
+	forward_feed(client.forward, (const uint8_t *)size, strlen(size));
+	assert_int_equal(decode(s->tx + head, s->tx_len - head), len);
+	assert_memory_equal(s->tx + head, body, len);
+	free(body);
+}
+
+/* The body waits for the tunnel, and then for the head. */
+static void
+test_body_before_tunnel(void **state)
+{
+	struct http1_request req;
+	size_t scanned = 0;
+	const uint8_t hello[] = "hello";
+
+	(void)state;
+	http1_request_parse(&req, POST, strlen(POST), &scanned);
+	assert_int_equal(forward_request(client.forward, &req), 0);
+	assert_int_equal(forward_feed(client.forward, hello, 5), 0);
+	grant();
+	assert_int_equal(client.writable, 1);
+	assert_int_equal(forward_feed(client.forward, hello, 5), 5);
+	exchange_over(&streams[0]);
+}
+
+/* A body that no socket buffer holds, to a client that reads late. */
+static struct quic_stream *
+send_large(const char *head, char *body, size_t len)
+{
+	struct quic_stream *s;
+
+	for (size_t i = 0; i < len; i++)
+		body[i] = (char)('a' + i % 23);
+	grain = 10000;
+	client_asks(GET);
+	s = &streams[0];
+	origin_says(s, head);
+	origin_sends(s, body, len, len);
+	assert_true(s->rx_end - s->rx_begin > 0);
+	assert_int_equal(client.outcome, NONE);
+	return s;
+}
+
+static void
+test_slow_client(void **state)
+{
+	size_t len = 2000000, head = strlen(OK CHUNKED VIA);
+	char *body = malloc(len);
+	struct quic_stream *s = send_large(OK "\r\n", body, len);
+
+	(void)state;
+	origin_closes(s);
+	assert_int_equal(client.outcome, NONE);
+	client_reads();
+	assert_int_equal(client.outcome, KEPT);
+	assert_int_equal(decode(client.got + head, client.got_len - head),
+	    len);
+	assert_memory_equal(client.got + head, body, len);
+	free(body);
+}
+
+static void
+test_cut_while_writing(void **state)
+{
+	size_t len = 2000000;
+	char *body = malloc(len);
+	struct quic_stream *s = send_large(OK "\r\n", body, len);
+
+	(void)state;
+	origin_resets(s);
+	assert_int_equal(client.outcome, BROKEN);
+	client_reads();
+	assert_null(memchr(client.got, '#', client.got_len));
+	free(body);
+}
+
+static void
+test_freed_while_writing(void **state)
+{
+	size_t len = 2000000;
+	char *body = malloc(len);
+
+	(void)state;
+	send_large(OK "\r\n", body, len);
+	forward_free(client.forward);
+	client.forward = NULL;
+	assert_true(streams[0].reset);
+	free(body);
+}
+
+static void
+test_client_gone(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	shutdown(client.fd, SHUT_RD);
+	origin_says(&streams[0], CONTINUE "\r\n");
+	assert_int_equal(client.outcome, BROKEN);
+	assert_true(streams[0].reset);
+}
+
+static void
+test_client_gone_early(void **state)
+{
+	struct http1_request req;
+	size_t scanned = 0;
+
+	(void)state;
+	http1_request_parse(&req, GET, strlen(GET), &scanned);
+	assert_int_equal(forward_request(client.forward, &req), 0);
+	assert_non_null(asked);
+	forward_free(client.forward);
+	client.forward = NULL;
+	assert_null(asked);
+}
+
+static void
+test_malformed_body(void **state)
+{
+	const char *bad = "POST http://a.example/" HOST CHUNKED "\r\n";
+
+	(void)state;
+	client_asks(bad);
+	assert_int_equal(forward_feed(client.forward, (const uint8_t *)"x", 1),
+	    -EBADMSG);
+	assert_true(forward_unanswered(client.forward));
+	assert_true(streams[0].reset);
+	assert_int_equal(client.outcome, NONE);
+}
+
+/* As long as nothing was written there is a better answer than a reset. */
+static void
+test_malformed_answer(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	origin_says(&streams[0], OK CHUNKED "\r\nx");
+	assert_int_equal(client.outcome, REFUSED);
+	assert_client_got("");
+	client_asks(GET);
+	origin_says(&streams[1], OK CHUNKED "\r\n1\r\nx\r\n");
+	origin_says(&streams[1], "x");
+	assert_int_equal(client.outcome, BROKEN);
+	assert_client_got(OK CHUNKED VIA "1\r\nx\r\n");
+}
+
+static void
+test_cut_at_once(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	streams[0].rx_fin = true;
+	origin_says(&streams[0], OK LENGTH_5 "\r\n");
+	assert_int_equal(client.outcome, REFUSED);
+	assert_string_equal(client.refusal,
+	    "a.example:80: the body was cut short");
+	assert_client_got("");
+}
+
+/* Nothing is begun that cannot be. */
+static void
+test_not_forwarded(void **state)
+{
+	const char *text = "OPTIONS http://a.example" HOST
+	    "Max-Forwards: 0\r\n\r\n";
+	struct http1_request req;
+	size_t scanned = 0;
+
+	(void)state;
+	http1_request_parse(&req, text, strlen(text), &scanned);
+	assert_int_equal(forward_request(client.forward, &req), -ELOOP);
+	assert_null(asked);
+}
+
+static void
+test_large_head(void **state)
+{
+	size_t len = HTTP1_HEAD_MAX + 100;
+	char *text = malloc(len + 1);
+
+	(void)state;
+	memset(text, 'a', len);
+	memcpy(text, OK "A: ", strlen(OK "A: "));
+	text[len] = '\0';
+	grain = 1000;
+	client_asks(GET);
+	origin_sends(&streams[0], text, len, 3000);
+	assert_int_equal(client.outcome, REFUSED);
+	assert_string_equal(client.refusal,
+	    "a.example:80: the head is too large");
+	free(text);
+}
+
+static void
+test_counters(void **state)
+{
+	uint64_t up, down;
+
+	(void)state;
+	client_asks(GET);
+	exchange_over(&streams[0]);
+	forward_bytes(client.forward, &up, &down);
+	assert_int_equal(up, strlen(ORIGIN_GET));
+	assert_int_equal(down, strlen(ANSWER));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_exchanges),
+		TEST(test_reuse),
+		TEST(test_another_origin),
+		TEST(test_no_reuse_for_post),
+		TEST(test_tunnel_ends_with_response),
+		TEST(test_idle_tunnel_ends),
+		TEST(test_stale_tunnel),
+		TEST(test_stale_but_seen),
+		TEST(test_pipelined),
+		TEST(test_edge_refuses),
+		TEST(test_slow_origin),
+		TEST(test_large_body),
+		TEST(test_body_before_tunnel),
+		TEST(test_slow_client),
+		TEST(test_cut_while_writing),
+		TEST(test_freed_while_writing),
+		TEST(test_client_gone),
+		TEST(test_client_gone_early),
+		TEST(test_malformed_body),
+		TEST(test_malformed_answer),
+		TEST(test_cut_at_once),
+		TEST(test_not_forwarded),
+		TEST(test_large_head),
+		TEST(test_counters),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests_name("forward", tests, NULL, NULL);
+}
