@@ -5,12 +5,20 @@ it did not end in order.
 """
 
 import contextlib
+import resource
 
 import pytest
 
 from certificate import Authority
 from daemon import Daemon
 from origin import Handler, HttpOrigin, Origin, echo
+
+# Characters of each log that are shown with a failure.
+LOG_SHOWN = 4000
+
+# A thousand tunnels have two ends each in this process.
+FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +28,7 @@ def ca(tmp_path_factory):
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(request, tmp_path):
     """start(program, *args) → Daemon; each has a directory of its own."""
     daemons = []
 
@@ -31,8 +39,14 @@ def start(tmp_path):
         return daemons[-1]
 
     yield start_daemon
+    def show():
+        for daemon in daemons:
+            request.node.add_report_section("teardown", daemon.program,
+                                            daemon.log[-LOG_SHOWN:])
+
     # The proxies first: an edge that goes away under one is worth a warning.
     with contextlib.ExitStack() as stack:
+        stack.callback(show)
         for daemon in daemons:
             stack.callback(daemon.stop)
 

@@ -123,7 +123,11 @@ class Daemon:
     # ---- The process ----
 
     def fds(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """Open descriptors; None when they are hidden from us."""
+        try:
+            return len(os.listdir(f"/proc/{self.pid}/fd"))
+        except PermissionError:
+            return None
 
     def rss(self):
         """Bytes in memory."""
