@@ -17,6 +17,9 @@ CONNECTION_REFUSED = 5
 TTL_EXPIRED = 6
 COMMAND_NOT_SUPPORTED = 7
 
+# Who is in the `users` file, and with what password.
+USER = ("alice", "correct horse")
+
 CONNECT = 1
 BIND = 2
 UDP_ASSOCIATE = 3

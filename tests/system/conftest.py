@@ -6,10 +6,12 @@ it did not end in order.
 
 import contextlib
 import resource
+import subprocess
 
 import pytest
 
 from certificate import Authority
+from client import USER
 from daemon import Daemon
 from origin import Handler, HttpOrigin, Origin, echo
 
@@ -25,6 +27,17 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 def ca(tmp_path_factory):
     """The test CA, and a certificate of each kind that it signed."""
     return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def users(tmp_path):
+    """A users file that knows USER."""
+    crypted = subprocess.run(
+        ["openssl", "passwd", "-6", USER[1]], check=True, text=True,
+        capture_output=True, timeout=60).stdout
+    path = tmp_path / "users"
+    path.write_text(f"{USER[0]}:{crypted}")
+    return path
 
 
 @pytest.fixture
