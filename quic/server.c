@@ -34,8 +34,15 @@
  */
 #define RESETS_PER_S 1000
 
-/* Too short to be told from a reset itself: not answered (RFC 9000 §10.3.3). */
-#define RESET_TRIGGER_MIN 43 /* bytes */
+/*
+ * A stateless reset looks like a short packet, and is shorter than the one it
+ * answers, or two hosts could answer each other for ever (RFC 9000 §10.3,
+ * §10.3.3). The least is five bytes of noise and the token.
+ */
+#define RESET_MAX 42 /* bytes */
+#define RESET_MIN (5 + NGTCP2_STATELESS_RESET_TOKENLEN) /* bytes */
+
+#define LONG_HEADER 0x80 /* in the first byte (RFC 9000 §17.2) */
 
 struct reply {
 	struct quic_path path;
@@ -358,7 +365,8 @@ send_reset(struct quic_server *server, const ngtcp2_version_cid *vc,
     size_t trigger, const struct quic_path *path, uint64_t now)
 {
 	uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN];
-	uint8_t noise[RESET_TRIGGER_MIN - NGTCP2_STATELESS_RESET_TOKENLEN - 1];
+	uint8_t noise[RESET_MAX - NGTCP2_STATELESS_RESET_TOKENLEN];
+	size_t len = trigger > RESET_MAX ? RESET_MAX : trigger - 1;
 	struct reply *reply;
 	ngtcp2_cid cid;
 
@@ -366,8 +374,7 @@ send_reset(struct quic_server *server, const ngtcp2_version_cid *vc,
 		server->reset_second = now / NS_PER_S;
 		server->resets_now = 0;
 	}
-	if (trigger < RESET_TRIGGER_MIN ||
-	    server->resets_now >= RESETS_PER_S ||
+	if (len < RESET_MIN || server->resets_now >= RESETS_PER_S ||
 	    (reply = reply_new(server, path)) == NULL)
 		return;
 	server->resets_now++;
@@ -376,7 +383,8 @@ send_reset(struct quic_server *server, const ngtcp2_version_cid *vc,
 	server_reset_token(server, &cid, token);
 	gnutls_rnd(GNUTLS_RND_NONCE, noise, sizeof(noise));
 	reply_queue(server, reply, ngtcp2_pkt_write_stateless_reset(
-	    reply->data, sizeof(reply->data), token, noise, sizeof(noise)));
+	    reply->data, sizeof(reply->data), token, noise,
+	    len - NGTCP2_STATELESS_RESET_TOKENLEN));
 }
 
 size_t
@@ -468,7 +476,7 @@ route(struct quic_server *server, const struct quic_path *path,
 	ngtcp2_cid_init(&dcid, vc.dcid, vc.dcidlen);
 	if ((conn = find_conn(server, &dcid)) != NULL)
 		return conn;
-	if (vc.version != 0)
+	if ((data[0] & LONG_HEADER) != 0)
 		return meet(server, path, data, len, now);
 	send_reset(server, &vc, len, path, now);
 	return NULL;
