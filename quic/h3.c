@@ -73,7 +73,7 @@ on_begin_headers(nghttp3_conn *h3, int64_t id, void *user, void *stream)
 	struct quic_conn *conn = user;
 	struct quic_stream *s = stream != NULL ? stream : conn->reading;
 
-	if (s == NULL)
+	if (s == NULL || (s->pending & PENDING_ABORTED) != 0)
 		return 0;
 	nghttp3_conn_set_stream_user_data(h3, id, s);
 	if (s->head == NULL && (s->head = malloc(sizeof(*s->head))) == NULL)
@@ -97,6 +97,17 @@ head_store(struct head_buffer *head, nghttp3_rcbuf *rcbuf)
 	return to;
 }
 
+/* Without its buffer the rest of the head is ignored, and so is its end. */
+static void
+refuse_head(struct quic_stream *s)
+{
+	free(s->head);
+	s->head = NULL;
+	stream_abort(s, H3_EXCESSIVE_LOAD);
+	ngtcp2_conn_shutdown_stream(s->conn->quic, 0, s->id,
+	    H3_EXCESSIVE_LOAD);
+}
+
 static int
 on_header(nghttp3_conn *h3, int64_t id, int32_t token, nghttp3_rcbuf *name,
     nghttp3_rcbuf *value, uint8_t flags, void *user, void *stream)
@@ -109,14 +120,14 @@ on_header(nghttp3_conn *h3, int64_t id, int32_t token, nghttp3_rcbuf *name,
 	if (s == NULL || (head = s->head) == NULL)
 		return 0;
 	if (head->n == QUIC_FIELDS_MAX) {
-		stream_abort(s, H3_EXCESSIVE_LOAD);
+		refuse_head(s);
 		return 0;
 	}
 	field = &head->fields[head->n];
 	field->name = head_store(head, name);
 	field->value = head_store(head, value);
 	if (field->name == NULL || field->value == NULL)
-		stream_abort(s, H3_EXCESSIVE_LOAD);
+		refuse_head(s);
 	else
 		head->n++;
 	return 0;
