@@ -697,7 +697,8 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 uint64_t
 quic_conn_deadline(const struct quic_conn *conn)
 {
-	if (conn->close_pending) /* a write has failed: tell it now */
+	/* Events that a write has left behind are told at once. */
+	if (conn->close_pending || !TAILQ_EMPTY(&conn->ready))
 		return conn->now;
 	if (conn->state >= CONN_CLOSING)
 		return conn->server != NULL ? conn->gone_at : UINT64_MAX;

@@ -294,7 +294,7 @@ h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
 	if (stream != NULL) {
 		conn->packets_lost +=
 		    ngtcp2_conn_get_stream_loss_count(quic, id);
-		stream_transport_gone(stream);
+		stream_transport_gone(stream, code);
 	}
 	if (!ngtcp2_conn_is_local_stream(quic, id)) {
 		if (ngtcp2_is_bidi_stream(id))
@@ -320,24 +320,17 @@ h3_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size,
 	return 0;
 }
 
-/*
- * A server that has answered in full may stop the request with H3_NO_ERROR,
- * and its answer counts nevertheless (RFC 9114 §4.1).
- */
+/* It is we who ask the peer to stop. */
 int
 h3_stop_sending(ngtcp2_conn *quic, int64_t id, uint64_t code, void *user,
     void *stream)
 {
 	struct quic_conn *conn = user;
 
-	(void)quic;
-	if (stream != NULL) {
-		stream_refuse(stream);
-		if (code != QUIC_H3_NO_ERROR)
-			stream_abort(stream, code);
-	}
-	if (conn->h3 != NULL)
-		nghttp3_conn_shutdown_stream_write(conn->h3, id);
+	(void)quic, (void)code, (void)stream;
+	if (conn->h3 != NULL &&
+	    nghttp3_conn_shutdown_stream_read(conn->h3, id) != 0)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
 	return 0;
 }
 
@@ -508,6 +501,21 @@ next_data(struct quic_conn *conn, int64_t *id, int *fin, nghttp3_vec *vec,
 	return n;
 }
 
+/*
+ * The peer wants no more of a stream, or has it no more. ngtcp2 1.11 does not
+ * tell when STOP_SENDING comes, and we notice when we would send.
+ */
+static void
+stop_stream(struct quic_conn *conn, int64_t id)
+{
+	struct quic_stream *s;
+
+	nghttp3_conn_shutdown_stream_write(conn->h3, id);
+	LIST_FOREACH(s, &conn->streams, entry)
+		if (s->id == id)
+			stream_refuse(s);
+}
+
 /* Fills one packet with whatever is due. Returns as ngtcp2_conn_writev_stream. */
 ngtcp2_ssize
 h3_write_packet(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
@@ -534,7 +542,7 @@ h3_write_packet(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
 			continue;
 		case NGTCP2_ERR_STREAM_NOT_FOUND:
 		case NGTCP2_ERR_STREAM_SHUT_WR:
-			nghttp3_conn_shutdown_stream_write(conn->h3, id);
+			stop_stream(conn, id);
 			continue;
 		}
 		if (taken >= 0 && took_turn(conn, id, (size_t)taken) != 0)

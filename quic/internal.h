@@ -215,7 +215,7 @@ void stream_free(struct quic_stream *);
 void stream_pend(struct quic_stream *, unsigned events);
 void stream_deliver(struct quic_stream *);
 void stream_abort(struct quic_stream *, uint64_t code);
-void stream_transport_gone(struct quic_stream *);
+void stream_transport_gone(struct quic_stream *, uint64_t code);
 void stream_refuse(struct quic_stream *);
 int stream_append(struct quic_stream *, const uint8_t *data, size_t len);
 void stream_append_fin(struct quic_stream *);

@@ -381,10 +381,11 @@ struct quic_stream_events {
 	void (*writable)(struct quic_stream *, void *arg);
 
 	/*
-	 * The stream is over before its time: the peer reset it or asked to
-	 * stop (`why` NULL, `code` from the wire), or the connection went
-	 * (`why` says how). The stream is gone when the handler returns, and
-	 * so are the bytes that were peeked at.
+	 * The stream is over before its time: the peer reset it, would not
+	 * take all that was sent, or sent a head over our limits (`why` NULL,
+	 * `code` says it: RFC 9114 §8.1), or the connection went (`why` says
+	 * how). The stream is gone when the handler returns, and so are the
+	 * bytes that were peeked at.
 	 */
 	void (*aborted)(struct quic_stream *, uint64_t code,
 	    const struct quic_close *why, void *arg);
@@ -424,7 +425,8 @@ bool quic_stream_ended(const struct quic_stream *);
  * Sending without a copy. Reserve gives memory to read into, at least
  * QUIC_RESERVE_MIN bytes, and NULL when the stream has as much in its hands as
  * it may: `writable` follows. Commit sends the first `n` of it (0 is fine: the
- * reservation lapses). One reservation at a time.
+ * reservation lapses). One reservation at a time. What a peer does not want
+ * that has answered in full (RFC 9114 §4.1) is dropped without a word.
  */
 #define QUIC_RESERVE_MIN 4096 /* bytes: a smaller read is not worth its call */
 void *quic_stream_reserve(struct quic_stream *, size_t *len);

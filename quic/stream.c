@@ -188,14 +188,40 @@ let_go(struct quic_stream *s)
 	free_if_done(s);
 }
 
-/* The transport's part is over: nothing points into tx any more. */
-void
-stream_transport_gone(struct quic_stream *s)
+static void
+offer_room(struct quic_stream *s)
 {
-	s->transport_gone = true;
-	queue_clear(&s->tx, &s->conn->pool);
-	s->tx_next = NULL;
+	if (s->wants_room && quic_stream_has_room(s))
+		stream_pend(s, PENDING_WRITABLE);
+}
+
+/*
+ * The peer wants no more, but it may have something to say. Whoever waits for
+ * room may go on: what comes is dropped, and there is room for any amount.
+ */
+void
+stream_refuse(struct quic_stream *s)
+{
+	s->tx_refused = true;
 	s->tx_unsent = 0;
+	s->tx_next = NULL;
+	offer_room(s);
+}
+
+/*
+ * The transport's part is over: nothing points into tx any more. If not all of
+ * it was delivered, the peer has asked us to stop. A server that has answered
+ * in full does so with H3_NO_ERROR, and its answer counts (RFC 9114 §4.1); any
+ * other code is the end of the stream.
+ */
+void
+stream_transport_gone(struct quic_stream *s, uint64_t code)
+{
+	if (code != QUIC_H3_NO_ERROR && (!s->finished || s->tx.len > 0))
+		stream_abort(s, code);
+	s->transport_gone = true;
+	stream_refuse(s);
+	queue_clear(&s->tx, &s->conn->pool);
 	free_if_done(s);
 }
 
@@ -269,15 +295,6 @@ stream_abort(struct quic_stream *s, uint64_t code)
 	stream_pend(s, PENDING_ABORTED);
 }
 
-/* The peer wants no more, but it may have something to say. */
-void
-stream_refuse(struct quic_stream *s)
-{
-	s->tx_refused = true;
-	s->tx_unsent = 0;
-	s->tx_next = NULL;
-}
-
 static void
 deliver_head(struct quic_stream *s)
 {
@@ -308,11 +325,16 @@ deliver_aborted(struct quic_stream *s)
 		quic_stream_reset(s, QUIC_H3_CONNECT_ERROR);
 }
 
-/* Fires what is pending; after each event the owner may be gone. */
+/*
+ * Fires what is pending; after each event the owner may be gone. A handler
+ * that closes the connection gets here again, and only the outermost call may
+ * free the stream.
+ */
 void
 stream_deliver(struct quic_stream *s)
 {
 	unsigned pending = s->pending;
+	bool inner = s->delivering;
 
 	TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
 	s->pending = 0;
@@ -321,11 +343,13 @@ stream_deliver(struct quic_stream *s)
 		deliver_head(s);
 	if ((pending & PENDING_READABLE) != 0 && s->events != NULL)
 		s->events->readable(s, s->arg);
-	if ((pending & PENDING_WRITABLE) != 0 && s->events != NULL)
+	/* The room may be gone: taken just now, or with the window. */
+	if ((pending & PENDING_WRITABLE) != 0 && s->events != NULL &&
+	    quic_stream_has_room(s))
 		s->events->writable(s, s->arg);
 	if ((pending & PENDING_ABORTED) != 0 && !s->released)
 		deliver_aborted(s);
-	s->delivering = false;
+	s->delivering = inner;
 	free_if_done(s);
 }
 
@@ -418,7 +442,8 @@ send_limit(const struct quic_stream *s)
 bool
 quic_stream_has_room(struct quic_stream *s)
 {
-	s->wants_room = s->tx.len >= SEND_MIN && s->tx.len >= send_limit(s);
+	s->wants_room = !s->tx_refused && s->tx.len >= SEND_MIN &&
+	    s->tx.len >= send_limit(s);
 	return !s->wants_room;
 }
 
@@ -429,8 +454,10 @@ quic_stream_reserve(struct quic_stream *s, size_t *len)
 
 	if (!quic_stream_has_room(s))
 		return NULL;
-	if (queue_grow(&s->tx, &s->conn->pool, QUIC_RESERVE_MIN) != 0)
+	if (queue_grow(&s->tx, &s->conn->pool, QUIC_RESERVE_MIN) != 0) {
+		s->wants_room = true;
 		return NULL;
+	}
 	c = s->tx.last;
 	s->reserved = true;
 	*len = sizeof(c->data) - c->end;
@@ -508,6 +535,5 @@ stream_acked(struct quic_stream *s, size_t n)
 		s->tx_next_at = c->next->begin;
 	}
 	queue_drop(&s->tx, &s->conn->pool, n, s->reserved);
-	if (s->wants_room && quic_stream_has_room(s))
-		stream_pend(s, PENDING_WRITABLE);
+	offer_room(s);
 }
