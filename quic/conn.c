@@ -548,8 +548,11 @@ conn_check(struct quic_conn *conn, int rv)
 					      : "no answer");
 		return;
 	case NGTCP2_ERR_DROP_CONN:
+	case NGTCP2_ERR_RETRY:
+		/* A server's first packet was spoilt: be ready for the next. */
 		conn_end(conn, QUIC_PROTOCOL_ERROR, false, 0,
 		    "the handshake cannot go on", CONN_CLOSED);
+		conn->gone_at = conn->now;
 		return;
 	}
 	if (rv == NGTCP2_ERR_CALLBACK_FAILURE)
