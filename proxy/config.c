@@ -2,37 +2,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "proxy/config.h"
+#include "proxy/control_path.h"
 #include "proxy/flags.h"
 #include "proxy/option.h"
 #include "proxy/source.h"
-
-/* Bytes of the path of a Unix socket, with its NUL. */
-#define SOCKET_PATH_SIZE sizeof(((struct sockaddr_un *)0)->sun_path)
-
-const char *
-config_default_control(char *buf, size_t size)
-{
-	const char *dir = getenv("XDG_RUNTIME_DIR");
-	int len;
-
-	if (dir != NULL && dir[0] == '/') {
-		len = snprintf(buf, size, "%s/culvert.sock", dir);
-		if (len > 0 && (size_t)len < size)
-			return buf;
-	}
-	snprintf(buf, size, "/run/culvert.sock");
-	return buf;
-}
 
 void
 config_init(struct config *config, enum config_program program)
 {
 	const struct config_option *option;
-	char path[SOCKET_PATH_SIZE];
+	char path[CONTROL_PATH_SIZE];
 
 	memset(config, 0, sizeof(*config));
 	config->program = program;
@@ -45,7 +27,7 @@ config_init(struct config *config, enum config_program program)
 	}
 	if (program == CONFIG_CULVERT)
 		value_socket.set(&config->control,
-		    config_default_control(path, sizeof(path)));
+		    control_path_default(path));
 }
 
 void

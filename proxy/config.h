@@ -166,13 +166,6 @@ int config_parse(struct config *config, const char *text, size_t len,
  */
 int config_check(struct config *config);
 
-/*
- * Where culvert has its control socket when nobody says: in $XDG_RUNTIME_DIR
- * when that is an absolute path that fits, else in /run.  Writes the path
- * into buf, whose size is that of a sockaddr_un's path, and returns buf.
- */
-const char *config_default_control(char *buf, size_t size);
-
 /* Wipes what is secret and releases what is owned; the struct is empty. */
 void config_free(struct config *config);
 

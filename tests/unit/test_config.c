@@ -146,26 +146,6 @@ defaults(void **state)
 }
 
 static void
-control_follows_the_runtime_directory(void **state)
-{
-	char longest[200], buf[108];
-
-	(void)state;
-	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
-	assert_string_equal(config_default_control(buf, sizeof(buf)),
-	    "/run/user/7/culvert.sock");
-	setenv("XDG_RUNTIME_DIR", "relative", 1);
-	assert_string_equal(config_default_control(buf, sizeof(buf)),
-	    "/run/culvert.sock");
-	memset(longest, '/', sizeof(longest));
-	longest[sizeof(longest) - 1] = '\0';
-	setenv("XDG_RUNTIME_DIR", longest, 1);
-	assert_string_equal(config_default_control(buf, sizeof(buf)),
-	    "/run/culvert.sock");
-	unsetenv("XDG_RUNTIME_DIR");
-}
-
-static void
 flags_set_every_field(void **state)
 {
 	static const uint8_t zeros[QUIC_PIN_LEN];
@@ -727,7 +707,6 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		CONFIG_TEST(defaults),
-		CONFIG_TEST(control_follows_the_runtime_directory),
 		CONFIG_TEST(flags_set_every_field),
 		CONFIG_TEST(every_key_sets_its_field),
 		CONFIG_TEST(the_table_is_sound),
