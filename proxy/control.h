@@ -11,7 +11,7 @@
  *
  *	GET /status		200 and the status object
  *	GET /tunnels		200 and the list of tunnels
- *	POST /reconnect		202 and an empty object
+ *	POST /reconnect		200 and an empty object
  *
  * Anything else is refused by its status and {"error": "a sentence"}: 404 and
  * 405 for what is not in that table, 400 for what is not HTTP, 431 for a head
