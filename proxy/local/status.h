@@ -45,8 +45,11 @@ struct status_facts {
  *	udp_payload	bytes, the same without IP and UDP headers
  *	mtu_state	"built-in": the library finds it
  *	mtu_ceiling	bytes of IP
- *	tunnels		{open, total, failed}
- *	bytes		{up, down}, of all tunnels since the start
+ *	tunnels		{open, waiting, total, failed}: streams of this
+ *			connection, clients that wait for it or for a stream,
+ *			and since the start tunnels granted and refused
+ *	clients		{open, total}, at the listeners, since the start
+ *	bytes		{up, down}, of all clients since the start
  *	packets		{sent, received, lost}, of this connection
  *	reconnects	connections since the first one
  *	migrations	changes of path (RFC 9000, section 9)
@@ -66,9 +69,10 @@ json_t *status_json(const struct status_facts *facts);
 json_t *status_tunnels(void);
 
 /*
- * Adds {target, client, kind, state, age_s, bytes: {up, down}}; its shape is
- * what a walk through the tunnels calls.  `tunnels` is the json_t * that
- * status_tunnels() made.  A tunnel that finds no memory is left out.
+ * Adds {target, client, kind, state, age_s, bytes: {up, down}}; the target is
+ * null until the client has named it.  Made to be called by listener_each():
+ * `tunnels` is the json_t * that status_tunnels() made.  A tunnel that finds
+ * no memory is left out.
  */
 void status_tunnels_add(void *tunnels, const struct tunnel_info *tunnel);
 

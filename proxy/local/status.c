@@ -1,0 +1,253 @@
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/addr.h"
+#include "proxy/local/listener.h"
+#include "proxy/local/status.h"
+#include "proxy/local/uplink.h"
+
+#define NS_PER_S 1000000000
+#define NS_PER_US 1000
+#define US_PER_MS 1000
+#define MS_PER_S 1000
+
+/*
+ * json_object_set_new() and json_array_append_new() take what could not be
+ * made as an error of theirs, so one look at the end sees them all.
+ */
+struct writer {
+	json_t *object;
+	int error; /* not 0: memory ran out */
+};
+
+static void
+put(struct writer *writer, const char *name, json_t *value)
+{
+	writer->error |= json_object_set_new(writer->object, name, value);
+}
+
+/* Ends an object: gives it away, or nothing when a part of it is missing. */
+static json_t *
+finish(struct writer *writer)
+{
+	if (writer->error == 0)
+		return writer->object;
+	json_decref(writer->object);
+	return NULL;
+}
+
+/* The reason of a far end's close may be anything. */
+static json_t *
+text(const char *s)
+{
+	json_t *value = json_string(s), *ascii;
+	char *copy;
+
+	if (value != NULL || (copy = strdup(s)) == NULL)
+		return value;
+	for (char *c = copy; *c != '\0'; c++) {
+		if ((unsigned char)*c > 0x7f)
+			*c = '?';
+	}
+	ascii = json_string(copy);
+	free(copy);
+	return ascii;
+}
+
+static json_t *
+text_or_null(const char *s)
+{
+	return s != NULL && s[0] != '\0' ? text(s) : json_null();
+}
+
+static json_t *
+number(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static json_t *
+number_if(bool known, uint64_t value)
+{
+	return known ? number(value) : json_null();
+}
+
+static json_t *
+milliseconds(uint64_t ns)
+{
+	return json_real((double)(ns / NS_PER_US) / US_PER_MS);
+}
+
+static const char *
+state_name(enum uplink_state state)
+{
+	switch (state) {
+	case UPLINK_CONNECTING:
+		return "connecting";
+	case UPLINK_UP:
+		return "up";
+	case UPLINK_DOWN:
+		break;
+	}
+	return "down";
+}
+
+static json_t *
+tls_json(const struct quic_stats *quic)
+{
+	struct writer tls = { .object = json_object() };
+
+	put(&tls, "version", text_or_null(quic->tls_version));
+	put(&tls, "cipher", text_or_null(quic->tls_cipher));
+	put(&tls, "group", text_or_null(quic->tls_group));
+	return finish(&tls);
+}
+
+static json_t *
+tunnels_json(const struct uplink_status *uplink)
+{
+	struct writer tunnels = { .object = json_object() };
+
+	put(&tunnels, "open", number(uplink->quic.streams));
+	put(&tunnels, "waiting", number(uplink->waiting));
+	put(&tunnels, "total", number(uplink->opened));
+	put(&tunnels, "failed", number(uplink->failed));
+	return finish(&tunnels);
+}
+
+static json_t *
+clients_json(const struct listener_totals *totals)
+{
+	struct writer clients = { .object = json_object() };
+
+	put(&clients, "open", number(totals->open));
+	put(&clients, "total", number(totals->total));
+	return finish(&clients);
+}
+
+static json_t *
+bytes_json(uint64_t up, uint64_t down)
+{
+	struct writer bytes = { .object = json_object() };
+
+	put(&bytes, "up", number(up));
+	put(&bytes, "down", number(down));
+	return finish(&bytes);
+}
+
+static json_t *
+packets_json(const struct quic_stats *quic, bool up)
+{
+	struct writer packets = { .object = json_object() };
+
+	put(&packets, "sent", number_if(up, quic->packets_sent));
+	put(&packets, "received", number_if(up, quic->packets_received));
+	put(&packets, "lost", number_if(up, quic->packets_lost));
+	return finish(&packets);
+}
+
+static json_t *
+listen_json(const struct status_facts *facts)
+{
+	json_t *list = json_array();
+	char addr[ADDR_STRLEN];
+
+	for (size_t i = 0; i < facts->nlisten; i++) {
+		addr_format((const struct sockaddr *)&facts->listen[i], addr);
+		if (json_array_append_new(list, json_string(addr)) == 0)
+			continue;
+		json_decref(list);
+		return NULL;
+	}
+	return list;
+}
+
+static void
+put_edge(struct writer *status, const struct uplink_status *uplink)
+{
+	bool up = uplink->state == UPLINK_UP;
+
+	put(status, "state", json_string(state_name(uplink->state)));
+	put(status, "error", text_or_null(uplink->error));
+	put(status, "edge", text_or_null(uplink->edge));
+	put(status, "address", text_or_null(uplink->address));
+	put(status, "alpn", up ? json_string("h3") : json_null());
+	put(status, "tls", tls_json(&uplink->quic));
+	put(status, "resumed",
+	    up ? json_boolean(uplink->quic.resumed) : json_null());
+}
+
+static void
+put_path(struct writer *status, const struct status_facts *facts)
+{
+	const struct quic_stats *quic = &facts->uplink->quic;
+	bool up = facts->uplink->state == UPLINK_UP;
+
+	put(status, "rtt_ms", up && quic->rtt_ns != 0 ?
+	    milliseconds(quic->rtt_ns) : json_null());
+	put(status, "cwnd", number_if(up, quic->cwnd));
+	put(status, "bytes_in_flight", number_if(up, quic->bytes_in_flight));
+	put(status, "path_mtu", number_if(up, quic->ip_mtu));
+	put(status, "udp_payload", number_if(up, quic->udp_payload));
+	put(status, "mtu_state", json_string("built-in"));
+	put(status, "mtu_ceiling",
+	    number_if(facts->mtu_ceiling != 0, facts->mtu_ceiling));
+}
+
+static void
+put_counts(struct writer *status, const struct status_facts *facts)
+{
+	const struct uplink_status *uplink = facts->uplink;
+
+	put(status, "tunnels", tunnels_json(uplink));
+	put(status, "clients", clients_json(facts->totals));
+	put(status, "bytes", bytes_json(facts->totals->bytes_up,
+	    facts->totals->bytes_down));
+	put(status, "packets", packets_json(&uplink->quic,
+	    uplink->state == UPLINK_UP));
+	put(status, "reconnects", number(uplink->reconnects));
+	put(status, "migrations", number(0));
+}
+
+static void
+put_process(struct writer *status, const struct status_facts *facts)
+{
+	put(status, "uptime_s", number(facts->uptime_ns / NS_PER_S));
+	put(status, "version", json_string(CULVERT_VERSION));
+	put(status, "pid", json_integer(facts->pid));
+	put(status, "listen", listen_json(facts));
+}
+
+json_t *
+status_json(const struct status_facts *facts)
+{
+	struct writer status = { .object = json_object() };
+
+	put_edge(&status, facts->uplink);
+	put_path(&status, facts);
+	put_counts(&status, facts);
+	put_process(&status, facts);
+	return finish(&status);
+}
+
+json_t *
+status_tunnels(void)
+{
+	return json_pack("{s:[]}", "tunnels");
+}
+
+void
+status_tunnels_add(void *tunnels, const struct tunnel_info *info)
+{
+	struct writer tunnel = { .object = json_object() };
+
+	put(&tunnel, "target", text_or_null(info->target));
+	put(&tunnel, "client", text(info->client));
+	put(&tunnel, "kind", text(info->kind));
+	put(&tunnel, "state", text(info->state));
+	put(&tunnel, "age_s", number(info->age_ms / MS_PER_S));
+	put(&tunnel, "bytes", bytes_json(info->bytes_up, info->bytes_down));
+	json_array_append_new(json_object_get(tunnels, "tunnels"),
+	    finish(&tunnel));
+}

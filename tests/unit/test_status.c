@@ -1,0 +1,327 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/local/listener.h"
+#include "proxy/local/status.h"
+#include "proxy/local/uplink.h"
+
+/* How the control socket writes it, but indented like the text below. */
+#define FORMAT (JSON_INDENT(2) | JSON_REAL_PRECISION(15))
+
+static const struct uplink_status up = {
+	.state = UPLINK_UP,
+	.edge = "edge.example:443",
+	.address = "192.0.2.7:443",
+	.reconnects = 5,
+	.opened = 340,
+	.failed = 2,
+	.waiting = 3,
+	.quic = {
+		.rtt_ns = 23400999,
+		.cwnd = 65536,
+		.bytes_in_flight = 1200,
+		.packets_sent = 100,
+		.packets_received = 99,
+		.packets_lost = 1,
+		.udp_payload = 1452,
+		.ip_mtu = 1480,
+		.streams = 12,
+		.resumed = true,
+		.tls_version = "TLS1.3",
+		.tls_cipher = "AES-128-GCM",
+		.tls_group = "X25519",
+	},
+};
+
+static const struct uplink_status down = {
+	.state = UPLINK_DOWN,
+	.edge = "edge.example:443",
+	.error = "the name does not resolve",
+	.opened = 340,
+	.failed = 7,
+	.reconnects = 4,
+};
+
+static const struct listener_totals totals = {
+	.open = 13, .total = 400, .bytes_up = 10, .bytes_down = UINT64_C(1) << 40
+};
+
+static char *
+dump(json_t *object)
+{
+	char *text = json_dumps(object, FORMAT);
+
+	assert_non_null(text);
+	json_decref(object);
+	return text;
+}
+
+static void
+expect(const struct uplink_status *uplink, const char *wanted)
+{
+	struct sockaddr_storage listen;
+	struct status_facts facts = { .uplink = uplink, .totals = &totals,
+		.listen = &listen, .nlisten = 1, .mtu_ceiling = 1500,
+		.uptime_ns = UINT64_C(184999999999), .pid = 4321 };
+	char *text;
+
+	assert_int_equal(addr_parse(&listen, "127.0.0.1:1080"), 0);
+	text = dump(status_json(&facts));
+	assert_string_equal(text, wanted);
+	free(text);
+}
+
+static void
+everything_is_known_when_up(void **state)
+{
+	(void)state;
+	expect(&up, "{\n"
+		"  \"state\": \"up\",\n"
+		"  \"error\": null,\n"
+		"  \"edge\": \"edge.example:443\",\n"
+		"  \"address\": \"192.0.2.7:443\",\n"
+		"  \"alpn\": \"h3\",\n"
+		"  \"tls\": {\n"
+		"    \"version\": \"TLS1.3\",\n"
+		"    \"cipher\": \"AES-128-GCM\",\n"
+		"    \"group\": \"X25519\"\n"
+		"  },\n"
+		"  \"resumed\": true,\n"
+		"  \"rtt_ms\": 23.4,\n"
+		"  \"cwnd\": 65536,\n"
+		"  \"bytes_in_flight\": 1200,\n"
+		"  \"path_mtu\": 1480,\n"
+		"  \"udp_payload\": 1452,\n"
+		"  \"mtu_state\": \"built-in\",\n"
+		"  \"mtu_ceiling\": 1500,\n"
+		"  \"tunnels\": {\n"
+		"    \"open\": 12,\n"
+		"    \"waiting\": 3,\n"
+		"    \"total\": 340,\n"
+		"    \"failed\": 2\n"
+		"  },\n"
+		"  \"clients\": {\n"
+		"    \"open\": 13,\n"
+		"    \"total\": 400\n"
+		"  },\n"
+		"  \"bytes\": {\n"
+		"    \"up\": 10,\n"
+		"    \"down\": 1099511627776\n"
+		"  },\n"
+		"  \"packets\": {\n"
+		"    \"sent\": 100,\n"
+		"    \"received\": 99,\n"
+		"    \"lost\": 1\n"
+		"  },\n"
+		"  \"reconnects\": 5,\n"
+		"  \"migrations\": 0,\n"
+		"  \"uptime_s\": 184,\n"
+		"  \"version\": \"" CULVERT_VERSION "\",\n"
+		"  \"pid\": 4321,\n"
+		"  \"listen\": [\n"
+		"    \"127.0.0.1:1080\"\n"
+		"  ]\n"
+		"}");
+}
+
+static void
+what_is_not_known_is_null(void **state)
+{
+	(void)state;
+	expect(&down, "{\n"
+		"  \"state\": \"down\",\n"
+		"  \"error\": \"the name does not resolve\",\n"
+		"  \"edge\": \"edge.example:443\",\n"
+		"  \"address\": null,\n"
+		"  \"alpn\": null,\n"
+		"  \"tls\": {\n"
+		"    \"version\": null,\n"
+		"    \"cipher\": null,\n"
+		"    \"group\": null\n"
+		"  },\n"
+		"  \"resumed\": null,\n"
+		"  \"rtt_ms\": null,\n"
+		"  \"cwnd\": null,\n"
+		"  \"bytes_in_flight\": null,\n"
+		"  \"path_mtu\": null,\n"
+		"  \"udp_payload\": null,\n"
+		"  \"mtu_state\": \"built-in\",\n"
+		"  \"mtu_ceiling\": 1500,\n"
+		"  \"tunnels\": {\n"
+		"    \"open\": 0,\n"
+		"    \"waiting\": 0,\n"
+		"    \"total\": 340,\n"
+		"    \"failed\": 7\n"
+		"  },\n"
+		"  \"clients\": {\n"
+		"    \"open\": 13,\n"
+		"    \"total\": 400\n"
+		"  },\n"
+		"  \"bytes\": {\n"
+		"    \"up\": 10,\n"
+		"    \"down\": 1099511627776\n"
+		"  },\n"
+		"  \"packets\": {\n"
+		"    \"sent\": null,\n"
+		"    \"received\": null,\n"
+		"    \"lost\": null\n"
+		"  },\n"
+		"  \"reconnects\": 4,\n"
+		"  \"migrations\": 0,\n"
+		"  \"uptime_s\": 184,\n"
+		"  \"version\": \"" CULVERT_VERSION "\",\n"
+		"  \"pid\": 4321,\n"
+		"  \"listen\": [\n"
+		"    \"127.0.0.1:1080\"\n"
+		"  ]\n"
+		"}");
+}
+
+static json_t *
+status_of(const struct uplink_status *uplink, size_t mtu_ceiling)
+{
+	struct status_facts facts = { .uplink = uplink, .totals = &totals,
+		.mtu_ceiling = mtu_ceiling };
+	json_t *status = status_json(&facts);
+
+	assert_non_null(status);
+	return status;
+}
+
+static void
+a_round_trip_takes_three_decimals_or_is_null(void **state)
+{
+	struct uplink_status uplink = up;
+	json_t *status;
+
+	(void)state;
+	uplink.quic.rtt_ns = 999;
+	status = status_of(&uplink, 1500);
+	assert_true(json_is_real(json_object_get(status, "rtt_ms")));
+	json_decref(status);
+	uplink.quic.rtt_ns = 1234567;
+	status = status_of(&uplink, 0);
+	assert_float_equal(json_real_value(json_object_get(status, "rtt_ms")),
+	    1.234, 1e-9);
+	assert_true(json_is_null(json_object_get(status, "mtu_ceiling")));
+	json_decref(status);
+	uplink.quic.rtt_ns = 0;
+	status = status_of(&uplink, 1500);
+	assert_true(json_is_null(json_object_get(status, "rtt_ms")));
+	json_decref(status);
+}
+
+static void
+text_that_is_not_utf8_survives(void **state)
+{
+	struct uplink_status uplink = { .state = UPLINK_CONNECTING };
+	json_t *status;
+
+	(void)state;
+	strcpy(uplink.error, "caf\xe9 \"closed\"");
+	strcpy(uplink.edge, "caf\xc3\xa9");
+	status = status_of(&uplink, 1500);
+	assert_string_equal(json_string_value(json_object_get(status,
+	    "state")), "connecting");
+	assert_string_equal(json_string_value(json_object_get(status,
+	    "error")), "caf? \"closed\"");
+	assert_string_equal(json_string_value(json_object_get(status,
+	    "edge")), "caf\xc3\xa9");
+	json_decref(status);
+}
+
+static void
+tunnels_are_listed_in_order(void **state)
+{
+	struct tunnel_info one = { .target = "a.example:443",
+		.client = "127.0.0.1:40000", .kind = "socks5",
+		.state = "open", .age_ms = 61999, .bytes_up = 1,
+		.bytes_down = 2 };
+	struct tunnel_info two = { .target = "", .client = "[::1]:1",
+		.kind = "new", .state = "negotiating" };
+	json_t *tunnels = status_tunnels();
+	char *text;
+
+	(void)state;
+	status_tunnels_add(tunnels, &one);
+	status_tunnels_add(tunnels, &two);
+	text = dump(tunnels);
+	assert_string_equal(text, "{\n"
+		"  \"tunnels\": [\n"
+		"    {\n"
+		"      \"target\": \"a.example:443\",\n"
+		"      \"client\": \"127.0.0.1:40000\",\n"
+		"      \"kind\": \"socks5\",\n"
+		"      \"state\": \"open\",\n"
+		"      \"age_s\": 61,\n"
+		"      \"bytes\": {\n"
+		"        \"up\": 1,\n"
+		"        \"down\": 2\n"
+		"      }\n"
+		"    },\n"
+		"    {\n"
+		"      \"target\": null,\n"
+		"      \"client\": \"[::1]:1\",\n"
+		"      \"kind\": \"new\",\n"
+		"      \"state\": \"negotiating\",\n"
+		"      \"age_s\": 0,\n"
+		"      \"bytes\": {\n"
+		"        \"up\": 0,\n"
+		"        \"down\": 0\n"
+		"      }\n"
+		"    }\n"
+		"  ]\n"
+		"}");
+	free(text);
+}
+
+/* Refuses jansson one allocation, which comes after `left` others. */
+static size_t left;
+
+static void *
+refuse_one(size_t size)
+{
+	return left-- == 0 ? NULL : malloc(size);
+}
+
+static void
+no_memory_gives_all_or_nothing(void **state)
+{
+	struct status_facts facts = { .uplink = &up, .totals = &totals };
+	json_t *whole = status_json(&facts), *status;
+	size_t nothing = 0;
+
+	(void)state;
+	json_set_alloc_funcs(refuse_one, free);
+	for (size_t n = 0; n < 1000; n++) {
+		left = n;
+		status = status_json(&facts);
+		nothing += status == NULL;
+		assert_true(status == NULL || json_equal(status, whole));
+		json_decref(status);
+	}
+	json_set_alloc_funcs(malloc, free);
+	assert_true(nothing > json_object_size(whole));
+	json_decref(whole);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(everything_is_known_when_up),
+		cmocka_unit_test(what_is_not_known_is_null),
+		cmocka_unit_test(a_round_trip_takes_three_decimals_or_is_null),
+		cmocka_unit_test(text_that_is_not_utf8_survives),
+		cmocka_unit_test(tunnels_are_listed_in_order),
+		cmocka_unit_test(no_memory_gives_all_or_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
