@@ -1,0 +1,230 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/report.h"
+
+static void
+expect(void (*report)(const json_t *, FILE *), const char *json,
+    const char *wanted)
+{
+	json_t *object = json_loads(json, 0, NULL);
+	char *text = NULL;
+	size_t len = 0;
+	FILE *stream = open_memstream(&text, &len);
+
+	assert_non_null(object);
+	assert_non_null(stream);
+	report(object, stream);
+	assert_int_equal(fclose(stream), 0);
+	assert_string_equal(text, wanted);
+	free(text);
+	json_decref(object);
+}
+
+static void
+status_that_is_up(void **state)
+{
+	(void)state;
+	expect(report_status,
+	    "{\"state\": \"up\", \"error\": null,"
+	    " \"edge\": \"edge.example:443\", \"address\": \"192.0.2.7:443\","
+	    " \"tls\": {\"version\": \"TLS1.3\", \"cipher\": \"AES-128-GCM\","
+	    " \"group\": \"X25519\"}, \"resumed\": true, \"rtt_ms\": 23.449,"
+	    " \"cwnd\": 65536, \"bytes_in_flight\": 1200, \"path_mtu\": 1480,"
+	    " \"mtu_ceiling\": 1500, \"tunnels\": {\"open\": 12,"
+	    " \"waiting\": 0, \"total\": 340, \"failed\": 2},"
+	    " \"clients\": {\"open\": 13, \"total\": 400},"
+	    " \"bytes\": {\"up\": 1288490189, \"down\": 3650722202},"
+	    " \"packets\": {\"sent\": 100, \"received\": 99, \"lost\": 1},"
+	    " \"reconnects\": 4, \"uptime_s\": 184, \"version\": \"0.1.0\","
+	    " \"pid\": 7, \"listen\": [\"127.0.0.1:1080\", \"[::1]:1080\"]}",
+	    "state      up\n"
+	    "edge       edge.example:443 (192.0.2.7:443)\n"
+	    "tls        TLS1.3, AES-128-GCM, X25519, resumed\n"
+	    "path       rtt 23.4 ms, MTU 1480 (ceiling 1500)\n"
+	    "window     64.0 KiB, 1.2 KiB in flight\n"
+	    "packets    100 sent, 99 received, 1 lost\n"
+	    "tunnels    12 open, 0 waiting, 340 in all, 2 failed\n"
+	    "clients    13 here, 400 in all\n"
+	    "bytes      1.2 GiB up, 3.4 GiB down\n"
+	    "listen     127.0.0.1:1080, [::1]:1080\n"
+	    "culvert    0.1.0, process 7, for 3 min 4 s; 4 reconnects\n");
+}
+
+static void
+status_that_is_down(void **state)
+{
+	(void)state;
+	expect(report_status,
+	    "{\"state\": \"down\", \"error\": \"the edge does not answer\","
+	    " \"edge\": \"edge.example:443\", \"address\": null,"
+	    " \"tls\": {\"version\": null}, \"rtt_ms\": null,"
+	    " \"path_mtu\": null, \"mtu_ceiling\": 1500,"
+	    " \"packets\": {\"sent\": null}}",
+	    "state      down\n"
+	    "error      the edge does not answer\n"
+	    "edge       edge.example:443\n"
+	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
+	    "clients    0 here, 0 in all\n"
+	    "bytes      0 B up, 0 B down\n"
+	    "listen     \n"
+	    "culvert    , process 0, for 0 s; 0 reconnects\n");
+}
+
+static void
+tunnels_in_a_table(void **state)
+{
+	(void)state;
+	expect(report_tunnels, "{\"tunnels\": []}",
+	    "TARGET  AGE         UP         DOWN       STATE        KIND     "
+	    "CLIENT\n");
+	expect(report_tunnels,
+	    "{\"tunnels\": [{\"target\": \"a.example:443\","
+	    " \"client\": \"127.0.0.1:40000\", \"kind\": \"socks5\","
+	    " \"state\": \"open\", \"age_s\": 61,"
+	    " \"bytes\": {\"up\": 1023, \"down\": 1048524}},"
+	    " {\"target\": null, \"client\": \"[::1]:1\", \"kind\": \"new\","
+	    " \"state\": \"negotiating\", \"age_s\": 3599}]}",
+	    "TARGET         AGE         UP         DOWN       STATE        "
+	    "KIND     CLIENT\n"
+	    "a.example:443  1 min 1 s   1023 B     1023.9 KiB open         "
+	    "socks5   127.0.0.1:40000\n"
+	    "-              59 min 59 s 0 B        0 B        negotiating  "
+	    "new      [::1]:1\n");
+}
+
+static void
+a_long_target_moves_its_own_row(void **state)
+{
+	char json[512], wanted[512], target[101];
+
+	(void)state;
+	memset(target, 'x', sizeof(target));
+	target[sizeof(target) - 1] = '\0';
+	snprintf(json, sizeof(json),
+	    "{\"tunnels\": [{\"target\": \"%s\", \"state\": \"open\"}]}",
+	    target);
+	snprintf(wanted, sizeof(wanted), "%-50s%-12s%-11s%-11s%-13s%-9s%s\n"
+	    "%s %-12s%-11s%-11s%-13s%-9s\n", "TARGET", "AGE", "UP", "DOWN",
+	    "STATE", "KIND", "CLIENT", target, "0 s", "0 B", "0 B", "open",
+	    "");
+	expect(report_tunnels, json, wanted);
+}
+
+static void
+age(const char *seconds, const char *wanted)
+{
+	char json[64], text[256];
+
+	snprintf(json, sizeof(json), "{\"tunnels\": [{\"age_s\": %s}]}",
+	    seconds);
+	snprintf(text, sizeof(text), "%-8s%-12s%-11s%-11s%-13s%-9s%s\n"
+	    "%-8s%-11s %-11s%-11s%-13s%-9s\n", "TARGET", "AGE", "UP", "DOWN",
+	    "STATE", "KIND", "CLIENT", "-", wanted, "0 B", "0 B", "", "");
+	expect(report_tunnels, json, text);
+}
+
+static void
+durations(void **state)
+{
+	(void)state;
+	age("0", "0 s");
+	age("59", "59 s");
+	age("60", "1 min 0 s");
+	age("3600", "1 h 0 min");
+	age("86399", "23 h 59 min");
+	age("86400", "1 d 0 h");
+	age("9223372036854775807", "106751991167300 d 15 h");
+	age("-1", "0 s");
+	age("true", "0 s");
+}
+
+static void
+sizes(const char *n, const char *wanted)
+{
+	char json[64], text[256];
+
+	snprintf(json, sizeof(json), "{\"bytes\": {\"up\": %s}}", n);
+	snprintf(text, sizeof(text),
+	    "state      \nedge       \n"
+	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
+	    "clients    0 here, 0 in all\n"
+	    "bytes      %s up, 0 B down\n"
+	    "listen     \n"
+	    "culvert    , process 0, for 0 s; 0 reconnects\n", wanted);
+	expect(report_status, json, text);
+}
+
+static void
+quantities_of_bytes(void **state)
+{
+	(void)state;
+	sizes("0", "0 B");
+	sizes("1023", "1023 B");
+	sizes("1024", "1.0 KiB");
+	sizes("1048524", "1023.9 KiB");
+	sizes("1048525", "1.0 MiB");
+	sizes("9223372036854775807", "8.0 EiB");
+}
+
+/* An edge's reason for closing must not reach the terminal as it is. */
+static void
+text_is_harmless_to_a_terminal(void **state)
+{
+	(void)state;
+	expect(report_status,
+	    "{\"state\": \"up\\u001b[2J\", \"edge\": \"a\\nb\\\\c\\u00e9\"}",
+	    "state      up\\x1b[2J\n"
+	    "edge       a\\x0ab\\\\c\\xc3\\xa9\n"
+	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
+	    "clients    0 here, 0 in all\n"
+	    "bytes      0 B up, 0 B down\n"
+	    "listen     \n"
+	    "culvert    , process 0, for 0 s; 0 reconnects\n");
+	expect(report_tunnels,
+	    "{\"tunnels\": [{\"target\": \"\\u0007\\u0007\\\\\"}]}",
+	    "TARGET      AGE         UP         DOWN       STATE        "
+	    "KIND     CLIENT\n"
+	    "\\x07\\x07\\\\  0 s         0 B        0 B                     "
+	    "         \n");
+}
+
+static void
+objects_of_another_shape(void **state)
+{
+	(void)state;
+	expect(report_tunnels, "[1]",
+	    "TARGET  AGE         UP         DOWN       STATE        KIND     "
+	    "CLIENT\n");
+	expect(report_status, "{\"tls\": 1, \"bytes\": [], \"listen\": [2],"
+	    " \"state\": {}, \"path_mtu\": \"x\", \"packets\": null}",
+	    "state      \nedge       \n"
+	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
+	    "clients    0 here, 0 in all\n"
+	    "bytes      0 B up, 0 B down\n"
+	    "listen     \n"
+	    "culvert    , process 0, for 0 s; 0 reconnects\n");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(status_that_is_up),
+		cmocka_unit_test(status_that_is_down),
+		cmocka_unit_test(tunnels_in_a_table),
+		cmocka_unit_test(a_long_target_moves_its_own_row),
+		cmocka_unit_test(durations),
+		cmocka_unit_test(quantities_of_bytes),
+		cmocka_unit_test(text_is_harmless_to_a_terminal),
+		cmocka_unit_test(objects_of_another_shape),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
