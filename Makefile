@@ -29,30 +29,32 @@ comma = ,
 QUIC = quic/conn.o quic/h3.o quic/stream.o quic/server.o quic/tls.o
 IO = quic/io.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
-	proxy/option.o proxy/value.o proxy/log.o proxy/relay.o proxy/basic.o \
-	proxy/users.o proxy/sandbox.o proxy/pem.o \
+	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
+	proxy/relay.o proxy/basic.o proxy/users.o proxy/sandbox.o proxy/pem.o \
 	proxy/qlog.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
 LOCAL = proxy/local/uplink.o proxy/local/listener.o proxy/local/client.o \
 	proxy/local/socks.o proxy/local/forward.o proxy/local/request.o \
 	proxy/local/response.o proxy/local/body.o proxy/local/page.o \
-	proxy/local/rewrite.o proxy/chunked.o $(HTTP1) proxy/control.o
+	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
+	proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
 	proxy/edge/resolver.o proxy/edge/policy.o
 
 PROGRAMS = culvert culvert-edge culvertctl
 culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
 culvert-edge_OBJS = proxy/culvert-edge.o $(EDGE) $(SHARED) $(IO) $(QUIC)
-culvertctl_OBJS = proxy/culvertctl.o $(HTTP1) proxy/addr.o proxy/log.o
+culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
+	$(HTTP1) proxy/addr.o
 
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox quic
+	policy dial sandbox control status report quic
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
-	proxy/option.o proxy/value.o proxy/addr.o
+	proxy/option.o proxy/value.o proxy/control_path.o proxy/addr.o
 test_socks_OBJS = proxy/local/socks.o proxy/addr.o
 test_span_OBJS = proxy/span.o
 test_http1_OBJS = $(HTTP1) proxy/addr.o
@@ -66,6 +68,9 @@ test_users_OBJS = proxy/users.o
 test_policy_OBJS = proxy/edge/policy.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/resolver.o $(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o
+test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
+test_status_OBJS = proxy/local/status.o proxy/addr.o
+test_report_OBJS = proxy/report.o
 test_quic_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
