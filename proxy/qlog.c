@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "proxy/log.h"
 
@@ -25,8 +26,8 @@ qlog_open(const char *dir, const char *name)
 	if (dir == NULL)
 		return NULL;
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
-	snprintf(path, sizeof(path), "%s/%s-%s-%u.sqlog", dir, name, stamp,
-	    number++);
+	snprintf(path, sizeof(path), "%s/%s-%s-%d-%u.sqlog", dir, name, stamp,
+	    (int)getpid(), number++);
 	if ((qlog = calloc(1, sizeof(*qlog))) == NULL ||
 	    (qlog->file = fopen(path, "wex")) == NULL) {
 		log_warn("cannot write %s: %s", path, strerror(errno));

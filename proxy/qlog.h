@@ -7,8 +7,8 @@
 struct qlog;
 
 /*
- * Makes DIR/NAME-TIME-NUMBER.sqlog. NULL when `dir` is NULL, and, after one
- * warning, when the file cannot be made: the connection goes on without.
+ * Makes DIR/NAME-TIME-PID-NUMBER.sqlog. NULL when `dir` is NULL, and, after
+ * one warning, when the file cannot be made: the connection goes on without.
  */
 struct qlog *qlog_open(const char *dir, const char *name);
 

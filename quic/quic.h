@@ -221,7 +221,9 @@ struct quic_events {
 
 	/*
 	 * Text for a qlog file of this connection, in order (one JSON-SEQ
-	 * record or a part of one). Set only when wanted: it costs.
+	 * record or a part of one). Set only when wanted: it costs. It goes on
+	 * after `closed`, and comes without a `connected` too; the last call,
+	 * as the connection is freed, has length 0.
 	 */
 	void (*qlog)(struct quic_conn *conn, const void *data, size_t len,
 	    void *arg);

@@ -61,8 +61,6 @@ on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 	log_debug("connection from %s ended: %s",
 	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
 		client), why->text);
-	qlog_close(quic_conn_user(conn));
-	quic_conn_set_user(conn, NULL);
 }
 
 static void
@@ -70,6 +68,10 @@ on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
 {
 	struct edge *edge = arg;
 
+	if (len == 0) {
+		qlog_close(quic_conn_user(conn));
+		return;
+	}
 	if (quic_conn_user(conn) == NULL)
 		quic_conn_set_user(conn,
 		    qlog_open(edge->settings.qlog_dir, "culvert-edge"));
