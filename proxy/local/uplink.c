@@ -161,17 +161,17 @@ read_refusal(const struct ticket *t, const struct quic_head *head, int status,
 	size_t i = find_proxy_error(quic_head_find(head, "proxy-status"));
 	char target[TARGET_STRLEN], text[REFUSAL_TEXT_MAX];
 
+	if (status == 407) {
+		/* The client has no part in this: 407 would ask it. */
+		refusal_set(refusal, 502, SOCKS_NOT_ALLOWED,
+		    "the edge does not accept our user and password");
+		return;
+	}
 	target_format(t->target, target, sizeof(target));
 	if (i < sizeof(proxy_errors) / sizeof(proxy_errors[0])) {
 		snprintf(text, sizeof(text), "%s: %s", target,
 		    proxy_errors[i].text);
 		refusal_set(refusal, status, proxy_errors[i].code, text);
-		return;
-	}
-	if (status == 407) {
-		/* The client has no part in this: 407 would ask it. */
-		refusal_set(refusal, 502, SOCKS_NOT_ALLOWED,
-		    "the edge does not accept our user and password");
 		return;
 	}
 	snprintf(text, sizeof(text), "%s: the edge answered %d", target,
