@@ -1,0 +1,228 @@
+"""Refusals are answers: what no tunnel looks like, in each language."""
+
+import contextlib
+import resource
+import socket
+import threading
+
+import pytest
+
+from client import (BIND, COMMAND_NOT_SUPPORTED, CONNECTION_REFUSED,
+                    GENERAL_FAILURE, HOST_UNREACHABLE, NETWORK_UNREACHABLE,
+                    NOT_ALLOWED, TTL_EXPIRED, UDP_ASSOCIATE, USER, connect,
+                    http_connect, receive, receive_all, socks5_connect,
+                    socks5_greet, socks5_request, socks5_tunnel)
+
+SOCKS4_REJECTED = b"\0\x5b"
+ADDRESS_TYPE_NOT_SUPPORTED = 8
+
+
+def closed_port():
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def refused_everywhere(culvert, host, port, code, status, text):
+    """Asks in each language, and expects this refusal and then the end."""
+    sock, got = socks5_connect(culvert.port, host, port)
+    assert got == code
+    assert sock.recv(1) == b""
+    sock.close()
+
+    with connect(culvert.port) as sock:
+        sock.sendall(b"\4\1" + port.to_bytes(2, "big") + b"\0\0\0\1\0" +
+                     host.encode() + b"\0")
+        assert receive_all(sock)[:2] == SOCKS4_REJECTED
+
+    sock, got, head = http_connect(culvert.port, host, port)
+    assert got == status
+    assert "content-type: text/plain" in head.lower()
+    assert text in receive_all(sock).decode()
+    sock.close()
+
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with connect(culvert.port) as sock:
+        sock.sendall(f"GET http://{authority}/ HTTP/1.1\r\n"
+                     f"Host: {authority}\r\n\r\n".encode())
+        answer = receive_all(sock).decode()
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert text in answer
+
+
+# ---- The target ----
+
+@pytest.mark.parametrize("name", ["nowhere.invalid", "127.1", "0x7f000001"])
+def test_dns_error(culvert, name):
+    """What only looks like an address is a name, and none that exists."""
+    refused_everywhere(culvert, name, 80, HOST_UNREACHABLE, 502,
+                       "the name does not resolve")
+
+
+def test_connection_refused(culvert, edge):
+    port = closed_port()
+    refused_everywhere(culvert, "127.0.0.1", port, CONNECTION_REFUSED, 502,
+                       f"127.0.0.1:{port}: the target refused the connection")
+    edge.wait_for("connection_refused", 4)
+
+
+def test_name_refused(culvert):
+    refused_everywhere(culvert, "localhost", closed_port(),
+                       CONNECTION_REFUSED, 502, "refused the connection")
+
+
+@contextlib.contextmanager
+def silent_port():
+    """A port whose queue is full: the kernel drops what arrives there."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+def test_connection_timeout(culvert, edge):
+    """Both wait at the same time: the edge dials for ten seconds."""
+    answers = {}
+
+    def by_socks(port):
+        sock, answers["socks"] = socks5_connect(culvert.port, "127.0.0.1",
+                                                port)
+        sock.close()
+
+    def by_http(port):
+        sock, answers["http"], _ = http_connect(culvert.port, "127.0.0.1",
+                                                port)
+        answers["text"] = receive_all(sock).decode()
+        sock.close()
+
+    with silent_port() as port:
+        threads = [threading.Thread(target=ask, args=(port,))
+                   for ask in (by_socks, by_http)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers["socks"] == TTL_EXPIRED
+    assert answers["http"] == 502
+    assert "the target does not answer" in answers["text"]
+    edge.wait_for("connection_timeout", 2)
+
+
+def test_unroutable(start_culvert, start_edge):
+    """TCP has no way to a group of hosts, whatever the routes are."""
+    edge = start_edge("--allow", "224.0.0.0/4")
+    refused_everywhere(start_culvert(edge), "224.0.0.1", 80,
+                       NETWORK_UNREACHABLE, 502, "no route to the target")
+    edge.wait_for("destination_ip_unroutable", 4)
+
+
+@pytest.mark.parametrize("host", [
+    "127.0.0.1", "localhost", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1",
+    "0.0.0.0", "10.0.0.1", "100.64.0.1", "169.254.169.254", "192.168.1.1",
+    "224.0.0.1", "fe80::1", "fd00::1"])
+def test_prohibited(start_culvert, start_edge, origin, host):
+    edge = start_edge(allow=False)
+    server = origin()
+    refused_everywhere(start_culvert(edge), host, server.port, NOT_ALLOWED,
+                       403, "the edge does not allow this address")
+    edge.wait_for("destination_ip_prohibited", 4)
+    assert server.connections == 0
+
+
+def test_denied_although_allowed(start_culvert, start_edge, origin):
+    edge = start_edge("--deny", "127.0.0.2/32")
+    culvert = start_culvert(edge)
+    server = origin(host="0.0.0.0")
+    socks5_tunnel(culvert.port, "127.0.0.1", server.port).close()
+    refused_everywhere(culvert, "127.0.0.2", server.port, NOT_ALLOWED, 403,
+                       "does not allow")
+
+
+# ---- The edge ----
+
+def test_limit(culvert, edge, origin):
+    """An edge without descriptors says so, and recovers."""
+    server = origin()
+    limits = resource.prlimit(edge.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(edge.pid, resource.RLIMIT_NOFILE, (0, limits[1]))
+    refused_everywhere(culvert, "127.0.0.1", server.port, GENERAL_FAILURE,
+                       503, "the edge answered 503")
+    resource.prlimit(edge.pid, resource.RLIMIT_NOFILE, limits)
+    socks5_tunnel(culvert.port, "127.0.0.1", server.port).close()
+
+
+@pytest.mark.parametrize("flags", [
+    (), ("--user", "alice:wrong"), ("--user", "bob:" + USER[1])],
+    ids=["none", "password", "name"])
+def test_credentials(start_culvert, start_edge, users, origin, flags):
+    """407 is between culvert and its edge: the client has no part in it."""
+    server = origin()
+    edge = start_edge("--users", users)
+    refused_everywhere(start_culvert(edge, *flags), "127.0.0.1", server.port,
+                       NOT_ALLOWED, 502,
+                       "the edge does not accept our user and password")
+    assert server.connections == 0
+
+
+def test_right_credentials(start_culvert, start_edge, users, origin,
+                           tmp_path):
+    server = origin()
+    edge = start_edge("--users", users)
+    path = tmp_path / "user"
+    path.write_text(":".join(USER) + "\n")
+    for flags in (("--user", ":".join(USER)), ("--user-file", path)):
+        culvert = start_culvert(edge, *flags)
+        with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+            sock.sendall(b"ping")
+            assert receive(sock, 4) == b"ping"
+    edge.wait_for(r"alice at \S+ to 127\.0\.0\.1", 2)
+
+
+# ---- The request ----
+
+@pytest.mark.parametrize("command", [BIND, UDP_ASSOCIATE, 9])
+def test_command(embedded, command):
+    sock, code = socks5_connect(embedded.port, "127.0.0.1", 80,
+                                command=command)
+    assert code == COMMAND_NOT_SUPPORTED
+    assert sock.recv(1) == b""
+    sock.close()
+
+
+def test_address_type(embedded):
+    with connect(embedded.port) as sock:
+        assert socks5_greet(sock)
+        sock.sendall(b"\5\1\0\2\1\2\3\4\0\x50")
+        assert receive_all(sock)[:2] == bytes([5, ADDRESS_TYPE_NOT_SUPPORTED])
+
+
+@pytest.mark.parametrize("greeting", [b"\5\1\1", b"\5\2\1\3", b"\5\0"])
+def test_no_method_in_common(embedded, greeting):
+    """RFC 1928 §3."""
+    with connect(embedded.port) as sock:
+        sock.sendall(greeting)
+        assert receive_all(sock) == b"\5\xff"
+
+
+@pytest.mark.parametrize("line", [
+    "CONNECT 127.0.0.1 HTTP/1.1", "CONNECT 127.0.0.1:0 HTTP/1.1",
+    "CONNECT 127.0.0.1:65536 HTTP/1.1", "CONNECT http://x/ HTTP/1.1",
+    "GET https://127.0.0.1/ HTTP/1.1", "nonsense"])
+def test_http_request(embedded, line):
+    with connect(embedded.port) as sock:
+        sock.sendall(f"{line}\r\nHost: x\r\n\r\n".encode())
+        assert receive_all(sock).startswith(b"HTTP/1.1 400 ")
+
+
+def test_refused_with_data_behind(culvert):
+    """What was sent in advance does not take the answer back."""
+    with connect(culvert.port) as sock:
+        sock.sendall(b"\5\1\0" + socks5_request("127.0.0.1", closed_port()) +
+                     bytes(100000))
+        assert receive_all(sock)[:4] == b"\5\0\5" + bytes(
+            [CONNECTION_REFUSED])
