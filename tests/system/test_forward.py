@@ -1,0 +1,487 @@
+"""Plain HTTP through the proxy: requests that name their origin.
+
+The clients and the origins here speak in bytes, so that what the proxy adds,
+drops and frames anew can be seen (RFC 9110 §7.6, RFC 9112).
+"""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+
+from client import connect, http_head, receive, receive_all, reset
+from daemon import DEADLINE, wait_until
+
+OK = b"HTTP/1.1 200 OK\r\n"
+HELLO = OK + b"Content-Length: 5\r\n\r\nhello"
+VIA = "Via: 1.1 culvert\r\n"
+
+# More than all buffers between a client and its origin hold together.
+LARGE = 64 << 20
+
+
+class Script:
+    """An origin that gives the next of its answers to each request.
+
+    An answer is bytes, or a function of the socket, which has the request's
+    head behind it. `closes` are the indices of answers that end with FIN.
+    """
+
+    def __init__(self, *answers, closes=()):
+        self.answers = list(enumerate(answers))
+        self.closes = closes
+        self.heads = []       # of all requests
+        self.bodies = []      # as they came, framing included
+        self.connections = [] # for each request: the number of its connection
+        self.accepted = 0
+        self.ended = 0        # connections
+
+    def __call__(self, sock):
+        self.accepted += 1
+        number = self.accepted
+        with contextlib.suppress(EOFError):
+            while self.answers:
+                head = self.read_head(sock)
+                self.heads.append(head)
+                self.connections.append(number)
+                index, answer = self.answers.pop(0)
+                if callable(answer):
+                    answer(sock)
+                else:
+                    self.bodies.append(self.read_body(sock, head))
+                    sock.sendall(answer)
+                if index in self.closes:
+                    return
+            sock.recv(1)
+        self.ended += 1
+
+    @staticmethod
+    def read_head(sock):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += receive(sock, 1)
+        return head.decode("latin-1")
+
+    @staticmethod
+    def read_body(sock, head):
+        body = b""
+        if "Transfer-Encoding: chunked\r\n" in head:
+            while not body.endswith(b"0\r\n\r\n"):
+                body += receive(sock, 1)
+        elif "Content-Length: " in head:
+            length = head.split("Content-Length: ")[1].split("\r\n")[0]
+            body = receive(sock, int(length))
+        return body
+
+
+class Client:
+    """A keep-alive connection to the proxy."""
+
+    def __init__(self, proxy):
+        self.sock = connect(proxy.port)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def send(self, server, fields="", body=b"", method="GET", version="1.1"):
+        authority = f"127.0.0.1:{server.port}"
+        self.sock.sendall(
+            f"{method} http://{authority}/path?query HTTP/{version}\r\n"
+            f"Host: {authority}\r\n{fields}\r\n".encode() + body)
+
+    def head(self):
+        return http_head(self.sock)[1]
+
+    def answer(self):
+        """The head and the body of an answer that has a length."""
+        head = self.head()
+        assert "Content-Length: " in head, head
+        length = head.split("Content-Length: ")[1].split("\r\n")[0]
+        return head, receive(self.sock, int(length))
+
+    def chunked(self):
+        """The content of a chunked body."""
+        content = b""
+        while True:
+            size = b""
+            while not size.endswith(b"\r\n"):
+                size += receive(self.sock, 1)
+            data = receive(self.sock, int(size, 16) + 2)
+            assert data.endswith(b"\r\n")
+            if data == b"\r\n":
+                return content
+            content += data[:-2]
+
+    def is_closed(self):
+        return self.sock.recv(1) == b""
+
+    def is_reset(self):
+        with contextlib.suppress(ConnectionResetError):
+            while self.sock.recv(1 << 16):
+                pass
+            return False
+        return True
+
+
+@pytest.fixture
+def script(origin):
+    """script(*answers) → Script with .port."""
+
+    def start(*answers, **options):
+        play = Script(*answers, **options)
+        play.port = origin(play).port
+        return play
+
+    return start
+
+
+@pytest.fixture
+def client(embedded):
+    with Client(embedded) as one:
+        yield one
+
+
+# ---- Connections ----
+
+def test_one_tunnel_for_two_requests(client, script):
+    server = script(HELLO, HELLO)
+    for _ in range(2):
+        client.send(server)
+        assert client.answer() == (
+            f"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{VIA}\r\n", b"hello")
+    assert server.connections == [1, 1]
+
+
+def test_several_origins_in_turn(client, script):
+    servers = [script(HELLO, HELLO) for _ in range(3)]
+    for server in servers * 2:
+        client.send(server)
+        assert client.answer()[1] == b"hello"
+    assert [server.connections for server in servers] == [[1, 2]] * 3
+
+
+def test_pipelined(client, script):
+    one = script(HELLO, HELLO)
+    other = script(OK + b"Content-Length: 5\r\n\r\nworld")
+    client.send(one, "Content-Length: 3\r\n", b"abc", method="POST")
+    client.send(one)
+    client.send(other)
+    assert [client.answer()[1] for _ in range(3)] == \
+        [b"hello", b"hello", b"world"]
+    assert one.bodies == [b"abc", b""]
+
+
+def test_a_kept_tunnel_that_was_closed(client, script):
+    server = script(HELLO, HELLO, HELLO, closes=[0])
+    for _ in range(3):
+        client.send(server)
+        assert client.answer()[1] == b"hello"
+    assert server.connections == [1, 2, 2]
+
+
+def test_a_kept_tunnel_that_closes_under_a_request(client, script):
+    """What may be sent twice is, and the client sees nothing of it."""
+    server = script(HELLO, lambda sock: None, HELLO, closes=[1])
+    for _ in range(2):
+        client.send(server)
+        assert client.answer()[1] == b"hello"
+    assert server.connections == [1, 1, 2]
+
+
+def test_a_post_takes_a_tunnel_of_its_own(client, script):
+    server = script(HELLO, HELLO, HELLO)
+    client.send(server)
+    client.answer()
+    client.send(server, "Content-Length: 0\r\n", method="POST")
+    client.answer()
+    client.send(server)
+    client.answer()
+    assert server.connections == [1, 2, 2]
+
+
+def test_the_client_closes(client, script):
+    client.send(script(HELLO), "Connection: close\r\n")
+    head, body = client.answer()
+    assert "\r\nConnection: close\r\n" in head and body == b"hello"
+    assert client.is_closed()
+
+
+def test_half_closed_client(client, script):
+    """It has said all it has to say, and still wants the whole answer."""
+    client.send(script(OK + f"Content-Length: {LARGE}\r\n\r\n".encode() +
+                       bytes(LARGE)))
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.answer()[1] == bytes(LARGE)
+    assert client.is_closed()
+
+
+# ---- Heads ----
+
+def test_fields_of_one_hop_to_the_origin(client, script):
+    server = script(HELLO)
+    client.send(server, "Connection: X-Hop\r\nX-Hop: 1\r\nX-End: 2\r\n"
+                "Proxy-Connection: keep-alive\r\nKeep-Alive: 5\r\n"
+                "Proxy-Authorization: Basic eDp5\r\nTE: trailers\r\n"
+                "Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    client.answer()
+    assert server.heads == [
+        f"GET /path?query HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+        f"X-End: 2\r\n{VIA}\r\n"]
+
+
+def test_fields_of_one_hop_to_the_client(client, script):
+    client.send(script(
+        OK + b"Connection: X-Hop\r\nX-Hop: 1\r\nX-End: 2\r\n"
+        b"Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n"
+        b"Upgrade: h2c\r\nTrailer: X\r\nContent-Length: 0\r\n\r\n"))
+    assert client.head() == \
+        f"HTTP/1.1 200 OK\r\nX-End: 2\r\nContent-Length: 0\r\n{VIA}\r\n"
+
+
+@pytest.mark.parametrize("method, answer, head", [
+    ("HEAD", OK + b"Content-Length: 5\r\n\r\n",
+     "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"),
+    ("GET", b"HTTP/1.1 204 No Content\r\n\r\n",
+     "HTTP/1.1 204 No Content\r\n"),
+    ("GET", b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n"
+     b"Content-Length: 5\r\n\r\n",
+     "HTTP/1.1 304 Not Modified\r\nETag: x\r\nContent-Length: 5\r\n"),
+])
+def test_no_body(client, script, method, answer, head):
+    """Were a body awaited, the next request would wait with it."""
+    server = script(answer, HELLO)
+    client.send(server, method=method)
+    assert client.head() == f"{head}{VIA}\r\n"
+    client.send(server)
+    assert client.answer()[1] == b"hello"
+    assert server.connections == [1, 1]
+
+
+def test_interim_responses(client, script):
+    server = script(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + HELLO)
+    client.send(server)
+    assert client.head() == \
+        f"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n{VIA}\r\n"
+    assert client.answer()[1] == b"hello"
+
+
+def test_no_interim_response_to_http_1_0(client, script):
+    client.send(script(b"HTTP/1.1 103 Early Hints\r\n\r\n" + HELLO),
+                version="1.0")
+    assert client.answer()[0].startswith("HTTP/1.1 200 OK\r\n")
+    assert client.is_closed()
+
+
+def test_unasked_switch_of_protocols(client, script):
+    client.send(script(b"HTTP/1.1 101 Switching Protocols\r\n"
+                       b"Upgrade: x\r\nConnection: upgrade\r\n\r\n"))
+    assert client.head().startswith("HTTP/1.1 502 ")
+
+
+# ---- Bodies ----
+
+def test_expect_continue(client, script):
+    """The body leaves the client only after the origin's 100."""
+    def answer(sock):
+        sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert receive(sock, 5) == b"hello"
+        sock.sendall(HELLO)
+
+    server = script(answer)
+    client.send(server, "Expect: 100-continue\r\nContent-Length: 5\r\n",
+                method="PUT")
+    assert client.head().startswith("HTTP/1.1 100 Continue\r\n")
+    client.sock.sendall(b"hello")
+    assert client.answer()[1] == b"hello"
+    assert "\r\nExpect: 100-continue\r\n" in server.heads[0]
+
+
+def test_chunked_request(client, script):
+    server = script(HELLO, HELLO)
+    client.send(server, "Transfer-Encoding: chunked\r\n",
+                b"5;name=value\r\nhello\r\n06\r\n world\r\n0\r\nX: y\r\n\r\n",
+                method="POST")
+    assert client.answer()[1] == b"hello"
+    client.send(server)
+    assert client.answer()[1] == b"hello"
+    assert "\r\nTransfer-Encoding: chunked\r\n" in server.heads[0]
+    assert server.bodies == [b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", b""]
+
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n" \
+    b"5;name=value\r\nhello\r\n6\r\n world\r\n0\r\nX: y\r\n\r\n"
+UNTIL_CLOSE = OK + b"\r\nhello world"
+
+
+@pytest.mark.parametrize("answer", [CHUNKED, UNTIL_CLOSE])
+def test_body_of_no_known_length(client, script, answer):
+    server = script(answer, HELLO, closes=[0] if answer == UNTIL_CLOSE else ())
+    client.send(server)
+    assert client.head() == \
+        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{VIA}\r\n"
+    assert client.chunked() == b"hello world"
+    client.send(server)
+    assert client.answer()[1] == b"hello"
+
+
+@pytest.mark.parametrize("answer", [CHUNKED, UNTIL_CLOSE])
+def test_body_of_no_known_length_to_http_1_0(client, script, answer):
+    client.send(script(answer, closes=[0]), version="1.0")
+    assert client.head() == \
+        f"HTTP/1.1 200 OK\r\nConnection: close\r\n{VIA}\r\n"
+    assert receive_all(client.sock) == b"hello world"
+
+
+def test_early_answer_to_a_large_upload(client, script):
+    """The answer arrives although nobody takes the body, and it is the last."""
+    released = threading.Event()
+
+    def refuse(sock):
+        sock.sendall(b"HTTP/1.1 413 Content Too Large\r\n"
+                     b"Content-Length: 2\r\n\r\nno")
+        released.wait(DEADLINE)
+
+    def upload():
+        with contextlib.suppress(OSError):
+            client.sock.sendall(bytes(LARGE))
+
+    client.send(script(refuse), f"Content-Length: {LARGE}\r\n", method="POST")
+    uploading = threading.Thread(target=upload)
+    uploading.start()
+    head, body = client.answer()
+    assert head.startswith("HTTP/1.1 413 ")
+    assert "\r\nConnection: close\r\n" in head and body == b"no"
+    released.set()
+    client.sock.shutdown(socket.SHUT_RDWR)
+    uploading.join(DEADLINE)
+    assert not uploading.is_alive()
+
+
+# ---- A bad world ----
+
+@pytest.mark.parametrize("fields", [
+    "Content-Length: 5\r\nContent-Length: 6\r\n",
+    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    "X: a\r\n b\r\n",
+    "X: a\rb\r\n",
+    "X: a\nY: b\r\n",
+    "X : a\r\n",
+])
+def test_ambiguous_request(client, script, fields):
+    server = script(HELLO)
+    client.send(server, fields, b"hello", method="POST")
+    assert client.head().startswith("HTTP/1.1 400 ")
+    receive_all(client.sock)
+    assert server.accepted == 0
+
+
+def test_malformed_chunk(client, script):
+    def answer(sock):
+        sock.recv(1)
+
+    client.send(script(answer), "Transfer-Encoding: chunked\r\n",
+                b"5\r\nhelloXX", method="POST")
+    assert client.head().startswith("HTTP/1.1 400 ")
+    receive_all(client.sock)
+
+
+@pytest.mark.parametrize("answer", [
+    OK + b"Content-Length: 50\r\n\r\nhello",
+    OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+])
+def test_cut_short(client, script, answer):
+    client.send(script(answer, closes=[0]))
+    assert client.is_reset()
+
+
+def test_reset_until_close(client, script):
+    """Only the reset tells a body that was cut from one that has ended."""
+    read = threading.Event()
+
+    def answer(sock):
+        sock.sendall(UNTIL_CLOSE)
+        read.wait(DEADLINE)
+        reset(sock)
+
+    client.send(script(answer))
+    client.head()
+    assert receive(client.sock, 3) == b"b\r\n"
+    read.set()
+    assert client.is_reset()
+
+
+@pytest.mark.parametrize("answer, why", [
+    (b"", "it closed the connection without an answer"),
+    (OK + b"Content-", "the head was cut short"),
+    (b"SSH-2.0-OpenSSH\r\n\r\n", ""),
+    (OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", ""),
+])
+def test_no_answer(client, script, answer, why):
+    server = script(answer, closes=[0])
+    client.send(server)
+    head, body = client.answer()
+    assert head.startswith("HTTP/1.1 502 ")
+    assert f"127.0.0.1:{server.port}" in body.decode()
+    assert why in body.decode()
+    assert client.is_closed()
+
+
+def test_nobody_listens(client, script):
+    server = script()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server.port = listener.getsockname()[1]
+    client.send(server)
+    assert client.head().startswith("HTTP/1.1 502 ")
+
+
+def test_client_goes_away_in_an_exchange(embedded, script):
+    """The origin learns that nobody waits for its answer."""
+    gone = threading.Event()
+
+    def wait(sock):
+        with contextlib.suppress(ConnectionResetError):
+            sock.recv(1)
+        gone.set()
+
+    server = script(wait)
+    client = Client(embedded)
+    client.send(server)
+    wait_until(lambda: server.heads, "a request")
+    reset(client.sock)
+    assert gone.wait(DEADLINE)
+    embedded.wait_idle()
+
+
+def test_client_goes_away_from_a_kept_tunnel(embedded, script):
+    server = script(HELLO, HELLO)
+    with Client(embedded) as client:
+        client.send(server)
+        client.answer()
+    wait_until(lambda: server.ended == 1, "the end of the tunnel")
+    embedded.wait_idle()
+
+
+def test_slow_client(embedded, script):
+    """The origin is stopped, not buffered; and the rest arrives."""
+    sent = []
+
+    def answer(sock):
+        sock.sendall(OK + f"Content-Length: {LARGE}\r\n\r\n".encode())
+        for _ in range(LARGE >> 16):
+            sock.sendall(bytes(1 << 16))
+            sent.append(1 << 16)
+
+    with Client(embedded) as slow, Client(embedded) as other:
+        slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        slow.send(script(answer))
+        head = slow.head()
+        wait_until(lambda: sent, "a beginning")
+        other.send(script(HELLO))
+        assert other.answer()[1] == b"hello"
+        assert f"Content-Length: {LARGE}" in head
+        assert sum(sent) < LARGE
+        assert receive(slow.sock, LARGE) == bytes(LARGE)
