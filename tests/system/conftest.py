@@ -88,7 +88,8 @@ def start_culvert(start, ca):
         port = edge if isinstance(edge, int) else edge.port
         culvert = start("culvert", "-v", "-l", "127.0.0.1:0",
                         "-e", f"127.0.0.1:{port}",
-                        *(trust or ("--ca", ca.root.cert)), *flags, **options)
+                        *(("--ca", ca.root.cert) if trust is None else trust),
+                        *flags, **options)
         if wait:
             culvert.wait_for("connected to ")
         return culvert

@@ -1,0 +1,214 @@
+"""Who the edge is, who we are, and what is said when that is not right."""
+
+import re
+import socket
+import threading
+
+import pytest
+
+from client import (GENERAL_FAILURE, TTL_EXPIRED, http_connect, receive,
+                    receive_all, socks5_connect, socks5_tunnel)
+from daemon import DEADLINE
+
+NOT_A_PIN = "sha256//" + "A" * 43 + "="
+
+
+def refused(culvert, error):
+    """A client is told, at once and in words, and so is culvertctl."""
+    sock, code = socks5_connect(culvert.port, "127.0.0.1", 80)
+    assert code == GENERAL_FAILURE
+    assert sock.recv(1) == b""
+    sock.close()
+    sock, status, _ = http_connect(culvert.port, "127.0.0.1", 80)
+    assert status == 502
+    assert re.search(error, receive_all(sock).decode())
+    sock.close()
+    status = culvert.wait_status(lambda s: re.search(error, s["error"] or ""),
+                                 f"an error like {error!r}")
+    assert status["state"] != "up"
+    assert status["alpn"] is None and status["rtt_ms"] is None
+    assert status["tunnels"]["failed"] == 2
+    culvert.wait_for(error)
+
+
+def works(culvert, origin):
+    server = origin()
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        sock.sendall(b"ping")
+        assert receive(sock, 4) == b"ping"
+
+
+# ---- The edge's certificate ----
+
+@pytest.mark.parametrize("kind, error", [
+    ("untrusted", "not signed by a trusted CA"),
+    ("expired", "expired"),
+    ("wrong_name", "is for another name")],
+    ids=["untrusted", "expired", "name"])
+def test_wrong_certificate(start_edge, start_culvert, ca, kind, error):
+    edge = start_edge(pair=getattr(ca, kind))
+    refused(start_culvert(edge, wait=False), error)
+    assert "connection from" not in edge.log
+
+
+@pytest.mark.parametrize("trust", ["stranger", "system"])
+def test_wrong_ca(edge, start_culvert, ca, trust):
+    trust = () if trust == "system" else ("--ca", ca.stranger.cert)
+    refused(start_culvert(edge, trust=trust, wait=False),
+            "not signed by a trusted CA")
+
+
+def test_right_certificate(culvert, origin):
+    works(culvert, origin)
+    status = culvert.status()
+    assert status["state"] == "up" and status["error"] is None
+    assert status["alpn"] == "h3"
+    assert status["tls"]["version"] == "TLS1.3"
+    assert status["tls"]["cipher"] == "AES-128-GCM"
+
+
+def test_name_is_verified(start_edge, start, ca, origin):
+    """`localhost` is in the certificate, and so is its address."""
+    edge = start_edge()
+    culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
+                    f"localhost:{edge.port}", "--ca", ca.root.cert)
+    culvert.wait_for("connected to ")
+    works(culvert, origin)
+
+
+# ---- Pins ----
+
+def test_wrong_pin(edge, start_culvert, ca):
+    """A pin rules, whatever the CA says."""
+    refused(start_culvert(edge, "--pin", NOT_A_PIN, wait=False), "pin")
+    refused(start_culvert(edge, "--pin", ca.untrusted.pin(), wait=False),
+            "pin")
+
+
+@pytest.mark.parametrize("kind", ["untrusted", "expired", "wrong_name"])
+def test_right_pin(start_edge, start_culvert, ca, origin, kind):
+    pair = getattr(ca, kind)
+    culvert = start_culvert(start_edge(pair=pair),
+                            trust=("--pin", NOT_A_PIN, "--pin", pair.pin()))
+    works(culvert, origin)
+
+
+def test_self_signed(start, start_culvert, origin, tmp_path):
+    """The pin is in the log, and stays the same."""
+    pins = []
+    for _ in range(2):
+        edge = start("culvert-edge", "-v", "--open", "--self-signed", "-l",
+                     "127.0.0.1:0", "--allow", "127.0.0.0/8",
+                     env={"XDG_STATE_HOME": str(tmp_path)})
+        pins.append(edge.wait_for(r"--pin (sha256//\S+)")[1])
+        culvert = start_culvert(edge, trust=("--pin", pins[-1]))
+        works(culvert, origin)
+        culvert.stop()
+        edge.stop()
+    assert pins[0] == pins[1]
+    assert (tmp_path / "culvert-edge/key.pem").stat().st_mode & 0o77 == 0
+
+
+# ---- Nobody there ----
+
+def test_closed_port(start_culvert):
+    """The network says so, and nobody has to wait."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    refused(start_culvert(port, wait=False), "Connection refused")
+
+
+def test_no_answer(start_culvert):
+    """Clients wait for an edge that may be slow, but not for ever."""
+    answers = {}
+
+    def by_socks(culvert):
+        sock, answers["socks"] = socks5_connect(culvert.port, "127.0.0.1", 80)
+        sock.close()
+
+    def by_http(culvert):
+        sock, answers["http"], _ = http_connect(culvert.port, "127.0.0.1", 80)
+        answers["text"] = receive_all(sock).decode()
+        sock.close()
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        culvert = start_culvert(sock.getsockname()[1], wait=False)
+        threads = [threading.Thread(target=ask, args=(culvert,))
+                   for ask in (by_socks, by_http)]
+        for thread in threads:
+            thread.start()
+        sock.settimeout(DEADLINE)
+        assert len(sock.recv(65536)) >= 1200
+        assert culvert.status()["state"] == "connecting"
+        for thread in threads:
+            thread.join()
+        culvert.wait_status(lambda s: "answer" in (s["error"] or ""),
+                            "no answer")
+    # Whose patience ends first is a matter of milliseconds.
+    assert answers["socks"] in (GENERAL_FAILURE, TTL_EXPIRED)
+    assert answers["http"] in (502, 504)
+    assert re.search("no answer|does not answer", answers["text"])
+
+
+def test_unknown_name(start, ca):
+    culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
+                    "nowhere.invalid", "--ca", ca.root.cert)
+    refused(culvert, "nowhere.invalid: the name does not resolve")
+
+
+def test_next_edge(start, edge, start_edge, ca, origin):
+    """The second edge serves while the first one is not right."""
+    wrong = start_edge(pair=ca.expired)
+    culvert = start("culvert", "-v", "-l", "127.0.0.1:0",
+                    "-e", f"127.0.0.1:{wrong.port}",
+                    "-e", f"127.0.0.1:{edge.port}", "--ca", ca.root.cert)
+    culvert.wait_for("expired")
+    culvert.wait_for(f"connected to 127.0.0.1:{edge.port}")
+    works(culvert, origin)
+    assert culvert.status()["edge"] == f"127.0.0.1:{edge.port}"
+
+
+def test_edge_comes_later(start_edge, start_culvert, edge, origin):
+    """A client that asks ends the back-off."""
+    port = edge.port
+    edge.stop()
+    culvert = start_culvert(port, wait=False)
+    culvert.wait_for("next attempt in")
+    start_edge(port=port)
+    works(culvert, origin)
+
+
+# ---- Our certificate ----
+
+def test_client_certificate(start_edge, start_culvert, ca, origin):
+    edge = start_edge("--client-ca", ca.root.cert)
+    works(start_culvert(edge, "--cert", ca.client.cert,
+                        "--key", ca.client.key), origin)
+
+
+def test_no_client_certificate(start_edge, start_culvert, ca):
+    edge = start_edge("--client-ca", ca.root.cert)
+    refused(start_culvert(edge, wait=False), "refused TLS: .*[Cc]ertificate")
+
+
+def test_wrong_client_certificate(start_edge, start_culvert, ca):
+    edge = start_edge("--client-ca", ca.root.cert)
+    refused(start_culvert(edge, "--cert", ca.wrong_client.cert,
+                          "--key", ca.wrong_client.key, wait=False),
+            "refused TLS: ")
+
+
+# ---- Tickets ----
+
+def test_resumption(culvert, edge, origin):
+    """The second connection knows the edge by its ticket."""
+    works(culvert, origin)
+    assert culvert.status()["resumed"] is False
+    culvert.ctl("reconnect")
+    status = culvert.wait_status(lambda s: s["reconnects"] == 1,
+                                 "another connection")
+    assert status["resumed"] is True
+    works(culvert, origin)
+    edge.wait_for("connection from .*resumed")
