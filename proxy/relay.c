@@ -203,7 +203,7 @@ relay_close(struct relay *r, const char *reason)
 		return;
 	r->closing = true;
 	r->reason = reason;
-	if (!done)
+	if (r->cut_short || (r->started && !done))
 		reset_tcp(r);
 	uv_close((uv_handle_t *)&r->tcp, on_tcp_closed);
 	if (r->stream == NULL)
@@ -244,6 +244,7 @@ void
 relay_start(struct relay *r, struct quic_stream *stream)
 {
 	r->stream = stream;
+	r->started = true;
 	quic_stream_attach(stream, &stream_events, r);
 	uv_tcp_nodelay(&r->tcp, 1);
 	uv_tcp_keepalive(&r->tcp, 1, TCP_KEEPALIVE_S);

@@ -24,6 +24,9 @@ struct relay {
 	uint64_t to_tcp;	/* bytes from the stream that the kernel took */
 	const char *reason;	/* why it was closed; static text */
 
+	/* For the owner to set: its peer must see a reset, not an end. */
+	bool cut_short;
+
 	/* Private. */
 	struct quic_stream *stream;
 	void (*on_closed)(struct relay *);
@@ -33,6 +36,7 @@ struct relay {
 	bool eof_seen : 1; /* TCP has sent FIN, and so has the stream */
 	bool shutting : 1; /* the stream's FIN was passed on to TCP ... */
 	bool shut : 1;	   /* ... and has left */
+	bool started : 1;
 	bool closing : 1;
 };
 
@@ -52,9 +56,9 @@ void relay_init(struct relay *, uv_loop_t *loop,
 void relay_start(struct relay *, struct quic_stream *stream);
 
 /*
- * Closes in any state; the first call counts. If both directions have ended
- * this says goodbye, otherwise TCP and stream are reset, so that what was cut
- * short looks cut short. `reason` is static text.
+ * Closes in any state; the first call counts. A relay that was started and
+ * whose directions have not both ended resets TCP and stream, so that what was
+ * cut short looks cut short. `reason` is static text.
  */
 void relay_close(struct relay *, const char *reason);
 

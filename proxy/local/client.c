@@ -142,7 +142,11 @@ say(struct client *c, const void *bytes, size_t n)
 static void
 on_shutdown(uv_shutdown_t *request, int status)
 {
-	(void)request, (void)status;
+	struct client *c = (struct client *)request->handle->data;
+
+	(void)status;
+	if (c->eof_seen)
+		client_close(c, "answered");
 }
 
 static void
@@ -150,13 +154,14 @@ linger(struct client *c)
 {
 	c->state = CLIENT_LINGERING;
 	free_buffer(c);
-	if (c->eof_seen || uv_shutdown(&c->shutdown,
-		(uv_stream_t *)&c->relay.tcp, on_shutdown) != 0) {
+	if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->relay.tcp,
+		on_shutdown) != 0) {
 		client_close(c, "answered");
 		return;
 	}
 	arm(c, LINGER_MS);
-	start_reading(c);
+	if (!c->eof_seen)
+		start_reading(c);
 }
 
 /* The last word to this client. */
@@ -397,10 +402,14 @@ on_forward_refused(void *arg, const struct refusal *refusal)
 	say_error(c, refusal->http_status, refusal->text);
 }
 
+/* What was answered so far must not look like all of it. */
 static void
 on_forward_broken(void *arg, const char *reason)
 {
-	client_close(arg, reason);
+	struct client *c = arg;
+
+	c->relay.cut_short = true;
+	client_close(c, reason);
 }
 
 static const struct forward_events forward_events = {
@@ -505,11 +514,14 @@ step_exchange(struct client *c)
 
 	if (c->closing || c->state != CLIENT_EXCHANGE)
 		return false;
+	if (n < 0 && !forward_unanswered(c->forward)) {
+		on_forward_broken(c, "the request's body is malformed");
+		return false;
+	}
 	if (n < 0) {
-		if (forward_unanswered(c->forward))
-			say_error(c, 400, "the request's body is malformed");
-		else
-			client_close(c, "the request's body is malformed");
+		say_error(c, n == -ENOMEM ? 503 : 400, n == -ENOMEM
+		    ? "the proxy is out of memory"
+		    : "the request's body is malformed");
 		return false;
 	}
 	drop(c, (size_t)n);
