@@ -50,7 +50,8 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox control status report quic
+	policy dial sandbox control status report $(UNIT_QUIC)
+UNIT_QUIC = tls conn stream server
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
@@ -71,7 +72,10 @@ test_sandbox_OBJS = proxy/sandbox.o
 test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/addr.o
 test_report_OBJS = proxy/report.o
-test_quic_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
+test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
+test_conn_OBJS = $(test_tls_OBJS)
+test_stream_OBJS = $(test_tls_OBJS)
+test_server_OBJS = $(test_tls_OBJS)
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response chunked config basic
@@ -161,7 +165,8 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o \
     $$(addprefix $(BUILD)/,$$(test_%_OBJS))
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) \
-	    $(if $(filter test_quic,$(@F)),$(QUIC_LIBS),$(PACKAGE_LIBS))
+	    $(if $(filter $(UNIT_QUIC:%=test_%),$(@F)), \
+	    $(QUIC_LIBS),$(PACKAGE_LIBS))
 
 $(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/replay.o \
     $(BUILD)/tests/fuzz/fuzz_%.o $$(addprefix $(BUILD)/,$$(fuzz_%_OBJS))

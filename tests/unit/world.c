@@ -10,12 +10,10 @@
 
 #include "tests/unit/world.h"
 
-#define PATIENCE (60 * LINK_S) /* virtual */
-
 struct quic_pem
 pem(const char *text)
 {
-	return (struct quic_pem){ text, strlen(text) };
+	return (struct quic_pem){ text, text != NULL ? strlen(text) : 0 };
 }
 
 bool
@@ -28,6 +26,76 @@ bool
 is_some(void *arg)
 {
 	return *(unsigned *)arg != 0;
+}
+
+struct quic_conn *
+near_conn(const struct world *w)
+{
+	return w->link->clients[0];
+}
+
+struct quic_stats
+stats_of(const struct quic_conn *conn)
+{
+	struct quic_stats stats;
+
+	quic_conn_stats(conn, &stats);
+	return stats;
+}
+
+struct quic_server_stats
+server_stats(const struct world *w)
+{
+	struct quic_server_stats stats;
+
+	quic_server_stats(w->link->server, &stats);
+	return stats;
+}
+
+void
+assert_whole(const struct end *e, size_t received)
+{
+	assert_false(e->aborted);
+	assert_false(e->spoilt);
+	assert_int_equal(e->received, received);
+}
+
+void
+assert_text(const struct watch *watch, const char *text)
+{
+	if (strstr(watch->why.text, text) == NULL)
+		fail_msg("\"%s\" is not in \"%s\"", text, watch->why.text);
+}
+
+/* ---- Heads ---- */
+
+static void
+forget_seen(struct world *w)
+{
+	for (size_t i = 0; i < w->nseen; i++) {
+		free((char *)(uintptr_t)w->seen[i].name);
+		free((char *)(uintptr_t)w->seen[i].value);
+	}
+	w->nseen = 0;
+}
+
+static void
+note_seen(struct world *w, const struct quic_head *head)
+{
+	forget_seen(w);
+	for (w->nseen = 0; w->nseen < head->n; w->nseen++) {
+		w->seen[w->nseen].name = strdup(head->fields[w->nseen].name);
+		w->seen[w->nseen].value = strdup(head->fields[w->nseen].value);
+	}
+}
+
+const char *
+seen(const struct world *w, const char *name)
+{
+	struct quic_head head = { w->seen, w->nseen };
+	const char *value = quic_head_find(&head, name);
+
+	return value != NULL ? value : "";
 }
 
 /* ---- The ends of tunnels ---- */
@@ -110,6 +178,12 @@ end_take(struct end *e)
 void
 end_pump(struct end *e)
 {
+	struct iovec iov;
+
+	if (e->habit == CLOSE && e->stream != NULL &&
+	    quic_stream_peek(e->stream, &iov, 1) > 0)
+		quic_conn_close(quic_stream_conn(e->stream),
+		    QUIC_H3_INTERNAL_ERROR, "in the middle");
 	if (e->stream == NULL)
 		return;
 	end_take(e);
@@ -127,9 +201,13 @@ on_response(struct quic_stream *s, const struct quic_head *head, void *arg)
 	struct end *e = arg;
 
 	assert_ptr_equal(s, e->stream);
-	assert_string_equal(e->answer, "");
-	snprintf(e->answer, sizeof(e->answer), "%s",
-	    quic_head_find(head, ":status"));
+	assert_false(e->answered);
+	e->answered = true;
+	note_seen(e->world, head);
+	if (e->habit == DROP) {
+		quic_stream_reset(s, QUIC_H3_REQUEST_CANCELLED);
+		e->stream = NULL;
+	}
 }
 
 static void
@@ -177,25 +255,35 @@ static const struct quic_stream_events stream_events = {
 int
 tunnel_open(struct world *w, unsigned number)
 {
+	return tunnel_open_with(w, number, NULL);
+}
+
+int
+tunnel_open_with(struct world *w, unsigned number,
+    const struct quic_field *more)
+{
 	struct end *e = &w->near[number];
 	char authority[32];
-	struct quic_field fields[] = {
+	struct quic_field fields[3] = {
 		{ ":method", "CONNECT" },
 		{ ":authority", authority },
 	};
 	int rv;
 
 	snprintf(authority, sizeof(authority), "tunnel.example:%u", number);
+	if (more != NULL)
+		fields[2] = *more;
+	e->world = w;
 	e->number = number;
-	rv = quic_stream_request(w->link->clients[0], fields, 2,
-	    &stream_events, e, &e->stream);
+	rv = quic_stream_request(w->link->clients[0], fields,
+	    more != NULL ? 3 : 2, &stream_events, e, &e->stream);
 	if (rv == 0)
 		end_pump(e);
 	return rv;
 }
 
 struct tunnels {
-	const struct end *near;
+	const struct end *near, *far;
 	unsigned n;
 };
 
@@ -205,7 +293,7 @@ all_gone(void *arg)
 	struct tunnels *t = arg;
 
 	for (unsigned i = 0; i < t->n; i++)
-		if (t->near[i].stream != NULL)
+		if (t->near[i].stream != NULL || t->far[i].stream != NULL)
 			return false;
 	return true;
 }
@@ -213,9 +301,9 @@ all_gone(void *arg)
 bool
 tunnels_done(struct world *w, unsigned n)
 {
-	struct tunnels t = { w->near, n };
+	struct tunnels t = { w->near, w->far, n };
 
-	return link_run(w->link, all_gone, &t, PATIENCE);
+	return link_run(w->link, all_gone, &t, LONG);
 }
 
 /* ---- The owners of connections ---- */
@@ -267,33 +355,14 @@ on_server_closed(struct quic_conn *conn, const struct quic_close *why,
 	on_closed(conn, why, &((struct world *)arg)->server);
 }
 
-static void
-forget_seen(struct world *w)
-{
-	for (size_t i = 0; i < w->nseen; i++) {
-		free((char *)(uintptr_t)w->seen[i].name);
-		free((char *)(uintptr_t)w->seen[i].value);
-	}
-	w->nseen = 0;
-}
-
-static void
-note_seen(struct world *w, const struct quic_head *head)
-{
-	forget_seen(w);
-	for (w->nseen = 0; w->nseen < head->n; w->nseen++) {
-		w->seen[w->nseen].name = strdup(head->fields[w->nseen].name);
-		w->seen[w->nseen].value = strdup(head->fields[w->nseen].value);
-	}
-}
-
 /* The far end of the tunnel that the authority's port names. */
 static void
 on_request(struct quic_conn *conn, struct quic_stream *s,
     const struct quic_head *head, void *arg)
 {
 	const char *authority = quic_head_find(head, ":authority");
-	struct quic_field status = { ":status", "200" };
+	struct quic_field fields[] = { { ":status", "200" },
+		{ "proxy-status", NULL } };
 	struct world *w = arg;
 	struct end *e;
 
@@ -302,12 +371,18 @@ on_request(struct quic_conn *conn, struct quic_stream *s,
 	note_seen(w, head);
 	assert_non_null(authority);
 	e = &w->far[atoi(strchr(authority, ':') + 1)];
+	if (e->habit == REJECT)
+		quic_stream_reset(s, QUIC_H3_REQUEST_REJECTED);
+	if (e->habit == REJECT || e->habit == IGNORE)
+		return;
 	e->number = (unsigned)(e - w->far);
 	e->stream = s;
 	if (e->status != NULL)
-		status.value = e->status;
+		fields[0].value = e->status;
+	fields[1].value = e->proxy_status;
 	quic_stream_attach(s, &stream_events, e);
-	assert_int_equal(quic_stream_respond(s, &status, 1), 0);
+	assert_int_equal(quic_stream_respond(s, fields,
+	    e->proxy_status != NULL ? 2 : 1), 0);
 	end_pump(e);
 }
 
@@ -333,7 +408,7 @@ world_dial(struct world *w, size_t i)
 
 	memset(&w->client[i], 0, sizeof(w->client[i]));
 	assert_int_equal(quic_client_new(&w->link->clients[i], w->client_tls,
-	    SERVER_NAME, &path, &w->client_settings, &client_events,
+	    w->server_name, &path, &w->client_settings, &client_events,
 	    &w->client[i], w->link->now), 0);
 }
 
@@ -348,14 +423,14 @@ is_settled(void *arg)
 bool
 world_connected(struct world *w, size_t i)
 {
-	return link_run(w->link, is_settled, &w->client[i], PATIENCE) &&
+	return link_run(w->link, is_settled, &w->client[i], LONG) &&
 	    w->client[i].connected == 1;
 }
 
 bool
 world_closed(struct world *w, size_t i)
 {
-	return link_run(w->link, is_some, &w->client[i].closed, PATIENCE);
+	return link_run(w->link, is_some, &w->client[i].closed, LONG);
 }
 
 void
@@ -364,6 +439,50 @@ world_up(struct world *w)
 	world_serve(w);
 	world_dial(w, 0);
 	assert_true(world_connected(w, 0));
+}
+
+void
+tunnels_forget(struct world *w)
+{
+	memset(w->near, 0, sizeof(w->near));
+	memset(w->far, 0, sizeof(w->far));
+}
+
+void
+world_down(struct world *w)
+{
+	link_drop_client(w->link, 0);
+	link_drop_server(w->link);
+	tunnels_forget(w);
+	memset(&w->server, 0, sizeof(w->server));
+}
+
+void
+world_trust(struct world *w, const char *ca, const uint8_t *pin,
+    const char *cert, const char *key)
+{
+	struct quic_tls_client_settings settings = { .ca = pem(ca),
+		.cert = pem(cert), .key = pem(key),
+		.pins = (const uint8_t(*)[QUIC_PIN_LEN])pin,
+		.npins = pin != NULL };
+	char error[QUIC_ERROR_MAX];
+
+	quic_tls_free(w->client_tls);
+	assert_int_equal(quic_tls_client_new(&w->client_tls, &settings, error),
+	    0);
+}
+
+void
+world_present(struct world *w, const char *cert, const char *key,
+    const char *client_ca)
+{
+	struct quic_tls_server_settings settings = { .cert = pem(cert),
+		.key = pem(key), .client_ca = pem(client_ca) };
+	char error[QUIC_ERROR_MAX];
+
+	quic_tls_free(w->server_tls);
+	assert_int_equal(quic_tls_server_new(&w->server_tls, &settings, error),
+	    0);
 }
 
 static time_t
@@ -378,21 +497,15 @@ int
 world_new(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct quic_tls_client_settings client = { .npins = 0 };
-	struct quic_tls_server_settings server = { .cert.len = 0 };
-	char error[QUIC_ERROR_MAX];
 
 	gnutls_global_set_time_function(present);
 	w->link = link_new();
 	memset(w->secret, 's', sizeof(w->secret));
 	assert_int_equal(quic_tls_self_signed(SERVER_NAME, UNIX_NOW - 1,
 	    &w->cert, &w->key), 0);
-	client.ca = server.cert = pem(w->cert);
-	server.key = pem(w->key);
-	assert_int_equal(quic_tls_client_new(&w->client_tls, &client, error),
-	    0);
-	assert_int_equal(quic_tls_server_new(&w->server_tls, &server, error),
-	    0);
+	w->server_name = SERVER_NAME;
+	world_trust(w, w->cert, NULL, NULL, NULL);
+	world_present(w, w->cert, w->key, NULL);
 	*state = w;
 	return 0;
 }

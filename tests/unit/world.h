@@ -7,6 +7,12 @@
 
 #include "tests/unit/link.h"
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define KB 1000		    /* bytes */
+#define MB 1000000	    /* bytes */
+#define RTT (50 * LINK_MS)  /* of a link as it is made */
+#define LONG (60 * LINK_S)  /* longer than anything takes that ends */
+
 #define TUNNELS_MAX 128
 #define SERVER_NAME "edge.example"
 #define UNIX_NOW 1750000000 /* seconds: what GnuTLS takes for the present */
@@ -21,7 +27,11 @@ struct watch {
 enum habit {
 	SINK, /* takes all, checks it */
 	ECHO, /* sends back what comes, FIN for FIN */
-	HOLD  /* takes nothing */
+	HOLD, /* takes nothing */
+	CLOSE, /* closes the connection at the first byte */
+	DROP, /* near: resets at the response */
+	REJECT, /* far: resets at the request */
+	IGNORE /* far: does nothing about the request */
 };
 
 /*
@@ -34,12 +44,14 @@ struct end {
 	bool stays_open;    /* no FIN after to_send */
 	bool lets_go;	    /* releases when it has sent FIN, right or wrong */
 	const char *status; /* far: of the response; NULL: 200 */
+	const char *proxy_status; /* far: a field of it, or NULL */
 
+	struct world *world;
 	unsigned number;
 	struct quic_stream *stream; /* NULL: not there, or gone */
 	size_t sent, received;	    /* bytes */
 	bool finished, ended, spoilt; /* spoilt: received what was not sent */
-	char answer[8];		    /* near: the status that came */
+	bool answered;		    /* near: the response came */
 	unsigned writable;	    /* events */
 	bool aborted, connection_lost;
 	uint64_t code;		    /* of the abortion */
@@ -51,18 +63,25 @@ struct world {
 	struct quic_tls *client_tls, *server_tls;
 	struct quic_settings client_settings, server_settings;
 	uint8_t secret[QUIC_SECRET_LEN];
+	const char *server_name; /* that clients ask for */
 	char *cert, *key; /* PEM, of the server; signed by itself */
 
 	struct watch client[LINK_CLIENTS_MAX], server;
 	struct end near[TUNNELS_MAX], far[TUNNELS_MAX];
 	unsigned requests; /* that the server saw */
-	struct quic_field seen[QUIC_FIELDS_MAX]; /* of the last; malloc */
+	struct quic_field seen[QUIC_FIELDS_MAX]; /* the last head; malloc */
 	size_t nseen;
 };
 
 /* Setup and teardown of a cmocka test: *state is a world with credentials. */
 int world_new(void **state);
 int world_free(void **state);
+
+/* Makes other credentials, from PEM texts, NULL where there are none. */
+void world_trust(struct world *, const char *ca, const uint8_t *pin,
+    const char *cert, const char *key);
+void world_present(struct world *, const char *cert, const char *key,
+    const char *client_ca);
 
 struct quic_pem pem(const char *text);
 
@@ -73,14 +92,26 @@ void world_dial(struct world *, size_t i);
 /* Both of those and the handshake of client 0, which must succeed. */
 void world_up(struct world *);
 
+/* The end of client 0 and of the server, without a word; and of the tunnels. */
+void world_down(struct world *);
+void tunnels_forget(struct world *);
+
 /* Runs until client `i` is connected, or closed; false: neither in 60 s. */
 bool world_connected(struct world *, size_t i);
 bool world_closed(struct world *, size_t i);
 
-/* Opens tunnel `number` from client 0. Returns as quic_stream_request(). */
+/*
+ * Opens tunnel `number` from client 0, with one more field or NULL. Returns
+ * as quic_stream_request().
+ */
 int tunnel_open(struct world *, unsigned number);
+int tunnel_open_with(struct world *, unsigned number,
+    const struct quic_field *more);
 
-/* Runs until the near ends of tunnels 0 to n-1 are at their end and gone. */
+/* The value of a field of the head that was seen last, or "". */
+const char *seen(const struct world *, const char *name);
+
+/* Runs until both ends of tunnels 0 to n-1 are done, one way or another. */
 bool tunnels_done(struct world *, unsigned n);
 
 /* Lets an end do what it can: take, check, send, finish. */
@@ -88,6 +119,20 @@ void end_pump(struct end *);
 
 /* What an end of that number sends at that offset. */
 uint8_t pattern(unsigned number, size_t offset);
+
+/* Numbers, as they are now. */
+struct quic_stats stats_of(const struct quic_conn *);
+struct quic_server_stats server_stats(const struct world *);
+struct quic_conn *near_conn(const struct world *); /* client 0 */
+
+/* The end has received so many bytes, the right ones, and was not aborted. */
+void assert_whole(const struct end *, size_t received);
+
+/* The reason of the close holds that text. */
+void assert_text(const struct watch *, const char *text);
+
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, world_new, world_free)
 
 /* A condition to run for: `*arg` is true, or not 0 (unsigned). */
 bool is_true(void *arg);

@@ -1,0 +1,333 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/world.h"
+
+/*
+ * What a server does with strangers, and with what was left by its earlier
+ * self.
+ */
+
+/* ---- Addresses ---- */
+
+/* Beyond one half-open handshake the others must prove their address. */
+static void
+retry_asks_for_proof(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.half_open_max = 1;
+	world_serve(w);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		world_dial(w, i);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		assert_true(world_connected(w, i));
+	assert_int_equal(server_stats(w).retries_sent, LINK_CLIENTS_MAX - 1);
+	assert_true(link_run(w->link, NULL, NULL, LINK_S));
+	assert_int_equal(server_stats(w).accepted, LINK_CLIENTS_MAX);
+	assert_int_equal(server_stats(w).half_open, 0);
+}
+
+/* The token of an earlier connection is such a proof. */
+static void
+a_known_address_needs_no_retry(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.half_open_max = 1;
+	world_up(w);
+	link_run(w->link, NULL, NULL, LINK_S);
+	link_drop_client(w->link, 0);
+	world_dial(w, 1);
+	world_dial(w, 0);
+	assert_true(world_connected(w, 0));
+	assert_true(world_connected(w, 1));
+	assert_int_equal(server_stats(w).retries_sent, 0);
+}
+
+/* ---- Versions ---- */
+
+/* Keeps the datagrams that a test wants to look at. */
+struct tap {
+	bool up;
+	unsigned n;
+	size_t len; /* of the last */
+	uint8_t data[LINK_DATAGRAM_MAX];
+};
+
+static bool
+keep_last(struct link_datagram *d, void *arg)
+{
+	struct tap *tap = arg;
+
+	if (d->up != tap->up)
+		return true;
+	tap->n++;
+	tap->len = d->len;
+	memcpy(tap->data, d->data, d->len);
+	return true;
+}
+
+static void
+the_server_names_its_versions(void **state)
+{
+	static const uint8_t head[] = { 0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 'd',
+		'e', 's', 't', 'c', 'i', 'd', '1', 3, 's', 'r', 'c' };
+	static const uint8_t answer[] = { 0, 0, 0, 0, 3, 's', 'r', 'c', 8, 'd',
+		'e', 's', 't', 'c', 'i', 'd', '1', 0, 0, 0, 1 };
+	uint8_t packet[1200] = { 0 };
+	struct world *w = *state;
+	struct tap tap = { .up = false };
+
+	memcpy(packet, head, sizeof(head));
+	w->link->tamper = keep_last;
+	w->link->tamper_arg = &tap;
+	world_serve(w);
+	link_inject(w->link, true, 0, packet, sizeof(packet) - 1);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(tap.n, 0);
+	link_inject(w->link, true, 0, packet, sizeof(packet));
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(tap.n, 1);
+	assert_int_equal(tap.data[0] & 0x80, 0x80);
+	assert_int_equal(tap.len, 1 + sizeof(answer));
+	assert_memory_equal(tap.data + 1, answer, sizeof(answer));
+}
+
+/* Answers a client's Initial with a list of one version (RFC 9000 §17.2.1). */
+static void
+negotiate(struct world *w, const struct tap *initial, uint32_t version)
+{
+	size_t dcid = initial->data[5], scid = initial->data[6 + dcid], n = 5;
+	uint8_t packet[64] = { 0x80 };
+
+	packet[n++] = (uint8_t)scid;
+	memcpy(packet + n, initial->data + 7 + dcid, scid);
+	n += scid;
+	packet[n++] = (uint8_t)dcid;
+	memcpy(packet + n, initial->data + 6, dcid);
+	n += dcid;
+	for (int shift = 24; shift >= 0; shift -= 8)
+		packet[n++] = (uint8_t)(version >> shift);
+	link_inject(w->link, false, 0, packet, n);
+}
+
+static void
+the_client_knows_one_version(void **state)
+{
+	struct world *w = *state;
+	struct tap tap = { .up = true };
+
+	w->link->tamper = keep_last;
+	w->link->tamper_arg = &tap;
+	world_dial(w, 0);
+	link_run(w->link, NULL, NULL, LINK_MS);
+	negotiate(w, &tap, 1); /* a lie, to be ignored */
+	link_run(w->link, NULL, NULL, LINK_MS);
+	assert_int_equal(w->client[0].closed, 0);
+	negotiate(w, &tap, 0xff00001d);
+	link_run(w->link, NULL, NULL, LINK_MS);
+	assert_int_equal(w->client[0].closed, 1);
+	assert_int_equal(w->client[0].why.cause, QUIC_NO_VERSION);
+	assert_text(&w->client[0], "QUIC version 1");
+}
+
+/* ---- Restarts ---- */
+
+/* The edge is started again: with its old secret it can say so. */
+static void
+restart(struct world *w)
+{
+	world_up(w);
+	w->near[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	link_drop_server(w->link);
+}
+
+static void
+a_restart_is_noticed(void **state)
+{
+	struct world *w = *state;
+	uint64_t start;
+
+	restart(w);
+	world_serve(w);
+	w->near[0].to_send = KB;
+	end_pump(&w->near[0]);
+	start = w->link->now;
+	assert_true(world_closed(w, 0));
+	assert_int_equal(w->client[0].why.cause, QUIC_RESET);
+	assert_text(&w->client[0], "restarted");
+	assert_in_range(w->link->now - start, RTT, RTT + LINK_MS);
+	assert_int_equal(w->near[0].cause, QUIC_RESET);
+	assert_true(server_stats(w).resets_sent > 0);
+}
+
+/* Even when the client has nothing but a PING to say. */
+static void
+a_restart_is_noticed_in_quiet(void **state)
+{
+	struct world *w = *state;
+	uint64_t start;
+
+	restart(w);
+	world_serve(w);
+	start = w->link->now;
+	assert_true(world_closed(w, 0));
+	assert_int_equal(w->client[0].why.cause, QUIC_RESET);
+	assert_true(w->link->now - start < 16 * LINK_S);
+}
+
+static void
+a_reset_cannot_be_made_up(void **state)
+{
+	struct world *w = *state;
+
+	restart(w);
+	w->secret[0]++;
+	world_serve(w);
+	w->near[0].to_send = KB;
+	end_pump(&w->near[0]);
+	assert_true(world_closed(w, 0));
+	assert_true(server_stats(w).resets_sent > 0);
+	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
+}
+
+/* ---- Garbage ---- */
+
+static void
+inject_noise(struct link *link, bool up, size_t len)
+{
+	uint8_t data[LINK_DATAGRAM_MAX];
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = (uint8_t)link_random(link, 256);
+	link_inject(link, up, up ? 1 : 0, data, len);
+}
+
+static void
+noise_is_ignored(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[0].habit = ECHO;
+	w->near[0].to_send = 2 * MB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	for (size_t len = 0; len <= LINK_DATAGRAM_MAX; len++) {
+		inject_noise(w->link, true, len);
+		inject_noise(w->link, false, len);
+		if (len % 16 == 0)
+			link_run(w->link, NULL, NULL, LINK_MS);
+	}
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->near[0], 2 * MB);
+	assert_true(server_stats(w).datagrams_dropped > 1000);
+	assert_int_equal(server_stats(w).connections, 1);
+}
+
+/*
+ * Flips bits of a datagram, or cuts it short. Not those of the version: with 0
+ * there it is a Version Negotiation that a client has to believe.
+ */
+static void
+spoil(struct link *link, struct link_datagram *d)
+{
+	size_t flips = 1 + link_random(link, 8), at;
+
+	if (link_random(link, 4) == 0)
+		d->len = link_random(link, d->len + 1);
+	while (d->len > 0 && flips-- > 0) {
+		at = link_random(link, d->len);
+		if (at == 0 || at > 4)
+			d->data[at] ^= (uint8_t)(1 << link_random(link, 8));
+	}
+}
+
+static bool
+spoil_some(struct link_datagram *d, void *arg)
+{
+	struct link *link = arg;
+
+	if (link_random(link, 10) == 0)
+		spoil(link, d);
+	return true;
+}
+
+static void
+spoilt_packets_are_lost_packets(void **state)
+{
+	struct world *w = *state;
+
+	w->link->tamper = spoil_some;
+	w->link->tamper_arg = w->link;
+	w->client_settings.handshake_timeout_ns = LONG;
+	w->server_settings.handshake_timeout_ns = LONG;
+	world_up(w);
+	w->far[0].habit = ECHO;
+	w->near[0].to_send = MB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->near[0], MB);
+}
+
+/* Sends a spoilt copy along with every packet of a handshake and a transfer. */
+static bool
+add_spoilt(struct link_datagram *d, void *arg)
+{
+	struct link_datagram copy = *d;
+	struct link *link = arg;
+
+	spoil(link, &copy);
+	link_inject(link, copy.up, copy.client, copy.data, copy.len);
+	return true;
+}
+
+static void
+spoilt_copies_do_no_harm(void **state)
+{
+	struct world *w = *state;
+
+	w->link->tamper = add_spoilt;
+	w->link->tamper_arg = w->link;
+	world_serve(w);
+	for (unsigned round = 0; round < 200; round++) {
+		tunnels_forget(w);
+		w->far[0].habit = ECHO;
+		w->near[0].to_send = 10 * KB;
+		world_dial(w, 0);
+		assert_true(world_connected(w, 0));
+		assert_int_equal(tunnel_open(w, 0), 0);
+		assert_true(tunnels_done(w, 1));
+		assert_whole(&w->near[0], 10 * KB);
+		quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "next");
+		link_run(w->link, NULL, NULL, RTT);
+		link_drop_client(w->link, 0);
+	}
+	link_run(w->link, NULL, NULL, LONG);
+	assert_int_equal(server_stats(w).connections, 0);
+	assert_int_equal(server_stats(w).half_open, 0);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(retry_asks_for_proof),
+		TEST(a_known_address_needs_no_retry),
+		TEST(the_server_names_its_versions),
+		TEST(the_client_knows_one_version),
+		TEST(a_restart_is_noticed),
+		TEST(a_restart_is_noticed_in_quiet),
+		TEST(a_reset_cannot_be_made_up),
+		TEST(noise_is_ignored),
+		TEST(spoilt_packets_are_lost_packets),
+		TEST(spoilt_copies_do_no_harm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,446 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/world.h"
+
+/*
+ * Streams: heads, bytes both ways, the two halves of a close, resets, and the
+ * limits.
+ */
+
+/* ---- Heads ---- */
+
+static void
+heads_go_both_ways(void **state)
+{
+	struct quic_field user = { "proxy-authorization", "Basic dTpw" };
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[7].status = "502";
+	w->far[7].proxy_status = "culvert; error=connection_refused";
+	assert_int_equal(tunnel_open_with(w, 7, &user), 0);
+	assert_true(link_run(w->link, is_some, &w->requests, LONG));
+	assert_int_equal(w->nseen, 3);
+	assert_string_equal(seen(w, ":method"), "CONNECT");
+	assert_string_equal(seen(w, ":authority"), "tunnel.example:7");
+	assert_string_equal(seen(w, "proxy-authorization"), "Basic dTpw");
+	assert_false(w->near[7].answered);
+	assert_true(link_run(w->link, is_true, &w->near[7].answered, LONG));
+	assert_int_equal(w->nseen, 2);
+	assert_string_equal(seen(w, ":status"), "502");
+	assert_string_equal(seen(w, "proxy-status"),
+	    "culvert; error=connection_refused");
+}
+
+static void
+a_request_too_large_is_refused(void **state)
+{
+	static char value[QUIC_HEAD_MAX];
+	struct quic_field large = { "x-large", value };
+	struct world *w = *state;
+
+	memset(value, 'v', sizeof(value) - 1);
+	world_up(w);
+	w->far[1].habit = ECHO;
+	w->near[0].stays_open = true;
+	w->near[1].to_send = 10;
+	assert_int_equal(tunnel_open_with(w, 0, &large), 0);
+	assert_int_equal(tunnel_open(w, 1), 0);
+	assert_true(tunnels_done(w, 2));
+	assert_true(w->near[0].aborted);
+	assert_int_equal(w->near[0].code, 0x107); /* H3_EXCESSIVE_LOAD */
+	assert_int_equal(w->requests, 1);
+	assert_whole(&w->near[1], 10);
+	value[QUIC_HEAD_MAX / 2] = '\0';
+	assert_int_equal(tunnel_open_with(w, 2, &large), 0);
+	assert_true(tunnels_done(w, 3));
+	assert_false(w->near[2].aborted);
+	assert_string_equal(seen(w, ":status"), "200");
+}
+
+static void
+a_response_too_large_is_refused(void **state)
+{
+	static char value[QUIC_HEAD_MAX];
+	struct world *w = *state;
+
+	memset(value, 'v', sizeof(value) - 1);
+	world_up(w);
+	w->near[0].stays_open = w->far[0].stays_open = true;
+	w->far[0].proxy_status = value;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(link_run(w->link, is_true, &w->near[0].aborted, LONG));
+	assert_false(w->near[0].answered);
+	assert_true(link_run(w->link, is_true, &w->far[0].aborted, LONG));
+	assert_int_equal(w->far[0].code, 0x107);
+}
+
+static void
+too_many_fields_do_not_leave(void **state)
+{
+	static struct quic_field fields[QUIC_FIELDS_MAX + 1];
+	static const struct quic_stream_events none;
+	struct quic_stream *s;
+	struct world *w = *state;
+
+	world_up(w);
+	for (size_t i = 0; i < COUNT(fields); i++)
+		fields[i] = (struct quic_field){ "x", "" };
+	assert_int_equal(quic_stream_request(near_conn(w), fields,
+	    COUNT(fields), &none, NULL, &s), -EINVAL);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(w->requests, 0);
+	assert_int_equal(w->client[0].closed, 0);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+}
+
+/* ---- Streams ---- */
+
+static void
+a_hundred_at_once(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	for (unsigned i = 0; i < 100; i++) {
+		w->far[i].habit = ECHO;
+		w->near[i].to_send = 10 * KB + i * 900;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	assert_int_equal(stats_of(near_conn(w)).streams, 100);
+	assert_true(tunnels_done(w, 100));
+	for (unsigned i = 0; i < 100; i++) {
+		assert_whole(&w->near[i], 10 * KB + i * 900);
+		assert_whole(&w->far[i], 10 * KB + i * 900);
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+	/* The packets came in trains. */
+	assert_true(4 * w->link->delivered <
+	    w->link->sent_up + w->link->sent_down);
+}
+
+static void
+tunnels_come_and_go(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	for (unsigned round = 0; round < 30; round++) {
+		tunnels_forget(w);
+		for (unsigned i = 0; i < 100; i++) {
+			w->far[i].habit = i % 10 == 0 ? REJECT : ECHO;
+			w->near[i].to_send = i;
+			assert_int_equal(tunnel_open(w, i), 0);
+		}
+		assert_true(tunnels_done(w, 100));
+		for (unsigned i = 0; i < 100; i++)
+			assert_true(w->near[i].aborted == (i % 10 == 0));
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(w->requests, 3000);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+/* The far end goes on long after the near end's FIN. */
+static void
+half_closed_by_the_client(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 10 * KB;
+	w->far[0].to_send = 500 * KB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(link_run(w->link, is_true, &w->far[0].ended, LONG));
+	assert_true(w->near[0].received < 400 * KB);
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->near[0], 500 * KB);
+	assert_whole(&w->far[0], 10 * KB);
+}
+
+static void
+half_closed_by_the_server(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 500 * KB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(link_run(w->link, is_true, &w->near[0].ended, LONG));
+	assert_true(w->far[0].received < 400 * KB);
+	assert_true(tunnels_done(w, 1));
+	assert_true(link_run(w->link, is_true, &w->far[0].ended, LONG));
+	assert_whole(&w->far[0], 500 * KB);
+}
+
+static void
+reset_by_the_client(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = w->far[0].to_send = 10 * MB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 6 * RTT);
+	assert_true(w->far[0].received > 0);
+	quic_stream_reset(w->near[0].stream, QUIC_H3_CONNECT_ERROR);
+	w->near[0].stream = NULL;
+	assert_true(link_run(w->link, is_true, &w->far[0].aborted, RTT));
+	assert_int_equal(w->far[0].code, QUIC_H3_CONNECT_ERROR);
+	assert_false(w->far[0].connection_lost);
+	assert_false(w->near[0].aborted);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+static void
+reset_by_the_server(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = w->far[0].to_send = 10 * MB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 6 * RTT);
+	quic_stream_reset(w->far[0].stream, 0xabcd);
+	w->far[0].stream = NULL;
+	assert_true(link_run(w->link, is_true, &w->near[0].aborted, RTT));
+	assert_int_equal(w->near[0].code, 0xabcd);
+	assert_false(w->near[0].connection_lost);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+static void
+a_request_may_be_rejected(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[0].habit = REJECT;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(link_run(w->link, is_true, &w->near[0].aborted, LONG));
+	assert_int_equal(w->near[0].code, QUIC_H3_REQUEST_REJECTED);
+	assert_false(w->near[0].answered);
+}
+
+static void
+an_ignored_request_is_reset(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[0].habit = IGNORE;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(link_run(w->link, is_true, &w->near[0].aborted, LONG));
+	assert_int_equal(w->near[0].code, QUIC_H3_INTERNAL_ERROR);
+}
+
+static void
+reset_by_a_handler(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].habit = DROP;
+	w->near[0].stays_open = true;
+	w->far[0].to_send = 100 * KB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(tunnels_done(w, 1));
+	assert_true(w->near[0].answered);
+	assert_int_equal(w->near[0].received, 0);
+	assert_true(w->far[0].aborted);
+	assert_int_equal(w->far[0].code, QUIC_H3_REQUEST_CANCELLED);
+}
+
+/* A refusal reaches the client even while it sends (RFC 9114 §4.1). */
+static void
+a_refusal_is_heard_in_full(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 10 * MB;
+	w->far[0].habit = HOLD;
+	w->far[0].status = "403";
+	w->far[0].to_send = 20 * KB;
+	w->far[0].lets_go = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(tunnels_done(w, 1));
+	assert_string_equal(seen(w, ":status"), "403");
+	assert_whole(&w->near[0], 20 * KB);
+	assert_true(w->near[0].ended);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+static void
+release_without_fin_is_a_reset(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 10 * KB;
+	w->near[0].stays_open = true;
+	w->far[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 2 * RTT);
+	quic_stream_release(w->near[0].stream);
+	w->near[0].stream = NULL;
+	assert_true(link_run(w->link, is_true, &w->far[0].aborted, RTT));
+	assert_int_equal(w->far[0].code, QUIC_H3_REQUEST_CANCELLED);
+}
+
+/* A long transfer does not keep a short one waiting. */
+static void
+streams_share(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 20 * MB;
+	w->near[1].to_send = 200 * KB;
+	w->far[1].habit = ECHO;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 2 * RTT);
+	assert_int_equal(tunnel_open(w, 1), 0);
+	assert_true(link_run(w->link, is_true, &w->near[1].ended, LONG));
+	assert_whole(&w->near[1], 200 * KB);
+	assert_true(w->far[0].received < 5 * MB);
+	assert_true(tunnels_done(w, 2));
+	assert_whole(&w->far[0], 20 * MB);
+}
+
+/* ---- Limits ---- */
+
+static size_t
+buffered(const struct quic_stream *s)
+{
+	struct iovec iov[64];
+	size_t n = quic_stream_peek(s, iov, COUNT(iov)), sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += iov[i].iov_len;
+	return sum;
+}
+
+#define WINDOW (256 * 1024) /* bytes: what a stream begins with */
+
+/* One slow reader stops its own tunnel's sender and nobody else. */
+static void
+a_slow_reader_slows_only_itself(void **state)
+{
+	struct world *w = *state;
+	unsigned writable;
+	size_t room;
+
+	world_up(w);
+	w->far[0].habit = HOLD;
+	w->far[1].habit = ECHO;
+	w->near[0].to_send = 30 * MB;
+	w->near[1].to_send = 3 * MB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_int_equal(tunnel_open(w, 1), 0);
+	assert_true(link_run(w->link, is_true, &w->near[1].ended, LONG));
+	assert_whole(&w->near[1], 3 * MB);
+
+	assert_in_range(buffered(w->far[0].stream), WINDOW - KB, WINDOW);
+	end_pump(&w->near[0]);
+	assert_null(quic_stream_reserve(w->near[0].stream, &room));
+	assert_false(quic_stream_has_room(w->near[0].stream));
+	assert_true(w->near[0].sent <= WINDOW + 65536 +
+	    2 * stats_of(near_conn(w)).cwnd);
+	writable = w->near[0].writable;
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(w->near[0].writable, writable);
+
+	w->far[0].habit = SINK;
+	end_pump(&w->far[0]);
+	assert_true(tunnels_done(w, 1));
+	assert_true(w->near[0].writable > writable);
+	assert_true(link_run(w->link, is_true, &w->far[0].ended, LONG));
+	assert_whole(&w->far[0], 30 * MB);
+}
+
+/* The same down the road, with the memory of the server at stake. */
+static void
+a_slow_client_stops_the_server(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].habit = HOLD;
+	w->far[0].to_send = 30 * MB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 5 * LINK_S);
+	assert_in_range(buffered(w->near[0].stream), WINDOW - KB, WINDOW);
+	assert_true(w->far[0].sent <= WINDOW + 65536 +
+	    2 * stats_of(w->server.conn).cwnd);
+	w->near[0].habit = SINK;
+	end_pump(&w->near[0]);
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->near[0], 30 * MB);
+}
+
+static void
+streams_have_a_limit(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.streams_max = 10;
+	world_up(w);
+	for (unsigned i = 0; i < 10; i++) {
+		w->near[i].stays_open = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	assert_int_equal(tunnel_open(w, 10), -EAGAIN);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(w->client[0].streams_available, 0);
+	w->near[3].stays_open = false;
+	end_pump(&w->near[3]);
+	assert_true(link_run(w->link, is_some, &w->client[0].streams_available,
+	    LONG));
+	assert_int_equal(tunnel_open(w, 10), 0);
+	assert_int_equal(tunnel_open(w, 11), -EAGAIN);
+	assert_true(link_run(w->link, is_true, &w->near[10].answered, LONG));
+	assert_int_equal(w->client[0].streams_available, 1);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(heads_go_both_ways),
+		TEST(a_request_too_large_is_refused),
+		TEST(a_response_too_large_is_refused),
+		TEST(too_many_fields_do_not_leave),
+		TEST(a_hundred_at_once),
+		TEST(tunnels_come_and_go),
+		TEST(half_closed_by_the_client),
+		TEST(half_closed_by_the_server),
+		TEST(reset_by_the_client),
+		TEST(reset_by_the_server),
+		TEST(a_request_may_be_rejected),
+		TEST(an_ignored_request_is_reset),
+		TEST(reset_by_a_handler),
+		TEST(a_refusal_is_heard_in_full),
+		TEST(release_without_fin_is_a_reset),
+		TEST(streams_share),
+		TEST(a_slow_reader_slows_only_itself),
+		TEST(a_slow_client_stops_the_server),
+		TEST(streams_have_a_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
