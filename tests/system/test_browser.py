@@ -1,0 +1,153 @@
+"""A browser: a page and what belongs to it, through each kind of proxy."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+
+import pytest
+
+from daemon import DEADLINE, environment, wait_until
+from origin import Handler, HttpOrigin
+
+CHROMIUM = shutil.which("chromium") or "chromium-browser"
+FLAGS = ["--headless", "--disable-gpu", "--disable-dev-shm-usage",
+         "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update",
+         # Loopback is where the proxy is wanted, for once.
+         "--proxy-bypass-list=<-loopback>"]
+
+# What each subresource is made of; its number says what follows.
+KINDS = {
+    "css": ("text/css", ":root {{ --s{0}: 1 }}\n/* {1} */\n"),
+    "js": ("text/javascript", "arrived('/js/{0}');\n/* {1} */\n"),
+    "svg": ("image/svg+xml", '<svg xmlns="http://www.w3.org/2000/svg" '
+            'width="{0}" height="1"><!-- {1} --></svg>\n'),
+    "txt": ("text/plain", "{0} {1}\n"),
+}
+EACH = 30
+PATHS = {f"/{kind}/{i}" for kind in KINDS for i in range(1, EACH + 1)}
+
+# The page itself says what has arrived: what has run, applies, has the right
+# size, or reads as it should.
+PAGE = """<!DOCTYPE html>
+<html><head><title>120</title><script>
+const paths = new Set();
+function arrived(path) {
+	paths.add(path);
+	if (paths.size == %d)
+		fetch("/done");
+}
+function styled(i) {
+	const root = getComputedStyle(document.documentElement);
+	if (root.getPropertyValue("--s" + i).trim() == "1")
+		arrived("/css/" + i);
+}
+function drawn(img, i) {
+	if (img.naturalWidth == i)
+		arrived("/svg/" + i);
+}
+async function read(i) {
+	const answer = await fetch("/txt/" + i);
+	if ((await answer.text()).startsWith(i + " "))
+		arrived("/txt/" + i);
+}
+</script>
+%s
+</head><body>
+%s
+</body></html>
+"""
+NUMBERS = range(1, EACH + 1)
+HTML = PAGE % (
+    len(PATHS),
+    "\n".join(f'<link rel="stylesheet" href="/css/{i}" onload="styled({i})">'
+              for i in NUMBERS),
+    "\n".join(f'<script src="/js/{i}"></script><script>read({i})</script>'
+              f'<img src="/svg/{i}" onload="drawn(this, {i})">'
+              for i in NUMBERS))
+
+
+def content(path):
+    """The type and the text of what is at a path; some is long."""
+    if path not in PATHS:
+        return "text/html; charset=utf-8", HTML if path == "/" else ""
+    kind, number = path.split("/")[1:]
+    mime, text = KINDS[kind]
+    return mime, text.format(number, "." * (int(number) * 1999))
+
+
+class PageHandler(Handler):
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        mime, text = content(self.path)
+        self.send_response(200)
+        self.send_header("Content-Type", mime)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+
+class PageOrigin(HttpOrigin):
+    connections = 0
+
+    def verify_request(self, request, client_address):
+        self.connections += 1
+        return True
+
+
+@pytest.fixture
+def page(request, ca):
+    """An origin of the page by the parameter's scheme."""
+    context = None
+    if request.param == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(ca.good.cert, ca.good.key)
+    with contextlib.closing(PageOrigin(handler=PageHandler,
+                                       context=context)) as server:
+        server.address = f"{request.param}://localhost:{server.port}/"
+        yield server
+
+
+@contextlib.contextmanager
+def chromium(directory, *args):
+    """A browser of its own, which is gone afterwards."""
+    if os.geteuid() == 0:
+        args = ("--no-sandbox", *args)
+    with open(directory / "browser.log", "wb") as log:
+        process = subprocess.Popen(
+            [CHROMIUM, *FLAGS, f"--user-data-dir={directory}/profile", *args],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env={**environment(), "HOME": str(directory)},
+            start_new_session=True)
+    try:
+        yield
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(DEADLINE)
+
+
+@pytest.mark.parametrize("proxy", ["socks5", "http"])
+@pytest.mark.parametrize("page", ["http", "https"], indirect=True)
+def test_page(page, proxy, culvert, edge, ca, tmp_path):
+    key = ca.good.pin().removeprefix("sha256//")
+    with chromium(tmp_path, f"--proxy-server={proxy}://127.0.0.1:"
+                  f"{culvert.port}",
+                  f"--ignore-certificate-errors-spki-list={key}",
+                  page.address):
+        wait_until(lambda: "/done" in page.requests,
+                   f"a whole page; {tmp_path}/browser.log may say why")
+    assert PATHS <= set(page.requests)
+    # Each connection that the origin has seen was the edge's, to a name that
+    # nobody before the edge has looked up.
+    end = rf"to localhost:{page.port} \(127\.0\.0\.1:{page.port}\): "
+    edge.wait_for(end, page.connections)
+    culvert.wait_idle()
+    assert len(re.findall(end, edge.log)) == page.connections
