@@ -42,12 +42,12 @@ def environment():
     return {**kept, **SANITIZERS}
 
 
-def run(program, *args, deadline=DEADLINE):
+def run(program, *args, env=None, deadline=DEADLINE):
     """Runs one of the programs to its end: returncode, stdout, stderr."""
     return subprocess.run(
         [BUILD / program, *map(str, args)], capture_output=True, text=True,
         stdin=subprocess.DEVNULL, timeout=deadline, check=False,
-        env=environment())
+        env={**environment(), **(env or {})})
 
 
 class Daemon:

@@ -1,0 +1,164 @@
+"""The programs as commands: what they refuse to do, and how they say it."""
+
+import pytest
+
+from daemon import run
+
+
+@pytest.fixture
+def config(tmp_path):
+    """config(text) → the path of a file with that text."""
+
+    def write(text):
+        path = tmp_path / "culvert.conf"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def rejected(done, *words):
+    """Exit status 2, nothing on stdout, and a complaint that says what."""
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+# ---- Listeners ----
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"])
+def test_open_listener(address):
+    """A proxy for the whole network needs a password, and says so."""
+    done = run("culvert", "--embedded-edge", "-l", address)
+    rejected(done, f"other machines can reach {address}",
+             "--listen-users")
+
+
+def test_open_listener_with_users(start, users):
+    culvert = start("culvert", "--embedded-edge", "-l", "0.0.0.0:0",
+                    "--listen-users", users)
+    assert "0.0.0.0" in culvert.wait_for(r"listening on (\S+)")[1]
+
+
+def test_no_edge():
+    rejected(run("culvert", "-l", "127.0.0.1:0"), "--edge",
+             "--embedded-edge")
+
+
+def test_edge_for_everybody(ca):
+    """Without users somebody must have meant it."""
+    done = run("culvert-edge", "-l", "127.0.0.1:0", "--cert", ca.good.cert,
+               "--key", ca.good.key)
+    rejected(done, "--users", "--open")
+
+
+def test_address_in_use(start_embedded, tmp_path):
+    """A run-time failure: the configuration is right, the world is not."""
+    port = start_embedded().port
+    done = run("culvert", "--embedded-edge", "-l", f"127.0.0.1:{port}",
+               "--control", tmp_path / "other.sock")
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" \
+        in done.stderr
+
+
+def test_control_in_use(start_embedded):
+    culvert = start_embedded()
+    done = run("culvert", "--embedded-edge", "-l", "127.0.0.1:0",
+               "--control", culvert.control)
+    assert done.returncode == 1
+    assert str(culvert.control) in done.stderr
+    assert culvert.status()["pid"] == culvert.pid
+
+
+# ---- Configuration files ----
+
+GOOD = "[proxy]\nlisten = 127.0.0.1:0\n[edge]\nedge = edge.example\n"
+
+
+def test_check(config):
+    done = run("culvert", "-n", "-f", config(GOOD))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("text, line, word", [
+    ("[proxy]\nlisten = 127.0.0.1:0\ncolour = blue\n", 3, "colour"),
+    ("[garden]\nlisten = 127.0.0.1:0\n", 2, "garden"),
+    ("[edge]\n\nedge = edge.example:0\n", 3, "edge.example:0"),
+    ("[proxy]\nlisten 127.0.0.1:0\n", 2, ""),
+    ("[path]\ncc = reno\n", 2, "reno"),
+])
+def test_error_has_a_line(config, text, line, word):
+    path = config(text)
+    for flags in ((), ("-n",)):
+        rejected(run("culvert", *flags, "-e", "edge.example", "-f", path),
+                 f"{path}:{line}: ", word)
+
+
+def test_file_is_used(start, config):
+    culvert = start("culvert", "-v", "-f",
+                    config("[proxy]\nlisten = 127.0.0.1:0\n"
+                           "[edge]\nembedded-edge = yes\n"))
+    culvert.wait_for("connected to ")
+
+
+def test_option_overrides_the_file(config):
+    path = config(GOOD)
+    rejected(run("culvert", "-n", "-f", path, "-o", "path.cc=reno"), "reno")
+    assert run("culvert", "-n", "-f", path, "-o",
+               "path.cc=bbr").returncode == 0
+
+
+@pytest.mark.parametrize("flags", [
+    ("--colour", "blue"), ("-l", "nowhere"), ("-f", "/nonexistent"),
+    ("--ca", "/nonexistent"), ("-o", "proxy.colour=blue"),
+    ("--pin", "sha256//short"), ("--user", "no password"), ("stray",)])
+def test_wrong_flag(flags):
+    done = run("culvert", "-e", "edge.example", *flags)
+    rejected(done)
+    assert any(flag.lstrip("-") in done.stderr for flag in flags), done
+
+
+def test_key_without_certificate(ca):
+    rejected(run("culvert", "-e", "edge.example", "--key", ca.client.key),
+             "--cert")
+
+
+@pytest.mark.parametrize("program", ["culvert", "culvert-edge", "culvertctl"])
+def test_help_and_version(program):
+    usage = run(program, "-h")
+    assert usage.returncode == 0
+    assert usage.stdout.startswith(f"usage: {program}")
+    version = run(program, "-V")
+    assert version.returncode == 0
+    assert version.stdout.startswith(program)
+
+
+# ---- culvertctl ----
+
+def test_ctl_without_culvert(tmp_path):
+    done = run("culvertctl", "--control", tmp_path / "c.sock", "status")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("culvertctl: culvert is not running")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("dance",), ("status", "twice")])
+def test_ctl_usage(flags):
+    done = run("culvertctl", *flags)
+    assert done.returncode == 2
+    assert "usage: culvertctl" in done.stderr
+
+
+def test_ctl_by_default_path(start, tmp_path):
+    """Both programs agree on where the socket is."""
+    culvert = start("culvert", "-l", "127.0.0.1:0", "--embedded-edge",
+                    "--control", tmp_path / "culvert.sock")
+    culvert.wait_for("connected to ")
+    done = run("culvertctl", "status",
+               env={"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "up" in done.stdout
