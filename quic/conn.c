@@ -672,16 +672,12 @@ void
 quic_conn_receive(struct quic_conn *conn, const struct quic_rx *rx, size_t n,
     uint64_t now)
 {
-	size_t at, here;
+	size_t at, len;
 
 	for (size_t i = 0; i < n; i++)
-		for (at = 0; at < rx[i].len; at += here) {
-			here = rx[i].len - at;
-			if (rx[i].segment > 0 && rx[i].segment < here)
-				here = rx[i].segment;
+		for (at = 0; (len = rx_datagram(&rx[i], at)) > 0; at += len)
 			conn_read(conn, &rx[i].path, rx[i].ecn,
-			    rx[i].data + at, here, now);
-		}
+			    rx[i].data + at, len, now);
 	conn_deliver(conn);
 }
 
@@ -709,64 +705,6 @@ quic_conn_deadline(const struct quic_conn *conn)
 }
 
 /* ---- Writing ---- */
-
-static void
-train_hold(struct quic_train *train, const ngtcp2_path *path, uint8_t ecn,
-    size_t at, size_t len)
-{
-	train->held_at = at;
-	train->held_len = len;
-	train->held_ecn = ecn;
-	memcpy(&train->held_path.local, path->local.addr, path->local.addrlen);
-	memcpy(&train->held_path.remote, path->remote.addr,
-	    path->remote.addrlen);
-}
-
-/* Starts a train with the packet that waits, if one does. */
-static void
-train_begin(struct quic_train *train)
-{
-	train->len = train->segment = train->held_len;
-	if (train->held_len == 0)
-		return;
-	memmove(train->buf, train->buf + train->held_at, train->held_len);
-	train->path = train->held_path;
-	train->ecn = train->held_ecn;
-	train->held_len = 0;
-}
-
-/* Adds the packet that lies behind the train; false: it waits its turn. */
-static bool
-train_add(struct quic_train *train, const ngtcp2_path *path, uint8_t ecn,
-    size_t len)
-{
-	if (train->len > 0) {
-		ngtcp2_path same = path_view(&train->path);
-		if (len > train->segment || ecn != train->ecn ||
-		    train->len + len > QUIC_TRAIN_MAX ||
-		    !ngtcp2_path_eq(&same, path)) {
-			train_hold(train, path, ecn, train->len, len);
-			return false;
-		}
-	} else {
-		memcpy(&train->path.local, path->local.addr,
-		    path->local.addrlen);
-		memcpy(&train->path.remote, path->remote.addr,
-		    path->remote.addrlen);
-		train->ecn = ecn;
-		train->segment = len;
-	}
-	train->len += len;
-	return true;
-}
-
-static bool
-train_is_full(const struct quic_train *train)
-{
-	return train->len % train->segment != 0 ||
-	    train->len / train->segment >= QUIC_TRAIN_PACKETS_MAX ||
-	    train->len + train->segment > QUIC_TRAIN_MAX;
-}
 
 /* The CONNECTION_CLOSE: written once, kept, and sent again to stragglers. */
 static bool

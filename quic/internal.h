@@ -186,6 +186,13 @@ void conn_fail(struct quic_conn *, enum quic_cause, int liberr,
 void conn_touch(struct quic_conn *);
 bool conn_is_over(const struct quic_conn *, uint64_t now);
 
+/* train.c */
+void train_begin(struct quic_train *);
+bool train_add(struct quic_train *, const ngtcp2_path *, uint8_t ecn,
+    size_t len);
+bool train_is_full(const struct quic_train *);
+size_t rx_datagram(const struct quic_rx *, size_t at);
+
 /* h3.c */
 int h3_start(struct quic_conn *);
 void h3_stop(struct quic_conn *);

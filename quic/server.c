@@ -509,16 +509,11 @@ quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
     size_t n, uint64_t now)
 {
 	struct quic_conn *conn;
-	size_t at, here;
+	size_t at, len;
 
 	for (size_t i = 0; i < n; i++)
-		for (at = 0; at < rx[i].len; at += here) {
-			here = rx[i].len - at;
-			if (rx[i].segment > 0 && rx[i].segment < here)
-				here = rx[i].segment;
-			receive_one(server, &rx[i], rx[i].data + at, here,
-			    now);
-		}
+		for (at = 0; (len = rx_datagram(&rx[i], at)) > 0; at += len)
+			receive_one(server, &rx[i], rx[i].data + at, len, now);
 	/* Every connection that was read from is on the dirty list. */
 	TAILQ_FOREACH(conn, &server->dirty, dirty_entry)
 		conn_deliver(conn);
