@@ -32,11 +32,11 @@ IO = quic/io.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
 	proxy/relay.o proxy/basic.o proxy/users.o proxy/sandbox.o proxy/pem.o \
-	proxy/qlog.o
+	proxy/qlog.o proxy/daemon.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
-LOCAL = proxy/local/uplink.o proxy/local/listener.o proxy/local/client.o \
-	proxy/local/socks.o proxy/local/forward.o proxy/local/request.o \
-	proxy/local/response.o proxy/local/body.o proxy/local/page.o \
+LOCAL = proxy/local/uplink.o proxy/local/refusal.o proxy/local/listener.o \
+	proxy/local/client.o proxy/local/socks.o proxy/local/forward.o \
+	proxy/local/request.o proxy/local/response.o proxy/local/body.o proxy/local/page.o \
 	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
 	proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \

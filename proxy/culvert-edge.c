@@ -14,10 +14,10 @@
 #include <uv.h>
 
 #include "proxy/config.h"
+#include "proxy/daemon.h"
 #include "proxy/edge/edge.h"
 #include "proxy/log.h"
 #include "proxy/pem.h"
-#include "proxy/sandbox.h"
 
 struct daemon {
 	struct config config;
@@ -153,13 +153,8 @@ enter_sandbox(const struct config *config)
 {
 	const char *const write[] = { config->qlog, NULL };
 	struct sandbox_paths paths = { NULL, write };
-	int rv = sandbox_enter(&paths);
 
-	if (rv < 0)
-		log_error("cannot give up privileges: %s", strerror(-rv));
-	else if (rv > 0)
-		log_debug("this kernel has no Landlock");
-	return rv < 0 ? rv : 0;
+	return daemon_confine(&paths);
 }
 
 static int
@@ -196,15 +191,9 @@ main(int argc, char **argv)
 	struct daemon daemon = { 0 };
 	int rv;
 
-	sandbox_early();
-	signal(SIGPIPE, SIG_IGN);
-	config_init(&daemon.config, CONFIG_CULVERT_EDGE);
-	if ((rv = config_load(&daemon.config, argc, argv)) != 0) {
-		config_free(&daemon.config);
-		return rv > 0 ? 0 : 2;
-	}
-	log_init("culvert-edge", daemon.config.quiet ? -1
-					 : daemon.config.verbose > 0);
+	if ((rv = daemon_begin(&daemon.config, CONFIG_CULVERT_EDGE, argc,
+		argv)) >= 0)
+		return rv;
 	init_loop(&daemon);
 	rv = start(&daemon);
 	if (rv != 0)

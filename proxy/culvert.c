@@ -17,13 +17,13 @@
 
 #include "proxy/config.h"
 #include "proxy/control.h"
+#include "proxy/daemon.h"
 #include "proxy/edge/edge.h"
 #include "proxy/local/listener.h"
 #include "proxy/local/status.h"
 #include "proxy/local/uplink.h"
 #include "proxy/log.h"
 #include "proxy/pem.h"
-#include "proxy/sandbox.h"
 #include "quic/io.h"
 
 /* Milliseconds that open tunnels have to end after SIGTERM. */
@@ -330,13 +330,9 @@ enter_sandbox(const struct config *config)
 	if ((slash = strrchr(dir, '/')) != NULL)
 		slash[slash == dir] = '\0';
 	write[0] = slash != NULL ? dir : ".";
-	rv = sandbox_enter(&paths);
+	rv = daemon_confine(&paths);
 	free(dir);
-	if (rv < 0)
-		log_error("cannot give up privileges: %s", strerror(-rv));
-	else if (rv > 0)
-		log_debug("this kernel has no Landlock");
-	return rv < 0 ? rv : 0;
+	return rv;
 }
 
 static int
@@ -361,15 +357,9 @@ main(int argc, char **argv)
 	struct culvert culvert = { 0 };
 	int rv;
 
-	sandbox_early();
-	signal(SIGPIPE, SIG_IGN);
-	config_init(&culvert.config, CONFIG_CULVERT);
-	if ((rv = config_load(&culvert.config, argc, argv)) != 0) {
-		config_free(&culvert.config);
-		return rv > 0 ? 0 : 2;
-	}
-	log_init("culvert", culvert.config.quiet ? -1
-					: culvert.config.verbose > 0);
+	if ((rv = daemon_begin(&culvert.config, CONFIG_CULVERT, argc,
+		argv)) >= 0)
+		return rv;
 	culvert.started_ns = quic_io_now();
 	init_loop(&culvert);
 	rv = start(&culvert);

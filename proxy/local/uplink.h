@@ -9,7 +9,7 @@
 
 #include "proxy/addr.h"
 #include "proxy/basic.h"
-#include "proxy/local/socks.h"
+#include "proxy/local/refusal.h"
 #include "quic/quic.h"
 
 /*
@@ -55,15 +55,6 @@ void uplink_free(struct uplink *);
 void uplink_reconnect(struct uplink *);
 
 /* ---- Asking for a tunnel ---- */
-
-#define REFUSAL_TEXT_MAX 640 /* bytes, with NUL: a target and a sentence */
-
-/* Why there is no tunnel, in each of the languages that clients speak. */
-struct refusal {
-	int http_status;
-	enum socks_code socks_code;
-	char text[REFUSAL_TEXT_MAX]; /* a sentence for a person */
-};
 
 /*
  * A request for a tunnel, in the caller's memory, zeroed at first. Only

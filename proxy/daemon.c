@@ -1,0 +1,37 @@
+#include "proxy/daemon.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "proxy/log.h"
+#include "proxy/option.h"
+
+int
+daemon_begin(struct config *config, enum config_program program, int argc,
+    char **argv)
+{
+	int rv;
+
+	sandbox_early();
+	signal(SIGPIPE, SIG_IGN);
+	config_init(config, program);
+	if ((rv = config_load(config, argc, argv)) != 0) {
+		config_free(config);
+		return rv > 0 ? 0 : 2;
+	}
+	log_init(option_program_name(program), config->quiet ? -1
+					       : config->verbose > 0);
+	return -1;
+}
+
+int
+daemon_confine(const struct sandbox_paths *paths)
+{
+	int rv = sandbox_enter(paths);
+
+	if (rv < 0)
+		log_error("cannot give up privileges: %s", strerror(-rv));
+	else if (rv > 0)
+		log_debug("this kernel has no Landlock");
+	return rv < 0 ? rv : 0;
+}

@@ -1,0 +1,95 @@
+#include "proxy/local/refusal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void
+refusal_set(struct refusal *refusal, int http_status, enum socks_code code,
+    const char *text)
+{
+	refusal->http_status = http_status;
+	refusal->socks_code = code;
+	snprintf(refusal->text, sizeof(refusal->text), "%s", text);
+}
+
+/* What the error types of RFC 9209 §2.3 mean to a SOCKS client. */
+static const struct {
+	const char *error;
+	enum socks_code code;
+	const char *text;
+} proxy_errors[] = {
+	{ "dns_error", SOCKS_HOST_UNREACHABLE, "the name does not resolve" },
+	{ "dns_timeout", SOCKS_HOST_UNREACHABLE,
+	    "the name servers do not answer" },
+	{ "connection_refused", SOCKS_CONNECTION_REFUSED,
+	    "the target refused the connection" },
+	{ "connection_timeout", SOCKS_TTL_EXPIRED,
+	    "the target does not answer" },
+	{ "destination_ip_unroutable", SOCKS_NETWORK_UNREACHABLE,
+	    "the edge has no route to the target" },
+	{ "destination_ip_prohibited", SOCKS_NOT_ALLOWED,
+	    "the edge does not allow this address" },
+	{ "http_request_denied", SOCKS_NOT_ALLOWED,
+	    "the edge does not allow this request" },
+};
+
+/* The error type in a proxy-status field, if it is one that we know. */
+static size_t
+find_proxy_error(const char *value)
+{
+	const char *at = value != NULL ? strstr(value, "error=") : NULL;
+	size_t i, len, n = sizeof(proxy_errors) / sizeof(proxy_errors[0]);
+
+	if (at == NULL)
+		return n;
+	at += strlen("error=");
+	len = strcspn(at, ";, ");
+	for (i = 0; i < n; i++)
+		if (strlen(proxy_errors[i].error) == len &&
+		    strncmp(proxy_errors[i].error, at, len) == 0)
+			break;
+	return i;
+}
+
+/* What an edge without proxy-status may have meant by its status alone. */
+static enum socks_code
+socks_code_of(int status)
+{
+	switch (status) {
+	case 403:
+	case 407:
+		return SOCKS_NOT_ALLOWED;
+	case 502:
+		return SOCKS_HOST_UNREACHABLE;
+	case 504:
+		return SOCKS_TTL_EXPIRED;
+	default:
+		return SOCKS_GENERAL_FAILURE;
+	}
+}
+
+void
+refusal_read(struct refusal *refusal, const struct target *to,
+    const struct quic_head *head, int status)
+{
+	size_t i = find_proxy_error(quic_head_find(head, "proxy-status"));
+	char target[TARGET_STRLEN], text[REFUSAL_TEXT_MAX];
+
+	if (status == 407) {
+		/* The client has no part in this: 407 would ask it. */
+		refusal_set(refusal, 502, SOCKS_NOT_ALLOWED,
+		    "the edge does not accept our user and password");
+		return;
+	}
+	target_format(to, target, sizeof(target));
+	if (i < sizeof(proxy_errors) / sizeof(proxy_errors[0])) {
+		snprintf(text, sizeof(text), "%s: %s", target,
+		    proxy_errors[i].text);
+		refusal_set(refusal, status, proxy_errors[i].code, text);
+		return;
+	}
+	snprintf(text, sizeof(text), "%s: the edge answered %d", target,
+	    status);
+	refusal_set(refusal, status >= 400 && status < 600 ? status : 502,
+	    socks_code_of(status), text);
+}
