@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what culvert is built, tested and fuzzed with on Debian and Ubuntu;
-# "deps.sh build" only what it is built with. Does nothing, quickly and without
-# a word, when nothing is missing.
+# "deps.sh build" only what it is built with; "deps.sh bench" what it is
+# measured beside. Does nothing, quickly and without a word, when nothing is
+# missing.
 #
 # Debian 12 has ngtcp2 and nghttp3 of the needed age in its backports, which
 # come from the mirror that the machine already uses.
@@ -20,6 +21,14 @@ TEST='libcmocka-dev python3-pytest curl gnutls-bin mandoc iproute2
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
 FUZZ='clang llvm libclang-rt-dev|libclang-rt-14-dev'
+BENCH='microsocks openssh-client openssh-server shadowsocks-libev gnuplot-nox
+	gnutls-bin iproute2 python3 golang-go
+	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
+	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
+
+# What BENCH brings and would start by itself, now and with the machine.
+SERVICES='ssh.service ssh.socket shadowsocks-libev.service'
+POLICY=${POLICY:-/usr/sbin/policy-rc.d}
 
 die()
 {
@@ -197,10 +206,31 @@ add_backports()
 	    >/dev/null
 }
 
+# Installs what the arguments name without starting a server on this machine:
+# the benchmark runs its own. One that was there before is left alone.
+install_quietly()
+{
+	idle=
+	for service in $SERVICES; do
+		[ -e "/lib/systemd/system/$service" ] ||
+		    idle="$idle $service"
+	done
+	if [ ! -e "$POLICY" ]; then
+		trap 'as_root rm -f "$POLICY"; rm -f "$log"' EXIT
+		printf '#!/bin/sh\nexit 101\n' | as_root tee "$POLICY" >/dev/null
+		as_root chmod 755 "$POLICY"
+	fi
+	install "$@"
+	[ -z "$idle" ] || ! command -v systemctl >/dev/null ||
+	    as_root systemctl -q disable $idle 2>/dev/null || true
+}
+
+put=install
 case ${1-} in
 build) want=$BUILD ;;
+bench) want=$BENCH put=install_quietly ;;
 '') want="$BUILD $TEST $FUZZ" ;;
-*) die 'usage: deps.sh [build]' ;;
+*) die 'usage: deps.sh [build|bench]' ;;
 esac
 
 command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
@@ -218,7 +248,8 @@ echo "deps.sh: installing" $needed
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 codename=$(. "$OS_RELEASE" && echo "${VERSION_CODENAME-}")
-old=$(missing $QUIC)
+old=
+case $want in *libngtcp2*) old=$(missing $QUIC) ;; esac
 release=
 if [ -n "$old" ] && [ "$codename" = bookworm ]; then
 	add_backports bookworm
@@ -228,7 +259,7 @@ apt update
 install $old
 release=
 look
-install $(missing $want)
+$put $(missing $want)
 
 look
 needed=$(missing $want)

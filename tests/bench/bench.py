@@ -1,0 +1,137 @@
+"""Measures culvert beside what a user could pick instead.
+
+Needs no network.  Prints one table, and writes bench.csv and bench.svg.
+"""
+
+import argparse
+import concurrent.futures
+import functools
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import peers
+import work
+from certificate import NAMES, SERVER, Pair
+from goals import CCS, CLEAN, WAYS, Goals
+from peers import Peer
+from report import Report, machine
+from stage import Stage
+from world import BENCH, Line, Loopback, Missing, allowed
+
+# Round trip in ms, Mbit/s, per cent of packets lost, and the name.
+BAD = [(50, 100, 0, CLEAN),
+       (50, 100, 1, "50 ms, 100 Mbit/s, 1 % loss"),
+       (50, 100, 3, "50 ms, 100 Mbit/s, 3 % loss")]
+FAST = (10, 1000, 0, "10 ms, 1 Gbit/s, no loss")
+
+PANELS = [("loopback", WAYS[0]), ("loopback", "tunnels opened and closed"),
+          (CLEAN, WAYS[0]), (BAD[1][3], WAYS[0]),
+          (BAD[1][3], "page, an object, p95"),
+          (CLEAN, "echo beside bulk, p95")]
+
+
+def others(pair, edge, suffix=""):
+    """All that are not ours alone, compared under the same conditions."""
+    starts = {"direct": peers.direct, "microsocks": peers.microsocks,
+              "ssh -D": peers.ssh, "shadowsocks": peers.shadowsocks,
+              "culvert, Go edge": peers.go_edge(pair, edge, "cubic")}
+    return [Peer(name + suffix, start, "direct" + suffix)
+            for name, start in starts.items()]
+
+
+def loopback(pair, edge):
+    ours = [Peer(f"culvert, {cc}, {mtu}", peers.culvert(pair, cc, mtu))
+            for mtu, cc in ((1500, "cubic"), (1500, "bbr"), (9000, "cubic"),
+                            (65535, "cubic"), (65535, "bbr"))]
+    works = [work.bulk_loopback(way, width)
+             for width in (1, 8) for way in ("down", "up")]
+    return Stage("loopback", Loopback, others(pair, edge) + ours,
+                 works + [work.tunnels, work.page, work.first_byte, work.echo,
+                          work.train])
+
+
+def idle(pair, edge):
+    """With processes that have done nothing else."""
+    ours = [Peer("culvert, cubic, 1500", peers.culvert(pair, "cubic"))]
+    return Stage("idle", Loopback, others(pair, edge)[1:] + ours, [work.idle])
+
+
+def line(pair, edge, cc, rtt, rate, loss, name, works):
+    mine = f", {cc}"
+    ours = [Peer("culvert" + mine, peers.culvert(pair, cc), "direct" + mine)]
+    return Stage(name, functools.partial(Line, rtt, rate, loss, cc),
+                 others(pair, edge, mine) + ours, works)
+
+
+def groups(pair, edge):
+    """Stages that run at once, group after group.  A line of 100 Mbit/s takes
+    little of a processor, and there are many of them."""
+    some = [work.bulk_line("down", 1), work.bulk_line("up", 1)]
+    bulk = some + [work.bulk_line("down", 8), work.page]
+    latency = [work.first_byte, work.from_edge, work.echo]
+    lines = [line(pair, edge, cc, *bad, bulk) for bad in BAD for cc in CCS]
+    lines += [line(pair, edge, cc, *BAD[0], latency) for cc in CCS]
+    fast = [line(pair, edge, cc, *FAST, some) for cc in CCS]
+    return [[loopback(pair, edge)], [idle(pair, edge)], lines,
+            *([stage] for stage in fast)]
+
+
+def measure(stages, size):
+    """All figures of stages that run at once, in the order of the stages."""
+    with concurrent.futures.ThreadPoolExecutor(len(stages)) as pool:
+        for figures in pool.map(lambda stage: stage.measure(size), stages):
+            yield from figures
+
+
+def stop(_signal, _frame):
+    sys.exit("bench: stopped")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true",
+                        help="one short run of everything, to see it work")
+    parser.add_argument("--out", type=pathlib.Path, default=BENCH,
+                        help="directory of bench.csv and bench.svg")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, stop)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    try:
+        edge = peers.build_go_edge()
+    except Missing as why:
+        edge = why
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="culvert-"))
+    try:
+        pair = Pair(scratch, "edge", SERVER + NAMES + "expiration_days = 2\n")
+        stages = groups(pair, edge)
+        if args.quick:
+            stages = [sum(stages, [])]
+        size = work.QUICK if args.quick else work.FULL
+        with allowed(*CCS):
+            report = Report(figure for group in stages
+                            for figure in measure(group, size))
+    finally:
+        shutil.rmtree(scratch)
+    publish(report, args.out)
+
+
+def publish(report, out):
+    for text in (*machine(), *report.lines(), "", *Goals(report).lines()):
+        print(text)
+    report.write_csv(out / "bench.csv")
+    print(f"written: {out / 'bench.csv'}")
+    try:
+        report.write_svg(out / "bench.svg", PANELS)
+        print(f"written: {out / 'bench.svg'}")
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"missing: the plot: {error}")
+
+
+if __name__ == "__main__":
+    main()

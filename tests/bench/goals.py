@@ -1,0 +1,122 @@
+"""What the proxy is to reach, beside what it did."""
+
+import dataclasses
+
+from work import name_bulk
+
+WAYS = [name_bulk("down", 1), name_bulk("up", 1)]
+CCS = ("cubic", "bbr")
+CLEAN = "50 ms, 100 Mbit/s, no loss"
+
+
+@dataclasses.dataclass
+class Goal:
+    """A figure of ours; `most` or `least` is its limit."""
+
+    text: str
+    value: float
+    most: float = None
+    least: float = None
+
+    def line(self):
+        sign, limit = ("≤", self.most) if self.least is None else (
+            "≥", self.least)
+        if self.value is None:
+            return f"  {self.text:64} {sign} {limit:<8g} missing"
+        good = self.value <= limit if sign == "≤" else self.value >= limit
+        return (f"  {self.text:64} {sign} {limit:<8g} {self.value:10.2f}  "
+                f"{'reached' if good else 'missed'}")
+
+
+class Goals:
+    """All of them, from a report."""
+
+    def __init__(self, report):
+        self.report = report
+
+    def lines(self):
+        yield "Goals"
+        for part in (self.loopback, self.jumbo, self.loss, self.pages,
+                     self.latency, self.counts):
+            for goal in part():
+                yield goal.line()
+
+    def over(self, stage, work, peer, other):
+        """How many times the other's figure ours is."""
+        mine = self.report.median(stage, work, peer)
+        theirs = self.report.median(stage, work, other)
+        return mine / theirs if mine is not None and theirs else None
+
+    def cpu_over(self, work, peer, other):
+        mine = self.report.row("loopback", work, peer)
+        theirs = self.report.row("loopback", work, other)
+        return mine.cpu / theirs.cpu if mine and theirs and theirs.cpu else None
+
+    def loopback(self):
+        for cc in CCS:
+            for way in WAYS:
+                mine = f"culvert, {cc}, 1500"
+                for other, most in (("ssh -D", 1.0), ("microsocks", 0.45),
+                                    ("shadowsocks", 0.3)):
+                    yield Goal(f"{way}, {mine}: wall over {other}",
+                               self.over("loopback", way, mine, other), most)
+                yield Goal(f"{way}, {mine}: CPU over ssh -D",
+                           self.cpu_over(way, mine, "ssh -D"), 1.3)
+
+    def jumbo(self):
+        for mtu in (9000, 65535):
+            for way in WAYS:
+                mine = f"culvert, cubic, {mtu}"
+                yield Goal(f"{way}, {mine}: wall over ssh -D",
+                           self.over("loopback", way, mine, "ssh -D"), 0.7)
+                yield Goal(f"{way}, {mine}: CPU over ssh -D",
+                           self.cpu_over(way, mine, "ssh -D"), 0.6)
+
+    def loss(self):
+        for loss in (1, 3):
+            stage = f"50 ms, 100 Mbit/s, {loss} % loss"
+            for cc in CCS:
+                for way in WAYS:
+                    for other, least in (("bbr", 0.9), ("cubic", 3)):
+                        yield Goal(
+                            f"{way}, {loss} % loss, culvert, {cc}: "
+                            f"rate over TCP {other}",
+                            self.over(stage, way, f"culvert, {cc}",
+                                      f"direct, {other}"), least=least)
+
+    def pages(self):
+        stage, work = "50 ms, 100 Mbit/s, 1 % loss", "page, an object, p95"
+        for cc in CCS:
+            yield Goal(f"page, 1 % loss, culvert, {cc}: p95 over ssh -D, {cc}",
+                       self.over(stage, work, f"culvert, {cc}",
+                                 f"ssh -D, {cc}"), 0.6)
+
+    def latency(self):
+        for cc in CCS:
+            base = self.report.median(
+                CLEAN, "first byte, from the edge, p50", f"direct, {cc}")
+            for kind in ("open tunnel", "said at once"):
+                value = self.report.median(
+                    CLEAN, f"first byte, {kind}, p50", f"culvert, {cc}")
+                if value is not None and base is not None:
+                    value -= base
+                yield Goal(f"first byte, {kind}, culvert, {cc}: ms more "
+                           "than from the edge", value, 50 + 3)
+            alone, beside = (self.report.median(CLEAN, work, f"culvert, {cc}")
+                             for work in ("echo alone, p50",
+                                          "echo beside bulk, p95"))
+            yield Goal(f"echo beside bulk, culvert, {cc}: p95 over idle, ms",
+                       None if beside is None or alone is None
+                       else beside - alone, 20)
+
+    def counts(self):
+        for cc in CCS:
+            mine = f"culvert, {cc}, 1500"
+            yield Goal(f"tunnels a second, {mine}", self.report.median(
+                "loopback", "tunnels opened and closed", mine), least=10000)
+            yield Goal(f"packets per send call, {mine}", self.report.median(
+                "loopback", "packets per send call", mine), least=20)
+        for side in ("culvert", "edge"):
+            yield Goal(f"RSS per idle tunnel, {side}, KiB", self.report.median(
+                "idle", f"idle tunnel, RSS of {side}",
+                "culvert, cubic, 1500"), 12)

@@ -1,0 +1,59 @@
+"""The benchmark, to see that it works; what it measures is not judged."""
+
+import csv
+import os
+import pathlib
+import subprocess
+
+from daemon import SAN, environment
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Seconds: it takes less than a minute, and the sanitizers their time.
+BENCH_DEADLINE = 600 if SAN else 180
+
+PEERS = ["direct", "microsocks", "ssh -D", "shadowsocks", "culvert, Go edge",
+         "culvert, cubic, 1500", "culvert, bbr, 1500", "culvert, cubic, 9000",
+         "culvert, cubic, 65535", "culvert, bbr, 65535"]
+LINES = ["50 ms, 100 Mbit/s, no loss", "50 ms, 100 Mbit/s, 1 % loss",
+         "50 ms, 100 Mbit/s, 3 % loss", "10 ms, 1 Gbit/s, no loss"]
+
+
+def rows(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        lines = [line for line in file if not line.startswith("#")]
+    return list(csv.DictReader(lines))
+
+
+def test_quick_bench(tmp_path):
+    done = subprocess.run(
+        ["make", "bench", "QUICK=1", f"BENCH_ARGS=--out={tmp_path}"] +
+        (["SAN=1"] if SAN else []), cwd=ROOT, env=environment(),
+        capture_output=True, text=True, timeout=BENCH_DEADLINE, check=False)
+    assert done.returncode == 0, done.stderr
+    found = rows(tmp_path / "bench.csv")
+
+    # Each peer has figures, or the reason why it has none.
+    for stage, peers in [("loopback", PEERS)] + [
+            (line, [f"{peer}, {cc}"]) for line in LINES
+            for peer in ("direct", "ssh -D", "culvert")
+            for cc in ("cubic", "bbr")]:
+        for peer in peers:
+            mine = [row for row in found
+                    if (row["stage"], row["peer"]) == (stage, peer)]
+            assert mine, f"{stage}: no row of {peer}"
+            assert all(row["why"] or float(row["median"]) >= 0
+                       for row in mine)
+            assert os.geteuid() != 0 or stage != "loopback" or \
+                not any("not installed" in row["why"] for row in mine)
+    ours = {row["work"]: row for row in found
+            if row["peer"] == "culvert, cubic, 1500" and row["work"]}
+    assert float(ours["down, 1 tunnel"]["cpu"]) > 0
+    assert "idle tunnel, RSS of edge" in ours
+
+    # What was printed is the table with the goals.
+    for text in ("loopback", "down, 1 tunnel", "tunnels opened and closed",
+                 "packets per send call", "Goals"):
+        assert text in done.stdout
+    svg = (tmp_path / "bench.svg").read_text()
+    assert "<svg" in svg and "Linux" in svg
