@@ -1,7 +1,7 @@
 /*
- * Datagrams stand on the wire in the order of their arrival. A step sends all
- * that the ends have to send, moves the clock to the next arrival or deadline,
- * and serves it.
+ * Datagrams stand on the wire in the order of their arrival. A step serves what
+ * has arrived or is due, sends all that the ends have to send, and moves the
+ * clock to the next arrival or deadline.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -326,6 +326,8 @@ link_run(struct link *link, bool (*done)(void *arg), void *arg, uint64_t limit)
 	unsigned steps = 0;
 
 	for (;;) {
+		deliver_due(link);
+		expire_due(link);
 		flush(link);
 		if (done != NULL && done(arg))
 			return true;
@@ -341,7 +343,5 @@ link_run(struct link *link, bool (*done)(void *arg), void *arg, uint64_t limit)
 			fprintf(stderr, "link: time stands still\n");
 			return false;
 		}
-		deliver_due(link);
-		expire_due(link);
 	}
 }

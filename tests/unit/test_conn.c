@@ -177,8 +177,8 @@ flap(struct world *w)
 	w->far[0].habit = ECHO;
 	w->near[0].to_send = 5 * MB;
 	assert_int_equal(tunnel_open(w, 0), 0);
-	for (unsigned i = 0; i < 30; i++) {
-		link_run(w->link, NULL, NULL, 7 * LINK_MS);
+	for (unsigned i = 0; i < 100; i++) {
+		link_run(w->link, NULL, NULL, (i % 40) * LINK_MS);
 		w->link->port[0] ^= 1;
 	}
 	assert_true(tunnels_done(w, 1));

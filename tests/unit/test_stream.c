@@ -75,7 +75,9 @@ a_response_too_large_is_refused(void **state)
 	w->far[0].proxy_status = value;
 	assert_int_equal(tunnel_open(w, 0), 0);
 	assert_true(link_run(w->link, is_true, &w->near[0].aborted, LONG));
+	assert_int_equal(w->near[0].code, 0x107);
 	assert_false(w->near[0].answered);
+	assert_false(w->far[0].aborted);
 	assert_true(link_run(w->link, is_true, &w->far[0].aborted, LONG));
 	assert_int_equal(w->far[0].code, 0x107);
 }
@@ -280,9 +282,49 @@ a_refusal_is_heard_in_full(void **state)
 	assert_string_equal(seen(w, ":status"), "403");
 	assert_whole(&w->near[0], 20 * KB);
 	assert_true(w->near[0].ended);
+	assert_true(w->link->sent_up < 300); /* of about 7000 packets */
 	link_run(w->link, NULL, NULL, 4 * RTT);
 	assert_int_equal(stats_of(near_conn(w)).streams, 0);
 	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+/* While the refusal is on its way, what the client sends is dropped. */
+static void
+a_refusal_is_noticed_by_writing(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 10 * MB;
+	w->far[0].habit = HOLD;
+	w->far[0].to_send = 120 * KB;
+	w->far[0].lets_go = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(link_run(w->link, is_true, &w->near[0].finished, LONG));
+	assert_true(w->near[0].received < 120 * KB);
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->near[0], 120 * KB);
+}
+
+/* So it is by a client that cannot write, for its window is used up. */
+static void
+a_refusal_frees_a_blocked_sender(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 10 * MB;
+	w->far[0].habit = HOLD;
+	w->far[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 2 * LINK_S);
+	assert_true(w->near[0].sent < MB);
+	w->far[0].stays_open = false;
+	w->far[0].lets_go = true;
+	end_pump(&w->far[0]);
+	assert_null(w->far[0].stream);
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->near[0], 0);
 }
 
 static void
@@ -333,6 +375,46 @@ buffered(const struct quic_stream *s)
 	for (size_t i = 0; i < n; i++)
 		sum += iov[i].iov_len;
 	return sum;
+}
+
+static void
+the_end_comes_after_the_bytes(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = KB;
+	w->far[0].habit = HOLD;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(buffered(w->far[0].stream), KB);
+	assert_false(quic_stream_ended(w->far[0].stream));
+	w->far[0].habit = SINK;
+	end_pump(&w->far[0]);
+	assert_true(w->far[0].ended);
+	assert_whole(&w->far[0], KB);
+}
+
+/* A chunk is acknowledged when more is committed but not yet written. */
+static void
+bytes_follow_the_acknowledged(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 65 * KB;
+	w->near[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	for (unsigned i = 1; i < 10; i++) {
+		while (w->far[0].received < i * 65 * KB)
+			link_run(w->link, NULL, NULL, LINK_MS);
+		w->link->now += RTT;
+		w->near[0].to_send += 65 * KB;
+		w->near[0].stays_open = i < 9;
+		end_pump(&w->near[0]);
+	}
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->far[0], 650 * KB);
 }
 
 #define WINDOW (256 * 1024) /* bytes: what a stream begins with */
@@ -435,8 +517,12 @@ main(void)
 		TEST(an_ignored_request_is_reset),
 		TEST(reset_by_a_handler),
 		TEST(a_refusal_is_heard_in_full),
+		TEST(a_refusal_is_noticed_by_writing),
+		TEST(a_refusal_frees_a_blocked_sender),
 		TEST(release_without_fin_is_a_reset),
 		TEST(streams_share),
+		TEST(the_end_comes_after_the_bytes),
+		TEST(bytes_follow_the_acknowledged),
 		TEST(a_slow_reader_slows_only_itself),
 		TEST(a_slow_client_stops_the_server),
 		TEST(streams_have_a_limit),
