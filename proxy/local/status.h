@@ -50,7 +50,8 @@ struct status_facts {
  *			and since the start tunnels granted and refused
  *	clients		{open, total}, at the listeners, since the start
  *	bytes		{up, down}, of all clients since the start
- *	packets		{sent, received, lost}, of this connection
+ *	packets		{sent, received, lost, trains}, of this connection;
+ *			trains are the calls that sent them
  *	reconnects	connections since the first one
  *	migrations	changes of path (RFC 9000, section 9)
  *	uptime_s	of this process

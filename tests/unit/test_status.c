@@ -29,6 +29,7 @@ static const struct uplink_status up = {
 		.packets_sent = 100,
 		.packets_received = 99,
 		.packets_lost = 1,
+		.trains_sent = 7,
 		.udp_payload = 1452,
 		.ip_mtu = 1480,
 		.streams = 12,
@@ -117,7 +118,8 @@ everything_is_known_when_up(void **state)
 		"  \"packets\": {\n"
 		"    \"sent\": 100,\n"
 		"    \"received\": 99,\n"
-		"    \"lost\": 1\n"
+		"    \"lost\": 1,\n"
+		"    \"trains\": 7\n"
 		"  },\n"
 		"  \"reconnects\": 5,\n"
 		"  \"migrations\": 0,\n"
@@ -170,7 +172,8 @@ what_is_not_known_is_null(void **state)
 		"  \"packets\": {\n"
 		"    \"sent\": null,\n"
 		"    \"received\": null,\n"
-		"    \"lost\": null\n"
+		"    \"lost\": null,\n"
+		"    \"trains\": null\n"
 		"  },\n"
 		"  \"reconnects\": 4,\n"
 		"  \"migrations\": 0,\n"
