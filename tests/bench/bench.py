@@ -17,29 +17,31 @@ import tempfile
 import peers
 import work
 from certificate import NAMES, SERVER, Pair
-from goals import CCS, CLEAN, WAYS, Goals
+from goals import CCS, LOSS, NO_LOSS, WAYS, Goals
 from peers import Peer
 from report import Report, machine
 from stage import Stage
 from world import BENCH, Line, Loopback, Missing, allowed
 
 # Round trip in ms, Mbit/s, per cent of packets lost, and the name.
-BAD = [(50, 100, 0, CLEAN),
-       (50, 100, 1, "50 ms, 100 Mbit/s, 1 % loss"),
-       (50, 100, 3, "50 ms, 100 Mbit/s, 3 % loss")]
+CLEAN = (50, 100, 0, NO_LOSS)
+LOSSY = (50, 100, 1, LOSS.format(1))
+BAD = [CLEAN, LOSSY, (50, 100, 3, LOSS.format(3))]
 FAST = (10, 1000, 0, "10 ms, 1 Gbit/s, no loss")
 
 PANELS = [("loopback", WAYS[0]), ("loopback", "tunnels opened and closed"),
-          (CLEAN, WAYS[0]), (BAD[1][3], WAYS[0]),
-          (BAD[1][3], "page, an object, p95"),
-          (CLEAN, "echo beside bulk, p95")]
+          (NO_LOSS, WAYS[0]), (LOSS.format(1), WAYS[0]),
+          (LOSS.format(1), "page, an object, p95"),
+          (NO_LOSS, "echo beside bulk, p95")]
 
 
 def others(pair, edge, suffix=""):
     """All that are not ours alone, compared under the same conditions."""
     starts = {"direct": peers.direct, "microsocks": peers.microsocks,
-              "ssh -D": peers.ssh, "shadowsocks": peers.shadowsocks,
-              "culvert, Go edge": peers.go_edge(pair, edge, "cubic")}
+              "ssh -D": peers.ssh, "shadowsocks": peers.shadowsocks}
+    # That edge has no other congestion control.
+    if suffix != ", bbr":
+        starts["culvert, Go edge"] = peers.go_edge(pair, edge, "cubic")
     return [Peer(name + suffix, start, "direct" + suffix)
             for name, start in starts.items()]
 
@@ -51,8 +53,8 @@ def loopback(pair, edge):
     works = [work.bulk_loopback(way, width)
              for width in (1, 8) for way in ("down", "up")]
     return Stage("loopback", Loopback, others(pair, edge) + ours,
-                 works + [work.tunnels, work.page, work.first_byte, work.echo,
-                          work.train])
+                 works + [work.tunnels, work.page, work.first_byte(25),
+                          work.echo])
 
 
 def idle(pair, edge):
@@ -72,10 +74,12 @@ def groups(pair, edge):
     """Stages that run at once, group after group.  A line of 100 Mbit/s takes
     little of a processor, and there are many of them."""
     some = [work.bulk_line("down", 1), work.bulk_line("up", 1)]
-    bulk = some + [work.bulk_line("down", 8), work.page]
-    latency = [work.first_byte, work.from_edge, work.echo]
-    lines = [line(pair, edge, cc, *bad, bulk) for bad in BAD for cc in CCS]
-    lines += [line(pair, edge, cc, *BAD[0], latency) for cc in CCS]
+    bulk = some + [work.bulk_line("down", 8)]
+    latency = [work.first_byte(1), work.from_edge, work.echo, work.page]
+    lines = [line(pair, edge, cc, *bad, works)
+             for bad, works in [*((bad, bulk) for bad in BAD),
+                                (CLEAN, latency), (LOSSY, [work.page])]
+             for cc in CCS]
     fast = [line(pair, edge, cc, *FAST, some) for cc in CCS]
     return [[loopback(pair, edge)], [idle(pair, edge)], lines,
             *([stage] for stage in fast)]

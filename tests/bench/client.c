@@ -1,18 +1,19 @@
 /*
  * client: the clients of an origin, to measure what lies between.
  *
- *	client [-e] [-p PROXY] [-t SECONDS] ORIGIN WORK NUMBER...
+ *	client [-ew] [-p PROXY] [-t SECONDS] ORIGIN WORK NUMBER...
  *
  * ORIGIN and PROXY, which speaks SOCKS5, are ADDRESS:PORT. With -e a client
  * does not wait for the proxy's answers before it makes its request. After
- * SECONDS the work counts as it is, done or not. The work is one of
+ * SECONDS the work counts as it is, done or not; with -w no more is sent then,
+ * but what was sent is waited for. The work is one of
  *
  *	down BYTES N		N downloads at once, each of BYTES
  *	up BYTES N		the same, as uploads
  *	tunnels COUNT N		COUNT tunnels opened and closed, N at once
  *	requests COUNT		for one byte each, in one open tunnel in turn
  *	page COUNT BYTES N	COUNT objects of BYTES through N tunnels
- *	echo N HZ SECONDS BYTES	N open tunnels with HZ requests a second each,
+ *	echo N HZ MS BYTES	N open tunnels with HZ requests a second each,
  *				beside a download of BYTES (0: none)
  *	idle COUNT		COUNT tunnels held until standard input ends
  *
@@ -33,10 +34,12 @@
 #define EVENTS_MAX 256
 #define OPENING 64	  /* idle tunnels that are being opened at once */
 #define REQUESTS_MAX 1048576 /* times that are kept */
+#define WAIT_MAX 20 /* seconds: what takes longer to arrive is stuck */
 
 static struct route route;
 static int poller;
 static double deadline; /* of tunnel_now() */
+static bool waits;	/* for what was sent before it */
 
 static double times[REQUESTS_MAX]; /* seconds, of requests that are done */
 static size_t ntimes;
@@ -91,9 +94,9 @@ compare(const void *a, const void *b)
 }
 
 static double
-percentile(double p)
+percentile(size_t p)
 {
-	return ntimes > 0 ? times[(size_t)(p * (double)(ntimes - 1))] : 0;
+	return ntimes > 0 ? times[(p * ntimes + 99) / 100 - 1] : 0;
 }
 
 static void
@@ -101,7 +104,7 @@ print_times(void)
 {
 	qsort(times, ntimes, sizeof(times[0]), compare);
 	printf("count %zu\np50 %.6f\np95 %.6f\np99 %.6f\n", ntimes,
-	    percentile(0.50), percentile(0.95), percentile(0.99));
+	    percentile(50), percentile(95), percentile(99));
 }
 
 static void
@@ -131,6 +134,12 @@ bulk(char what, const uint64_t *number)
 	for (size_t i = 0; i < number[1]; i++)
 		tunnels[i] = start(what, number[0]);
 	run(on_bulk);
+	if (waits && what == WIRE_UP && busy > 0) {
+		for (size_t i = 0; i < number[1]; i++)
+			tunnel_shorten(tunnels[i]);
+		deadline += WAIT_MAX;
+		run(on_bulk);
+	}
 	print_seconds(since);
 	for (size_t i = 0; i < number[1]; i++) {
 		bytes += tunnel_delivered(tunnels[i]);
@@ -245,7 +254,7 @@ work_echo(const uint64_t *number)
 	run(on_echo);
 	ntimes = 0;
 	since = due = tunnel_now();
-	end = since + (double)number[2];
+	end = since + (double)number[2] / 1e3;
 	if (number[3] > 0)
 		load = start(WIRE_DOWN, number[3]);
 	for (; due < end; due += period, next = (next + 1) % n) {
@@ -308,7 +317,7 @@ static const struct work {
 static void
 usage(void)
 {
-	errx(2, "usage: client [-e] [-p proxy] [-t seconds] "
+	errx(2, "usage: client [-ew] [-p proxy] [-t seconds] "
 		"origin work number...");
 }
 
@@ -339,13 +348,15 @@ main(int argc, char **argv)
 	double seconds = 1e6;
 	int c;
 
-	while ((c = getopt(argc, argv, "ep:t:")) != -1) {
+	while ((c = getopt(argc, argv, "ep:t:w")) != -1) {
 		if (c == 'e')
 			route.early = true;
 		else if (c == 'p')
 			route.proxy = wire_address(optarg);
 		else if (c == 't')
 			seconds = strtod(optarg, NULL);
+		else if (c == 'w')
+			waits = true;
 		else
 			usage();
 	}

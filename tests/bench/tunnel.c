@@ -168,6 +168,7 @@ static void
 begin(struct tunnel *t, char what, uint64_t count)
 {
 	wire_write_head(t->head, what, count);
+	t->count = count;
 	t->send = what == WIRE_UP ? count : 0;
 	t->receive = what == WIRE_UP ? wire_reports(count, count) : count;
 	t->started = tunnel_now();
@@ -205,16 +206,27 @@ tunnel_request(struct tunnel *t, char what, uint64_t count)
 	watch(t);
 }
 
+void
+tunnel_shorten(struct tunnel *t)
+{
+	uint64_t sent = t->count - t->send;
+	uint64_t count = (sent / WIRE_REPORT + 1) * WIRE_REPORT;
+
+	if (count >= t->count)
+		return;
+	t->receive -= wire_reports(t->count, t->count) - count / WIRE_REPORT;
+	t->send = count - sent;
+	t->count = count;
+}
+
 uint64_t
 tunnel_delivered(const struct tunnel *t)
 {
-	uint64_t count = wire_count(t->head);
-
 	if (t->head[0] == WIRE_DOWN)
-		return count - t->receive;
+		return t->count - t->receive;
 	if (t->receive == 0)
-		return count;
-	return (wire_reports(count, count) - t->receive) * WIRE_REPORT;
+		return t->count;
+	return (wire_reports(t->count, t->count) - t->receive) * WIRE_REPORT;
 }
 
 void

@@ -32,6 +32,7 @@ struct tunnel {
 	uint8_t reply[10]; /* the proxy's, with an IPv4 address ... */
 	size_t reply_len;  /* ... and how much of it has come */
 	uint8_t head[WIRE_HEAD_LEN];
+	uint64_t count;	  /* bytes that were asked for */
 	uint64_t send;	  /* bytes of the request that are still to go ... */
 	uint64_t receive; /* ... and to come */
 	double started;	  /* seconds, when the request was made */
@@ -53,6 +54,12 @@ bool tunnel_drive(struct tunnel *t);
 
 /* Makes the next request, once the one before is done. */
 void tunnel_request(struct tunnel *t, char what, uint64_t count);
+
+/*
+ * Ends an upload that is under way with the next whole report, so that what is
+ * on its way is waited for and counts.
+ */
+void tunnel_shorten(struct tunnel *t);
 
 /* How many bytes of the request have arrived, whichever way they went. */
 uint64_t tunnel_delivered(const struct tunnel *t);

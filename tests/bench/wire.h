@@ -14,7 +14,7 @@
 #define WIRE_HEAD_LEN 9
 #define WIRE_DOWN 'D'
 #define WIRE_UP 'U'
-#define WIRE_REPORT 65536 /* bytes */
+#define WIRE_REPORT 16384 /* bytes */
 
 /* Writes a head of WIRE_HEAD_LEN bytes. */
 void wire_write_head(uint8_t *head, char what, uint64_t count);

@@ -12,7 +12,8 @@ from world import BENCH, Missing
 
 GIB = 1 << 30
 MBIT = 1e6 / 8  # bytes
-OBJECTS, OBJECT_SIZE, CONNECTIONS = 100, 50000, 32
+OBJECT_SIZE, CONNECTIONS = 50000, 32
+PAGE_MAX = 60  # seconds: a page that takes longer is none
 ECHOES, ECHO_HZ = 20, 10
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 WITHOUT_END = 1 << 40  # bytes: until the time is over
@@ -20,74 +21,105 @@ WITHOUT_END = 1 << 40  # bytes: until the time is over
 
 @dataclasses.dataclass
 class Size:
-    """How much of each work is done at a time."""
+    """How much of each work is done at a time; in seconds, where not said."""
 
     runs: int
-    bulk: float  # seconds at most
-    tunnels: float  # seconds
-    echo: int  # seconds
-    requests: int
+    bulk_loopback: float
+    bulk_line: float
+    tunnels: float
+    echo: float
+    requests: int  # on a line; on loopback many more
+    objects: int  # of a page
     idle: int  # tunnels
 
 
-FULL = Size(runs=5, bulk=2, tunnels=0.5, echo=2, requests=20, idle=10000)
-QUICK = Size(runs=1, bulk=0.3, tunnels=0.2, echo=1, requests=3, idle=500)
+FULL = Size(runs=5, bulk_loopback=0.6, bulk_line=1.75, tunnels=0.4, echo=1.0,
+            requests=20, objects=100, idle=10000)
+QUICK = Size(runs=1, bulk_loopback=0.2, bulk_line=0.3, tunnels=0.1, echo=0.2,
+             requests=3, objects=10, idle=500)
 
 
 def name_bulk(way, width):
     return f"{way}, {width} tunnel{'s' if width > 1 else ''}"
 
 
-def move(world, proxy, size, way, width):
-    """Moves up to 1 GiB: its share of one, seconds and CPU seconds."""
-    before = proxy.cpu()
-    done = world.client(proxy, way, GIB // width, width, seconds=size.bulk)
-    return done["bytes"] / GIB, done["seconds"], proxy.cpu() - before
-
-
 def bulk_loopback(way, width):
+    """Up to 1 GiB, all of which arrives; with the processors' time."""
+
     def work(world, proxy, size):
-        share, seconds, cpu = move(world, proxy, size, way, width)
-        if share == 0:
-            raise Missing("nothing arrived in time")
-        yield (name_bulk(way, width), "s/GiB", seconds / share,
-               cpu / share if proxy.processes else None)
+        cpu, trains = proxy.cpu(), count_trains(proxy)
+        done = world.client(proxy, way, GIB // width, width, flags=["-w"],
+                            seconds=size.bulk_loopback)
+        if done["bytes"] == 0:
+            raise Missing(f"{name_bulk(way, width)}: nothing arrived in time")
+        share = done["bytes"] / GIB
+        yield (name_bulk(way, width), "s/GiB", done["seconds"] / share,
+               (proxy.cpu() - cpu) / share if proxy.processes else None)
+        if trains and way == "up":
+            packets, calls = (now - before for now, before in
+                              zip(count_trains(proxy), trains))
+            yield (f"packets per send call, {name_bulk(way, width)}", "",
+                   packets / max(calls, 1))
 
     return work
+
+
+def count_trains(proxy):
+    """Packets and send calls of the local side, which counts them."""
+    if proxy.control is None:
+        return None
+    packets = proxy.status()["packets"]
+    return "trains" in packets and (packets["sent"], packets["trains"])
 
 
 def bulk_line(way, width):
+    """As much as goes through in the time."""
+
     def work(world, proxy, size):
-        share, seconds, _ = move(world, proxy, size, way, width)
-        yield name_bulk(way, width), "Mbit/s", share * GIB / MBIT / seconds
+        done = world.client(proxy, way, GIB // width, width,
+                            seconds=size.bulk_line)
+        yield (name_bulk(way, width), "Mbit/s",
+               done["bytes"] / MBIT / done["seconds"])
 
     return work
 
 
+def early(proxy):
+    return ["-e"] if proxy.early else []
+
+
 def tunnels(world, proxy, size):
-    done = world.client(proxy, "tunnels", 1 << 20, 64, seconds=size.tunnels,
-                        early=proxy.early)
+    done = world.client(proxy, "tunnels", WITHOUT_END, 64, flags=early(proxy),
+                        seconds=size.tunnels)
     yield "tunnels opened and closed", "1/s", done["count"] / done["seconds"]
 
 
-def page(world, proxy, _size):
-    done = world.client(proxy, "page", OBJECTS, OBJECT_SIZE, CONNECTIONS)
+def page(world, proxy, size):
+    done = world.client(proxy, "page", size.objects, OBJECT_SIZE, CONNECTIONS,
+                        seconds=PAGE_MAX)
+    if done["count"] < size.objects:
+        raise Missing(f"a page takes more than {PAGE_MAX} s")
     yield "page, an object, p50", "ms", done["p50"] * 1e3
     yield "page, an object, p95", "ms", done["p95"] * 1e3
     yield "page, in total", "ms", done["seconds"] * 1e3
 
 
-def first_byte(world, proxy, size):
-    done = world.client(proxy, "requests", size.requests)
-    yield "first byte, open tunnel, p50", "ms", done["p50"] * 1e3
-    yield "first byte, open tunnel, p99", "ms", done["p99"] * 1e3
-    done = world.client(proxy, "tunnels", size.requests, 1)
-    yield "first byte, new tunnel, p50", "ms", done["p50"] * 1e3
-    yield "first byte, new tunnel, p99", "ms", done["p99"] * 1e3
-    if proxy.early:
-        done = world.client(proxy, "tunnels", size.requests, 1, early=True)
-        yield "first byte, said at once, p50", "ms", done["p50"] * 1e3
-        yield "first byte, said at once, p99", "ms", done["p99"] * 1e3
+def first_byte(times):
+    """`times` as many requests as on a line."""
+
+    def work(world, proxy, size):
+        count = times * size.requests
+        for kind, todo, flags in (
+                ("open tunnel", ("requests", count), []),
+                ("new tunnel", ("tunnels", count, 1), []),
+                ("said at once", ("tunnels", count, 1), ["-e"])):
+            if flags and not proxy.early:
+                continue
+            done = world.client(proxy, *todo, flags=flags)
+            for p in ("p50", "p99"):
+                yield f"first byte, {kind}, {p}", "ms", done[p] * 1e3
+
+    return work
 
 
 def from_edge(world, proxy, size):
@@ -99,27 +131,16 @@ def from_edge(world, proxy, size):
 
 
 def echo(world, proxy, size):
-    alone = world.client(proxy, "echo", ECHOES, ECHO_HZ, 1, 0)
-    beside = world.client(proxy, "echo", ECHOES, ECHO_HZ, size.echo,
-                          WITHOUT_END)
+    def run(seconds, load):
+        return world.client(proxy, "echo", ECHOES, ECHO_HZ,
+                            int(seconds * 1e3), load)
+
+    alone = run(size.echo / 2, 0)
+    beside = run(size.echo, WITHOUT_END)
     yield "echo alone, p50", "ms", alone["p50"] * 1e3
     yield "echo beside bulk, p95", "ms", beside["p95"] * 1e3
     yield ("bulk beside echo", "Mbit/s",
            beside["bytes"] / MBIT / beside["seconds"])
-
-
-def train(world, proxy, size):
-    """Packets for each send call of the local side, which has the counts."""
-    if proxy.control is None:
-        return
-    before = proxy.status()["packets"]
-    if "trains" not in before:
-        raise Missing("the status has no count of trains")
-    move(world, proxy, size, "up", 1)
-    after = proxy.status()["packets"]
-    trains = after["trains"] - before["trains"]
-    yield ("packets per send call", "", (after["sent"] - before["sent"]) /
-           max(trains, 1))
 
 
 def idle(world, proxy, size):

@@ -157,7 +157,8 @@ def allowed(*ccs):
     path = pathlib.Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
     before = path.read_text("ascii")
     for cc in ccs:
-        subprocess.run(["modprobe", "-q", f"tcp_{cc}"], check=False)
+        with contextlib.suppress(OSError):
+            subprocess.run(["modprobe", "-q", f"tcp_{cc}"], check=False)
         with contextlib.suppress(OSError):
             path.write_text(f"{path.read_text('ascii').strip()} {cc}\n")
     try:
@@ -197,10 +198,9 @@ class World(contextlib.ExitStack):
         self.callback(process.stop)
         return process
 
-    def client(self, proxy, *work, seconds=None, early=False, place=None):
+    def client(self, proxy, *work, seconds=None, flags=(), place=None):
         """Runs the clients through a proxy: their figures by name."""
-        command = [*(place or self.near).prefix, BENCH / "client"]
-        command += ["-e"] if early else []
+        command = [*(place or self.near).prefix, BENCH / "client", *flags]
         command += ["-p", proxy.address] if proxy.address else []
         command += ["-t", seconds] if seconds else []
         done = subprocess.run(
