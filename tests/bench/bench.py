@@ -20,7 +20,7 @@ from certificate import NAMES, SERVER, Pair
 from goals import CCS, LOSS, NO_LOSS, WAYS, Goals
 from peers import Peer
 from report import Report, machine
-from stage import Stage
+from stage import Stage, stopped
 from world import BENCH, Line, Loopback, Missing, allowed
 
 # Round trip in ms, Mbit/s, per cent of packets lost, and the name.
@@ -47,20 +47,22 @@ def others(pair, edge, suffix=""):
 
 
 def loopback(pair, edge):
+    """Large packets matter to bulk alone."""
     ours = [Peer(f"culvert, {cc}, {mtu}", peers.culvert(pair, cc, mtu))
             for mtu, cc in ((1500, "cubic"), (1500, "bbr"), (9000, "cubic"),
                             (65535, "cubic"), (65535, "bbr"))]
-    works = [work.bulk_loopback(way, width)
-             for width in (1, 8) for way in ("down", "up")]
-    return Stage("loopback", Loopback, others(pair, edge) + ours,
-                 works + [work.tunnels, work.page, work.first_byte(25),
-                          work.echo])
+    bulk = [work.bulk_loopback(way, width)
+            for width in (1, 8) for way in ("down", "up")]
+    rest = [work.tunnels, work.page, work.first_byte(10), work.echo]
+    return [Stage("loopback", Loopback, others(pair, edge) + ours, bulk),
+            Stage("loopback", Loopback, others(pair, edge) + ours[:2], rest)]
 
 
 def idle(pair, edge):
     """With processes that have done nothing else."""
     ours = [Peer("culvert, cubic, 1500", peers.culvert(pair, "cubic"))]
-    return Stage("idle", Loopback, others(pair, edge)[1:] + ours, [work.idle])
+    return Stage("idle", Loopback, others(pair, edge)[1:] + ours, [work.idle],
+                 once=True)
 
 
 def line(pair, edge, cc, rtt, rate, loss, name, works):
@@ -81,8 +83,8 @@ def groups(pair, edge):
                                 (CLEAN, latency), (LOSSY, [work.page])]
              for cc in CCS]
     fast = [line(pair, edge, cc, *FAST, some) for cc in CCS]
-    return [[loopback(pair, edge)], [idle(pair, edge)], lines,
-            *([stage] for stage in fast)]
+    alone = [*loopback(pair, edge), idle(pair, edge)]
+    return [*([stage] for stage in alone), lines, *([stage] for stage in fast)]
 
 
 def measure(stages, size):
@@ -93,7 +95,7 @@ def measure(stages, size):
 
 
 def stop(_signal, _frame):
-    sys.exit("bench: stopped")
+    stopped.set()
 
 
 def main():
@@ -104,6 +106,7 @@ def main():
                         help="directory of bench.csv and bench.svg")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     try:
@@ -122,6 +125,8 @@ def main():
                             for figure in measure(group, size))
     finally:
         shutil.rmtree(scratch)
+    if stopped.is_set():
+        sys.exit("bench: stopped")
     publish(report, args.out)
 
 

@@ -51,7 +51,9 @@ class Goals:
     def cpu_over(self, work, peer, other):
         mine = self.report.row("loopback", work, peer)
         theirs = self.report.row("loopback", work, other)
-        return mine.cpu / theirs.cpu if mine and theirs and theirs.cpu else None
+        if mine is None or theirs is None or not theirs.cpu:
+            return None
+        return mine.cpu / theirs.cpu
 
     def loopback(self):
         for cc in CCS:
@@ -103,9 +105,9 @@ class Goals:
                     value -= base
                 yield Goal(f"first byte, {kind}, culvert, {cc}: ms more "
                            "than from the edge", value, 50 + 3)
-            alone, beside = (self.report.median(NO_LOSS, work, f"culvert, {cc}")
-                             for work in ("echo alone, p50",
-                                          "echo beside bulk, p95"))
+            alone, beside = (
+                self.report.median(NO_LOSS, work, f"culvert, {cc}")
+                for work in ("echo alone, p50", "echo beside bulk, p95"))
             yield Goal(f"echo beside bulk, culvert, {cc}: p95 over idle, ms",
                        None if beside is None or alone is None
                        else beside - alone, 20)

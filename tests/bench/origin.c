@@ -27,10 +27,10 @@ struct connection {
 	int fd;
 	uint32_t events; /* that we wait for */
 	uint8_t head[WIRE_HEAD_LEN];
-	size_t head_len;	       /* bytes of it that have come */
-	uint64_t count;		       /* bytes of the upload ... */
-	uint64_t receive;	       /* ... and how many are still to come */
-	uint64_t send;		       /* bytes still to go, of data or reports */
+	size_t head_len;  /* bytes of it that have come */
+	uint64_t count;	  /* bytes of the upload ... */
+	uint64_t receive; /* ... and how many are still to come */
+	uint64_t send;	  /* bytes still to go, of data or reports */
 };
 
 static char buffer[IO_SIZE];

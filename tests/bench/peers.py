@@ -121,10 +121,11 @@ def culvert(pair, cc, mtu=1500):
     def start(world):
         port = free_port()
         edge = world.spawn(
-            world.far, BUILD / "culvert-edge", "-q", "-l",
+            world.far, BUILD / "culvert-edge", "-l",
             f"{world.far.address}:{port}", "--cert", pair.cert, "--key",
             pair.key, "--open", "--allow", "127.0.0.0/8", "--allow",
             "10.0.0.0/8", *flags)
+        edge.wait_line("listening on")
         return start_culvert(world, pair, port, edge, *flags)
 
     return start

@@ -2,10 +2,14 @@
 
 import dataclasses
 import sys
+import threading
 import time
 
 from peers import Peer
 from world import START_SECONDS, Missing
+
+
+stopped = threading.Event()  # the work that is being done is the last
 
 
 @dataclasses.dataclass
@@ -29,6 +33,7 @@ class Stage:
     world: object  # world() → World
     peers: list
     works: list
+    once: bool = False
 
     def measure(self, size):
         """All figures, those that are missing too."""
@@ -46,11 +51,14 @@ class Stage:
                 running.append((peer, self.start(peer, world)))
             except Missing as why:
                 yield Figure(self.name, peer, why=str(why))
-        for run in range(size.runs):
-            print(f"bench: {self.name}: run {run + 1} of {size.runs}",
+        runs = 1 if self.once else size.runs
+        for run in range(runs):
+            print(f"bench: {self.name}: run {run + 1} of {runs}",
                   file=sys.stderr)
             for work in self.works:
                 for peer, proxy in running:
+                    if stopped.is_set():
+                        return
                     yield from self.do(work, world, peer, proxy, size)
 
     @staticmethod

@@ -33,7 +33,7 @@ class Size:
     idle: int  # tunnels
 
 
-FULL = Size(runs=5, bulk_loopback=0.6, bulk_line=1.75, tunnels=0.4, echo=1.0,
+FULL = Size(runs=5, bulk_loopback=0.5, bulk_line=1.75, tunnels=0.4, echo=1.0,
             requests=20, objects=100, idle=10000)
 QUICK = Size(runs=1, bulk_loopback=0.2, bulk_line=0.3, tunnels=0.1, echo=0.2,
              requests=3, objects=10, idle=500)
@@ -135,7 +135,7 @@ def echo(world, proxy, size):
         return world.client(proxy, "echo", ECHOES, ECHO_HZ,
                             int(seconds * 1e3), load)
 
-    alone = run(size.echo / 2, 0)
+    alone = run(size.echo / 3, 0)
     beside = run(size.echo, WITHOUT_END)
     yield "echo alone, p50", "ms", alone["p50"] * 1e3
     yield "echo beside bulk, p95", "ms", beside["p95"] * 1e3
