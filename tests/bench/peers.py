@@ -22,6 +22,8 @@ StrictModes no
 PermitRootLogin prohibit-password
 PasswordAuthentication no
 Ciphers {ciphers}
+ClientAliveInterval 10
+ClientAliveCountMax 2
 """
 
 

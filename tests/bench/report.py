@@ -115,7 +115,7 @@ class Report:
             f"set output '{path}'",
             "set multiplot layout 3,2 title "
             f'"{title}" noenhanced font "sans,10"',
-            "set style fill solid 0.6", "set boxwidth 0.7",
+            "set style fill solid 0.4",
             "set xtics rotate by -30 noenhanced", "set yrange [0:*]",
             "set grid y", "unset key", "set title noenhanced"]
         for stage, work in panels:
@@ -134,8 +134,7 @@ class Report:
         if not rows:
             yield '0 "missing" 0 0 0'
         yield "EOD"
-        yield ("plot $data using 1:3:xtic(2) with boxes, "
-               "$data using 1:3:4:5 with yerrorbars pointtype 0")
+        yield "plot $data using 1:3:4:5:(0.7):xtic(2) with boxerrorbars"
 
 
 def machine():

@@ -24,6 +24,9 @@ STOP_SECONDS = 5  # that a process has to end in order
 TICKS = os.sysconf("SC_CLK_TCK")
 LISTENING = "0A"  # a state in /proc/net/tcp
 
+# Whatever becomes of the benchmark, what it started ends with it.
+DIE_TOGETHER = ["setpriv", "--pdeathsig", "TERM"]
+
 
 class Missing(Exception):
     """A peer, a stage or a figure is not to be had, and why."""
@@ -61,7 +64,7 @@ class Process:
         self.log = log
         with open(log, "wb") as output:
             self.process = subprocess.Popen(
-                [*prefix, *map(str, command)], stdin=subprocess.PIPE,
+                [*DIE_TOGETHER, *prefix, *map(str, command)], stdin=subprocess.PIPE,
                 stdout=output, stderr=output)
         self.pid = self.process.pid
 
