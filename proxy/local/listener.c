@@ -6,8 +6,11 @@
 #include "proxy/local/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "proxy/addr.h"
@@ -18,6 +21,15 @@
 #define BACKLOG 1024	 /* clients in the kernel's queue, for bursts */
 #define ACCEPTS_MAX 64	 /* a turn of the loop: then others have their say */
 #define PAUSE_MS 100	 /* until descriptors are tried again */
+
+/* Milliseconds between two warnings: a full house pauses at every turn. */
+#define WARN_INTERVAL_MS 10000
+
+/*
+ * Descriptors that clients leave to the rest of us: the control socket's
+ * peers, and the socket of the next connection to the edge.
+ */
+#define RESERVE 24
 
 struct socket {
 	uv_poll_t poll;
@@ -32,6 +44,8 @@ struct listener {
 	uv_timer_t pause;
 	unsigned handles; /* of ours; and the clients must be gone, too */
 	bool stopped, paused, freeing;
+	uint64_t warned_ms; /* 0: not yet */
+	int descriptors_max; /* that the system lets us have */
 };
 
 static void on_readable(uv_poll_t *, int status, int events);
@@ -58,11 +72,30 @@ on_pause_over(uv_timer_t *timer)
 static void
 pause_accepting(struct listener *l, const char *why)
 {
+	uint64_t now = uv_now(l->host.loop);
+
 	if (l->paused)
 		return;
-	log_warn("accepting pauses: %s", why);
+	if (l->warned_ms == 0 || now - l->warned_ms > WARN_INTERVAL_MS) {
+		log_warn("accepting pauses: %s", why);
+		l->warned_ms = now;
+	}
 	set_paused(l, true);
 	uv_timer_start(&l->pause, on_pause_over, PAUSE_MS, 0);
+}
+
+/* The lowest free descriptor tells how many are in use. */
+static bool
+is_short_of_descriptors(const struct listener *l, int fd)
+{
+	int lowest;
+
+	if (l->host.totals.open < (size_t)l->descriptors_max / 4)
+		return false;
+	lowest = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (lowest >= 0)
+		close(lowest);
+	return lowest < 0 || lowest >= l->descriptors_max - RESERVE;
 }
 
 /* Accepts one client. False: nobody is there, or we cannot. */
@@ -76,6 +109,10 @@ accept_one(struct socket *s)
 
 	if (l->host.totals.open >= LISTENER_CLIENTS_MAX) {
 		pause_accepting(l, "too many clients");
+		return false;
+	}
+	if (is_short_of_descriptors(l, s->fd)) {
+		pause_accepting(l, "out of file descriptors");
 		return false;
 	}
 	fd = accept4(s->fd, (struct sockaddr *)&peer, &len,
@@ -175,6 +212,7 @@ listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
     struct users *users)
 {
 	struct listener *l = calloc(1, sizeof(*l));
+	struct rlimit limit;
 
 	if (l == NULL)
 		return -ENOMEM;
@@ -183,6 +221,9 @@ listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
 	l->host.users = users;
 	l->host.on_gone = on_gone;
 	LIST_INIT(&l->host.clients);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	l->descriptors_max = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur
+						      : INT_MAX;
 	uv_timer_init(loop, &l->pause);
 	l->pause.data = l;
 	l->handles = 1;
