@@ -98,7 +98,7 @@ struct config {
 	struct config_addrs listen; /* at least one */
 	char *cert; /* PEM file; the client's, or the edge's own */
 	char *key;
-	unsigned mtu_max; /* IP bytes; 0: what the interface has, at most 1500 */
+	unsigned mtu_max; /* IP bytes; 0: 1500 */
 	enum quic_cc cc;
 	char *qlog; /* directory */
 	unsigned verbose;

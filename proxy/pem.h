@@ -19,8 +19,8 @@ void pem_free(struct quic_pem *);
 
 /*
  * Loads the key pair that an edge has made for itself, or makes and keeps one
- * on the first call: key.pem and cert.pem in $STATE_DIRECTORY (systemd.exec(5)),
- * else in culvert-edge below $XDG_STATE_HOME or ~/.local/state. 0, or -EINVAL
+ * on the first call: key.pem and cert.pem in $STATE_DIRECTORY
+ * (systemd.exec(5)), else in culvert-edge below $XDG_STATE_HOME or ~/.local/state. 0, or -EINVAL
  * with a sentence in `error`.
  */
 int pem_self_signed(struct quic_pem *cert, struct quic_pem *key,

@@ -656,7 +656,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 
 	conn->now = now;
 	if (conn->state >= CONN_CLOSING) {
-		/* Stragglers are answered ever more rarely (RFC 9000 §10.2.1). */
+		/* Answered ever more rarely (RFC 9000 §10.2.1). */
 		conn->stragglers++;
 		if ((conn->stragglers & (conn->stragglers - 1)) == 0)
 			conn_touch(conn);

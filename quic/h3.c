@@ -516,7 +516,7 @@ stop_stream(struct quic_conn *conn, int64_t id)
 			stream_refuse(s);
 }
 
-/* Fills one packet with whatever is due. Returns as ngtcp2_conn_writev_stream. */
+/* Fills one packet with what is due. Returns as ngtcp2_conn_writev_stream. */
 ngtcp2_ssize
 h3_write_packet(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
     uint8_t *buf, size_t cap, uint64_t now)

@@ -175,7 +175,8 @@ set_local_ip(struct sockaddr_storage *local, int family, const void *ip)
 union rx_control {
 	struct cmsghdr align;
 	char buf[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
-	    CMSG_SPACE(sizeof(struct in_pktinfo)) + 3 * CMSG_SPACE(sizeof(int))];
+	    CMSG_SPACE(sizeof(struct in_pktinfo)) +
+	    3 * CMSG_SPACE(sizeof(int))];
 };
 
 static int

@@ -74,7 +74,7 @@ struct quic_rx {
 struct quic_train {
 	struct quic_path path;
 	size_t len;	/* bytes to send, from the start of buf */
-	size_t segment;	/* bytes of each packet but the last, which may be less */
+	size_t segment;	/* bytes of each packet; the last may be shorter */
 	uint8_t ecn;	/* the ECN codepoint to set, 0..3 */
 
 	struct quic_path held_path; /* private to the write calls, as are all */
@@ -184,7 +184,7 @@ enum quic_cause {
 /* The end of a connection. Valid as long as the connection. */
 struct quic_close {
 	enum quic_cause cause;
-	bool application;	/* code is HTTP/3's (RFC 9114 §8.1), else QUIC's */
+	bool application;	/* HTTP/3's code (RFC 9114 §8.1), else QUIC's */
 	uint64_t code;		/* error code on the wire, 0 where none was */
 	char text[QUIC_ERROR_MAX]; /* a sentence for a person, no full stop */
 };
@@ -343,7 +343,7 @@ void quic_server_stats(const struct quic_server *, struct quic_server_stats *);
  */
 
 #define QUIC_FIELDS_MAX 64	 /* fields of a head */
-#define QUIC_HEAD_MAX 16384	 /* bytes of a head: names, values, 32 a field */
+#define QUIC_HEAD_MAX 16384	 /* bytes of a head: names, values, NULs */
 
 /* HTTP/3 error codes that users of streams need (RFC 9114 §8.1). */
 #define QUIC_H3_NO_ERROR 0x100
