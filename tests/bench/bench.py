@@ -75,14 +75,15 @@ def line(pair, edge, cc, rtt, rate, loss, name, works):
 def groups(pair, edge):
     """Stages that run at once, group after group.  A line of 100 Mbit/s takes
     little of a processor, and there are many of them."""
-    some = [work.bulk_line("down", 1), work.bulk_line("up", 1)]
-    bulk = some + [work.bulk_line("down", 8)]
+    bulk = [work.bulk_line(way, width)
+            for way, width in (("down", 1), ("up", 1), ("down", 8))]
     latency = [work.first_byte(1), work.from_edge, work.echo, work.page]
     lines = [line(pair, edge, cc, *bad, works)
              for bad, works in [*((bad, bulk) for bad in BAD),
                                 (CLEAN, latency), (LOSSY, [work.page])]
              for cc in CCS]
-    fast = [line(pair, edge, cc, *FAST, some) for cc in CCS]
+    soon = [work.bulk_line(way, 1, share=0.5) for way in ("down", "up")]
+    fast = [line(pair, edge, cc, *FAST, soon) for cc in CCS]
     alone = [*loopback(pair, edge), idle(pair, edge)]
     return [*([stage] for stage in alone), lines, *([stage] for stage in fast)]
 

@@ -72,12 +72,12 @@ def count_trains(proxy):
     return "trains" in packets and (packets["sent"], packets["trains"])
 
 
-def bulk_line(way, width):
-    """As much as goes through in the time."""
+def bulk_line(way, width, share=1):
+    """As much as goes through in a share of the time."""
 
     def work(world, proxy, size):
         done = world.client(proxy, way, GIB // width, width,
-                            seconds=size.bulk_line)
+                            seconds=share * size.bulk_line)
         yield (name_bulk(way, width), "Mbit/s",
                done["bytes"] / MBIT / done["seconds"])
 
