@@ -126,7 +126,7 @@ unit: $(UNIT:%=$(BUILD)/tests/test_%) $(FUZZ:%=$(BUILD)/tests/replay_%)
 		$(BUILD)/tests/replay_$$t tests/fuzz/corpus/$$t || exit 1; done
 
 system: all
-	CULVERT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q \
+	CULVERT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs \
 		-p no:cacheprovider tests/system $(PYTEST_ARGS)
 
 fuzz: $(FUZZ:%=build/fuzz/fuzz_%)
