@@ -64,7 +64,7 @@ static const struct config_option shared_options[] = {
 	{ 0, "mtu-max", "path", &value_mtu, FIELD(mtu_max), "bytes",
 	    NULL, "largest IP packets to try" },
 	{ 0, "cc", "path", &value_cc, FIELD(cc), "cubic|bbr",
-	    "cubic", "congestion control" },
+	    "bbr", "congestion control" },
 	{ 0, "qlog", "log", &value_directory, FIELD(qlog), "dir",
 	    NULL, "write QUIC traces there" },
 	{ 'v', "verbose", "log", &value_verbose, FIELD(verbose), NULL,

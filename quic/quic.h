@@ -152,8 +152,8 @@ int quic_tls_secret(const struct quic_pem *key,
  */
 
 enum quic_cc {
-	QUIC_CC_CUBIC, /* RFC 9438 */
-	QUIC_CC_BBR    /* draft-ietf-ccwg-bbr, as ngtcp2 has it */
+	QUIC_CC_BBR,  /* draft-ietf-ccwg-bbr, as ngtcp2 has it */
+	QUIC_CC_CUBIC /* RFC 9438 */
 };
 
 /* Zero in a field means the default that its comment names. */

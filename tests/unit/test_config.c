@@ -134,7 +134,7 @@ defaults(void **state)
 	assert_int_equal(f.config.edge.n, 1);
 	assert_string_equal(f.config.edge.v[0].host, "edge.example");
 	assert_int_equal(f.config.edge.v[0].port, 443);
-	assert_int_equal(f.config.cc, QUIC_CC_CUBIC);
+	assert_int_equal(f.config.cc, QUIC_CC_BBR);
 	assert_int_equal(f.config.mtu_max, 0);
 	assert_null(f.config.ca);
 	end();
@@ -207,7 +207,7 @@ value_for(const struct config_option *option)
 		{ "addr:port", "127.0.0.1:7" }, { "host[:port]", "a:7" },
 		{ "file", "/a" }, { "path", "/a" }, { "dir", "/a" },
 		{ "sha256//base64", PIN_ZEROS }, { "name:password", "a:b" },
-		{ "bytes", "1300" }, { "cubic|bbr", "bbr" },
+		{ "bytes", "1300" }, { "cubic|bbr", "cubic" },
 		{ "cidr", "10.0.0.0/8" },
 	};
 
