@@ -17,7 +17,7 @@ QUIC='libngtcp2-dev>=1.11 libngtcp2-crypto-gnutls-dev>=1.11
 BUILD="gcc make pkgconf libc6-dev libgnutls28-dev libuv1-dev libc-ares-dev
 	libinih-dev libjansson-dev libcrypt-dev ca-certificates $QUIC"
 TEST='libcmocka-dev python3-pytest curl gnutls-bin mandoc iproute2
-	chromium|chromium-browser golang-go
+	chromium|chromium-browser chromium-sandbox|chromium-browser golang-go
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
 FUZZ='clang llvm libclang-rt-dev|libclang-rt-14-dev'
