@@ -108,11 +108,23 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	conn->connect_pending = true;
 	if (conn->server == NULL)
 		return 0;
+	probe_start(conn, conn->now);
 	server_handshake_done(conn->server, conn);
 	tls_send_ticket(conn->session);
 	len = server_new_token(conn->server, &conn->path, token, conn->now);
 	if (len > 0)
 		ngtcp2_conn_submit_new_token(quic, token, len);
+	return 0;
+}
+
+static int
+on_handshake_confirmed(ngtcp2_conn *quic, void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic;
+	if (conn->server == NULL)
+		probe_start(conn, conn->now);
 	return 0;
 }
 
@@ -152,8 +164,9 @@ static const ngtcp2_callbacks callbacks = {
 	.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
 	.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
 	.handshake_completed = on_handshake_completed,
-	.encrypt = ngtcp2_crypto_encrypt_cb,
-	.decrypt = ngtcp2_crypto_decrypt_cb,
+	.handshake_confirmed = on_handshake_confirmed,
+	.encrypt = probe_encrypt,
+	.decrypt = probe_decrypt,
 	.hp_mask = ngtcp2_crypto_hp_mask_cb,
 	.recv_stream_data = h3_recv_stream_data,
 	.acked_stream_data_offset = h3_acked,
@@ -233,6 +246,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	LIST_INIT(&conn->streams);
 	LIST_INIT(&conn->ids);
 	TAILQ_INIT(&conn->ready);
+	TAILQ_INIT(&conn->probe.harvest);
 	conn->tls = quic_tls_ref(tls);
 	conn->path = *path;
 	conn->settings = *settings;
@@ -248,35 +262,8 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	return 0;
 }
 
-/*
- * Sizes for the library's path MTU discovery, largest first: most paths carry
- * the first one, and the common tunnels' sizes follow.
- */
-static size_t
-probe_sizes(const struct quic_conn *conn, uint16_t *sizes)
-{
-	static const uint16_t ip_sizes[] = { 65535, 9000, 4096, 1500, 1492,
-		1460, 1420, 1400, 1360, 1320, 1280 };
-	size_t top = conn->settings.ip_mtu_max, n = 0;
-	size_t overhead = headers_len(&conn->path);
-
-	/* A size that never fits: on a server, no_pmtud would abort 1.11. */
-	if (conn->settings.no_mtu_probe) {
-		sizes[0] = UINT16_MAX;
-		return 1;
-	}
-	sizes[n++] = (uint16_t)(top - overhead);
-	for (size_t i = 0; i < sizeof(ip_sizes) / sizeof(ip_sizes[0]); i++)
-		if (ip_sizes[i] < top &&
-		    ip_sizes[i] - overhead > NGTCP2_MAX_UDP_PAYLOAD_SIZE)
-			sizes[n++] = (uint16_t)(ip_sizes[i] - overhead);
-	return n;
-}
-
-#define PROBE_SIZES_MAX 16
-
 static void
-make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *sizes)
+make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
 {
 	ngtcp2_settings_default(s);
 	s->initial_ts = conn->now;
@@ -285,12 +272,7 @@ make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *sizes)
 	s->handshake_timeout = conn->settings.handshake_timeout_ns;
 	s->max_window = CONN_WINDOW_MAX;
 	s->max_stream_window = STREAM_WINDOW_MAX;
-	s->max_tx_udp_payload_size = conn->settings.ip_mtu_max -
-	    headers_len(&conn->path);
-	if (s->max_tx_udp_payload_size > NGTCP2_MAX_UDP_PAYLOAD_SIZE) {
-		s->pmtud_probes = sizes;
-		s->pmtud_probeslen = probe_sizes(conn, sizes);
-	}
+	probe_init(conn, s, turns, headers_len(&conn->path));
 	if (conn->events->qlog != NULL)
 		s->qlog_write = on_qlog;
 }
@@ -317,7 +299,7 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls,
     const struct quic_settings *settings, const struct quic_events *events,
     void *arg, uint64_t now)
 {
-	uint16_t sizes[PROBE_SIZES_MAX];
+	uint16_t turns[PROBE_TURNS];
 	ngtcp2_transport_params params;
 	ngtcp2_settings quic_settings;
 	ngtcp2_path view = path_view(path);
@@ -327,7 +309,7 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls,
 
 	if (conn_alloc(&conn, tls, path, settings, events, arg, now) != 0)
 		return -ENOMEM;
-	make_settings(conn, &quic_settings, sizes);
+	make_settings(conn, &quic_settings, turns);
 	make_params(conn, &params);
 	quic_settings.token = tls_token(tls, &tokenlen);
 	quic_settings.tokenlen = tokenlen;
@@ -356,7 +338,7 @@ conn_server_new(struct quic_conn **out, struct quic_server *server,
     const struct quic_path *path, const struct quic_settings *settings,
     const struct quic_events *events, void *arg, uint64_t now)
 {
-	uint16_t sizes[PROBE_SIZES_MAX];
+	uint16_t turns[PROBE_TURNS];
 	ngtcp2_transport_params params;
 	ngtcp2_settings quic_settings;
 	ngtcp2_path view = path_view(path);
@@ -366,7 +348,7 @@ conn_server_new(struct quic_conn **out, struct quic_server *server,
 	if (conn_alloc(&conn, tls, path, settings, events, arg, now) != 0)
 		return -ENOMEM;
 	conn->server = server;
-	make_settings(conn, &quic_settings, sizes);
+	make_settings(conn, &quic_settings, turns);
 	make_params(conn, &params);
 	quic_settings.token = initial->token;
 	quic_settings.tokenlen = initial->tokenlen;
@@ -406,6 +388,7 @@ quic_conn_free(struct quic_conn *conn)
 		stream_free(s);
 	if (conn->server != NULL)
 		server_forget(conn->server, conn);
+	probe_fini(conn);
 	h3_stop(conn);
 	ngtcp2_conn_del(conn->quic);
 	if (conn->session != NULL)
@@ -646,10 +629,10 @@ conn_touch(struct quic_conn *conn)
 		server_touch(conn->server, conn);
 }
 
-/* One datagram. Events wait for conn_deliver(). */
+/* One datagram, and whether another follows. Events wait for conn_deliver(). */
 void
 conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
-    const uint8_t *data, size_t len, uint64_t now)
+    const uint8_t *data, size_t len, bool more, uint64_t now)
 {
 	ngtcp2_path view = path_view(path);
 	ngtcp2_pkt_info pi = { ecn };
@@ -663,8 +646,13 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 		return;
 	}
 	conn->packets_received++;
+	probe_watch(conn);
 	conn_check(conn, ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data,
 	    len, now));
+	probe_weigh(conn, now);
+	if (more && conn->state == CONN_UP)
+		probe_harvest(conn, now);
+	probe_watch(NULL);
 	conn_touch(conn);
 }
 
@@ -677,17 +665,20 @@ quic_conn_receive(struct quic_conn *conn, const struct quic_rx *rx, size_t n,
 	for (size_t i = 0; i < n; i++)
 		for (at = 0; (len = rx_datagram(&rx[i], at)) > 0; at += len)
 			conn_read(conn, &rx[i].path, rx[i].ecn,
-			    rx[i].data + at, len, now);
+			    rx[i].data + at, len,
+			    i + 1 < n || at + len < rx[i].len, now);
 	conn_deliver(conn);
 }
 
 void
 quic_conn_expire(struct quic_conn *conn, uint64_t now)
 {
-	if (conn->state < CONN_CLOSING && ngtcp2_conn_get_expiry(conn->quic) <=
-	    now) {
+	if (conn->state < CONN_CLOSING && quic_conn_deadline(conn) <= now) {
 		conn->now = now;
-		conn_check(conn, ngtcp2_conn_handle_expiry(conn->quic, now));
+		if (ngtcp2_conn_get_expiry(conn->quic) <= now)
+			conn_check(conn,
+			    ngtcp2_conn_handle_expiry(conn->quic, now));
+		probe_expire(conn, now);
 		conn_touch(conn);
 	}
 	conn_deliver(conn);
@@ -696,12 +687,16 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 uint64_t
 quic_conn_deadline(const struct quic_conn *conn)
 {
+	uint64_t at, probe;
+
 	/* Events that a write has left behind are told at once. */
 	if (conn->close_pending || !TAILQ_EMPTY(&conn->ready))
 		return conn->now;
 	if (conn->state >= CONN_CLOSING)
 		return conn->server != NULL ? conn->gone_at : UINT64_MAX;
-	return ngtcp2_conn_get_expiry(conn->quic);
+	at = ngtcp2_conn_get_expiry(conn->quic);
+	probe = probe_deadline(conn);
+	return at < probe ? at : probe;
 }
 
 /* ---- Writing ---- */
@@ -744,13 +739,50 @@ conn_note_path(struct quic_conn *conn)
 	memcpy(&conn->path.remote, path->remote.addr, path->remote.addrlen);
 }
 
-bool
-quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+/* Adds packets to the train as far as it and the connection go. */
+static size_t
+write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 {
-	size_t quantum, packets = 0;
+	size_t quantum = ngtcp2_conn_get_send_quantum(conn->quic);
+	size_t cap = probe_cap(conn, now), packets = 0;
 	ngtcp2_path_storage ps;
 	ngtcp2_pkt_info pi;
 	ngtcp2_ssize n;
+
+	while (train->len == 0 || (!train_is_full(train) &&
+	    train->len < quantum)) {
+		ngtcp2_path_storage_zero(&ps);
+		n = h3_write_packet(conn, &ps.path, &pi,
+		    train->buf + train->len, cap, now);
+		if (n < 0)
+			conn_check(conn, (int)n);
+		if (n <= 0)
+			break;
+		n += (ngtcp2_ssize)probe_marked(conn);
+		packets++;
+		if (!train_add(train, &ps.path, pi.ecn, (size_t)n))
+			break;
+	}
+	return packets;
+}
+
+/* Writes a probe, which has a train of its own. */
+static size_t
+write_probe(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+{
+	ngtcp2_ssize n = 0;
+
+	if (train->len == 0)
+		n = probe_write(conn, train, now);
+	if (n < 0)
+		conn_check(conn, (int)n);
+	return n > 0;
+}
+
+bool
+quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+{
+	size_t packets;
 
 	train_begin(train);
 	if (!conn->dirty)
@@ -758,30 +790,18 @@ quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 	conn->now = now;
 	if (conn->state >= CONN_CLOSING)
 		return train->len > 0 || write_close(conn, train, now);
-	quantum = ngtcp2_conn_get_send_quantum(conn->quic);
-	while (train->len == 0 || (!train_is_full(train) &&
-	    train->len < quantum)) {
-		ngtcp2_path_storage_zero(&ps);
-		n = h3_write_packet(conn, &ps.path, &pi,
-		    train->buf + train->len, QUIC_TRAIN_MAX, now);
-		if (n < 0) {
-			conn_check(conn, (int)n);
-			break;
-		}
-		if (n == 0) {
-			conn->dirty = false;
-			break;
-		}
-		packets++;
-		if (!train_add(train, &ps.path, pi.ecn, (size_t)n))
-			break;
-	}
+	probe_watch(conn);
+	packets = write_probe(conn, train, now);
+	if (packets == 0 && conn->state < CONN_CLOSING)
+		packets = write_packets(conn, train, now);
+	probe_watch(NULL);
 	if (packets > 0) {
 		ngtcp2_conn_update_pkt_tx_time(conn->quic, now);
 		conn->packets_sent += packets;
 		conn->trains_sent++;
 		conn_note_path(conn);
 	}
+	conn->dirty = packets > 0;
 	if (train->len == 0 && conn->state >= CONN_CLOSING)
 		return write_close(conn, train, now); /* writing has failed */
 	return train->len > 0;
@@ -838,9 +858,7 @@ quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 			    ngtcp2_conn_get_stream_loss_count(conn->quic,
 				s->id);
 	stats->trains_sent = conn->trains_sent;
-	stats->udp_payload =
-	    ngtcp2_conn_get_path_max_tx_udp_payload_size(conn->quic);
-	stats->ip_mtu = stats->udp_payload + headers_len(&conn->path);
+	probe_stats(conn, stats);
 	stats->streams = conn->nstreams;
 	stats->resumed = conn->resumed;
 	tls_describe(conn->session, stats);

@@ -12,6 +12,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
+#include "quic/probe.h"
 #include "quic/quic.h"
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -135,6 +136,8 @@ struct quic_conn {
 	uint64_t gone_at;	/* end of the closing period (RFC 9000 §10.2) */
 	uint64_t stragglers;	/* packets received in it */
 
+	struct probe probe;
+
 	bool dirty;		/* there may be something to write */
 	bool announced;		/* connected was fired */
 	bool connect_pending;	/* connected is to be fired */
@@ -179,7 +182,7 @@ int conn_server_new(struct quic_conn **, struct quic_server *,
     const struct quic_path *, const struct quic_settings *,
     const struct quic_events *, void *arg, uint64_t now);
 void conn_read(struct quic_conn *, const struct quic_path *, uint8_t ecn,
-    const uint8_t *data, size_t len, uint64_t now);
+    const uint8_t *data, size_t len, bool more, uint64_t now);
 void conn_deliver(struct quic_conn *);
 void conn_fail(struct quic_conn *, enum quic_cause, int liberr,
     const char *text);

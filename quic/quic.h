@@ -293,6 +293,12 @@ struct quic_stats {
 	uint64_t trains_sent;	     /* send calls that were filled */
 	size_t udp_payload;	     /* bytes of the largest proven packet */
 	size_t ip_mtu;		     /* the same as an IP packet */
+	size_t ip_mtu_ceiling;	     /* bytes; it will not be larger than this */
+	const char *mtu_state;	     /* of the discovery: "searching", ... */
+	const char *mtu_cause;	     /* of the last change: "probe", ... */
+	uint64_t mtu_changed_at;     /* as `now`; 0: never */
+	uint64_t probes_sent, probes_acked, probes_lost;
+	uint64_t black_holes_suspected, black_holes_confirmed;
 	size_t streams;		     /* tunnels that are open now */
 	bool resumed;		     /* by a session ticket */
 	const char *tls_version;     /* "TLS1.3"; static, as are the others */

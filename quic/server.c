@@ -484,14 +484,14 @@ route(struct quic_server *server, const struct quic_path *path,
 
 static void
 receive_one(struct quic_server *server, const struct quic_rx *rx,
-    const uint8_t *data, size_t len, uint64_t now)
+    const uint8_t *data, size_t len, bool more, uint64_t now)
 {
 	struct quic_conn *conn = route(server, &rx->path, data, len, now);
 
 	if (conn == NULL)
 		server->stats.datagrams_dropped++;
 	else
-		conn_read(conn, &rx->path, rx->ecn, data, len, now);
+		conn_read(conn, &rx->path, rx->ecn, data, len, more, now);
 }
 
 /* Frees what is over, and gives what stays its place among the deadlines. */
@@ -513,7 +513,8 @@ quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
 
 	for (size_t i = 0; i < n; i++)
 		for (at = 0; (len = rx_datagram(&rx[i], at)) > 0; at += len)
-			receive_one(server, &rx[i], rx[i].data + at, len, now);
+			receive_one(server, &rx[i], rx[i].data + at, len,
+			    i + 1 < n || at + len < rx[i].len, now);
 	/* Every connection that was read from is on the dirty list. */
 	TAILQ_FOREACH(conn, &server->dirty, dirty_entry)
 		conn_deliver(conn);

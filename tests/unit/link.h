@@ -14,7 +14,7 @@
 #define LINK_S UINT64_C(1000000000)   /* ns */
 
 #define LINK_CLIENTS_MAX 16
-#define LINK_DATAGRAM_MAX 1500	/* bytes; what is longer is lost */
+#define LINK_DATAGRAM_MAX 9000	/* bytes; what is longer is lost */
 
 /* A datagram on its way. */
 struct link_datagram {

@@ -315,7 +315,8 @@ a_lost_close_is_repeated(void **state)
 	w->link->loss = 1000;
 	link_run(w->link, NULL, NULL, LINK_MS);
 	w->link->loss = 0;
-	assert_true(link_run(w->link, is_some, &w->client[0].closed, RTT));
+	assert_true(link_run(w->link, is_some, &w->client[0].closed,
+	    10 * RTT));
 	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
 }
 

@@ -1,0 +1,581 @@
+#include "quic/probe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <gnutls/crypto.h>
+#include <ngtcp2/ngtcp2_crypto.h>
+
+#include "quic/frame.h"
+#include "quic/internal.h"
+
+#define SHORT_HEADER(first) (((first) & 0x80) == 0) /* RFC 9000 §17.3 */
+#define NUMBER_LEN(first) (((size_t)(first) & 3) + 1)
+#define HEADERS_MIN 28 /* bytes: IPv4 and UDP */
+#define TAG_LEN 16 /* bytes: of every AEAD in TLS 1.3 that we offer */
+#define PING 0x01 /* RFC 9000 §19.2 */
+#define PATH_CHALLENGE 0x1a /* RFC 9000 §19.17 */
+#define MARK_LEN 9 /* bytes: the type and 8 of data */
+
+/* A packet is lost when one sent so much later has arrived (RFC 9002 §6.1.1). */
+#define REORDERING 3 /* packets */
+
+/* Numbers below the largest acknowledged that are still looked at. */
+#define LATE_MAX 256
+
+/* Large packets that vanish before small ones betray a black hole. */
+#define VANISHED 3
+
+/* Tries that the library gives a size, before it gives up. */
+#define TRIES_MAX 3
+
+/* What history knows of a packet number. */
+enum kind {
+	KIND_OTHER, /* asks for no acknowledgement, or has had it */
+	KIND_SMALL, /* at most the base size */
+	KIND_LARGE
+};
+
+/* Whose packets are being sealed or opened; everything is one thread. */
+static struct quic_conn *watched;
+
+void
+probe_watch(struct quic_conn *conn)
+{
+	watched = conn;
+}
+
+/* ---- Sealing ---- */
+
+/* The whole packet number: sent numbers only go up. */
+static uint64_t
+expand(uint64_t next, const uint8_t *aad, size_t aadlen)
+{
+	size_t len = NUMBER_LEN(aad[0]);
+	uint64_t low = 0, window = UINT64_C(1) << (8 * len), number;
+
+	for (size_t i = aadlen - len; i < aadlen; i++)
+		low = low << 8 | aad[i];
+	number = (next & ~(window - 1)) | low;
+	return number >= next ? number : number + window;
+}
+
+static void
+note_sent(struct quic_conn *conn, uint64_t number, size_t size,
+    enum frame_kind kind)
+{
+	struct probe *p = &conn->probe;
+	uint8_t *slot = &p->history[number % PROBE_HISTORY];
+
+	p->next_number = number + 1;
+	*slot = KIND_OTHER;
+	if (kind == FRAME_ACK_ONLY || p->sealed != 0)
+		return;
+	*slot = size > PMTU_BASE_SIZE ? KIND_LARGE : KIND_SMALL;
+	if (*slot == KIND_LARGE && ++p->large_waiting == VANISHED)
+		p->large_third = number;
+	if (!p->waiting) {
+		p->waiting = true;
+		p->progress_at = conn->now;
+	}
+}
+
+/* Asks for an answer: the datagram must be of the base size at least. */
+static size_t
+mark(struct probe *p, uint8_t *payload, size_t len, size_t overhead)
+{
+	if (len + MARK_LEN + overhead < PMTU_BASE_SIZE)
+		return len;
+	payload[len] = PATH_CHALLENGE;
+	gnutls_rnd(GNUTLS_RND_NONCE, payload + len + 1, MARK_LEN - 1);
+	p->marks_left--;
+	p->marked = MARK_LEN;
+	return len + MARK_LEN;
+}
+
+/*
+ * Gives the packet the wanted length, in place: the buffer is the train's and
+ * has the room. Returns the new length of the payload.
+ */
+static size_t
+resize(struct probe *p, uint8_t *payload, size_t len, enum frame_kind kind,
+    size_t overhead)
+{
+	size_t wanted = p->want - overhead;
+
+	if (kind == FRAME_ACK_ONLY && wanted <= len)
+		return len; /* so many ranges: it cannot be a probe */
+	if (wanted > len) {
+		memset(payload + len, 0, wanted - len);
+		if (kind == FRAME_ACK_ONLY)
+			payload[len] = PING;
+	}
+	p->sealed = p->want;
+	return wanted;
+}
+
+int
+probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+    const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain, size_t len,
+    const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen)
+{
+	size_t overhead = aadlen + TAG_LEN;
+	enum frame_kind kind;
+	struct probe *p;
+
+	if (watched != NULL && SHORT_HEADER(aad[0])) {
+		p = &watched->probe;
+		p->sealed = p->marked = 0;
+		p->number = expand(p->next_number, aad, aadlen);
+		kind = frame_kind(plain, len);
+		/* ngtcp2 seals in place: `plain` is `dest`. */
+		if (p->want > overhead && aad == p->packet &&
+		    (p->turn ? kind == FRAME_PING_ONLY
+			     : kind == FRAME_ACK_ONLY))
+			len = resize(p, dest, len, kind, overhead);
+		else if (p->marks_left > 0 && p->packet == NULL &&
+		    kind == FRAME_ELICITING)
+			len = mark(p, dest, len, overhead);
+		note_sent(watched, p->number, len + overhead, kind);
+	}
+	return ngtcp2_crypto_encrypt_cb(dest, aead, ctx, plain, len, nonce,
+	    noncelen, aad, aadlen);
+}
+
+/* ---- Opening ---- */
+
+static void
+probe_landed(struct quic_conn *conn, size_t at, bool acked)
+{
+	struct probe *p = &conn->probe;
+	size_t size = p->flights[at].size;
+
+	if (acked && p->flights[at].turn && p->turns_left > 0) {
+		/* The library goes on to the next of its sizes. */
+		p->turns_left--;
+		p->turn_due = true;
+		p->tries = 0;
+	}
+	p->flights[at] = p->flights[--p->nflights];
+	if (acked)
+		pmtu_probe_acked(&p->pmtu, size, conn->now);
+	else
+		pmtu_probe_lost(&p->pmtu, size, conn->now);
+}
+
+static void
+note_acked(struct probe *p, uint64_t number, uint64_t now)
+{
+	uint8_t *slot = &p->history[number % PROBE_HISTORY];
+
+	if (*slot == KIND_OTHER)
+		return;
+	if (*slot == KIND_LARGE) {
+		p->large_waiting = 0;
+		pmtu_packet_acked(&p->pmtu, now);
+	} else if (number >= p->small_acked_end)
+		p->small_acked_end = number + 1;
+	*slot = KIND_OTHER;
+	p->progress_at = now;
+}
+
+static void
+on_acked_range(void *arg, uint64_t first, uint64_t last)
+{
+	struct quic_conn *conn = arg;
+	struct probe *p = &conn->probe;
+	uint64_t from = p->acked_end > LATE_MAX ? p->acked_end - LATE_MAX : 0;
+
+	if (last >= p->next_number)
+		return; /* never sent: the library will see to it */
+	for (size_t i = p->nflights; i-- > 0;)
+		if (p->flights[i].number >= first &&
+		    p->flights[i].number <= last)
+			probe_landed(conn, i, true);
+	if (p->next_number - from > PROBE_HISTORY)
+		from = p->next_number - PROBE_HISTORY;
+	for (uint64_t n = first > from ? first : from; n <= last; n++)
+		note_acked(p, n, conn->now);
+	if (last >= p->acked_next)
+		p->acked_next = last + 1;
+}
+
+int
+probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+    const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *sealed, size_t len,
+    const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen)
+{
+	int rv = ngtcp2_crypto_decrypt_cb(dest, aead, ctx, sealed, len, nonce,
+	    noncelen, aad, aadlen);
+
+	if (rv == 0 && watched != NULL && SHORT_HEADER(aad[0]) &&
+	    len >= TAG_LEN)
+		frame_walk_acks(dest, len - TAG_LEN, on_acked_range, watched);
+	return rv;
+}
+
+/* ---- Weighing ---- */
+
+static uint64_t
+rtt_of(struct quic_conn *conn)
+{
+	ngtcp2_conn_info info;
+
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	return info.latest_rtt > info.smoothed_rtt ? info.latest_rtt
+						   : info.smoothed_rtt;
+}
+
+static bool
+is_lost(const struct probe *p, const struct probe_flight *f, uint64_t rtt,
+    uint64_t now)
+{
+	if (p->acked_end <= f->number + 1)
+		return false; /* nothing later has arrived */
+	return p->acked_end > f->number + REORDERING ||
+	    now >= f->sent_at + rtt * 9 / 8;
+}
+
+static void
+find_lost(struct quic_conn *conn, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	uint64_t rtt = p->nflights > 0 ? rtt_of(conn) : 0;
+
+	for (size_t i = p->nflights; i-- > 0;)
+		if (i < p->nflights && is_lost(p, &p->flights[i], rtt, now))
+			probe_landed(conn, i, false);
+}
+
+static void
+suspect(struct quic_conn *conn, uint64_t now)
+{
+	pmtu_suspect(&conn->probe.pmtu, now);
+	conn->probe.large_waiting = 0; /* those have had their say */
+}
+
+void
+probe_weigh(struct quic_conn *conn, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	ngtcp2_conn_info info;
+
+	if (!p->started || p->acked_next == p->acked_end)
+		return;
+	p->acked_end = p->acked_next;
+	find_lost(conn, now);
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	p->waiting = info.bytes_in_flight > 0;
+	if (p->large_waiting >= VANISHED &&
+	    p->small_acked_end > p->large_third + REORDERING)
+		suspect(conn, now);
+}
+
+/* ---- Stalls ---- */
+
+/* From the first probe time-out on packets are small: a stall heals itself. */
+static bool
+is_stalled(struct quic_conn *conn, uint64_t now)
+{
+	const struct probe *p = &conn->probe;
+
+	return p->waiting &&
+	    now >= p->progress_at + ngtcp2_conn_get_pto(conn->quic);
+}
+
+/* Nothing has come back for so long that the size may be to blame. */
+static uint64_t
+suspicious_at(const struct quic_conn *conn)
+{
+	const struct probe *p = &conn->probe;
+	uint64_t counts_at = pmtu_suspicion_counts_at(&p->pmtu), at;
+
+	if (!p->started || !p->waiting || p->large_waiting == 0)
+		return UINT64_MAX;
+	at = p->progress_at + 2 * ngtcp2_conn_get_pto(conn->quic);
+	return at > counts_at ? at : counts_at;
+}
+
+size_t
+probe_cap(struct quic_conn *conn, uint64_t now)
+{
+	size_t limit = pmtu_limit(&conn->probe.pmtu);
+
+	if (limit > PMTU_BASE_SIZE && is_stalled(conn, now))
+		limit = PMTU_BASE_SIZE;
+	return conn->probe.marks_left > 0 ? limit - MARK_LEN : limit;
+}
+
+size_t
+probe_marked(struct quic_conn *conn)
+{
+	return conn->probe.marked;
+}
+
+void
+probe_expire(struct quic_conn *conn, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+
+	if (!p->started)
+		return;
+	/* Called after the library's own expiry, which does the same. */
+	if (!p->turn_due && now >= p->turn_expiry) {
+		p->turn_due = p->tries < TRIES_MAX;
+		p->turn_expiry = UINT64_MAX;
+	}
+	pmtu_expire(&p->pmtu, now);
+	if (now >= suspicious_at(conn))
+		suspect(conn, now);
+	find_lost(conn, now);
+}
+
+uint64_t
+probe_deadline(const struct quic_conn *conn)
+{
+	uint64_t at = pmtu_deadline(&conn->probe.pmtu);
+	uint64_t suspicious = suspicious_at(conn);
+
+	return at < suspicious ? at : suspicious;
+}
+
+/* ---- Sending ---- */
+
+/* Has the library write one packet into `buf`, with its length changed. */
+static ngtcp2_ssize
+seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
+    ngtcp2_path *path, uint8_t *ecn, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	size_t cap = turn ? p->pmtu.ceiling + PROBE_TURNS
+			  : pmtu_limit(&p->pmtu);
+	ngtcp2_pkt_info pi = { 0 };
+	ngtcp2_ssize n;
+
+	p->want = want;
+	p->packet = buf;
+	p->turn = turn;
+	p->sealed = 0;
+	n = ngtcp2_conn_write_pkt(conn->quic, path, &pi, buf, cap, now);
+	p->packet = NULL;
+	p->want = 0;
+	*ecn = pi.ecn;
+	if (n <= 0 || p->sealed == 0)
+		return n;
+	p->flights[p->nflights++] = (struct probe_flight){ p->number, now,
+		p->sealed, turn };
+	pmtu_sent(&p->pmtu, p->sealed);
+	n = (ngtcp2_ssize)p->sealed;
+	p->sealed = 0;
+	return n;
+}
+
+static bool
+has_room(struct quic_conn *conn, size_t want)
+{
+	return want > 0 &&
+	    conn->probe.nflights < 2 * PMTU_PARALLEL_MAX &&
+	    ngtcp2_conn_get_cwnd_left(conn->quic) >= want;
+}
+
+/*
+ * What the library's own probe is to carry. When the last one was not
+ * acknowledged in time a small one goes out, whose acknowledgement tells that
+ * the other is lost, and with which the library ends its turn.
+ */
+static size_t
+wanted_turn(struct quic_conn *conn)
+{
+	struct probe *p = &conn->probe;
+	ngtcp2_conn_info info;
+
+	if (!p->turn_due)
+		return 0;
+	if (p->tries > 0)
+		return PMTU_BASE_SIZE;
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	return pmtu_wanted(&p->pmtu, info.bytes_in_flight == 0);
+}
+
+static ngtcp2_ssize
+write_turn(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
+    uint8_t *ecn, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	size_t want = wanted_turn(conn), before = p->nflights;
+	ngtcp2_ssize n;
+
+	if (!has_room(conn, want))
+		return 0;
+	n = seal(conn, buf, want, true, path, ecn, now);
+	if (p->nflights == before)
+		return n;
+	p->turn_due = false;
+	p->tries++;
+	p->turn_expiry = now + (p->tries < TRIES_MAX ? 1 : 3) *
+	    ngtcp2_conn_get_pto(conn->quic);
+	return n;
+}
+
+void
+probe_harvest(struct quic_conn *conn, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	size_t want = p->started ? pmtu_wanted(&p->pmtu, false) : 0;
+	struct probe_packet *packet;
+	ngtcp2_path_storage ps;
+	ngtcp2_ssize n;
+
+	if (p->nharvest == PROBE_HARVEST_MAX || !has_room(conn, want))
+		return;
+	packet = malloc(sizeof(*packet) + p->pmtu.ceiling + PROBE_TURNS);
+	if (packet == NULL)
+		return;
+	ngtcp2_path_storage_zero(&ps);
+	n = seal(conn, packet->data, want, false, &ps.path, &packet->ecn, now);
+	if (n <= 0) {
+		free(packet); /* nothing to acknowledge; errors come again */
+		return;
+	}
+	packet->len = (size_t)n;
+	memcpy(&packet->path.local, ps.path.local.addr, ps.path.local.addrlen);
+	memcpy(&packet->path.remote, ps.path.remote.addr,
+	    ps.path.remote.addrlen);
+	TAILQ_INSERT_TAIL(&p->harvest, packet, entry);
+	p->nharvest++;
+}
+
+static size_t
+write_harvest(struct probe *p, struct quic_train *train)
+{
+	struct probe_packet *packet = TAILQ_FIRST(&p->harvest);
+	ngtcp2_path view;
+	size_t len;
+
+	if (packet == NULL)
+		return 0;
+	TAILQ_REMOVE(&p->harvest, packet, entry);
+	p->nharvest--;
+	len = packet->len;
+	memcpy(train->buf, packet->data, len);
+	view = path_view(&packet->path);
+	train_add(train, &view, packet->ecn, len);
+	free(packet);
+	return len;
+}
+
+/* A sender asks for something to acknowledge, a few times a round trip. */
+static void
+ask_for_answers(struct quic_conn *conn, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+
+	if (now < p->marks_at + rtt_of(conn) ||
+	    pmtu_wanted(&p->pmtu, false) == 0)
+		return;
+	p->marks_left = PROBE_MARKS;
+	p->marks_at = now;
+}
+
+ngtcp2_ssize
+probe_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	ngtcp2_path_storage ps;
+	ngtcp2_ssize n;
+	uint8_t ecn;
+
+	if (!p->started)
+		return 0;
+	if ((n = (ngtcp2_ssize)write_harvest(p, train)) > 0)
+		return n;
+	ngtcp2_path_storage_zero(&ps);
+	n = write_turn(conn, train->buf, &ps.path, &ecn, now);
+	if (n > 0)
+		train_add(train, &ps.path, ecn, (size_t)n);
+	else if (n == 0)
+		ask_for_answers(conn, now);
+	return n;
+}
+
+void
+probe_fini(struct quic_conn *conn)
+{
+	struct probe_packet *packet;
+
+	while ((packet = TAILQ_FIRST(&conn->probe.harvest)) != NULL) {
+		TAILQ_REMOVE(&conn->probe.harvest, packet, entry);
+		free(packet);
+	}
+}
+
+/* ---- Beginning ---- */
+
+void
+probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
+    uint16_t turns[PROBE_TURNS], size_t headers)
+{
+	struct probe *p = &conn->probe;
+	size_t ceiling = conn->settings.ip_mtu_max - headers;
+
+	pmtu_init(&p->pmtu);
+	TAILQ_INIT(&p->harvest);
+	p->headers = headers;
+	settings->no_tx_udp_payload_size_shaping = 1;
+	settings->pmtud_probes = turns;
+	if (conn->settings.no_mtu_probe || ceiling <= PMTU_BASE_SIZE) {
+		/* A size that never fits: no_pmtud would abort a 1.11 server. */
+		turns[0] = UINT16_MAX;
+		settings->pmtud_probeslen = 1;
+		settings->max_tx_udp_payload_size = PMTU_BASE_SIZE;
+		return;
+	}
+	if (ceiling > UINT16_MAX - HEADERS_MIN - PROBE_TURNS)
+		ceiling = UINT16_MAX - HEADERS_MIN - PROBE_TURNS;
+	p->pmtu.ceiling = ceiling;
+	for (size_t i = 0; i < PROBE_TURNS; i++)
+		turns[i] = (uint16_t)(ceiling + 1 + i);
+	settings->pmtud_probeslen = PROBE_TURNS;
+	settings->max_tx_udp_payload_size = ceiling + PROBE_TURNS;
+}
+
+void
+probe_start(struct quic_conn *conn, uint64_t now)
+{
+	const ngtcp2_transport_params *peer;
+	struct probe *p = &conn->probe;
+	size_t ceiling = p->pmtu.ceiling;
+
+	if (conn->settings.no_mtu_probe)
+		return;
+	peer = ngtcp2_conn_get_remote_transport_params(conn->quic);
+	if (peer != NULL && peer->max_udp_payload_size < ceiling)
+		ceiling = (size_t)peer->max_udp_payload_size;
+	p->started = true;
+	p->nflights = 0;
+	p->large_waiting = 0;
+	p->turn_due = true;
+	p->turns_left = PROBE_TURNS;
+	p->turn_expiry = UINT64_MAX;
+	pmtu_start(&p->pmtu, ceiling, p->headers, now);
+	conn_touch(conn);
+}
+
+void
+probe_stats(const struct quic_conn *conn, struct quic_stats *stats)
+{
+	const struct probe *p = &conn->probe;
+	const struct pmtu *pmtu = &p->pmtu;
+
+	stats->udp_payload = pmtu->size;
+	stats->ip_mtu = pmtu->size + p->headers;
+	stats->ip_mtu_ceiling = pmtu->ceiling + p->headers;
+	stats->mtu_state = pmtu_state_name(pmtu->state);
+	stats->mtu_cause = pmtu_cause_name(pmtu->cause);
+	stats->mtu_changed_at = pmtu->changed_at;
+	stats->probes_sent = pmtu->probes_sent;
+	stats->probes_acked = pmtu->probes_acked;
+	stats->probes_lost = pmtu->probes_lost;
+	stats->black_holes_suspected = pmtu->suspected;
+	stats->black_holes_confirmed = pmtu->confirmed;
+}

@@ -1,0 +1,165 @@
+/*
+ * How a probe of the path MTU leaves, and how its fate is learnt, without a
+ * word to the peer that is not plain QUIC.
+ *
+ * ngtcp2 has us seal and open packets (its encrypt and decrypt callbacks), and
+ * there we look in. Two kinds of packets can be given another length while
+ * they are sealed, since the library keeps no account of it:
+ *
+ *  - One that only acknowledges. PING and PADDING are added to it, the peer
+ *    acknowledges it, and neither its loss nor its size touches the congestion
+ *    window. There is one for every two packets that ask for an answer.
+ *  - A probe of the library's own discovery, PING and PADDING too: a turn. The
+ *    library believes that it tries sizes beyond the ceiling; what is sealed
+ *    is the size that we want. There is one at a time, even on an idle
+ *    connection.
+ *
+ * Who only sends gets little to acknowledge. Such a one adds PATH_CHALLENGE to
+ * a few of its packets, which the peer must answer (RFC 9000 §8.2.2), and the
+ * answers are acknowledged by probes.
+ *
+ * What comes back is read off the peer's ACK frames.
+ */
+#ifndef CULVERT_QUIC_PROBE_H
+#define CULVERT_QUIC_PROBE_H
+
+#include <ngtcp2/ngtcp2.h>
+
+#include <sys/queue.h>
+
+#include "quic/pmtu.h"
+#include "quic/quic.h"
+
+/* Packet numbers whose kind is remembered: more than a window holds. */
+#define PROBE_HISTORY 8192
+
+/*
+ * Sizes beyond the ceiling that the library is made to try, one after another:
+ * each is a turn for a probe of ours on an idle connection.
+ */
+#define PROBE_TURNS 64
+
+/* Answers asked for within one round trip; peers may answer fewer. */
+#define PROBE_MARKS 8
+
+/* Packets that may wait to be written; see probe_harvest(). */
+#define PROBE_HARVEST_MAX PMTU_PARALLEL_MAX
+
+/* A probe under way. */
+struct probe_flight {
+	uint64_t number; /* packet number */
+	uint64_t sent_at;
+	size_t size; /* bytes of UDP payload */
+	bool turn;
+};
+
+/* A packet that was sealed while others were read, and waits. */
+struct probe_packet {
+	TAILQ_ENTRY(probe_packet) entry;
+	struct quic_path path;
+	uint8_t ecn;
+	size_t len;
+	uint8_t data[];
+};
+
+/* Part of a connection; private to probe.c but for `pmtu`. */
+struct probe {
+	struct pmtu pmtu;
+	size_t headers; /* bytes of IP and UDP */
+	bool started;
+
+	/* The packet that is being sealed. */
+	const uint8_t *packet; /* where it lies; NULL: not to be resized */
+	size_t want;	/* bytes it is to have */
+	size_t sealed;	/* bytes it has got, or 0 */
+	uint64_t number;
+	bool turn;	/* it may be the library's own probe */
+	size_t marked;	/* bytes that were added to ask for an answer */
+
+	struct probe_flight flights[2 * PMTU_PARALLEL_MAX];
+	size_t nflights;
+
+	/* The library's discovery, as it must see itself. */
+	bool turn_due;	/* it would send a probe if it had the room */
+	unsigned tries; /* of the size that it thinks it tries */
+	unsigned turns_left;
+	uint64_t turn_expiry;
+
+	unsigned marks_left; /* packets to be marked in this round trip */
+	uint64_t marks_at;
+	TAILQ_HEAD(, probe_packet) harvest;
+	unsigned nharvest;
+
+	uint64_t next_number;
+	uint64_t acked_end; /* one past the largest number acknowledged */
+	uint64_t acked_next; /* the same, of the datagram that is being read */
+	uint8_t history[PROBE_HISTORY]; /* enum kind of each packet number */
+
+	/* The evidence for a black hole. */
+	unsigned large_waiting; /* large packets since one was acknowledged */
+	uint64_t large_third;	/* number of the third of those */
+	uint64_t small_acked_end; /* one past the last small one acknowledged */
+	bool waiting;		/* something is unacknowledged ... */
+	uint64_t progress_at;	/* ... since then, with nothing new */
+};
+
+/*
+ * Prepares the library's settings: no shaping of packets by its own discovery,
+ * and the sizes of its turns in `turns`, which must live until the connection
+ * is made. `headers` are those of IP and UDP.
+ */
+void probe_init(struct quic_conn *, ngtcp2_settings *,
+    uint16_t turns[PROBE_TURNS], size_t headers);
+
+/* The path is validated, or another one is: begin to look for its size. */
+void probe_start(struct quic_conn *, uint64_t now);
+
+/* The callbacks, in place of those of ngtcp2_crypto. */
+int probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
+    const ngtcp2_crypto_aead_ctx *, const uint8_t *plain, size_t len,
+    const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen);
+int probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
+    const ngtcp2_crypto_aead_ctx *, const uint8_t *sealed, size_t len,
+    const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen);
+
+/*
+ * Around every call of the library that may seal or open packets of `conn`:
+ * the callbacks do not say whose packets they are. NULL: none any more.
+ */
+void probe_watch(struct quic_conn *);
+
+/* A datagram was read: weighs what it has told. */
+void probe_weigh(struct quic_conn *, uint64_t now);
+
+/*
+ * A datagram was read and more will be: seals a probe that acknowledges it, if
+ * one is wanted, and keeps it for probe_write(). Never after the last datagram
+ * of a batch, so that the last acknowledgement is an ordinary one, and no
+ * acknowledgement is lost with a probe.
+ */
+void probe_harvest(struct quic_conn *, uint64_t now);
+
+/* The most that the library may fill of an ordinary packet now, in bytes ... */
+size_t probe_cap(struct quic_conn *, uint64_t now);
+
+/* ... and what was added to the last one while it was sealed. */
+size_t probe_marked(struct quic_conn *);
+
+/*
+ * Writes a probe into the empty train, alone, if one is wanted and can leave;
+ * or a packet that would have left anyhow. Returns as the library's write
+ * calls do: 0 for nothing.
+ */
+ngtcp2_ssize probe_write(struct quic_conn *, struct quic_train *,
+    uint64_t now);
+
+/* Fills in what the discovery has found. */
+void probe_stats(const struct quic_conn *, struct quic_stats *);
+
+/* Frees what waits to be written. */
+void probe_fini(struct quic_conn *);
+
+void probe_expire(struct quic_conn *, uint64_t now);
+uint64_t probe_deadline(const struct quic_conn *);
+
+#endif
