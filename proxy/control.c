@@ -154,6 +154,19 @@ get_tunnels(struct control *control)
 }
 
 static json_t *
+get_mtu(struct control *control)
+{
+	return control->events->mtu(control->arg);
+}
+
+static json_t *
+post_reprobe(struct control *control)
+{
+	control->events->reprobe(control->arg);
+	return json_object();
+}
+
+static json_t *
 post_reconnect(struct control *control)
 {
 	control->events->reconnect(control->arg);
@@ -168,6 +181,8 @@ static const struct resource {
 } resources[] = {
 	{ "/status", "GET", "Allow: GET\r\n", get_status },
 	{ "/tunnels", "GET", "Allow: GET\r\n", get_tunnels },
+	{ "/mtu", "GET", "Allow: GET\r\n", get_mtu },
+	{ "/reprobe", "POST", "Allow: POST\r\n", post_reprobe },
 	{ "/reconnect", "POST", "Allow: POST\r\n", post_reconnect },
 };
 

@@ -11,6 +11,8 @@
  *
  *	GET /status		200 and the status object
  *	GET /tunnels		200 and the list of tunnels
+ *	GET /mtu		200 and what is known of the path MTU
+ *	POST /reprobe		200 and an empty object
  *	POST /reconnect		200 and an empty object
  *
  * Anything else is refused by its status and {"error": "a sentence"}: 404 and
@@ -45,7 +47,9 @@ struct control;
 struct control_events {
 	json_t *(*status)(void *arg); /* see status_json() */
 	json_t *(*tunnels)(void *arg); /* see status_tunnels() */
+	json_t *(*mtu)(void *arg); /* see status_mtu() */
 	void (*reconnect)(void *arg); /* see uplink_reconnect() */
+	void (*reprobe)(void *arg); /* see uplink_reprobe() */
 };
 
 /*

@@ -71,9 +71,8 @@ on_status(void *arg)
 	listener_totals(culvert->listener, &totals);
 	facts.nlisten = listener_addresses(culvert->listener, listen,
 	    CONFIG_LISTEN_MAX);
-	facts.mtu_ceiling = culvert->config.mtu_max != 0
-	    ? culvert->config.mtu_max : 1500;
-	facts.uptime_ns = quic_io_now() - culvert->started_ns;
+	facts.now_ns = quic_io_now();
+	facts.uptime_ns = facts.now_ns - culvert->started_ns;
 	return status_json(&facts);
 }
 
@@ -88,6 +87,26 @@ on_tunnels(void *arg)
 	return tunnels;
 }
 
+static json_t *
+on_mtu(void *arg)
+{
+	struct culvert *culvert = arg;
+	struct uplink_status uplink;
+	struct status_facts facts = { .uplink = &uplink,
+		.now_ns = quic_io_now() };
+
+	uplink_status(culvert->uplink, &uplink);
+	return status_mtu(&facts);
+}
+
+static void
+on_reprobe(void *arg)
+{
+	struct culvert *culvert = arg;
+
+	uplink_reprobe(culvert->uplink);
+}
+
 static void
 on_reconnect(void *arg)
 {
@@ -99,7 +118,9 @@ on_reconnect(void *arg)
 static const struct control_events control_events = {
 	.status = on_status,
 	.tunnels = on_tunnels,
+	.mtu = on_mtu,
 	.reconnect = on_reconnect,
+	.reprobe = on_reprobe,
 };
 
 /* ---- The end ---- */

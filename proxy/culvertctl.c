@@ -42,6 +42,10 @@ static const struct command {
 	    "how the connection to the edge is" },
 	{ "tunnels", "GET /tunnels", report_tunnels,
 	    "the clients that are here, a line for each" },
+	{ "mtu", "GET /mtu", report_mtu,
+	    "what is known of the path MTU" },
+	{ "reprobe", "POST /reprobe", report_reprobe,
+	    "look for a larger path MTU now" },
 	{ "reconnect", "POST /reconnect", report_reconnect,
 	    "drop the connection and make a new one" },
 };

@@ -327,3 +327,41 @@ report_reconnect(const json_t *object, FILE *stream)
 	(void)object;
 	fputs("culvert is connecting anew\n", stream);
 }
+
+void
+report_reprobe(const json_t *object, FILE *stream)
+{
+	(void)object;
+	fputs("culvert is probing the path\n", stream);
+}
+
+void
+report_mtu(const json_t *mtu, FILE *stream)
+{
+	char age[QUANTITY_SIZE];
+
+	if (!is_known(mtu, "size")) {
+		fputs("there is no connection\n", stream);
+		return;
+	}
+	put_label("size", stream);
+	fprintf(stream, "%" PRIu64 " bytes of IP, at most %" PRIu64 "\n",
+	    number_of(mtu, "size"), number_of(mtu, "ceiling"));
+	put_label("state", stream);
+	put_text(text_of(mtu, "state"), stream);
+	if (is_known(mtu, "changed_s")) {
+		fputs(", changed by a ", stream);
+		put_text(text_of(mtu, "cause"), stream);
+		fprintf(stream, " %s ago",
+		    duration(number_of(mtu, "changed_s"), age));
+	}
+	putc('\n', stream);
+	put_label("probes", stream);
+	fprintf(stream, "%" PRIu64 " sent, %" PRIu64 " acked, %" PRIu64
+	    " lost\n", number_of(mtu, "probes_sent"),
+	    number_of(mtu, "probes_acked"), number_of(mtu, "probes_lost"));
+	put_label("holes", stream);
+	fprintf(stream, "%" PRIu64 " suspected, %" PRIu64 " confirmed\n",
+	    number_of(mtu, "black_holes_suspected"),
+	    number_of(mtu, "black_holes_confirmed"));
+}

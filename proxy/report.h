@@ -19,6 +19,12 @@ void report_status(const json_t *status, FILE *stream);
 /* The object of /tunnels, a table with a head, in the order it came. */
 void report_tunnels(const json_t *object, FILE *stream);
 
+/* The object of /mtu, a line for each subject. */
+void report_mtu(const json_t *mtu, FILE *stream);
+
+/* The answer to /reprobe: that it has begun. */
+void report_reprobe(const json_t *object, FILE *stream);
+
 /* The answer to /reconnect: that it has begun. */
 void report_reconnect(const json_t *object, FILE *stream);
 

@@ -248,6 +248,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	TAILQ_INIT(&conn->ready);
 	TAILQ_INIT(&conn->probe.harvest);
 	conn->tls = quic_tls_ref(tls);
+	conn->mtu_told = PMTU_BASE_SIZE;
 	conn->path = *path;
 	conn->settings = *settings;
 	default_settings(&conn->settings);
@@ -589,6 +590,12 @@ deliver_conn_events(struct quic_conn *conn)
 		if (conn->events->connected != NULL)
 			conn->events->connected(conn, conn->arg);
 	}
+	if (conn->state == CONN_UP && conn->probe.pmtu.size !=
+	    conn->mtu_told) {
+		conn->mtu_told = conn->probe.pmtu.size;
+		if (conn->events->mtu_changed != NULL)
+			conn->events->mtu_changed(conn, conn->arg);
+	}
 	if (conn->streams_pending && conn->state == CONN_UP) {
 		conn->streams_pending = conn->streams_wanted = false;
 		if (conn->events->streams_available != NULL)
@@ -825,6 +832,13 @@ const struct quic_path *
 quic_conn_path(const struct quic_conn *conn)
 {
 	return &conn->path;
+}
+
+void
+quic_conn_reprobe(struct quic_conn *conn, uint64_t now)
+{
+	pmtu_reprobe(&conn->probe.pmtu, now);
+	conn_touch(conn);
 }
 
 int

@@ -144,6 +144,7 @@ struct quic_conn {
 	bool streams_pending;	/* streams_available is to be fired */
 	bool streams_wanted;	/* a request met the peer's limit */
 	bool close_pending;	/* closed is to be fired */
+	size_t mtu_told;	/* the size at the last mtu_changed, or 0 */
 	bool resumed;
 	const char *verify_error; /* static text; set by the TLS verification */
 

@@ -220,6 +220,12 @@ struct quic_events {
 	    void *arg);
 
 	/*
+	 * Packets may be of another size now: see quic_conn_stats(). Fires
+	 * once for each batch, when the size has changed.
+	 */
+	void (*mtu_changed)(struct quic_conn *conn, void *arg);
+
+	/*
 	 * Text for a qlog file of this connection, in order (one JSON-SEQ
 	 * record or a part of one). Set only when wanted: it costs. It goes on
 	 * after `closed`, and comes without a `connected` too; the last call,
@@ -281,6 +287,12 @@ const struct quic_path *quic_conn_path(const struct quic_conn *);
  * the previous update is not confirmed yet.
  */
 int quic_conn_update_keys(struct quic_conn *, uint64_t now);
+
+/*
+ * Looks for a larger path MTU now, where a search has ended and the ceiling is
+ * not reached. Also what a change of the network calls for.
+ */
+void quic_conn_reprobe(struct quic_conn *, uint64_t now);
 
 /* Numbers for people; all counts are since the connection began. */
 struct quic_stats {

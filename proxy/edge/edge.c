@@ -43,6 +43,19 @@ on_connected(struct quic_conn *conn, void *arg)
 }
 
 static void
+on_mtu_changed(struct quic_conn *conn, void *arg)
+{
+	char client[ADDR_STRLEN];
+	struct quic_stats stats;
+
+	(void)arg;
+	quic_conn_stats(conn, &stats);
+	log_info("path MTU to %s is %zu (%s)",
+	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
+		client), stats.ip_mtu, stats.mtu_cause);
+}
+
+static void
 on_request(struct quic_conn *conn, struct quic_stream *stream,
     const struct quic_head *head, void *arg)
 {
@@ -80,12 +93,14 @@ on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
 
 static const struct quic_events events = {
 	.connected = on_connected,
+	.mtu_changed = on_mtu_changed,
 	.request = on_request,
 	.closed = on_closed,
 };
 
 static const struct quic_events events_qlog = {
 	.connected = on_connected,
+	.mtu_changed = on_mtu_changed,
 	.request = on_request,
 	.closed = on_closed,
 	.qlog = on_qlog,

@@ -164,6 +164,30 @@ listen_json(const struct status_facts *facts)
 	return list;
 }
 
+json_t *
+status_mtu(const struct status_facts *facts)
+{
+	const struct quic_stats *quic = &facts->uplink->quic;
+	bool up = facts->uplink->state == UPLINK_UP;
+	bool changed = up && quic->mtu_changed_at != 0;
+	struct writer mtu = { .object = json_object() };
+
+	put(&mtu, "size", number_if(up, quic->ip_mtu));
+	put(&mtu, "state", text_or_null(quic->mtu_state));
+	put(&mtu, "ceiling", number_if(up, quic->ip_mtu_ceiling));
+	put(&mtu, "cause", text_or_null(quic->mtu_cause));
+	put(&mtu, "changed_s", number_if(changed,
+	    (facts->now_ns - quic->mtu_changed_at) / NS_PER_S));
+	put(&mtu, "probes_sent", number_if(up, quic->probes_sent));
+	put(&mtu, "probes_acked", number_if(up, quic->probes_acked));
+	put(&mtu, "probes_lost", number_if(up, quic->probes_lost));
+	put(&mtu, "black_holes_suspected",
+	    number_if(up, quic->black_holes_suspected));
+	put(&mtu, "black_holes_confirmed",
+	    number_if(up, quic->black_holes_confirmed));
+	return finish(&mtu);
+}
+
 static void
 put_edge(struct writer *status, const struct uplink_status *uplink)
 {
@@ -191,9 +215,9 @@ put_path(struct writer *status, const struct status_facts *facts)
 	put(status, "bytes_in_flight", number_if(up, quic->bytes_in_flight));
 	put(status, "path_mtu", number_if(up, quic->ip_mtu));
 	put(status, "udp_payload", number_if(up, quic->udp_payload));
-	put(status, "mtu_state", json_string("built-in"));
-	put(status, "mtu_ceiling",
-	    number_if(facts->mtu_ceiling != 0, facts->mtu_ceiling));
+	put(status, "mtu_state", text_or_null(quic->mtu_state));
+	put(status, "mtu_ceiling", number_if(up, quic->ip_mtu_ceiling));
+	put(status, "mtu", status_mtu(facts));
 }
 
 static void

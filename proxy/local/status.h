@@ -25,7 +25,7 @@ struct status_facts {
 	const struct listener_totals *totals;
 	const struct sockaddr_storage *listen; /* the bound addresses ... */
 	size_t nlisten;			       /* ... and their number */
-	size_t mtu_ceiling; /* IP bytes that are never exceeded; 0: unknown */
+	uint64_t now_ns; /* the clock of mtu_changed_at (quic_io_now) */
 	uint64_t uptime_ns; /* since this process began */
 	pid_t pid;
 };
@@ -43,8 +43,9 @@ struct status_facts {
  *	cwnd, bytes_in_flight	bytes (RFC 9002, section 2)
  *	path_mtu	bytes, the largest IP packet that is known to pass
  *	udp_payload	bytes, the same without IP and UDP headers
- *	mtu_state	"built-in": the library finds it
+ *	mtu_state	of its discovery (RFC 8899, section 5.2): "searching"
  *	mtu_ceiling	bytes of IP
+ *	mtu		what status_mtu() makes
  *	tunnels		{open, waiting, total, failed}: streams of this
  *			connection, clients that wait for it or for a stream,
  *			and since the start tunnels granted and refused
@@ -62,6 +63,21 @@ struct status_facts {
  * ASCII.  Returns a new reference, or NULL when memory is out.
  */
 json_t *status_json(const struct status_facts *facts);
+
+/*
+ * Makes the object about the path MTU of the uplink's connection; sizes are
+ * bytes of IP:
+ *
+ *	size, ceiling	that may be sent, and that is not exceeded
+ *	state		"searching", "complete", "base", "error", "disabled"
+ *	cause		of the last change: "probe", "black hole", "new path"
+ *	changed_s	seconds since then
+ *	probes_sent, probes_acked, probes_lost
+ *	black_holes_suspected, black_holes_confirmed
+ *
+ * Returns a new reference, or NULL when memory is out.
+ */
+json_t *status_mtu(const struct status_facts *facts);
 
 /*
  * Makes {"tunnels": []}, to which status_tunnels_add() adds: a new reference,

@@ -325,6 +325,17 @@ on_connected(struct quic_conn *conn, void *arg)
 }
 
 static void
+on_mtu_changed(struct quic_conn *conn, void *arg)
+{
+	struct uplink *up = arg;
+	struct quic_stats stats;
+
+	quic_conn_stats(conn, &stats);
+	log_info("path MTU to %s is %zu (%s)", up->known_as, stats.ip_mtu,
+	    stats.mtu_cause);
+}
+
+static void
 on_streams_available(struct quic_conn *conn, void *arg)
 {
 	(void)conn;
@@ -410,12 +421,14 @@ on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
 static const struct quic_events conn_events = {
 	.connected = on_connected,
 	.streams_available = on_streams_available,
+	.mtu_changed = on_mtu_changed,
 	.closed = on_conn_closed,
 };
 
 static const struct quic_events conn_events_qlog = {
 	.connected = on_connected,
 	.streams_available = on_streams_available,
+	.mtu_changed = on_mtu_changed,
 	.closed = on_conn_closed,
 	.qlog = on_qlog,
 };
@@ -679,6 +692,13 @@ uplink_reconnect(struct uplink *up)
 		    "reconnecting on request");
 	else if (up->state == UPLINK_DOWN)
 		uv_timer_start(&up->step, on_step, 0, 0);
+}
+
+void
+uplink_reprobe(struct uplink *up)
+{
+	if (up->state == UPLINK_UP)
+		quic_conn_reprobe(up->conn, quic_io_now());
 }
 
 void

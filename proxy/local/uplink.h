@@ -54,6 +54,9 @@ void uplink_free(struct uplink *);
  */
 void uplink_reconnect(struct uplink *);
 
+/* Looks for a larger path MTU now; nothing when it is not up. */
+void uplink_reprobe(struct uplink *);
+
 /* ---- Asking for a tunnel ---- */
 
 /*

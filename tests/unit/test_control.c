@@ -36,7 +36,7 @@ struct world {
 	char dir[32], path[64];
 	char error[CONTROL_ERROR_MAX];
 	struct control *control;
-	int reconnects;
+	int reconnects, reprobes;
 	bool out_of_memory;
 	size_t tunnels; /* strings in the answer to /tunnels */
 	char answer[ANSWER_MAX];
@@ -84,10 +84,27 @@ on_reconnect(void *arg)
 	world->reconnects++;
 }
 
+static json_t *
+on_mtu(void *arg)
+{
+	(void)arg;
+	return json_pack("{s:i}", "size", 1500);
+}
+
+static void
+on_reprobe(void *arg)
+{
+	struct world *world = arg;
+
+	world->reprobes++;
+}
+
 static const struct control_events events = {
 	.status = on_status,
 	.tunnels = on_tunnels,
-	.reconnect = on_reconnect
+	.mtu = on_mtu,
+	.reconnect = on_reconnect,
+	.reprobe = on_reprobe
 };
 
 static int
@@ -233,6 +250,9 @@ questions_are_answered(void **state)
 	assert_int_equal(w.reconnects, 0);
 	expect(POST("/reconnect"), 200, "\r\n\r\n{}");
 	assert_int_equal(w.reconnects, 1);
+	expect(GET("/mtu"), 200, "\r\n\r\n{\"size\":1500}");
+	expect(POST("/reprobe"), 200, "\r\n\r\n{}");
+	assert_int_equal(w.reprobes, 1);
 }
 
 static void

@@ -212,12 +212,29 @@ objects_of_another_shape(void **state)
 	    "culvert    , process 0, for 0 s; 0 reconnects\n");
 }
 
+static void
+a_path_mtu(void **state)
+{
+	(void)state;
+	expect(report_mtu, "{\"size\": 1400, \"state\": \"complete\","
+	    " \"ceiling\": 1500, \"cause\": \"black hole\","
+	    " \"changed_s\": 61, \"probes_sent\": 9, \"probes_acked\": 4,"
+	    " \"probes_lost\": 5, \"black_holes_suspected\": 2,"
+	    " \"black_holes_confirmed\": 1}",
+	    "size       1400 bytes of IP, at most 1500\n"
+	    "state      complete, changed by a black hole 1 min 1 s ago\n"
+	    "probes     9 sent, 4 acked, 5 lost\n"
+	    "holes      2 suspected, 1 confirmed\n");
+	expect(report_mtu, "{\"size\": null}", "there is no connection\n");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(status_that_is_up),
 		cmocka_unit_test(status_that_is_down),
+		cmocka_unit_test(a_path_mtu),
 		cmocka_unit_test(tunnels_in_a_table),
 		cmocka_unit_test(a_long_target_moves_its_own_row),
 		cmocka_unit_test(durations),

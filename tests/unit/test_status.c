@@ -32,6 +32,15 @@ static const struct uplink_status up = {
 		.trains_sent = 7,
 		.udp_payload = 1452,
 		.ip_mtu = 1480,
+		.ip_mtu_ceiling = 1500,
+		.mtu_state = "complete",
+		.mtu_cause = "probe",
+		.mtu_changed_at = UINT64_C(3000000000),
+		.probes_sent = 5,
+		.probes_acked = 2,
+		.probes_lost = 3,
+		.black_holes_suspected = 4,
+		.black_holes_confirmed = 1,
 		.streams = 12,
 		.resumed = true,
 		.tls_version = "TLS1.3",
@@ -68,7 +77,7 @@ expect(const struct uplink_status *uplink, const char *wanted)
 {
 	struct sockaddr_storage listen;
 	struct status_facts facts = { .uplink = uplink, .totals = &totals,
-		.listen = &listen, .nlisten = 1, .mtu_ceiling = 1500,
+		.listen = &listen, .nlisten = 1, .now_ns = UINT64_C(10900000000),
 		.uptime_ns = UINT64_C(184999999999), .pid = 4321 };
 	char *text;
 
@@ -99,8 +108,20 @@ everything_is_known_when_up(void **state)
 		"  \"bytes_in_flight\": 1200,\n"
 		"  \"path_mtu\": 1480,\n"
 		"  \"udp_payload\": 1452,\n"
-		"  \"mtu_state\": \"built-in\",\n"
+		"  \"mtu_state\": \"complete\",\n"
 		"  \"mtu_ceiling\": 1500,\n"
+		"  \"mtu\": {\n"
+		"    \"size\": 1480,\n"
+		"    \"state\": \"complete\",\n"
+		"    \"ceiling\": 1500,\n"
+		"    \"cause\": \"probe\",\n"
+		"    \"changed_s\": 7,\n"
+		"    \"probes_sent\": 5,\n"
+		"    \"probes_acked\": 2,\n"
+		"    \"probes_lost\": 3,\n"
+		"    \"black_holes_suspected\": 4,\n"
+		"    \"black_holes_confirmed\": 1\n"
+		"  },\n"
 		"  \"tunnels\": {\n"
 		"    \"open\": 12,\n"
 		"    \"waiting\": 3,\n"
@@ -153,8 +174,20 @@ what_is_not_known_is_null(void **state)
 		"  \"bytes_in_flight\": null,\n"
 		"  \"path_mtu\": null,\n"
 		"  \"udp_payload\": null,\n"
-		"  \"mtu_state\": \"built-in\",\n"
-		"  \"mtu_ceiling\": 1500,\n"
+		"  \"mtu_state\": null,\n"
+		"  \"mtu_ceiling\": null,\n"
+		"  \"mtu\": {\n"
+		"    \"size\": null,\n"
+		"    \"state\": null,\n"
+		"    \"ceiling\": null,\n"
+		"    \"cause\": null,\n"
+		"    \"changed_s\": null,\n"
+		"    \"probes_sent\": null,\n"
+		"    \"probes_acked\": null,\n"
+		"    \"probes_lost\": null,\n"
+		"    \"black_holes_suspected\": null,\n"
+		"    \"black_holes_confirmed\": null\n"
+		"  },\n"
 		"  \"tunnels\": {\n"
 		"    \"open\": 0,\n"
 		"    \"waiting\": 0,\n"
@@ -187,10 +220,10 @@ what_is_not_known_is_null(void **state)
 }
 
 static json_t *
-status_of(const struct uplink_status *uplink, size_t mtu_ceiling)
+status_of(const struct uplink_status *uplink)
 {
 	struct status_facts facts = { .uplink = uplink, .totals = &totals,
-		.mtu_ceiling = mtu_ceiling };
+		.now_ns = 1 };
 	json_t *status = status_json(&facts);
 
 	assert_non_null(status);
@@ -205,17 +238,16 @@ a_round_trip_takes_three_decimals_or_is_null(void **state)
 
 	(void)state;
 	uplink.quic.rtt_ns = 999;
-	status = status_of(&uplink, 1500);
+	status = status_of(&uplink);
 	assert_true(json_is_real(json_object_get(status, "rtt_ms")));
 	json_decref(status);
 	uplink.quic.rtt_ns = 1234567;
-	status = status_of(&uplink, 0);
+	status = status_of(&uplink);
 	assert_float_equal(json_real_value(json_object_get(status, "rtt_ms")),
 	    1.234, 1e-9);
-	assert_true(json_is_null(json_object_get(status, "mtu_ceiling")));
 	json_decref(status);
 	uplink.quic.rtt_ns = 0;
-	status = status_of(&uplink, 1500);
+	status = status_of(&uplink);
 	assert_true(json_is_null(json_object_get(status, "rtt_ms")));
 	json_decref(status);
 }
@@ -229,7 +261,7 @@ text_that_is_not_utf8_survives(void **state)
 	(void)state;
 	strcpy(uplink.error, "caf\xe9 \"closed\"");
 	strcpy(uplink.edge, "caf\xc3\xa9");
-	status = status_of(&uplink, 1500);
+	status = status_of(&uplink);
 	assert_string_equal(json_string_value(json_object_get(status,
 	    "state")), "connecting");
 	assert_string_equal(json_string_value(json_object_get(status,
