@@ -51,7 +51,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox control status report $(UNIT_QUIC)
+	policy dial sandbox control status report pmtu $(UNIT_QUIC)
 UNIT_QUIC = tls conn stream server
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -73,6 +73,7 @@ test_sandbox_OBJS = proxy/sandbox.o
 test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/addr.o
 test_report_OBJS = proxy/report.o
+test_pmtu_OBJS = quic/pmtu.o
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
 test_stream_OBJS = $(test_tls_OBJS)

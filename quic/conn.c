@@ -106,25 +106,14 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	conn->resumed = gnutls_session_is_resumed(conn->session) != 0;
 	conn->connect_pending = true;
+	probe_start(conn, conn->now);
 	if (conn->server == NULL)
 		return 0;
-	probe_start(conn, conn->now);
 	server_handshake_done(conn->server, conn);
 	tls_send_ticket(conn->session);
 	len = server_new_token(conn->server, &conn->path, token, conn->now);
 	if (len > 0)
 		ngtcp2_conn_submit_new_token(quic, token, len);
-	return 0;
-}
-
-static int
-on_handshake_confirmed(ngtcp2_conn *quic, void *user)
-{
-	struct quic_conn *conn = user;
-
-	(void)quic;
-	if (conn->server == NULL)
-		probe_start(conn, conn->now);
 	return 0;
 }
 
@@ -164,7 +153,6 @@ static const ngtcp2_callbacks callbacks = {
 	.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
 	.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
 	.handshake_completed = on_handshake_completed,
-	.handshake_confirmed = on_handshake_confirmed,
 	.encrypt = probe_encrypt,
 	.decrypt = probe_decrypt,
 	.hp_mask = ngtcp2_crypto_hp_mask_cb,

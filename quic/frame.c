@@ -211,19 +211,33 @@ frame_walk_acks(const uint8_t *payload, size_t len,
 	}
 }
 
+static enum frame_kind
+kind_of(uint64_t type)
+{
+	switch (type) {
+	case PADDING:
+	case ACK:
+	case ACK_ECN:
+		return FRAME_ACK_ONLY;
+	case PING:
+		return FRAME_PING_ONLY;
+	case PATH_RESPONSE:
+		return FRAME_ANSWER;
+	}
+	return FRAME_ELICITING;
+}
+
 enum frame_kind
 frame_kind(const uint8_t *payload, size_t len)
 {
 	struct walk w = { payload, payload + len, false, NULL, NULL };
-	enum frame_kind kind = FRAME_ACK_ONLY;
+	enum frame_kind kind = FRAME_ACK_ONLY, one;
 	uint64_t type;
 
-	while (w.at < w.end && !w.bad) {
+	while (w.at < w.end && !w.bad && kind != FRAME_ELICITING) {
 		type = integer(&w);
-		if (type == PING)
-			kind = FRAME_PING_ONLY;
-		else if (type > ACK_ECN)
-			return FRAME_ELICITING;
+		one = kind_of(type);
+		kind = one > kind ? one : kind;
 		walk_frame(&w, type);
 	}
 	return w.bad ? FRAME_ELICITING : kind;

@@ -5,13 +5,13 @@
  * tried again to the third loss before the search ends, which makes it sure:
  * a probe that was lost by chance costs a round and changes nothing else.
  *
- * The first round is the ceiling alone, since most paths carry it. Then a
- * round asks for the sizes of common links at once, then for steps between
- * the two that are left, until they are PMTU_RESOLUTION apart.
+ * A round asks for the ceiling and for the sizes of common links, as many at
+ * once as can leave; the next ones for what is left between the two bounds,
+ * until they are PMTU_RESOLUTION apart.
  *
- * A suspicion changes nothing but the limit, which falls to the base size. The
- * verdict is a series of pairs, a packet of the size in doubt beside a small
- * one: loss by chance takes both alike, a black hole takes the large ones.
+ * A suspicion changes nothing but the limit, which falls to the base size. Once
+ * small packets are seen to pass, a series of large ones is the verdict: loss
+ * by chance takes both alike, an outage takes all, a black hole the large ones.
  */
 #include "quic/pmtu.h"
 
@@ -22,7 +22,10 @@
 /* PMTU_RAISE_TIMER (RFC 8899 §5.1.1). */
 #define RAISE_INTERVAL (600 * NS_PER_S)
 
-/* After a black hole the path may heal soon: first 5 s, then ever later. */
+/*
+ * After a black hole the path may heal soon: asked first after 5 s, then ever
+ * later, and later at once if there was another one not long ago.
+ */
 #define HEAL_INTERVAL (5 * NS_PER_S)
 
 /* A suspicion that proved wrong is not raised again for this long. */
@@ -35,10 +38,13 @@
 #define VERDICT_LOST 5
 #define SMALL_ACKED 2
 
-/* IP packets of common links, tunnels and phones; less headers: 48 and 28. */
-static const uint16_t common_sizes[] = { 65535, 32768, 16384, 9000, 4096, 2048,
-	1500, 1492, 1480, 1460, 1440, 1420, 1400, 1380, 1360, 1340, 1300,
-	1281, 1280 };
+/*
+ * IP packets of common links, tunnels and phones; less headers: 48 and 28. In
+ * the order of asking, since there may be carriers for a few only.
+ */
+static const uint16_t common_sizes[] = { 1500, 1400, 1300, 1280, 1460, 1420,
+	1360, 1440, 1492, 1340, 1380, 1480, 9000, 4096, 2048, 16384, 32768,
+	65535 };
 #define COMMON_SIZES (sizeof(common_sizes) / sizeof(common_sizes[0]))
 
 void
@@ -100,41 +106,34 @@ forget_lost(struct pmtu *p, size_t size)
 static void
 enqueue(struct pmtu *p, size_t size)
 {
-	if (p->nqueue < PMTU_PARALLEL_MAX &&
-	    (p->nqueue == 0 || p->queue[p->nqueue - 1] > size))
+	if (p->nqueue < PMTU_PARALLEL_MAX)
 		p->queue[p->nqueue++] = size;
 }
 
-/* The sizes of common links between two bounds, the largest first. */
+/* The sizes of common links between two bounds. */
 static void
 enqueue_common(struct pmtu *p, size_t low, size_t high)
 {
-	size_t headers = p->headers, n = 0, skip, i;
-	size_t fit[COMMON_SIZES];
-
-	for (i = 0; i < COMMON_SIZES; i++)
-		if (common_sizes[i] - headers > low &&
-		    common_sizes[i] - headers < high)
-			fit[n++] = common_sizes[i] - headers;
-	/* More than fit a round: every second or third of them. */
-	skip = (n + PMTU_PARALLEL_MAX - 1) / PMTU_PARALLEL_MAX;
-	for (i = 0; i < n; i += skip > 0 ? skip : 1)
-		enqueue(p, fit[i]);
+	for (size_t i = 0; i < COMMON_SIZES; i++)
+		if (common_sizes[i] - p->headers > low &&
+		    common_sizes[i] - p->headers < high)
+			enqueue(p, common_sizes[i] - p->headers);
 }
 
-/* Equal steps between two bounds, and the one that would end the search. */
+/* Equal steps between two bounds, the middle first. */
 static void
 enqueue_steps(struct pmtu *p, size_t low, size_t high)
 {
-	size_t parts = PMTU_PARALLEL_MAX;
-	size_t step = (high - low) / parts;
+	size_t step = (high - low) / PMTU_PARALLEL_MAX, n, middle;
 
 	if (step < PMTU_RESOLUTION)
 		step = PMTU_RESOLUTION;
-	for (size_t i = parts - 1; i >= 2; i--)
-		if (low + i * step < high)
+	n = (high - low - 1) / step;
+	middle = (n + 1) / 2;
+	enqueue(p, low + middle * step);
+	for (size_t i = 1; i <= n; i++)
+		if (i != middle)
 			enqueue(p, low + i * step);
-	enqueue(p, low + PMTU_RESOLUTION);
 }
 
 static bool
@@ -146,40 +145,10 @@ is_common(const struct pmtu *p, size_t size)
 	return false;
 }
 
-/* How far a size lies from all that is known or asked already. */
-static size_t
-distance(const struct pmtu *p, size_t size)
+static uint64_t
+doubled(uint64_t interval)
 {
-	size_t high = p->nlost > 0 ? p->lost[0].size : p->ceiling + 1;
-	size_t d = size - p->size;
-
-	if (high > size && high - size < d)
-		d = high - size;
-	for (size_t i = 0; i < p->nflying; i++) {
-		size_t other = p->flying[i] > size ? p->flying[i] - size
-						   : size - p->flying[i];
-		d = other < d ? other : d;
-	}
-	return d;
-}
-
-/*
- * Which size of the round to ask for next: there may be room for a few only,
- * so first the one that splits what is open best. On a common size, a little
- * more is what most probably ends the search.
- */
-static size_t
-pick(const struct pmtu *p)
-{
-	size_t best = p->queue[0];
-
-	if (p->nflying == 0 && is_common(p, p->size) &&
-	    p->queue[p->nqueue - 1] == p->size + PMTU_RESOLUTION)
-		return p->size + PMTU_RESOLUTION;
-	for (size_t i = 1; i < p->nqueue; i++)
-		if (distance(p, p->queue[i]) > distance(p, best))
-			best = p->queue[i];
-	return best;
+	return 2 * interval < RAISE_INTERVAL ? 2 * interval : RAISE_INTERVAL;
 }
 
 static void
@@ -189,8 +158,7 @@ end_search(struct pmtu *p, uint64_t now)
 	p->data_flowed = false;
 	p->raising = false;
 	p->raise_at = p->size >= p->ceiling ? UINT64_MAX : now + p->backoff;
-	p->backoff = 2 * p->backoff < RAISE_INTERVAL ? 2 * p->backoff
-						     : RAISE_INTERVAL;
+	p->backoff = doubled(p->backoff);
 }
 
 static void
@@ -211,16 +179,20 @@ plan_round(struct pmtu *p, uint64_t now)
 			end_search(p, now);
 		else
 			enqueue(p, high);
-	} else {
-		enqueue_common(p, low, high);
-		if (p->nqueue == 0)
-			enqueue_steps(p, low, high);
+		return;
 	}
+	/* A common size is probably the answer: a little more will tell. */
+	if (is_common(p, low))
+		enqueue(p, low + PMTU_RESOLUTION);
+	else
+		enqueue_common(p, low, high);
+	if (p->nqueue == 0)
+		enqueue_steps(p, low, high);
 }
 
 /* Asks for the ceiling and for a little more than there is, once each. */
 static void
-begin_raise(struct pmtu *p, uint64_t now)
+begin_raise(struct pmtu *p)
 {
 	if (p->size >= p->ceiling)
 		return;
@@ -230,7 +202,6 @@ begin_raise(struct pmtu *p, uint64_t now)
 	p->raise_at = UINT64_MAX;
 	enqueue(p, p->ceiling);
 	enqueue(p, p->size + PMTU_RESOLUTION);
-	(void)now;
 }
 
 /* ---- Beginning ---- */
@@ -247,14 +218,16 @@ pmtu_start(struct pmtu *p, size_t ceiling, size_t headers, uint64_t now)
 	p->trusted_until = 0;
 	p->raise_at = UINT64_MAX;
 	p->backoff = RAISE_INTERVAL;
+	p->heal = HEAL_INTERVAL;
 	plan_round(p, now);
 }
 
 void
 pmtu_reprobe(struct pmtu *p, uint64_t now)
 {
+	(void)now;
 	if (p->state == PMTU_COMPLETE)
-		begin_raise(p, now);
+		begin_raise(p);
 }
 
 /* ---- Probes ---- */
@@ -269,21 +242,20 @@ count_flying(const struct pmtu *p, size_t size)
 	return n;
 }
 
-/* Pairs for the verdict, as many at once as there is room for. */
+/*
+ * While nothing small arrives the path may be down, and the loss of large ones
+ * would tell nothing: then a small one asks first.
+ */
 static size_t
 wanted_for_verdict(const struct pmtu *p, bool idle)
 {
-	size_t small = count_flying(p, PMTU_BASE_SIZE);
-	size_t large = count_flying(p, p->tested);
+	size_t under_way = count_flying(p, p->tested);
 
 	if (idle && p->nflying > 0)
 		return 0;
-	if (p->nflying == PMTU_PARALLEL_MAX)
-		return 0;
-	if (large + p->large_lost < VERDICT_LOST &&
-	    (large <= 2 * small || p->small_acked >= SMALL_ACKED))
+	if (p->small_acked > 0 && under_way + p->large_lost < VERDICT_LOST)
 		return p->tested;
-	if (small + p->small_acked < SMALL_ACKED)
+	if (p->small_acked < SMALL_ACKED && p->nflying == under_way)
 		return PMTU_BASE_SIZE;
 	return 0;
 }
@@ -296,7 +268,7 @@ pmtu_wanted(const struct pmtu *p, bool idle)
 	if (p->state != PMTU_SEARCHING || p->nqueue == 0 ||
 	    p->nflying == PMTU_PARALLEL_MAX)
 		return 0;
-	return idle && p->nflying > 0 ? 0 : pick(p);
+	return idle && p->nflying > 0 ? 0 : p->queue[0];
 }
 
 void
@@ -370,15 +342,16 @@ false_alarm(struct pmtu *p, uint64_t now)
 static void
 black_hole(struct pmtu *p, uint64_t now)
 {
+	if (now - p->changed_at >= RAISE_INTERVAL)
+		p->heal = HEAL_INTERVAL;
+	p->backoff = p->heal;
+	p->heal = doubled(p->heal);
 	p->confirmed++;
-	p->suspicious = false;
-	p->raising = false;
+	p->suspicious = p->raising = false;
 	set_size(p, PMTU_BASE_SIZE, PMTU_BLACK_HOLE, now);
 	p->nlost = p->nqueue = p->nflying = 0;
 	for (int i = 0; i < PMTU_LOSSES_MAX; i++)
 		note_lost(p, p->tested);
-	if (p->backoff >= RAISE_INTERVAL)
-		p->backoff = HEAL_INTERVAL;
 	p->state = PMTU_SEARCHING;
 	plan_round(p, now);
 }
@@ -388,11 +361,6 @@ weigh(struct pmtu *p, uint64_t now)
 {
 	if (p->large_lost >= VERDICT_LOST && p->small_acked >= SMALL_ACKED)
 		black_hole(p, now);
-	else if (p->large_lost >= VERDICT_LOST && p->nflying == 0) {
-		/* Small ones do not arrive either: this is no question of size. */
-		p->state = PMTU_ERROR;
-		p->large_lost = p->small_acked = 0;
-	}
 }
 
 uint64_t
@@ -413,8 +381,20 @@ pmtu_suspect(struct pmtu *p, uint64_t now)
 	p->state_before = p->state;
 	p->state = PMTU_BASE;
 	p->tested = p->size;
-	p->large_lost = p->small_acked = 0;
+	p->large_lost = p->small_lost = p->small_acked = 0;
 	p->nflying = 0;
+}
+
+void
+pmtu_small_acked(struct pmtu *p, uint64_t now)
+{
+	if (p->size == PMTU_BASE_SIZE)
+		p->data_flowed = true;
+	if (!p->suspicious)
+		return;
+	p->state = PMTU_BASE;
+	p->small_acked++;
+	weigh(p, now);
 }
 
 void
@@ -425,11 +405,9 @@ pmtu_probe_acked(struct pmtu *p, size_t size, uint64_t now)
 		return;
 	if (p->suspicious && size >= p->tested)
 		false_alarm(p, now);
-	else if (p->suspicious) {
-		p->state = PMTU_BASE;
-		p->small_acked++;
-		weigh(p, now);
-	} else {
+	else if (p->suspicious)
+		pmtu_small_acked(p, now);
+	else {
 		forget_lost(p, size);
 		if (size > p->size) {
 			set_size(p, size, PMTU_PROBE_ACKED, now);
@@ -447,21 +425,22 @@ pmtu_probe_lost(struct pmtu *p, size_t size, uint64_t now)
 	if (!landed(p, size))
 		return;
 	if (p->suspicious) {
-		p->large_lost += size >= p->tested;
+		if (size >= p->tested)
+			p->large_lost++;
+		else if (++p->small_lost >= PMTU_LOSSES_MAX &&
+		    p->small_acked == 0)
+			p->state = PMTU_ERROR;
 		weigh(p, now);
 		return;
 	}
 	if (size > p->size)
 		note_lost(p, size);
-	if (p->raising && p->nlost == 2)
-		end_search(p, now);
 	next_round(p, now);
 }
 
 void
-pmtu_packet_acked(struct pmtu *p, uint64_t now)
+pmtu_large_acked(struct pmtu *p)
 {
-	(void)now;
 	p->data_flowed = true;
 }
 
@@ -473,7 +452,7 @@ pmtu_expire(struct pmtu *p, uint64_t now)
 	if (now < p->raise_at)
 		return;
 	if (p->data_flowed)
-		begin_raise(p, now);
+		begin_raise(p);
 	else
 		p->raise_at = now + p->backoff;
 }

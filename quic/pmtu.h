@@ -64,7 +64,7 @@ struct pmtu {
 	size_t headers; /* IP and UDP */
 	bool suspicious;
 	size_t tested; /* the size that is under suspicion */
-	unsigned large_lost, small_acked; /* of the pairs since then */
+	unsigned large_lost, small_lost, small_acked; /* since then */
 	enum pmtu_state state_before;
 	uint64_t trusted_until; /* after a false alarm */
 	size_t flying[PMTU_PARALLEL_MAX]; /* sizes of probes under way */
@@ -77,7 +77,9 @@ struct pmtu {
 	size_t queue[PMTU_PARALLEL_MAX]; /* sizes of this round, still to go */
 	size_t nqueue;
 	bool raising;	/* a search that may end at the first loss */
-	uint64_t raise_at, backoff;
+	uint64_t raise_at;
+	uint64_t backoff; /* from this search to the next */
+	uint64_t heal;	/* the same, after the next black hole */
 	bool data_flowed; /* since the search ended */
 };
 
@@ -105,12 +107,18 @@ void pmtu_sent(struct pmtu *, size_t size);
 void pmtu_probe_acked(struct pmtu *, size_t size, uint64_t now);
 void pmtu_probe_lost(struct pmtu *, size_t size, uint64_t now);
 
-/* A large ordinary packet was acknowledged: the path is in use. */
-void pmtu_packet_acked(struct pmtu *, uint64_t now);
+/*
+ * An ordinary packet was acknowledged: a large one, so the path is in use, or
+ * one of at most the base size, so the path is not down (and in use, as far as
+ * can be told, while none is larger).
+ */
+void pmtu_large_acked(struct pmtu *);
+void pmtu_small_acked(struct pmtu *, uint64_t now);
 
 /*
  * Large packets vanish while small ones pass, or nothing is acknowledged any
- * more: packets are small until a pair of probes has told. Idempotent.
+ * more: packets are small until pairs, a large probe beside a small packet,
+ * have told. Idempotent.
  */
 void pmtu_suspect(struct pmtu *, uint64_t now);
 

@@ -14,6 +14,7 @@
 #define HEADERS_MIN 28 /* bytes: IPv4 and UDP */
 #define TAG_LEN 16 /* bytes: of every AEAD in TLS 1.3 that we offer */
 #define PING 0x01 /* RFC 9000 §19.2 */
+#define ACK 0x02 /* RFC 9000 §19.3; with ECN counts 0x03 */
 #define PATH_CHALLENGE 0x1a /* RFC 9000 §19.17 */
 #define MARK_LEN 9 /* bytes: the type and 8 of data */
 
@@ -80,6 +81,17 @@ note_sent(struct quic_conn *conn, uint64_t number, size_t size,
 	}
 }
 
+/* Does the packet acknowledge what has come? A probe does, if it arrives. */
+static void
+note_acknowledging(struct probe *p, const uint8_t *payload, size_t len)
+{
+	if (len == 0 || (payload[0] & ~1) != ACK)
+		return;
+	p->answered = false;
+	if (p->sealed == 0)
+		p->owes = false;
+}
+
 /* Asks for an answer: the datagram must be of the base size at least. */
 static size_t
 mark(struct probe *p, uint8_t *payload, size_t len, size_t overhead)
@@ -137,6 +149,7 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 		    kind == FRAME_ELICITING)
 			len = mark(p, dest, len, overhead);
 		note_sent(watched, p->number, len + overhead, kind);
+		note_acknowledging(p, plain, len);
 	}
 	return ngtcp2_crypto_encrypt_cb(dest, aead, ctx, plain, len, nonce,
 	    noncelen, aad, aadlen);
@@ -172,9 +185,12 @@ note_acked(struct probe *p, uint64_t number, uint64_t now)
 		return;
 	if (*slot == KIND_LARGE) {
 		p->large_waiting = 0;
-		pmtu_packet_acked(&p->pmtu, now);
-	} else if (number >= p->small_acked_end)
-		p->small_acked_end = number + 1;
+		pmtu_large_acked(&p->pmtu);
+	} else {
+		if (number >= p->small_acked_end)
+			p->small_acked_end = number + 1;
+		pmtu_small_acked(&p->pmtu, now);
+	}
 	*slot = KIND_OTHER;
 	p->progress_at = now;
 }
@@ -192,12 +208,24 @@ on_acked_range(void *arg, uint64_t first, uint64_t last)
 		if (p->flights[i].number >= first &&
 		    p->flights[i].number <= last)
 			probe_landed(conn, i, true);
-	if (p->next_number - from > PROBE_HISTORY)
+	if (p->next_number - from > PROBE_HISTORY) {
 		from = p->next_number - PROBE_HISTORY;
+		if (first < from)
+			p->large_waiting = 0; /* it may have been large */
+	}
 	for (uint64_t n = first > from ? first : from; n <= last; n++)
 		note_acked(p, n, conn->now);
 	if (last >= p->acked_next)
 		p->acked_next = last + 1;
+}
+
+static void
+note_received(struct probe *p, enum frame_kind kind)
+{
+	if (kind == FRAME_ANSWER)
+		p->answered = true;
+	else if (kind != FRAME_ACK_ONLY)
+		p->owes = true;
 }
 
 int
@@ -208,10 +236,12 @@ probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	int rv = ngtcp2_crypto_decrypt_cb(dest, aead, ctx, sealed, len, nonce,
 	    noncelen, aad, aadlen);
 
-	if (rv == 0 && watched != NULL && SHORT_HEADER(aad[0]) &&
-	    len >= TAG_LEN)
-		frame_walk_acks(dest, len - TAG_LEN, on_acked_range, watched);
-	return rv;
+	if (rv != 0 || watched == NULL || !SHORT_HEADER(aad[0]) ||
+	    len < TAG_LEN)
+		return rv;
+	note_received(&watched->probe, frame_kind(dest, len - TAG_LEN));
+	frame_walk_acks(dest, len - TAG_LEN, on_acked_range, watched);
+	return 0;
 }
 
 /* ---- Weighing ---- */
@@ -267,8 +297,10 @@ probe_weigh(struct quic_conn *conn, uint64_t now)
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
 	p->waiting = info.bytes_in_flight > 0;
 	if (p->large_waiting >= VANISHED &&
-	    p->small_acked_end > p->large_third + REORDERING)
+	    p->small_acked_end > p->large_third + REORDERING) {
 		suspect(conn, now);
+		pmtu_small_acked(&p->pmtu, now);
+	}
 }
 
 /* ---- Stalls ---- */
@@ -341,6 +373,12 @@ probe_deadline(const struct quic_conn *conn)
 
 /* ---- Sending ---- */
 
+static bool
+fits_window(const struct quic_conn *conn, size_t want)
+{
+	return ngtcp2_conn_get_cwnd_left(conn->quic) >= want;
+}
+
 /* Has the library write one packet into `buf`, with its length changed. */
 static ngtcp2_ssize
 seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
@@ -349,6 +387,7 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
 	struct probe *p = &conn->probe;
 	size_t cap = turn ? p->pmtu.ceiling + PROBE_TURNS
 			  : pmtu_limit(&p->pmtu);
+	bool fits = fits_window(conn, want);
 	ngtcp2_pkt_info pi = { 0 };
 	ngtcp2_ssize n;
 
@@ -364,6 +403,7 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
 		return n;
 	p->flights[p->nflights++] = (struct probe_flight){ p->number, now,
 		p->sealed, turn };
+	p->free_left -= fits ? 0 : 1;
 	pmtu_sent(&p->pmtu, p->sealed);
 	n = (ngtcp2_ssize)p->sealed;
 	p->sealed = 0;
@@ -371,11 +411,19 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
 }
 
 static bool
-has_room(struct quic_conn *conn, size_t want)
+has_room(struct quic_conn *conn, size_t want, uint64_t now)
 {
-	return want > 0 &&
-	    conn->probe.nflights < 2 * PMTU_PARALLEL_MAX &&
-	    ngtcp2_conn_get_cwnd_left(conn->quic) >= want;
+	struct probe *p = &conn->probe;
+
+	if (want == 0 || p->nflights == 2 * PMTU_PARALLEL_MAX)
+		return false;
+	if (fits_window(conn, want))
+		return true;
+	if (now >= p->free_at + rtt_of(conn)) {
+		p->free_at = now;
+		p->free_left = PROBE_FREE;
+	}
+	return p->free_left > 0;
 }
 
 /*
@@ -405,7 +453,7 @@ write_turn(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 	size_t want = wanted_turn(conn), before = p->nflights;
 	ngtcp2_ssize n;
 
-	if (!has_room(conn, want))
+	if (!has_room(conn, want, now))
 		return 0;
 	n = seal(conn, buf, want, true, path, ecn, now);
 	if (p->nflights == before)
@@ -426,7 +474,7 @@ probe_harvest(struct quic_conn *conn, uint64_t now)
 	ngtcp2_path_storage ps;
 	ngtcp2_ssize n;
 
-	if (p->nharvest == PROBE_HARVEST_MAX || !has_room(conn, want))
+	if (p->nharvest == PROBE_HARVEST_MAX || !has_room(conn, want, now))
 		return;
 	packet = malloc(sizeof(*packet) + p->pmtu.ceiling + PROBE_TURNS);
 	if (packet == NULL)
@@ -470,11 +518,27 @@ ask_for_answers(struct quic_conn *conn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
 
-	if (now < p->marks_at + rtt_of(conn) ||
+	if (now < p->marks_at + rtt_of(conn) / PROBE_MARK_ROUNDS ||
 	    pmtu_wanted(&p->pmtu, false) == 0)
 		return;
 	p->marks_left = PROBE_MARKS;
 	p->marks_at = now;
+}
+
+/*
+ * A probe that acknowledges answers and nothing else: should it get lost with
+ * the acknowledgement, nobody waits for that.
+ */
+static ngtcp2_ssize
+write_answered(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
+    uint8_t *ecn, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	size_t want = pmtu_wanted(&p->pmtu, false);
+
+	if (!p->answered || p->owes || !has_room(conn, want, now))
+		return 0;
+	return seal(conn, buf, want, false, path, ecn, now);
 }
 
 ngtcp2_ssize
@@ -491,6 +555,8 @@ probe_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 		return n;
 	ngtcp2_path_storage_zero(&ps);
 	n = write_turn(conn, train->buf, &ps.path, &ecn, now);
+	if (n == 0)
+		n = write_answered(conn, train->buf, &ps.path, &ecn, now);
 	if (n > 0)
 		train_add(train, &ps.path, ecn, (size_t)n);
 	else if (n == 0)

@@ -39,8 +39,19 @@
  */
 #define PROBE_TURNS 64
 
-/* Answers asked for within one round trip; peers may answer fewer. */
-#define PROBE_MARKS 8
+/*
+ * Answers asked for at once, and how often in one round trip. Peers answer few
+ * at once: ngtcp2 keeps four.
+ */
+#define PROBE_MARKS 4
+#define PROBE_MARK_ROUNDS 4
+
+/*
+ * Probes in one round trip that may leave although the window is full: those
+ * that the window does not control must be few and a round trip apart (RFC
+ * 8899 §3). A full window is where a black hole leaves a sender.
+ */
+#define PROBE_FREE 4
 
 /* Packets that may wait to be written; see probe_harvest(). */
 #define PROBE_HARVEST_MAX PMTU_PARALLEL_MAX
@@ -85,8 +96,12 @@ struct probe {
 	unsigned turns_left;
 	uint64_t turn_expiry;
 
-	unsigned marks_left; /* packets to be marked in this round trip */
+	unsigned marks_left; /* packets that are still to be marked */
 	uint64_t marks_at;
+	unsigned free_left; /* of PROBE_FREE in this round trip */
+	uint64_t free_at;
+	bool answered;	/* answers have come that are not acknowledged yet ... */
+	bool owes;	/* ... or other packets, whose sender waits for that */
 	TAILQ_HEAD(, probe_packet) harvest;
 	unsigned nharvest;
 
