@@ -80,13 +80,14 @@ test_stream_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
-FUZZ = socks request response chunked config basic
+FUZZ = socks request response chunked config basic frame
 fuzz_socks_OBJS = $(test_socks_OBJS)
 fuzz_request_OBJS = $(test_rewrite_OBJS)
 fuzz_response_OBJS = $(test_rewrite_OBJS)
 fuzz_chunked_OBJS = $(test_chunked_OBJS)
 fuzz_config_OBJS = $(test_config_OBJS)
 fuzz_basic_OBJS = $(test_basic_OBJS)
+fuzz_frame_OBJS = quic/frame.o
 
 # What the benchmark measures with.
 BENCH = origin client link
