@@ -17,6 +17,7 @@
 
 #include "proxy/config.h"
 #include "proxy/control.h"
+#include "proxy/control_path.h"
 #include "proxy/daemon.h"
 #include "proxy/edge/edge.h"
 #include "proxy/local/listener.h"
@@ -324,14 +325,25 @@ start_listener(struct culvert *culvert)
 	return 0;
 }
 
+/*
+ * A user without $XDG_RUNTIME_DIR may not write where the socket is by default.
+ * The proxy is of use without it; a path that was asked for is another matter.
+ */
 static int
 start_control(struct culvert *culvert)
 {
-	char error[CONTROL_ERROR_MAX];
+	char error[CONTROL_ERROR_MAX], path[CONTROL_PATH_SIZE];
+	const char *wanted = culvert->config.control;
 	int rv;
 
-	rv = control_new(&culvert->control, &culvert->loop,
-	    culvert->config.control, &control_events, culvert, error);
+	rv = control_new(&culvert->control, &culvert->loop, wanted,
+	    &control_events, culvert, error);
+	if ((rv == -EACCES || rv == -EROFS) &&
+	    strcmp(wanted, control_path_default(path)) == 0) {
+		log_warn("%s: culvertctl will not work; "
+		    "--control names another place", error);
+		return 0;
+	}
 	if (rv != 0)
 		log_error("%s", error);
 	return rv;
