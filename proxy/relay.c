@@ -217,16 +217,7 @@ relay_close(struct relay *r, const char *reason)
 
 /* ---- The beginning ---- */
 
-static void
-on_response(struct quic_stream *stream, const struct quic_head *head,
-    void *arg)
-{
-	/* The owner has had the head already; there is no other. */
-	(void)stream, (void)head, (void)arg;
-}
-
 static const struct quic_stream_events stream_events = {
-	.response = on_response,
 	.readable = on_stream_readable,
 	.writable = on_stream_writable,
 	.aborted = on_stream_aborted,

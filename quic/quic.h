@@ -14,9 +14,9 @@
  *
  *  - Times are nanoseconds of a monotonic clock, in parameters named `now`.
  *    UINT64_MAX as a deadline means never.
- *  - Events fire only from inside the receive and expire calls. A handler may
- *    call any quic_stream_ function and quic_conn_close(); it may not call
- *    receive, expire, write or free.
+ *  - Events fire only from inside the receive and expire calls (qlog text comes
+ *    from write and free as well). A handler may call any quic_stream_ function
+ *    and quic_conn_close(); it may not call receive, expire, write or free.
  *  - Packets leave only through the write calls. Whatever is asked for in
  *    between waits for the next one: one flush per turn of the loop.
  *  - Errors are negative errno values. -ENOMEM leaves the object as it was.
@@ -385,8 +385,8 @@ struct quic_head {
 const char *quic_head_find(const struct quic_head *, const char *name);
 
 /*
- * What happens on a stream, for the one who attached to it. All members must
- * be set. Within one receive call readable and writable fire at most once, at
+ * What happens on a stream, for the one who attached to it. Any member but
+ * `aborted` may be NULL. Within one receive call readable and writable fire at most once, at
  * its end: work per batch of packets, not per packet.
  */
 struct quic_stream_events {

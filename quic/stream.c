@@ -303,10 +303,10 @@ deliver_head(struct quic_stream *s)
 	struct quic_conn *conn = s->conn;
 
 	s->head = NULL;
-	if (conn->server == NULL)
-		s->events->response(s, &head, s->arg);
-	else if (conn->events->request != NULL)
+	if (conn->server != NULL && conn->events->request != NULL)
 		conn->events->request(conn, s, &head, conn->arg);
+	else if (conn->server == NULL && s->events->response != NULL)
+		s->events->response(s, &head, s->arg);
 	if (!s->released && s->events == NULL)
 		quic_stream_reset(s, QUIC_H3_INTERNAL_ERROR);
 	free(buffer);
@@ -341,11 +341,12 @@ stream_deliver(struct quic_stream *s)
 	s->delivering = true;
 	if ((pending & PENDING_HEAD) != 0)
 		deliver_head(s);
-	if ((pending & PENDING_READABLE) != 0 && s->events != NULL)
+	if ((pending & PENDING_READABLE) != 0 && s->events != NULL &&
+	    s->events->readable != NULL)
 		s->events->readable(s, s->arg);
 	/* The room may be gone: taken just now, or with the window. */
 	if ((pending & PENDING_WRITABLE) != 0 && s->events != NULL &&
-	    quic_stream_has_room(s))
+	    s->events->writable != NULL && quic_stream_has_room(s))
 		s->events->writable(s, s->arg);
 	if ((pending & PENDING_ABORTED) != 0 && !s->released)
 		deliver_aborted(s);

@@ -223,19 +223,6 @@ check_user(struct tunnel *t, const char *authorization)
 /* ---- The stream, before it is the relay's ---- */
 
 static void
-on_response(struct quic_stream *stream, const struct quic_head *head,
-    void *arg)
-{
-	(void)stream, (void)head, (void)arg; /* a server gets none */
-}
-
-static void
-on_nothing(struct quic_stream *stream, void *arg)
-{
-	(void)stream, (void)arg;
-}
-
-static void
 on_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
 {
@@ -247,9 +234,6 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 }
 
 static const struct quic_stream_events events = {
-	.response = on_response,
-	.readable = on_nothing,
-	.writable = on_nothing,
 	.aborted = on_aborted,
 };
 

@@ -135,12 +135,6 @@ on_response(struct quic_stream *stream, const struct quic_head *head,
 	ticket_refuse(t, &refusal);
 }
 
-static void
-on_nothing(struct quic_stream *stream, void *arg)
-{
-	(void)stream, (void)arg;
-}
-
 /*
  * The request was lost with its connection: nothing of the client's has been
  * sent, so it may ask again on the next one, ahead of those that came later.
@@ -170,8 +164,6 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 
 static const struct quic_stream_events ticket_events = {
 	.response = on_response,
-	.readable = on_nothing,
-	.writable = on_nothing,
 	.aborted = on_aborted,
 };
 
