@@ -482,8 +482,6 @@ bulk(struct world *w, int way, unsigned loss, bool probes)
 
 	w->client_settings.no_mtu_probe = !probes;
 	w->server_settings.no_mtu_probe = !probes;
-	/* BBR varies more from run to run than what is asked here. */
-	w->client_settings.cc = w->server_settings.cc = QUIC_CC_CUBIC;
 	set_path(w, 1500);
 	begin(w, way, 1000 * MB);
 	w->link->loss = loss;
