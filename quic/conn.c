@@ -758,6 +758,7 @@ write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 		if (!train_add(train, &ps.path, pi.ecn, (size_t)n))
 			break;
 	}
+	conn_check(conn, h3_settle(conn));
 	return packets;
 }
 

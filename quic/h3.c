@@ -457,48 +457,98 @@ new_round(struct quic_conn *conn)
 	conn->nwaiting = 0;
 }
 
-/* Counts what a stream has sent; after its turn it waits for the others. */
-static int
-took_turn(struct quic_conn *conn, int64_t id, size_t n)
+/* After its turn a stream waits for the others. */
+static void
+count_turn(struct quic_conn *conn, int64_t id, size_t n)
 {
-	int rv = nghttp3_conn_add_write_offset(conn->h3, id, n);
-
-	if (rv != 0)
-		return h3_fail(conn, rv);
 	if (!ngtcp2_is_bidi_stream(id))
-		return 0;
+		return;
 	if (id != conn->turn_id) {
 		conn->turn_id = id;
 		conn->turn_bytes = 0;
 	}
 	conn->turn_bytes += n;
 	if (conn->turn_bytes < TURN_BYTES)
-		return 0;
+		return;
 	conn->turn_id = -1;
 	if (conn->nwaiting == TURNS_MAX)
 		new_round(conn);
 	conn->waiting[conn->nwaiting++] = id;
 	nghttp3_conn_block_stream(conn->h3, id);
+}
+
+/* ---- The offer: bytes of one stream, asked for once for many packets ---- */
+
+/* The next stream data in its fair order; id -1 when there is none. */
+static int
+offer_take(struct quic_conn *conn)
+{
+	struct h3_offer *o = &conn->offer;
+	nghttp3_ssize n;
+
+	*o = (struct h3_offer){ .id = -1 };
+	if (conn->h3 == NULL || ngtcp2_conn_get_max_data_left(conn->quic) == 0)
+		return 0;
+	n = nghttp3_conn_writev_stream(conn->h3, &o->id, &o->fin, o->vec,
+	    OFFER_VECS);
+	if (n == 0 && o->id == -1 && conn->nwaiting > 0) {
+		new_round(conn);
+		n = nghttp3_conn_writev_stream(conn->h3, &o->id, &o->fin,
+		    o->vec, OFFER_VECS);
+	}
+	if (n < 0)
+		return h3_fail(conn, (int)n);
+	o->nvec = (size_t)n;
+	o->open = o->id != -1;
 	return 0;
 }
 
-/* The next stream data in its fair order; 0 and id -1 when there is none. */
-static nghttp3_ssize
-next_data(struct quic_conn *conn, int64_t *id, int *fin, nghttp3_vec *vec,
-    size_t max)
+/* Tells nghttp3 what has left of the offer, if only its end. */
+static int
+offer_close(struct quic_conn *conn)
 {
-	nghttp3_ssize n = 0;
+	struct h3_offer *o = &conn->offer;
+	int rv;
 
-	*id = -1;
-	*fin = 0;
-	if (conn->h3 == NULL || ngtcp2_conn_get_max_data_left(conn->quic) == 0)
-		return 0;
-	n = nghttp3_conn_writev_stream(conn->h3, id, fin, vec, max);
-	if (n == 0 && *id == -1 && conn->nwaiting > 0) {
-		new_round(conn);
-		n = nghttp3_conn_writev_stream(conn->h3, id, fin, vec, max);
+	o->open = false;
+	rv = nghttp3_conn_add_write_offset(conn->h3, o->id, o->taken);
+	if (rv != 0)
+		return h3_fail(conn, rv);
+	count_turn(conn, o->id, o->taken);
+	return 0;
+}
+
+/* No more packets now: what no packet took is offered again. */
+int
+h3_settle(struct quic_conn *conn)
+{
+	struct h3_offer *o = &conn->offer;
+
+	if (o->open && o->taken > 0)
+		return offer_close(conn);
+	o->open = false;
+	return 0;
+}
+
+/* Moves on by what a packet took. */
+static int
+offer_advance(struct quic_conn *conn, size_t n)
+{
+	struct h3_offer *o = &conn->offer;
+	nghttp3_vec *v;
+
+	o->taken += n;
+	for (v = &o->vec[o->first]; o->first < o->nvec && n >= v->len; v++) {
+		n -= v->len;
+		o->first++;
 	}
-	return n;
+	if (o->first < o->nvec) {
+		v->base += n;
+		v->len -= n;
+		if (o->taken < TURN_BYTES)
+			return 0;
+	}
+	return offer_close(conn);
 }
 
 /*
@@ -516,38 +566,53 @@ stop_stream(struct quic_conn *conn, int64_t id)
 			stream_refuse(s);
 }
 
-/* Fills one packet with what is due. Returns as ngtcp2_conn_writev_stream. */
+/* Puts what the offer has into the packet. As ngtcp2_conn_writev_stream. */
+static ngtcp2_ssize
+write_offer(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
+    uint8_t *buf, size_t cap, uint64_t now)
+{
+	struct h3_offer *o = &conn->offer;
+	uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE |
+	    (o->fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
+	ngtcp2_ssize n, taken;
+
+	n = ngtcp2_conn_writev_stream(conn->quic, path, pi, buf, cap, &taken,
+	    flags, o->id, (const ngtcp2_vec *)&o->vec[o->first],
+	    o->nvec - o->first, now);
+	if (taken >= 0 && offer_advance(conn, (size_t)taken) != 0)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	return n;
+}
+
+/*
+ * Fills one packet with what is due. Returns as ngtcp2_conn_writev_stream.
+ * The offer stays open for the next packet, until h3_settle().
+ */
 ngtcp2_ssize
 h3_write_packet(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
     uint8_t *buf, size_t cap, uint64_t now)
 {
-	nghttp3_vec vec[16];
-	nghttp3_ssize nvec;
-	ngtcp2_ssize n, taken;
-	uint32_t flags;
-	int64_t id;
-	int fin;
+	struct h3_offer *o = &conn->offer;
+	ngtcp2_ssize n;
 
 	for (;;) {
-		nvec = next_data(conn, &id, &fin, vec, 16);
-		if (nvec < 0)
-			return h3_fail(conn, (int)nvec);
-		flags = NGTCP2_WRITE_STREAM_FLAG_MORE |
-		    (fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
-		n = ngtcp2_conn_writev_stream(conn->quic, path, pi, buf, cap,
-		    &taken, flags, id, (ngtcp2_vec *)vec, (size_t)nvec, now);
-		switch (n) {
-		case NGTCP2_ERR_STREAM_DATA_BLOCKED:
-			nghttp3_conn_block_stream(conn->h3, id);
-			continue;
-		case NGTCP2_ERR_STREAM_NOT_FOUND:
-		case NGTCP2_ERR_STREAM_SHUT_WR:
-			stop_stream(conn, id);
-			continue;
-		}
-		if (taken >= 0 && took_turn(conn, id, (size_t)taken) != 0)
+		/* A stream that the connection's window stops is not blocked. */
+		if (ngtcp2_conn_get_max_data_left(conn->quic) == 0 &&
+		    h3_settle(conn) != 0)
 			return NGTCP2_ERR_CALLBACK_FAILURE;
-		if (n != NGTCP2_ERR_WRITE_MORE)
+		if (!o->open && offer_take(conn) != 0)
+			return NGTCP2_ERR_CALLBACK_FAILURE;
+		n = write_offer(conn, path, pi, buf, cap, now);
+		if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED ||
+		    n == NGTCP2_ERR_STREAM_NOT_FOUND ||
+		    n == NGTCP2_ERR_STREAM_SHUT_WR) {
+			if (h3_settle(conn) != 0)
+				return NGTCP2_ERR_CALLBACK_FAILURE;
+			if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED)
+				nghttp3_conn_block_stream(conn->h3, o->id);
+			else
+				stop_stream(conn, o->id);
+		} else if (n != NGTCP2_ERR_WRITE_MORE)
 			return n;
 	}
 }

@@ -98,6 +98,21 @@ struct quic_stream {
 /* Streams that can have had their turn before a new round begins. */
 #define TURNS_MAX 32
 
+/*
+ * Bytes of one stream that nghttp3 has framed and offers. They go into as many
+ * packets as they fill, and nghttp3 is told of it once; an offer does not
+ * outlive the write call that took it.
+ */
+#define OFFER_VECS 16 /* frame headers and chunks */
+struct h3_offer {
+	bool open;
+	int64_t id; /* of the stream; -1: nothing to send */
+	int fin;    /* the stream ends with these bytes */
+	nghttp3_vec vec[OFFER_VECS];
+	size_t nvec, first; /* how many; the first that is not used up */
+	size_t taken;	    /* bytes that packets have taken */
+};
+
 /* One of the connection IDs by which a server finds a connection. */
 struct conn_id {
 	ngtcp2_cid cid; /* first: the look-up tree compares keys by it */
@@ -158,6 +173,7 @@ struct quic_conn {
 	uint64_t packets_sent, packets_received, packets_lost, trains_sent;
 
 	/* h3.c */
+	struct h3_offer offer;
 	struct quic_stream *reading; /* whose bytes nghttp3 is given now */
 	int64_t turn_id;	/* the stream whose turn it is to send ... */
 	size_t turn_bytes;	/* ... and what it has sent in this turn */
@@ -202,6 +218,7 @@ int h3_start(struct quic_conn *);
 void h3_stop(struct quic_conn *);
 ngtcp2_ssize h3_write_packet(struct quic_conn *, ngtcp2_path *,
     ngtcp2_pkt_info *, uint8_t *buf, size_t cap, uint64_t now);
+int h3_settle(struct quic_conn *);
 int h3_recv_stream_data(ngtcp2_conn *, uint32_t flags, int64_t id,
     uint64_t offset, const uint8_t *data, size_t len, void *conn,
     void *stream);
