@@ -23,6 +23,7 @@ struct daemon {
 	struct config config;
 	uv_loop_t loop;
 	uv_signal_t sigterm, sigint;
+	uv_tcp_t first; /* see init_loop() */
 	struct policy policy;
 	struct users *users;
 	struct edge *edge;
@@ -54,6 +55,12 @@ init_loop(struct daemon *daemon)
 	daemon->sigterm.data = daemon->sigint.data = daemon;
 	uv_signal_start(&daemon->sigterm, on_signal, SIGTERM);
 	uv_signal_start(&daemon->sigint, on_signal, SIGINT);
+	/*
+	 * With its first stream libuv opens a spare descriptor: it shall not
+	 * try so again for every tunnel, in a sandbox that has no such file.
+	 */
+	uv_tcp_init(&daemon->loop, &daemon->first);
+	uv_close((uv_handle_t *)&daemon->first, NULL);
 }
 
 /* The pin, as culvert's --pin takes it. */

@@ -15,6 +15,9 @@
  */
 #include "proxy/relay.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
 /* Vectors of one write: 512 KiB at most, so that credit flows meanwhile. */
 #define WRITE_VECTORS 8
 
@@ -217,6 +220,16 @@ relay_close(struct relay *r, const char *reason)
 
 /* ---- The beginning ---- */
 
+void
+relay_socket_options(int fd)
+{
+	int on = 1, idle = TCP_KEEPALIVE_S;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+}
+
 static const struct quic_stream_events stream_events = {
 	.readable = on_stream_readable,
 	.writable = on_stream_writable,
@@ -237,7 +250,5 @@ relay_start(struct relay *r, struct quic_stream *stream)
 	r->stream = stream;
 	r->started = true;
 	quic_stream_attach(stream, &stream_events, r);
-	uv_tcp_nodelay(&r->tcp, 1);
-	uv_tcp_keepalive(&r->tcp, 1, TCP_KEEPALIVE_S);
 	uv_read_start((uv_stream_t *)&r->tcp, on_alloc, on_read);
 }

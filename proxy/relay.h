@@ -41,6 +41,13 @@ struct relay {
 };
 
 /*
+ * Sets what a relay wants of its TCP socket: no delay of small writes, and
+ * keep-alive, by which a peer that is gone without a word is noticed. Linux
+ * hands both from a listening socket to those that it accepts. Best effort.
+ */
+void relay_socket_options(int fd);
+
+/*
  * Makes the TCP handle on `loop`. From now on the relay must be closed by
  * relay_close(), and `on_closed` fires once when its memory is free again.
  */

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,7 +231,6 @@ attempt_watch(struct dial *d, struct attempt *a)
 static void
 attempt_start(struct dial *d, struct attempt *a)
 {
-	const int on = 1;
 	int rv;
 
 	a->fd = socket(a->addr.ss_family,
@@ -241,7 +239,6 @@ attempt_start(struct dial *d, struct attempt *a)
 		attempt_done(d, a, -errno);
 		return;
 	}
-	setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	rv = attempt_connect(a);
 	if (rv == -EINPROGRESS)
 		rv = attempt_connect(a);

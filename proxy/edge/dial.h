@@ -42,8 +42,7 @@ struct dial_result {
 
 	/*
 	 * With DIAL_OK a connected TCP socket, non-blocking, close-on-exec,
-	 * TCP_NODELAY, watched by nobody, and the callback's from then on;
-	 * else -1.
+	 * watched by nobody, and the callback's from then on; else -1.
 	 */
 	int fd;
 

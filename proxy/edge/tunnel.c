@@ -147,6 +147,7 @@ open_relay(struct tunnel *t, int fd)
 		refuse(t, 503, "proxy_internal_error");
 		return;
 	}
+	relay_socket_options(fd);
 	t->stream = NULL;
 	if (quic_stream_respond(stream, &ok, 1) != 0) {
 		quic_stream_reset(stream, QUIC_H3_INTERNAL_ERROR);

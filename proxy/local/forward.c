@@ -28,12 +28,6 @@
 #include "proxy/local/request.h"
 #include "proxy/local/response.h"
 
-/*
- * Seconds of quiet before TCP asks whether the client still lives.  A response
- * may take as long as it likes, so nothing else would find out.
- */
-#define CLIENT_KEEPALIVE_S 60
-
 enum state { IDLE, OPENING, CARRYING };
 
 struct forward {
@@ -292,8 +286,6 @@ forward_new(struct forward **out, uv_tcp_t *tcp, struct uplink *uplink,
 	f->events = events;
 	f->arg = arg;
 	response_init(&f->response, tcp, on_written, f);
-	uv_tcp_nodelay(tcp, 1);
-	uv_tcp_keepalive(tcp, 1, CLIENT_KEEPALIVE_S);
 	*out = f;
 	return 0;
 }

@@ -154,6 +154,7 @@ listener_add(struct listener *l, const struct sockaddr *addr)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (addr->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	relay_socket_options(fd); /* for the clients: they inherit it */
 	if (bind(fd, addr, addr_len(addr)) != 0 || listen(fd, BACKLOG) != 0)
 		rv = -errno;
 	else

@@ -8,7 +8,8 @@ import pytest
 from client import (connect, receive, receive_all, reset, socks5_reply,
                     socks5_request, socks5_tunnel, SUCCEEDED)
 from daemon import SAN, wait_until
-from origin import close_at_once, expect_pattern, pattern, send_pattern
+from origin import (close_at_once, echo, expect_pattern, pattern,
+                    send_pattern)
 
 BIG = (256 if SAN else 1024) << 20
 
@@ -210,3 +211,36 @@ def test_slow_reader_stops_nobody(culvert, origin):
         with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
             expect_pattern(sock, BIG)
         assert receive(slow, 1 << 20) == pattern(1 << 20, 1)
+
+
+# ---- Peers that go without a word ----
+
+KEEPALIVE = "02"  # the timer of an idle socket (the kernel's proc_net_tcp)
+
+
+def timers(*ports):
+    """Of the sockets in this machine that are bound to one of `ports` and
+    joined to a peer: local port → timer."""
+    found = {}
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for line in list(table)[1:]:
+            _, local, _, state, _, timer = line.split()[:6]
+            port = int(local.split(":")[1], 16)
+            if port in ports and state == "01":
+                found[port] = timer.split(":")[0]
+    return found
+
+
+def test_idle_tunnels_are_kept_alive_on_both_sides(culvert, origin):
+    peers = []
+
+    def note_peer(sock):
+        peers.append(sock.getpeername()[1])
+        echo(sock)
+
+    server = origin(note_peer)
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+        wait_until(lambda: timers(culvert.port, peers[0]) == {
+            culvert.port: KEEPALIVE, peers[0]: KEEPALIVE}, "keep-alive")
