@@ -1,10 +1,13 @@
 /*
- * The socket, the clock and the loop.
+ * The sockets, the clock and the loop.
  *
- *   poll ──▶ on_readable ──▶ recvmmsg ──▶ quic_*_receive ──▶ events
+ *   poll ──▶ on_readable ──▶ quic_socket_receive ──▶ quic_*_receive ──▶ events
  *   timer ─▶ on_timer ─────▶ quic_*_expire ──▶ events
  *   ... whatever else the loop has to do in this turn ...
- *   prepare, before the loop sleeps ──▶ quic_*_write ──▶ sendmsg, until done
+ *   prepare, before the loop sleeps ──▶ quic_*_write ──▶ quic_socket_send
+ *
+ * A client that moves has a socket for each path (RFC 9000 §9): a train leaves
+ * by the one whose local address it names.
  *
  * The timer is a timerfd, since libuv's own count whole milliseconds and the
  * pacing of a fast path counts microseconds.
@@ -15,43 +18,35 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <netinet/in.h>
-#include <netinet/udp.h>
+#include <sys/queue.h>
 #include <sys/timerfd.h>
 
 #include "quic/io.h"
+#include "quic/socket.h"
 
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
-
-#define RX_SIZE 65536  /* bytes: the largest datagram, or GRO's joined ones */
-#define RX_BATCH 8     /* messages a call */
-#define RX_ROUNDS_MAX 4 /* calls a turn: then others have their say */
+#define RX_ROUNDS_MAX 4	 /* calls a turn: then others have their say */
 #define TX_TRAINS_MAX 64 /* trains a turn: 4 MiB, for the same reason */
-
-/*
- * Socket buffers: what arrives or leaves in 30 ms at 1 Gbit/s. The kernel cuts
- * them to net.core.rmem_max and wmem_max.
- */
-#define SOCKET_BUFFER (4 * 1048576) /* bytes */
 
 /* While the socket is full, timers may be this late. */
 #define BLOCKED_DELAY 1000000 /* nanoseconds */
 
-#define ECN_MASK 3 /* RFC 3168 §5 */
-
 #define NS_PER_S UINT64_C(1000000000)
+
+/* A socket on the loop. Freed when its poll handle has closed. */
+struct port {
+	struct quic_io *io;
+	struct quic_socket socket;
+	uv_poll_t poll;
+	LIST_ENTRY(port) entry; /* io->ports, until it is closed */
+};
 
 struct quic_io {
 	uv_loop_t *loop;
-	int fd, timer_fd;
-	uv_poll_t poll, timer;
+	LIST_HEAD(, port) ports; /* the newest first */
+	int timer_fd;
+	uv_poll_t timer;
 	uv_prepare_t prepare;
-	unsigned handles; /* open; the last one's close frees */
+	unsigned handles; /* open, ports included; the last one's close frees */
 	bool closing;
 
 	struct quic_conn *conn; /* one of the two is driven */
@@ -59,13 +54,10 @@ struct quic_io {
 	void (*unreachable)(void *arg, int error);
 	void *arg;
 
-	struct sockaddr_storage local;
-	bool connected;	 /* every datagram goes to one address */
-	bool gso;	 /* the kernel cuts trains for us */
-	bool blocked;	 /* the socket is full: train waits in `train` */
+	struct port *full; /* has no room: the train waits for it, or NULL */
 	uint64_t timer_at; /* armed for; UINT64_MAX: not at all */
 
-	uint8_t *rx_memory; /* RX_BATCH times RX_SIZE */
+	uint8_t *rx_memory; /* for quic_socket_receive() */
 	struct quic_train train;
 };
 
@@ -115,159 +107,17 @@ drive_deadline(const struct quic_io *io)
 	return io->conn != NULL ? quic_conn_deadline(io->conn) : UINT64_MAX;
 }
 
-/* ---- Addresses: IPv4 on an IPv6 socket is shown as what it is ---- */
-
-static void
-unmap(struct sockaddr_storage *ss)
-{
-	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
-	struct sockaddr_in sin = { .sin_family = AF_INET };
-
-	if (ss->ss_family != AF_INET6 ||
-	    !IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr))
-		return;
-	sin.sin_port = sin6->sin6_port;
-	memcpy(&sin.sin_addr, &sin6->sin6_addr.s6_addr[12], 4);
-	memset(ss, 0, sizeof(*ss));
-	memcpy(ss, &sin, sizeof(sin));
-}
-
-static socklen_t
-map_for(const struct quic_io *io, const struct sockaddr_storage *ss,
-    struct sockaddr_storage *out)
-{
-	const struct sockaddr_in *sin = (const struct sockaddr_in *)ss;
-	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)out;
-
-	*out = *ss;
-	if (ss->ss_family == AF_INET && io->local.ss_family == AF_INET6) {
-		memset(out, 0, sizeof(*out));
-		sin6->sin6_family = AF_INET6;
-		sin6->sin6_port = sin->sin_port;
-		memset(&sin6->sin6_addr.s6_addr[10], 0xff, 2);
-		memcpy(&sin6->sin6_addr.s6_addr[12], &sin->sin_addr, 4);
-	}
-	return out->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-					  : sizeof(struct sockaddr_in);
-}
-
-static void
-set_local_ip(struct sockaddr_storage *local, int family, const void *ip)
-{
-	struct sockaddr_in *sin = (struct sockaddr_in *)local;
-	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)local;
-	in_port_t port = local->ss_family == AF_INET6 ? sin6->sin6_port
-						      : sin->sin_port;
-
-	memset(local, 0, sizeof(*local));
-	local->ss_family = (sa_family_t)family;
-	if (family == AF_INET) {
-		sin->sin_port = port;
-		memcpy(&sin->sin_addr, ip, sizeof(sin->sin_addr));
-	} else {
-		sin6->sin6_port = port;
-		memcpy(&sin6->sin6_addr, ip, sizeof(sin6->sin6_addr));
-	}
-}
-
 /* ---- Receiving ---- */
 
-union rx_control {
-	struct cmsghdr align;
-	char buf[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
-	    CMSG_SPACE(sizeof(struct in_pktinfo)) +
-	    3 * CMSG_SPACE(sizeof(int))];
-};
-
-static int
-int_of(const struct cmsghdr *c)
-{
-	int value = 0;
-	uint8_t byte;
-
-	if (c->cmsg_len >= CMSG_LEN(sizeof(value)))
-		memcpy(&value, CMSG_DATA(c), sizeof(value));
-	else {
-		/* IP_TOS comes as one byte. */
-		memcpy(&byte, CMSG_DATA(c), 1);
-		value = byte;
-	}
-	return value;
-}
-
 static void
-read_control(struct msghdr *msg, struct quic_rx *rx)
+receive_all(struct port *port)
 {
-	struct in6_pktinfo info6;
-	struct in_pktinfo info;
-	struct cmsghdr *c;
-
-	for (c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
-		if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO)
-			rx->segment = (size_t)int_of(c);
-		else if ((c->cmsg_level == IPPROTO_IP &&
-			     c->cmsg_type == IP_TOS) ||
-		    (c->cmsg_level == IPPROTO_IPV6 &&
-			c->cmsg_type == IPV6_TCLASS))
-			rx->ecn = (uint8_t)(int_of(c) & ECN_MASK);
-		else if (c->cmsg_level == IPPROTO_IP &&
-		    c->cmsg_type == IP_PKTINFO) {
-			memcpy(&info, CMSG_DATA(c), sizeof(info));
-			set_local_ip(&rx->path.local, AF_INET,
-			    &info.ipi_addr);
-		} else if (c->cmsg_level == IPPROTO_IPV6 &&
-		    c->cmsg_type == IPV6_PKTINFO) {
-			memcpy(&info6, CMSG_DATA(c), sizeof(info6));
-			set_local_ip(&rx->path.local, AF_INET6,
-			    &info6.ipi6_addr);
-		}
-	}
-	unmap(&rx->path.local);
-	unmap(&rx->path.remote);
-}
-
-/* One recvmmsg(2). Returns the number of messages, or a negative errno. */
-static int
-receive_batch(struct quic_io *io, struct quic_rx *rx)
-{
-	union rx_control control[RX_BATCH];
-	struct mmsghdr msgs[RX_BATCH];
-	struct iovec iov[RX_BATCH];
-	int n;
-
-	memset(msgs, 0, sizeof(msgs));
-	for (size_t i = 0; i < RX_BATCH; i++) {
-		iov[i].iov_base = io->rx_memory + i * RX_SIZE;
-		iov[i].iov_len = RX_SIZE;
-		rx[i].path.local = rx[i].path.remote = io->local;
-		msgs[i].msg_hdr.msg_iov = &iov[i];
-		msgs[i].msg_hdr.msg_iovlen = 1;
-		msgs[i].msg_hdr.msg_name = &rx[i].path.remote;
-		msgs[i].msg_hdr.msg_namelen = sizeof(rx[i].path.remote);
-		msgs[i].msg_hdr.msg_control = &control[i];
-		msgs[i].msg_hdr.msg_controllen = sizeof(control[i]);
-	}
-	n = recvmmsg(io->fd, msgs, RX_BATCH, MSG_DONTWAIT, NULL);
-	if (n < 0)
-		return -errno;
-	for (int i = 0; i < n; i++) {
-		rx[i].data = iov[i].iov_base;
-		rx[i].len = msgs[i].msg_len;
-		rx[i].segment = 0;
-		rx[i].ecn = 0;
-		read_control(&msgs[i].msg_hdr, &rx[i]);
-	}
-	return n;
-}
-
-static void
-receive_all(struct quic_io *io)
-{
-	struct quic_rx rx[RX_BATCH];
+	struct quic_rx rx[QUIC_SOCKET_BATCH];
+	struct quic_io *io = port->io;
 	int n;
 
 	for (int round = 0; round < RX_ROUNDS_MAX && !io->closing; round++) {
-		n = receive_batch(io, rx);
+		n = quic_socket_receive(&port->socket, io->rx_memory, rx);
 		if (n > 0)
 			drive_receive(io, rx, (size_t)n, quic_io_now());
 		else if (n < 0 && n != -EAGAIN && n != -EINTR) {
@@ -275,144 +125,45 @@ receive_all(struct quic_io *io)
 				io->unreachable(io->arg, n);
 			return;
 		}
-		if (n < RX_BATCH)
+		if (n < QUIC_SOCKET_BATCH)
 			return;
 	}
 }
 
 /* ---- Sending ---- */
 
-union tx_control {
-	struct cmsghdr align;
-	char buf[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
-	    2 * CMSG_SPACE(sizeof(int))];
-};
-
-static void
-add_control(struct msghdr *msg, int level, int type, const void *data,
-    size_t len)
+static bool
+same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
-	struct cmsghdr *c = (struct cmsghdr *)((char *)msg->msg_control +
-	    msg->msg_controllen);
-
-	c->cmsg_level = level;
-	c->cmsg_type = type;
-	c->cmsg_len = CMSG_LEN(len);
-	memcpy(CMSG_DATA(c), data, len);
-	msg->msg_controllen += CMSG_SPACE(len);
+	return memcmp(a, b, quic_socket_len((const struct sockaddr *)a)) == 0;
 }
 
-/* From where: a server answers from the address that it was asked at. */
-static void
-add_source(struct msghdr *msg, const struct sockaddr_storage *local)
+/* The way out for packets from `local`: NULL if its socket is closed. */
+static struct port *
+port_of(struct quic_io *io, const struct sockaddr_storage *local)
 {
-	struct in6_pktinfo info6 = { 0 };
-	struct in_pktinfo info = { 0 };
+	struct port *port;
 
-	if (local->ss_family == AF_INET6) {
-		info6.ipi6_addr = ((const struct sockaddr_in6 *)local)
-				      ->sin6_addr;
-		add_control(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info6,
-		    sizeof(info6));
-	} else {
-		info.ipi_spec_dst = ((const struct sockaddr_in *)local)
-					->sin_addr;
-		add_control(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
-	}
-}
-
-static void
-add_ecn(struct msghdr *msg, const struct sockaddr_storage *remote, uint8_t ecn)
-{
-	int value = ecn;
-
-	if (remote->ss_family == AF_INET)
-		add_control(msg, IPPROTO_IP, IP_TOS, &value, sizeof(value));
-	else
-		add_control(msg, IPPROTO_IPV6, IPV6_TCLASS, &value,
-		    sizeof(value));
-}
-
-/* One sendmsg(2) of `len` bytes, in packets of `segment`. */
-static int
-send_packets(struct quic_io *io, uint8_t *data, size_t len, size_t segment)
-{
-	struct quic_train *train = &io->train;
-	struct iovec iov = { data, len };
-	struct sockaddr_storage remote, local;
-	union tx_control control;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	uint16_t size = (uint16_t)segment;
-
-	memset(&control, 0, sizeof(control));
-	msg.msg_control = &control;
-	if (!io->connected) {
-		msg.msg_namelen = map_for(io, &train->path.remote, &remote);
-		msg.msg_name = &remote;
-		map_for(io, &train->path.local, &local);
-		add_source(&msg, &local);
-	}
-	if (train->ecn != 0)
-		add_ecn(&msg, &train->path.remote, train->ecn);
-	if (len > segment)
-		add_control(&msg, SOL_UDP, UDP_SEGMENT, &size, sizeof(size));
-	if (msg.msg_controllen == 0)
-		msg.msg_control = NULL;
-	return sendmsg(io->fd, &msg, MSG_DONTWAIT) < 0 ? -errno : 0;
-}
-
-/* Packet by packet, where the kernel or the device cannot cut trains. */
-static int
-send_singly(struct quic_io *io)
-{
-	struct quic_train *train = &io->train;
-	size_t at, here;
-	int rv;
-
-	for (at = 0; at < train->len; at += here) {
-		here = train->len - at < train->segment ? train->len - at
-							: train->segment;
-		rv = send_packets(io, train->buf + at, here, here);
-		if (rv == -EAGAIN || rv == -ENOBUFS) {
-			/* What is left of the train waits for room. */
-			memmove(train->buf, train->buf + at, train->len - at);
-			train->len -= at;
-			return -EAGAIN;
-		}
-	}
-	return 0;
-}
-
-/*
- * Sends the train. -EAGAIN: it waits for room. Any other failure is that of
- * the network and loses the packets, as the network may: QUIC finds out.
- */
-static int
-send_train(struct quic_io *io)
-{
-	int rv;
-
-	if (!io->gso && io->train.len > io->train.segment)
-		return send_singly(io);
-	rv = send_packets(io, io->train.buf, io->train.len, io->train.segment);
-	if ((rv == -EIO || rv == -EINVAL) && io->gso &&
-	    io->train.len > io->train.segment) {
-		io->gso = false;
-		return send_singly(io);
-	}
-	return rv == -EAGAIN || rv == -ENOBUFS ? -EAGAIN : 0;
+	LIST_FOREACH(port, &io->ports, entry)
+		if (!port->socket.connected ||
+		    same_address(&port->socket.local, local))
+			return port;
+	return NULL;
 }
 
 static void on_readable(uv_poll_t *, int status, int events);
 
 static void
-set_blocked(struct quic_io *io, bool blocked)
+set_full(struct quic_io *io, struct port *port)
 {
-	if (io->blocked == blocked)
+	if (io->full == port)
 		return;
-	io->blocked = blocked;
-	uv_poll_start(&io->poll, blocked ? UV_READABLE | UV_WRITABLE
-					 : UV_READABLE, on_readable);
+	if (io->full != NULL)
+		uv_poll_start(&io->full->poll, UV_READABLE, on_readable);
+	if (port != NULL)
+		uv_poll_start(&port->poll, UV_READABLE | UV_WRITABLE,
+		    on_readable);
+	io->full = port;
 }
 
 /* Sends what there is. True: the turn's share is used up, there is more. */
@@ -420,15 +171,18 @@ static bool
 flush(struct quic_io *io)
 {
 	uint64_t now = quic_io_now();
+	struct port *port;
 
 	for (int n = 0; n < TX_TRAINS_MAX; n++) {
-		if (!io->blocked && !drive_write(io, now))
+		if (io->full == NULL && !drive_write(io, now))
 			return false;
-		if (send_train(io) != 0) {
-			set_blocked(io, true);
+		port = port_of(io, &io->train.path.local);
+		if (port != NULL &&
+		    quic_socket_send(&port->socket, &io->train) != 0) {
+			set_full(io, port);
 			return false;
 		}
-		set_blocked(io, false);
+		set_full(io, NULL);
 	}
 	return true;
 }
@@ -458,9 +212,9 @@ on_prepare(uv_prepare_t *handle)
 	struct quic_io *io = handle->data;
 	uint64_t at;
 
-	at = !io->blocked && flush(io) ? 0 : drive_deadline(io);
-	/* Pacing deadlines pass while the socket is full: do not spin. */
-	if (io->blocked && at < quic_io_now() + BLOCKED_DELAY)
+	at = io->full == NULL && flush(io) ? 0 : drive_deadline(io);
+	/* Pacing deadlines pass while a socket is full: do not spin. */
+	if (io->full != NULL && at < quic_io_now() + BLOCKED_DELAY)
 		at = quic_io_now() + BLOCKED_DELAY;
 	arm_timer(io, at);
 }
@@ -481,12 +235,23 @@ on_timer(uv_poll_t *handle, int status, int events)
 static void
 on_readable(uv_poll_t *handle, int status, int events)
 {
-	struct quic_io *io = handle->data;
+	struct port *port = handle->data;
+	struct quic_io *io = port->io;
 
 	if (status < 0 || (events & UV_READABLE) != 0)
-		receive_all(io);
-	if (!io->closing && io->blocked && (events & UV_WRITABLE) != 0)
+		receive_all(port);
+	if (!io->closing && io->full == port && (events & UV_WRITABLE) != 0)
 		flush(io);
+}
+
+/* ---- Closing ---- */
+
+static void
+io_free(struct quic_io *io)
+{
+	close(io->timer_fd);
+	free(io->rx_memory);
+	free(io);
 }
 
 static void
@@ -494,12 +259,30 @@ on_closed(uv_handle_t *handle)
 {
 	struct quic_io *io = handle->data;
 
-	if (--io->handles > 0)
-		return;
-	close(io->fd);
-	close(io->timer_fd);
-	free(io->rx_memory);
-	free(io);
+	if (--io->handles == 0)
+		io_free(io);
+}
+
+static void
+on_port_closed(uv_handle_t *handle)
+{
+	struct port *port = handle->data;
+	struct quic_io *io = port->io;
+
+	quic_socket_close(&port->socket);
+	free(port);
+	if (--io->handles == 0)
+		io_free(io);
+}
+
+/* Closes a socket; a train that waits for it is lost, as on the network. */
+static void
+port_close(struct port *port)
+{
+	if (port->io->full == port)
+		set_full(port->io, NULL);
+	LIST_REMOVE(port, entry);
+	uv_close((uv_handle_t *)&port->poll, on_port_closed);
 }
 
 void
@@ -507,135 +290,107 @@ quic_io_close(struct quic_io *io)
 {
 	if (io == NULL || io->closing)
 		return;
-	if (!io->blocked)
+	if (io->full == NULL)
 		flush(io);
 	io->closing = true;
 	io->conn = NULL;
 	io->server = NULL;
-	uv_close((uv_handle_t *)&io->poll, on_closed);
+	while (!LIST_EMPTY(&io->ports))
+		port_close(LIST_FIRST(&io->ports));
 	uv_close((uv_handle_t *)&io->timer, on_closed);
 	uv_close((uv_handle_t *)&io->prepare, on_closed);
 }
 
 /* ---- Opening ---- */
 
-static void
-set_option(int fd, int level, int option, int value)
-{
-	(void)setsockopt(fd, level, option, &value, sizeof(value));
-}
-
-/*
- * DF on every packet, and the kernel's own idea of the path MTU ignored
- * (RFC 8899 §4.5): PROBE. What a kernel does not have, it refuses, and the
- * plain way remains.
- */
-static void
-set_options(struct quic_io *io, int family)
-{
-	int fd = io->fd, off = 0;
-
-	set_option(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER);
-	set_option(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
-	set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
-	set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
-	set_option(fd, SOL_UDP, UDP_GRO, 1);
-	if (family == AF_INET6) {
-		set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
-		    IPV6_PMTUDISC_PROBE);
-		set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
-	}
-	if (!io->connected) {
-		set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
-		if (family == AF_INET6) {
-			set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-			set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-		}
-	}
-	io->gso = setsockopt(fd, SOL_UDP, UDP_SEGMENT, &off,
-		      sizeof(off)) == 0;
-}
-
 /* Everything but the handles. On failure nothing is left. */
 static int
-io_alloc(struct quic_io **out, uv_loop_t *loop, int family, bool connected)
+io_alloc(struct quic_io **out, uv_loop_t *loop)
 {
 	struct quic_io *io = calloc(1, sizeof(*io));
 
 	if (io == NULL)
 		return -ENOMEM;
 	io->loop = loop;
-	io->connected = connected;
 	io->timer_at = UINT64_MAX;
-	io->timer_fd = -1;
-	io->rx_memory = malloc((size_t)RX_BATCH * RX_SIZE);
-	io->fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (io->fd >= 0)
-		io->timer_fd = timerfd_create(CLOCK_MONOTONIC,
-		    TFD_NONBLOCK | TFD_CLOEXEC);
+	LIST_INIT(&io->ports);
+	io->rx_memory = malloc((size_t)QUIC_SOCKET_BATCH *
+	    QUIC_SOCKET_RX_SIZE);
+	io->timer_fd = timerfd_create(CLOCK_MONOTONIC,
+	    TFD_NONBLOCK | TFD_CLOEXEC);
 	if (io->rx_memory == NULL || io->timer_fd < 0) {
 		int rv = io->rx_memory == NULL ? -ENOMEM : -errno;
-		if (io->fd >= 0)
-			close(io->fd);
+		if (io->timer_fd >= 0)
+			close(io->timer_fd);
 		free(io->rx_memory);
 		free(io);
 		return rv;
 	}
-	set_options(io, family);
 	*out = io;
 	return 0;
 }
 
-static void
-io_free(struct quic_io *io)
+/* Takes a socket over; the port in use from now on. */
+static int
+port_add(struct quic_io *io, const struct quic_socket *socket)
 {
-	close(io->fd);
-	close(io->timer_fd);
-	free(io->rx_memory);
-	free(io);
+	struct port *port = calloc(1, sizeof(*port));
+	int rv;
+
+	if (port == NULL)
+		return -ENOMEM;
+	if ((rv = uv_poll_init(io->loop, &port->poll, socket->fd)) != 0) {
+		free(port);
+		return rv;
+	}
+	port->io = io;
+	port->socket = *socket;
+	port->poll.data = port;
+	io->handles++;
+	LIST_INSERT_HEAD(&io->ports, port, entry);
+	uv_poll_start(&port->poll, UV_READABLE, on_readable);
+	return 0;
 }
 
-static void
-io_run(struct quic_io *io)
+/* An io with its first socket, which it takes over, or closes on failure. */
+static int
+io_new(struct quic_io **out, uv_loop_t *loop, struct quic_socket *socket)
 {
-	uv_poll_init(io->loop, &io->poll, io->fd);
-	uv_poll_init(io->loop, &io->timer, io->timer_fd);
-	uv_prepare_init(io->loop, &io->prepare);
-	io->poll.data = io->timer.data = io->prepare.data = io;
-	io->handles = 3;
-	uv_poll_start(&io->poll, UV_READABLE, on_readable);
+	struct quic_io *io = NULL;
+	int rv;
+
+	if ((rv = io_alloc(&io, loop)) != 0) {
+		quic_socket_close(socket);
+		return rv;
+	}
+	if ((rv = port_add(io, socket)) != 0) {
+		quic_socket_close(socket);
+		io_free(io);
+		return rv;
+	}
+	uv_poll_init(loop, &io->timer, io->timer_fd);
+	uv_prepare_init(loop, &io->prepare);
+	io->timer.data = io->prepare.data = io;
+	io->handles += 2;
 	uv_poll_start(&io->timer, UV_READABLE, on_timer);
 	uv_prepare_start(&io->prepare, on_prepare);
-}
-
-static socklen_t
-length_of(const struct sockaddr *addr)
-{
-	return addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-					   : sizeof(struct sockaddr_in);
+	*out = io;
+	return 0;
 }
 
 int
 quic_io_connect(struct quic_io **out, uv_loop_t *loop,
     const struct sockaddr *remote, struct quic_path *path)
 {
-	socklen_t len = sizeof(struct sockaddr_storage);
-	struct quic_io *io;
+	struct quic_socket socket;
 	int rv;
 
-	if ((rv = io_alloc(&io, loop, remote->sa_family, true)) != 0)
+	if ((rv = quic_socket_connect(&socket, remote)) != 0 ||
+	    (rv = io_new(out, loop, &socket)) != 0)
 		return rv;
-	if (connect(io->fd, remote, length_of(remote)) != 0 ||
-	    getsockname(io->fd, (struct sockaddr *)&io->local, &len) != 0) {
-		rv = -errno;
-		io_free(io);
-		return rv;
-	}
 	memset(path, 0, sizeof(*path));
-	path->local = io->local;
-	memcpy(&path->remote, remote, length_of(remote));
-	io_run(io);
-	*out = io;
+	path->local = socket.local;
+	memcpy(&path->remote, remote, quic_socket_len(remote));
 	return 0;
 }
 
@@ -652,26 +407,20 @@ int
 quic_io_listen(struct quic_io **out, uv_loop_t *loop,
     const struct sockaddr *addr, struct quic_server *server)
 {
-	socklen_t len = sizeof(struct sockaddr_storage);
-	struct quic_io *io;
+	struct quic_socket socket;
 	int rv;
 
-	if ((rv = io_alloc(&io, loop, addr->sa_family, false)) != 0)
+	if ((rv = quic_socket_bind(&socket, addr)) != 0 ||
+	    (rv = io_new(out, loop, &socket)) != 0)
 		return rv;
-	if (bind(io->fd, addr, length_of(addr)) != 0 ||
-	    getsockname(io->fd, (struct sockaddr *)&io->local, &len) != 0) {
-		rv = -errno;
-		io_free(io);
-		return rv;
-	}
-	io->server = server;
-	io_run(io);
-	*out = io;
+	(*out)->server = server;
 	return 0;
 }
 
 const struct sockaddr *
 quic_io_local(const struct quic_io *io)
 {
-	return (const struct sockaddr *)&io->local;
+	const struct port *port = LIST_FIRST(&io->ports);
+
+	return (const struct sockaddr *)&port->socket.local;
 }

@@ -1,9 +1,10 @@
 /*
- * A UDP socket on a libuv loop, for one client connection or one server.
+ * UDP sockets on a libuv loop, for one client connection or one server.
  *
- * The only part of quic/ that reads a clock or touches the system. It reads
- * datagrams in batches (recvmmsg, GRO), hands them over, and once per turn of
- * the loop sends what there is in trains (GSO), with DF and ECN set.
+ * With quic/socket.h the only part of quic/ that reads a clock or touches the
+ * system. It reads datagrams in batches (recvmmsg, GRO), hands them over, and
+ * once per turn of the loop sends what there is in trains (GSO), with DF and
+ * ECN set.
  */
 #ifndef CULVERT_QUIC_IO_H
 #define CULVERT_QUIC_IO_H
@@ -37,7 +38,7 @@ void quic_io_start(struct quic_io *, struct quic_conn *conn,
 int quic_io_listen(struct quic_io **, uv_loop_t *,
     const struct sockaddr *addr, struct quic_server *server);
 
-/* The address that the socket is bound to; lives as long as the io. */
+/* The address that the socket in use is bound to; valid until it closes. */
 const struct sockaddr *quic_io_local(const struct quic_io *);
 
 /*

@@ -1,0 +1,393 @@
+/*
+ * One UDP socket: its options, its control messages, its addresses.
+ *
+ * In batches and out in trains, for a system call per packet is what costs
+ * most: recvmmsg(2) with GRO, sendmsg(2) with GSO.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+
+#include "quic/socket.h"
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+/*
+ * Socket buffers: what arrives or leaves in 30 ms at 1 Gbit/s. The kernel cuts
+ * them to net.core.rmem_max and wmem_max.
+ */
+#define SOCKET_BUFFER (4 * 1048576) /* bytes */
+
+#define ECN_MASK 3 /* RFC 3168 §5 */
+
+/* ---- Addresses: IPv4 on an IPv6 socket is shown as what it is ---- */
+
+static void
+unmap(struct sockaddr_storage *ss)
+{
+	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+
+	if (ss->ss_family != AF_INET6 ||
+	    !IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr))
+		return;
+	sin.sin_port = sin6->sin6_port;
+	memcpy(&sin.sin_addr, &sin6->sin6_addr.s6_addr[12], 4);
+	memset(ss, 0, sizeof(*ss));
+	memcpy(ss, &sin, sizeof(sin));
+}
+
+static socklen_t
+map_for(const struct quic_socket *s, const struct sockaddr_storage *ss,
+    struct sockaddr_storage *out)
+{
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)ss;
+	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)out;
+
+	*out = *ss;
+	if (ss->ss_family == AF_INET && s->local.ss_family == AF_INET6) {
+		memset(out, 0, sizeof(*out));
+		sin6->sin6_family = AF_INET6;
+		sin6->sin6_port = sin->sin_port;
+		memset(&sin6->sin6_addr.s6_addr[10], 0xff, 2);
+		memcpy(&sin6->sin6_addr.s6_addr[12], &sin->sin_addr, 4);
+	}
+	return out->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+					  : sizeof(struct sockaddr_in);
+}
+
+static void
+set_local_ip(struct sockaddr_storage *local, int family, const void *ip)
+{
+	struct sockaddr_in *sin = (struct sockaddr_in *)local;
+	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)local;
+	in_port_t port = local->ss_family == AF_INET6 ? sin6->sin6_port
+						      : sin->sin_port;
+
+	memset(local, 0, sizeof(*local));
+	local->ss_family = (sa_family_t)family;
+	if (family == AF_INET) {
+		sin->sin_port = port;
+		memcpy(&sin->sin_addr, ip, sizeof(sin->sin_addr));
+	} else {
+		sin6->sin6_port = port;
+		memcpy(&sin6->sin6_addr, ip, sizeof(sin6->sin6_addr));
+	}
+}
+
+/* ---- Receiving ---- */
+
+union rx_control {
+	struct cmsghdr align;
+	char buf[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+	    CMSG_SPACE(sizeof(struct in_pktinfo)) +
+	    3 * CMSG_SPACE(sizeof(int))];
+};
+
+static int
+int_of(const struct cmsghdr *c)
+{
+	int value = 0;
+	uint8_t byte;
+
+	if (c->cmsg_len >= CMSG_LEN(sizeof(value)))
+		memcpy(&value, CMSG_DATA(c), sizeof(value));
+	else {
+		/* IP_TOS comes as one byte. */
+		memcpy(&byte, CMSG_DATA(c), 1);
+		value = byte;
+	}
+	return value;
+}
+
+static void
+read_control(struct msghdr *msg, struct quic_rx *rx)
+{
+	struct in6_pktinfo info6;
+	struct in_pktinfo info;
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO)
+			rx->segment = (size_t)int_of(c);
+		else if ((c->cmsg_level == IPPROTO_IP &&
+			     c->cmsg_type == IP_TOS) ||
+		    (c->cmsg_level == IPPROTO_IPV6 &&
+			c->cmsg_type == IPV6_TCLASS))
+			rx->ecn = (uint8_t)(int_of(c) & ECN_MASK);
+		else if (c->cmsg_level == IPPROTO_IP &&
+		    c->cmsg_type == IP_PKTINFO) {
+			memcpy(&info, CMSG_DATA(c), sizeof(info));
+			set_local_ip(&rx->path.local, AF_INET,
+			    &info.ipi_addr);
+		} else if (c->cmsg_level == IPPROTO_IPV6 &&
+		    c->cmsg_type == IPV6_PKTINFO) {
+			memcpy(&info6, CMSG_DATA(c), sizeof(info6));
+			set_local_ip(&rx->path.local, AF_INET6,
+			    &info6.ipi6_addr);
+		}
+	}
+	unmap(&rx->path.local);
+	unmap(&rx->path.remote);
+}
+
+int
+quic_socket_receive(struct quic_socket *s, uint8_t *memory,
+    struct quic_rx rx[QUIC_SOCKET_BATCH])
+{
+	union rx_control control[QUIC_SOCKET_BATCH];
+	struct mmsghdr msgs[QUIC_SOCKET_BATCH];
+	struct iovec iov[QUIC_SOCKET_BATCH];
+	int n;
+
+	memset(msgs, 0, sizeof(msgs));
+	for (size_t i = 0; i < QUIC_SOCKET_BATCH; i++) {
+		iov[i].iov_base = memory + i * QUIC_SOCKET_RX_SIZE;
+		iov[i].iov_len = QUIC_SOCKET_RX_SIZE;
+		rx[i].path.local = rx[i].path.remote = s->local;
+		msgs[i].msg_hdr.msg_iov = &iov[i];
+		msgs[i].msg_hdr.msg_iovlen = 1;
+		msgs[i].msg_hdr.msg_name = &rx[i].path.remote;
+		msgs[i].msg_hdr.msg_namelen = sizeof(rx[i].path.remote);
+		msgs[i].msg_hdr.msg_control = &control[i];
+		msgs[i].msg_hdr.msg_controllen = sizeof(control[i]);
+	}
+	n = recvmmsg(s->fd, msgs, QUIC_SOCKET_BATCH, MSG_DONTWAIT, NULL);
+	if (n < 0)
+		return -errno;
+	for (int i = 0; i < n; i++) {
+		rx[i].data = iov[i].iov_base;
+		rx[i].len = msgs[i].msg_len;
+		rx[i].segment = 0;
+		rx[i].ecn = 0;
+		read_control(&msgs[i].msg_hdr, &rx[i]);
+	}
+	return n;
+}
+
+/* ---- Sending ---- */
+
+union tx_control {
+	struct cmsghdr align;
+	char buf[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+	    2 * CMSG_SPACE(sizeof(int))];
+};
+
+static void
+add_control(struct msghdr *msg, int level, int type, const void *data,
+    size_t len)
+{
+	struct cmsghdr *c = (struct cmsghdr *)((char *)msg->msg_control +
+	    msg->msg_controllen);
+
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(c), data, len);
+	msg->msg_controllen += CMSG_SPACE(len);
+}
+
+/* From where: a server answers from the address that it was asked at. */
+static void
+add_source(struct msghdr *msg, const struct sockaddr_storage *local)
+{
+	struct in6_pktinfo info6 = { 0 };
+	struct in_pktinfo info = { 0 };
+
+	if (local->ss_family == AF_INET6) {
+		info6.ipi6_addr = ((const struct sockaddr_in6 *)local)
+				      ->sin6_addr;
+		add_control(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info6,
+		    sizeof(info6));
+	} else {
+		info.ipi_spec_dst = ((const struct sockaddr_in *)local)
+					->sin_addr;
+		add_control(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+	}
+}
+
+static void
+add_ecn(struct msghdr *msg, const struct sockaddr_storage *remote, uint8_t ecn)
+{
+	int value = ecn;
+
+	if (remote->ss_family == AF_INET)
+		add_control(msg, IPPROTO_IP, IP_TOS, &value, sizeof(value));
+	else
+		add_control(msg, IPPROTO_IPV6, IPV6_TCLASS, &value,
+		    sizeof(value));
+}
+
+/* One sendmsg(2) of `len` bytes of a train, in packets of `segment`. */
+static int
+send_packets(const struct quic_socket *s, const struct quic_train *train,
+    uint8_t *data, size_t len, size_t segment)
+{
+	struct iovec iov = { data, len };
+	struct sockaddr_storage remote, local;
+	union tx_control control;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	uint16_t size = (uint16_t)segment;
+
+	memset(&control, 0, sizeof(control));
+	msg.msg_control = &control;
+	if (!s->connected) {
+		msg.msg_namelen = map_for(s, &train->path.remote, &remote);
+		msg.msg_name = &remote;
+		map_for(s, &train->path.local, &local);
+		add_source(&msg, &local);
+	}
+	if (train->ecn != 0)
+		add_ecn(&msg, &train->path.remote, train->ecn);
+	if (len > segment)
+		add_control(&msg, SOL_UDP, UDP_SEGMENT, &size, sizeof(size));
+	if (msg.msg_controllen == 0)
+		msg.msg_control = NULL;
+	return sendmsg(s->fd, &msg, MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+/* Packet by packet, where the kernel or the device cannot cut trains. */
+static int
+send_singly(const struct quic_socket *s, struct quic_train *train)
+{
+	size_t at, here;
+	int rv;
+
+	for (at = 0; at < train->len; at += here) {
+		here = train->len - at < train->segment ? train->len - at
+							: train->segment;
+		rv = send_packets(s, train, train->buf + at, here, here);
+		if (rv == -EAGAIN || rv == -ENOBUFS) {
+			/* What is left of the train waits for room. */
+			memmove(train->buf, train->buf + at, train->len - at);
+			train->len -= at;
+			return -EAGAIN;
+		}
+	}
+	return 0;
+}
+
+int
+quic_socket_send(struct quic_socket *s, struct quic_train *train)
+{
+	bool many = train->len > train->segment;
+	int rv;
+
+	if (!s->gso && many)
+		return send_singly(s, train);
+	rv = send_packets(s, train, train->buf, train->len, train->segment);
+	if ((rv == -EIO || rv == -EINVAL) && many) {
+		s->gso = false;
+		return send_singly(s, train);
+	}
+	return rv == -EAGAIN || rv == -ENOBUFS ? -EAGAIN : 0;
+}
+
+/* ---- Opening ---- */
+
+static void
+set_option(int fd, int level, int option, int value)
+{
+	(void)setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+/*
+ * DF on every packet, and the kernel's own idea of the path MTU ignored
+ * (RFC 8899 §4.5): PROBE. What a kernel does not have, it refuses, and the
+ * plain way remains.
+ */
+static void
+set_options(struct quic_socket *s, int family)
+{
+	int fd = s->fd, off = 0;
+
+	set_option(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER);
+	set_option(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
+	set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+	set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
+	set_option(fd, SOL_UDP, UDP_GRO, 1);
+	if (family == AF_INET6) {
+		set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
+		    IPV6_PMTUDISC_PROBE);
+		set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+	}
+	if (!s->connected) {
+		set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+		if (family == AF_INET6) {
+			set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+			set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+		}
+	}
+	s->gso = setsockopt(fd, SOL_UDP, UDP_SEGMENT, &off,
+		      sizeof(off)) == 0;
+}
+
+socklen_t
+quic_socket_len(const struct sockaddr *addr)
+{
+	return addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+					   : sizeof(struct sockaddr_in);
+}
+
+/* The socket with everything but its addresses. */
+static int
+open_socket(struct quic_socket *s, int family, bool connected)
+{
+	memset(s, 0, sizeof(*s));
+	s->connected = connected;
+	s->fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (s->fd < 0)
+		return -errno;
+	set_options(s, family);
+	return 0;
+}
+
+/* Learns the local address; `rv` is what connect(2) or bind(2) said. */
+static int
+settle(struct quic_socket *s, int rv)
+{
+	socklen_t len = sizeof(s->local);
+
+	if (rv == 0)
+		rv = getsockname(s->fd, (struct sockaddr *)&s->local, &len);
+	if (rv == 0)
+		return 0;
+	rv = -errno;
+	quic_socket_close(s);
+	return rv;
+}
+
+int
+quic_socket_connect(struct quic_socket *s, const struct sockaddr *remote)
+{
+	int rv = open_socket(s, remote->sa_family, true);
+
+	if (rv != 0)
+		return rv;
+	return settle(s, connect(s->fd, remote, quic_socket_len(remote)));
+}
+
+int
+quic_socket_bind(struct quic_socket *s, const struct sockaddr *local)
+{
+	int rv = open_socket(s, local->sa_family, false);
+
+	if (rv != 0)
+		return rv;
+	return settle(s, bind(s->fd, local, quic_socket_len(local)));
+}
+
+void
+quic_socket_close(struct quic_socket *s)
+{
+	close(s->fd);
+	s->fd = -1;
+}

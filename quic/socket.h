@@ -1,0 +1,59 @@
+/*
+ * One UDP socket that speaks in batches and trains; for io.c, which puts it on
+ * a loop. Nothing here knows a loop, a clock or a connection.
+ *
+ * Every socket has DF set on all it sends and shows ECN. Towards the caller an
+ * IPv4 address is an IPv4 address, also on an IPv6 socket.
+ */
+#ifndef CULVERT_QUIC_SOCKET_H
+#define CULVERT_QUIC_SOCKET_H
+
+#include "quic/quic.h"
+
+struct quic_socket {
+	int fd;	/* the owner may poll it, and leaves it open */
+	struct sockaddr_storage local; /* the address that it is bound to */
+	bool connected; /* speaks with one address only */
+	bool gso;	/* the kernel cuts trains for us */
+};
+
+/*
+ * Opens a socket towards `remote`: the kernel chooses the local address and
+ * shows the network's errors. 0, or the negative errno of socket(2) or
+ * connect(2), such as -ENETUNREACH; then there is nothing to close.
+ */
+int quic_socket_connect(struct quic_socket *, const struct sockaddr *remote);
+
+/*
+ * Opens a socket that is bound to `local` (port 0: any) and serves everybody;
+ * an IPv6 wildcard serves IPv4 too. Answers leave from the address that was
+ * asked. 0, or the negative errno of socket(2) or bind(2), as above.
+ */
+int quic_socket_bind(struct quic_socket *, const struct sockaddr *local);
+
+/* Closes the descriptor, once; poll it no more. */
+void quic_socket_close(struct quic_socket *);
+
+#define QUIC_SOCKET_BATCH 8	  /* datagrams that one receive call takes */
+#define QUIC_SOCKET_RX_SIZE 65536 /* bytes of each: the largest, or GRO's */
+
+/*
+ * One recvmmsg(2). `memory` is the caller's, QUIC_SOCKET_BATCH times
+ * QUIC_SOCKET_RX_SIZE bytes, and `rx` points into it afterwards. The number of
+ * entries filled, or a negative errno: -EAGAIN when there is nothing to read,
+ * others tell of the network and take nothing away from the socket.
+ */
+int quic_socket_receive(struct quic_socket *, uint8_t *memory,
+    struct quic_rx rx[QUIC_SOCKET_BATCH]);
+
+/*
+ * Sends a train. -EAGAIN: there is no room, what is left of it stays in
+ * `train`; try again when the socket is writable. 0 otherwise: what the
+ * network refuses is lost, as it may be, and QUIC finds out.
+ */
+int quic_socket_send(struct quic_socket *, struct quic_train *train);
+
+/* The length of an IPv4 or IPv6 address, for the system's calls. */
+socklen_t quic_socket_len(const struct sockaddr *);
+
+#endif
