@@ -110,6 +110,8 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	if (conn->server == NULL)
 		return 0;
 	server_handshake_done(conn->server, conn);
+	if (server_is_draining(conn->server))
+		conn_drain(conn, conn->now);
 	tls_send_ticket(conn->session);
 	len = server_new_token(conn->server, &conn->path, token, conn->now);
 	if (len > 0)
@@ -475,6 +477,11 @@ fail_drained(struct quic_conn *conn)
 		    "the server does not speak HTTP/3 (ALPN h3)", CONN_CLOSED);
 		return;
 	}
+	if (!application && err->error_code == NGTCP2_CONNECTION_REFUSED) {
+		conn_end(conn, QUIC_CLOSED_BY_PEER, false, err->error_code,
+		    "the edge takes no new connections", CONN_CLOSED);
+		return;
+	}
 	copy_phrase(phrase, sizeof(phrase), err->reason, err->reasonlen);
 	if (!application && err->error_code >= CRYPTO_ERROR &&
 	    err->error_code < CRYPTO_ERROR + 256)
@@ -549,6 +556,45 @@ quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason)
 	conn_deliver(conn);
 }
 
+/*
+ * A server that wants to go says so in two steps (RFC 9114 §5.2), since
+ * requests may be on their way: a round trip after the first GOAWAY, the second
+ * one names the last request that was seen.
+ */
+void
+conn_drain(struct quic_conn *conn, uint64_t now)
+{
+	if (conn->drain != DRAIN_NOT || conn->state >= CONN_CLOSING ||
+	    conn->h3 == NULL || h3_announce_end(conn) != 0)
+		return;
+	conn->drain = DRAIN_ANNOUNCED;
+	conn->drain_at = now + ngtcp2_conn_get_pto(conn->quic);
+	conn_touch(conn);
+}
+
+static uint64_t
+drain_deadline(const struct quic_conn *conn)
+{
+	if (conn->server == NULL || conn->drain == DRAIN_NOT)
+		return UINT64_MAX;
+	if (conn->drain == DRAIN_ANNOUNCED)
+		return conn->drain_at;
+	return h3_has_ended(conn) ? conn->now : UINT64_MAX;
+}
+
+static void
+drain_expire(struct quic_conn *conn, uint64_t now)
+{
+	if (drain_deadline(conn) > now)
+		return;
+	if (conn->drain == DRAIN_LAST)
+		quic_conn_close(conn, QUIC_H3_NO_ERROR, "the edge is closing");
+	else if (h3_end(conn) == 0)
+		conn->drain = DRAIN_LAST;
+	else
+		conn->drain_at = now + ngtcp2_conn_get_pto(conn->quic);
+}
+
 /* The closing period is over: the connection may be freed (server). */
 bool
 conn_is_over(const struct quic_conn *conn, uint64_t now)
@@ -583,6 +629,11 @@ deliver_conn_events(struct quic_conn *conn)
 		conn->mtu_told = conn->probe.pmtu.size;
 		if (conn->events->mtu_changed != NULL)
 			conn->events->mtu_changed(conn, conn->arg);
+	}
+	if (conn->drain_pending && conn->state == CONN_UP) {
+		conn->drain_pending = false;
+		if (conn->events->draining != NULL)
+			conn->events->draining(conn, conn->arg);
 	}
 	if (conn->streams_pending && conn->state == CONN_UP) {
 		conn->streams_pending = conn->streams_wanted = false;
@@ -674,6 +725,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 			conn_check(conn,
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
 		probe_expire(conn, now);
+		drain_expire(conn, now);
 		conn_touch(conn);
 	}
 	conn_deliver(conn);
@@ -682,7 +734,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 uint64_t
 quic_conn_deadline(const struct quic_conn *conn)
 {
-	uint64_t at, probe;
+	uint64_t at, probe, drain;
 
 	/* Events that a write has left behind are told at once. */
 	if (conn->close_pending || !TAILQ_EMPTY(&conn->ready))
@@ -691,7 +743,9 @@ quic_conn_deadline(const struct quic_conn *conn)
 		return conn->server != NULL ? conn->gone_at : UINT64_MAX;
 	at = ngtcp2_conn_get_expiry(conn->quic);
 	probe = probe_deadline(conn);
-	return at < probe ? at : probe;
+	drain = drain_deadline(conn);
+	at = probe < at ? probe : at;
+	return drain < at ? drain : at;
 }
 
 /* ---- Writing ---- */
@@ -878,6 +932,8 @@ quic_stream_request(struct quic_conn *conn, const struct quic_field *fields,
 
 	if (conn->state != CONN_UP)
 		return -ENOTCONN;
+	if (conn->drain != DRAIN_NOT)
+		return -EPIPE;
 	if ((s = stream_new(conn, -1)) == NULL)
 		return -ENOMEM;
 	rv = ngtcp2_conn_open_bidi_stream(conn->quic, &id, s);

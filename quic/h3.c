@@ -184,7 +184,7 @@ on_stop_sending(nghttp3_conn *h3, int64_t id, uint64_t code, void *user,
 	    ? 0 : NGHTTP3_ERR_CALLBACK_FAILURE;
 }
 
-/* nghttp3 has found the message malformed: the stream is of no more use. */
+/* The message is malformed, or the request too late: of no more use. */
 static int
 on_reset_stream(nghttp3_conn *h3, int64_t id, uint64_t code, void *user,
     void *stream)
@@ -215,6 +215,28 @@ on_read_data(nghttp3_conn *h3, int64_t id, nghttp3_vec *vec, size_t max,
 	return (nghttp3_ssize)n;
 }
 
+/*
+ * GOAWAY. A server names the first request that it has not looked at; a client
+ * would name a push, of which there are none.
+ */
+static int
+on_shutdown(nghttp3_conn *h3, int64_t id, void *user)
+{
+	struct quic_conn *conn = user;
+	struct quic_stream *s;
+
+	(void)h3;
+	if (conn->server != NULL)
+		return 0;
+	if (conn->drain == DRAIN_NOT)
+		conn->drain_pending = true;
+	conn->drain = DRAIN_ANNOUNCED;
+	LIST_FOREACH(s, &conn->streams, entry)
+		if (s->id >= id)
+			stream_abort(s, QUIC_H3_REQUEST_REJECTED);
+	return 0;
+}
+
 static const nghttp3_callbacks callbacks = {
 	.acked_stream_data = on_acked,
 	.recv_data = on_data,
@@ -225,6 +247,7 @@ static const nghttp3_callbacks callbacks = {
 	.stop_sending = on_stop_sending,
 	.end_stream = on_end_stream,
 	.reset_stream = on_reset_stream,
+	.shutdown = on_shutdown,
 };
 
 /* ---- What ngtcp2 tells us ---- */
@@ -395,6 +418,27 @@ h3_stop(struct quic_conn *conn)
 {
 	nghttp3_conn_del(conn->h3);
 	conn->h3 = NULL;
+}
+
+/* GOAWAY that names no request: there will be another. */
+int
+h3_announce_end(struct quic_conn *conn)
+{
+	return nghttp3_conn_submit_shutdown_notice(conn->h3) == 0 ? 0 : -ENOMEM;
+}
+
+/* GOAWAY that names the last request: nghttp3 rejects all that follow. */
+int
+h3_end(struct quic_conn *conn)
+{
+	return nghttp3_conn_shutdown(conn->h3) == 0 ? 0 : -ENOMEM;
+}
+
+/* That GOAWAY has left, and no stream is open any more. */
+bool
+h3_has_ended(const struct quic_conn *conn)
+{
+	return conn->nstreams == 0 && nghttp3_conn_is_drained(conn->h3) != 0;
 }
 
 /* ---- Sending ---- */

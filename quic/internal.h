@@ -127,6 +127,13 @@ enum conn_state {
 	CONN_CLOSED   /* it is written, or there is none to write */
 };
 
+/* How far the server of a connection is on its way out (RFC 9114 §5.2). */
+enum drain {
+	DRAIN_NOT,
+	DRAIN_ANNOUNCED, /* GOAWAY without a last request: they still come */
+	DRAIN_LAST	 /* ... and with it: what comes now is rejected */
+};
+
 struct quic_conn {
 	ngtcp2_conn *quic;
 	nghttp3_conn *h3; /* from the completed handshake on */
@@ -158,6 +165,9 @@ struct quic_conn {
 	bool connect_pending;	/* connected is to be fired */
 	bool streams_pending;	/* streams_available is to be fired */
 	bool streams_wanted;	/* a request met the peer's limit */
+	enum drain drain;
+	bool drain_pending;	/* draining is to be fired */
+	uint64_t drain_at;	/* server: when DRAIN_ANNOUNCED is over */
 	bool close_pending;	/* closed is to be fired */
 	size_t mtu_told;	/* the size at the last mtu_changed, or 0 */
 	bool resumed;
@@ -204,6 +214,7 @@ void conn_deliver(struct quic_conn *);
 void conn_fail(struct quic_conn *, enum quic_cause, int liberr,
     const char *text);
 void conn_touch(struct quic_conn *);
+void conn_drain(struct quic_conn *, uint64_t now);
 bool conn_is_over(const struct quic_conn *, uint64_t now);
 
 /* train.c */
@@ -236,6 +247,9 @@ int h3_unblock_stream(ngtcp2_conn *, int64_t id, uint64_t max, void *conn,
 int h3_submit(struct quic_stream *, const struct quic_field *, size_t n);
 void h3_resume(struct quic_stream *);
 void h3_forget(struct quic_stream *);
+int h3_announce_end(struct quic_conn *);
+int h3_end(struct quic_conn *);
+bool h3_has_ended(const struct quic_conn *);
 
 /* stream.c */
 struct quic_stream *stream_new(struct quic_conn *, int64_t id);
@@ -262,6 +276,7 @@ void server_forget(struct quic_server *, struct quic_conn *);
 size_t server_new_token(struct quic_server *, const struct quic_path *,
     uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now);
 void server_handshake_done(struct quic_server *, struct quic_conn *);
+bool server_is_draining(const struct quic_server *);
 
 /* tls.c */
 int tls_session_new(struct quic_conn *);

@@ -204,6 +204,16 @@ struct quic_events {
 	void (*streams_available)(struct quic_conn *conn, void *arg);
 
 	/*
+	 * Client: the server wants to go (GOAWAY, RFC 9114 §5.2). Fires once.
+	 * From now on quic_stream_request() says -EPIPE: ask on another
+	 * connection. Streams that are open go on; those whose request the
+	 * server has not looked at are aborted with QUIC_H3_REQUEST_REJECTED,
+	 * now or later, and may be asked for again elsewhere. The server
+	 * closes when all have ended, or sooner.
+	 */
+	void (*draining)(struct quic_conn *conn, void *arg);
+
+	/*
 	 * Server: the head of a request is complete. The handler must attach
 	 * itself by quic_stream_attach() or quic_stream_reset() the stream.
 	 * `head` is valid during the call only.
@@ -340,6 +350,17 @@ bool quic_server_write(struct quic_server *, struct quic_train *train,
     uint64_t now);
 uint64_t quic_server_deadline(const struct quic_server *);
 
+/*
+ * Lets the server come to an orderly end. Every connection is told by GOAWAY
+ * (RFC 9114 §5.2) to ask for nothing more: what was on its way is served, what
+ * comes a round trip later is reset with H3_REQUEST_REJECTED. Streams go on,
+ * and a connection without any is closed with H3_NO_ERROR. Whoever comes new
+ * is refused with CONNECTION_REFUSED (RFC 9000 §20.1). All have gone when
+ * quic_server_stats() shows no more connections; streams that do not end are
+ * the caller's to end, by quic_server_close(). Idempotent.
+ */
+void quic_server_drain(struct quic_server *, uint64_t now);
+
 /* Closes every connection with H3_NO_ERROR and accepts no more. */
 void quic_server_close(struct quic_server *);
 
@@ -351,6 +372,7 @@ struct quic_server_stats {
 	size_t half_open;	   /* handshakes under way */
 	uint64_t accepted;	   /* connections since the start */
 	uint64_t retries_sent;	   /* address validation was asked for */
+	uint64_t refused;	   /* strangers that came while it drained */
 	uint64_t resets_sent;	   /* stateless resets */
 	uint64_t datagrams_dropped; /* nothing could be made of them */
 };
@@ -415,7 +437,8 @@ struct quic_stream_events {
  * Client: sends a request head and attaches to the new stream. The fields are
  * copied. The stream stays valid until quic_stream_release(),
  * quic_stream_reset() or the return of `aborted`. -EAGAIN: the peer's limit of
- * streams is reached; wait for `streams_available`. -ENOTCONN: not connected.
+ * streams is reached; wait for `streams_available`. -EPIPE: the server is going,
+ * see `draining`. -ENOTCONN: not connected.
  */
 int quic_stream_request(struct quic_conn *, const struct quic_field *fields,
     size_t n, const struct quic_stream_events *, void *arg,

@@ -3,7 +3,8 @@
  *
  *   datagram ──▶ known ID ──▶ that connection
  *            ├─▶ Initial ───▶ a new connection, or Retry while too many
- *            │                handshakes are half open (RFC 9000 §8.1.2)
+ *            │                handshakes are half open (RFC 9000 §8.1.2),
+ *            │                or CONNECTION_REFUSED while the server drains
  *            ├─▶ other version ──▶ Version Negotiation (§6)
  *            └─▶ short header, unknown ID ──▶ stateless reset (§10.3)
  *
@@ -56,7 +57,8 @@ struct quic_server {
 	struct quic_settings settings;
 	const struct quic_events *events;
 	void *arg;
-	bool closed; /* no new connections */
+	bool draining; /* new connections are refused ... */
+	bool closed;   /* ... or not answered at all */
 
 	void *ids; /* tsearch(3) tree of struct conn_id */
 	LIST_HEAD(, quic_conn) conns;
@@ -387,6 +389,21 @@ send_reset(struct quic_server *server, const ngtcp2_version_cid *vc,
 	    len - NGTCP2_STATELESS_RESET_TOKENLEN));
 }
 
+/* CONNECTION_REFUSED: the stranger need not wait for its time-out. */
+static void
+send_refusal(struct quic_server *server, const ngtcp2_pkt_hd *hd,
+    const struct quic_path *path)
+{
+	struct reply *reply = reply_new(server, path);
+
+	if (reply == NULL)
+		return;
+	server->stats.refused++;
+	reply_queue(server, reply, ngtcp2_crypto_write_connection_close(
+	    reply->data, sizeof(reply->data), hd->version, &hd->scid,
+	    &hd->dcid, NGTCP2_CONNECTION_REFUSED, NULL, 0));
+}
+
 size_t
 server_new_token(struct quic_server *server, const struct quic_path *path,
     uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now)
@@ -444,6 +461,10 @@ meet(struct quic_server *server, const struct quic_path *path,
 
 	if (server->closed || ngtcp2_accept(&hd, data, len) != 0)
 		return NULL;
+	if (server->draining) {
+		send_refusal(server, &hd, path);
+		return NULL;
+	}
 	original_dcid = hd.dcid;
 	proof = check_token(server, &hd, &original_dcid, path, now);
 	if (proof == PROOF_WRONG)
@@ -609,6 +630,22 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 	TAILQ_INIT(&server->dirty);
 	*out = server;
 	return 0;
+}
+
+bool
+server_is_draining(const struct quic_server *server)
+{
+	return server->draining;
+}
+
+void
+quic_server_drain(struct quic_server *server, uint64_t now)
+{
+	struct quic_conn *conn;
+
+	server->draining = true;
+	LIST_FOREACH(conn, &server->conns, server_entry)
+		conn_drain(conn, now);
 }
 
 void

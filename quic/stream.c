@@ -161,6 +161,8 @@ stream_free(struct quic_stream *s)
 	free(s->head);
 	LIST_REMOVE(s, entry);
 	conn->nstreams--;
+	if (conn->drain == DRAIN_LAST)
+		conn_touch(conn); /* it may have been the last of all */
 	free(s);
 }
 

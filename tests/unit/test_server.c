@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -197,6 +198,177 @@ a_reset_cannot_be_made_up(void **state)
 	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
 }
 
+/* ---- Drains ---- */
+
+/* A server with one tunnel that is open at both ends, and then drains. */
+static void
+drain_with_a_tunnel(struct world *w)
+{
+	world_up(w);
+	w->near[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 2 * RTT);
+	assert_true(w->near[0].answered);
+	quic_server_drain(w->link->server, w->link->now);
+}
+
+static void
+finish_tunnel(struct world *w)
+{
+	w->near[0].stays_open = false;
+	end_pump(&w->near[0]);
+	assert_true(tunnels_done(w, 1));
+}
+
+static void
+a_drain_lets_tunnels_end(void **state)
+{
+	struct world *w = *state;
+
+	drain_with_a_tunnel(w);
+	assert_true(link_run(w->link, is_some, &w->client[0].draining, RTT));
+	assert_int_equal(tunnel_open(w, 1), -EPIPE);
+	assert_int_equal(stats_of(near_conn(w)).streams, 1);
+	link_run(w->link, NULL, NULL, LONG);
+	quic_server_drain(w->link->server, w->link->now);
+	assert_int_equal(w->client[0].closed, 0);
+	w->near[0].to_send = MB;
+	finish_tunnel(w);
+	assert_whole(&w->far[0], MB);
+	assert_false(w->near[0].aborted);
+	assert_true(world_closed(w, 0));
+	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
+	assert_int_equal(w->client[0].why.code, QUIC_H3_NO_ERROR);
+	assert_int_equal(w->client[0].draining, 1);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(server_stats(w).connections, 0);
+}
+
+/* The owner lets go only after all has been acknowledged. */
+static void
+a_drain_waits_for_its_owner(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = KB;
+	w->far[0].habit = HOLD;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 2 * RTT);
+	quic_server_drain(w->link->server, w->link->now);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(w->client[0].closed, 0);
+	w->far[0].habit = SINK;
+	end_pump(&w->far[0]);
+	assert_null(w->far[0].stream);
+	assert_true(link_run(w->link, is_some, &w->client[0].closed, RTT));
+}
+
+static void
+a_request_on_its_way_is_served(void **state)
+{
+	struct world *w = *state;
+
+	drain_with_a_tunnel(w);
+	w->near[1].to_send = w->far[1].to_send = 10 * KB;
+	assert_int_equal(tunnel_open(w, 1), 0);
+	assert_int_equal(w->client[0].draining, 0);
+	finish_tunnel(w);
+	assert_true(world_closed(w, 0));
+	assert_whole(&w->near[1], 10 * KB);
+	assert_whole(&w->far[1], 10 * KB);
+	assert_int_equal(w->requests, 2);
+}
+
+static bool
+lose_down(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return d->up;
+}
+
+/* The client has not heard of it: nor has the server looked at the request. */
+static void
+a_late_request_is_rejected(void **state)
+{
+	struct world *w = *state;
+
+	drain_with_a_tunnel(w);
+	w->link->tamper = lose_down;
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(w->client[0].draining, 0);
+	assert_int_equal(tunnel_open(w, 1), 0);
+	link_run(w->link, NULL, NULL, RTT);
+	w->link->tamper = NULL;
+	assert_true(link_run(w->link, is_true, &w->near[1].aborted, LONG));
+	assert_int_equal(w->near[1].code, QUIC_H3_REQUEST_REJECTED);
+	assert_false(w->near[1].connection_lost);
+	assert_int_equal(w->requests, 1);
+	finish_tunnel(w);
+	assert_false(w->near[0].aborted);
+	assert_true(world_closed(w, 0));
+	assert_int_equal(w->client[0].why.code, QUIC_H3_NO_ERROR);
+}
+
+static bool
+lose_up(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return !d->up;
+}
+
+/* GOAWAY says that the request was not looked at: no reset need say it too. */
+static void
+a_request_that_is_lost_is_rejected(void **state)
+{
+	struct world *w = *state;
+
+	drain_with_a_tunnel(w);
+	w->link->tamper = lose_up;
+	assert_int_equal(tunnel_open(w, 1), 0);
+	assert_true(link_run(w->link, is_true, &w->near[1].aborted, LONG));
+	assert_int_equal(w->near[1].code, QUIC_H3_REQUEST_REJECTED);
+	assert_int_equal(w->requests, 1);
+}
+
+static void
+a_drain_closes_what_is_idle(void **state)
+{
+	struct world *w = *state;
+	uint64_t start;
+
+	world_up(w);
+	world_dial(w, 1);
+	link_run(w->link, NULL, NULL, RTT - LINK_MS); /* its last flight */
+	start = w->link->now;
+	assert_int_equal(w->client[1].connected, 0);
+	quic_server_drain(w->link->server, w->link->now);
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(world_closed(w, i));
+		assert_int_equal(w->client[i].connected, 1);
+		assert_int_equal(w->client[i].draining, 1);
+		assert_int_equal(w->client[i].why.code, QUIC_H3_NO_ERROR);
+	}
+	assert_true(w->link->now - start < 10 * RTT);
+}
+
+static void
+a_drain_refuses_strangers(void **state)
+{
+	struct world *w = *state;
+	uint64_t start;
+
+	drain_with_a_tunnel(w);
+	start = w->link->now;
+	world_dial(w, 1);
+	assert_true(world_closed(w, 1));
+	assert_int_equal(w->link->now - start, RTT);
+	assert_int_equal(w->client[1].why.cause, QUIC_CLOSED_BY_PEER);
+	assert_text(&w->client[1], "takes no new connections");
+	assert_int_equal(server_stats(w).refused, 1);
+	assert_int_equal(server_stats(w).connections, 1);
+}
+
 /* ---- Garbage ---- */
 
 static void
@@ -324,6 +496,13 @@ main(void)
 		TEST(a_restart_is_noticed),
 		TEST(a_restart_is_noticed_in_quiet),
 		TEST(a_reset_cannot_be_made_up),
+		TEST(a_drain_lets_tunnels_end),
+		TEST(a_drain_waits_for_its_owner),
+		TEST(a_request_on_its_way_is_served),
+		TEST(a_late_request_is_rejected),
+		TEST(a_request_that_is_lost_is_rejected),
+		TEST(a_drain_closes_what_is_idle),
+		TEST(a_drain_refuses_strangers),
 		TEST(noise_is_ignored),
 		TEST(spoilt_packets_are_lost_packets),
 		TEST(spoilt_copies_do_no_harm),

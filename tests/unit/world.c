@@ -327,6 +327,15 @@ on_streams_available(struct quic_conn *conn, void *arg)
 }
 
 static void
+on_draining(struct quic_conn *conn, void *arg)
+{
+	struct watch *watch = arg;
+
+	(void)conn;
+	watch->draining++;
+}
+
+static void
 on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 {
 	struct watch *watch = arg;
@@ -339,6 +348,7 @@ on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 static const struct quic_events client_events = {
 	.connected = on_connected,
 	.streams_available = on_streams_available,
+	.draining = on_draining,
 	.closed = on_closed,
 };
 
