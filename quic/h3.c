@@ -409,7 +409,7 @@ h3_start(struct quic_conn *conn)
 	if (conn->server != NULL)
 		nghttp3_conn_set_max_client_streams_bidi(conn->h3,
 		    conn->settings.streams_max);
-	conn->turn_id = -1;
+	conn->turn_id = conn->fin_owed = -1;
 	return bind_streams(conn);
 }
 
@@ -531,7 +531,14 @@ offer_take(struct quic_conn *conn)
 	nghttp3_ssize n;
 
 	*o = (struct h3_offer){ .id = -1 };
-	if (conn->h3 == NULL || ngtcp2_conn_get_max_data_left(conn->quic) == 0)
+	if (conn->h3 == NULL)
+		return 0;
+	if (conn->fin_owed >= 0) {
+		*o = (struct h3_offer){ .open = true, .id = conn->fin_owed,
+			.fin = 1 };
+		return 0;
+	}
+	if (ngtcp2_conn_get_max_data_left(conn->quic) == 0)
 		return 0;
 	n = nghttp3_conn_writev_stream(conn->h3, &o->id, &o->fin, o->vec,
 	    OFFER_VECS);
@@ -555,6 +562,7 @@ offer_close(struct quic_conn *conn)
 	int rv;
 
 	o->open = false;
+	conn->fin_owed = -1;
 	rv = nghttp3_conn_add_write_offset(conn->h3, o->id, o->taken);
 	if (rv != 0)
 		return h3_fail(conn, rv);
@@ -562,7 +570,11 @@ offer_close(struct quic_conn *conn)
 	return 0;
 }
 
-/* No more packets now: what no packet took is offered again. */
+/*
+ * No more packets now: what no packet took is offered again. A FIN without
+ * data we keep ourselves: nghttp3 before 1.10 forgets it if all the data
+ * before it is acknowledged in the meantime.
+ */
 int
 h3_settle(struct quic_conn *conn)
 {
@@ -570,6 +582,8 @@ h3_settle(struct quic_conn *conn)
 
 	if (o->open && o->taken > 0)
 		return offer_close(conn);
+	if (o->open && o->fin && o->nvec == 0)
+		conn->fin_owed = o->id;
 	o->open = false;
 	return 0;
 }
@@ -604,6 +618,7 @@ stop_stream(struct quic_conn *conn, int64_t id)
 {
 	struct quic_stream *s;
 
+	conn->fin_owed = -1;
 	nghttp3_conn_shutdown_stream_write(conn->h3, id);
 	LIST_FOREACH(s, &conn->streams, entry)
 		if (s->id == id)

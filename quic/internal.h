@@ -185,6 +185,7 @@ struct quic_conn {
 	/* h3.c */
 	struct h3_offer offer;
 	struct quic_stream *reading; /* whose bytes nghttp3 is given now */
+	int64_t fin_owed;	/* the stream whose FIN did not fit, or -1 */
 	int64_t turn_id;	/* the stream whose turn it is to send ... */
 	size_t turn_bytes;	/* ... and what it has sent in this turn */
 	int64_t waiting[TURNS_MAX]; /* streams that had theirs */

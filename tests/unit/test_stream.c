@@ -397,6 +397,38 @@ the_end_comes_after_the_bytes(void **state)
 }
 
 /* A chunk is acknowledged when more is committed but not yet written. */
+static bool
+has_two_packets(void *arg)
+{
+	return ((struct end *)arg)->received == 2 * KB;
+}
+
+/* Half a millisecond before the acknowledgement of all that went before. */
+static void
+the_end_may_have_to_wait(void **state)
+{
+	struct world *w = *state;
+
+	/* Tunnel 0 is known to be fast, and then has tunnel 1's FIN paced. */
+	world_up(w);
+	for (unsigned i = 0; i < 2; i++) {
+		w->near[i].to_send = i == 0 ? MB : 2 * KB;
+		w->near[i].stays_open = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+		link_run(w->link, i == 0 ? NULL : has_two_packets, &w->far[1],
+		    LINK_S);
+	}
+	link_run(w->link, NULL, NULL, RTT / 2 - LINK_MS / 2);
+	w->near[0].to_send += 40 * KB;
+	end_pump(&w->near[0]);
+	link_run(w->link, NULL, NULL, 0);
+	w->near[1].stays_open = false;
+	end_pump(&w->near[1]);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_null(w->far[1].stream);
+	assert_whole(&w->far[1], 2 * KB);
+}
+
 static void
 bytes_follow_the_acknowledged(void **state)
 {
@@ -523,6 +555,7 @@ main(void)
 		TEST(release_without_fin_is_a_reset),
 		TEST(streams_share),
 		TEST(the_end_comes_after_the_bytes),
+		TEST(the_end_may_have_to_wait),
 		TEST(bytes_follow_the_acknowledged),
 		TEST(a_slow_reader_slows_only_itself),
 		TEST(a_slow_client_stops_the_server),
