@@ -44,6 +44,20 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	buf->len = len;
 }
 
+/*
+ * Whether TCP has ended by FIN. When its last bytes and its end are there at
+ * once, libuv says EOF without a look: but a reset may have cut it short.
+ */
+static bool
+has_ended(const struct relay *r)
+{
+	uv_os_fd_t fd;
+	char byte;
+
+	return uv_fileno((const uv_handle_t *)&r->tcp, &fd) == 0 &&
+	    recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void
 on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 {
@@ -61,7 +75,7 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 		r->to_stream += (uint64_t)n;
 		if (!quic_stream_has_room(r->stream))
 			uv_read_stop(tcp);
-	} else if (n == UV_EOF) {
+	} else if (n == UV_EOF && has_ended(r)) {
 		uv_read_stop(tcp);
 		r->eof_seen = true;
 		quic_stream_finish(r->stream);

@@ -1,6 +1,10 @@
 """Bytes through tunnels: all of them, in order, and how they end."""
 
+import contextlib
 import hashlib
+import os
+import pathlib
+import signal
 import socket
 
 import pytest
@@ -170,6 +174,57 @@ def test_origin_resets(culvert, origin):
         sock.sendall(b"x")
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
+
+
+@contextlib.contextmanager
+def halted(daemon):
+    """The daemon stands still, and finds all at once what happened then."""
+    def state():
+        stat = pathlib.Path(f"/proc/{daemon.pid}/stat").read_text("ascii")
+        return stat.rpartition(")")[2].split()[0]
+
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: state() == "T", "it stands still")
+        yield
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+
+
+def test_origin_resets_behind_its_last_bytes(culvert, edge, origin):
+    def abort(sock):
+        receive(sock, 1)
+        with halted(edge):
+            sock.sendall(b"half of it")
+            reset(sock)
+
+    server = origin(abort)
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        sock.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            while sock.recv(100):
+                pass
+            pytest.fail("a clean end")
+
+
+def test_client_resets_behind_its_last_bytes(culvert, origin):
+    seen = []
+
+    def watch(sock):
+        sock.sendall(b"x")
+        try:
+            seen.append(receive_all(sock))
+        except ConnectionResetError as error:
+            seen.append(error)
+
+    server = origin(watch)
+    sock = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
+    receive(sock, 1)
+    with halted(culvert):
+        sock.sendall(b"half of it")
+        reset(sock)
+    wait_until(lambda: seen, "the origin notices")
+    assert isinstance(seen[0], ConnectionResetError)
 
 
 def test_client_resets(culvert, origin):
