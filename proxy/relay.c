@@ -200,15 +200,18 @@ on_tcp_closed(uv_handle_t *handle)
 	r->on_closed(r);
 }
 
-/* The peer gets RST, not FIN: a cut must not look like an end. */
+/*
+ * Whether the peer gets RST and not FIN when the socket is closed: a cut must
+ * not look like an end. It holds when the kernel closes it for us, too.
+ */
 static void
-reset_tcp(struct relay *r)
+set_reset(struct relay *r, bool reset)
 {
-	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+	struct linger linger = { .l_onoff = reset, .l_linger = 0 };
 	uv_os_fd_t fd;
 
 	if (uv_fileno((uv_handle_t *)&r->tcp, &fd) == 0)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 }
 
 void
@@ -220,8 +223,8 @@ relay_close(struct relay *r, const char *reason)
 		return;
 	r->closing = true;
 	r->reason = reason;
-	if (r->cut_short || (r->started && !done))
-		reset_tcp(r);
+	if (r->started || r->cut_short)
+		set_reset(r, r->cut_short || !done);
 	uv_close((uv_handle_t *)&r->tcp, on_tcp_closed);
 	if (r->stream == NULL)
 		return;
@@ -264,5 +267,6 @@ relay_start(struct relay *r, struct quic_stream *stream)
 	r->stream = stream;
 	r->started = true;
 	quic_stream_attach(stream, &stream_events, r);
+	set_reset(r, true); /* should this process be killed */
 	uv_read_start((uv_stream_t *)&r->tcp, on_alloc, on_read);
 }

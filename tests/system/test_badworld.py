@@ -11,7 +11,7 @@ import pytest
 
 from client import (connect, receive, receive_all, reset, socks5_connect,
                     socks5_tunnel, SUCCEEDED)
-from daemon import DEADLINE
+from daemon import DEADLINE, wait_until
 from origin import hold, send_pattern
 
 # The first bytes of a TLS handshake (RFC 8446 §5.1, §4.1.2).
@@ -171,6 +171,36 @@ def test_edge_killed_in_full_flow(edge, culvert, start_edge, origin):
     start_edge(port=edge.port)
     works(culvert, origin)
     assert culvert.status()["reconnects"] == 1
+
+
+def test_edge_killed_in_an_upload(edge, culvert, origin):
+    """The origin must not take what it has for all of it."""
+    seen = []
+
+    def sink(sock):
+        try:
+            seen.append(len(receive_all(sock)))
+        except ConnectionResetError as error:
+            seen.append(error)
+
+    server = origin(sink)
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        sock.sendall(bytes(1000))
+        wait_until(lambda: server.connections, "the upload begins")
+        edge.kill()
+        wait_until(lambda: seen, "the origin notices")
+    assert isinstance(seen[0], ConnectionResetError)
+
+
+def test_killed_in_full_flow(culvert, edge, origin):
+    server = origin(lambda sock: send_pattern(sock, 1 << 40))
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        receive(sock, 1 << 20)
+        culvert.kill()
+        with pytest.raises(ConnectionResetError):
+            while sock.recv(1 << 20):
+                pass
+            pytest.fail("a clean end")
 
 
 def test_edge_killed_while_idle(edge, culvert, start_edge, origin):
