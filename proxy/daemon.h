@@ -15,7 +15,8 @@
 int daemon_begin(struct config *, enum config_program, int argc, char **argv);
 
 /*
- * Last thing before serving: gives up the rest. 0, or a negative errno that
+ * Last thing before serving: gives up the rest, and says what the system does
+ * not grant of what was hoped for. 0, or a negative errno that
  * has been logged: the caller refuses to serve.
  */
 int daemon_confine(const struct sandbox_paths *);

@@ -20,12 +20,6 @@
 #define UDP_GRO 104
 #endif
 
-/*
- * Socket buffers: what arrives or leaves in 30 ms at 1 Gbit/s. The kernel cuts
- * them to net.core.rmem_max and wmem_max.
- */
-#define SOCKET_BUFFER (4 * 1048576) /* bytes */
-
 #define ECN_MASK 3 /* RFC 3168 §5 */
 
 /* ---- Addresses: IPv4 on an IPv6 socket is shown as what it is ---- */
@@ -299,6 +293,20 @@ set_option(int fd, int level, int option, int value)
 	(void)setsockopt(fd, level, option, &value, sizeof(value));
 }
 
+size_t
+quic_socket_buffer(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), granted = 0;
+	socklen_t len = sizeof(granted);
+
+	if (fd < 0)
+		return QUIC_SOCKET_BUFFER; /* the next socket will tell why */
+	set_option(fd, SOL_SOCKET, SO_RCVBUF, QUIC_SOCKET_BUFFER);
+	getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &granted, &len);
+	close(fd);
+	return (size_t)granted / 2; /* Linux doubles it, for its own needs */
+}
+
 /*
  * DF on every packet, and the kernel's own idea of the path MTU ignored
  * (RFC 8899 §4.5): PROBE. What a kernel does not have, it refuses, and the
@@ -309,8 +317,8 @@ set_options(struct quic_socket *s, int family)
 {
 	int fd = s->fd, off = 0;
 
-	set_option(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER);
-	set_option(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
+	set_option(fd, SOL_SOCKET, SO_RCVBUF, QUIC_SOCKET_BUFFER);
+	set_option(fd, SOL_SOCKET, SO_SNDBUF, QUIC_SOCKET_BUFFER);
 	set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
 	set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
 	set_option(fd, SOL_UDP, UDP_GRO, 1);

@@ -31,6 +31,16 @@ int quic_socket_connect(struct quic_socket *, const struct sockaddr *remote);
  */
 int quic_socket_bind(struct quic_socket *, const struct sockaddr *local);
 
+/*
+ * What is asked of the kernel for each socket's buffers: what arrives or
+ * leaves in 30 ms at 1 Gbit/s. It grants net.core.rmem_max and wmem_max at
+ * most.
+ */
+#define QUIC_SOCKET_BUFFER (4 * 1048576) /* bytes */
+
+/* Bytes of QUIC_SOCKET_BUFFER that are granted to receive in; a system call. */
+size_t quic_socket_buffer(void);
+
 /* Closes the descriptor, once; poll it no more. */
 void quic_socket_close(struct quic_socket *);
 
