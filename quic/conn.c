@@ -236,6 +236,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	LIST_INIT(&conn->streams);
 	LIST_INIT(&conn->ids);
 	TAILQ_INIT(&conn->ready);
+	TAILQ_INIT(&conn->waiting);
 	TAILQ_INIT(&conn->probe.harvest);
 	conn->tls = quic_tls_ref(tls);
 	conn->mtu_told = PMTU_BASE_SIZE;

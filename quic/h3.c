@@ -2,18 +2,15 @@
  * HTTP/3 on a connection, by nghttp3: control streams, heads, DATA frames.
  *
  * nghttp3 frames stream data and we carry it to ngtcp2 and back. Its order of
- * sending at a client is one stream after the other; a proxy's streams must
- * share, so each sends TURN_BYTES and then waits until all others had their
- * turn.
+ * sending is one stream after the other; a proxy's streams must share, so
+ * each has a turn in a round (see stream_take()), and a new round begins when
+ * nobody has anything to send in this one.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "quic/internal.h"
-
-/* What a stream sends before the next one's turn: about one UDP train. */
-#define TURN_BYTES 16384 /* bytes */
 
 #define H3_EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
 
@@ -200,18 +197,21 @@ on_reset_stream(nghttp3_conn *h3, int64_t id, uint64_t code, void *user,
 
 static nghttp3_ssize
 on_read_data(nghttp3_conn *h3, int64_t id, nghttp3_vec *vec, size_t max,
-    uint32_t *flags, void *conn, void *stream)
+    uint32_t *flags, void *user, void *stream)
 {
+	struct quic_conn *conn = user;
 	bool eof = true;
 	size_t n = 0;
 
-	(void)h3, (void)id, (void)conn;
+	(void)h3, (void)id;
 	if (stream != NULL)
 		n = stream_take(stream, vec, max, &eof);
 	if (eof)
 		*flags |= NGHTTP3_DATA_FLAG_EOF;
-	else if (n == 0)
+	else if (n == 0) {
+		conn->met_empty = true;
 		return NGHTTP3_ERR_WOULDBLOCK;
+	}
 	return (nghttp3_ssize)n;
 }
 
@@ -409,7 +409,7 @@ h3_start(struct quic_conn *conn)
 	if (conn->server != NULL)
 		nghttp3_conn_set_max_client_streams_bidi(conn->h3,
 		    conn->settings.streams_max);
-	conn->turn_id = conn->fin_owed = -1;
+	conn->fin_owed = -1;
 	return bind_streams(conn);
 }
 
@@ -493,35 +493,38 @@ h3_forget(struct quic_stream *s)
 	nghttp3_conn_shutdown_stream_read(s->conn->h3, s->id);
 }
 
+/* Those who had their turn may go on. */
 static void
 new_round(struct quic_conn *conn)
 {
-	for (size_t i = 0; i < conn->nwaiting; i++)
-		nghttp3_conn_unblock_stream(conn->h3, conn->waiting[i]);
-	conn->nwaiting = 0;
-}
+	struct quic_stream *s;
 
-/* After its turn a stream waits for the others. */
-static void
-count_turn(struct quic_conn *conn, int64_t id, size_t n)
-{
-	if (!ngtcp2_is_bidi_stream(id))
-		return;
-	if (id != conn->turn_id) {
-		conn->turn_id = id;
-		conn->turn_bytes = 0;
+	conn->round++;
+	while ((s = TAILQ_FIRST(&conn->waiting)) != NULL) {
+		stream_stop_waiting(s);
+		nghttp3_conn_resume_stream(conn->h3, s->id);
 	}
-	conn->turn_bytes += n;
-	if (conn->turn_bytes < TURN_BYTES)
-		return;
-	conn->turn_id = -1;
-	if (conn->nwaiting == TURNS_MAX)
-		new_round(conn);
-	conn->waiting[conn->nwaiting++] = id;
-	nghttp3_conn_block_stream(conn->h3, id);
 }
 
 /* ---- The offer: bytes of one stream, asked for once for many packets ---- */
+
+/*
+ * Asks nghttp3 for data. When the stream that it comes to has none it says so
+ * as if nobody had any: then it is asked for the next.
+ */
+static nghttp3_ssize
+ask(struct quic_conn *conn)
+{
+	struct h3_offer *o = &conn->offer;
+	nghttp3_ssize n;
+
+	do {
+		conn->met_empty = false;
+		n = nghttp3_conn_writev_stream(conn->h3, &o->id, &o->fin,
+		    o->vec, OFFER_VECS);
+	} while (n == 0 && o->id == -1 && conn->met_empty);
+	return n;
+}
 
 /* The next stream data in its fair order; id -1 when there is none. */
 static int
@@ -540,12 +543,10 @@ offer_take(struct quic_conn *conn)
 	}
 	if (ngtcp2_conn_get_max_data_left(conn->quic) == 0)
 		return 0;
-	n = nghttp3_conn_writev_stream(conn->h3, &o->id, &o->fin, o->vec,
-	    OFFER_VECS);
-	if (n == 0 && o->id == -1 && conn->nwaiting > 0) {
+	n = ask(conn);
+	if (n == 0 && o->id == -1 && !TAILQ_EMPTY(&conn->waiting)) {
 		new_round(conn);
-		n = nghttp3_conn_writev_stream(conn->h3, &o->id, &o->fin,
-		    o->vec, OFFER_VECS);
+		n = ask(conn);
 	}
 	if (n < 0)
 		return h3_fail(conn, (int)n);
@@ -564,10 +565,7 @@ offer_close(struct quic_conn *conn)
 	o->open = false;
 	conn->fin_owed = -1;
 	rv = nghttp3_conn_add_write_offset(conn->h3, o->id, o->taken);
-	if (rv != 0)
-		return h3_fail(conn, rv);
-	count_turn(conn, o->id, o->taken);
-	return 0;
+	return rv == 0 ? 0 : h3_fail(conn, rv);
 }
 
 /*
@@ -600,13 +598,11 @@ offer_advance(struct quic_conn *conn, size_t n)
 		n -= v->len;
 		o->first++;
 	}
-	if (o->first < o->nvec) {
-		v->base += n;
-		v->len -= n;
-		if (o->taken < TURN_BYTES)
-			return 0;
-	}
-	return offer_close(conn);
+	if (o->first == o->nvec)
+		return offer_close(conn);
+	v->base += n;
+	v->len -= n;
+	return 0;
 }
 
 /*

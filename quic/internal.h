@@ -80,12 +80,16 @@ struct quic_stream {
 	struct chunk *tx_next; /* where nghttp3 goes on; NULL: all given */
 	size_t tx_next_at;     /* ... and the offset in that chunk's data */
 	size_t tx_unsent;      /* bytes not yet given to nghttp3 */
+	uint64_t round;	       /* in which it was given bytes last ... */
+	size_t turn;	       /* ... and how many bytes in that round */
+	TAILQ_ENTRY(quic_stream) waiting_entry; /* conn->waiting */
 
 	/* Receiving: bytes that the owner has not consumed. */
 	struct chunk_queue rx;
 
 	bool tx_started : 1;   /* a head with a body to come was submitted */
 	bool finished : 1;     /* owner: no more to commit */
+	bool waiting : 1;      /* for the next round, to go on */
 	bool tx_refused : 1;   /* the peer wants no more: drop what comes */
 	bool reserved : 1;     /* the room in tx.last is in the owner's hands */
 	bool wants_room : 1;   /* reserve failed: owe a writable event */
@@ -94,9 +98,6 @@ struct quic_stream {
 	bool transport_gone : 1; /* ngtcp2 has closed it */
 	bool delivering : 1;   /* conn_deliver() is at it: do not free */
 };
-
-/* Streams that can have had their turn before a new round begins. */
-#define TURNS_MAX 32
 
 /*
  * Bytes of one stream that nghttp3 has framed and offers. They go into as many
@@ -186,10 +187,9 @@ struct quic_conn {
 	struct h3_offer offer;
 	struct quic_stream *reading; /* whose bytes nghttp3 is given now */
 	int64_t fin_owed;	/* the stream whose FIN did not fit, or -1 */
-	int64_t turn_id;	/* the stream whose turn it is to send ... */
-	size_t turn_bytes;	/* ... and what it has sent in this turn */
-	int64_t waiting[TURNS_MAX]; /* streams that had theirs */
-	size_t nwaiting;
+	bool met_empty;		/* a stream was asked for data and had none */
+	uint64_t round;		/* of turns; begins when the last is over */
+	TAILQ_HEAD(, quic_stream) waiting; /* for the next round */
 
 	/* server.c */
 	LIST_HEAD(, conn_id) ids;
@@ -263,6 +263,7 @@ void stream_refuse(struct quic_stream *);
 int stream_append(struct quic_stream *, const uint8_t *data, size_t len);
 void stream_append_fin(struct quic_stream *);
 size_t stream_take(struct quic_stream *, nghttp3_vec *, size_t max, bool *eof);
+void stream_stop_waiting(struct quic_stream *);
 void stream_acked(struct quic_stream *, size_t n);
 void pool_clear(struct chunk_pool *);
 
