@@ -41,8 +41,11 @@
 /* The port of an edge that is named without one (RFC 9114 3.1). */
 #define CONFIG_EDGE_PORT 443
 
+/* Seconds of any time-out: a day is as good as never. */
+#define CONFIG_SECONDS_MOST 86400
+
 /* Options of one program, those without a key included; a test counts. */
-#define CONFIG_OPTIONS_MAX 32
+#define CONFIG_OPTIONS_MAX 48
 
 enum config_program {
 	CONFIG_CULVERT,
@@ -103,6 +106,7 @@ struct config {
 	char *qlog; /* directory */
 	unsigned verbose;
 	bool quiet; /* wins over verbose: log_init takes -1 */
+	unsigned grace; /* seconds */
 
 	/* culvert */
 	char *listen_users;

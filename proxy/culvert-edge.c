@@ -2,10 +2,10 @@
  * culvert-edge: the far side as a daemon of its own.
  *
  * Everything is acquired first (files, sockets), then privileges are dropped,
- * then connections are served.
+ * then connections are served. On SIGTERM they are told to ask for nothing more,
+ * and have some time to end.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +18,12 @@
 #include "proxy/edge/edge.h"
 #include "proxy/log.h"
 #include "proxy/pem.h"
+#include "proxy/signals.h"
 
 struct daemon {
 	struct config config;
 	uv_loop_t loop;
-	uv_signal_t sigterm, sigint;
+	struct signals signals;
 	uv_tcp_t first; /* see init_loop() */
 	struct policy policy;
 	struct users *users;
@@ -30,31 +31,43 @@ struct daemon {
 };
 
 static void
-close_all(struct daemon *daemon)
+close_all(void *arg)
 {
+	struct daemon *daemon = arg;
+
 	edge_free(daemon->edge);
 	users_free(daemon->users);
-	uv_close((uv_handle_t *)&daemon->sigterm, NULL);
-	uv_close((uv_handle_t *)&daemon->sigint, NULL);
+	signals_close(&daemon->signals);
 }
 
 static void
-on_signal(uv_signal_t *handle, int signum)
+on_drain(void *arg)
 {
-	log_info("%s: closing", signum == SIGTERM ? "SIGTERM" : "SIGINT");
-	log_notify("STOPPING=1");
-	close_all(handle->data);
+	struct daemon *daemon = arg;
+
+	edge_drain(daemon->edge);
 }
+
+static bool
+is_busy(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	return edge_connections(daemon->edge) > 0;
+}
+
+static const struct signals_events signals_events = {
+	.drain = on_drain,
+	.busy = is_busy,
+	.finish = close_all,
+};
 
 static void
 init_loop(struct daemon *daemon)
 {
 	uv_loop_init(&daemon->loop);
-	uv_signal_init(&daemon->loop, &daemon->sigterm);
-	uv_signal_init(&daemon->loop, &daemon->sigint);
-	daemon->sigterm.data = daemon->sigint.data = daemon;
-	uv_signal_start(&daemon->sigterm, on_signal, SIGTERM);
-	uv_signal_start(&daemon->sigint, on_signal, SIGINT);
+	signals_init(&daemon->signals, &daemon->loop,
+	    UINT64_C(1000) * daemon->config.grace, &signals_events, daemon);
 	/*
 	 * With its first stream libuv opens a spare descriptor: it shall not
 	 * try so again for every tunnel, in a sandbox that has no such file.

@@ -3,10 +3,9 @@
  *
  * Everything is acquired first (files, sockets), then privileges are dropped,
  * then clients are served. On SIGTERM the listeners stop, the tunnels that are
- * open have GRACE_MS to end, and then QUIC is closed in order.
+ * open have some time to end, and then QUIC is closed in order.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,18 +24,13 @@
 #include "proxy/local/uplink.h"
 #include "proxy/log.h"
 #include "proxy/pem.h"
+#include "proxy/signals.h"
 #include "quic/io.h"
-
-/* Milliseconds that open tunnels have to end after SIGTERM. */
-#define GRACE_MS 5000
-#define GRACE_STEP_MS 50
 
 struct culvert {
 	struct config config;
 	uv_loop_t loop;
-	uv_signal_t sigterm, sigint;
-	uv_timer_t grace;
-	uint64_t grace_ends_ms; /* 0: not stopping */
+	struct signals signals;
 	uint64_t started_ns;
 
 	struct users *users;
@@ -127,61 +121,41 @@ static const struct control_events control_events = {
 /* ---- The end ---- */
 
 static void
-close_all(struct culvert *culvert)
+close_all(void *arg)
 {
+	struct culvert *culvert = arg;
+
 	listener_free(culvert->listener, "culvert is shutting down");
 	uplink_free(culvert->uplink);
 	control_close(culvert->control);
 	edge_free(culvert->edge);
 	users_free(culvert->users);
-	uv_close((uv_handle_t *)&culvert->sigterm, NULL);
-	uv_close((uv_handle_t *)&culvert->sigint, NULL);
-	uv_close((uv_handle_t *)&culvert->grace, NULL);
+	signals_close(&culvert->signals);
 }
 
 static void
-on_grace(uv_timer_t *timer)
+on_drain(void *arg)
 {
-	struct culvert *culvert = timer->data;
+	struct culvert *culvert = arg;
+
+	listener_stop(culvert->listener);
+}
+
+static bool
+is_busy(void *arg)
+{
+	struct culvert *culvert = arg;
 	struct listener_totals totals;
 
 	listener_totals(culvert->listener, &totals);
-	if (totals.open > 0 && uv_now(&culvert->loop) < culvert->grace_ends_ms)
-		return;
-	close_all(culvert);
+	return totals.open > 0;
 }
 
-/* The first signal asks politely, the second one means now. */
-static void
-on_signal(uv_signal_t *handle, int signum)
-{
-	struct culvert *culvert = handle->data;
-	uint64_t now = uv_now(&culvert->loop);
-
-	if (culvert->grace_ends_ms != 0) {
-		culvert->grace_ends_ms = now;
-		return;
-	}
-	log_info("%s: finishing open tunnels, at most %d s",
-	    signum == SIGTERM ? "SIGTERM" : "SIGINT", GRACE_MS / 1000);
-	log_notify("STOPPING=1");
-	listener_stop(culvert->listener);
-	culvert->grace_ends_ms = now + GRACE_MS;
-	uv_timer_start(&culvert->grace, on_grace, 0, GRACE_STEP_MS);
-}
-
-static void
-init_loop(struct culvert *culvert)
-{
-	uv_loop_init(&culvert->loop);
-	uv_signal_init(&culvert->loop, &culvert->sigterm);
-	uv_signal_init(&culvert->loop, &culvert->sigint);
-	uv_timer_init(&culvert->loop, &culvert->grace);
-	culvert->sigterm.data = culvert->sigint.data = culvert;
-	culvert->grace.data = culvert;
-	uv_signal_start(&culvert->sigterm, on_signal, SIGTERM);
-	uv_signal_start(&culvert->sigint, on_signal, SIGINT);
-}
+static const struct signals_events signals_events = {
+	.drain = on_drain,
+	.busy = is_busy,
+	.finish = close_all,
+};
 
 /* ---- The beginning ---- */
 
@@ -394,7 +368,9 @@ main(int argc, char **argv)
 		argv)) >= 0)
 		return rv;
 	culvert.started_ns = quic_io_now();
-	init_loop(&culvert);
+	uv_loop_init(&culvert.loop);
+	signals_init(&culvert.signals, &culvert.loop,
+	    UINT64_C(1000) * culvert.config.grace, &signals_events, &culvert);
 	rv = start(&culvert);
 	if (rv != 0)
 		close_all(&culvert);

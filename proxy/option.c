@@ -61,6 +61,8 @@ static const struct config_option culvert_edge_options[] = {
 };
 
 static const struct config_option shared_options[] = {
+	{ 0, "grace", "limits", &value_seconds, FIELD(grace), "seconds",
+	    "5", "for open tunnels, once told to end" },
 	{ 0, "mtu-max", "path", &value_mtu, FIELD(mtu_max), "bytes",
 	    NULL, "largest IP packets to try" },
 	{ 0, "cc", "path", &value_cc, FIELD(cc), "cubic|bbr",

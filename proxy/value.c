@@ -102,6 +102,17 @@ set_mtu(void *field, const char *value)
 }
 
 static int
+set_seconds(void *field, const char *value)
+{
+	int number = parse_number(value, 0, CONFIG_SECONDS_MOST);
+
+	if (number < 0)
+		return number;
+	*(unsigned *)field = (unsigned)number;
+	return 0;
+}
+
+static int
 set_cc(void *field, const char *value)
 {
 	enum quic_cc *cc = field;
@@ -251,6 +262,10 @@ const struct value_type value_mtu = {
 	.set = set_mtu, .size = sizeof(unsigned),
 	.wanted = "a number of bytes from " STRING(CONFIG_MTU_LEAST) " to "
 	    STRING(CONFIG_MTU_MOST)
+};
+const struct value_type value_seconds = {
+	.set = set_seconds, .size = sizeof(unsigned),
+	.wanted = "a number of seconds from 0 to " STRING(CONFIG_SECONDS_MOST)
 };
 const struct value_type value_cc = {
 	.set = set_cc, .size = sizeof(enum quic_cc), .wanted = "cubic or bbr"

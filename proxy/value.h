@@ -33,6 +33,7 @@ extern const struct value_type value_socket; /* fits a sockaddr_un */
 extern const struct value_type value_flag; /* bool */
 extern const struct value_type value_verbose; /* unsigned; each flag adds 1 */
 extern const struct value_type value_mtu; /* unsigned, IP bytes */
+extern const struct value_type value_seconds; /* unsigned */
 extern const struct value_type value_cc; /* enum quic_cc */
 extern const struct value_type value_addrs; /* struct config_addrs */
 extern const struct value_type value_targets; /* struct config_targets */

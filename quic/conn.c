@@ -407,6 +407,8 @@ conn_end(struct quic_conn *conn, enum quic_cause cause, bool application,
 	snprintf(conn->close.text, sizeof(conn->close.text), "%s", text);
 	conn->close_pending = true;
 	conn->gone_at = conn->now + 3 * ngtcp2_conn_get_pto(conn->quic);
+	if (conn->server != NULL)
+		server_uncount(conn->server, conn);
 	conn_touch(conn);
 }
 

@@ -197,7 +197,8 @@ struct quic_conn {
 	TAILQ_ENTRY(quic_conn) dirty_entry;
 	bool on_dirty_list;
 	bool listed;	/* in the server's list and heap */
-	bool half_open; /* counted as a handshake under way */
+	bool counted;	/* among the server's open connections ... */
+	bool half_open; /* ... as a handshake under way */
 	size_t heap_index; /* in the server's deadline heap */
 	uint64_t heap_key;
 };
@@ -278,6 +279,7 @@ void server_forget(struct quic_server *, struct quic_conn *);
 size_t server_new_token(struct quic_server *, const struct quic_path *,
     uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now);
 void server_handshake_done(struct quic_server *, struct quic_conn *);
+void server_uncount(struct quic_server *, struct quic_conn *);
 bool server_is_draining(const struct quic_server *);
 
 /* tls.c */

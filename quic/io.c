@@ -290,8 +290,9 @@ quic_io_close(struct quic_io *io)
 {
 	if (io == NULL || io->closing)
 		return;
-	if (io->full == NULL)
-		flush(io);
+	/* A server's farewells may be more than one turn's share. */
+	while (io->full == NULL && flush(io))
+		continue;
 	io->closing = true;
 	io->conn = NULL;
 	io->server = NULL;

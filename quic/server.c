@@ -252,9 +252,22 @@ untouch(struct quic_server *server, struct quic_conn *conn)
 void
 server_handshake_done(struct quic_server *server, struct quic_conn *conn)
 {
+	if (conn->half_open)
+		server->stats.half_open--;
 	conn->half_open = false;
-	server->stats.half_open--;
 	server->stats.accepted++;
+}
+
+/* The connection is over, though it may have a farewell to repeat. */
+void
+server_uncount(struct quic_server *server, struct quic_conn *conn)
+{
+	if (!conn->counted)
+		return;
+	if (conn->half_open)
+		server->stats.half_open--;
+	server->stats.connections--;
+	conn->counted = conn->half_open = false;
 }
 
 /* Called by quic_conn_free(), also for a connection that never was listed. */
@@ -266,11 +279,9 @@ server_forget(struct quic_server *server, struct quic_conn *conn)
 	while ((id = LIST_FIRST(&conn->ids)) != NULL)
 		free_id(server, id);
 	untouch(server, conn);
+	server_uncount(server, conn);
 	if (!conn->listed)
 		return;
-	if (conn->half_open)
-		server->stats.half_open--;
-	server->stats.connections--;
 	heap_remove(server, conn);
 	LIST_REMOVE(conn, server_entry);
 }
@@ -290,7 +301,7 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 		quic_conn_free(conn);
 		return NULL;
 	}
-	conn->listed = conn->half_open = true;
+	conn->listed = conn->counted = conn->half_open = true;
 	LIST_INSERT_HEAD(&server->conns, conn, server_entry);
 	server->stats.connections++;
 	server->stats.half_open++;

@@ -176,6 +176,26 @@ edge_listen(struct edge *edge, const struct sockaddr *addr,
 }
 
 void
+edge_drain(struct edge *edge)
+{
+	for (size_t i = 0; i < edge->nendpoints; i++)
+		quic_server_drain(edge->endpoints[i].server, quic_io_now());
+}
+
+size_t
+edge_connections(const struct edge *edge)
+{
+	struct quic_server_stats stats;
+	size_t n = 0;
+
+	for (size_t i = 0; i < edge->nendpoints; i++) {
+		quic_server_stats(edge->endpoints[i].server, &stats);
+		n += stats.connections;
+	}
+	return n;
+}
+
+void
 edge_free(struct edge *edge)
 {
 	if (edge == NULL || edge->freeing)

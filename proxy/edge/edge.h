@@ -41,6 +41,16 @@ int edge_listen(struct edge *, const struct sockaddr *addr,
     struct sockaddr_storage *bound);
 
 /*
+ * Takes no more connections and requests, and tells the clients so (see
+ * quic_server_drain()); tunnels go on. The rest is over when edge_connections()
+ * is 0, or when the caller loses patience. Idempotent.
+ */
+void edge_drain(struct edge *);
+
+/* Connections of clients that are open now, handshakes included. */
+size_t edge_connections(const struct edge *);
+
+/*
  * Closes all connections and tunnels, and frees once the loop has closed all
  * handles. NULL is a no-op.
  */

@@ -218,10 +218,42 @@ def test_edge_killed_while_idle(edge, culvert, start_edge, origin):
 def test_edge_ends_in_order(edge, culvert, origin):
     server = origin(hold)
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        edge.terminate()
+        edge.wait_for("SIGTERM: finishing open tunnels")
         edge.stop()
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
     culvert.wait_status(lambda s: s["state"] != "up", "the edge is missed")
+
+
+def test_edge_lets_tunnels_finish(edge, culvert, start_culvert, origin):
+    """Nobody new is served, and the end comes with the last tunnel's."""
+    server = origin()
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        edge.terminate()
+        edge.wait_for("SIGTERM: finishing open tunnels")
+        late = start_culvert(edge, wait=False)
+        late.wait_for("the edge takes no new connections")
+        sock.sendall(b"still here")
+        sock.shutdown(socket.SHUT_WR)
+        assert receive_all(sock) == b"still here"
+    edge.wait()
+    assert "bytes up, 10 down" in edge.log and ": done" in edge.log
+    culvert.wait_status(lambda s: "HTTP/3 error 0x100" in (s["error"] or ""),
+                        "H3_NO_ERROR")
+
+
+def test_edge_has_patience(start_edge, start_culvert, origin):
+    """But not more than was said."""
+    edge = start_edge("--grace", 1)
+    culvert = start_culvert(edge)
+    server = origin(hold)
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        edge.terminate()
+        edge.wait_for("SIGTERM: finishing open tunnels, at most 1 s")
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+    edge.wait()
 
 
 # ---- Our own end ----
@@ -240,7 +272,10 @@ def test_sigterm_lets_tunnels_finish(culvert, origin):
 
 
 @pytest.mark.parametrize("signals", [1, 2], ids=["patient", "at once"])
-def test_sigterm_ends_tunnels(culvert, edge, origin, signals):
+def test_sigterm_ends_tunnels(start_culvert, edge, origin, signals):
+    """A second signal is not as patient as the first."""
+    patience = ("--grace", 1) if signals == 1 else ("--grace", 86400)
+    culvert = start_culvert(edge, *patience)
     server = origin(hold)
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
         culvert.terminate()

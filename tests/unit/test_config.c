@@ -137,6 +137,7 @@ defaults(void **state)
 	assert_int_equal(f.config.cc, QUIC_CC_BBR);
 	assert_int_equal(f.config.mtu_max, 0);
 	assert_null(f.config.ca);
+	assert_int_equal(f.config.grace, 5);
 	end();
 	begin(CONFIG_CULVERT_EDGE);
 	assert_int_equal(load("culvert-edge --self-signed --open"), 0);
@@ -208,7 +209,7 @@ value_for(const struct config_option *option)
 		{ "file", "/a" }, { "path", "/a" }, { "dir", "/a" },
 		{ "sha256//base64", PIN_ZEROS }, { "name:password", "a:b" },
 		{ "bytes", "1300" }, { "cubic|bbr", "cubic" },
-		{ "cidr", "10.0.0.0/8" },
+		{ "cidr", "10.0.0.0/8" }, { "seconds", "7" },
 	};
 
 	if (option->metavar == NULL)

@@ -1,0 +1,60 @@
+#include "proxy/signals.h"
+
+#include <signal.h>
+
+#include "proxy/log.h"
+
+/* Milliseconds between two looks at what is still open. */
+#define GRACE_STEP_MS 50
+
+static void
+on_grace(uv_timer_t *timer)
+{
+	struct signals *s = timer->data;
+
+	if (s->events->busy(s->arg) && uv_now(timer->loop) < s->ends_ms)
+		return;
+	s->events->finish(s->arg);
+}
+
+/* The first signal asks politely, the second one means now. */
+static void
+on_stop(uv_signal_t *handle, int signum)
+{
+	struct signals *s = handle->data;
+	uint64_t now = uv_now(handle->loop);
+
+	if (s->ends_ms != 0) {
+		s->ends_ms = now;
+		return;
+	}
+	log_info("%s: finishing open tunnels, at most %u s",
+	    signum == SIGTERM ? "SIGTERM" : "SIGINT",
+	    (unsigned)(s->grace_ms / 1000));
+	log_notify("STOPPING=1");
+	s->ends_ms = now + s->grace_ms;
+	s->events->drain(s->arg);
+	uv_timer_start(&s->grace, on_grace, 0, GRACE_STEP_MS);
+}
+
+void
+signals_init(struct signals *s, uv_loop_t *loop, uint64_t grace_ms,
+    const struct signals_events *events, void *arg)
+{
+	*s = (struct signals){ .grace_ms = grace_ms, .events = events,
+		.arg = arg };
+	uv_signal_init(loop, &s->term);
+	uv_signal_init(loop, &s->interrupt);
+	uv_timer_init(loop, &s->grace);
+	s->term.data = s->interrupt.data = s->grace.data = s;
+	uv_signal_start(&s->term, on_stop, SIGTERM);
+	uv_signal_start(&s->interrupt, on_stop, SIGINT);
+}
+
+void
+signals_close(struct signals *s)
+{
+	uv_close((uv_handle_t *)&s->term, NULL);
+	uv_close((uv_handle_t *)&s->interrupt, NULL);
+	uv_close((uv_handle_t *)&s->grace, NULL);
+}
