@@ -41,6 +41,8 @@ config_free(struct config *config)
 			value_clear(option->type, option_field(option, config));
 	}
 	memset(config->origin, 0, sizeof(config->origin));
+	free(config->file);
+	config->file = NULL;
 }
 
 int
@@ -200,13 +202,16 @@ config_check(struct config *config)
 static void
 load_file(struct source *source, const char *path)
 {
-	struct source file = { .config = source->config,
-		.origin = CONFIG_FILE, .name = path };
+	struct config *config = source->config;
+	struct source file = { .config = config, .origin = CONFIG_FILE,
+		.name = path };
 
+	if ((config->file = strdup(path)) == NULL)
+		source_complain(source, "out of memory");
 	source_read_file(&file);
 	source->errors += file.errors;
-	if (origin_of(file.config, "user") == CONFIG_FILE)
-		warn_exposed(file.config, path);
+	if (origin_of(config, "user") == CONFIG_FILE)
+		warn_exposed(config, path);
 }
 
 /*
@@ -234,4 +239,71 @@ config_load(struct config *config, int argc, char **argv)
 	fprintf(config->out, "%s: configuration OK\n",
 	    option_program_name(config->program));
 	return 1;
+}
+
+/*
+ * Reading it again
+ */
+
+static void
+take(struct source *source, const struct config *old,
+    const struct config_option *option, size_t i)
+{
+	if (value_copy(option->type, option_field(option, source->config),
+		option_field(option, old)) != 0)
+		source_complain(source, "--%s: out of memory", option->name);
+	source->config->origin[i] = old->origin[i];
+}
+
+static bool
+differs(const struct config_option *option, const struct config *a,
+    const struct config *b)
+{
+	return !value_equal(option->type, option_field(option, a),
+	    option_field(option, b));
+}
+
+/* What the command line said then, and what cannot change. */
+static void
+take_over(struct source *source, const struct config *old)
+{
+	const struct config *config = source->config;
+	const struct config_option *option;
+
+	for (size_t i = 0; (option = option_at(old->program, i)) != NULL;
+	    i++) {
+		if (option->type == NULL)
+			continue;
+		if (old->origin[i] == CONFIG_COMMAND)
+			take(source, old, option, i);
+		else if (option_is_fixed(option) &&
+		    differs(option, config, old)) {
+			fprintf(config->err, "%s: '%s' takes a restart to "
+			    "change\n", source->name, option->name);
+			take(source, old, option, i);
+		}
+	}
+}
+
+/*
+ * The check comes last, for it must see what will be in force: a listener that
+ * stays open to the network must not lose its users.
+ */
+int
+config_reload(struct config *fresh, const struct config *old, FILE *err)
+{
+	struct source source;
+
+	config_init(fresh, old->program);
+	fresh->err = err;
+	source = command_source(fresh);
+	if (old->file != NULL)
+		load_file(&source, old->file);
+	take_over(&source, old);
+	if (source.errors == 0 && config_check(fresh) == 0) {
+		fresh->err = old->err;
+		return 0;
+	}
+	config_free(fresh);
+	return -EINVAL;
 }

@@ -96,6 +96,7 @@ struct config {
 	enum config_program program;
 	FILE *out; /* answers to -h, -V and -n */
 	FILE *err; /* errors and warnings, one line each */
+	char *file; /* that -f named, or NULL */
 
 	/* Both programs. */
 	struct config_addrs listen; /* at least one */
@@ -169,6 +170,18 @@ int config_parse(struct config *config, const char *text, size_t len,
  * Returns 0, or -EINVAL when errors were printed to config->err.
  */
 int config_check(struct config *config);
+
+/*
+ * Makes in `fresh` what `old` would be if the program were started now: reads
+ * the file again, and keeps what the command line said then. An option that a
+ * running program cannot change (option_is_fixed) stays as it is in `old`, and
+ * a line says so. Everything is checked; `err` gets the lines, as config->err
+ * would, and is not kept.
+ *
+ * Returns 0: the caller takes `fresh` in place of `old`, which it releases,
+ * and the lines are warnings; or -EINVAL: `fresh` is empty, `old` stays.
+ */
+int config_reload(struct config *fresh, const struct config *old, FILE *err);
 
 /* Wipes what is secret and releases what is owned; the struct is empty. */
 void config_free(struct config *config);

@@ -2,8 +2,8 @@
  * culvert-edge: the far side as a daemon of its own.
  *
  * Everything is acquired first (files, sockets), then privileges are dropped,
- * then connections are served. On SIGTERM they are told to ask for nothing more,
- * and have some time to end.
+ * then connections are served. On SIGTERM clients are told to ask for nothing
+ * more, and have some time to end.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -25,10 +25,122 @@ struct daemon {
 	uv_loop_t loop;
 	struct signals signals;
 	uv_tcp_t first; /* see init_loop() */
-	struct policy policy;
-	struct users *users;
 	struct edge *edge;
 };
+
+/* The pin, as culvert's --pin takes it. */
+static void
+print_pin(const struct quic_pem *cert)
+{
+	uint8_t pin[QUIC_PIN_LEN];
+	gnutls_datum_t raw = { pin, sizeof(pin) }, text;
+
+	if (quic_tls_pin(cert, pin) != 0 ||
+	    gnutls_base64_encode2(&raw, &text) != 0)
+		return;
+	log_info("clients must use --pin sha256//%.*s", (int)text.size,
+	    (const char *)text.data);
+	gnutls_free(text.data);
+}
+
+/*
+ * ---- What the configuration names ----
+ *
+ * All of it is loaded, or nothing; what is wrong is said in `error`.
+ */
+
+#define ERROR_MAX 512 /* bytes: two paths of common length and a sentence */
+
+static int
+load_tls(struct edge_settings *settings, const struct config *config,
+    char error[ERROR_MAX])
+{
+	struct quic_tls_server_settings server = { 0 };
+	char why[QUIC_ERROR_MAX];
+	int rv;
+
+	if (config->self_signed)
+		rv = pem_self_signed(&server.cert, &server.key, error);
+	else if ((rv = pem_load(&server.cert, config->cert, error)) == 0)
+		rv = pem_load(&server.key, config->key, error);
+	if (rv == 0)
+		rv = pem_load(&server.client_ca, config->client_ca, error);
+	if (rv == 0 &&
+	    (rv = quic_tls_server_new(&settings->tls, &server, why)) != 0)
+		snprintf(error, ERROR_MAX, "%s: %s", config->self_signed
+		    ? "--self-signed" : config->cert, why);
+	if (rv == 0 &&
+	    (rv = quic_tls_secret(&server.key, settings->secret)) != 0)
+		snprintf(error, ERROR_MAX, "the private key gives no secret");
+	if (rv == 0 && config->self_signed)
+		print_pin(&server.cert);
+	pem_free(&server.cert);
+	pem_free(&server.key);
+	pem_free(&server.client_ca);
+	return rv;
+}
+
+/* The configuration has checked the ranges, and holds no more than fit. */
+static void
+load_policy(struct policy *policy, const struct config *config)
+{
+	policy_init(policy, false);
+	for (unsigned i = 0; i < config->allow.n; i++)
+		policy_allow(policy, config->allow.v[i]);
+	for (unsigned i = 0; i < config->deny.n; i++)
+		policy_deny(policy, config->deny.v[i]);
+}
+
+static void
+unload(struct edge_settings *settings)
+{
+	quic_tls_free(settings->tls);
+	users_free(settings->users);
+	explicit_bzero(settings, sizeof(*settings));
+}
+
+static int
+load(struct edge_settings *settings, const struct config *config,
+    char error[ERROR_MAX])
+{
+	int rv = 0;
+
+	*settings = (struct edge_settings){ .qlog_dir = config->qlog,
+		.quic = { .cc = config->cc, .ip_mtu_max = config->mtu_max } };
+	load_policy(&settings->policy, config);
+	if (config->users != NULL)
+		rv = users_load(&settings->users, config->users, error,
+		    ERROR_MAX);
+	if (rv == 0)
+		rv = load_tls(settings, config, error);
+	if (rv != 0)
+		unload(settings);
+	return rv;
+}
+
+static void
+on_reload(void *arg)
+{
+	struct daemon *daemon = arg;
+	struct edge_settings settings;
+	char error[ERROR_MAX];
+	struct config fresh;
+
+	if (daemon_reload(&fresh, &daemon->config) != 0)
+		return;
+	if (load(&settings, &fresh, error) != 0) {
+		log_error(DAEMON_NOT_RELOADED "%s", error);
+		config_free(&fresh);
+		return;
+	}
+	edge_reload(daemon->edge, &settings);
+	settings.users = NULL; /* the edge's */
+	unload(&settings);
+	daemon_replace(&daemon->config, &fresh);
+	daemon->signals.grace_ms = UINT64_C(1000) * daemon->config.grace;
+}
+
+/* ---- The end ---- */
 
 static void
 close_all(void *arg)
@@ -36,7 +148,6 @@ close_all(void *arg)
 	struct daemon *daemon = arg;
 
 	edge_free(daemon->edge);
-	users_free(daemon->users);
 	signals_close(&daemon->signals);
 }
 
@@ -57,10 +168,13 @@ is_busy(void *arg)
 }
 
 static const struct signals_events signals_events = {
+	.reload = on_reload,
 	.drain = on_drain,
 	.busy = is_busy,
 	.finish = close_all,
 };
+
+/* ---- The beginning ---- */
 
 static void
 init_loop(struct daemon *daemon)
@@ -74,76 +188,6 @@ init_loop(struct daemon *daemon)
 	 */
 	uv_tcp_init(&daemon->loop, &daemon->first);
 	uv_close((uv_handle_t *)&daemon->first, NULL);
-}
-
-/* The pin, as culvert's --pin takes it. */
-static void
-print_pin(const struct quic_pem *cert)
-{
-	uint8_t pin[QUIC_PIN_LEN];
-	gnutls_datum_t raw = { pin, sizeof(pin) }, text;
-
-	if (quic_tls_pin(cert, pin) != 0 ||
-	    gnutls_base64_encode2(&raw, &text) != 0)
-		return;
-	log_info("clients must use --pin sha256//%.*s", (int)text.size,
-	    (const char *)text.data);
-	gnutls_free(text.data);
-}
-
-static int
-load_tls(const struct config *config, struct edge_settings *settings)
-{
-	struct quic_tls_server_settings server = { 0 };
-	char error[QUIC_ERROR_MAX];
-	int rv;
-
-	if (config->self_signed)
-		rv = pem_self_signed(&server.cert, &server.key, error);
-	else if ((rv = pem_load(&server.cert, config->cert, error)) == 0)
-		rv = pem_load(&server.key, config->key, error);
-	if (rv == 0)
-		rv = pem_load(&server.client_ca, config->client_ca, error);
-	if (rv == 0)
-		rv = quic_tls_server_new(&settings->tls, &server, error);
-	if (rv == 0)
-		rv = quic_tls_secret(&server.key, settings->secret);
-	if (rv == 0 && config->self_signed)
-		print_pin(&server.cert);
-	pem_free(&server.cert);
-	pem_free(&server.key);
-	pem_free(&server.client_ca);
-	if (rv != 0)
-		log_error("%s", error);
-	return rv;
-}
-
-static int
-load_policy(struct daemon *daemon)
-{
-	const struct config *config = &daemon->config;
-	int rv = 0;
-
-	policy_init(&daemon->policy, false);
-	for (unsigned i = 0; i < config->allow.n && rv == 0; i++)
-		rv = policy_allow(&daemon->policy, config->allow.v[i]);
-	for (unsigned i = 0; i < config->deny.n && rv == 0; i++)
-		rv = policy_deny(&daemon->policy, config->deny.v[i]);
-	return rv;
-}
-
-static int
-load_users(struct daemon *daemon)
-{
-	char error[512];
-
-	if (daemon->config.users == NULL)
-		return 0;
-	if (users_load(&daemon->users, daemon->config.users, error,
-		sizeof(error)) == 0)
-		return 0;
-	log_error("%s", error);
-	return -EINVAL;
 }
 
 static int
@@ -172,34 +216,43 @@ static int
 enter_sandbox(const struct config *config)
 {
 	const char *const write[] = { config->qlog, NULL };
-	struct sandbox_paths paths = { NULL, write };
+	char made[PEM_PATH_MAX], error[QUIC_ERROR_MAX];
+	const char *more = NULL;
 
-	return daemon_confine(&paths);
+	if (config->self_signed && pem_directory(made, error) == 0)
+		more = made;
+	return daemon_confine(config, more, write);
+}
+
+static int
+start_edge(struct daemon *daemon)
+{
+	struct edge_settings settings;
+	char error[ERROR_MAX];
+	int rv;
+
+	if ((rv = load(&settings, &daemon->config, error)) != 0) {
+		log_error("%s", error);
+		return rv;
+	}
+	rv = edge_new(&daemon->edge, &daemon->loop, &settings);
+	if (rv == 0)
+		settings.users = NULL; /* the edge's */
+	else
+		log_error("cannot start: %s", strerror(-rv));
+	unload(&settings);
+	return rv;
 }
 
 static int
 start(struct daemon *daemon)
 {
 	const struct config *config = &daemon->config;
-	struct edge_settings settings = { .policy = &daemon->policy,
-		.quic = { .cc = config->cc, .ip_mtu_max = config->mtu_max },
-		.qlog_dir = config->qlog };
-	int rv;
 
-	if (load_policy(daemon) != 0 || load_users(daemon) != 0 ||
-	    load_tls(config, &settings) != 0)
+	if (start_edge(daemon) != 0 || listen_all(daemon) != 0 ||
+	    enter_sandbox(config) != 0)
 		return -1;
-	settings.users = daemon->users;
-	rv = edge_new(&daemon->edge, &daemon->loop, &settings);
-	quic_tls_free(settings.tls);
-	explicit_bzero(settings.secret, sizeof(settings.secret));
-	if (rv != 0) {
-		log_error("cannot start: %s", strerror(-rv));
-		return -1;
-	}
-	if (listen_all(daemon) != 0 || enter_sandbox(config) != 0)
-		return -1;
-	log_info("ready%s", daemon->users == NULL
+	log_info("ready%s", config->users == NULL
 	    ? ", open: everybody who can reach it may use it" : "");
 	log_notify("READY=1");
 	return 0;

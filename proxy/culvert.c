@@ -38,8 +38,7 @@ struct culvert {
 	struct listener *listener;
 	struct control *control;
 
-	struct policy policy; /* of the embedded edge: all is permitted */
-	struct edge *edge;
+	struct edge *edge; /* the embedded one */
 };
 
 static struct quic_settings
@@ -118,6 +117,95 @@ static const struct control_events control_events = {
 	.reprobe = on_reprobe,
 };
 
+/*
+ * ---- What the configuration names ----
+ *
+ * All of it is loaded, or nothing; what is wrong is said in `error`.
+ */
+
+#define ERROR_MAX 512 /* bytes: two paths of common length and a sentence */
+
+/* Every edge has its own memory of tickets, but the same credentials. */
+static int
+load_edges(struct uplink_settings *uplink, const struct config *config,
+    char error[ERROR_MAX])
+{
+	struct quic_tls_client_settings settings = {
+		.pins = (const uint8_t(*)[QUIC_PIN_LEN])config->pin.v,
+		.npins = config->pin.n };
+	int rv;
+
+	rv = pem_load(&settings.ca, config->ca, error);
+	if (rv == 0)
+		rv = pem_load(&settings.cert, config->cert, error);
+	if (rv == 0)
+		rv = pem_load(&settings.key, config->key, error);
+	for (unsigned i = 0; i < config->edge.n && rv == 0; i++) {
+		uplink->edges[i].target = config->edge.v[i];
+		rv = quic_tls_client_new(&uplink->edges[i].tls, &settings,
+		    error);
+		uplink->nedges = i + 1;
+	}
+	pem_free(&settings.ca);
+	pem_free(&settings.cert);
+	pem_free(&settings.key);
+	return rv;
+}
+
+static void
+unload(struct uplink_settings *settings)
+{
+	for (size_t i = 0; i < settings->nedges; i++)
+		quic_tls_free(settings->edges[i].tls);
+	explicit_bzero(settings, sizeof(*settings));
+}
+
+static int
+load(struct uplink_settings *settings, struct users **users,
+    const struct config *config, char error[ERROR_MAX])
+{
+	struct credentials *user = &settings->user;
+	int rv;
+
+	*users = NULL;
+	*settings = (struct uplink_settings){ .quic = quic_settings(config),
+		.qlog_dir = config->qlog };
+	snprintf(user->user, sizeof(user->user), "%s", config->user.name);
+	snprintf(user->password, sizeof(user->password), "%s",
+	    config->user.password);
+	rv = load_edges(settings, config, error);
+	if (rv == 0 && config->listen_users != NULL)
+		rv = users_load(users, config->listen_users, error, ERROR_MAX);
+	if (rv != 0)
+		unload(settings);
+	return rv;
+}
+
+static void
+on_reload(void *arg)
+{
+	struct culvert *culvert = arg;
+	struct uplink_settings settings;
+	char error[ERROR_MAX];
+	struct config fresh;
+	struct users *users;
+
+	if (daemon_reload(&fresh, &culvert->config) != 0)
+		return;
+	if (load(&settings, &users, &fresh, error) != 0) {
+		log_error(DAEMON_NOT_RELOADED "%s", error);
+		config_free(&fresh);
+		return;
+	}
+	uplink_reload(culvert->uplink, &settings);
+	unload(&settings);
+	listener_set_users(culvert->listener, users);
+	users_free(culvert->users);
+	culvert->users = users;
+	daemon_replace(&culvert->config, &fresh);
+	culvert->signals.grace_ms = UINT64_C(1000) * culvert->config.grace;
+}
+
 /* ---- The end ---- */
 
 static void
@@ -152,6 +240,7 @@ is_busy(void *arg)
 }
 
 static const struct signals_events signals_events = {
+	.reload = on_reload,
 	.drain = on_drain,
 	.busy = is_busy,
 	.finish = close_all,
@@ -166,7 +255,7 @@ static const struct signals_events signals_events = {
 static int
 start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 {
-	struct edge_settings settings = { .policy = &culvert->policy,
+	struct edge_settings settings = {
 		.quic = quic_settings(&culvert->config),
 		.qlog_dir = culvert->config.qlog };
 	struct quic_tls_client_settings client = { .npins = 1 };
@@ -176,7 +265,7 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 	uint8_t pin[1][QUIC_PIN_LEN];
 	int rv;
 
-	policy_init(&culvert->policy, true);
+	policy_init(&settings.policy, true);
 	addr_parse(&addr, "127.0.0.1:0");
 	if (quic_tls_self_signed("127.0.0.1", time(NULL), &cert, &key) != 0) {
 		log_error("the embedded edge has no key: %s", error);
@@ -213,55 +302,23 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 	return 0;
 }
 
-/* Every edge has its own memory of tickets, but the same credentials. */
-static int
-load_edges(struct culvert *culvert, struct uplink_settings *uplink)
-{
-	const struct config *config = &culvert->config;
-	struct quic_tls_client_settings settings = {
-		.pins = (const uint8_t(*)[QUIC_PIN_LEN])config->pin.v,
-		.npins = config->pin.n };
-	char error[QUIC_ERROR_MAX];
-	int rv;
-
-	rv = pem_load(&settings.ca, config->ca, error);
-	if (rv == 0)
-		rv = pem_load(&settings.cert, config->cert, error);
-	if (rv == 0)
-		rv = pem_load(&settings.key, config->key, error);
-	for (unsigned i = 0; i < config->edge.n && rv == 0; i++) {
-		uplink->edges[i].target = config->edge.v[i];
-		rv = quic_tls_client_new(&uplink->edges[i].tls, &settings,
-		    error);
-		uplink->nedges = i + 1;
-	}
-	pem_free(&settings.ca);
-	pem_free(&settings.cert);
-	pem_free(&settings.key);
-	if (rv != 0)
-		log_error("%s", error);
-	return rv;
-}
-
 static int
 start_uplink(struct culvert *culvert)
 {
-	const struct config *config = &culvert->config;
-	struct uplink_settings settings = { .quic = quic_settings(config),
-		.qlog_dir = config->qlog };
+	struct uplink_settings settings;
+	char error[ERROR_MAX];
 	int rv;
 
-	snprintf(settings.user.user, sizeof(settings.user.user), "%s",
-	    config->user.name);
-	snprintf(settings.user.password, sizeof(settings.user.password), "%s",
-	    config->user.password);
-	rv = config->embedded_edge ? start_embedded_edge(culvert, &settings)
-				   : load_edges(culvert, &settings);
+	if ((rv = load(&settings, &culvert->users, &culvert->config,
+		error)) != 0) {
+		log_error("%s", error);
+		return rv;
+	}
+	if (culvert->config.embedded_edge)
+		rv = start_embedded_edge(culvert, &settings);
 	if (rv == 0)
 		rv = uplink_new(&culvert->uplink, &culvert->loop, &settings);
-	for (size_t i = 0; i < settings.nedges; i++)
-		quic_tls_free(settings.edges[i].tls);
-	explicit_bzero(&settings.user, sizeof(settings.user));
+	unload(&settings);
 	return rv;
 }
 
@@ -270,17 +327,11 @@ start_listener(struct culvert *culvert)
 {
 	const struct config *config = &culvert->config;
 	struct sockaddr_storage bound[CONFIG_LISTEN_MAX];
-	char error[512], name[ADDR_STRLEN];
 	const struct sockaddr *addr;
+	char name[ADDR_STRLEN];
 	size_t n;
 	int rv;
 
-	if (config->listen_users != NULL &&
-	    users_load(&culvert->users, config->listen_users, error,
-		sizeof(error)) != 0) {
-		log_error("%s", error);
-		return -EINVAL;
-	}
 	if ((rv = listener_new(&culvert->listener, &culvert->loop,
 		culvert->uplink, culvert->users)) != 0)
 		return rv;
@@ -327,9 +378,7 @@ static int
 enter_sandbox(const struct config *config)
 {
 	char *dir = strdup(config->control), *slash;
-	const char *read[] = { NULL };
 	const char *write[] = { NULL, config->qlog, NULL };
-	struct sandbox_paths paths = { read, write };
 	int rv;
 
 	if (dir == NULL)
@@ -337,7 +386,7 @@ enter_sandbox(const struct config *config)
 	if ((slash = strrchr(dir, '/')) != NULL)
 		slash[slash == dir] = '\0';
 	write[0] = slash != NULL ? dir : ".";
-	rv = daemon_confine(&paths);
+	rv = daemon_confine(config, NULL, write);
 	free(dir);
 	return rv;
 }

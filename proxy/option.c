@@ -128,9 +128,23 @@ option_find(enum config_program program, const char *name, size_t *at)
 }
 
 void *
-option_field(const struct config_option *option, struct config *config)
+option_field(const struct config_option *option, const struct config *config)
 {
-	return (char *)config + option->offset;
+	return (char *)(uintptr_t)config + option->offset;
+}
+
+/* Sockets are bound, and the file system is closed, before the first client. */
+bool
+option_is_fixed(const struct config_option *option)
+{
+	static const char *const names[] = {
+		"listen", "control", "embedded-edge", "qlog"
+	};
+
+	for (size_t i = 0; i < COUNT(names); i++)
+		if (strcmp(option->name, names[i]) == 0)
+			return true;
+	return false;
 }
 
 const char *

@@ -1,6 +1,7 @@
 #ifndef CULVERT_PROXY_OPTION_H
 #define CULVERT_PROXY_OPTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -32,8 +33,15 @@ const struct config_option *option_at(enum config_program program, size_t i);
 const struct config_option *option_find(enum config_program program,
     const char *name, size_t *i);
 
-/* The field of a row that has a type. */
-void *option_field(const struct config_option *option, struct config *config);
+/*
+ * The field of a row that has a type. What was const stays so by the caller's
+ * care, as with strchr(3).
+ */
+void *option_field(const struct config_option *option,
+    const struct config *config);
+
+/* Whether a program that runs cannot change it: it takes a restart. */
+bool option_is_fixed(const struct config_option *option);
 
 /* What a program is called, also in front of what it complains about. */
 const char *option_program_name(enum config_program program);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,8 +91,8 @@ make_directories(char *path)
 	}
 }
 
-static int
-state_directory(char path[PATH_MAX], char error[QUIC_ERROR_MAX])
+int
+pem_directory(char path[PEM_PATH_MAX], char error[QUIC_ERROR_MAX])
 {
 	const char *given = getenv("STATE_DIRECTORY");
 	const char *xdg = getenv("XDG_STATE_HOME");
@@ -101,11 +100,12 @@ state_directory(char path[PATH_MAX], char error[QUIC_ERROR_MAX])
 	int rv;
 
 	if (given != NULL && given[0] == '/')
-		snprintf(path, PATH_MAX, "%s", given);
+		snprintf(path, PEM_PATH_MAX, "%s", given);
 	else if (xdg != NULL && xdg[0] == '/')
-		snprintf(path, PATH_MAX, "%s/culvert-edge", xdg);
+		snprintf(path, PEM_PATH_MAX, "%s/culvert-edge", xdg);
 	else if (home != NULL && home[0] == '/')
-		snprintf(path, PATH_MAX, "%s/.local/state/culvert-edge", home);
+		snprintf(path, PEM_PATH_MAX, "%s/.local/state/culvert-edge",
+		    home);
 	else
 		return complain(error, "--self-signed",
 		    "neither STATE_DIRECTORY nor HOME says where to keep it");
@@ -135,11 +135,12 @@ int
 pem_self_signed(struct quic_pem *cert, struct quic_pem *key,
     char error[QUIC_ERROR_MAX])
 {
-	char dir[PATH_MAX], cert_path[PATH_MAX + 16], key_path[PATH_MAX + 16];
+	char cert_path[PEM_PATH_MAX + 16], key_path[PEM_PATH_MAX + 16];
+	char dir[PEM_PATH_MAX];
 	int rv;
 
 	*cert = *key = (struct quic_pem){ NULL, 0 };
-	if ((rv = state_directory(dir, error)) != 0)
+	if ((rv = pem_directory(dir, error)) != 0)
 		return rv;
 	snprintf(cert_path, sizeof(cert_path), "%s/cert.pem", dir);
 	snprintf(key_path, sizeof(key_path), "%s/key.pem", dir);

@@ -17,11 +17,19 @@ int pem_load(struct quic_pem *, const char *path, char error[QUIC_ERROR_MAX]);
 /* Wipes and frees; empty is fine. */
 void pem_free(struct quic_pem *);
 
+#define PEM_PATH_MAX 4096 /* bytes, with the NUL: PATH_MAX of Linux */
+
+/*
+ * Where an edge keeps the key pair that it has made for itself; the directory
+ * is made. 0, or -EINVAL with a sentence in `error`.
+ */
+int pem_directory(char path[PEM_PATH_MAX], char error[QUIC_ERROR_MAX]);
+
 /*
  * Loads the key pair that an edge has made for itself, or makes and keeps one
  * on the first call: key.pem and cert.pem in $STATE_DIRECTORY
- * (systemd.exec(5)), else in culvert-edge below $XDG_STATE_HOME or ~/.local/state. 0, or -EINVAL
- * with a sentence in `error`.
+ * (systemd.exec(5)), else in culvert-edge below $XDG_STATE_HOME or
+ * ~/.local/state. 0, or -EINVAL with a sentence in `error`.
  */
 int pem_self_signed(struct quic_pem *cert, struct quic_pem *key,
     char error[QUIC_ERROR_MAX]);

@@ -1,6 +1,7 @@
 #include "proxy/signals.h"
 
 #include <signal.h>
+#include <stdio.h>
 
 #include "proxy/log.h"
 
@@ -37,6 +38,23 @@ on_stop(uv_signal_t *handle, int signum)
 	uv_timer_start(&s->grace, on_grace, 0, GRACE_STEP_MS);
 }
 
+/* systemd wants to know when the reload began, or it waits for another. */
+static void
+on_hangup(uv_signal_t *handle, int signum)
+{
+	struct signals *s = handle->data;
+	char state[sizeof("RELOADING=1\nMONOTONIC_USEC=") + 20];
+
+	(void)signum;
+	if (s->ends_ms != 0)
+		return;
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%llu",
+	    (unsigned long long)(uv_hrtime() / 1000));
+	log_notify(state);
+	s->events->reload(s->arg);
+	log_notify("READY=1");
+}
+
 void
 signals_init(struct signals *s, uv_loop_t *loop, uint64_t grace_ms,
     const struct signals_events *events, void *arg)
@@ -45,16 +63,31 @@ signals_init(struct signals *s, uv_loop_t *loop, uint64_t grace_ms,
 		.arg = arg };
 	uv_signal_init(loop, &s->term);
 	uv_signal_init(loop, &s->interrupt);
+	uv_signal_init(loop, &s->hangup);
 	uv_timer_init(loop, &s->grace);
-	s->term.data = s->interrupt.data = s->grace.data = s;
+	s->term.data = s->interrupt.data = s->hangup.data = s;
+	s->grace.data = s;
 	uv_signal_start(&s->term, on_stop, SIGTERM);
 	uv_signal_start(&s->interrupt, on_stop, SIGINT);
+	uv_signal_start(&s->hangup, on_hangup, SIGHUP);
 }
 
+/*
+ * libuv gives the signals back their deadly meaning, and one more of them must
+ * not spoil an end that is in order: they wait for the exit.
+ */
 void
 signals_close(struct signals *s)
 {
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 	uv_close((uv_handle_t *)&s->term, NULL);
 	uv_close((uv_handle_t *)&s->interrupt, NULL);
+	uv_close((uv_handle_t *)&s->hangup, NULL);
 	uv_close((uv_handle_t *)&s->grace, NULL);
 }

@@ -10,12 +10,16 @@
  * The signals of a daemon. Its end has two steps, so that what is open may
  * come to its own:
  *
- *	SIGTERM, SIGINT ──▶ drain ──▶ busy? ──(no more, or the grace is over,
- *	                                       or a second signal)──▶ finish
+ *	SIGTERM, SIGINT ─▶ drain ─▶ busy? ─(no more, or the grace is over,
+ *	                                    or a second signal)─▶ finish
+ *	SIGHUP ─▶ reload
  *
- * The service manager is told of the end (sd_notify(3)), and the log too.
+ * The service manager is told of both (sd_notify(3)).
  */
 struct signals_events {
+	/* Reads the configuration again, and says in the log how it went. */
+	void (*reload)(void *arg);
+
 	/* Nothing new from now on; what is open goes on. */
 	void (*drain)(void *arg);
 
@@ -26,11 +30,11 @@ struct signals_events {
 	void (*finish)(void *arg);
 };
 
-/* In the caller's memory; only signals.c looks inside. */
+/* In the caller's memory; private, but for the first line. */
 struct signals {
-	uv_signal_t term, interrupt;
+	uint64_t grace_ms; /* may change at any time */
+	uv_signal_t term, interrupt, hangup;
 	uv_timer_t grace;
-	uint64_t grace_ms;
 	uint64_t ends_ms; /* of the loop's clock; 0: not stopping */
 	const struct signals_events *events;
 	void *arg;

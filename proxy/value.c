@@ -305,6 +305,34 @@ value_clear(const struct value_type *type, void *field)
 	explicit_bzero(field, type->size);
 }
 
+int
+value_copy(const struct value_type *type, void *to, const void *from)
+{
+	const char *text;
+
+	value_clear(type, to);
+	if (!type->owned) {
+		memcpy(to, from, type->size);
+		return 0;
+	}
+	if ((text = *(char *const *)from) == NULL)
+		return 0;
+	*(char **)to = strdup(text);
+	return *(char **)to != NULL ? 0 : -ENOMEM;
+}
+
+bool
+value_equal(const struct value_type *type, const void *a, const void *b)
+{
+	const char *x, *y;
+
+	if (!type->owned)
+		return memcmp(a, b, type->size) == 0;
+	x = *(char *const *)a;
+	y = *(char *const *)b;
+	return x == y || (x != NULL && y != NULL && strcmp(x, y) == 0);
+}
+
 void
 value_explain(const struct value_type *type, const char *value, int error,
     FILE *stream)

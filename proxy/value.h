@@ -45,6 +45,15 @@ extern const struct value_type value_user; /* struct config_user */
 void value_clear(const struct value_type *type, void *field);
 
 /*
+ * Makes a field what another is, with memory of its own. 0, or -ENOMEM: the
+ * field is all zero.
+ */
+int value_copy(const struct value_type *type, void *to, const void *from);
+
+/* Whether two fields hold the same. */
+bool value_equal(const struct value_type *type, const void *a, const void *b);
+
+/*
  * Writes why set refused a text with this error, as the end of a sentence
  * and without a newline.  A secret stays out of it.
  */

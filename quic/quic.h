@@ -342,6 +342,14 @@ int quic_server_new(struct quic_server **, struct quic_tls *tls,
     const uint8_t secret[QUIC_SECRET_LEN], const struct quic_settings *,
     const struct quic_events *, void *arg);
 
+/*
+ * Gives other credentials and settings to the connections to come; those that
+ * are there keep theirs, and the secret stays. Tickets of the old credentials
+ * are not taken any more, so whoever comes back sees the new certificate.
+ */
+void quic_server_reload(struct quic_server *, struct quic_tls *,
+    const struct quic_settings *);
+
 /* As the calls of a connection, for all connections and for strangers. */
 void quic_server_receive(struct quic_server *, const struct quic_rx *rx,
     size_t n, uint64_t now);
@@ -437,8 +445,8 @@ struct quic_stream_events {
  * Client: sends a request head and attaches to the new stream. The fields are
  * copied. The stream stays valid until quic_stream_release(),
  * quic_stream_reset() or the return of `aborted`. -EAGAIN: the peer's limit of
- * streams is reached; wait for `streams_available`. -EPIPE: the server is going,
- * see `draining`. -ENOTCONN: not connected.
+ * streams is reached; wait for `streams_available`. -EPIPE: the server wants to
+ * go, see `draining`. -ENOTCONN: not connected.
  */
 int quic_stream_request(struct quic_conn *, const struct quic_field *fields,
     size_t n, const struct quic_stream_events *, void *arg,

@@ -620,6 +620,14 @@ quic_server_deadline(const struct quic_server *server)
 
 /* ---- Life ---- */
 
+static void
+set_settings(struct quic_server *server, const struct quic_settings *settings)
+{
+	server->settings = *settings;
+	if (server->settings.half_open_max == 0)
+		server->settings.half_open_max = HALF_OPEN_MAX;
+}
+
 int
 quic_server_new(struct quic_server **out, struct quic_tls *tls,
     const uint8_t secret[QUIC_SECRET_LEN],
@@ -632,15 +640,23 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 		return -ENOMEM;
 	server->tls = quic_tls_ref(tls);
 	memcpy(server->secret, secret, sizeof(server->secret));
-	server->settings = *settings;
-	if (server->settings.half_open_max == 0)
-		server->settings.half_open_max = HALF_OPEN_MAX;
+	set_settings(server, settings);
 	server->events = events;
 	server->arg = arg;
 	LIST_INIT(&server->conns);
 	TAILQ_INIT(&server->dirty);
 	*out = server;
 	return 0;
+}
+
+void
+quic_server_reload(struct quic_server *server, struct quic_tls *tls,
+    const struct quic_settings *settings)
+{
+	quic_tls_ref(tls);
+	quic_tls_free(server->tls);
+	server->tls = tls;
+	set_settings(server, settings);
 }
 
 bool

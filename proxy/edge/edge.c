@@ -21,6 +21,7 @@ struct endpoint {
 struct edge {
 	struct tunnel_host host; /* first: on_gone finds us by it */
 	struct edge_settings settings;
+	char *qlog_dir; /* or NULL */
 	struct endpoint endpoints[SOCKETS_MAX];
 	size_t nendpoints;
 	bool freeing;
@@ -87,7 +88,7 @@ on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
 	}
 	if (quic_conn_user(conn) == NULL)
 		quic_conn_set_user(conn,
-		    qlog_open(edge->settings.qlog_dir, "culvert-edge"));
+		    qlog_open(edge->qlog_dir, "culvert-edge"));
 	qlog_write(quic_conn_user(conn), data, len);
 }
 
@@ -114,7 +115,9 @@ free_if_done(struct edge *edge)
 	if (!edge->freeing || edge->host.open > 0)
 		return;
 	quic_tls_free(edge->settings.tls);
+	users_free(edge->settings.users);
 	explicit_bzero(edge->settings.secret, sizeof(edge->settings.secret));
+	free(edge->qlog_dir);
 	free(edge);
 }
 
@@ -133,19 +136,42 @@ edge_new(struct edge **out, uv_loop_t *loop,
 
 	if (edge == NULL)
 		return -ENOMEM;
+	if (settings->qlog_dir != NULL &&
+	    (edge->qlog_dir = strdup(settings->qlog_dir)) == NULL) {
+		free(edge);
+		return -ENOMEM;
+	}
 	edge->settings = *settings;
 	edge->host.loop = loop;
 	edge->host.users = settings->users;
-	edge->host.policy = settings->policy;
+	edge->host.policy = &edge->settings.policy;
 	edge->host.on_gone = on_gone;
 	LIST_INIT(&edge->host.tunnels);
 	if ((rv = resolver_new(&edge->host.resolver, loop, NULL)) != 0) {
+		free(edge->qlog_dir);
 		free(edge);
 		return rv;
 	}
 	quic_tls_ref(edge->settings.tls);
 	*out = edge;
 	return 0;
+}
+
+void
+edge_reload(struct edge *edge, const struct edge_settings *settings)
+{
+	struct edge_settings *mine = &edge->settings;
+
+	quic_tls_ref(settings->tls);
+	quic_tls_free(mine->tls);
+	users_free(mine->users);
+	mine->tls = settings->tls;
+	mine->users = edge->host.users = settings->users;
+	mine->policy = settings->policy;
+	mine->quic = settings->quic;
+	for (size_t i = 0; i < edge->nendpoints; i++)
+		quic_server_reload(edge->endpoints[i].server, mine->tls,
+		    &mine->quic);
 }
 
 int
@@ -159,7 +185,7 @@ edge_listen(struct edge *edge, const struct sockaddr *addr,
 		return -ENOSPC;
 	rv = quic_server_new(&e->server, edge->settings.tls,
 	    edge->settings.secret, &edge->settings.quic,
-	    edge->settings.qlog_dir != NULL ? &events_qlog : &events, edge);
+	    edge->qlog_dir != NULL ? &events_qlog : &events, edge);
 	if (rv != 0)
 		return rv;
 	rv = quic_io_listen(&e->io, edge->host.loop, addr, e->server);

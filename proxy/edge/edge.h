@@ -25,13 +25,22 @@ struct edge_settings {
 	struct quic_tls *tls;		 /* the edge takes a reference */
 	uint8_t secret[QUIC_SECRET_LEN]; /* see quic_server_new() */
 	struct quic_settings quic;
-	struct users *users;		 /* NULL: open; must outlive the edge */
-	const struct policy *policy;	 /* must outlive the edge */
-	const char *qlog_dir;		 /* likewise; NULL: none */
+	struct users *users;		 /* NULL: open; else the edge's */
+	struct policy policy;
+	const char *qlog_dir;		 /* NULL: none */
 };
 
-/* Copies `settings`. 0 or a negative errno. */
+/*
+ * Copies `settings`. 0, and `users` belongs to the edge; or a negative errno,
+ * and it stays the caller's.
+ */
 int edge_new(struct edge **, uv_loop_t *, const struct edge_settings *);
+
+/*
+ * Takes other settings, as edge_new() would, but for the secret and qlog_dir,
+ * which stay. What is open goes on under the old ones.
+ */
+void edge_reload(struct edge *, const struct edge_settings *);
 
 /*
  * Serves on one more UDP address. On success `bound` (or NULL) gets it with

@@ -296,9 +296,11 @@ on_checked(void *arg, bool ok)
 static void
 check(struct client *c, const struct credentials *credentials)
 {
-	int rv = users_check(c->host->users, c->host->loop, credentials,
-	    &c->check, on_checked, c);
+	int rv = 1; /* a reload may have opened the listener meanwhile */
 
+	if (c->host->users != NULL)
+		rv = users_check(c->host->users, c->host->loop, credentials,
+		    &c->check, on_checked, c);
 	if (rv == 0) {
 		c->state = CLIENT_CHECKING;
 		uv_read_stop((uv_stream_t *)&c->relay.tcp);

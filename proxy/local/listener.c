@@ -253,6 +253,12 @@ on_pause_closed(uv_handle_t *handle)
 }
 
 void
+listener_set_users(struct listener *l, struct users *users)
+{
+	l->host.users = users;
+}
+
+void
 listener_stop(struct listener *l)
 {
 	if (l->stopped)

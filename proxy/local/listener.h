@@ -35,6 +35,12 @@ int listener_add(struct listener *, const struct sockaddr *);
 size_t listener_addresses(const struct listener *,
     struct sockaddr_storage *out, size_t max);
 
+/*
+ * Other users, or none, for clients that have not been let in yet; the caller
+ * releases the former ones.
+ */
+void listener_set_users(struct listener *, struct users *);
+
 /* Stops accepting; the clients that are here go on. */
 void listener_stop(struct listener *);
 

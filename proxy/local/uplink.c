@@ -611,6 +611,37 @@ on_step(uv_timer_t *timer)
 
 /* ---- Life ---- */
 
+static void
+set_settings(struct uplink *up, const struct uplink_settings *settings)
+{
+	up->settings = *settings;
+	for (size_t i = 0; i < settings->nedges; i++)
+		quic_tls_ref(settings->edges[i].tls);
+	up->authorization[0] = '\0';
+	if (settings->user.user[0] != '\0')
+		basic_format(settings->user.user, settings->user.password,
+		    up->authorization, sizeof(up->authorization));
+	explicit_bzero(&up->settings.user, sizeof(up->settings.user));
+}
+
+/* An attempt that is under way goes on, in the place of the first edge. */
+void
+uplink_reload(struct uplink *up, const struct uplink_settings *settings)
+{
+	struct uplink_settings fresh = *settings, old = up->settings;
+
+	if (fresh.nedges == 0) {
+		memcpy(fresh.edges, old.edges, sizeof(fresh.edges));
+		fresh.nedges = old.nedges;
+	} else
+		up->edge = 0;
+	set_settings(up, &fresh);
+	for (size_t i = 0; i < old.nedges; i++)
+		quic_tls_free(old.edges[i].tls);
+	if (up->state == UPLINK_DOWN)
+		uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
+}
+
 int
 uplink_new(struct uplink **out, uv_loop_t *loop,
     const struct uplink_settings *settings)
@@ -620,13 +651,7 @@ uplink_new(struct uplink **out, uv_loop_t *loop,
 	if (up == NULL)
 		return -ENOMEM;
 	up->loop = loop;
-	up->settings = *settings;
-	for (size_t i = 0; i < settings->nedges; i++)
-		quic_tls_ref(settings->edges[i].tls);
-	if (settings->user.user[0] != '\0')
-		basic_format(settings->user.user, settings->user.password,
-		    up->authorization, sizeof(up->authorization));
-	explicit_bzero(&up->settings.user, sizeof(up->settings.user));
+	set_settings(up, settings);
 	TAILQ_INIT(&up->waiting);
 	TAILQ_INIT(&up->asked);
 	up->backoff_ms = BACKOFF_FIRST_MS;

@@ -49,6 +49,13 @@ int uplink_new(struct uplink **, uv_loop_t *,
 void uplink_free(struct uplink *);
 
 /*
+ * Takes other settings, as uplink_new() would. New tunnels are asked for under
+ * the new user at once; the edges and their credentials are for the connections
+ * to come, and the one that is up goes on. Without edges, those before stay.
+ */
+void uplink_reload(struct uplink *, const struct uplink_settings *);
+
+/*
  * Drops the connection, with every tunnel on it, and connects again. The drop
  * happens in the next turn of the loop.
  */

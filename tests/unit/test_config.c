@@ -653,6 +653,125 @@ unreadable_files_are_errors(void **state)
 	end();
 }
 
+/* ---- Reading it again ---- */
+
+/* Reloads, and leaves what was printed in f.err; fresh replaces old if good. */
+static int
+reload(void)
+{
+	struct config fresh;
+	int rv;
+
+	fflush(f.config.err);
+	rewind(f.config.err);
+	rv = config_reload(&fresh, &f.config, f.config.err);
+	fputc('\0', f.config.err);
+	fflush(f.config.err);
+	if (rv != 0)
+		return rv;
+	fresh.out = f.config.out;
+	config_free(&f.config);
+	f.config = fresh;
+	return 0;
+}
+
+static void
+a_reload_reads_the_file_again(void **state)
+{
+	(void)state;
+	write_file("[edge]\nedge = a\nuser = me:old\n[path]\ncc = cubic\n"
+	    "mtu-max = 1400\n");
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -f @ --pin " PIN_ONES
+	    " -o path.mtu-max=9000 -v"), 0);
+	write_file("[edge]\nedge = b\nedge = c\nuser = me:new\n"
+	    "[path]\nmtu-max = 1300\n[log]\nquiet = yes\n");
+	assert_int_equal(reload(), 0);
+	assert_string_equal(errors(), "");
+	assert_int_equal(f.config.edge.n, 2);
+	assert_string_equal(f.config.edge.v[0].host, "b");
+	assert_string_equal(f.config.user.password, "new");
+	assert_int_equal(f.config.cc, QUIC_CC_BBR);
+	assert_true(f.config.quiet);
+	/* What the command line said still counts. */
+	assert_int_equal(f.config.pin.n, 1);
+	assert_int_equal(f.config.mtu_max, 9000);
+	assert_int_equal(f.config.verbose, 1);
+	/* And again, as often as one likes. */
+	write_file("[edge]\nedge = d\n");
+	assert_int_equal(reload(), 0);
+	assert_string_equal(f.config.edge.v[0].host, "d");
+	assert_string_equal(f.config.user.name, "");
+	assert_int_equal(f.config.mtu_max, 9000);
+	end();
+}
+
+static void
+a_wrong_file_changes_nothing(void **state)
+{
+	char error[128];
+
+	(void)state;
+	write_file("[edge]\nedge = a\n");
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -f @"), 0);
+	write_file("[edge]\nedge = b\npin = no\n");
+	assert_int_equal(reload(), -EINVAL);
+	snprintf(error, sizeof(error), "%s:3: pin: 'no' is not sha256// and "
+	    "the base64 of 32 bytes\n", f.path);
+	assert_string_equal(errors(), error);
+	assert_string_equal(f.config.edge.v[0].host, "a");
+	write_file("");
+	assert_int_equal(reload(), -EINVAL);
+	assert_non_null(strstr(errors(), "no edge to use"));
+	unlink(f.path);
+	assert_int_equal(reload(), -EINVAL);
+	snprintf(error, sizeof(error), "%s: No such file or directory\n",
+	    f.path);
+	assert_string_equal(errors(), error);
+	assert_string_equal(f.config.edge.v[0].host, "a");
+	end();
+}
+
+static void
+what_takes_a_restart_is_named(void **state)
+{
+	(void)state;
+	write_file("[proxy]\nlisten = 127.0.0.1:1\ncontrol = /run/a\n"
+	    "[edge]\nedge = a\n");
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -f @"), 0);
+	write_file("[proxy]\nlisten = 127.0.0.1:2\ncontrol = /run/a\n"
+	    "[edge]\nedge = b\n[log]\nqlog = /tmp\n");
+	assert_int_equal(reload(), 0);
+	assert_string_equal(errors(),
+	    "culvert: 'listen' takes a restart to change\n"
+	    "culvert: 'qlog' takes a restart to change\n");
+	assert_string_equal(listen_at(0), "127.0.0.1:1");
+	assert_null(f.config.qlog);
+	assert_string_equal(f.config.edge.v[0].host, "b");
+	end();
+}
+
+/* The listener stays, so its users must. */
+static void
+what_stays_is_checked_with_what_is_new(void **state)
+{
+	char text[256];
+
+	(void)state;
+	snprintf(text, sizeof(text), "[proxy]\nlisten = 0.0.0.0:1\n"
+	    "listen-users = %s\n[edge]\nedge = a\n", f.path);
+	write_file(text);
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert -f @"), 0);
+	write_file("[proxy]\nlisten = 127.0.0.1:1\n[edge]\nedge = a\n");
+	assert_int_equal(reload(), -EINVAL);
+	assert_non_null(strstr(errors(), "other machines can reach"));
+	assert_non_null(f.config.listen_users);
+	end();
+}
+
 static void
 questions_are_answered(void **state)
 {
@@ -724,6 +843,10 @@ main(void)
 		CONFIG_TEST(the_user_file_gives_the_user),
 		CONFIG_TEST(the_longest_user_fits),
 		CONFIG_TEST(unreadable_files_are_errors),
+		CONFIG_TEST(a_reload_reads_the_file_again),
+		CONFIG_TEST(a_wrong_file_changes_nothing),
+		CONFIG_TEST(what_takes_a_restart_is_named),
+		CONFIG_TEST(what_stays_is_checked_with_what_is_new),
 		CONFIG_TEST(questions_are_answered),
 		CONFIG_TEST(usage_fits_a_terminal_and_names_all),
 	};

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -196,6 +197,50 @@ a_reset_cannot_be_made_up(void **state)
 	assert_true(world_closed(w, 0));
 	assert_true(server_stats(w).resets_sent > 0);
 	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
+}
+
+/* ---- Reloads ---- */
+
+/* The old connection does not notice, and the next one sees who is new. */
+static void
+a_reload_is_for_new_connections(void **state)
+{
+	struct world *w = *state;
+	char *cert, *key;
+
+	world_up(w);
+	w->near[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(quic_tls_self_signed("other.example", UNIX_NOW - 1,
+	    &cert, &key), 0);
+	world_present(w, cert, key, NULL);
+	w->server_settings.streams_max = 1;
+	quic_server_reload(w->link->server, w->server_tls,
+	    &w->server_settings);
+	/* The ticket would spare the server to show its certificate. */
+	world_dial(w, 1);
+	assert_true(world_closed(w, 1));
+	assert_int_equal(w->client[1].why.cause, QUIC_BAD_CERTIFICATE);
+	world_trust(w, cert, NULL, NULL, NULL);
+	w->server_name = "other.example";
+	world_dial(w, 2);
+	assert_true(world_connected(w, 2));
+	w->near[0].to_send = MB;
+	w->near[0].stays_open = false;
+	end_pump(&w->near[0]);
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->far[0], MB);
+	/* Settings are new, too. */
+	link_drop_client(w->link, 0);
+	world_dial(w, 0);
+	assert_true(world_connected(w, 0));
+	tunnels_forget(w);
+	w->near[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_int_equal(tunnel_open(w, 1), -EAGAIN);
+	free(cert);
+	free(key);
 }
 
 /* ---- Drains ---- */
@@ -496,6 +541,7 @@ main(void)
 		TEST(a_restart_is_noticed),
 		TEST(a_restart_is_noticed_in_quiet),
 		TEST(a_reset_cannot_be_made_up),
+		TEST(a_reload_is_for_new_connections),
 		TEST(a_drain_lets_tunnels_end),
 		TEST(a_drain_waits_for_its_owner),
 		TEST(a_request_on_its_way_is_served),
