@@ -27,7 +27,7 @@ comma = ,
 
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
 QUIC = quic/conn.o quic/h3.o quic/stream.o quic/server.o quic/tls.o \
-	quic/train.o quic/pmtu.o quic/probe.o quic/frame.o
+	quic/request.o quic/train.o quic/pmtu.o quic/probe.o quic/frame.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \

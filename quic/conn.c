@@ -25,6 +25,8 @@
 #define IDLE_TIMEOUT (30 * NS_PER_S)
 #define KEEP_ALIVE (15 * NS_PER_S) /* half the usual idle time-out */
 #define STREAMS_MAX 16384 /* tunnels: a household's, with their heads */
+#define HEAD_TIMEOUT (10 * NS_PER_S) /* a time-out of TCP's lies within */
+#define HEADS_MAX 256 /* what a flight of lost packets may hold up */
 #define IP_MTU_MAX 1500 /* bytes: Ethernet */
 
 /*
@@ -111,7 +113,7 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 		return 0;
 	server_handshake_done(conn->server, conn);
 	if (server_is_draining(conn->server))
-		conn_drain(conn, conn->now);
+		request_drain(conn, conn->now);
 	tls_send_ticket(conn->session);
 	len = server_new_token(conn->server, &conn->path, token, conn->now);
 	if (len > 0)
@@ -222,6 +224,10 @@ default_settings(struct quic_settings *s)
 		s->keep_alive_ns = KEEP_ALIVE;
 	if (s->streams_max == 0)
 		s->streams_max = STREAMS_MAX;
+	if (s->head_timeout_ns == 0)
+		s->head_timeout_ns = HEAD_TIMEOUT;
+	if (s->heads_max == 0)
+		s->heads_max = HEADS_MAX;
 }
 
 static int
@@ -237,6 +243,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	LIST_INIT(&conn->ids);
 	TAILQ_INIT(&conn->ready);
 	TAILQ_INIT(&conn->waiting);
+	TAILQ_INIT(&conn->owing);
 	TAILQ_INIT(&conn->probe.harvest);
 	conn->tls = quic_tls_ref(tls);
 	conn->mtu_told = PMTU_BASE_SIZE;
@@ -559,45 +566,6 @@ quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason)
 	conn_deliver(conn);
 }
 
-/*
- * A server that wants to go says so in two steps (RFC 9114 §5.2), since
- * requests may be on their way: a round trip after the first GOAWAY, the second
- * one names the last request that was seen.
- */
-void
-conn_drain(struct quic_conn *conn, uint64_t now)
-{
-	if (conn->drain != DRAIN_NOT || conn->state >= CONN_CLOSING ||
-	    conn->h3 == NULL || h3_announce_end(conn) != 0)
-		return;
-	conn->drain = DRAIN_ANNOUNCED;
-	conn->drain_at = now + ngtcp2_conn_get_pto(conn->quic);
-	conn_touch(conn);
-}
-
-static uint64_t
-drain_deadline(const struct quic_conn *conn)
-{
-	if (conn->server == NULL || conn->drain == DRAIN_NOT)
-		return UINT64_MAX;
-	if (conn->drain == DRAIN_ANNOUNCED)
-		return conn->drain_at;
-	return h3_has_ended(conn) ? conn->now : UINT64_MAX;
-}
-
-static void
-drain_expire(struct quic_conn *conn, uint64_t now)
-{
-	if (drain_deadline(conn) > now)
-		return;
-	if (conn->drain == DRAIN_LAST)
-		quic_conn_close(conn, QUIC_H3_NO_ERROR, "the edge is closing");
-	else if (h3_end(conn) == 0)
-		conn->drain = DRAIN_LAST;
-	else
-		conn->drain_at = now + ngtcp2_conn_get_pto(conn->quic);
-}
-
 /* The closing period is over: the connection may be freed (server). */
 bool
 conn_is_over(const struct quic_conn *conn, uint64_t now)
@@ -656,6 +624,7 @@ conn_deliver(struct quic_conn *conn)
 	struct quic_stream *s;
 
 	deliver_conn_events(conn);
+	request_curb(conn);
 	if (conn->close_pending)
 		abort_streams(conn);
 	while ((s = TAILQ_FIRST(&conn->ready)) != NULL)
@@ -728,7 +697,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 			conn_check(conn,
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
 		probe_expire(conn, now);
-		drain_expire(conn, now);
+		request_expire(conn, now);
 		conn_touch(conn);
 	}
 	conn_deliver(conn);
@@ -737,7 +706,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 uint64_t
 quic_conn_deadline(const struct quic_conn *conn)
 {
-	uint64_t at, probe, drain;
+	uint64_t at, probe, request;
 
 	/* Events that a write has left behind are told at once. */
 	if (conn->close_pending || !TAILQ_EMPTY(&conn->ready))
@@ -746,9 +715,9 @@ quic_conn_deadline(const struct quic_conn *conn)
 		return conn->server != NULL ? conn->gone_at : UINT64_MAX;
 	at = ngtcp2_conn_get_expiry(conn->quic);
 	probe = probe_deadline(conn);
-	drain = drain_deadline(conn);
+	request = request_deadline(conn);
 	at = probe < at ? probe : at;
-	return drain < at ? drain : at;
+	return request < at ? request : at;
 }
 
 /* ---- Writing ---- */

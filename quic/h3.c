@@ -12,6 +12,9 @@
 
 #include "quic/internal.h"
 
+/* Bytes of a head at first: authority, credentials and a few fields. */
+#define HEAD_FIRST 512
+
 #define H3_EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
 
 /* A failure inside a callback must stop the library call around it. */
@@ -64,6 +67,29 @@ on_deferred_consume(nghttp3_conn *h3, int64_t id, size_t n, void *user,
 	return 0;
 }
 
+/* Makes room for `n` more bytes of text; the head may move. */
+static int
+head_grow(struct quic_stream *s, size_t n)
+{
+	struct head_buffer *head = s->head;
+	size_t size = head != NULL ? head->size : HEAD_FIRST;
+
+	if (head != NULL && head->size - head->len >= n)
+		return 0;
+	if (head != NULL && QUIC_HEAD_MAX - head->len < n)
+		return -EMSGSIZE;
+	while (head != NULL && size - head->len < n)
+		size *= 2;
+	head = realloc(head, sizeof(*head) + size);
+	if (head == NULL)
+		return -ENOMEM;
+	if (s->head == NULL)
+		head->n = head->len = 0;
+	head->size = size;
+	s->head = head;
+	return 0;
+}
+
 static int
 on_begin_headers(nghttp3_conn *h3, int64_t id, void *user, void *stream)
 {
@@ -73,25 +99,44 @@ on_begin_headers(nghttp3_conn *h3, int64_t id, void *user, void *stream)
 	if (s == NULL || (s->pending & PENDING_ABORTED) != 0)
 		return 0;
 	nghttp3_conn_set_stream_user_data(h3, id, s);
-	if (s->head == NULL && (s->head = malloc(sizeof(*s->head))) == NULL)
+	if (head_grow(s, 0) != 0)
 		return NGHTTP3_ERR_CALLBACK_FAILURE;
 	s->head->n = s->head->len = 0;
 	return 0;
 }
 
-/* Appends a string to the buffer; NULL when it is full. */
-static const char *
-head_store(struct head_buffer *head, nghttp3_rcbuf *rcbuf)
+/* Appends a string, which nghttp3 has checked; a NUL would end it early. */
+static int
+head_store(struct quic_stream *s, nghttp3_rcbuf *rcbuf)
 {
 	nghttp3_vec v = nghttp3_rcbuf_get_buf(rcbuf);
-	char *to = head->text + head->len;
+	char *to;
+	int rv;
 
-	if (v.len >= sizeof(head->text) - head->len)
-		return NULL;
+	if (memchr(v.base, '\0', v.len) != NULL)
+		return -EINVAL;
+	if ((rv = head_grow(s, v.len + 1)) != 0)
+		return rv;
+	to = s->head->text + s->head->len;
 	memcpy(to, v.base, v.len);
 	to[v.len] = '\0';
-	head->len += v.len + 1;
-	return to;
+	s->head->len += v.len + 1;
+	return 0;
+}
+
+/* The head as its reader wants it: `fields` points into the buffer. */
+struct quic_head
+head_view(const struct head_buffer *head,
+    struct quic_field fields[QUIC_FIELDS_MAX])
+{
+	const char *text = head->text;
+
+	for (size_t i = 0; i < head->n; i++) {
+		fields[i].name = text;
+		fields[i].value = text += strlen(text) + 1;
+		text += strlen(text) + 1;
+	}
+	return (struct quic_head){ fields, head->n };
 }
 
 /* Without its buffer the rest of the head is ignored, and so is its end. */
@@ -110,23 +155,15 @@ on_header(nghttp3_conn *h3, int64_t id, int32_t token, nghttp3_rcbuf *name,
     nghttp3_rcbuf *value, uint8_t flags, void *user, void *stream)
 {
 	struct quic_stream *s = stream;
-	struct head_buffer *head;
-	struct quic_field *field;
 
 	(void)h3, (void)id, (void)token, (void)flags, (void)user;
-	if (s == NULL || (head = s->head) == NULL)
+	if (s == NULL || s->head == NULL)
 		return 0;
-	if (head->n == QUIC_FIELDS_MAX) {
-		refuse_head(s);
-		return 0;
-	}
-	field = &head->fields[head->n];
-	field->name = head_store(head, name);
-	field->value = head_store(head, value);
-	if (field->name == NULL || field->value == NULL)
+	if (s->head->n == QUIC_FIELDS_MAX || head_store(s, name) != 0 ||
+	    head_store(s, value) != 0)
 		refuse_head(s);
 	else
-		head->n++;
+		s->head->n++;
 	return 0;
 }
 
@@ -144,14 +181,16 @@ on_end_headers(nghttp3_conn *h3, int64_t id, int fin, void *user, void *stream)
 {
 	struct quic_conn *conn = user;
 	struct quic_stream *s = stream;
+	struct quic_field fields[QUIC_FIELDS_MAX];
 	struct quic_head head;
 	const char *status;
 
 	(void)h3, (void)id, (void)fin;
 	if (s == NULL || s->head == NULL)
 		return 0;
-	head = (struct quic_head){ s->head->fields, s->head->n };
+	request_settled(s);
 	if (conn->server == NULL) {
+		head = head_view(s->head, fields);
 		/* Interim responses say nothing that a tunnel needs. */
 		status = quic_head_find(&head, ":status");
 		if (status == NULL || status[0] == '1')
@@ -297,6 +336,7 @@ h3_stream_open(ngtcp2_conn *quic, int64_t id, void *user)
 		return 0;
 	if ((s = stream_new(conn, id)) == NULL)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
+	request_opened(s);
 	return ngtcp2_conn_set_stream_user_data(quic, id, s) == 0
 	    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
 }

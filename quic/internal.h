@@ -46,12 +46,15 @@ struct chunk_pool {
 	size_t n;
 };
 
-/* A head while its fields arrive: the strings stand one after another. */
+/*
+ * A head while its fields arrive: name and value in turn, each with its NUL,
+ * one after another. The text grows, for most heads are short.
+ */
 struct head_buffer {
-	struct quic_field fields[QUIC_FIELDS_MAX];
-	size_t n;
-	size_t len; /* bytes used in text */
-	char text[QUIC_HEAD_MAX];
+	size_t n;	/* fields */
+	size_t len;	/* bytes used in text */
+	size_t size;	/* bytes that there are */
+	char text[];
 };
 
 /* Events that wait for the library calls to return; see conn_deliver(). */
@@ -74,6 +77,8 @@ struct quic_stream {
 	TAILQ_ENTRY(quic_stream) ready_entry; /* conn->ready, if pending */
 	uint64_t abort_code;
 	struct head_buffer *head; /* while it arrives and until delivered */
+	TAILQ_ENTRY(quic_stream) owing_entry; /* conn->owing, if owes_head */
+	uint64_t opened_at;
 
 	/* Sending: chunks from the first byte not acknowledged. */
 	struct chunk_queue tx;
@@ -87,6 +92,7 @@ struct quic_stream {
 	/* Receiving: bytes that the owner has not consumed. */
 	struct chunk_queue rx;
 
+	bool owes_head : 1;    /* server: the request is not complete */
 	bool tx_started : 1;   /* a head with a body to come was submitted */
 	bool finished : 1;     /* owner: no more to commit */
 	bool waiting : 1;      /* for the next round, to go on */
@@ -176,6 +182,8 @@ struct quic_conn {
 
 	LIST_HEAD(, quic_stream) streams;
 	TAILQ_HEAD(, quic_stream) ready;
+	TAILQ_HEAD(, quic_stream) owing; /* server: a head, oldest first */
+	size_t nowing;
 	struct chunk_pool pool;
 	size_t nstreams;
 	size_t rx_buffered; /* bytes received, not consumed, on all streams */
@@ -216,7 +224,6 @@ void conn_deliver(struct quic_conn *);
 void conn_fail(struct quic_conn *, enum quic_cause, int liberr,
     const char *text);
 void conn_touch(struct quic_conn *);
-void conn_drain(struct quic_conn *, uint64_t now);
 bool conn_is_over(const struct quic_conn *, uint64_t now);
 
 /* train.c */
@@ -249,9 +256,19 @@ int h3_unblock_stream(ngtcp2_conn *, int64_t id, uint64_t max, void *conn,
 int h3_submit(struct quic_stream *, const struct quic_field *, size_t n);
 void h3_resume(struct quic_stream *);
 void h3_forget(struct quic_stream *);
+struct quic_head head_view(const struct head_buffer *,
+    struct quic_field fields[QUIC_FIELDS_MAX]);
 int h3_announce_end(struct quic_conn *);
 int h3_end(struct quic_conn *);
 bool h3_has_ended(const struct quic_conn *);
+
+/* request.c */
+void request_opened(struct quic_stream *);
+void request_settled(struct quic_stream *);
+void request_curb(struct quic_conn *);
+void request_drain(struct quic_conn *, uint64_t now);
+uint64_t request_deadline(const struct quic_conn *);
+void request_expire(struct quic_conn *, uint64_t now);
 
 /* stream.c */
 struct quic_stream *stream_new(struct quic_conn *, int64_t id);

@@ -165,6 +165,9 @@ struct quic_settings {
 	uint64_t idle_timeout_ns;    /* 30 s (RFC 9000 §10.1) */
 	uint64_t keep_alive_ns;	     /* client: PING after this quiet; 15 s */
 	uint64_t streams_max;	     /* server: requests at once; 16384 */
+	uint64_t head_timeout_ns;    /* server: for a request's head; 10 s */
+	size_t heads_max;	     /* server: heads that are on their way
+					between batches of packets; 256 */
 	size_t half_open_max;	     /* server: then Retry is asked; 256 */
 };
 

@@ -672,7 +672,7 @@ quic_server_drain(struct quic_server *server, uint64_t now)
 
 	server->draining = true;
 	LIST_FOREACH(conn, &server->conns, server_entry)
-		conn_drain(conn, now);
+		request_drain(conn, now);
 }
 
 void

@@ -163,6 +163,7 @@ stream_free(struct quic_stream *s)
 	if (s->pending != 0)
 		TAILQ_REMOVE(&conn->ready, s, ready_entry);
 	stream_stop_waiting(s);
+	request_settled(s);
 	settle(s, s->rx.len);
 	queue_clear(&s->rx, &conn->pool);
 	queue_clear(&s->tx, &conn->pool);
@@ -187,6 +188,7 @@ let_go(struct quic_stream *s)
 {
 	s->released = true;
 	s->events = NULL;
+	request_settled(s);
 	if (s->pending != 0) {
 		TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
 		s->pending = 0;
@@ -309,8 +311,9 @@ stream_abort(struct quic_stream *s, uint64_t code)
 static void
 deliver_head(struct quic_stream *s)
 {
+	struct quic_field fields[QUIC_FIELDS_MAX];
 	struct head_buffer *buffer = s->head;
-	struct quic_head head = { buffer->fields, buffer->n };
+	struct quic_head head = head_view(buffer, fields);
 	struct quic_conn *conn = s->conn;
 
 	s->head = NULL;

@@ -199,6 +199,89 @@ a_reset_cannot_be_made_up(void **state)
 	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
 }
 
+/* ---- Heads that do not come ---- */
+
+#define EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
+#define REQUEST_INCOMPLETE 0x10d
+
+/* Every third packet of the client is lost, and all when `left` is 0. */
+static bool
+lose_ends(struct link_datagram *d, void *arg)
+{
+	unsigned *left = arg;
+
+	if (!d->up)
+		return true;
+	return *left > 0 && --*left % 3 != 0;
+}
+
+/* Requests of three packets each, which nobody gets whole. */
+static void
+ask_in_part(struct world *w, unsigned n)
+{
+	static unsigned left;
+	char value[3000];
+	struct quic_field field = { "x", value };
+
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	w->client_settings.no_mtu_probe = true;
+	world_up(w);
+	link_run(w->link, NULL, NULL, LINK_S);
+	left = 3 * n;
+	w->link->tamper = lose_ends;
+	w->link->tamper_arg = &left;
+	for (unsigned i = 0; i < n; i++) {
+		w->near[i].stays_open = true;
+		assert_int_equal(tunnel_open_with(w, i, &field), 0);
+	}
+	link_run(w->link, NULL, NULL, RTT);
+	assert_int_equal(stats_of(w->server.conn).streams, n);
+	assert_int_equal(w->requests, 0);
+}
+
+static void
+a_head_must_come_in_time(void **state)
+{
+	struct world *w = *state;
+
+	ask_in_part(w, 1);
+	link_run(w->link, NULL, NULL, 9 * LINK_S);
+	w->link->tamper = NULL;
+	assert_true(link_run(w->link, is_true, &w->near[0].answered, LONG));
+	world_down(w);
+	w->requests = 0;
+	ask_in_part(w, 1);
+	link_run(w->link, NULL, NULL, 10 * LINK_S);
+	w->link->tamper = NULL;
+	assert_true(link_run(w->link, is_true, &w->near[0].aborted, LONG));
+	assert_int_equal(w->near[0].code, REQUEST_INCOMPLETE);
+	link_run(w->link, NULL, NULL, 20 * LINK_S);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+	/* What has come in full may take its time. */
+	w->near[1].stays_open = true;
+	assert_int_equal(tunnel_open(w, 1), 0);
+	link_run(w->link, NULL, NULL, LONG);
+	assert_true(w->near[1].answered && !w->near[1].aborted);
+}
+
+static void
+few_heads_come_at_a_time(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.heads_max = 2;
+	ask_in_part(w, 4);
+	w->link->tamper = NULL;
+	link_run(w->link, NULL, NULL, LONG);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(w->near[i].aborted, i < 2);
+		assert_int_equal(w->near[i].answered, i >= 2);
+	}
+	assert_int_equal(w->near[0].code, EXCESSIVE_LOAD);
+	assert_int_equal(w->requests, 2);
+}
+
 /* ---- Reloads ---- */
 
 /* The old connection does not notice, and the next one sees who is new. */
@@ -541,6 +624,8 @@ main(void)
 		TEST(a_restart_is_noticed),
 		TEST(a_restart_is_noticed_in_quiet),
 		TEST(a_reset_cannot_be_made_up),
+		TEST(a_head_must_come_in_time),
+		TEST(few_heads_come_at_a_time),
 		TEST(a_reload_is_for_new_connections),
 		TEST(a_drain_lets_tunnels_end),
 		TEST(a_drain_waits_for_its_owner),

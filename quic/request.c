@@ -1,0 +1,123 @@
+/*
+ * The requests of one connection at the server: how long they may take to come,
+ * and how there come to be no more of them.
+ *
+ * A stream that opens owes us a request head, and what has come of it costs
+ * memory of ours and of nghttp3 that no flow control covers. So few may owe
+ * one at a time, and none for long.
+ */
+#include "quic/internal.h"
+
+#define H3_EXCESSIVE_LOAD 0x107	    /* RFC 9114 §8.1, as all of these */
+#define H3_REQUEST_INCOMPLETE 0x10d
+
+/* ---- Heads that are to come ---- */
+
+void
+request_opened(struct quic_stream *s)
+{
+	struct quic_conn *conn = s->conn;
+
+	s->owes_head = true;
+	s->opened_at = conn->now;
+	TAILQ_INSERT_TAIL(&conn->owing, s, owing_entry);
+	conn->nowing++;
+}
+
+/* The head is complete, or nobody waits for it any more. */
+void
+request_settled(struct quic_stream *s)
+{
+	if (!s->owes_head)
+		return;
+	s->owes_head = false;
+	TAILQ_REMOVE(&s->conn->owing, s, owing_entry);
+	s->conn->nowing--;
+}
+
+/*
+ * Between batches of packets few heads are under way in good faith: those that
+ * a lost packet holds up. The oldest have had their chance.
+ */
+void
+request_curb(struct quic_conn *conn)
+{
+	while (conn->nowing > conn->settings.heads_max)
+		quic_stream_reset(TAILQ_FIRST(&conn->owing),
+		    H3_EXCESSIVE_LOAD);
+}
+
+/* ---- The last request ---- */
+
+/*
+ * A server that wants to go says so in two steps (RFC 9114 §5.2), since
+ * requests may be on their way: a round trip after the first GOAWAY, the second
+ * one names the last request that was seen.
+ */
+void
+request_drain(struct quic_conn *conn, uint64_t now)
+{
+	if (conn->drain != DRAIN_NOT || conn->state >= CONN_CLOSING ||
+	    conn->h3 == NULL || h3_announce_end(conn) != 0)
+		return;
+	conn->drain = DRAIN_ANNOUNCED;
+	conn->drain_at = now + ngtcp2_conn_get_pto(conn->quic);
+	conn_touch(conn);
+}
+
+static uint64_t
+drain_deadline(const struct quic_conn *conn)
+{
+	if (conn->drain == DRAIN_NOT)
+		return UINT64_MAX;
+	if (conn->drain == DRAIN_ANNOUNCED)
+		return conn->drain_at;
+	return h3_has_ended(conn) ? conn->now : UINT64_MAX;
+}
+
+static void
+drain_expire(struct quic_conn *conn, uint64_t now)
+{
+	if (drain_deadline(conn) > now)
+		return;
+	if (conn->drain == DRAIN_LAST)
+		quic_conn_close(conn, QUIC_H3_NO_ERROR, "the edge is closing");
+	else if (h3_end(conn) == 0)
+		conn->drain = DRAIN_LAST;
+	else
+		conn->drain_at = now + ngtcp2_conn_get_pto(conn->quic);
+}
+
+/* ---- Time ---- */
+
+static uint64_t
+head_deadline(const struct quic_conn *conn)
+{
+	const struct quic_stream *s = TAILQ_FIRST(&conn->owing);
+
+	return s != NULL ? s->opened_at + conn->settings.head_timeout_ns
+			 : UINT64_MAX;
+}
+
+uint64_t
+request_deadline(const struct quic_conn *conn)
+{
+	uint64_t head, drain;
+
+	if (conn->server == NULL)
+		return UINT64_MAX;
+	head = head_deadline(conn);
+	drain = drain_deadline(conn);
+	return head < drain ? head : drain;
+}
+
+void
+request_expire(struct quic_conn *conn, uint64_t now)
+{
+	if (conn->server == NULL)
+		return;
+	while (head_deadline(conn) <= now)
+		quic_stream_reset(TAILQ_FIRST(&conn->owing),
+		    H3_REQUEST_INCOMPLETE);
+	drain_expire(conn, now);
+}
