@@ -27,7 +27,8 @@ comma = ,
 
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
 QUIC = quic/conn.o quic/h3.o quic/stream.o quic/server.o quic/tls.o \
-	quic/request.o quic/train.o quic/pmtu.o quic/probe.o quic/frame.o
+	quic/request.o quic/gate.o quic/train.o quic/pmtu.o quic/probe.o \
+	quic/frame.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
@@ -51,7 +52,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox control status report pmtu $(UNIT_QUIC)
+	policy dial sandbox control status report pmtu gate $(UNIT_QUIC)
 UNIT_QUIC = tls conn stream server
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -74,6 +75,7 @@ test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/addr.o
 test_report_OBJS = proxy/report.o
 test_pmtu_OBJS = quic/pmtu.o
+test_gate_OBJS = quic/gate.o
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
 test_stream_OBJS = $(test_tls_OBJS)

@@ -12,6 +12,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
+#include "quic/gate.h"
 #include "quic/probe.h"
 #include "quic/quic.h"
 
@@ -207,6 +208,7 @@ struct quic_conn {
 	bool listed;	/* in the server's list and heap */
 	bool counted;	/* among the server's open connections ... */
 	bool half_open; /* ... as a handshake under way */
+	struct gate_source *source; /* whose it is, once that is proven */
 	size_t heap_index; /* in the server's deadline heap */
 	uint64_t heap_key;
 };

@@ -2,9 +2,8 @@
  * A server: from connection IDs to connections, and answers to strangers.
  *
  *   datagram ──▶ known ID ──▶ that connection
- *            ├─▶ Initial ───▶ a new connection, or Retry while too many
- *            │                handshakes are half open (RFC 9000 §8.1.2),
- *            │                or CONNECTION_REFUSED while the server drains
+ *            ├─▶ Initial ───▶ a new connection, or what the gate says: Retry
+ *            │                (RFC 9000 §8.1.2), CONNECTION_REFUSED, silence
  *            ├─▶ other version ──▶ Version Negotiation (§6)
  *            └─▶ short header, unknown ID ──▶ stateless reset (§10.3)
  *
@@ -22,6 +21,8 @@
 #include "quic/internal.h"
 
 #define HALF_OPEN_MAX 256 /* handshakes; then addresses must be proven */
+#define HANDSHAKES_MAX 500 /* a second: at 0.4 ms each, a fifth of a core */
+#define SOURCE_MAX 1024 /* connections: an office behind one address */
 #define RETRY_TIMEOUT (10 * NS_PER_S) /* a token is for this handshake */
 #define TOKEN_TIMEOUT (86400 * NS_PER_S) /* NEW_TOKEN: one day */
 
@@ -60,6 +61,7 @@ struct quic_server {
 	bool draining; /* new connections are refused ... */
 	bool closed;   /* ... or not answered at all */
 
+	struct gate gate;
 	void *ids; /* tsearch(3) tree of struct conn_id */
 	LIST_HEAD(, quic_conn) conns;
 	TAILQ_HEAD(, quic_conn) dirty; /* have something to write */
@@ -255,6 +257,9 @@ server_handshake_done(struct quic_server *server, struct quic_conn *conn)
 	if (conn->half_open)
 		server->stats.half_open--;
 	conn->half_open = false;
+	if (conn->counted)
+		conn->source = gate_enter(&server->gate,
+		    (const struct sockaddr *)&conn->path.remote);
 	server->stats.accepted++;
 }
 
@@ -268,6 +273,8 @@ server_uncount(struct quic_server *server, struct quic_conn *conn)
 		server->stats.half_open--;
 	server->stats.connections--;
 	conn->counted = conn->half_open = false;
+	gate_leave(&server->gate, conn->source);
+	conn->source = NULL;
 }
 
 /* Called by quic_conn_free(), also for a connection that never was listed. */
@@ -480,13 +487,22 @@ meet(struct quic_server *server, const struct quic_path *path,
 	proof = check_token(server, &hd, &original_dcid, path, now);
 	if (proof == PROOF_WRONG)
 		return NULL;
-	if (proof == PROOF_NONE &&
-	    server->stats.half_open >= server->settings.half_open_max) {
+	switch (gate_ask(&server->gate, (const struct sockaddr *)&path->remote,
+	    proof != PROOF_NONE, server->stats.half_open, now)) {
+	case GATE_ADMIT:
+		return accept_conn(server, &hd, &original_dcid,
+		    proof == PROOF_RETRIED, path, now);
+	case GATE_PROVE:
 		send_retry(server, &hd, path, now);
-		return NULL;
+		break;
+	case GATE_REFUSE:
+		send_refusal(server, &hd, path);
+		break;
+	case GATE_LATER:
+		server->stats.postponed++;
+		break;
 	}
-	return accept_conn(server, &hd, &original_dcid,
-	    proof == PROOF_RETRIED, path, now);
+	return NULL;
 }
 
 /* ---- The four calls ---- */
@@ -623,9 +639,18 @@ quic_server_deadline(const struct quic_server *server)
 static void
 set_settings(struct quic_server *server, const struct quic_settings *settings)
 {
+	struct gate *gate = &server->gate;
+
 	server->settings = *settings;
-	if (server->settings.half_open_max == 0)
-		server->settings.half_open_max = HALF_OPEN_MAX;
+	gate->half_open_max = settings->half_open_max;
+	gate->per_second = settings->handshakes_max;
+	gate->per_source = settings->source_max;
+	if (gate->half_open_max == 0)
+		gate->half_open_max = HALF_OPEN_MAX;
+	if (gate->per_second == 0)
+		gate->per_second = HANDSHAKES_MAX;
+	if (gate->per_source == 0)
+		gate->per_source = SOURCE_MAX;
 }
 
 int

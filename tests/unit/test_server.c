@@ -50,6 +50,56 @@ a_known_address_needs_no_retry(void **state)
 	assert_int_equal(server_stats(w).retries_sent, 0);
 }
 
+/* ---- Crowds ---- */
+
+/*
+ * Four a second are let in: the first four at once, and the others as time
+ * goes on, without anybody's giving up.
+ */
+static void
+a_crowd_is_let_in_bit_by_bit(void **state)
+{
+	struct world *w = *state;
+	uint64_t start = w->link->now;
+
+	w->server_settings.handshakes_max = 4;
+	world_serve(w);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		world_dial(w, i);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(server_stats(w).accepted, 4);
+	assert_true(server_stats(w).retries_sent >= LINK_CLIENTS_MAX - 4);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		assert_true(world_connected(w, i));
+	assert_true(server_stats(w).postponed > 0);
+	assert_true(w->link->now - start >= 3 * LINK_S - LINK_S / 4);
+}
+
+/* They all come from one address, whatever the port. */
+static void
+a_source_has_its_share(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.source_max = 2;
+	world_serve(w);
+	for (size_t i = 0; i < 2; i++) {
+		world_dial(w, i);
+		assert_true(world_connected(w, i));
+	}
+	link_run(w->link, NULL, NULL, RTT);
+	world_dial(w, 2);
+	assert_true(world_closed(w, 2));
+	assert_int_equal(w->client[2].connected, 0);
+	assert_text(&w->client[2], "takes no new connections");
+	assert_int_equal(server_stats(w).refused, 1);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "making room");
+	link_run(w->link, NULL, NULL, RTT);
+	link_drop_client(w->link, 2);
+	world_dial(w, 2);
+	assert_true(world_connected(w, 2));
+}
+
 /* ---- Versions ---- */
 
 /* Keeps the datagrams that a test wants to look at. */
@@ -619,6 +669,8 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(retry_asks_for_proof),
 		TEST(a_known_address_needs_no_retry),
+		TEST(a_crowd_is_let_in_bit_by_bit),
+		TEST(a_source_has_its_share),
 		TEST(the_server_names_its_versions),
 		TEST(the_client_knows_one_version),
 		TEST(a_restart_is_noticed),

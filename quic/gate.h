@@ -1,0 +1,51 @@
+/*
+ * Who may come in: strangers at the door of a server, a pure state of counts
+ * and times. It knows no packets; server.c asks it once for each first one.
+ */
+#ifndef CULVERT_QUIC_GATE_H
+#define CULVERT_QUIC_GATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sys/socket.h>
+
+/* Connections of one source, an IPv4 address or an IPv6 /64. */
+struct gate_source;
+
+/* The caller sets the first part, and may set it anew at any time. */
+struct gate {
+	size_t half_open_max;	/* handshakes under way of who proved nothing */
+	unsigned per_second;	/* handshakes begun; not 0 */
+	size_t per_source;	/* connections of one source */
+
+	/* Private; all zero at first. */
+	uint64_t full_at; /* as `now`: when a second's worth is there again */
+	void *sources;	  /* tsearch(3) tree of struct gate_source */
+};
+
+enum gate_verdict {
+	GATE_ADMIT,  /* begin the handshake: it is counted */
+	GATE_PROVE,  /* let it prove its address first (RFC 9000 §8.1) */
+	GATE_LATER,  /* do not answer: it will ask again when it is not heard */
+	GATE_REFUSE  /* its source has as many connections as it may */
+};
+
+/*
+ * What to do with a stranger at `remote`, who has `proven` or not that it is
+ * there, while so many handshakes are `half_open`.
+ */
+enum gate_verdict gate_ask(struct gate *, const struct sockaddr *remote,
+    bool proven, size_t half_open, uint64_t now);
+
+/*
+ * Counts a connection of that source, once its handshake has shown that it
+ * really is there: what strangers could forge must not count against a source.
+ * The result goes to gate_leave() when the connection ends; NULL, where memory
+ * was short, is fine for it.
+ */
+struct gate_source *gate_enter(struct gate *, const struct sockaddr *remote);
+void gate_leave(struct gate *, struct gate_source *);
+
+#endif
