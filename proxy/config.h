@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "proxy/addr.h"
+#include "proxy/log.h"
 #include "quic/quic.h"
 
 /*
@@ -45,7 +46,7 @@
 #define CONFIG_SECONDS_MOST 86400
 
 /* Options of one program, those without a key included; a test counts. */
-#define CONFIG_OPTIONS_MAX 48
+#define CONFIG_OPTIONS_MAX 64
 
 enum config_program {
 	CONFIG_CULVERT,
@@ -106,7 +107,8 @@ struct config {
 	enum quic_cc cc;
 	char *qlog; /* directory */
 	unsigned verbose;
-	bool quiet; /* wins over verbose: log_init takes -1 */
+	bool quiet; /* wins over verbose: LOG_QUIET */
+	enum log_format log_format;
 	unsigned grace; /* seconds */
 
 	/* culvert */

@@ -14,7 +14,8 @@ static void
 open_log(const struct config *config)
 {
 	log_init(option_program_name(config->program),
-	    config->quiet ? -1 : config->verbose > 0);
+	    config->quiet ? LOG_QUIET
+	    : (int)config->verbose, config->log_format);
 }
 
 int

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,19 +15,31 @@
 
 #include "proxy/log.h"
 
+/* Bytes of one text as it is written: six such members fit into a line. */
+#define MEMBER_MAX 512
+/* Bytes that are kept free of a message for what stands around it. */
+#define FRAME_MAX 256
+/* Bytes that one character becomes at most, and "..." after it. */
+#define ESCAPE_MAX 6
+#define CUT "..."
+
 struct level {
 	int priority; /* as in syslog(3), for the journal */
 	int verbosity; /* the least that shows it */
-	const char *label;
+	const char *name, *label;
 };
 
-static const struct level level_error = { 3, -1, "error: " };
-static const struct level level_warn = { 4, 0, "warning: " };
-static const struct level level_info = { 6, 0, "" };
-static const struct level level_debug = { 7, 1, "debug: " };
+static const struct level level_error = { 3, LOG_QUIET, "error", "error: " };
+static const struct level level_warn = { 4, LOG_NORMAL, "warning",
+	"warning: " };
+static const struct level level_info = { 6, LOG_NORMAL, "info", "" };
+static const struct level level_debug = { 7, LOG_TUNNELS, "debug",
+	"debug: " };
+static const struct level level_tunnel = { 6, LOG_TUNNELS, "info", "" };
 
 static const char *log_program;
 static int log_verbosity;
+static enum log_format log_format;
 static bool log_to_journal;
 
 /* The variable is inherited past redirections, so the file is compared. */
@@ -44,73 +57,189 @@ stderr_is_journal(void)
 }
 
 void
-log_init(const char *program, int verbosity)
+log_init(const char *program, int verbosity, enum log_format format)
 {
 	log_program = program;
 	log_verbosity = verbosity;
+	log_format = format;
 	log_to_journal = stderr_is_journal();
 }
 
-static size_t
-put_prefix(char *line, size_t size, const struct level *level)
+/* ---- A line as it grows ---- */
+
+struct line {
+	size_t len;
+	char text[LOG_LINE_MAX];
+};
+
+/* Appends what is our own, short and plain. */
+__attribute__((format(printf, 2, 3))) static void
+put(struct line *line, const char *fmt, ...)
 {
-	struct timespec now;
-	struct tm tm;
-	char date[sizeof("2038-01-19T03:14:07")] = "";
+	size_t room = sizeof(line->text) - line->len;
+	va_list ap;
 	int len;
 
-	if (log_to_journal) {
-		len = snprintf(line, size, "<%d>", level->priority);
-	} else {
-		clock_gettime(CLOCK_REALTIME, &now);
-		if (gmtime_r(&now.tv_sec, &tm) != NULL)
-			strftime(date, sizeof(date), "%FT%T", &tm);
-		len = snprintf(line, size, "%s.%03ldZ %s%s%s", date,
-		    now.tv_nsec / 1000000,
-		    log_program != NULL ? log_program : "",
-		    log_program != NULL ? ": " : "", level->label);
+	va_start(ap, fmt);
+	len = vsnprintf(line->text + line->len, room, fmt, ap);
+	va_end(ap);
+	if (len > 0)
+		line->len += (size_t)len < room ? (size_t)len : room - 1;
+}
+
+static void
+put_bytes(struct line *line, const void *bytes, size_t n)
+{
+	if (n >= sizeof(line->text) - line->len)
+		return;
+	memcpy(line->text + line->len, bytes, n);
+	line->len += n;
+}
+
+/* Bytes of the character at `s` if it is more than one of UTF-8, else 0. */
+static size_t
+utf8_length(const unsigned char *s)
+{
+	static const uint32_t least[] = { 0x80, 0x800, 0x10000 };
+	size_t n = s[0] >= 0xf8 || s[0] < 0xc0 ? 0
+	    : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+	uint32_t c = n > 0 ? s[0] & (0x7fU >> n) : 0;
+
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
 	}
-	return len < 0 ? 0 : (size_t)len < size ? (size_t)len : size - 1;
+	if (n == 0 || c < least[n - 2] || c > 0x10ffff ||
+	    (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	return n;
+}
+
+/* Appends one character, escaped at need, and returns its length at `s`. */
+static size_t
+put_json_char(struct line *line, const unsigned char *s)
+{
+	size_t n = utf8_length(s);
+
+	if (n == 2 && s[0] == 0xc2 && s[1] < 0xa0) {
+		put(line, "\\u00%02x", s[1]);
+		return n;
+	}
+	if (n > 0) {
+		put_bytes(line, s, n);
+		return n;
+	}
+	if (*s >= 0x80)
+		put(line, "\\ufffd");
+	else if (*s < 0x20 || *s == 0x7f)
+		put(line, "\\u00%02x", *s);
+	else if (*s == '"' || *s == '\\')
+		put(line, "\\%c", *s);
+	else
+		put_bytes(line, s, 1);
+	return 1;
 }
 
 static size_t
-put_escaped(char *line, size_t size, unsigned char c)
+put_text_char(struct line *line, const unsigned char *s)
 {
-	if (c == '\\')
-		return (size_t)snprintf(line, size, "\\\\");
-	if (c < 0x20 || c > 0x7e)
-		return (size_t)snprintf(line, size, "\\x%02x", c);
-	line[0] = (char)c;
+	if (*s == '\\')
+		put(line, "\\\\");
+	else if (*s < 0x20 || *s > 0x7e)
+		put(line, "\\x%02x", *s);
+	else
+		put_bytes(line, s, 1);
 	return 1;
+}
+
+/* Appends what anybody may have written, in at most `max` bytes. */
+static void
+put_foreign(struct line *line, const char *text, size_t max)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	size_t end = line->len + max - ESCAPE_MAX - strlen(CUT);
+
+	while (*s != '\0') {
+		if (line->len > end) {
+			put(line, CUT);
+			return;
+		}
+		s += log_format == LOG_JSON ? put_json_char(line, s)
+					    : put_text_char(line, s);
+	}
+}
+
+static void
+put_member(struct line *line, const char *name, const char *text)
+{
+	if (text == NULL || text[0] == '\0')
+		return;
+	put(line, ",\"%s\":\"", name);
+	put_foreign(line, text, MEMBER_MAX);
+	put(line, "\"");
+}
+
+/* ---- Beginning and end ---- */
+
+static void
+put_time(struct line *line)
+{
+	char date[sizeof("2038-01-19T03:14:07")] = "";
+	struct timespec now;
+	struct tm tm;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (gmtime_r(&now.tv_sec, &tm) != NULL)
+		strftime(date, sizeof(date), "%FT%T", &tm);
+	put(line, "%s.%03ldZ", date, now.tv_nsec / 1000000);
+}
+
+static void
+begin(struct line *line, const struct level *level)
+{
+	line->len = 0;
+	if (log_to_journal)
+		put(line, "<%d>", level->priority);
+	if (log_format == LOG_JSON) {
+		put(line, "{\"time\":\"");
+		put_time(line);
+		put(line, "\",\"level\":\"%s\"", level->name);
+		put_member(line, "program", log_program);
+	} else if (!log_to_journal) {
+		put_time(line);
+		put(line, " %s%s%s", log_program != NULL ? log_program : "",
+		    log_program != NULL ? ": " : "", level->label);
+	}
+}
+
+static void
+end(struct line *line)
+{
+	put(line, log_format == LOG_JSON ? "}" : "");
+	line->text[line->len++] = '\n';
+	if (write(STDERR_FILENO, line->text, line->len) < 0) {
+		/* There is nowhere left to say so. */
+	}
 }
 
 static void
 log_line(const struct level *level, const char *fmt, va_list ap)
 {
-	static const char cut[] = "...";
-	const size_t room = LOG_LINE_MAX - sizeof("\\x00") - sizeof(cut);
-	char text[LOG_LINE_MAX], line[LOG_LINE_MAX];
+	char text[LOG_LINE_MAX];
 	int saved_errno = errno;
-	size_t len;
+	struct line line;
 
-	if (level->verbosity > log_verbosity)
+	if (level->verbosity > log_verbosity ||
+	    vsnprintf(text, sizeof(text), fmt, ap) < 0)
 		return;
-	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
-		return;
-	len = put_prefix(line, sizeof(line) / 2, level);
-	for (const char *s = text; *s != '\0'; s++) {
-		if (len > room) {
-			memcpy(line + len, cut, strlen(cut));
-			len += strlen(cut);
-			break;
-		}
-		len += put_escaped(line + len, sizeof(line) - len,
-		    (unsigned char)*s);
-	}
-	line[len++] = '\n';
-	if (write(STDERR_FILENO, line, len) < 0) {
-		/* There is nowhere left to say so. */
-	}
+	begin(&line, level);
+	if (log_format == LOG_JSON)
+		put(&line, ",\"message\":\"");
+	put_foreign(&line, text, LOG_LINE_MAX - FRAME_MAX);
+	if (log_format == LOG_JSON)
+		put(&line, "\"");
+	end(&line);
 	errno = saved_errno;
 }
 
@@ -128,6 +257,71 @@ DEFINE_LOG(error)
 DEFINE_LOG(warn)
 DEFINE_LOG(info)
 DEFINE_LOG(debug)
+
+/* ---- Tunnels ---- */
+
+static void
+put_tunnel_members(struct line *line, const struct log_tunnel *t)
+{
+	put_member(line, "message", "tunnel ended");
+	put_member(line, "client", t->client);
+	put_member(line, "user", t->user);
+	put_member(line, "kind", t->kind);
+	put_member(line, "target", t->target);
+	put_member(line, "address", t->address);
+	put(line, ",\"bytes_up\":%" PRIu64 ",\"bytes_down\":%" PRIu64
+	    ",\"duration_s\":%" PRIu64 ".%03" PRIu64, t->bytes_up,
+	    t->bytes_down, t->duration_ms / 1000, t->duration_ms % 1000);
+	put_member(line, "reason", t->reason);
+}
+
+/* A part of the sentence, with what goes before and after it. */
+static void
+put_part(struct line *line, const char *before, const char *text,
+    const char *after)
+{
+	if (text == NULL || text[0] == '\0')
+		return;
+	put(line, "%s", before);
+	put_foreign(line, text, MEMBER_MAX);
+	put(line, "%s", after);
+}
+
+static void
+put_tunnel_sentence(struct line *line, const struct log_tunnel *t)
+{
+	put_part(line, "", t->user, " at ");
+	put_part(line, "", t->client, "");
+	put_part(line, " by ", t->kind, "");
+	put_part(line, " to ", t->target, "");
+	put_part(line, " (", t->address, ")");
+	put(line, ": %" PRIu64 " bytes up, %" PRIu64 " down, %" PRIu64
+	    ".%03" PRIu64 " s", t->bytes_up, t->bytes_down,
+	    t->duration_ms / 1000, t->duration_ms % 1000);
+	put_part(line, ": ", t->reason, "");
+}
+
+void
+log_tunnel(const struct log_tunnel *tunnel)
+{
+	struct log_tunnel shown = *tunnel;
+	int saved_errno = errno;
+	struct line line;
+
+	if (log_verbosity < level_tunnel.verbosity)
+		return;
+	if (log_verbosity < LOG_TARGETS)
+		shown.target = shown.address = NULL;
+	begin(&line, &level_tunnel);
+	if (log_format == LOG_JSON)
+		put_tunnel_members(&line, &shown);
+	else
+		put_tunnel_sentence(&line, &shown);
+	end(&line);
+	errno = saved_errno;
+}
+
+/* ---- The service manager ---- */
 
 int
 log_notify(const char *state)

@@ -69,6 +69,8 @@ static const struct config_option shared_options[] = {
 	    "bbr", "congestion control" },
 	{ 0, "qlog", "log", &value_directory, FIELD(qlog), "dir",
 	    NULL, "write QUIC traces there" },
+	{ 0, "log-format", "log", &value_log_format, FIELD(log_format),
+	    "text|json", "text", "how lines of the log look" },
 	{ 'v', "verbose", "log", &value_verbose, FIELD(verbose), NULL,
 	    NULL, "log more" },
 	{ 'q', "quiet", "log", &value_flag, FIELD(quiet), NULL,

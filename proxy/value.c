@@ -7,7 +7,7 @@
 #include "proxy/config.h"
 #include "proxy/value.h"
 
-#define VERBOSE_MAX 3 /* times: more than log_init has levels */
+#define VERBOSE_MAX 3 /* times: more than the log has levels */
 
 #define PIN_PREFIX "sha256//" /* as curl writes pins */
 #define PIN_DIGITS 43 /* base64 digits of 32 bytes, before one '=' */
@@ -121,6 +121,20 @@ set_cc(void *field, const char *value)
 		*cc = QUIC_CC_CUBIC;
 	else if (strcmp(value, "bbr") == 0)
 		*cc = QUIC_CC_BBR;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int
+set_log_format(void *field, const char *value)
+{
+	enum log_format *format = field;
+
+	if (strcmp(value, "text") == 0)
+		*format = LOG_TEXT;
+	else if (strcmp(value, "json") == 0)
+		*format = LOG_JSON;
 	else
 		return -EINVAL;
 	return 0;
@@ -269,6 +283,10 @@ const struct value_type value_seconds = {
 };
 const struct value_type value_cc = {
 	.set = set_cc, .size = sizeof(enum quic_cc), .wanted = "cubic or bbr"
+};
+const struct value_type value_log_format = {
+	.set = set_log_format, .size = sizeof(enum log_format),
+	.wanted = "text or json"
 };
 const struct value_type value_addrs = {
 	.set = add_addr, .size = sizeof(struct config_addrs),

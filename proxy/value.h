@@ -35,6 +35,7 @@ extern const struct value_type value_verbose; /* unsigned; each flag adds 1 */
 extern const struct value_type value_mtu; /* unsigned, IP bytes */
 extern const struct value_type value_seconds; /* unsigned */
 extern const struct value_type value_cc; /* enum quic_cc */
+extern const struct value_type value_log_format; /* enum log_format */
 extern const struct value_type value_addrs; /* struct config_addrs */
 extern const struct value_type value_targets; /* struct config_targets */
 extern const struct value_type value_ranges; /* struct config_ranges */

@@ -160,7 +160,7 @@ flags_set_every_field(void **state)
 	    "--listen-users @ --control /run/c -e a:1 -e [::1] --ca @ --cert @ "
 	    "--key @ --pin " PIN_ZEROS " --pin " PIN_ONES " --user b:c:d "
 	    "--mtu-max 9000 --mtu-min 1280 --no-mtu-probe --cc bbr "
-	    "--qlog /tmp -vv -q"), 0);
+	    "--qlog /tmp --log-format json -vv -q"), 0);
 	assert_string_equal(errors(), "");
 	assert_int_equal(f.config.listen.n, 2);
 	assert_string_equal(listen_at(0), "127.0.0.1:1");
@@ -183,6 +183,7 @@ flags_set_every_field(void **state)
 	assert_true(f.config.no_mtu_probe);
 	assert_int_equal(f.config.cc, QUIC_CC_BBR);
 	assert_string_equal(f.config.qlog, "/tmp");
+	assert_int_equal(f.config.log_format, LOG_JSON);
 	assert_int_equal(f.config.verbose, 2);
 	assert_true(f.config.quiet);
 	end();
@@ -210,6 +211,7 @@ value_for(const struct config_option *option)
 		{ "sha256//base64", PIN_ZEROS }, { "name:password", "a:b" },
 		{ "bytes", "1300" }, { "cubic|bbr", "cubic" },
 		{ "cidr", "10.0.0.0/8" }, { "seconds", "7" },
+		{ "text|json", "json" },
 	};
 
 	if (option->metavar == NULL)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "proxy/log.h"
 
@@ -39,7 +40,7 @@ setup(void **state)
 	capture.saved_stderr = dup(STDERR_FILENO);
 	dup2(fds[1], STDERR_FILENO);
 	close(fds[1]);
-	log_init("culvert", 0);
+	log_init("culvert", 0, LOG_TEXT);
 	return 0;
 }
 
@@ -91,10 +92,10 @@ verbosity_is_a_threshold(void **state)
 	(void)state;
 	log_debug("hidden");
 	assert_string_equal(logged(), "");
-	log_init("culvert", 1);
+	log_init("culvert", 1, LOG_TEXT);
 	log_debug("shown");
 	assert_string_equal(logged(), "debug: shown\n");
-	log_init("culvert", -1);
+	log_init("culvert", -1, LOG_TEXT);
 	log_info("hidden");
 	log_warn("hidden");
 	assert_string_equal(logged(), "");
@@ -125,7 +126,7 @@ long_lines_are_cut(void **state)
 		log_info("%s", text);
 		logged();
 		len = strlen(capture.text);
-		assert_in_range(len, LOG_LINE_MAX - 16, LOG_LINE_MAX);
+		assert_in_range(len, LOG_LINE_MAX - 300, LOG_LINE_MAX);
 		assert_string_equal(capture.text + len - 4, "...\n");
 	}
 }
@@ -141,17 +142,205 @@ the_journal_gets_priorities(void **state)
 	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
 	    (uintmax_t)st.st_ino);
 	setenv("JOURNAL_STREAM", stream, 1);
-	log_init("culvert", 1);
+	log_init("culvert", 1, LOG_TEXT);
 	log_error("a");
 	log_warn("b");
 	log_info("c");
 	log_debug("d");
 	assert_string_equal(logged(), "<3>a\n<4>b\n<6>c\n<7>d\n");
+	log_init("culvert", 1, LOG_JSON);
+	log_warn("e");
+	logged();
+	assert_int_equal(strncmp(capture.text, "<4>{\"time\":", 11), 0);
 	setenv("JOURNAL_STREAM", "1:1", 1);
-	log_init("culvert", 0);
+	log_init("culvert", 0, LOG_TEXT);
 	log_info("elsewhere");
 	assert_string_equal(logged(), "elsewhere\n");
 	assert_int_not_equal(capture.text[0], '<');
+}
+
+/* The object on the line that has been logged, which is all of it. */
+static json_t *
+logged_object(void)
+{
+	json_error_t error;
+	json_t *object;
+
+	logged();
+	object = json_loads(capture.text, JSON_REJECT_DUPLICATES, &error);
+	if (object == NULL)
+		fail_msg("%s in %s", error.text, capture.text);
+	assert_ptr_equal(strchr(capture.text, '\n'),
+	    capture.text + strlen(capture.text) - 1);
+	return object;
+}
+
+static void
+assert_member(const json_t *object, const char *name, const char *wanted)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	if (wanted == NULL)
+		assert_null(text);
+	else {
+		assert_non_null(text);
+		assert_string_equal(text, wanted);
+	}
+}
+
+static void
+a_line_may_be_an_object(void **state)
+{
+	json_t *object;
+
+	(void)state;
+	log_init("culvert", LOG_TUNNELS, LOG_JSON);
+	log_warn("%s is %d", "it", 7);
+	object = logged_object();
+	assert_int_equal(json_object_size(object), 4);
+	assert_member(object, "level", "warning");
+	assert_member(object, "program", "culvert");
+	assert_member(object, "message", "it is 7");
+	assert_int_equal(json_string_length(json_object_get(object, "time")),
+	    strlen("2026-11-21T10:11:12.123Z"));
+	json_decref(object);
+	log_debug("x");
+	object = logged_object();
+	assert_member(object, "level", "debug");
+	json_decref(object);
+}
+
+static void
+an_object_carries_any_bytes(void **state)
+{
+	static const struct {
+		const char *bytes, *wanted;
+	} cases[] = {
+		{ "\"\\\n\t\x7f", "\"\\\n\t\x7f" },
+		{ "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80",
+		    "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80" },
+		{ "\xc2\x9b", "\xc2\x9b" },
+		{ "a\xff\x80z", "a\xef\xbf\xbd\xef\xbf\xbdz" },
+		{ "\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd" }, /* overlong */
+		{ "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+		{ "\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd"
+		    "\xef\xbf\xbd\xef\xbf\xbd" }, /* above U+10FFFF */
+		{ "end \xe2\x82", "end \xef\xbf\xbd\xef\xbf\xbd" },
+	};
+	json_t *object;
+
+	(void)state;
+	log_init("culvert", LOG_NORMAL, LOG_JSON);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		log_info("%s", cases[i].bytes);
+		object = logged_object();
+		for (const char *s = capture.text; s[1] != '\0'; s++)
+			assert_true((unsigned char)*s >= 0x20 && *s != 0x7f);
+		assert_null(strstr(capture.text, "\xc2\x9b"));
+		assert_member(object, "message", cases[i].wanted);
+		json_decref(object);
+	}
+}
+
+static void
+a_long_object_is_whole(void **state)
+{
+	char text[2 * LOG_LINE_MAX];
+	json_t *object;
+
+	(void)state;
+	log_init("culvert", LOG_NORMAL, LOG_JSON);
+	memset(text, '\x01', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	log_info("%s", text);
+	object = logged_object();
+	assert_in_range(strlen(capture.text), LOG_LINE_MAX - 300,
+	    LOG_LINE_MAX);
+	json_decref(object);
+}
+
+static const struct log_tunnel tunnel = {
+	.client = "192.0.2.7:5", .user = "ali\"ce", .kind = "socks5",
+	.target = "origin.example:443", .address = "198.51.100.1:443",
+	.bytes_up = 10, .bytes_down = UINT64_C(1) << 40,
+	.duration_ms = 12034, .reason = "done",
+};
+
+static void
+a_tunnel_is_a_sentence(void **state)
+{
+	static const struct log_tunnel bare = { .client = "192.0.2.7:5",
+		.reason = "a\nb" };
+
+	(void)state;
+	log_tunnel(&tunnel);
+	assert_string_equal(logged(), "");
+	log_init("culvert", LOG_TUNNELS, LOG_TEXT);
+	log_tunnel(&tunnel);
+	assert_string_equal(logged(), "ali\"ce at 192.0.2.7:5 by socks5: "
+	    "10 bytes up, 1099511627776 down, 12.034 s: done\n");
+	log_init("culvert", LOG_TARGETS, LOG_TEXT);
+	log_tunnel(&tunnel);
+	assert_string_equal(logged(), "ali\"ce at 192.0.2.7:5 by socks5 to "
+	    "origin.example:443 (198.51.100.1:443): "
+	    "10 bytes up, 1099511627776 down, 12.034 s: done\n");
+	log_tunnel(&bare);
+	assert_string_equal(logged(), "192.0.2.7:5: "
+	    "0 bytes up, 0 down, 0.000 s: a\\x0ab\n");
+}
+
+static void
+a_tunnel_is_an_object(void **state)
+{
+	json_t *object;
+
+	(void)state;
+	log_init("culvert", LOG_TUNNELS, LOG_JSON);
+	log_tunnel(&tunnel);
+	object = logged_object();
+	assert_null(strstr(capture.text, "origin"));
+	assert_null(strstr(capture.text, "198.51.100.1"));
+	assert_member(object, "level", "info");
+	assert_member(object, "message", "tunnel ended");
+	assert_member(object, "client", "192.0.2.7:5");
+	assert_member(object, "user", "ali\"ce");
+	assert_member(object, "kind", "socks5");
+	assert_member(object, "reason", "done");
+	assert_int_equal(json_integer_value(json_object_get(object,
+	    "bytes_up")), 10);
+	assert_int_equal(json_integer_value(json_object_get(object,
+	    "bytes_down")), INT64_C(1) << 40);
+	assert_true(json_real_value(json_object_get(object,
+	    "duration_s")) == 12.034);
+	json_decref(object);
+	log_init("culvert", LOG_TARGETS, LOG_JSON);
+	log_tunnel(&tunnel);
+	object = logged_object();
+	assert_member(object, "target", "origin.example:443");
+	assert_member(object, "address", "198.51.100.1:443");
+	json_decref(object);
+}
+
+/* Every text as long and as awkward as it gets. */
+static void
+a_tunnel_fits_its_line(void **state)
+{
+	char text[LOG_LINE_MAX];
+	struct log_tunnel large = { text, text, text, text, text, INT64_MAX,
+		INT64_MAX, INT64_MAX, text };
+
+	(void)state;
+	memset(text, '\x01', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	log_init("culvert", LOG_TARGETS, LOG_JSON);
+	log_tunnel(&large);
+	json_decref(logged_object());
+	assert_true(strlen(capture.text) <= LOG_LINE_MAX);
+	log_init("culvert", LOG_TARGETS, LOG_TEXT);
+	log_tunnel(&large);
+	logged();
+	assert_true(strlen(capture.text) <= LOG_LINE_MAX);
+	assert_non_null(strstr(capture.text, " s: \\x01"));
 }
 
 static void
@@ -194,6 +383,12 @@ main(void)
 		LOG_TEST(arguments_cannot_forge_a_line),
 		LOG_TEST(long_lines_are_cut),
 		LOG_TEST(the_journal_gets_priorities),
+		LOG_TEST(a_line_may_be_an_object),
+		LOG_TEST(an_object_carries_any_bytes),
+		LOG_TEST(a_long_object_is_whole),
+		LOG_TEST(a_tunnel_is_a_sentence),
+		LOG_TEST(a_tunnel_is_an_object),
+		LOG_TEST(a_tunnel_fits_its_line),
 		LOG_TEST(the_manager_is_told),
 	};
 
