@@ -65,7 +65,7 @@ test_chunked_OBJS = proxy/chunked.o
 test_rewrite_OBJS = proxy/local/rewrite.o $(test_http1_OBJS)
 test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
 	proxy/local/response.o proxy/local/body.o proxy/chunked.o \
-	$(test_rewrite_OBJS)
+	proxy/local/refusal.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o
 test_policy_OBJS = proxy/edge/policy.o proxy/addr.o

@@ -36,27 +36,28 @@ struct tunnel {
 	struct target target;
 	struct sockaddr_storage client, address;
 	char user[CREDENTIAL_MAX + 1];
+	bool admitted; /* the user is who it says, or nobody was asked */
 };
 
 /* ---- The end ---- */
 
+/* A name that is not proven may be a password that was typed too early. */
 static void
 log_end(const struct tunnel *t, const char *reason)
 {
 	char client[ADDR_STRLEN], target[TARGET_STRLEN],
 	    address[ADDR_STRLEN] = "";
+	struct log_tunnel line = { .client = client,
+		.user = t->admitted ? t->user : NULL, .target = target,
+		.address = address, .reason = reason,
+		.bytes_up = t->relay.to_tcp, .bytes_down = t->relay.to_stream,
+		.duration_ms = uv_now(t->host->loop) - t->started_ms };
 
+	addr_format((const struct sockaddr *)&t->client, client);
 	target_format(&t->target, target, sizeof(target));
 	if (t->address.ss_family != 0)
 		addr_format((const struct sockaddr *)&t->address, address);
-	log_debug("%s%s%s to %s%s%s%s: %llu bytes up, %llu down, %.3f s: %s",
-	    t->user, t->user[0] != '\0' ? " at " : "",
-	    addr_format((const struct sockaddr *)&t->client, client), target,
-	    address[0] != '\0' ? " (" : "", address,
-	    address[0] != '\0' ? ")" : "",
-	    (unsigned long long)t->relay.to_tcp,
-	    (unsigned long long)t->relay.to_stream,
-	    (double)(uv_now(t->host->loop) - t->started_ms) / 1000, reason);
+	log_tunnel(&line);
 }
 
 static void
@@ -122,6 +123,19 @@ refuse_stream(struct quic_stream *stream, int status, const char *error)
 	quic_stream_release(stream);
 }
 
+/* Refuses a request that has not become a tunnel. */
+static void
+turn_away(struct quic_stream *stream, int status, const char *error)
+{
+	const struct quic_path *path = quic_conn_path(quic_stream_conn(stream));
+	char client[ADDR_STRLEN];
+	struct log_tunnel line = { .client = client, .reason = error };
+
+	addr_format((const struct sockaddr *)&path->remote, client);
+	log_tunnel(&line);
+	refuse_stream(stream, status, error);
+}
+
 static void
 refuse(struct tunnel *t, int status, const char *error)
 {
@@ -176,6 +190,7 @@ on_dialled(void *arg, const struct dial_result *result)
 static void
 dial(struct tunnel *t)
 {
+	t->admitted = true;
 	if (dial_start(&t->dial, t->host->resolver, t->host->policy,
 		&t->target, DIAL_TIMEOUT_MS, on_dialled, t) != 0)
 		refuse(t, dial_http_status(DIAL_LIMIT),
@@ -260,16 +275,16 @@ tunnel_new(struct tunnel_host *host, struct quic_stream *stream,
 
 	if (method == NULL || strcmp(method, "CONNECT") != 0 ||
 	    quic_head_find(head, ":protocol") != NULL) {
-		refuse_stream(stream, 501, "http_request_denied");
+		turn_away(stream, 501, "http_request_denied");
 		return;
 	}
 	if (!read_target(head, &target)) {
-		refuse_stream(stream, 400, "http_request_error");
+		turn_away(stream, 400, "http_request_error");
 		return;
 	}
 	if (host->open >= EDGE_TUNNELS_MAX ||
 	    (t = calloc(1, sizeof(*t))) == NULL) {
-		refuse_stream(stream, 503, "connection_limit_reached");
+		turn_away(stream, 503, "connection_limit_reached");
 		return;
 	}
 	t->host = host;

@@ -77,12 +77,14 @@ struct client {
 	bool head_begun;	 /* bytes of a head have come: HEAD_TIMEOUT */
 	bool authorized;	 /* the head at the buffer's start has passed */
 	bool eof_seen;
+	bool logged;		 /* a refusal says more than the close does */
 
 	char *buf;
 	size_t len, cap, scanned;
 };
 
 static void client_close(struct client *, const char *reason);
+static void log_end(struct client *, const char *reason);
 static void arm(struct client *, uint64_t ms);
 static void process(struct client *);
 static void start_reading(struct client *);
@@ -164,10 +166,11 @@ linger(struct client *c)
 		start_reading(c);
 }
 
-/* The last word to this client. */
+/* The last word to this client, and for the log what it means. */
 static void
-say_last(struct client *c, const void *bytes, size_t n)
+say_last(struct client *c, const void *bytes, size_t n, const char *why)
 {
+	log_end(c, why);
 	if (say(c, bytes, n))
 		linger(c);
 	else
@@ -179,7 +182,21 @@ say_error(struct client *c, int status, const char *text)
 {
 	char page[PAGE_MAX];
 
-	say_last(c, page, page_error(status, text, page));
+	say_last(c, page, page_error(status, text, page), text);
+}
+
+static void
+say_refusal(struct client *c, const struct refusal *refusal)
+{
+	log_end(c, refusal->text + refusal->cause);
+	say_error(c, refusal->http_status, refusal->text);
+}
+
+/* SOCKS has said why, unless the tunnel was refused and the log has it. */
+static void
+say_socks_last(struct client *c)
+{
+	say_last(c, c->socks->out, c->socks->outlen, c->socks->why);
 }
 
 /* ---- The tunnel ---- */
@@ -239,13 +256,13 @@ on_refused(void *arg, const struct refusal *refusal)
 {
 	struct client *c = arg;
 
-	log_debug("refused: %s", refusal->text);
 	if (is_http(c)) {
-		say_error(c, refusal->http_status, refusal->text);
+		say_refusal(c, refusal);
 		return;
 	}
+	log_end(c, refusal->text + refusal->cause);
 	socks_reply(c->socks, refusal->socks_code);
-	say_last(c, c->socks->out, c->socks->outlen);
+	say_socks_last(c);
 }
 
 static void
@@ -273,7 +290,7 @@ verdict(struct client *c, bool ok)
 		return;
 	}
 	if (socks_authenticated(c->socks, ok) == SOCKS_CLOSE)
-		say_last(c, c->socks->out, c->socks->outlen);
+		say_socks_last(c);
 	else if (!say(c, c->socks->out, c->socks->outlen))
 		client_close(c, "the client went away");
 }
@@ -362,7 +379,7 @@ step_socks(struct client *c)
 	case SOCKS_CLOSE:
 		break;
 	}
-	say_last(c, c->socks->out, c->socks->outlen);
+	say_socks_last(c);
 	return false;
 }
 
@@ -398,10 +415,7 @@ on_forward_done(void *arg, bool keep_alive)
 static void
 on_forward_refused(void *arg, const struct refusal *refusal)
 {
-	struct client *c = arg;
-
-	log_debug("refused: %s", refusal->text);
-	say_error(c, refusal->http_status, refusal->text);
+	say_refusal(arg, refusal);
 }
 
 /* What was answered so far must not look like all of it. */
@@ -453,7 +467,7 @@ answer_page(struct client *c, const struct http1_request *req)
 
 	uv_tcp_getsockname(&c->relay.tcp, (struct sockaddr *)&local, &len);
 	say_last(c, page, page_answer(req, (struct sockaddr *)&local,
-	    c->host->users != NULL, page));
+	    c->host->users != NULL, page), "asked for the proxy's own page");
 }
 
 /* Whether the request may pass; if not now, somebody has taken care of it. */
@@ -621,18 +635,27 @@ bytes_of(const struct client *c, uint64_t *up, uint64_t *down)
 		forward_bytes(c->forward, up, down);
 }
 
-static void
-log_end(const struct client *c, uint64_t up, uint64_t down)
-{
-	char peer[ADDR_STRLEN], target[TARGET_STRLEN] = "nowhere";
+static const char *const kinds[] = { "new", "socks4", "socks5", "connect",
+	"http" };
 
+/* The one line of this client: the first reason counts. */
+static void
+log_end(struct client *c, const char *reason)
+{
+	char peer[ADDR_STRLEN], target[TARGET_STRLEN] = "";
+	struct log_tunnel line = { .target = target, .reason = reason,
+		.duration_ms = uv_now(c->host->loop) - c->started_ms };
+
+	if (c->logged)
+		return;
+	c->logged = true;
+	line.client = addr_format((const struct sockaddr *)&c->peer, peer);
+	if (c->kind != CLIENT_NEW)
+		line.kind = kinds[c->kind];
 	if (c->target.port != 0)
 		target_format(&c->target, target, sizeof(target));
-	log_debug("%s to %s: %llu bytes up, %llu down, %.3f s: %s",
-	    addr_format((const struct sockaddr *)&c->peer, peer), target,
-	    (unsigned long long)up, (unsigned long long)down,
-	    (double)(uv_now(c->host->loop) - c->started_ms) / 1000,
-	    c->relay.reason);
+	bytes_of(c, &line.bytes_up, &line.bytes_down);
+	log_tunnel(&line);
 }
 
 static void
@@ -678,7 +701,7 @@ client_close(struct client *c, const char *reason)
 	bytes_of(c, &up, &down);
 	c->host->totals.bytes_up += up;
 	c->host->totals.bytes_down += down;
-	log_end(c, up, down);
+	log_end(c, reason);
 	uplink_cancel(&c->ticket);
 	users_check_cancel(c->check);
 	forward_free(c->forward);
@@ -725,8 +748,6 @@ static void
 show(const struct client *c, void (*each)(void *, const struct tunnel_info *),
     void *arg)
 {
-	static const char *const kinds[] = { "new", "socks4", "socks5",
-		"connect", "http" };
 	static const char *const states[] = { "negotiating", "negotiating",
 		"waiting", "open", "open", "closing" };
 	char target[TARGET_STRLEN] = "", peer[ADDR_STRLEN];

@@ -20,7 +20,6 @@
  * the request goes over a tunnel of its own.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -121,14 +120,9 @@ abandon(struct forward *f)
 static void
 refuse(struct forward *f, const char *why)
 {
-	struct refusal refusal = {
-		.http_status = 502,
-		.socks_code = SOCKS_GENERAL_FAILURE,
-	};
-	char origin[TARGET_STRLEN];
+	struct refusal refusal;
 
-	target_format(&f->origin, origin, sizeof(origin));
-	snprintf(refusal.text, sizeof(refusal.text), "%s: %s", origin, why);
+	refusal_of(&refusal, &f->origin, 502, SOCKS_GENERAL_FAILURE, why);
 	f->events->refused(f->arg, &refusal);
 }
 

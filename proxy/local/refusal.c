@@ -10,6 +10,20 @@ refusal_set(struct refusal *refusal, int http_status, enum socks_code code,
 	refusal->http_status = http_status;
 	refusal->socks_code = code;
 	snprintf(refusal->text, sizeof(refusal->text), "%s", text);
+	refusal->cause = 0;
+}
+
+void
+refusal_of(struct refusal *refusal, const struct target *to, int http_status,
+    enum socks_code code, const char *text)
+{
+	char target[TARGET_STRLEN];
+
+	target_format(to, target, sizeof(target));
+	refusal->http_status = http_status;
+	refusal->socks_code = code;
+	snprintf(refusal->text, sizeof(refusal->text), "%s: %s", target, text);
+	refusal->cause = strlen(target) + strlen(": ");
 }
 
 /* What the error types of RFC 9209 §2.3 mean to a SOCKS client. */
@@ -73,7 +87,7 @@ refusal_read(struct refusal *refusal, const struct target *to,
     const struct quic_head *head, int status)
 {
 	size_t i = find_proxy_error(quic_head_find(head, "proxy-status"));
-	char target[TARGET_STRLEN], text[REFUSAL_TEXT_MAX];
+	char text[sizeof("the edge answered -2147483648")];
 
 	if (status == 407) {
 		/* The client has no part in this: 407 would ask it. */
@@ -81,15 +95,12 @@ refusal_read(struct refusal *refusal, const struct target *to,
 		    "the edge does not accept our user and password");
 		return;
 	}
-	target_format(to, target, sizeof(target));
 	if (i < sizeof(proxy_errors) / sizeof(proxy_errors[0])) {
-		snprintf(text, sizeof(text), "%s: %s", target,
+		refusal_of(refusal, to, status, proxy_errors[i].code,
 		    proxy_errors[i].text);
-		refusal_set(refusal, status, proxy_errors[i].code, text);
 		return;
 	}
-	snprintf(text, sizeof(text), "%s: the edge answered %d", target,
-	    status);
-	refusal_set(refusal, status >= 400 && status < 600 ? status : 502,
+	snprintf(text, sizeof(text), "the edge answered %d", status);
+	refusal_of(refusal, to, status >= 400 && status < 600 ? status : 502,
 	    socks_code_of(status), text);
 }

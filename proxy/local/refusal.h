@@ -12,10 +12,16 @@ struct refusal {
 	int http_status;
 	enum socks_code socks_code;
 	char text[REFUSAL_TEXT_MAX]; /* a sentence for a person */
+	size_t cause; /* where in the text it goes on without the target */
 };
 
+/* A refusal that has nothing to do with the target. */
 void refusal_set(struct refusal *, int http_status, enum socks_code,
     const char *text);
+
+/* The text becomes "host:port: text", and logs may leave that target out. */
+void refusal_of(struct refusal *, const struct target *, int http_status,
+    enum socks_code, const char *text);
 
 /*
  * What an edge meant by answering a CONNECT to `to` with `status`, which is

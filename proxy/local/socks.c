@@ -57,8 +57,9 @@ answer(struct socks *s, const uint8_t *out, size_t len,
 }
 
 static enum socks_event
-hang_up(struct socks *s)
+hang_up(struct socks *s, const char *why)
 {
+	s->why = why;
 	s->outlen = 0;
 	s->state = SOCKS_STATE_CLOSED;
 	return SOCKS_CLOSE;
@@ -78,12 +79,20 @@ reply(struct socks *s, enum socks_code code)
 }
 
 static enum socks_event
+refuse(struct socks *s, enum socks_code code, const char *why)
+{
+	s->why = why;
+	return reply(s, code);
+}
+
+static enum socks_event
 password_status(struct socks *s, bool ok)
 {
 	uint8_t out[] = { PASSWORD_VERSION, ok ? 0x00 : 0x01 };
 
 	explicit_bzero(s->in, sizeof(s->in));
 	s->user = s->password = NULL;
+	s->why = ok ? NULL : "the password or the name is wrong";
 	return answer(s, out, sizeof(out),
 	    ok ? SOCKS_STATE_REQUEST : SOCKS_STATE_CLOSED);
 }
@@ -92,9 +101,11 @@ static enum socks_event
 take_target(struct socks *s, const char *host, size_t len, uint16_t port)
 {
 	if (len == 0 || port == 0)
-		return reply(s, SOCKS_GENERAL_FAILURE);
+		return refuse(s, SOCKS_GENERAL_FAILURE,
+		    "the request names no host or no port");
 	if (target_set(&s->target, host, len, port) != 0)
-		return reply(s, SOCKS_HOST_UNREACHABLE);
+		return refuse(s, SOCKS_HOST_UNREACHABLE,
+		    "no host can have the name that was asked for");
 	s->inlen = 0;
 	s->state = SOCKS_STATE_REPLY;
 	return SOCKS_CONNECT;
@@ -125,7 +136,7 @@ read_version(struct socks *s)
 	else if (s->in[0] == VERSION5)
 		s->state = SOCKS_STATE_METHODS;
 	else
-		return hang_up(s);
+		return hang_up(s, "unknown version of SOCKS");
 	return SOCKS_NEED_MORE;
 }
 
@@ -152,6 +163,8 @@ read_methods(struct socks *s)
 		out[1] = METHOD_PASSWORD;
 		return answer(s, out, sizeof(out), SOCKS_STATE_PASSWORD);
 	}
+	s->why = s->password_required
+	    ? "the client offers no password" : "no method in common";
 	return answer(s, out, sizeof(out), SOCKS_STATE_CLOSED);
 }
 
@@ -166,7 +179,7 @@ read_password(struct socks *s)
 	size_t ulen, plen;
 
 	if (s->in[0] != PASSWORD_VERSION)
-		return hang_up(s);
+		return hang_up(s, "unknown version of the password's message");
 	if (s->inlen < 2 || s->inlen < 3u + s->in[1])
 		return SOCKS_NEED_MORE;
 	ulen = s->in[1];
@@ -198,7 +211,7 @@ read_request(struct socks *s)
 	size_t len;
 
 	if (s->in[0] != VERSION5)
-		return hang_up(s);
+		return hang_up(s, "unknown version of SOCKS");
 	if (s->inlen < 5)
 		return SOCKS_NEED_MORE;
 	switch (s->in[3]) {
@@ -212,12 +225,14 @@ read_request(struct socks *s)
 		len = *address++;
 		break;
 	default:
-		return reply(s, SOCKS_ADDRESS_TYPE_NOT_SUPPORTED);
+		return refuse(s, SOCKS_ADDRESS_TYPE_NOT_SUPPORTED,
+		    "unknown type of address");
 	}
 	if (s->in + s->inlen < address + len + 2)
 		return SOCKS_NEED_MORE;
 	if (s->in[1] != COMMAND_CONNECT)
-		return reply(s, SOCKS_COMMAND_NOT_SUPPORTED);
+		return refuse(s, SOCKS_COMMAND_NOT_SUPPORTED,
+		    "only CONNECT is served");
 	if (s->in[3] == ADDRESS_NAME)
 		return take_target(s, (const char *)address, len,
 		    read_port(address + len));
@@ -241,11 +256,12 @@ read_request4(struct socks *s)
 		return SOCKS_NEED_MORE;
 	nul = memchr(user, '\0', s->inlen - 8);
 	if (nul == NULL && s->inlen - 8 > SOCKS4_STRING_MAX)
-		return hang_up(s);
+		return hang_up(s, "the user id has no end");
 	if (nul == NULL)
 		return SOCKS_NEED_MORE;
 	if (s->in[1] != COMMAND_CONNECT || s->password_required)
-		return reply(s, SOCKS_NOT_ALLOWED);
+		return refuse(s, SOCKS_NOT_ALLOWED, s->password_required
+		    ? "SOCKS4 has no password" : "only CONNECT is served");
 	if (memcmp(s->in + 4, zeros, sizeof(zeros)) != 0 || s->in[7] == 0)
 		return take_address(s, AF_INET, s->in + 4,
 		    read_port(s->in + 2));
@@ -255,7 +271,8 @@ read_request4(struct socks *s)
 		return SOCKS_NEED_MORE;
 	nul = s->in + s->inlen - 1;
 	if (*nul != '\0' && nul - name >= SOCKS4_STRING_MAX)
-		return reply(s, SOCKS_GENERAL_FAILURE);
+		return refuse(s, SOCKS_GENERAL_FAILURE,
+		    "the name has no end");
 	if (*nul != '\0')
 		return SOCKS_NEED_MORE;
 	return take_target(s, (const char *)name, (size_t)(nul - name),

@@ -100,6 +100,12 @@ struct socks {
 	uint8_t out[SOCKS_ANSWER_MAX];
 	size_t outlen;
 
+	/*
+	 * After a SOCKS_CLOSE that is not the caller's refusal: why, as a
+	 * static sentence fit for a log.
+	 */
+	const char *why;
+
 	/* Private: how far the negotiation is and the message being read. */
 	enum socks_state state;
 	bool password_required;

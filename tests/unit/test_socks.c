@@ -62,6 +62,7 @@ act(struct session *s, enum socks_event event)
 		break;
 	case SOCKS_CLOSE:
 		note_answer(s, "close");
+		assert_true(s->code != 0 || s->socks.why != NULL);
 		break;
 	}
 }
