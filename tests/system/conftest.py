@@ -73,7 +73,7 @@ def start_edge(start, ca):
         loopback = ("--allow", "127.0.0.0/8", "--allow", "::1/128")
         if "--users" not in flags:
             flags = ("--open", *flags)
-        return start("culvert-edge", "-v", "-l", f"127.0.0.1:{port}",
+        return start("culvert-edge", "-vv", "-l", f"127.0.0.1:{port}",
                      "--cert", pair.cert, "--key", pair.key,
                      *(loopback if allow else ()), *flags, **options)
 
@@ -86,7 +86,7 @@ def start_culvert(start, ca):
 
     def start_it(edge, *flags, trust=None, wait=True, **options):
         port = edge if isinstance(edge, int) else edge.port
-        culvert = start("culvert", "-v", "-l", "127.0.0.1:0",
+        culvert = start("culvert", "-vv", "-l", "127.0.0.1:0",
                         "-e", f"127.0.0.1:{port}",
                         *(("--ca", ca.root.cert) if trust is None else trust),
                         *flags, **options)
@@ -102,7 +102,7 @@ def start_embedded(start):
     """start_embedded(*flags) → a culvert with an edge in it."""
 
     def start_it(*flags, **options):
-        culvert = start("culvert", "-v", "-l", "127.0.0.1:0",
+        culvert = start("culvert", "-vv", "-l", "127.0.0.1:0",
                         "--embedded-edge", *flags, **options)
         culvert.wait_for("connected to ")
         return culvert
