@@ -779,7 +779,7 @@ write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 			conn_check(conn, (int)n);
 		if (n <= 0)
 			break;
-		n += (ngtcp2_ssize)probe_marked(conn);
+		n += (ngtcp2_ssize)probe_added(conn);
 		packets++;
 		if (!train_add(train, &ps.path, pi.ecn, (size_t)n))
 			break;

@@ -221,8 +221,6 @@ kind_of(uint64_t type)
 		return FRAME_ACK_ONLY;
 	case PING:
 		return FRAME_PING_ONLY;
-	case PATH_RESPONSE:
-		return FRAME_ANSWER;
 	}
 	return FRAME_ELICITING;
 }

@@ -26,7 +26,7 @@
 #define PMTU_RESOLUTION 8 /* bytes */
 
 /* Probes that may be under way at once: the sizes of one round. */
-#define PMTU_PARALLEL_MAX 8
+#define PMTU_PARALLEL_MAX 7
 
 /* Losses of one size before it is given up (MAX_PROBES, RFC 8899 §5.1.2). */
 #define PMTU_LOSSES_MAX 3

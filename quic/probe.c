@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <gnutls/crypto.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include "quic/frame.h"
@@ -15,8 +14,6 @@
 #define TAG_LEN 16 /* bytes: of every AEAD in TLS 1.3 that we offer */
 #define PING 0x01 /* RFC 9000 §19.2 */
 #define ACK 0x02 /* RFC 9000 §19.3; with ECN counts 0x03 */
-#define PATH_CHALLENGE 0x1a /* RFC 9000 §19.17 */
-#define MARK_LEN 9 /* bytes: the type and 8 of data */
 
 /* A packet is lost when one sent so much later has arrived (RFC 9002 §6.1.1). */
 #define REORDERING 3 /* packets */
@@ -47,6 +44,16 @@ probe_watch(struct quic_conn *conn)
 }
 
 /* ---- Sealing ---- */
+
+static uint64_t
+rtt_of(struct quic_conn *conn)
+{
+	ngtcp2_conn_info info;
+
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	return info.latest_rtt > info.smoothed_rtt ? info.latest_rtt
+						   : info.smoothed_rtt;
+}
 
 /* The whole packet number: sent numbers only go up. */
 static uint64_t
@@ -81,28 +88,36 @@ note_sent(struct quic_conn *conn, uint64_t number, size_t size,
 	}
 }
 
-/* Does the packet acknowledge what has come? A probe does, if it arrives. */
+/* The packet acknowledges; a probe does only if it arrives. */
 static void
-note_acknowledging(struct probe *p, const uint8_t *payload, size_t len)
+note_acking(struct probe *p, uint8_t first)
 {
-	if (len == 0 || (payload[0] & ~1) != ACK)
+	if ((first & ~1) != ACK)
 		return;
-	p->answered = false;
+	p->pinged = false;
 	if (p->sealed == 0)
 		p->owes = false;
 }
 
-/* Asks for an answer: the datagram must be of the base size at least. */
+/* Adds a PING to an acknowledgement, for a sender who looks for its size. */
 static size_t
-mark(struct probe *p, uint8_t *payload, size_t len, size_t overhead)
+add_ping(struct quic_conn *conn, uint8_t *payload, size_t len, size_t overhead)
 {
-	if (len + MARK_LEN + overhead < PMTU_BASE_SIZE)
+	struct probe *p = &conn->probe;
+
+	if (!p->sees_base || len + 1 + overhead > PMTU_BASE_SIZE)
 		return len;
-	payload[len] = PATH_CHALLENGE;
-	gnutls_rnd(GNUTLS_RND_NONCE, payload + len + 1, MARK_LEN - 1);
-	p->marks_left--;
-	p->marked = MARK_LEN;
-	return len + MARK_LEN;
+	if (conn->now >= p->pings_at + rtt_of(conn)) {
+		p->pings_at = conn->now;
+		p->pings_left = PROBE_PINGS;
+	}
+	if (p->pings_left == 0)
+		return len;
+	p->pings_left--;
+	p->sees_base = false;
+	payload[len] = PING;
+	p->added = 1;
+	return len + 1;
 }
 
 /*
@@ -137,7 +152,7 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 
 	if (watched != NULL && SHORT_HEADER(aad[0])) {
 		p = &watched->probe;
-		p->sealed = p->marked = 0;
+		p->sealed = p->added = 0;
 		p->number = expand(p->next_number, aad, aadlen);
 		kind = frame_kind(plain, len);
 		/* ngtcp2 seals in place: `plain` is `dest`. */
@@ -145,11 +160,10 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 		    (p->turn ? kind == FRAME_PING_ONLY
 			     : kind == FRAME_ACK_ONLY))
 			len = resize(p, dest, len, kind, overhead);
-		else if (p->marks_left > 0 && p->packet == NULL &&
-		    kind == FRAME_ELICITING)
-			len = mark(p, dest, len, overhead);
+		else if (p->packet == NULL && kind == FRAME_ACK_ONLY)
+			len = add_ping(watched, dest, len, overhead);
 		note_sent(watched, p->number, len + overhead, kind);
-		note_acknowledging(p, plain, len);
+		note_acking(p, dest[0]);
 	}
 	return ngtcp2_crypto_encrypt_cb(dest, aead, ctx, plain, len, nonce,
 	    noncelen, aad, aadlen);
@@ -163,10 +177,11 @@ probe_landed(struct quic_conn *conn, size_t at, bool acked)
 	struct probe *p = &conn->probe;
 	size_t size = p->flights[at].size;
 
-	if (acked && p->flights[at].turn && p->turns_left > 0) {
+	if (acked && p->turns_left > 0 &&
+	    p->flights[at].turn == p->turns_left) {
 		/* The library goes on to the next of its sizes. */
 		p->turns_left--;
-		p->turn_due = true;
+		p->turn_due = p->turns_left > 0;
 		p->tries = 0;
 	}
 	p->flights[at] = p->flights[--p->nflights];
@@ -220,12 +235,14 @@ on_acked_range(void *arg, uint64_t first, uint64_t last)
 }
 
 static void
-note_received(struct probe *p, enum frame_kind kind)
+note_received(struct probe *p, size_t size, enum frame_kind kind)
 {
-	if (kind == FRAME_ANSWER)
-		p->answered = true;
-	else if (kind != FRAME_ACK_ONLY)
+	if (kind == FRAME_PING_ONLY)
+		p->pinged = true;
+	else if (kind == FRAME_ELICITING)
 		p->owes = true;
+	if (kind == FRAME_ELICITING && size == PMTU_BASE_SIZE)
+		p->sees_base = true;
 }
 
 int
@@ -239,22 +256,13 @@ probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	if (rv != 0 || watched == NULL || !SHORT_HEADER(aad[0]) ||
 	    len < TAG_LEN)
 		return rv;
-	note_received(&watched->probe, frame_kind(dest, len - TAG_LEN));
+	note_received(&watched->probe, aadlen + len,
+	    frame_kind(dest, len - TAG_LEN));
 	frame_walk_acks(dest, len - TAG_LEN, on_acked_range, watched);
 	return 0;
 }
 
 /* ---- Weighing ---- */
-
-static uint64_t
-rtt_of(struct quic_conn *conn)
-{
-	ngtcp2_conn_info info;
-
-	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	return info.latest_rtt > info.smoothed_rtt ? info.latest_rtt
-						   : info.smoothed_rtt;
-}
 
 static bool
 is_lost(const struct probe *p, const struct probe_flight *f, uint64_t rtt,
@@ -333,15 +341,14 @@ probe_cap(struct quic_conn *conn, uint64_t now)
 {
 	size_t limit = pmtu_limit(&conn->probe.pmtu);
 
-	if (limit > PMTU_BASE_SIZE && is_stalled(conn, now))
-		limit = PMTU_BASE_SIZE;
-	return conn->probe.marks_left > 0 ? limit - MARK_LEN : limit;
+	return limit > PMTU_BASE_SIZE && is_stalled(conn, now) ? PMTU_BASE_SIZE
+							       : limit;
 }
 
 size_t
-probe_marked(struct quic_conn *conn)
+probe_added(const struct quic_conn *conn)
 {
-	return conn->probe.marked;
+	return conn->probe.added;
 }
 
 void
@@ -386,7 +393,7 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
 {
 	struct probe *p = &conn->probe;
 	size_t cap = turn ? p->pmtu.ceiling + PROBE_TURNS
-			  : pmtu_limit(&p->pmtu);
+			  : probe_cap(conn, now);
 	bool fits = fits_window(conn, want);
 	ngtcp2_pkt_info pi = { 0 };
 	ngtcp2_ssize n;
@@ -402,7 +409,7 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
 	if (n <= 0 || p->sealed == 0)
 		return n;
 	p->flights[p->nflights++] = (struct probe_flight){ p->number, now,
-		p->sealed, turn };
+		p->sealed, turn ? p->turns_left : 0 };
 	p->free_left -= fits ? 0 : 1;
 	pmtu_sent(&p->pmtu, p->sealed);
 	n = (ngtcp2_ssize)p->sealed;
@@ -415,7 +422,7 @@ has_room(struct quic_conn *conn, size_t want, uint64_t now)
 {
 	struct probe *p = &conn->probe;
 
-	if (want == 0 || p->nflights == 2 * PMTU_PARALLEL_MAX)
+	if (want == 0 || p->nflights == PROBE_FLIGHTS_MAX)
 		return false;
 	if (fits_window(conn, want))
 		return true;
@@ -427,22 +434,26 @@ has_room(struct quic_conn *conn, size_t want, uint64_t now)
 }
 
 /*
- * What the library's own probe is to carry. When the last one was not
- * acknowledged in time a small one goes out, whose acknowledgement tells that
- * the other is lost, and with which the library ends its turn.
+ * What the library's own probe is to carry: the last try of a turn a small one,
+ * since the library ends its turns when all are lost. On an idle connection a
+ * small one goes out, too, when the one before was not acknowledged in time:
+ * nothing else could tell that it is lost.
  */
 static size_t
 wanted_turn(struct quic_conn *conn)
 {
 	struct probe *p = &conn->probe;
 	ngtcp2_conn_info info;
+	bool idle;
 
 	if (!p->turn_due)
 		return 0;
-	if (p->tries > 0)
-		return PMTU_BASE_SIZE;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	return pmtu_wanted(&p->pmtu, info.bytes_in_flight == 0);
+	idle = info.bytes_in_flight == 0;
+	if (p->tries + 1 == TRIES_MAX ||
+	    (p->tries > 0 && p->nflights > 0 && idle))
+		return PMTU_BASE_SIZE;
+	return pmtu_wanted(&p->pmtu, idle);
 }
 
 static ngtcp2_ssize
@@ -453,11 +464,16 @@ write_turn(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 	size_t want = wanted_turn(conn), before = p->nflights;
 	ngtcp2_ssize n;
 
-	if (!has_room(conn, want, now))
+	if (want == 0 || !fits_window(conn, want) ||
+	    p->nflights == PROBE_FLIGHTS_MAX)
 		return 0;
 	n = seal(conn, buf, want, true, path, ecn, now);
-	if (p->nflights == before)
+	if (p->nflights == before) {
+		/* Too large, and no probe: it does not see itself so. */
+		if (n > (ngtcp2_ssize)probe_cap(conn, now))
+			p->turn_due = false;
 		return n;
+	}
 	p->turn_due = false;
 	p->tries++;
 	p->turn_expiry = now + (p->tries < TRIES_MAX ? 1 : 3) *
@@ -512,31 +528,18 @@ write_harvest(struct probe *p, struct quic_train *train)
 	return len;
 }
 
-/* A sender asks for something to acknowledge, a few times a round trip. */
-static void
-ask_for_answers(struct quic_conn *conn, uint64_t now)
-{
-	struct probe *p = &conn->probe;
-
-	if (now < p->marks_at + rtt_of(conn) / PROBE_MARK_ROUNDS ||
-	    pmtu_wanted(&p->pmtu, false) == 0)
-		return;
-	p->marks_left = PROBE_MARKS;
-	p->marks_at = now;
-}
-
 /*
- * A probe that acknowledges answers and nothing else: should it get lost with
- * the acknowledgement, nobody waits for that.
+ * A probe that acknowledges PINGs and nothing else: should it get lost with the
+ * acknowledgement, that is no harm.
  */
 static ngtcp2_ssize
-write_answered(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
+write_pinged(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
     uint8_t *ecn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
 	size_t want = pmtu_wanted(&p->pmtu, false);
 
-	if (!p->answered || p->owes || !has_room(conn, want, now))
+	if (!p->pinged || p->owes || !has_room(conn, want, now))
 		return 0;
 	return seal(conn, buf, want, false, path, ecn, now);
 }
@@ -556,11 +559,9 @@ probe_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 	ngtcp2_path_storage_zero(&ps);
 	n = write_turn(conn, train->buf, &ps.path, &ecn, now);
 	if (n == 0)
-		n = write_answered(conn, train->buf, &ps.path, &ecn, now);
+		n = write_pinged(conn, train->buf, &ps.path, &ecn, now);
 	if (n > 0)
 		train_add(train, &ps.path, ecn, (size_t)n);
-	else if (n == 0)
-		ask_for_answers(conn, now);
 	return n;
 }
 

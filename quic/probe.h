@@ -14,9 +14,10 @@
  *    is the size that we want. There is one at a time, even on an idle
  *    connection.
  *
- * Who only sends gets little to acknowledge. Such a one adds PATH_CHALLENGE to
- * a few of its packets, which the peer must answer (RFC 9000 §8.2.2), and the
- * answers are acknowledged by probes.
+ * Who only sends gets nothing to acknowledge. But its packets of exactly the
+ * base size show that it is looking, and a receiver that is one of us adds PING
+ * to a few of its acknowledgements then (RFC 9000 §13.2.4). Those are of the
+ * first kind, so nobody waits for an acknowledgement of them.
  *
  * What comes back is read off the peer's ACK frames.
  */
@@ -39,13 +40,8 @@
  */
 #define PROBE_TURNS 64
 
-/*
- * Answers asked for at once, and how often in one round trip. None for now:
- * ngtcp2 1.11 counts a PATH_RESPONSE as in flight and never repeats it, so
- * that a few lost ones can fill the peer's smallest window for good.
- */
-#define PROBE_MARKS 0
-#define PROBE_MARK_ROUNDS 4
+/* Acknowledgements in one round trip that get a PING, to help the sender. */
+#define PROBE_PINGS 8
 
 /*
  * Probes in one round trip that may leave although the window is full: those
@@ -53,6 +49,9 @@
  * 8899 §3). A full window is where a black hole leaves a sender.
  */
 #define PROBE_FREE 4
+
+/* Probes whose fate is awaited, those of a search given up included. */
+#define PROBE_FLIGHTS_MAX (2 * PMTU_PARALLEL_MAX)
 
 /* Packets that may wait to be written; see probe_harvest(). */
 #define PROBE_HARVEST_MAX PMTU_PARALLEL_MAX
@@ -62,7 +61,7 @@ struct probe_flight {
 	uint64_t number; /* packet number */
 	uint64_t sent_at;
 	size_t size; /* bytes of UDP payload */
-	bool turn;
+	unsigned turn; /* which of the library's it is; 0: none */
 };
 
 /* A packet that was sealed while others were read, and waits. */
@@ -86,23 +85,24 @@ struct probe {
 	size_t sealed;	/* bytes it has got, or 0 */
 	uint64_t number;
 	bool turn;	/* it may be the library's own probe */
-	size_t marked;	/* bytes that were added to ask for an answer */
+	size_t added;	/* bytes that were added to one of another kind */
 
-	struct probe_flight flights[2 * PMTU_PARALLEL_MAX];
+	struct probe_flight flights[PROBE_FLIGHTS_MAX];
 	size_t nflights;
 
 	/* The library's discovery, as it must see itself. */
 	bool turn_due;	/* it would send a probe if it had the room */
-	unsigned tries; /* of the size that it thinks it tries */
-	unsigned turns_left;
+	unsigned tries; /* of the size that it thinks it tries ... */
+	unsigned turns_left; /* ... which is the number of this turn, too */
 	uint64_t turn_expiry;
 
-	unsigned marks_left; /* packets that are still to be marked */
-	uint64_t marks_at;
 	unsigned free_left; /* of PROBE_FREE in this round trip */
 	uint64_t free_at;
-	bool answered;	/* answers have come that are not acknowledged yet ... */
-	bool owes;	/* ... or other packets, whose sender waits for that */
+	bool pinged;	/* nothing but PING is to be acknowledged ... */
+	bool owes;	/* ... or more than that */
+	bool sees_base;	/* the peer's packets have the base size */
+	unsigned pings_left;
+	uint64_t pings_at;
 	TAILQ_HEAD(, probe_packet) harvest;
 	unsigned nharvest;
 
@@ -159,7 +159,7 @@ void probe_harvest(struct quic_conn *, uint64_t now);
 size_t probe_cap(struct quic_conn *, uint64_t now);
 
 /* ... and what was added to the last one while it was sealed. */
-size_t probe_marked(struct quic_conn *);
+size_t probe_added(const struct quic_conn *);
 
 /*
  * Writes a probe into the empty train, alone, if one is wanted and can leave;

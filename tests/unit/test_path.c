@@ -1,0 +1,621 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/world.h"
+
+/*
+ * Paths of many sizes: what each end finds out about its own, how soon, and
+ * what it costs. Sizes are IP packets; all paths are of IPv4, so 28 bytes of
+ * headers.
+ */
+
+#define HEADERS 28
+#define STEP (RTT / 20)
+#define BASE 1200 /* bytes of UDP payload that pass any path of QUIC */
+
+enum { UP = 1, DOWN = 2, BOTH = UP | DOWN };
+static const char *const names[] = { "idle", "up", "down", "both ways" };
+
+static const struct quic_conn *
+sender(const struct world *w, int way)
+{
+	return way == UP ? near_conn(w) : w->server.conn;
+}
+
+static size_t
+size_of(const struct world *w, int way)
+{
+	const struct quic_conn *conn = sender(w, way);
+
+	return conn != NULL ? stats_of(conn).ip_mtu : 0; /* not yet there */
+}
+
+static uint64_t
+probes_of(const struct world *w, int way)
+{
+	return stats_of(sender(w, way)).probes_sent;
+}
+
+static uint64_t
+black_holes(const struct world *w)
+{
+	return stats_of(sender(w, UP)).black_holes_confirmed +
+	    stats_of(sender(w, DOWN)).black_holes_confirmed;
+}
+
+static void
+set_path(struct world *w, size_t size)
+{
+	w->link->size_max = size - HEADERS;
+}
+
+/* More bytes for a tunnel that stays open. */
+static void
+send_more(struct world *w, int ways, size_t n)
+{
+	w->near[0].to_send += ways & UP ? n : 0;
+	w->far[0].to_send += ways & DOWN ? n : 0;
+	end_pump(&w->near[0]);
+	end_pump(&w->far[0]);
+}
+
+static void
+begin(struct world *w, int ways, size_t n)
+{
+	world_up(w);
+	w->near[0].stays_open = w->far[0].stays_open = true;
+	w->near[0].to_send = ways & UP ? n : 0;
+	w->far[0].to_send = ways & DOWN ? n : 0;
+	assert_int_equal(tunnel_open(w, 0), 0);
+}
+
+static void
+restart(struct world *w)
+{
+	world_down(w);
+	w->link->size_max = LINK_DATAGRAM_MAX;
+	w->link->loss = 0;
+	w->link->tamper = NULL;
+}
+
+/* Until it has found at least that size, or LONG has passed: how long? */
+static uint64_t
+time_to_find(struct world *w, int way, size_t size)
+{
+	uint64_t began_at = w->link->now;
+
+	while (size_of(w, way) < size && w->link->now - began_at < LONG)
+		link_run(w->link, NULL, NULL, STEP);
+	return w->link->now - began_at;
+}
+
+static void
+pass(struct world *w, uint64_t ns)
+{
+	link_run(w->link, NULL, NULL, ns);
+}
+
+/* ---- Searches ---- */
+
+static void
+ethernet_is_found_in_idleness(void **state)
+{
+	struct world *w = *state;
+
+	set_path(w, 1500);
+	world_up(w);
+	assert_true(time_to_find(w, UP, 1500) <= 2 * RTT);
+	assert_true(time_to_find(w, DOWN, 1500) <= 2 * RTT);
+	pass(w, 20 * LINK_S);
+	assert_in_range(probes_of(w, UP), 1, 2);
+	assert_in_range(probes_of(w, DOWN), 1, 2);
+	assert_int_equal(size_of(w, UP), 1500);
+}
+
+/* To 8 bytes, in 4 round trips. */
+static void
+paths_are_found_under_traffic(void **state)
+{
+	static const size_t paths[] = { 1500, 1400, 1300, 1281 };
+	struct world *w = *state;
+	uint64_t took;
+
+	for (size_t i = 0; i < COUNT(paths); i++)
+		for (int ways = UP; ways <= BOTH; ways++)
+			for (int way = UP; way <= DOWN; way++) {
+				if ((way & ways) == 0)
+					continue;
+				set_path(w, paths[i]);
+				begin(w, ways, 5 * MB);
+				took = time_to_find(w, way, paths[i] - 7);
+				if (took > 4 * RTT)
+					fail_msg("%zu %s: %u ms", paths[i],
+					    names[ways],
+					    (unsigned)(took / LINK_MS));
+				pass(w, 10 * LINK_S);
+				assert_in_range(size_of(w, way),
+				    paths[i] - 7, paths[i]);
+				assert_int_equal(black_holes(w), 0);
+				restart(w);
+			}
+}
+
+/* One probe after another, each lost one for a probe time-out. */
+static void
+paths_are_found_in_idleness(void **state)
+{
+	static const struct {
+		size_t path;
+		uint64_t within;
+	} rows[] = {
+		{ 1400, 8 * RTT },
+		{ 1300, 12 * RTT },
+		{ 1281, 12 * RTT },
+	};
+	struct world *w = *state;
+	size_t path;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		path = rows[i].path;
+		set_path(w, path);
+		world_up(w);
+		assert_true(time_to_find(w, UP, path - 28) <= rows[i].within);
+		assert_true(time_to_find(w, DOWN, path - 28) <= rows[i].within);
+		pass(w, 60 * RTT);
+		assert_in_range(size_of(w, UP), path - 7, path);
+		assert_in_range(size_of(w, DOWN), path - 7, path);
+		restart(w);
+	}
+}
+
+static void
+jumbo(struct world *w, int ways, size_t path, uint64_t probes)
+{
+	w->client_settings.ip_mtu_max = w->server_settings.ip_mtu_max = 9000;
+	set_path(w, path);
+	begin(w, ways, 5 * MB);
+	assert_true(time_to_find(w, UP, path) <= 5 * RTT);
+	assert_true(time_to_find(w, DOWN, path) <= 5 * RTT);
+	pass(w, 10 * LINK_S);
+	assert_int_equal(size_of(w, UP), path);
+	assert_int_equal(size_of(w, DOWN), path);
+	assert_in_range(probes_of(w, UP), 1, probes);
+	assert_in_range(probes_of(w, DOWN), 1, probes);
+	restart(w);
+}
+
+static void
+jumbo_frames_are_found(void **state)
+{
+	for (int ways = 0; ways <= BOTH; ways++)
+		jumbo(*state, ways, 9000, 8);
+}
+
+static void
+jumbo_frames_are_missed(void **state)
+{
+	for (int ways = 0; ways <= BOTH; ways++)
+		jumbo(*state, ways, 1500, 12);
+}
+
+static bool
+narrow_down(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return d->up || d->len + HEADERS <= 1300;
+}
+
+static void
+each_direction_has_its_own(void **state)
+{
+	struct world *w = *state;
+
+	for (int ways = 0; ways <= BOTH; ways++) {
+		set_path(w, 1500);
+		w->link->tamper = narrow_down;
+		begin(w, ways, 5 * MB);
+		pass(w, 10 * LINK_S);
+		assert_int_equal(size_of(w, UP), 1500);
+		assert_int_equal(size_of(w, DOWN), 1300);
+		restart(w);
+	}
+}
+
+static void
+it_can_be_switched_off(void **state)
+{
+	struct world *w = *state;
+
+	w->client_settings.no_mtu_probe = true;
+	w->server_settings.no_mtu_probe = true;
+	begin(w, BOTH, 5 * MB);
+	w->link->size_max = BASE;
+	pass(w, 700 * LINK_S);
+	assert_whole(&w->near[0], 5 * MB);
+	assert_whole(&w->far[0], 5 * MB);
+	for (int way = UP; way <= DOWN; way++) {
+		assert_int_equal(size_of(w, way), BASE + HEADERS);
+		assert_int_equal(probes_of(w, way), 0);
+		assert_string_equal(stats_of(sender(w, way)).mtu_state,
+		    "disabled");
+	}
+}
+
+/* ---- What it costs ---- */
+
+#define SAMPLES 8
+
+static void
+sample_windows(struct world *w, int way, bool probes, uint64_t cwnd[SAMPLES])
+{
+	w->client_settings.no_mtu_probe = !probes;
+	w->server_settings.no_mtu_probe = !probes;
+	w->link->size_max = BASE;
+	begin(w, way, 20 * MB);
+	for (size_t i = 0; i < SAMPLES; i++) {
+		pass(w, RTT);
+		cwnd[i] = stats_of(sender(w, way)).cwnd;
+	}
+	assert_true((probes_of(w, way) > 0) == probes);
+	if (probes)
+		assert_true(stats_of(sender(w, way)).probes_lost > 5);
+	restart(w);
+}
+
+/*
+ * All of them are lost, and the window grows as if there were none. It is not
+ * quite the same: it begins with ten packets of the ceiling (RFC 9002 §7.2)
+ * and is paced by that.
+ */
+static void
+lost_probes_leave_the_window_alone(void **state)
+{
+	uint64_t with[SAMPLES], without[SAMPLES];
+	struct world *w = *state;
+
+	for (int way = UP; way <= DOWN; way++) {
+		sample_windows(w, way, true, with);
+		sample_windows(w, way, false, without);
+		for (size_t i = 0; i < SAMPLES; i++) {
+			assert_true(with[i] >= without[i] / 10 * 9);
+			assert_true(i == 0 || with[i] > with[i - 1]);
+		}
+	}
+}
+
+static void
+a_stable_path_costs_little(void **state)
+{
+	struct world *w = *state;
+	uint64_t up, down;
+
+	for (int ways = 0; ways <= BOTH; ways++) {
+		set_path(w, 1400);
+		begin(w, ways, 100 * KB);
+		pass(w, 10 * LINK_S);
+		up = probes_of(w, UP);
+		down = probes_of(w, DOWN);
+		for (unsigned i = 0; i < 360; i++) {
+			send_more(w, ways, 100 * KB);
+			pass(w, 10 * LINK_S);
+		}
+		assert_in_range(probes_of(w, UP) - up, 0, 20);
+		assert_in_range(probes_of(w, DOWN) - down, 0, 20);
+		assert_int_equal(size_of(w, UP), 1400);
+		assert_int_equal(size_of(w, DOWN), 1400);
+		restart(w);
+	}
+}
+
+/* Datagrams on the wire that are longer than their sender has announced. */
+struct oversize {
+	struct world *w;
+	uint64_t n[3]; /* by way */
+};
+
+static bool
+count_oversize(struct link_datagram *d, void *arg)
+{
+	struct oversize *o = arg;
+	int way = d->up ? UP : DOWN;
+
+	if (sender(o->w, way) != NULL &&
+	    d->len > stats_of(sender(o->w, way)).udp_payload)
+		o->n[way]++;
+	return true;
+}
+
+static void
+only_probes_are_larger(void **state)
+{
+	struct world *w = *state;
+	struct oversize o = { w, { 0 } };
+
+	set_path(w, 1500);
+	world_up(w);
+	w->link->tamper = count_oversize;
+	w->link->tamper_arg = &o;
+	tunnel_open(w, 0);
+	send_more(w, BOTH, 50 * MB);
+	for (unsigned i = 0; i < 40; i++) {
+		set_path(w, i % 2 ? 1300 + 5 * i : 1500);
+		pass(w, 12 * RTT);
+	}
+	for (int way = UP; way <= DOWN; way++)
+		assert_in_range(o.n[way], 1, probes_of(w, way));
+	assert_true(black_holes(w) > 0);
+}
+
+/* ---- Black holes ---- */
+
+static size_t
+received_of(const struct world *w, int way)
+{
+	return way == UP ? w->far[0].received : w->near[0].received;
+}
+
+/*
+ * Bytes move again within 2 probe time-outs and 2 round trips, 5 to 6 in all,
+ * and the size is found within 6 more.
+ */
+static void
+fall(struct world *w, int ways, int way, uint64_t after)
+{
+	uint64_t began_at;
+	size_t received;
+
+	set_path(w, 1500);
+	begin(w, ways, 200 * MB);
+	pass(w, after);
+	set_path(w, 1300);
+	began_at = w->link->now;
+	pass(w, RTT); /* what was beyond it still arrives */
+	received = received_of(w, way);
+	while (received_of(w, way) == received)
+		pass(w, STEP);
+	assert_true(w->link->now - began_at <= 6 * RTT);
+	while (size_of(w, way) > 1300 || size_of(w, way) < 1292)
+		pass(w, STEP);
+	assert_true(w->link->now - began_at <= 11 * RTT);
+	assert_int_equal(stats_of(sender(w, way)).black_holes_confirmed, 1);
+	restart(w);
+}
+
+static void
+a_hole_in_mid_transfer(void **state)
+{
+	for (int ways = UP; ways <= BOTH; ways++)
+		for (int way = UP; way <= DOWN; way++)
+			for (unsigned i = 0; i < 7 && (way & ways); i++)
+				fall(*state, ways, way, 4 * RTT + i * 33 *
+				    LINK_MS);
+}
+
+static void
+every_byte_passes_the_hole(void **state)
+{
+	struct world *w = *state;
+
+	set_path(w, 1500);
+	begin(w, BOTH, 2 * MB);
+	pass(w, 6 * RTT);
+	set_path(w, 1300);
+	pass(w, 10 * LINK_S);
+	assert_whole(&w->near[0], 2 * MB);
+	assert_whole(&w->far[0], 2 * MB);
+	assert_int_equal(w->client[0].closed, 0);
+}
+
+/* Little is sent at a time, so there is little to learn from. */
+static void
+a_hole_in_a_quiet_connection(void **state)
+{
+	struct world *w = *state;
+
+	for (int way = UP; way <= DOWN; way++) {
+		set_path(w, 1500);
+		begin(w, way, 10 * KB);
+		pass(w, 5 * LINK_S);
+		set_path(w, 1300);
+		for (unsigned i = 0; i < 20; i++) {
+			send_more(w, way, 10 * KB);
+			pass(w, LINK_S);
+		}
+		assert_whole(way == UP ? &w->far[0] : &w->near[0], 210 * KB);
+		assert_in_range(size_of(w, way), 1293, 1300);
+		restart(w);
+	}
+}
+
+static void
+a_hole_heals(void **state)
+{
+	struct world *w = *state;
+
+	for (int way = UP; way <= DOWN; way++) {
+		set_path(w, 1500);
+		begin(w, way, 100 * KB);
+		pass(w, 5 * RTT);
+		set_path(w, 1300);
+		send_more(w, way, 5 * MB);
+		pass(w, 4 * LINK_S);
+		assert_int_equal(black_holes(w), 1);
+		assert_in_range(size_of(w, way), 1293, 1300);
+		set_path(w, 1500);
+		send_more(w, way, 100 * KB);
+		assert_true(time_to_find(w, way, 1500) <= 10 * LINK_S);
+		restart(w);
+	}
+}
+
+static void
+a_path_rises(void **state)
+{
+	struct world *w = *state;
+	uint64_t probes;
+
+	for (int way = UP; way <= DOWN; way++) {
+		set_path(w, 1300);
+		begin(w, way, 100 * KB);
+		pass(w, 10 * LINK_S);
+		probes = probes_of(w, way);
+		set_path(w, 1500);
+		for (unsigned i = 0; i < 61; i++) {
+			send_more(w, way, 10 * KB);
+			pass(w, 10 * LINK_S);
+		}
+		assert_int_equal(size_of(w, way), 1500);
+		assert_in_range(probes_of(w, way) - probes, 1, 2);
+		restart(w);
+	}
+}
+
+/* ---- What is no black hole ---- */
+
+static size_t
+bulk(struct world *w, int way, unsigned loss, bool probes)
+{
+	size_t received;
+
+	w->client_settings.no_mtu_probe = !probes;
+	w->server_settings.no_mtu_probe = !probes;
+	/* BBR varies more from run to run than what is asked here. */
+	w->client_settings.cc = w->server_settings.cc = QUIC_CC_CUBIC;
+	set_path(w, 1500);
+	begin(w, way, 1000 * MB);
+	w->link->loss = loss;
+	pass(w, 300 * LINK_S);
+	received = received_of(w, way);
+	assert_int_equal(black_holes(w), 0);
+	restart(w);
+	return received;
+}
+
+static void
+loss_by_chance_is_no_black_hole(void **state)
+{
+	static const unsigned losses[] = { 100, 150 };
+
+	for (size_t i = 0; i < COUNT(losses); i++)
+		for (int way = UP; way <= DOWN; way++) {
+			size_t with = bulk(*state, way, losses[i], true);
+			size_t without = bulk(*state, way, losses[i], false);
+			assert_true(with >= without / 100 * 98);
+		}
+}
+
+static void
+an_outage_is_no_black_hole(void **state)
+{
+	struct world *w = *state;
+
+	for (int ways = 0; ways <= BOTH; ways++) {
+		set_path(w, 1500);
+		begin(w, ways, 100 * MB);
+		pass(w, 6 * RTT);
+		w->link->loss = 1000;
+		pass(w, 3 * LINK_S);
+		w->link->loss = 0;
+		pass(w, 10 * LINK_S);
+		for (int way = UP; way <= DOWN; way++)
+			assert_int_equal(size_of(w, way), 1500);
+		assert_int_equal(black_holes(w), 0);
+		restart(w);
+	}
+}
+
+/* Every other packet takes another route. */
+static bool
+take_turns(struct link_datagram *d, void *arg)
+{
+	unsigned *turns = arg;
+
+	return d->len + HEADERS <= (turns[d->up]++ % 2 ? 1400 : 1500);
+}
+
+/*
+ * What passes half of the time looks like a size that passes, with much loss:
+ * it may settle at either, and at the larger it is slow, but it does not flap.
+ */
+static void
+packets_take_two_routes(void **state)
+{
+	unsigned changes, turns[2] = { 0 };
+	struct world *w = *state;
+	uint64_t changed_at;
+
+	for (int way = UP; way <= DOWN; way++) {
+		w->link->tamper = take_turns;
+		w->link->tamper_arg = turns;
+		begin(w, way, 20 * KB);
+		changes = 0;
+		changed_at = 0;
+		for (unsigned i = 0; i < 6000; i++) {
+			pass(w, LINK_S / 10);
+			send_more(w, way, 20 * KB);
+			changes += changed_at !=
+			    stats_of(sender(w, way)).mtu_changed_at;
+			changed_at = stats_of(sender(w, way)).mtu_changed_at;
+		}
+		assert_in_range(changes, 1, 6);
+		assert_true(received_of(w, way) > 5 * MB);
+		restart(w);
+	}
+}
+
+/* While nothing comes back, nothing large leaves; nor to say good-bye. */
+static bool
+none_is_large(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	assert_in_range(d->len, 1, BASE);
+	return false;
+}
+
+static void
+a_stall_is_told_in_small_packets(void **state)
+{
+	struct world *w = *state;
+
+	set_path(w, 1500);
+	begin(w, BOTH, 50 * MB);
+	pass(w, 6 * RTT);
+	w->link->loss = 1000;
+	pass(w, 6 * RTT);
+	w->link->tamper = none_is_large;
+	pass(w, 3 * LINK_S);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough");
+	quic_conn_close(w->server.conn, QUIC_H3_NO_ERROR, "enough");
+	pass(w, LINK_S);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(ethernet_is_found_in_idleness),
+		TEST(paths_are_found_under_traffic),
+		TEST(paths_are_found_in_idleness),
+		TEST(jumbo_frames_are_found),
+		TEST(jumbo_frames_are_missed),
+		TEST(each_direction_has_its_own),
+		TEST(it_can_be_switched_off),
+		TEST(lost_probes_leave_the_window_alone),
+		TEST(a_stable_path_costs_little),
+		TEST(only_probes_are_larger),
+		TEST(a_hole_in_mid_transfer),
+		TEST(every_byte_passes_the_hole),
+		TEST(a_hole_in_a_quiet_connection),
+		TEST(a_hole_heals),
+		TEST(a_path_rises),
+		TEST(loss_by_chance_is_no_black_hole),
+		TEST(an_outage_is_no_black_hole),
+		TEST(a_stall_is_told_in_small_packets),
+		TEST(packets_take_two_routes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
