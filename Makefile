@@ -33,7 +33,7 @@ IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
 	proxy/relay.o proxy/basic.o proxy/users.o proxy/sandbox.o proxy/pem.o \
-	proxy/qlog.o proxy/daemon.o proxy/signals.o
+	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
 LOCAL = proxy/local/uplink.o proxy/local/refusal.o proxy/local/listener.o \
 	proxy/local/client.o proxy/local/socks.o proxy/local/forward.o \

@@ -169,7 +169,9 @@ stream_free(struct quic_stream *s)
 	queue_clear(&s->tx, &conn->pool);
 	free(s->head);
 	LIST_REMOVE(s, entry);
-	conn->nstreams--;
+	/* A connection may be idle for days: it holds no chunks then. */
+	if (--conn->nstreams == 0)
+		pool_clear(&conn->pool);
 	if (conn->drain == DRAIN_LAST)
 		conn_touch(conn); /* it may have been the last of all */
 	free(s);

@@ -8,6 +8,7 @@
 #include "proxy/edge/tunnel.h"
 #include "proxy/log.h"
 #include "proxy/qlog.h"
+#include "proxy/trim.h"
 #include "quic/io.h"
 
 #define SOCKETS_MAX 16 /* addresses: those of the configuration */
@@ -24,7 +25,8 @@ struct edge {
 	char *qlog_dir; /* or NULL */
 	struct endpoint endpoints[SOCKETS_MAX];
 	size_t nendpoints;
-	bool freeing;
+	struct trim trim;
+	bool freeing, trim_closed;
 };
 
 /* ---- Connections ---- */
@@ -63,6 +65,7 @@ on_request(struct quic_conn *conn, struct quic_stream *stream,
 	struct edge *edge = arg;
 
 	(void)conn;
+	trim_busy(&edge->trim);
 	tunnel_new(&edge->host, stream, head);
 }
 
@@ -112,7 +115,7 @@ static const struct quic_events events_qlog = {
 static void
 free_if_done(struct edge *edge)
 {
-	if (!edge->freeing || edge->host.open > 0)
+	if (!edge->trim_closed || edge->host.open > 0)
 		return;
 	quic_tls_free(edge->settings.tls);
 	users_free(edge->settings.users);
@@ -124,7 +127,11 @@ free_if_done(struct edge *edge)
 static void
 on_gone(struct tunnel_host *host)
 {
-	free_if_done((struct edge *)host);
+	struct edge *edge = (struct edge *)host;
+
+	if (host->open == 0)
+		trim_quiet(&edge->trim);
+	free_if_done(edge);
 }
 
 int
@@ -153,6 +160,8 @@ edge_new(struct edge **out, uv_loop_t *loop,
 		return rv;
 	}
 	quic_tls_ref(edge->settings.tls);
+	trim_init(&edge->trim, loop);
+	edge->trim.timer.data = edge;
 	*out = edge;
 	return 0;
 }
@@ -201,6 +210,15 @@ edge_listen(struct edge *edge, const struct sockaddr *addr,
 	return 0;
 }
 
+static void
+on_trim_closed(uv_handle_t *handle)
+{
+	struct edge *edge = handle->data;
+
+	edge->trim_closed = true;
+	free_if_done(edge);
+}
+
 void
 edge_drain(struct edge *edge)
 {
@@ -234,5 +252,5 @@ edge_free(struct edge *edge)
 	}
 	resolver_free(edge->host.resolver);
 	edge->freeing = true;
-	free_if_done(edge);
+	trim_close(&edge->trim, on_trim_closed);
 }

@@ -16,6 +16,7 @@
 #include "proxy/addr.h"
 #include "proxy/local/client.h"
 #include "proxy/log.h"
+#include "proxy/trim.h"
 
 #define SOCKETS_MAX 16	 /* addresses: those of the configuration */
 #define BACKLOG 1024	 /* clients in the kernel's queue, for bursts */
@@ -42,6 +43,7 @@ struct listener {
 	struct socket sockets[SOCKETS_MAX];
 	size_t nsockets;
 	uv_timer_t pause;
+	struct trim trim;
 	unsigned handles; /* of ours; and the clients must be gone, too */
 	bool stopped, paused, freeing;
 	uint64_t warned_ms; /* 0: not yet */
@@ -123,6 +125,7 @@ accept_one(struct socket *s)
 			pause_accepting(l, "out of file descriptors");
 		return errno == ECONNABORTED || errno == EINTR;
 	}
+	trim_busy(&l->trim);
 	if (client_new(&l->host, fd, (struct sockaddr *)&peer) != 0)
 		pause_accepting(l, "out of memory");
 	return true;
@@ -205,6 +208,8 @@ on_gone(struct client_host *host)
 		uv_timer_stop(&l->pause);
 		set_paused(l, false);
 	}
+	if (l->host.totals.open == 0)
+		trim_quiet(&l->trim);
 	free_if_done(l);
 }
 
@@ -226,8 +231,9 @@ listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
 	l->descriptors_max = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur
 						      : INT_MAX;
 	uv_timer_init(loop, &l->pause);
-	l->pause.data = l;
-	l->handles = 1;
+	trim_init(&l->trim, loop);
+	l->pause.data = l->trim.timer.data = l;
+	l->handles = 2;
 	*out = l;
 	return 0;
 }
@@ -244,7 +250,7 @@ on_socket_closed(uv_handle_t *handle)
 }
 
 static void
-on_pause_closed(uv_handle_t *handle)
+on_timer_closed(uv_handle_t *handle)
 {
 	struct listener *l = handle->data;
 
@@ -267,7 +273,8 @@ listener_stop(struct listener *l)
 	for (size_t i = 0; i < l->nsockets; i++)
 		uv_close((uv_handle_t *)&l->sockets[i].poll,
 		    on_socket_closed);
-	uv_close((uv_handle_t *)&l->pause, on_pause_closed);
+	uv_close((uv_handle_t *)&l->pause, on_timer_closed);
+	trim_close(&l->trim, on_timer_closed);
 }
 
 void

@@ -97,6 +97,26 @@ def test_nothing_is_left_of_ten_thousand(culvert, edge, origin):
         pytest.skip("only root sees the descriptors of a daemon")
 
 
+@pytest.mark.skipif(SAN, reason="sanitizers keep what was freed")
+def test_memory_of_a_busy_hour_comes_back(culvert, edge, origin):
+    server = origin(lambda sock: send_pattern(sock, 1 << 20))
+
+    def fetch(n):
+        socks = [socks5_tunnel(culvert.port, "127.0.0.1", server.port)
+                 for _ in range(n)]
+        for sock in socks:
+            expect_pattern(sock, 1 << 20)
+            sock.close()
+        culvert.wait_idle()
+
+    fetch(1)
+    level = {daemon: daemon.rss() for daemon in (culvert, edge)}
+    fetch(200)
+    for daemon, rss in level.items():
+        wait_until(lambda d=daemon, n=rss: d.rss() < 1.3 * n,
+                   f"{daemon.program} is as small as before")
+
+
 # ---- The beginning ----
 
 def test_everything_in_one_packet(culvert, origin):

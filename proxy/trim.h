@@ -1,0 +1,30 @@
+#ifndef CULVERT_PROXY_TRIM_H
+#define CULVERT_PROXY_TRIM_H
+
+#include <uv.h>
+
+/*
+ * Memory that was freed goes back to the system when there is quiet. Without
+ * it a daemon stays for good as large as its busiest hour has made it, since
+ * what little is in use lies between what is free.
+ */
+struct trim {
+	uv_timer_t timer;
+};
+
+/* Milliseconds of quiet: who opens one tunnel after another is not quiet. */
+#define TRIM_DELAY_MS 1000
+
+/* Makes the timer, which keeps no loop alive. To be closed by trim_close(). */
+void trim_init(struct trim *, uv_loop_t *);
+
+/* The last session has gone: the memory goes back after TRIM_DELAY_MS ... */
+void trim_quiet(struct trim *);
+
+/* ... unless there is another one. */
+void trim_busy(struct trim *);
+
+/* Closes the timer; `on_closed` gets it when its memory is the caller's. */
+void trim_close(struct trim *, uv_close_cb on_closed);
+
+#endif
