@@ -53,7 +53,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox control status report pmtu gate $(UNIT_QUIC)
-UNIT_QUIC = tls conn stream server path
+UNIT_QUIC = tls conn stream server path move
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
@@ -81,6 +81,7 @@ test_conn_OBJS = $(test_tls_OBJS)
 test_stream_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)
+test_move_OBJS = $(test_tls_OBJS)
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response chunked config basic frame

@@ -47,10 +47,48 @@
 #define HEADERS_V4 28 /* bytes */
 #define HEADERS_V6 48 /* bytes */
 
+/* A silence is remarkable after so many probe time-outs. */
+#define SILENCE_PTOS 2
+
 static size_t
 headers_len(const struct quic_path *path)
 {
 	return path->remote.ss_family == AF_INET6 ? HEADERS_V6 : HEADERS_V4;
+}
+
+/* ---- Paths ---- */
+
+/* As ngtcp2 wants to see it. */
+ngtcp2_path
+path_view(const struct quic_path *path)
+{
+	socklen_t len = path->remote.ss_family == AF_INET6
+	    ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+	return (ngtcp2_path){
+		.local = { (ngtcp2_sockaddr *)(uintptr_t)&path->local, len },
+		.remote = { (ngtcp2_sockaddr *)(uintptr_t)&path->remote, len },
+	};
+}
+
+static void
+path_copy(struct quic_path *to, const ngtcp2_path *from)
+{
+	memcpy(&to->local, from->local.addr, from->local.addrlen);
+	memcpy(&to->remote, from->remote.addr, from->remote.addrlen);
+}
+
+static bool
+same_host(const struct sockaddr *a, const struct sockaddr *b)
+{
+	if (a->sa_family != b->sa_family)
+		return false;
+	if (a->sa_family == AF_INET6)
+		return memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+		    &((const struct sockaddr_in6 *)b)->sin6_addr,
+		    sizeof(struct in6_addr)) == 0;
+	return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+	    ((const struct sockaddr_in *)b)->sin_addr.s_addr;
 }
 
 /* ---- What ngtcp2 tells us ---- */
@@ -152,6 +190,32 @@ on_stateless_reset(ngtcp2_conn *quic, const ngtcp2_pkt_stateless_reset *sr,
 	return 0;
 }
 
+/*
+ * A path was tried. When one was given up for the path of before, that one is
+ * as good as it was.
+ */
+static int
+on_path_validation(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
+    const ngtcp2_path *old_path, ngtcp2_path_validation_result result,
+    void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic, (void)flags;
+	if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS)
+		path_copy(&conn->proven, path);
+	else if (old_path != NULL)
+		path_copy(&conn->proven, old_path);
+	if (result == NGTCP2_PATH_VALIDATION_RESULT_ABORTED ||
+	    (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE &&
+		conn->server != NULL))
+		return 0;
+	conn->migrated_pending = true;
+	conn->migration_failed =
+	    result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE;
+	return 0;
+}
+
 static const ngtcp2_callbacks callbacks = {
 	.client_initial = ngtcp2_crypto_client_initial_cb,
 	.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
@@ -177,6 +241,7 @@ static const ngtcp2_callbacks callbacks = {
 	.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
 	.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
 	.get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
+	.path_validation = on_path_validation,
 	.stream_stop_sending = h3_stop_sending,
 	.version_negotiation = ngtcp2_crypto_version_negotiation_cb,
 };
@@ -191,19 +256,6 @@ on_qlog(void *user, uint32_t flags, const void *data, size_t len)
 }
 
 /* ---- Birth ---- */
-
-/* As ngtcp2 wants to see it. */
-ngtcp2_path
-path_view(const struct quic_path *path)
-{
-	socklen_t len = path->remote.ss_family == AF_INET6
-	    ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-
-	return (ngtcp2_path){
-		.local = { (ngtcp2_sockaddr *)(uintptr_t)&path->local, len },
-		.remote = { (ngtcp2_sockaddr *)(uintptr_t)&path->remote, len },
-	};
-}
 
 static ngtcp2_conn *
 get_conn(ngtcp2_crypto_conn_ref *ref)
@@ -247,7 +299,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	TAILQ_INIT(&conn->probe.harvest);
 	conn->tls = quic_tls_ref(tls);
 	conn->mtu_told = PMTU_BASE_SIZE;
-	conn->path = *path;
+	conn->path = conn->proven = *path;
 	conn->settings = *settings;
 	default_settings(&conn->settings);
 	conn->events = events;
@@ -585,6 +637,22 @@ abort_streams(struct quic_conn *conn)
 }
 
 static void
+deliver_path_events(struct quic_conn *conn)
+{
+	if (conn->migrated_pending) {
+		conn->migrated_pending = false;
+		if (conn->state == CONN_UP && conn->events->migrated != NULL)
+			conn->events->migrated(conn, !conn->migration_failed,
+			    conn->arg);
+	}
+	if (conn->silence_pending) {
+		conn->silence_pending = false;
+		if (conn->state == CONN_UP && conn->events->silent != NULL)
+			conn->events->silent(conn, conn->arg);
+	}
+}
+
+static void
 deliver_conn_events(struct quic_conn *conn)
 {
 	if (conn->connect_pending) {
@@ -606,6 +674,7 @@ deliver_conn_events(struct quic_conn *conn)
 		if (conn->events->draining != NULL)
 			conn->events->draining(conn, conn->arg);
 	}
+	deliver_path_events(conn);
 	if (conn->streams_pending && conn->state == CONN_UP) {
 		conn->streams_pending = conn->streams_wanted = false;
 		if (conn->events->streams_available != NULL)
@@ -639,6 +708,48 @@ conn_deliver(struct quic_conn *conn)
 
 /* ---- The doors ---- */
 
+/*
+ * The library may have gone over to another path: nothing is known of its size
+ * until it is validated. A client behind a NAT that only gives it another port
+ * is most likely where it was.
+ */
+static void
+conn_follow_path(struct quic_conn *conn)
+{
+	const ngtcp2_path *path = ngtcp2_conn_get_path(conn->quic);
+	ngtcp2_path ours = path_view(&conn->path);
+	ngtcp2_path proven = path_view(&conn->proven);
+
+	if (!ngtcp2_path_eq(path, &ours)) {
+		conn->migrations++;
+		if (conn->server == NULL ||
+		    !same_host(path->remote.addr, ours.remote.addr)) {
+			conn->path_unproven = true;
+			probe_stop(conn, conn->now);
+		}
+		path_copy(&conn->path, path);
+	}
+	if (conn->path_unproven && ngtcp2_path_eq(path, &proven)) {
+		conn->path_unproven = false;
+		probe_start(conn, conn->now);
+	}
+}
+
+/* When the silence of the peer is to be told. */
+static uint64_t
+silent_at(const struct quic_conn *conn)
+{
+	uint64_t wait;
+
+	if (conn->owed_since == 0 || conn->silence_told ||
+	    conn->state != CONN_UP)
+		return UINT64_MAX;
+	wait = SILENCE_PTOS * ngtcp2_conn_get_pto(conn->quic);
+	if (wait < conn->settings.silence_ns)
+		wait = conn->settings.silence_ns;
+	return conn->owed_since + wait;
+}
+
 void
 conn_touch(struct quic_conn *conn)
 {
@@ -664,9 +775,12 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 		return;
 	}
 	conn->packets_received++;
+	conn->owed_since = 0;
+	conn->silence_told = false;
 	probe_watch(conn);
 	conn_check(conn, ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data,
 	    len, now));
+	conn_follow_path(conn);
 	probe_weigh(conn, now);
 	if (more && conn->state == CONN_UP)
 		probe_harvest(conn, now);
@@ -698,6 +812,8 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
 		probe_expire(conn, now);
 		request_expire(conn, now);
+		if (silent_at(conn) <= now)
+			conn->silence_told = conn->silence_pending = true;
 		conn_touch(conn);
 	}
 	conn_deliver(conn);
@@ -706,18 +822,22 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 uint64_t
 quic_conn_deadline(const struct quic_conn *conn)
 {
-	uint64_t at, probe, request;
+	uint64_t at, other;
 
 	/* Events that a write has left behind are told at once. */
-	if (conn->close_pending || !TAILQ_EMPTY(&conn->ready))
+	if (conn->close_pending || conn->migrated_pending ||
+	    !TAILQ_EMPTY(&conn->ready))
 		return conn->now;
 	if (conn->state >= CONN_CLOSING)
 		return conn->server != NULL ? conn->gone_at : UINT64_MAX;
 	at = ngtcp2_conn_get_expiry(conn->quic);
-	probe = probe_deadline(conn);
-	request = request_deadline(conn);
-	at = probe < at ? probe : at;
-	return request < at ? request : at;
+	if ((other = probe_deadline(conn)) < at)
+		at = other;
+	if ((other = request_deadline(conn)) < at)
+		at = other;
+	if ((other = silent_at(conn)) < at)
+		at = other;
+	return at;
 }
 
 /* ---- Writing ---- */
@@ -749,15 +869,6 @@ write_close(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 	train->path = conn->path;
 	train->ecn = 0;
 	return true;
-}
-
-static void
-conn_note_path(struct quic_conn *conn)
-{
-	const ngtcp2_path *path = ngtcp2_conn_get_path(conn->quic);
-
-	memcpy(&conn->path.local, path->local.addr, path->local.addrlen);
-	memcpy(&conn->path.remote, path->remote.addr, path->remote.addrlen);
 }
 
 /* Adds packets to the train as far as it and the connection go. */
@@ -801,6 +912,24 @@ write_probe(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 	return n > 0;
 }
 
+/* Packets have left: is an answer due now? */
+static void
+note_written(struct quic_conn *conn)
+{
+	ngtcp2_conn_info info;
+
+	if (conn->ping_wanted) {
+		conn->ping_wanted = false;
+		ngtcp2_conn_set_keep_alive_timeout(conn->quic,
+		    conn->settings.keep_alive_ns);
+	}
+	if (conn->settings.silence_ns == 0 || conn->owed_since != 0)
+		return;
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	if (info.bytes_in_flight > 0)
+		conn->owed_since = conn->now;
+}
+
 bool
 quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 {
@@ -821,8 +950,9 @@ quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 		ngtcp2_conn_update_pkt_tx_time(conn->quic, now);
 		conn->packets_sent += packets;
 		conn->trains_sent++;
-		conn_note_path(conn);
+		note_written(conn);
 	}
+	conn_follow_path(conn);
 	conn->dirty = packets > 0;
 	if (train->len == 0 && conn->state >= CONN_CLOSING)
 		return write_close(conn, train, now); /* writing has failed */
@@ -857,6 +987,57 @@ quic_conn_reprobe(struct quic_conn *conn, uint64_t now)
 }
 
 int
+quic_conn_migrate(struct quic_conn *conn, const struct quic_path *path,
+    bool at_once, uint64_t now)
+{
+	const ngtcp2_transport_params *peer;
+	ngtcp2_path view = path_view(path);
+	int rv;
+
+	if (conn->state != CONN_UP)
+		return -ENOTCONN;
+	peer = ngtcp2_conn_get_remote_transport_params(conn->quic);
+	if (peer->disable_active_migration)
+		return -EPERM;
+	conn->now = now;
+	rv = at_once
+	    ? ngtcp2_conn_initiate_immediate_migration(conn->quic, &view, now)
+	    : ngtcp2_conn_initiate_migration(conn->quic, &view, now);
+	if (rv == NGTCP2_ERR_INVALID_STATE || rv == NGTCP2_ERR_CONN_ID_BLOCKED)
+		return -EAGAIN;
+	if (rv == NGTCP2_ERR_INVALID_ARGUMENT)
+		return -EINVAL;
+	if (rv != 0)
+		return -ENOMEM;
+	conn->migrated_pending = false;
+	conn_follow_path(conn);
+	conn_touch(conn);
+	return 0;
+}
+
+/* The library sends a PING when its keep-alive timer is over: make it so. */
+void
+quic_conn_ping(struct quic_conn *conn)
+{
+	if (conn->state != CONN_UP)
+		return;
+	ngtcp2_conn_set_keep_alive_timeout(conn->quic, 1);
+	conn->ping_wanted = true;
+	conn_touch(conn);
+}
+
+uint64_t
+quic_conn_idle_ns(const struct quic_conn *conn)
+{
+	const ngtcp2_transport_params *peer =
+	    ngtcp2_conn_get_remote_transport_params(conn->quic);
+	uint64_t ours = conn->settings.idle_timeout_ns;
+
+	return peer != NULL && peer->max_idle_timeout != 0 &&
+	    peer->max_idle_timeout < ours ? peer->max_idle_timeout : ours;
+}
+
+int
 quic_conn_update_keys(struct quic_conn *conn, uint64_t now)
 {
 	if (conn->state != CONN_UP ||
@@ -887,6 +1068,7 @@ quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 			    ngtcp2_conn_get_stream_loss_count(conn->quic,
 				s->id);
 	stats->trains_sent = conn->trains_sent;
+	stats->migrations = conn->migrations;
 	probe_stats(conn, stats);
 	stats->streams = conn->nstreams;
 	stats->resumed = conn->resumed;

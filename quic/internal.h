@@ -168,6 +168,16 @@ struct quic_conn {
 
 	struct probe probe;
 
+	struct quic_path proven;  /* the path that was validated last */
+	bool path_unproven;	  /* `path` is new, and not yet validated */
+	bool migrated_pending;	  /* migrated is to be fired ... */
+	bool migration_failed;	  /* ... with this outcome */
+	uint64_t migrations;
+	bool ping_wanted;
+	uint64_t owed_since;	  /* an answer is due; 0: none is */
+	bool silence_told;	  /* silent was fired since then ... */
+	bool silence_pending;	  /* ... or is to be */
+
 	bool dirty;		/* there may be something to write */
 	bool announced;		/* connected was fired */
 	bool connect_pending;	/* connected is to be fired */

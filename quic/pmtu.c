@@ -223,6 +223,16 @@ pmtu_start(struct pmtu *p, size_t ceiling, size_t headers, uint64_t now)
 }
 
 void
+pmtu_stop(struct pmtu *p, uint64_t now)
+{
+	set_size(p, PMTU_BASE_SIZE, PMTU_PATH_CHANGED, now);
+	p->state = PMTU_DISABLED;
+	p->suspicious = p->raising = false;
+	p->nlost = p->nqueue = p->nflying = 0;
+	p->raise_at = UINT64_MAX;
+}
+
+void
 pmtu_reprobe(struct pmtu *p, uint64_t now)
 {
 	(void)now;

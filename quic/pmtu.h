@@ -94,6 +94,9 @@ void pmtu_init(struct pmtu *);
  */
 void pmtu_start(struct pmtu *, size_t ceiling, size_t headers, uint64_t now);
 
+/* The path is another one, of which nothing is known: back to the base size. */
+void pmtu_stop(struct pmtu *, uint64_t now);
+
 /* Searches above the present size at once: somebody asked. */
 void pmtu_reprobe(struct pmtu *, uint64_t now);
 

@@ -629,6 +629,14 @@ probe_start(struct quic_conn *conn, uint64_t now)
 }
 
 void
+probe_stop(struct quic_conn *conn, uint64_t now)
+{
+	conn->probe.started = false;
+	conn->probe.marks_left = 0;
+	pmtu_stop(&conn->probe.pmtu, now);
+}
+
+void
 probe_stats(const struct quic_conn *conn, struct quic_stats *stats)
 {
 	const struct probe *p = &conn->probe;

@@ -130,6 +130,12 @@ void probe_init(struct quic_conn *, ngtcp2_settings *,
 /* The path is validated, or another one is: begin to look for its size. */
 void probe_start(struct quic_conn *, uint64_t now);
 
+/*
+ * The path is another one, and not validated yet: packets are of the base size
+ * and none is a probe until probe_start().
+ */
+void probe_stop(struct quic_conn *, uint64_t now);
+
 /* The callbacks, in place of those of ngtcp2_crypto. */
 int probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
     const ngtcp2_crypto_aead_ctx *, const uint8_t *plain, size_t len,

@@ -164,6 +164,7 @@ struct quic_settings {
 	uint64_t handshake_timeout_ns; /* 10 s */
 	uint64_t idle_timeout_ns;    /* 30 s (RFC 9000 §10.1) */
 	uint64_t keep_alive_ns;	     /* client: PING after this quiet; 15 s */
+	uint64_t silence_ns;	     /* client: see `silent` below; never */
 	uint64_t streams_max;	     /* server: requests at once; 16384 */
 	uint64_t head_timeout_ns;    /* server: for a request's head; 10 s */
 	size_t heads_max;	     /* server: heads that are on their way
@@ -242,6 +243,22 @@ struct quic_events {
 	void (*mtu_changed)(struct quic_conn *conn, void *arg);
 
 	/*
+	 * The path in use, quic_conn_path(), is another one and has been
+	 * validated (RFC 9000 §8.2): this is where the peer is now, or we are.
+	 * `valid` is false only at a client, when what quic_conn_migrate() has
+	 * begun came to nothing; without `at_once` the connection goes on where
+	 * it was.
+	 */
+	void (*migrated)(struct quic_conn *conn, bool valid, void *arg);
+
+	/*
+	 * Client: an answer is due, and for `silence_ns` (and two probe
+	 * time-outs, RFC 9002 §6.2) nothing at all has come. Fires once, until
+	 * something comes.
+	 */
+	void (*silent)(struct quic_conn *conn, void *arg);
+
+	/*
 	 * Text for a qlog file of this connection, in order (one JSON-SEQ
 	 * record or a part of one). Set only when wanted: it costs. It goes on
 	 * after `closed`, and comes without a `connected` too; the last call,
@@ -299,6 +316,30 @@ void *quic_conn_user(const struct quic_conn *);
 const struct quic_path *quic_conn_path(const struct quic_conn *);
 
 /*
+ * Client: moves the connection to another path (RFC 9000 §9). Its local address
+ * must be another one, and a socket of it must be open; its remote address must
+ * be that of the path in use. The new path is validated first and then used,
+ * or used `at_once`, for when the present one is dead: either way `migrated`
+ * tells the end. A migration under way is given up without a word.
+ *
+ * -EAGAIN: the handshake is not confirmed, or the peer has not given a spare
+ * connection ID yet: try again in a round trip. -EPERM: the peer does not allow
+ * it (disable_active_migration): connect anew. -EINVAL: we are there already.
+ * -ENOTCONN: not connected. -ENOMEM.
+ */
+int quic_conn_migrate(struct quic_conn *, const struct quic_path *,
+    bool at_once, uint64_t now);
+
+/* Client: sends a PING (RFC 9000 §19.2) with the next write: who is there? */
+void quic_conn_ping(struct quic_conn *);
+
+/*
+ * The silence that ends the connection, in nanoseconds: the lesser of what
+ * both sides have said (RFC 9000 §10.1), or of us alone before the handshake.
+ */
+uint64_t quic_conn_idle_ns(const struct quic_conn *);
+
+/*
  * Starts to use new packet protection keys (RFC 9001 §6). -EAGAIN: too early,
  * the previous update is not confirmed yet.
  */
@@ -327,6 +368,7 @@ struct quic_stats {
 	uint64_t mtu_changed_at;     /* as `now`; 0: never */
 	uint64_t probes_sent, probes_acked, probes_lost;
 	uint64_t black_holes_suspected, black_holes_confirmed;
+	uint64_t migrations;	     /* changes of the path, the peer's too */
 	size_t streams;		     /* tunnels that are open now */
 	bool resumed;		     /* by a session ticket */
 	const char *tls_version;     /* "TLS1.3"; static, as are the others */

@@ -59,6 +59,17 @@ on_mtu_changed(struct quic_conn *conn, void *arg)
 }
 
 static void
+on_migrated(struct quic_conn *conn, bool valid, void *arg)
+{
+	char client[ADDR_STRLEN];
+
+	(void)valid, (void)arg;
+	log_debug("connection goes on from %s",
+	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
+		client));
+}
+
+static void
 on_request(struct quic_conn *conn, struct quic_stream *stream,
     const struct quic_head *head, void *arg)
 {
@@ -98,6 +109,7 @@ on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
 static const struct quic_events events = {
 	.connected = on_connected,
 	.mtu_changed = on_mtu_changed,
+	.migrated = on_migrated,
 	.request = on_request,
 	.closed = on_closed,
 };
@@ -105,6 +117,7 @@ static const struct quic_events events = {
 static const struct quic_events events_qlog = {
 	.connected = on_connected,
 	.mtu_changed = on_mtu_changed,
+	.migrated = on_migrated,
 	.request = on_request,
 	.closed = on_closed,
 	.qlog = on_qlog,

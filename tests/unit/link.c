@@ -34,22 +34,43 @@ address(const char *host, unsigned port)
 }
 
 struct quic_path
-link_path(size_t client)
+link_path_at(size_t client, size_t place)
 {
+	char host[INET_ADDRSTRLEN];
+
+	snprintf(host, sizeof(host), "10.0.0.%u", 1 + (unsigned)place);
 	return (struct quic_path){
-		.local = address("10.0.0.1", 5000 + (unsigned)client),
+		.local = address(host, 5000 + (unsigned)client),
 		.remote = address("203.0.113.1", SERVER_PORT),
 	};
 }
 
+struct quic_path
+link_path(size_t client)
+{
+	return link_path_at(client, 0);
+}
+
 /* The same path from the other end, behind the NAT. */
 static struct quic_path
-server_path(const struct link *link, size_t client)
+server_path(const struct link *link, size_t client, size_t place)
 {
+	char host[INET_ADDRSTRLEN];
+
+	snprintf(host, sizeof(host), "192.0.2.%u", 1 + (unsigned)place);
 	return (struct quic_path){
 		.local = address("203.0.113.1", SERVER_PORT),
-		.remote = address("192.0.2.1", link->port[client]),
+		.remote = address(host, link->port[client]),
 	};
+}
+
+/* Both ends know a place by the last byte of an address. */
+static size_t
+place_of(const struct sockaddr_storage *ss)
+{
+	const struct sockaddr_in *in = (const void *)ss;
+
+	return (size_t)(ntohl(in->sin_addr.s_addr) & 0xff) - 1;
 }
 
 static size_t
@@ -152,7 +173,10 @@ wire_send(struct link *link, struct link_datagram *d)
 	uint64_t at = link->now + link->delay;
 
 	if ((link->tamper != NULL && !link->tamper(d, link->tamper_arg)) ||
-	    d->len > link->size_max || by_chance(link, link->loss))
+	    d->len > link->size_max || link->down[d->place] ||
+	    (link->place_size_max[d->place] != 0 &&
+		d->len > link->place_size_max[d->place]) ||
+	    by_chance(link, link->loss))
 		return;
 	if (by_chance(link, link->late))
 		at += link_random(link, link->delay);
@@ -169,7 +193,9 @@ send_train(struct link *link, bool up, size_t client,
 	struct link_datagram d = { .up = up, .client = client };
 	size_t at, len;
 
-	d.path = up ? server_path(link, client) : link_path(client);
+	d.place = place_of(up ? &train->path.local : &train->path.remote);
+	d.path = up ? server_path(link, client, d.place)
+		    : link_path_at(client, d.place);
 	d.ecn = train->ecn;
 	for (at = 0; at < train->len; at += len) {
 		len = train->len - at;
@@ -206,7 +232,7 @@ link_inject(struct link *link, bool up, size_t client, const void *data,
 {
 	struct link_datagram d = { .up = up, .client = client };
 
-	d.path = up ? server_path(link, client) : link_path(client);
+	d.path = up ? server_path(link, client, 0) : link_path(client);
 	d.len = len;
 	memcpy(d.data, data, len);
 	wire_put(link, &d, link->now);

@@ -14,6 +14,7 @@
 #define LINK_S UINT64_C(1000000000)   /* ns */
 
 #define LINK_CLIENTS_MAX 16
+#define LINK_PLACES 4 /* networks that a client can move between */
 #define LINK_DATAGRAM_MAX 9000	/* bytes; what is longer is lost */
 
 /* A datagram on its way. */
@@ -22,6 +23,7 @@ struct link_datagram {
 	uint64_t at;		/* ns: when it arrives */
 	bool up;		/* to the server */
 	size_t client;		/* whose it is, or for whom */
+	size_t place;		/* where the client is, or was */
 	struct quic_path path;	/* as its receiver sees it */
 	uint8_t ecn;
 	size_t len;		/* bytes */
@@ -36,6 +38,14 @@ struct link {
 	unsigned twice;		/* ... or arrive twice */
 	size_t size_max;	/* bytes; longer datagrams are lost */
 	uint64_t random;	/* state of link_random(); set it to seed it */
+
+	/*
+	 * Where clients are: each has an address of its own at every place,
+	 * and sends from the one that its path names. What is lost there, both
+	 * ways, is more than `size_max` or the place's own, if that is not 0.
+	 */
+	bool down[LINK_PLACES];
+	size_t place_size_max[LINK_PLACES];
 
 	/*
 	 * The source ports of the clients as the server sees them. Whoever
@@ -65,8 +75,12 @@ struct link {
 struct link *link_new(void);
 void link_free(struct link *);
 
-/* The path of a client as it sees it itself, for quic_client_new(). */
+/*
+ * The path of a client as it sees it itself, for quic_client_new(); and from
+ * another place than the first, for quic_conn_migrate().
+ */
 struct quic_path link_path(size_t client);
+struct quic_path link_path_at(size_t client, size_t place);
 
 /* A number below `n` (which is not 0). */
 uint64_t link_random(struct link *, uint64_t n);

@@ -336,6 +336,24 @@ on_draining(struct quic_conn *conn, void *arg)
 }
 
 static void
+on_migrated(struct quic_conn *conn, bool valid, void *arg)
+{
+	struct watch *watch = arg;
+
+	(void)conn;
+	*(valid ? &watch->migrated : &watch->stranded) += 1;
+}
+
+static void
+on_silent(struct quic_conn *conn, void *arg)
+{
+	struct watch *watch = arg;
+
+	(void)conn;
+	watch->silent++;
+}
+
+static void
 on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 {
 	struct watch *watch = arg;
@@ -349,6 +367,8 @@ static const struct quic_events client_events = {
 	.connected = on_connected,
 	.streams_available = on_streams_available,
 	.draining = on_draining,
+	.migrated = on_migrated,
+	.silent = on_silent,
 	.closed = on_closed,
 };
 
@@ -356,6 +376,12 @@ static void
 on_server_connected(struct quic_conn *conn, void *arg)
 {
 	on_connected(conn, &((struct world *)arg)->server);
+}
+
+static void
+on_server_migrated(struct quic_conn *conn, bool valid, void *arg)
+{
+	on_migrated(conn, valid, &((struct world *)arg)->server);
 }
 
 static void
@@ -399,6 +425,7 @@ on_request(struct quic_conn *conn, struct quic_stream *s,
 static const struct quic_events server_events = {
 	.connected = on_server_connected,
 	.request = on_request,
+	.migrated = on_server_migrated,
 	.closed = on_server_closed,
 };
 

@@ -20,6 +20,7 @@
 /* What the owner of a connection was told; the last one's, at the server. */
 struct watch {
 	unsigned connected, streams_available, draining, closed;
+	unsigned migrated, stranded, silent; /* stranded: not migrated */
 	struct quic_close why;
 	struct quic_conn *conn; /* the last that connected */
 };
