@@ -49,6 +49,9 @@ struct quic_io {
 	unsigned handles; /* open, ports included; the last one's close frees */
 	bool closing;
 
+	struct sockaddr_storage remote; /* client: where all ports go ... */
+	struct quic_via via;	/* ... and by what way */
+
 	struct quic_conn *conn; /* one of the two is driven */
 	struct quic_server *server;
 	void (*unreachable)(void *arg, int error);
@@ -107,6 +110,37 @@ drive_deadline(const struct quic_io *io)
 	return io->conn != NULL ? quic_conn_deadline(io->conn) : UINT64_MAX;
 }
 
+/* ---- Ports ---- */
+
+static bool
+same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	return memcmp(a, b, quic_socket_len((const struct sockaddr *)a)) == 0;
+}
+
+/* The way out for packets from `local`: NULL if its socket is closed. */
+static struct port *
+port_of(const struct quic_io *io, const struct sockaddr_storage *local)
+{
+	struct port *port;
+
+	LIST_FOREACH(port, &io->ports, entry)
+		if (!port->socket.connected ||
+		    same_address(&port->socket.local, local))
+			return port;
+	return NULL;
+}
+
+/* Of a connection: not one that it has left or may go to. */
+static bool
+is_in_use(const struct port *port)
+{
+	const struct quic_conn *conn = port->io->conn;
+
+	return conn == NULL || same_address(&port->socket.local,
+	    &quic_conn_path(conn)->local);
+}
+
 /* ---- Receiving ---- */
 
 static void
@@ -121,7 +155,7 @@ receive_all(struct port *port)
 		if (n > 0)
 			drive_receive(io, rx, (size_t)n, quic_io_now());
 		else if (n < 0 && n != -EAGAIN && n != -EINTR) {
-			if (io->unreachable != NULL)
+			if (io->unreachable != NULL && is_in_use(port))
 				io->unreachable(io->arg, n);
 			return;
 		}
@@ -131,25 +165,6 @@ receive_all(struct port *port)
 }
 
 /* ---- Sending ---- */
-
-static bool
-same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-	return memcmp(a, b, quic_socket_len((const struct sockaddr *)a)) == 0;
-}
-
-/* The way out for packets from `local`: NULL if its socket is closed. */
-static struct port *
-port_of(struct quic_io *io, const struct sockaddr_storage *local)
-{
-	struct port *port;
-
-	LIST_FOREACH(port, &io->ports, entry)
-		if (!port->socket.connected ||
-		    same_address(&port->socket.local, local))
-			return port;
-	return NULL;
-}
 
 static void on_readable(uv_poll_t *, int status, int events);
 
@@ -381,17 +396,22 @@ io_new(struct quic_io **out, uv_loop_t *loop, struct quic_socket *socket)
 
 int
 quic_io_connect(struct quic_io **out, uv_loop_t *loop,
-    const struct sockaddr *remote, struct quic_path *path)
+    const struct sockaddr *remote, const struct quic_via *via,
+    struct quic_path *path)
 {
+	struct quic_via any = { 0 };
 	struct quic_socket socket;
 	int rv;
 
-	if ((rv = quic_socket_connect(&socket, remote)) != 0 ||
+	if (via == NULL)
+		via = &any;
+	if ((rv = quic_socket_connect(&socket, remote, via)) != 0 ||
 	    (rv = io_new(out, loop, &socket)) != 0)
 		return rv;
-	memset(path, 0, sizeof(*path));
+	(*out)->via = *via;
+	memcpy(&(*out)->remote, remote, quic_socket_len(remote));
 	path->local = socket.local;
-	memcpy(&path->remote, remote, quic_socket_len(remote));
+	path->remote = (*out)->remote;
 	return 0;
 }
 
@@ -416,6 +436,71 @@ quic_io_listen(struct quic_io **out, uv_loop_t *loop,
 		return rv;
 	(*out)->server = server;
 	return 0;
+}
+
+/* ---- Moving ---- */
+
+int
+quic_io_way(const struct quic_io *io, struct quic_path *path)
+{
+	struct quic_socket socket;
+	int rv = quic_socket_connect(&socket,
+	    (const struct sockaddr *)&io->remote, &io->via);
+
+	if (rv != 0)
+		return rv;
+	path->local = socket.local;
+	path->remote = io->remote;
+	quic_socket_close(&socket);
+	return 0;
+}
+
+bool
+quic_io_is_stranded(const struct quic_io *io)
+{
+	const struct port *port = port_of(io,
+	    &quic_conn_path(io->conn)->local);
+
+	return port == NULL || quic_socket_is_stranded(&port->socket);
+}
+
+void
+quic_io_tidy(struct quic_io *io)
+{
+	struct port *port, *next;
+
+	for (port = LIST_FIRST(&io->ports); port != NULL; port = next) {
+		next = LIST_NEXT(port, entry);
+		if (!is_in_use(port))
+			port_close(port);
+	}
+}
+
+int
+quic_io_migrate(struct quic_io *io, bool at_once)
+{
+	struct quic_path path = { .remote = io->remote };
+	struct quic_socket socket;
+	struct port *left;
+	int rv;
+
+	quic_io_tidy(io);
+	rv = quic_socket_connect(&socket, (const struct sockaddr *)&io->remote,
+	    &io->via);
+	if (rv != 0)
+		return rv;
+	if ((rv = port_add(io, &socket)) != 0) {
+		quic_socket_close(&socket);
+		return rv;
+	}
+	path.local = socket.local;
+	left = port_of(io, &quic_conn_path(io->conn)->local);
+	rv = quic_conn_migrate(io->conn, &path, at_once, quic_io_now());
+	if (rv != 0)
+		port_close(LIST_FIRST(&io->ports));
+	else if (left != NULL && !at_once)
+		quic_socket_pin(&left->socket);
+	return rv;
 }
 
 const struct sockaddr *

@@ -12,16 +12,18 @@
 #include <uv.h>
 
 #include "quic/quic.h"
+#include "quic/socket.h"
 
 struct quic_io;
 
 /*
  * Opens a socket towards `remote`, and fills `path` with both ends of it for
- * quic_client_new(). 0, or a negative errno: of socket(2), bind(2) or
- * connect(2), such as -ENETUNREACH.
+ * quic_client_new(). 0, or a negative errno, such as -ENETUNREACH: see
+ * quic_socket_connect(). `via` is copied, and NULL for the system's routes.
  */
 int quic_io_connect(struct quic_io **, uv_loop_t *,
-    const struct sockaddr *remote, struct quic_path *path);
+    const struct sockaddr *remote, const struct quic_via *via,
+    struct quic_path *path);
 
 /*
  * From now on drives `conn`, until quic_io_close(). `unreachable` (or NULL) is
@@ -30,6 +32,30 @@ int quic_io_connect(struct quic_io **, uv_loop_t *,
  */
 void quic_io_start(struct quic_io *, struct quic_conn *conn,
     void (*unreachable)(void *arg, int error), void *arg);
+
+/*
+ * A client: the path that a new socket would have now, by the routes that
+ * there are. 0, or a negative errno as of quic_io_connect(): there is no way.
+ */
+int quic_io_way(const struct quic_io *, struct quic_path *path);
+
+/* A client: the network that the path in use begins with is gone. */
+bool quic_io_is_stranded(const struct quic_io *);
+
+/*
+ * A client: opens another socket, which is where quic_io_way() says, and moves
+ * the connection to it. The other arguments and results are those of
+ * quic_conn_migrate() and quic_io_connect(); on failure all is as it was.
+ * Without `at_once` the socket in use stays with its interface meanwhile. Not
+ * from inside an event.
+ */
+int quic_io_migrate(struct quic_io *, bool at_once);
+
+/*
+ * Closes the sockets that the path in use has no need of: some time after
+ * `migrated`, since packets may still be under way to the one that was left.
+ */
+void quic_io_tidy(struct quic_io *);
 
 /*
  * Binds a socket to `addr` (port 0: any) and drives `server` until

@@ -5,6 +5,7 @@
  * most: recvmmsg(2) with GRO, sendmsg(2) with GSO.
  */
 #include <errno.h>
+#include <ifaddrs.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -253,7 +254,7 @@ static int
 send_singly(const struct quic_socket *s, struct quic_train *train)
 {
 	size_t at, here;
-	int rv;
+	int rv = 0;
 
 	for (at = 0; at < train->len; at += here) {
 		here = train->len - at < train->segment ? train->len - at
@@ -266,7 +267,7 @@ send_singly(const struct quic_socket *s, struct quic_train *train)
 			return -EAGAIN;
 		}
 	}
-	return 0;
+	return rv;
 }
 
 int
@@ -275,12 +276,15 @@ quic_socket_send(struct quic_socket *s, struct quic_train *train)
 	bool many = train->len > train->segment;
 	int rv;
 
-	if (!s->gso && many)
-		return send_singly(s, train);
-	rv = send_packets(s, train, train->buf, train->len, train->segment);
-	if ((rv == -EIO || rv == -EINVAL) && many) {
-		s->gso = false;
-		return send_singly(s, train);
+	if (s->gso || !many)
+		rv = send_packets(s, train, train->buf, train->len,
+		    train->segment);
+	else
+		rv = send_singly(s, train);
+	if ((rv == -EIO || rv == -EINVAL) && many && s->gso) {
+		rv = send_singly(s, train);
+		/* Without an address, single packets are invalid, too. */
+		s->gso = rv == -EINVAL;
 	}
 	return rv == -EAGAIN || rv == -ENOBUFS ? -EAGAIN : 0;
 }
@@ -373,14 +377,69 @@ settle(struct quic_socket *s, int rv)
 	return rv;
 }
 
+static bool
+same_ip(const struct sockaddr *a, const struct sockaddr *b)
+{
+	if (a == NULL || a->sa_family != b->sa_family)
+		return false;
+	if (a->sa_family == AF_INET6)
+		return IN6_ARE_ADDR_EQUAL(
+		    &((const struct sockaddr_in6 *)a)->sin6_addr,
+		    &((const struct sockaddr_in6 *)b)->sin6_addr);
+	return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+	    ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+}
+
+/* The index of the interface that has that address, or 0. */
+static unsigned
+interface_with(const struct sockaddr_storage *local, bool *running)
+{
+	struct ifaddrs *list, *i;
+	unsigned index = 0;
+
+	*running = false;
+	if (getifaddrs(&list) != 0)
+		return 0;
+	for (i = list; i != NULL && !*running; i = i->ifa_next) {
+		if (!same_ip(i->ifa_addr, (const struct sockaddr *)local))
+			continue;
+		index = if_nametoindex(i->ifa_name);
+		*running = (i->ifa_flags & IFF_UP) != 0 &&
+		    (i->ifa_flags & IFF_RUNNING) != 0;
+	}
+	freeifaddrs(list);
+	return index;
+}
+
+static int
+set_via(int fd, const struct quic_via *via)
+{
+	if (via->interface[0] != '\0' &&
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, via->interface,
+		(socklen_t)strlen(via->interface)) != 0)
+		return -errno;
+	if (via->mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &via->mark,
+		sizeof(via->mark)) != 0)
+		return -errno;
+	return 0;
+}
+
 int
-quic_socket_connect(struct quic_socket *s, const struct sockaddr *remote)
+quic_socket_connect(struct quic_socket *s, const struct sockaddr *remote,
+    const struct quic_via *via)
 {
 	int rv = open_socket(s, remote->sa_family, true);
 
 	if (rv != 0)
 		return rv;
-	return settle(s, connect(s->fd, remote, quic_socket_len(remote)));
+	if ((rv = set_via(s->fd, via)) != 0) {
+		quic_socket_close(s);
+		return rv;
+	}
+	rv = settle(s, connect(s->fd, remote, quic_socket_len(remote)));
+	if (rv == 0)
+		s->interface = interface_with(&s->local, &s->running);
+	return rv;
 }
 
 int
@@ -391,6 +450,25 @@ quic_socket_bind(struct quic_socket *s, const struct sockaddr *local)
 	if (rv != 0)
 		return rv;
 	return settle(s, bind(s->fd, local, quic_socket_len(local)));
+}
+
+bool
+quic_socket_is_stranded(const struct quic_socket *s)
+{
+	bool running;
+
+	return interface_with(&s->local, &running) != s->interface ||
+	    (s->running && !running);
+}
+
+void
+quic_socket_pin(struct quic_socket *s)
+{
+	char name[IF_NAMESIZE];
+
+	if (s->interface != 0 && if_indextoname(s->interface, name) != NULL)
+		(void)setsockopt(s->fd, SOL_SOCKET, SO_BINDTODEVICE, name,
+		    (socklen_t)strlen(name));
 }
 
 void

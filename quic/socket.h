@@ -8,11 +8,21 @@
 #ifndef CULVERT_QUIC_SOCKET_H
 #define CULVERT_QUIC_SOCKET_H
 
+#include <net/if.h>
+
 #include "quic/quic.h"
+
+/* By which way packets leave, where that is not up to the system's routes. */
+struct quic_via {
+	char interface[IF_NAMESIZE]; /* by this one alone; empty: any */
+	uint32_t mark; /* for policy routing (SO_MARK); 0: none */
+};
 
 struct quic_socket {
 	int fd;	/* the owner may poll it, and leaves it open */
 	struct sockaddr_storage local; /* the address that it is bound to */
+	unsigned interface; /* connected: index of the one with it, or 0 ... */
+	bool running;	    /* ... which was running then */
 	bool connected; /* speaks with one address only */
 	bool gso;	/* the kernel cuts trains for us */
 };
@@ -20,9 +30,12 @@ struct quic_socket {
 /*
  * Opens a socket towards `remote`: the kernel chooses the local address and
  * shows the network's errors. 0, or the negative errno of socket(2) or
- * connect(2), such as -ENETUNREACH; then there is nothing to close.
+ * connect(2), such as -ENETUNREACH; then there is nothing to close. Of `via`
+ * comes -ENODEV when there is no such interface, and -EPERM when we may not
+ * ask for that: a mark takes CAP_NET_ADMIN, or CAP_NET_RAW since Linux 5.17.
  */
-int quic_socket_connect(struct quic_socket *, const struct sockaddr *remote);
+int quic_socket_connect(struct quic_socket *, const struct sockaddr *remote,
+    const struct quic_via *via);
 
 /*
  * Opens a socket that is bound to `local` (port 0: any) and serves everybody;
@@ -40,6 +53,18 @@ int quic_socket_bind(struct quic_socket *, const struct sockaddr *local);
 
 /* Bytes of QUIC_SOCKET_BUFFER that are granted to receive in; a system call. */
 size_t quic_socket_buffer(void);
+
+/*
+ * A connected socket has lost its place: the interface has not its address any
+ * more, or has stopped running.
+ */
+bool quic_socket_is_stranded(const struct quic_socket *);
+
+/*
+ * Lets a connected socket go on by its interface whatever becomes of the
+ * routes; as far as the kernel allows it, and it does as a rule.
+ */
+void quic_socket_pin(struct quic_socket *);
 
 /* Closes the descriptor, once; poll it no more. */
 void quic_socket_close(struct quic_socket *);

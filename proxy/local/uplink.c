@@ -467,7 +467,7 @@ connect_address(struct uplink *up)
 	if (!is_last_chance(up))
 		settings.handshake_timeout_ns = HANDSHAKE_SHORT_NS;
 	if ((rv = quic_io_connect(&up->io, up->loop, up->address->ai_addr,
-		&path)) != 0)
+		NULL, &path)) != 0)
 		return rv;
 	up->qlog = qlog_open(up->settings.qlog_dir, "culvert");
 	rv = quic_client_new(&up->conn, edge->tls, edge->target.host, &path,
