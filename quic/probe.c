@@ -632,7 +632,7 @@ void
 probe_stop(struct quic_conn *conn, uint64_t now)
 {
 	conn->probe.started = false;
-	conn->probe.marks_left = 0;
+	conn->probe.pings_left = 0;
 	pmtu_stop(&conn->probe.pmtu, now);
 }
 

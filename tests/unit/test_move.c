@@ -216,6 +216,7 @@ a_new_port_keeps_the_size(void **state)
 	pass(w, RTT / 2);
 	assert_int_equal(stats_of(w->server.conn).ip_mtu, 1500);
 	assert_all_whole(w, 4 * MB);
+	pass(w, 4 * RTT);
 	assert_int_equal(w->server.migrated, 1);
 	assert_int_equal(w->client[0].migrated, 0);
 }
