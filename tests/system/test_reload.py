@@ -148,7 +148,7 @@ def test_configuration_of_an_edge(start, start_culvert, ca, origin, tmp_path):
     reload(edge)
     edge.wait_for("warning: culvert-edge: 'listen' takes a restart to change")
     assert not serves()
-    edge.wait_for("debug: .*destination_ip_prohibited")
+    edge.wait_for("destination_ip_prohibited")
     tunnel.works()
 
 
