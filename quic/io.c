@@ -253,6 +253,10 @@ on_readable(uv_poll_t *handle, int status, int events)
 	struct port *port = handle->data;
 	struct quic_io *io = port->io;
 
+	/* libuv gives up a socket that has an error to tell; we go on. */
+	if (status < 0)
+		uv_poll_start(handle, io->full == port ?
+		    UV_READABLE | UV_WRITABLE : UV_READABLE, on_readable);
 	if (status < 0 || (events & UV_READABLE) != 0)
 		receive_all(port);
 	if (!io->closing && io->full == port && (events & UV_WRITABLE) != 0)

@@ -157,7 +157,7 @@ quic_socket_receive(struct quic_socket *s, uint8_t *memory,
 	}
 	n = recvmmsg(s->fd, msgs, QUIC_SOCKET_BATCH, MSG_DONTWAIT, NULL);
 	if (n < 0)
-		return -errno;
+		return errno == EMSGSIZE ? -EAGAIN : -errno;
 	for (int i = 0; i < n; i++) {
 		rx[i].data = iov[i].iov_base;
 		rx[i].len = msgs[i].msg_len;
@@ -246,6 +246,11 @@ send_packets(const struct quic_socket *s, const struct quic_train *train,
 		add_control(&msg, SOL_UDP, UDP_SEGMENT, &size, sizeof(size));
 	if (msg.msg_controllen == 0)
 		msg.msg_control = NULL;
+	if (sendmsg(s->fd, &msg, MSG_DONTWAIT) >= 0)
+		return 0;
+	if (errno == EAGAIN || errno == ENOBUFS)
+		return -errno;
+	/* It may have been what ICMP says of an earlier packet: once more. */
 	return sendmsg(s->fd, &msg, MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
