@@ -365,6 +365,33 @@ streams_share(void **state)
 	assert_whole(&w->far[0], 20 * MB);
 }
 
+#define CROWD 40 /* tunnels */
+
+static bool
+first_has_half(void *arg)
+{
+	struct world *w = arg;
+
+	return w->far[0].received >= MB / 2;
+}
+
+/* The first does not get ahead of the last, however many there are. */
+static void
+a_crowd_shares(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	for (unsigned i = 0; i < CROWD; i++) {
+		w->near[i].to_send = MB;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	assert_true(link_run(w->link, first_has_half, w, LONG));
+	for (unsigned i = 0; i < CROWD; i++)
+		assert_true(w->far[i].received >= MB / 4);
+	assert_true(tunnels_done(w, CROWD));
+}
+
 /* ---- Limits ---- */
 
 static size_t
@@ -554,6 +581,7 @@ main(void)
 		TEST(a_refusal_frees_a_blocked_sender),
 		TEST(release_without_fin_is_a_reset),
 		TEST(streams_share),
+		TEST(a_crowd_shares),
 		TEST(the_end_comes_after_the_bytes),
 		TEST(the_end_may_have_to_wait),
 		TEST(bytes_follow_the_acknowledged),
