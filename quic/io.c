@@ -459,6 +459,12 @@ quic_io_way(const struct quic_io *io, struct quic_path *path)
 	return 0;
 }
 
+const struct quic_via *
+quic_io_via(const struct quic_io *io)
+{
+	return &io->via;
+}
+
 bool
 quic_io_is_stranded(const struct quic_io *io)
 {

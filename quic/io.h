@@ -39,6 +39,9 @@ void quic_io_start(struct quic_io *, struct quic_conn *conn,
  */
 int quic_io_way(const struct quic_io *, struct quic_path *path);
 
+/* What quic_io_connect() was given; lives as long as the io. */
+const struct quic_via *quic_io_via(const struct quic_io *);
+
 /* A client: the network that the path in use begins with is gone. */
 bool quic_io_is_stranded(const struct quic_io *);
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <ifaddrs.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -427,6 +428,30 @@ set_via(int fd, const struct quic_via *via)
 		sizeof(via->mark)) != 0)
 		return -errno;
 	return 0;
+}
+
+bool
+quic_via_is_allowed(const struct quic_via *via)
+{
+	int rv, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return true; /* that is not the reason */
+	rv = set_via(fd, via);
+	close(fd);
+	return rv != -EPERM;
+}
+
+const char *
+quic_via_error(const struct quic_via *via, int error,
+    char text[QUIC_ERROR_MAX])
+{
+	if (error == -ENODEV && via->interface[0] != '\0')
+		snprintf(text, QUIC_ERROR_MAX, "there is no interface %s",
+		    via->interface);
+	else
+		snprintf(text, QUIC_ERROR_MAX, "%s", strerror(-error));
+	return text;
 }
 
 int

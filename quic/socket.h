@@ -18,6 +18,16 @@ struct quic_via {
 	uint32_t mark; /* for policy routing (SO_MARK); 0: none */
 };
 
+/* Whether we have the privilege to ask for that; opens a socket to try. */
+bool quic_via_is_allowed(const struct quic_via *);
+
+/*
+ * What an error of quic_socket_connect() means, as the end of a sentence: in
+ * `text`, or static.
+ */
+const char *quic_via_error(const struct quic_via *, int error,
+    char text[QUIC_ERROR_MAX]);
+
 struct quic_socket {
 	int fd;	/* the owner may poll it, and leaves it open */
 	struct sockaddr_storage local; /* the address that it is bound to */

@@ -12,7 +12,7 @@
 #include "proxy/option.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define ARGS_MAX 40 /* words of a command line in this file */
+#define ARGS_MAX 80 /* words of a command line in this file */
 
 /* The base64 of 32 zero octets, and of 32 times 0xff. */
 #define PIN_ZEROS "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
