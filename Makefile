@@ -35,7 +35,8 @@ SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/relay.o proxy/basic.o proxy/users.o proxy/sandbox.o proxy/pem.o \
 	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
-LOCAL = proxy/local/uplink.o proxy/local/refusal.o proxy/local/listener.o \
+LOCAL = proxy/local/uplink.o proxy/local/roam.o proxy/local/network.o \
+	proxy/local/wake.o proxy/local/refusal.o proxy/local/listener.o \
 	proxy/local/client.o proxy/local/socks.o proxy/local/forward.o \
 	proxy/local/request.o proxy/local/response.o proxy/local/body.o proxy/local/page.o \
 	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
@@ -52,7 +53,8 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox control status report pmtu gate $(UNIT_QUIC)
+	policy dial sandbox control status report pmtu gate \
+	network roam $(UNIT_QUIC)
 UNIT_QUIC = tls conn stream server path move
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -76,6 +78,8 @@ test_status_OBJS = proxy/local/status.o proxy/addr.o
 test_report_OBJS = proxy/report.o
 test_pmtu_OBJS = quic/pmtu.o
 test_gate_OBJS = quic/gate.o
+test_network_OBJS = proxy/local/network.o proxy/local/wake.o
+test_roam_OBJS = proxy/local/roam.o
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
 test_stream_OBJS = $(test_tls_OBJS)
@@ -84,7 +88,7 @@ test_path_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
-FUZZ = socks request response chunked config basic frame
+FUZZ = socks request response chunked config basic frame network
 fuzz_socks_OBJS = $(test_socks_OBJS)
 fuzz_request_OBJS = $(test_rewrite_OBJS)
 fuzz_response_OBJS = $(test_rewrite_OBJS)
@@ -92,6 +96,7 @@ fuzz_chunked_OBJS = $(test_chunked_OBJS)
 fuzz_config_OBJS = $(test_config_OBJS)
 fuzz_basic_OBJS = $(test_basic_OBJS)
 fuzz_frame_OBJS = quic/frame.o
+fuzz_network_OBJS = proxy/local/network.o
 
 # What the benchmark measures with.
 BENCH = origin client link
@@ -131,7 +136,7 @@ unit: $(UNIT:%=$(BUILD)/tests/test_%) $(FUZZ:%=$(BUILD)/tests/replay_%)
 	@for t in $(FUZZ); do \
 		$(BUILD)/tests/replay_$$t tests/fuzz/corpus/$$t || exit 1; done
 
-system: all
+system: all $(BUILD)/bench/link
 	CULVERT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs \
 		-p no:cacheprovider tests/system $(PYTEST_ARGS)
 

@@ -232,7 +232,7 @@ put_counts(struct writer *status, const struct status_facts *facts)
 	put(status, "packets", packets_json(&uplink->quic,
 	    uplink->state == UPLINK_UP));
 	put(status, "reconnects", number(uplink->reconnects));
-	put(status, "migrations", number(0));
+	put(status, "migrations", number(facts->uplink->migrations));
 }
 
 static void

@@ -21,6 +21,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/local/network.h"
+#include "proxy/local/roam.h"
+#include "proxy/local/wake.h"
 #include "proxy/log.h"
 #include "proxy/qlog.h"
 #include "quic/io.h"
@@ -62,8 +65,12 @@ struct uplink {
 	uv_getaddrinfo_t lookup;
 	bool looking_up;
 
+	struct network *network; /* NULL: nobody tells of changes */
+	struct wake *wake;
+
 	struct quic_io *io;
 	struct quic_conn *conn;
+	struct roam *roam;
 	struct qlog *qlog;
 	bool conn_over; /* it has reported its end, and waits to be freed */
 	bool was_up;	/* the connection that is over had been up */
@@ -79,7 +86,7 @@ struct uplink {
 
 	struct refusal why;	/* of the last failed attempt */
 	char known_as[ADDR_STRLEN];
-	uint64_t connections, opened, failed;
+	uint64_t connections, opened, failed, migrations;
 };
 
 static void try_address(struct uplink *);
@@ -401,6 +408,52 @@ on_unreachable(void *arg, int error)
 	uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
 }
 
+/* ---- Moving ---- */
+
+static void
+on_migrated(struct quic_conn *conn, bool valid, void *arg)
+{
+	struct uplink *up = arg;
+
+	(void)conn;
+	roam_migrated(up->roam, valid);
+}
+
+static void
+on_silent(struct quic_conn *conn, void *arg)
+{
+	struct uplink *up = arg;
+
+	(void)conn;
+	roam_silent(up->roam);
+}
+
+static void
+on_gave_up(void *arg, const char *why)
+{
+	struct uplink *up = arg;
+
+	quic_conn_close(up->conn, QUIC_H3_NO_ERROR, why);
+}
+
+static void
+on_network_changed(void *arg)
+{
+	struct uplink *up = arg;
+
+	if (up->state == UPLINK_DOWN)
+		uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
+	roam_network_changed(up->roam);
+}
+
+static void
+on_slept(void *arg, uint64_t ns)
+{
+	struct uplink *up = arg;
+
+	roam_slept(up->roam, ns);
+}
+
 static void
 on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
 {
@@ -414,6 +467,8 @@ static const struct quic_events conn_events = {
 	.connected = on_connected,
 	.streams_available = on_streams_available,
 	.mtu_changed = on_mtu_changed,
+	.migrated = on_migrated,
+	.silent = on_silent,
 	.closed = on_conn_closed,
 };
 
@@ -421,6 +476,8 @@ static const struct quic_events conn_events_qlog = {
 	.connected = on_connected,
 	.streams_available = on_streams_available,
 	.mtu_changed = on_mtu_changed,
+	.migrated = on_migrated,
+	.silent = on_silent,
 	.closed = on_conn_closed,
 	.qlog = on_qlog,
 };
@@ -430,6 +487,14 @@ static const struct quic_events conn_events_qlog = {
 static void
 drop_connection(struct uplink *up)
 {
+	struct quic_stats stats;
+
+	if (up->conn != NULL) {
+		quic_conn_stats(up->conn, &stats);
+		up->migrations += stats.migrations;
+	}
+	roam_free(up->roam);
+	up->roam = NULL;
 	quic_io_close(up->io);
 	quic_conn_free(up->conn);
 	qlog_close(up->qlog);
@@ -464,15 +529,19 @@ connect_address(struct uplink *up)
 	int rv;
 
 	addr_format(up->address->ai_addr, up->known_as);
+	settings.silence_ns = ROAM_SILENCE_MS * UINT64_C(1000000);
 	if (!is_last_chance(up))
 		settings.handshake_timeout_ns = HANDSHAKE_SHORT_NS;
 	if ((rv = quic_io_connect(&up->io, up->loop, up->address->ai_addr,
-		NULL, &path)) != 0)
+		&up->settings.via, &path)) != 0)
 		return rv;
 	up->qlog = qlog_open(up->settings.qlog_dir, "culvert");
 	rv = quic_client_new(&up->conn, edge->tls, edge->target.host, &path,
 	    &settings, up->qlog != NULL ? &conn_events_qlog : &conn_events,
 	    up, quic_io_now());
+	if (rv == 0)
+		rv = roam_new(&up->roam, up->loop, up->io, up->conn,
+		    on_gave_up, up);
 	if (rv == 0)
 		quic_io_start(up->io, up->conn, on_unreachable, up);
 	else
@@ -484,6 +553,7 @@ static void
 try_address(struct uplink *up)
 {
 	char edge[TARGET_STRLEN], text[REFUSAL_TEXT_MAX];
+	char why[QUIC_ERROR_MAX];
 	int rv;
 
 	for (; up->address != NULL; up->address = up->address->ai_next) {
@@ -491,7 +561,7 @@ try_address(struct uplink *up)
 			return;
 		edge_name(up, edge);
 		snprintf(text, sizeof(text), "edge %s (%s): %s", edge,
-		    up->known_as, strerror(-rv));
+		    up->known_as, quic_via_error(&up->settings.via, rv, why));
 		refusal_set(&up->why, 502, SOCKS_NETWORK_UNREACHABLE, text);
 	}
 	attempt_failed(up);
@@ -642,6 +712,21 @@ uplink_reload(struct uplink *up, const struct uplink_settings *settings)
 		uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
 }
 
+/* Without it, a change is noticed when the edge falls silent. */
+static void
+listen_to_kernel(struct uplink *up)
+{
+	int rv;
+
+	rv = network_new(&up->network, up->loop, on_network_changed, up);
+	if (rv != 0)
+		log_warn("the kernel will not say when the network changes "
+		    "(%s): that takes longer to notice", strerror(-rv));
+	if ((rv = wake_new(&up->wake, up->loop, on_slept, up)) != 0)
+		log_warn("the kernel will not say when this machine has slept "
+		    "(%s)", strerror(-rv));
+}
+
 int
 uplink_new(struct uplink **out, uv_loop_t *loop,
     const struct uplink_settings *settings)
@@ -662,6 +747,7 @@ uplink_new(struct uplink **out, uv_loop_t *loop,
 	up->handles = 3;
 	up->state = UPLINK_CONNECTING;
 	uv_timer_start(&up->step, on_step, 0, 0);
+	listen_to_kernel(up);
 	*out = up;
 	return 0;
 }
@@ -699,6 +785,8 @@ uplink_free(struct uplink *up)
 	uv_close((uv_handle_t *)&up->step, on_closed);
 	uv_close((uv_handle_t *)&up->patience, on_closed);
 	uv_close((uv_handle_t *)&up->doubt, on_closed);
+	network_free(up->network);
+	wake_free(up->wake);
 }
 
 void
@@ -734,4 +822,5 @@ uplink_status(const struct uplink *up, struct uplink_status *status)
 	status->waiting = up->nwaiting;
 	if (up->state == UPLINK_UP)
 		quic_conn_stats(up->conn, &status->quic);
+	status->migrations = up->migrations + status->quic.migrations;
 }

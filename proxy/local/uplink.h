@@ -11,6 +11,7 @@
 #include "proxy/basic.h"
 #include "proxy/local/refusal.h"
 #include "quic/quic.h"
+#include "quic/socket.h"
 
 /*
  * The way to the edge: one QUIC connection, made anew when it is lost, and
@@ -34,6 +35,7 @@ struct uplink_settings {
 	size_t nedges;
 	struct credentials user; /* for the edge; empty name: none */
 	struct quic_settings quic;
+	struct quic_via via;	 /* of every socket to the edge */
 	const char *qlog_dir;	 /* must outlive the uplink; NULL: none */
 };
 
@@ -112,6 +114,7 @@ struct uplink_status {
 	char address[ADDR_STRLEN]; /* of it; empty before the look-up */
 	char error[REFUSAL_TEXT_MAX]; /* why it is not up; empty: no failure */
 	uint64_t reconnects;	   /* connections since the first one */
+	uint64_t migrations;	   /* changes of path, of all connections */
 	uint64_t opened;	   /* tunnels that the edge granted */
 	uint64_t failed;	   /* tunnels that were refused or timed out */
 	size_t waiting;		   /* clients that wait for a tunnel now */

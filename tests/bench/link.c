@@ -1,11 +1,12 @@
 /*
  * link: a line between two network namespaces, as bad as is asked for.
  *
- *	link [-d MS] [-r MBIT] [-q MS] [-l PERCENT] [-m BYTES] [-s SEED] A B
+ *	link [-d MS] [-r MBIT] [-q MS] [-l PERCENT] [-m BYTES] [-s SEED]
+ *	     [-n NAME] A B
  *
- * A TUN device named "line" appears in each of the namespaces A and B (of
- * ip-netns(8)); "ready" is printed once they are there. Each way on its own,
- * a packet
+ * A TUN device named "line", or NAME, appears in each of the namespaces A and
+ * B (of ip-netns(8)); "ready" is printed once they are there. Each way on its
+ * own, a packet
  *
  *	is dropped if it has more than BYTES of IP,
  *	is dropped with a probability of PERCENT, by a generator with SEED,
@@ -36,7 +37,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEVICE "line"
 #define NS_PER_MS 1e6
 #define TICK_NS 250000
 
@@ -62,6 +62,7 @@ struct way {
 
 static double delay_ns, queue_ns = 1e9, ns_per_byte, loss;
 static size_t size_max = PACKET_SIZE;
+static const char *device = "line";
 
 static uint64_t
 now(void)
@@ -172,11 +173,11 @@ run(struct way *ways)
 static int
 open_device(const char *name)
 {
-	struct ifreq request = { .ifr_name = DEVICE,
-		.ifr_flags = IFF_TUN | IFF_NO_PI };
+	struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI };
 	char path[256];
 	int ns, fd;
 
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", device);
 	snprintf(path, sizeof(path), "/run/netns/%s", name);
 	if ((ns = open(path, O_RDONLY | O_CLOEXEC)) < 0 ||
 	    setns(ns, CLONE_NEWNET) != 0)
@@ -207,7 +208,7 @@ parse(int argc, char **argv)
 	uint64_t seed = 0;
 	int c;
 
-	while ((c = getopt(argc, argv, "d:r:q:l:m:s:")) != -1) {
+	while ((c = getopt(argc, argv, "d:r:q:l:m:s:n:")) != -1) {
 		if (c == 'd')
 			delay_ns = strtod(optarg, NULL) * NS_PER_MS;
 		else if (c == 'r')
@@ -220,12 +221,14 @@ parse(int argc, char **argv)
 			size_max = strtoul(optarg, NULL, 10);
 		else if (c == 's')
 			seed = strtoull(optarg, NULL, 10);
+		else if (c == 'n')
+			device = optarg;
 		else
 			exit(2);
 	}
 	if (argc - optind != 2)
 		errx(2, "usage: link [-d ms] [-r mbit] [-q ms] [-l percent] "
-			"[-m bytes] [-s seed] namespace namespace");
+			"[-m bytes] [-s seed] [-n name] namespace namespace");
 	return seed;
 }
 

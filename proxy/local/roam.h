@@ -1,0 +1,49 @@
+#ifndef CULVERT_PROXY_LOCAL_ROAM_H
+#define CULVERT_PROXY_LOCAL_ROAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "quic/io.h"
+
+/*
+ * Takes one connection along as this machine goes from network to network, so
+ * that no tunnel on it is lost: it moves the connection to the address that the
+ * kernel would use now (RFC 9000 §9), and finds out what a silence means.
+ */
+struct roam;
+
+/*
+ * Milliseconds of silence, while an answer is due, that make roam look: for
+ * quic_settings.silence_ns. A path with loss may be silent that long.
+ */
+#define ROAM_SILENCE_MS 1000
+
+/*
+ * For a client connection that `io` drives; both must outlive the roam. When
+ * nothing helps, gave_up(arg, why) is called once: another connection is needed,
+ * and `why` is a sentence for people. It comes from the loop or from within one
+ * of the calls below, and roam does nothing after it. 0 or -ENOMEM.
+ */
+int roam_new(struct roam **, uv_loop_t *, struct quic_io *, struct quic_conn *,
+    void (*gave_up)(void *arg, const char *why), void *arg);
+
+/*
+ * At once, and before the io and the connection go; the memory follows when
+ * the loop has closed the timer. NULL is a no-op.
+ */
+void roam_free(struct roam *);
+
+/* The network has changed: network_new() tells. */
+void roam_network_changed(struct roam *);
+
+/* This machine has slept for so long: wake_new() tells. */
+void roam_slept(struct roam *, uint64_t ns);
+
+/* For the events of the connection that have the same names. */
+void roam_silent(struct roam *);
+void roam_migrated(struct roam *, bool valid);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * Datagrams of rtnetlink. Nothing outside of them is read, and what matters
+ * still does with more behind it.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/local/network.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t *more;
+
+	if (size == 0 || !network_matters(data, size))
+		return 0;
+	/* Aligned, as the kernel does it: what follows is another message. */
+	if ((more = calloc(1, size + 64)) == NULL)
+		return 0;
+	memcpy(more, data, size);
+	if (!network_matters(more, size + 64))
+		abort();
+	free(more);
+	return 0;
+}
