@@ -156,6 +156,9 @@ check_culvert(struct source *source)
 	if (config->edge.n > 0 && config->embedded_edge)
 		source_complain(source,
 		    "--edge and --embedded-edge exclude each other");
+	if (config->interface != NULL && config->embedded_edge)
+		source_complain(source, "--interface and --embedded-edge "
+		    "exclude each other: that edge is reached by loopback");
 	if (config->mtu_max != 0 && config->mtu_min > config->mtu_max)
 		source_complain(source, "--mtu-min %u is above --mtu-max %u",
 		    config->mtu_min, config->mtu_max);

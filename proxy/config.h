@@ -122,6 +122,8 @@ struct config {
 	char *user_file;
 	unsigned mtu_min; /* IP bytes; 0: CONFIG_MTU_LEAST */
 	bool no_mtu_probe;
+	char *interface; /* shorter than IF_NAMESIZE */
+	uint32_t fwmark; /* 0: none */
 
 	/* culvert-edge */
 	char *client_ca;

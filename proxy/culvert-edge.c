@@ -221,7 +221,7 @@ enter_sandbox(const struct config *config)
 
 	if (config->self_signed && pem_directory(made, error) == 0)
 		more = made;
-	return daemon_confine(config, more, write);
+	return daemon_confine(config, more, write, 0);
 }
 
 static int

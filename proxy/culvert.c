@@ -6,6 +6,7 @@
  * open have some time to end, and then QUIC is closed in order.
  */
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,17 @@ load_edges(struct uplink_settings *uplink, const struct config *config,
 	return rv;
 }
 
+static struct quic_via
+quic_via(const struct config *config)
+{
+	struct quic_via via = { .mark = config->fwmark };
+
+	if (config->interface != NULL)
+		snprintf(via.interface, sizeof(via.interface), "%s",
+		    config->interface);
+	return via;
+}
+
 static void
 unload(struct uplink_settings *settings)
 {
@@ -169,7 +181,7 @@ load(struct uplink_settings *settings, struct users **users,
 
 	*users = NULL;
 	*settings = (struct uplink_settings){ .quic = quic_settings(config),
-		.qlog_dir = config->qlog };
+		.via = quic_via(config), .qlog_dir = config->qlog };
 	snprintf(user->user, sizeof(user->user), "%s", config->user.name);
 	snprintf(user->password, sizeof(user->password), "%s",
 	    config->user.password);
@@ -302,6 +314,31 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 	return 0;
 }
 
+static bool
+may_go_by(void *via)
+{
+	return quic_via_is_allowed(via);
+}
+
+/* Every socket to come takes the privilege that --interface and --fwmark do. */
+static int
+allow_via(const struct config *config, uint64_t *keep)
+{
+	struct quic_via via = quic_via(config);
+	int rv = sandbox_least(may_go_by, &via, keep);
+
+	if (rv != 0)
+		log_error("--%s cannot be had without the capability "
+		    "CAP_NET_RAW (CAP_NET_ADMIN before Linux 5.17): be root, "
+		    "or have AmbientCapabilities=CAP_NET_RAW in the unit",
+		    config->fwmark != 0 ? "fwmark" : "interface");
+	else if (config->interface != NULL &&
+	    if_nametoindex(config->interface) == 0)
+		log_warn("there is no interface %s: waiting for it",
+		    config->interface);
+	return rv;
+}
+
 static int
 start_uplink(struct culvert *culvert)
 {
@@ -375,7 +412,7 @@ start_control(struct culvert *culvert)
 }
 
 static int
-enter_sandbox(const struct config *config)
+enter_sandbox(const struct config *config, uint64_t keep)
 {
 	char *dir = strdup(config->control), *slash;
 	const char *write[] = { NULL, config->qlog, NULL };
@@ -386,7 +423,7 @@ enter_sandbox(const struct config *config)
 	if ((slash = strrchr(dir, '/')) != NULL)
 		slash[slash == dir] = '\0';
 	write[0] = slash != NULL ? dir : ".";
-	rv = daemon_confine(config, NULL, write);
+	rv = daemon_confine(config, NULL, write, keep);
 	free(dir);
 	return rv;
 }
@@ -394,9 +431,12 @@ enter_sandbox(const struct config *config)
 static int
 start(struct culvert *culvert)
 {
-	if (start_uplink(culvert) != 0 || start_listener(culvert) != 0 ||
+	uint64_t keep = 0;
+
+	if (allow_via(&culvert->config, &keep) != 0 ||
+	    start_uplink(culvert) != 0 || start_listener(culvert) != 0 ||
 	    start_control(culvert) != 0 ||
-	    enter_sandbox(&culvert->config) != 0)
+	    enter_sandbox(&culvert->config, keep) != 0)
 		return -1;
 	if (culvert->config.embedded_edge)
 		log_info("ready, with an embedded edge: "

@@ -105,7 +105,7 @@ add_files(struct paths *paths, const struct config *config)
 
 int
 daemon_confine(const struct config *config, const char *more,
-    const char *const *write)
+    const char *const *write, uint64_t keep)
 {
 	struct paths paths = { .n = 0 };
 	struct sandbox_paths sandbox = { paths.v, write };
@@ -113,7 +113,7 @@ daemon_confine(const struct config *config, const char *more,
 
 	add_files(&paths, config);
 	paths.v[paths.n++] = more;
-	rv = sandbox_enter(&sandbox);
+	rv = sandbox_enter(&sandbox, keep);
 	tell_of_buffers();
 	if (rv < 0)
 		log_error("cannot give up privileges: %s", strerror(-rv));

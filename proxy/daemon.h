@@ -20,11 +20,11 @@ int daemon_begin(struct config *, enum config_program, int argc, char **argv);
  * readable, and those beside them, since a reload wants them and whoever renews
  * a certificate renames a new one into place.
  * `more` (or NULL) is one more directory to read, `write` a list as in struct
- * sandbox_paths. 0, or a negative errno that has been logged: the caller
+ * sandbox_paths, `keep` a set of capabilities as of sandbox_enter(). 0, or a negative errno that has been logged: the caller
  * refuses to serve.
  */
 int daemon_confine(const struct config *, const char *more,
-    const char *const *write);
+    const char *const *write, uint64_t keep);
 
 /*
  * Reads the configuration again, see config_reload(): 0, or -EINVAL when

@@ -37,6 +37,10 @@ static const struct config_option culvert_options[] = {
 	    NULL, "IP packets that every path carries" },
 	{ 0, "no-mtu-probe", "path", &value_flag, FIELD(no_mtu_probe), NULL,
 	    NULL, "do not look for larger packets" },
+	{ 0, "interface", "path", &value_interface, FIELD(interface), "name",
+	    NULL, "reach the edge by this interface alone" },
+	{ 0, "fwmark", "path", &value_mark, FIELD(fwmark), "number",
+	    NULL, "mark the packets to the edge, for routing" },
 };
 
 static const struct config_option culvert_edge_options[] = {

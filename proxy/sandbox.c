@@ -4,6 +4,7 @@
 #include <linux/landlock.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -59,17 +60,69 @@ sandbox_early(void)
 	return files.rlim_cur;
 }
 
+#define WORDS _LINUX_CAPABILITY_U32S_3
+#define BIT(capability) (UINT64_C(1) << (capability))
+
 static int
-drop_capabilities(void)
+get_capabilities(struct __user_cap_data_struct data[WORDS])
 {
 	struct __user_cap_header_struct header = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
 	};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	return syscall(SYS_capget, &header, data) == 0 ? 0 : -errno;
+}
+
+static int
+set_capabilities(const struct __user_cap_data_struct data[WORDS])
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+
+	return syscall(SYS_capset, &header, data) == 0 ? 0 : -errno;
+}
+
+/* Keeps those of the set that are there; in use, not merely permitted. */
+static int
+drop_capabilities(uint64_t keep)
+{
+	struct __user_cap_data_struct data[WORDS];
+	int rv;
 
 	/* A kernel without ambient capabilities has none to clear. */
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	return syscall(SYS_capset, &header, none) == 0 ? 0 : -errno;
+	if ((rv = get_capabilities(data)) != 0)
+		return rv;
+	for (size_t i = 0; i < WORDS; i++) {
+		data[i].permitted &= (uint32_t)(keep >> (32 * i));
+		data[i].effective = data[i].permitted;
+		data[i].inheritable = 0;
+	}
+	return set_capabilities(data);
+}
+
+int
+sandbox_least(bool (*works)(void *arg), void *arg, uint64_t *keep)
+{
+	const uint64_t sets[] = { 0, BIT(CAP_NET_RAW), BIT(CAP_NET_ADMIN),
+		BIT(CAP_NET_RAW) | BIT(CAP_NET_ADMIN) };
+	struct __user_cap_data_struct all[WORDS], some[WORDS];
+	bool found = false;
+	int rv;
+
+	if ((rv = get_capabilities(all)) != 0)
+		return rv;
+	memcpy(some, all, sizeof(some));
+	for (size_t i = 0; !found && i < sizeof(sets) / sizeof(sets[0]); i++) {
+		for (size_t j = 0; j < WORDS; j++)
+			some[j].effective = some[j].permitted &
+			    (uint32_t)(sets[i] >> (32 * j));
+		found = set_capabilities(some) == 0 && works(arg);
+		*keep = sets[i];
+	}
+	rv = set_capabilities(all);
+	return !found ? -EPERM : rv;
 }
 
 /* Every right that this kernel's Landlock knows, or 0 without Landlock. */
@@ -143,7 +196,7 @@ confine(const struct sandbox_paths *paths, uint64_t known)
 }
 
 int
-sandbox_enter(const struct sandbox_paths *paths)
+sandbox_enter(const struct sandbox_paths *paths, uint64_t keep)
 {
 	uint64_t known = known_rights();
 	int rv, dropped;
@@ -153,6 +206,6 @@ sandbox_enter(const struct sandbox_paths *paths)
 		return -errno;
 	rv = known != 0 ? confine(paths, known) : 1;
 	/* Last: the rules above may name what only root can reach. */
-	dropped = drop_capabilities();
+	dropped = drop_capabilities(keep);
 	return dropped < 0 ? dropped : rv;
 }

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <net/if.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,32 @@ set_cc(void *field, const char *value)
 		*cc = QUIC_CC_BBR;
 	else
 		return -EINVAL;
+	return 0;
+}
+
+/* As the kernel would name one; whether there is one may change. */
+static int
+set_interface(void *field, const char *value)
+{
+	if (strlen(value) >= IF_NAMESIZE || strcmp(value, ".") == 0 ||
+	    strcmp(value, "..") == 0 || strpbrk(value, "/: \t") != NULL)
+		return -EINVAL;
+	return set_text(field, value);
+}
+
+static int
+set_mark(void *field, const char *value)
+{
+	unsigned long long mark;
+	char *end;
+
+	if (value[0] < '0' || value[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	mark = strtoull(value, &end, strncmp(value, "0x", 2) == 0 ? 16 : 10);
+	if (errno != 0 || *end != '\0' || mark == 0 || mark > UINT32_MAX)
+		return -EINVAL;
+	*(uint32_t *)field = (uint32_t)mark;
 	return 0;
 }
 
@@ -287,6 +314,14 @@ const struct value_type value_cc = {
 const struct value_type value_log_format = {
 	.set = set_log_format, .size = sizeof(enum log_format),
 	.wanted = "text or json"
+};
+const struct value_type value_interface = {
+	.set = set_interface, .size = sizeof(char *), .owned = true,
+	.wanted = "the name of an interface, such as eth0"
+};
+const struct value_type value_mark = {
+	.set = set_mark, .size = sizeof(uint32_t),
+	.wanted = "a number from 1 to 0xffffffff"
 };
 const struct value_type value_addrs = {
 	.set = add_addr, .size = sizeof(struct config_addrs),

@@ -36,6 +36,8 @@ extern const struct value_type value_mtu; /* unsigned, IP bytes */
 extern const struct value_type value_seconds; /* unsigned */
 extern const struct value_type value_cc; /* enum quic_cc */
 extern const struct value_type value_log_format; /* enum log_format */
+extern const struct value_type value_interface; /* fits a struct quic_via */
+extern const struct value_type value_mark; /* uint32_t, not 0 */
 extern const struct value_type value_addrs; /* struct config_addrs */
 extern const struct value_type value_targets; /* struct config_targets */
 extern const struct value_type value_ranges; /* struct config_ranges */

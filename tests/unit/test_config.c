@@ -160,6 +160,7 @@ flags_set_every_field(void **state)
 	    "--listen-users @ --control /run/c -e a:1 -e [::1] --ca @ --cert @ "
 	    "--key @ --pin " PIN_ZEROS " --pin " PIN_ONES " --user b:c:d "
 	    "--mtu-max 9000 --mtu-min 1280 --no-mtu-probe --cc bbr "
+	    "--interface wlan0 --fwmark 0xca6c "
 	    "--qlog /tmp --log-format json -vv -q"), 0);
 	assert_string_equal(errors(), "");
 	assert_int_equal(f.config.listen.n, 2);
@@ -181,6 +182,8 @@ flags_set_every_field(void **state)
 	assert_int_equal(f.config.mtu_max, 9000);
 	assert_int_equal(f.config.mtu_min, 1280);
 	assert_true(f.config.no_mtu_probe);
+	assert_string_equal(f.config.interface, "wlan0");
+	assert_int_equal(f.config.fwmark, 51820);
 	assert_int_equal(f.config.cc, QUIC_CC_BBR);
 	assert_string_equal(f.config.qlog, "/tmp");
 	assert_int_equal(f.config.log_format, LOG_JSON);
@@ -212,6 +215,8 @@ value_for(const struct config_option *option)
 		{ "bytes", "1300" }, { "cubic|bbr", "cubic" },
 		{ "cidr", "10.0.0.0/8" }, { "seconds", "7" },
 		{ "text|json", "json" },
+		{ "cidr", "10.0.0.0/8" }, { "name", "eth0" },
+		{ "number", "7" },
 	};
 
 	if (option->metavar == NULL)
@@ -335,6 +340,15 @@ files_are_read_strictly(void **state)
 		    "x.conf:2: cc: 'reno' is not cubic or bbr\n" },
 		{ "\n; c\n[path]\nmtu-max = 12x\n", "x.conf:4: mtu-max: '12x' "
 		    "is not a number of bytes from 1228 to 65535\n" },
+		{ "[path]\ninterface = a/b\n", "x.conf:2: interface: 'a/b' "
+		    "is not the name of an interface, such as eth0\n" },
+		{ "[path]\ninterface = sixteen-letters-\n", "x.conf:2: "
+		    "interface: 'sixteen-letters-' is not the name of an "
+		    "interface, such as eth0\n" },
+		{ "[path]\nfwmark = 0\n", "x.conf:2: fwmark: '0' is not a "
+		    "number from 1 to 0xffffffff\n" },
+		{ "[path]\nfwmark = 0x100000000\n", "x.conf:2: fwmark: "
+		    "'0x100000000' is not a number from 1 to 0xffffffff\n" },
 		{ "[path]\ncc = bbr\ncc = bbr\n",
 		    "x.conf:3: 'cc' is set a second time\n" },
 		{ "[path]\nxx = bbr\n", "x.conf:2: unknown key 'xx' in "
@@ -512,6 +526,9 @@ combinations_are_checked(void **state)
 		{ CONFIG_CULVERT, "culvert -e a --mtu-min 1400 --mtu-max 1400",
 		    NULL },
 		{ CONFIG_CULVERT, "culvert -e a --mtu-min 1400", NULL },
+		{ CONFIG_CULVERT, "culvert --embedded-edge --interface lo",
+		    "--interface and --embedded-edge exclude each other" },
+		{ CONFIG_CULVERT, "culvert --embedded-edge --fwmark 1", NULL },
 		{ CONFIG_CULVERT, "culvert -e a --user b:c --user-file @",
 		    "--user and --user-file exclude each other" },
 		{ CONFIG_CULVERT, "culvert -e a -l 127.0.0.1:1 -l 0.0.0.0:2",

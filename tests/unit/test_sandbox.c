@@ -24,7 +24,7 @@
  * exit status the line at which it was disappointed.
  */
 
-#define SKIPPED 255	/* exit status: no Landlock here */
+#define SKIPPED 255	/* exit status: no Landlock or no capability here */
 #define EXPECT(condition) \
 	do { \
 		if (!(condition)) \
@@ -93,7 +93,8 @@ in_child(void (*body)(void))
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	if (WEXITSTATUS(status) == SKIPPED) {
-		print_message("this kernel has no Landlock\n");
+		print_message("this kernel has no Landlock, "
+		    "or we have no capability to keep\n");
 		skip();
 	}
 	if (WEXITSTATUS(status) != 0)
@@ -108,7 +109,7 @@ enter(void)
 		"/nonexistent/culvert", NULL };
 	const char *const writables[] = { writable, NULL };
 	struct sandbox_paths paths = { readables, writables };
-	int rv = sandbox_enter(&paths);
+	int rv = sandbox_enter(&paths, 0);
 
 	if (rv == 1)
 		_exit(SKIPPED);
@@ -202,12 +203,67 @@ capabilities(void)
 {
 	struct sandbox_paths none = { NULL, NULL };
 
-	EXPECT(sandbox_enter(&none) >= 0);
+	EXPECT(sandbox_enter(&none, 0) >= 0);
 	EXPECT(status_of("CapEff:") == 0);
 	EXPECT(status_of("CapPrm:") == 0);
 	EXPECT(status_of("CapInh:") == 0);
 	EXPECT(status_of("CapAmb:") == 0);
 	EXPECT(status_of("NoNewPrivs:") == 1);
+}
+
+static bool
+may_mark(void *arg)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), mark = 1, rv;
+
+	++*(unsigned *)arg;
+	rv = setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+	close(fd);
+	return rv == 0;
+}
+
+static bool
+may_nothing(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+static bool
+may_all(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+/* One capability stays, the least that does it, and it does. */
+static void
+one_capability(void)
+{
+	struct sandbox_paths none = { NULL, NULL };
+	uint64_t keep = 0, before = status_of("CapEff:");
+	unsigned tries = 0;
+	int rv = sandbox_least(may_mark, &tries, &keep);
+
+	EXPECT(status_of("CapEff:") == before);
+	if (rv != 0)
+		_exit(SKIPPED);
+	EXPECT(keep == UINT64_C(1) << 13 || keep == UINT64_C(1) << 12);
+	EXPECT(sandbox_enter(&none, keep) >= 0);
+	EXPECT(status_of("CapEff:") == keep);
+	EXPECT(status_of("CapPrm:") == keep);
+	EXPECT(status_of("CapInh:") == 0);
+	EXPECT(may_mark(&tries));
+}
+
+static void
+least(void)
+{
+	uint64_t keep = 7;
+
+	EXPECT(sandbox_least(may_nothing, NULL, &keep) == -EPERM);
+	EXPECT(sandbox_least(may_all, NULL, &keep) == 0);
+	EXPECT(keep == 0);
 }
 
 static void
@@ -258,6 +314,20 @@ capabilities_are_gone(void **state)
 }
 
 static void
+the_least_capability_is_found(void **state)
+{
+	(void)state;
+	in_child(least);
+}
+
+static void
+one_capability_may_stay(void **state)
+{
+	(void)state;
+	in_child(one_capability);
+}
+
+static void
 limits_are_set_early(void **state)
 {
 	(void)state;
@@ -272,6 +342,8 @@ main(void)
 		cmocka_unit_test(listed_directories_are_written),
 		cmocka_unit_test(nothing_is_executed),
 		cmocka_unit_test(capabilities_are_gone),
+		cmocka_unit_test(the_least_capability_is_found),
+		cmocka_unit_test(one_capability_may_stay),
 		cmocka_unit_test(limits_are_set_early),
 	};
 
