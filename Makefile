@@ -42,6 +42,7 @@ LOCAL = proxy/local/uplink.o proxy/local/roam.o proxy/local/network.o \
 	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
 	proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
+	proxy/edge/origin.o \
 	proxy/edge/resolver.o proxy/edge/policy.o
 
 PROGRAMS = culvert culvert-edge culvertctl
@@ -71,7 +72,8 @@ test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
 test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o
 test_policy_OBJS = proxy/edge/policy.o proxy/addr.o
-test_dial_OBJS = proxy/edge/dial.o proxy/edge/resolver.o $(test_policy_OBJS)
+test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \
+	$(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o
 test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/addr.o

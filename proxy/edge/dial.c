@@ -10,14 +10,14 @@
 /*
  * A dial goes
  *
- *	resolving -> racing -> settled -> told
+ *	waiting -> resolving -> racing -> settled -> told
  *
- * and a literal starts at racing. Every address that the policy permits is an
+ * and a literal does not resolve. Every address that the policy permits is an
  * attempt; attempts start in the order of RFC 6724 with the families taking
  * turns (RFC 8305 section 4), each a delay after the one before, or at once
  * when that one fails.
  *
- * The one timer serves all states: it limits the resolving, starts the next
+ * The one timer serves all states: it limits waiting and resolving, starts the next
  * attempt, ends the race, and tells the owner what was settled, so that the
  * owner is never called from inside its own call. settle() closes whatever is
  * still open; the memory goes in on_closed(), with the last handle.
@@ -40,9 +40,11 @@ struct dial {
 	unsigned nstarted;
 	unsigned handles;	/* open ones, the timer included */
 	uint64_t deadline;	/* in milliseconds of uv_now() */
-	bool settled;
+	bool begun, settled;
+	struct turn turn;
 	struct lookup *lookup;	/* NULL unless resolving */
-	const struct policy *policy;
+	const struct dialer *dialer;
+	struct target target;
 	struct dial_result result;	/* the most telling one so far */
 	struct sockaddr_storage about;	/* what result.address points to */
 	void (*on_dialled)(void *arg, const struct dial_result *result);
@@ -63,6 +65,7 @@ static const struct {
 };
 
 static void on_timer(uv_timer_t *timer);
+static void begin(struct dial *d);
 static void race(struct dial *d);
 
 /*
@@ -160,6 +163,7 @@ stop(struct dial *d)
 {
 	struct attempt *a;
 
+	turn_end(&d->turn);
 	resolver_cancel(d->lookup);
 	d->lookup = NULL;
 	while ((a = in_flight(d)) != NULL)
@@ -293,12 +297,16 @@ on_timer(uv_timer_t *timer)
 
 	if (d->settled) {
 		tell(d);
-	} else if (uv_now(timer->loop) < d->deadline) {
-		race(d);
-	} else {
+	} else if (uv_now(timer->loop) >= d->deadline) {
 		if (a != NULL)
 			note(d, DIAL_TIMEOUT, &a->addr);
+		else if (!d->begun)
+			d->result.status = DIAL_LIMIT;
 		settle(d);
+	} else if (!d->begun) {
+		begin(d);
+	} else {
+		race(d);
 	}
 }
 
@@ -310,8 +318,10 @@ consider(struct dial *d, const struct sockaddr *addr)
 	if (d->nattempts == DIAL_ADDRESSES_MAX)
 		return;
 	memcpy(&a->addr, addr, addr_len(addr));
+	/* The port of an IPv6 address is in the same place. */
+	((struct sockaddr_in *)&a->addr)->sin_port = htons(d->target.port);
 	a->fd = -1;
-	if (policy_permits(d->policy, addr))
+	if (policy_permits(d->dialer->policy, addr))
 		d->nattempts++;
 	else
 		note(d, DIAL_PROHIBITED, &a->addr);
@@ -345,33 +355,46 @@ on_addresses(void *arg, const struct ares_addrinfo_node *list)
 	race(d);
 }
 
-static int
-begin(struct dial *d, struct resolver *resolver, const struct target *target)
+static void
+begin(struct dial *d)
 {
+	const struct target *target = &d->target;
 	struct sockaddr_storage literal;
 
+	d->begun = true;
 	if (addr_literal(&literal, target->host, target->port)) {
 		consider(d, (const struct sockaddr *)&literal);
 		race(d);
-		return 0;
+		return;
 	}
 	if (ends_in_number(target->host)) {
 		settle(d);
-		return 0;
+		return;
 	}
 	arm(d);
-	return resolver_lookup(resolver, target->host, target->port,
-	    &d->lookup, on_addresses, d);
+	if (resolver_lookup(d->dialer->resolver, target->host, &d->lookup,
+		on_addresses, d) != 0) {
+		d->result.status = DIAL_LIMIT;
+		settle(d);
+	}
+}
+
+/* From the end of another dial, which this one might otherwise nest in. */
+static void
+on_turn(void *arg)
+{
+	struct dial *d = arg;
+
+	uv_timer_start(&d->timer, on_timer, 0, 0);
 }
 
 int
-dial_start(struct dial **dial, struct resolver *resolver,
-    const struct policy *policy, const struct target *target,
-    uint64_t timeout_ms,
+dial_start(struct dial **dial, const struct dialer *dialer,
+    const struct target *target,
     void (*on_dialled)(void *arg, const struct dial_result *result),
     void *arg)
 {
-	uv_loop_t *loop = resolver_loop(resolver);
+	uv_loop_t *loop = resolver_loop(dialer->resolver);
 	struct dial *d = calloc(1, sizeof(*d));
 	int rv;
 
@@ -380,18 +403,24 @@ dial_start(struct dial **dial, struct resolver *resolver,
 	uv_timer_init(loop, &d->timer);
 	d->timer.data = d;
 	d->handles = 1;
-	d->deadline = uv_now(loop) + timeout_ms;
-	d->policy = policy;
+	d->deadline = uv_now(loop) + dialer->timeout_ms;
+	d->dialer = dialer;
+	d->target = *target;
 	d->result.status = DIAL_DNS_ERROR;
 	d->result.fd = -1;
 	d->on_dialled = on_dialled;
 	d->arg = arg;
-	rv = begin(d, resolver, target);
-	if (rv < 0)
+	rv = turn_take(&d->turn, dialer->origins, target, on_turn, d);
+	if (rv < 0) {
 		dial_cancel(d);
+		return rv;
+	}
+	if (rv == 1)
+		begin(d);
 	else
-		*dial = d;
-	return rv;
+		arm(d);
+	*dial = d;
+	return 0;
 }
 
 void

@@ -5,17 +5,26 @@
 #include <sys/socket.h>
 
 #include "proxy/addr.h"
+#include "proxy/edge/origin.h"
 #include "proxy/edge/policy.h"
 #include "proxy/edge/resolver.h"
 
 /*
- * From a target to a connected TCP socket: resolve, hold every address
- * against the policy, race the permitted ones (RFC 8305). The address that
- * was held against the policy is the address that is dialled.
+ * From a target to a connected TCP socket: wait for a turn, resolve, hold every
+ * address against the policy, race the permitted ones (RFC 8305). The address
+ * that was held against the policy is the address that is dialled.
  */
 
 /* Milliseconds for all of it: what a client waits before it gives up. */
 #define DIAL_TIMEOUT_MS 10000
+
+/* What an edge dials with; must outlive its dials. */
+struct dialer {
+	struct resolver *resolver;
+	const struct policy *policy;
+	struct origins *origins;
+	uint64_t timeout_ms; /* for a dial; DIAL_TIMEOUT_MS as a rule */
+};
 
 /* Milliseconds between two attempts of one race (RFC 8305 section 5). */
 #define DIAL_ATTEMPT_DELAY_MS 250
@@ -32,7 +41,7 @@ enum dial_status {
 	DIAL_REFUSED,		/* the target's host answered no */
 	DIAL_TIMEOUT,		/* no answer in time */
 	DIAL_UNROUTABLE,	/* no way from here to there */
-	DIAL_LIMIT,		/* out of descriptors, ports or memory */
+	DIAL_LIMIT,		/* out of descriptors, ports, memory, turns */
 	DIAL_PROHIBITED,	/* the policy permits none of the addresses */
 	DIAL_DNS_ERROR		/* no address for that name, or none in time */
 };
@@ -57,19 +66,17 @@ struct dial_result {
 struct dial;
 
 /*
- * Dials `target` for at most `timeout_ms` milliseconds (DIAL_TIMEOUT_MS),
- * on the resolver's loop. Address literals ask no name server; what looks
+ * Dials `target` for at most the dialer's time-out, on the resolver's loop. Address literals ask no name server; what looks
  * like a number but is no dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR
- * and never interpreted. `target` is copied, `policy` must outlive the dial.
+ * and never interpreted. `target` is copied.
  *
  * Returns 0 and sets `*dial`: `on_dialled` will fire once, from the loop,
  * never from inside this call, and `*dial` is gone as it fires. Returns a
  * negative errno (-ENOMEM) when nothing was started: the caller answers as
  * for DIAL_LIMIT.
  */
-int dial_start(struct dial **dial, struct resolver *resolver,
-    const struct policy *policy, const struct target *target,
-    uint64_t timeout_ms,
+int dial_start(struct dial **dial, const struct dialer *dialer,
+    const struct target *target,
     void (*on_dialled)(void *arg, const struct dial_result *result),
     void *arg);
 

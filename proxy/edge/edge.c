@@ -22,6 +22,7 @@ struct endpoint {
 struct edge {
 	struct tunnel_host host; /* first: on_gone finds us by it */
 	struct edge_settings settings;
+	struct origins origins;
 	char *qlog_dir; /* or NULL */
 	struct endpoint endpoints[SOCKETS_MAX];
 	size_t nendpoints;
@@ -164,10 +165,12 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	edge->settings = *settings;
 	edge->host.loop = loop;
 	edge->host.users = settings->users;
-	edge->host.policy = &edge->settings.policy;
+	edge->host.dialer = (struct dialer){ .policy = &edge->settings.policy,
+		.origins = &edge->origins, .timeout_ms = DIAL_TIMEOUT_MS };
+	edge->origins.dials_max = EDGE_DIALS_PER_ORIGIN;
 	edge->host.on_gone = on_gone;
 	LIST_INIT(&edge->host.tunnels);
-	if ((rv = resolver_new(&edge->host.resolver, loop, NULL)) != 0) {
+	if ((rv = resolver_new(&edge->host.dialer.resolver, loop, NULL)) != 0) {
 		free(edge->qlog_dir);
 		free(edge);
 		return rv;
@@ -263,7 +266,7 @@ edge_free(struct edge *edge)
 		quic_io_close(edge->endpoints[i].io);
 		quic_server_free(edge->endpoints[i].server);
 	}
-	resolver_free(edge->host.resolver);
+	resolver_free(edge->host.dialer.resolver);
 	edge->freeing = true;
 	trim_close(&edge->trim, on_trim_closed);
 }

@@ -21,6 +21,9 @@ struct edge;
 /* Tunnels at once, of all clients together; beyond, 503. */
 #define EDGE_TUNNELS_MAX 65536
 
+/* Dials to one host and port under way; beyond, they wait for their turn. */
+#define EDGE_DIALS_PER_ORIGIN 256
+
 struct edge_settings {
 	struct quic_tls *tls;		 /* the edge takes a reference */
 	uint8_t secret[QUIC_SECRET_LEN]; /* see quic_server_new() */

@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <netdb.h>
+#include <search.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -13,12 +13,14 @@
  * each gets a poll handle, a watch. One timer runs at the time c-ares asks
  * for. Both only call ares_process_fd(), which calls on_addrinfo().
  *
- *	lookup	asked -> answered, freed
- *	        asked -> cancelled -> answered in silence, freed
+ *	question	asked -> answered, freed
+ *	lookup		joined to a question -> told or cancelled, freed
  *
- * c-ares answers every question, if only from ares_destroy(), so lookups
- * need no count to be freed. The resolver is freed by the close callback of
- * the last handle.
+ * Whoever looks up a name that is being asked for joins that question: a
+ * thousand tunnels to a name that nobody answers for are one of those that may
+ * be in flight. c-ares answers every question, if only from ares_destroy(), so
+ * questions need no count to be freed. The resolver is freed by the close
+ * callback of the last handle.
  */
 
 /* Milliseconds until a server is asked again; doubles with every round. */
@@ -33,7 +35,8 @@ struct resolver {
 	ares_channel channel;
 	LIST_HEAD(, watch) watches;
 	unsigned handles;	/* open ones, the timer included */
-	unsigned lookups;	/* in flight, cancelled ones included */
+	void *questions;	/* tsearch(3) tree, those in flight */
+	unsigned nquestions;
 };
 
 struct watch {
@@ -43,11 +46,19 @@ struct watch {
 	LIST_ENTRY(watch) entry;
 };
 
-struct lookup {
+/* First the name, which the tree compares. */
+struct question {
+	char name[RESOLVER_NAME_MAX + 1];
 	struct resolver *resolver;
+	TAILQ_HEAD(, lookup) lookups;
+};
+
+struct lookup {
+	struct question *question;
 	void (*on_addresses)(void *arg,
 	    const struct ares_addrinfo_node *list);
 	void *arg;
+	TAILQ_ENTRY(lookup) entry;
 };
 
 static void
@@ -233,52 +244,107 @@ resolver_loop(const struct resolver *resolver)
 	return resolver->loop;
 }
 
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcasecmp(a, b);
+}
+
+/*
+ * The question leaves the tree first, so that whoever asks again from inside
+ * its callback begins another one.
+ */
 static void
 on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *answer)
 {
-	struct lookup l = *(struct lookup *)arg;
+	const struct ares_addrinfo_node *list = NULL;
+	struct question *q = arg;
+	struct lookup *l, told;
 
 	(void)timeouts;
-	free(arg);
-	l.resolver->lookups--;
-	if (l.on_addresses != NULL)
-		l.on_addresses(l.arg, status == ARES_SUCCESS && answer != NULL ?
-		    answer->nodes : NULL);
+	tdelete(q, &q->resolver->questions, compare_names);
+	q->resolver->nquestions--;
+	if (status == ARES_SUCCESS && answer != NULL)
+		list = answer->nodes;
+	while ((l = TAILQ_FIRST(&q->lookups)) != NULL) {
+		TAILQ_REMOVE(&q->lookups, l, entry);
+		told = *l;
+		free(l);
+		told.on_addresses(told.arg, list);
+	}
+	free(q);
 	ares_freeaddrinfo(answer);
 }
 
+/* A new question, in the tree and not yet asked; NULL without memory. */
+static struct question *
+question_new(struct resolver *resolver, const char *name)
+{
+	struct question *q = calloc(1, sizeof(*q));
+
+	if (q == NULL)
+		return NULL;
+	strcpy(q->name, name);
+	q->resolver = resolver;
+	TAILQ_INIT(&q->lookups);
+	if (tsearch(q, &resolver->questions, compare_names) == NULL) {
+		free(q);
+		return NULL;
+	}
+	resolver->nquestions++;
+	return q;
+}
+
+static void
+ask(struct question *q)
+{
+	static const struct ares_addrinfo_hints hints = {
+		.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
+	};
+	struct resolver *resolver = q->resolver;
+
+	/* This may answer at once, and then the question is gone. */
+	ares_getaddrinfo(resolver->channel, q->name, NULL, &hints, on_addrinfo,
+	    q);
+	arm(resolver);
+}
+
 int
-resolver_lookup(struct resolver *resolver, const char *name, uint16_t port,
+resolver_lookup(struct resolver *resolver, const char *name,
     struct lookup **lookup,
     void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list),
     void *arg)
 {
-	struct ares_addrinfo_hints hints = {
-		.ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = ARES_AI_NUMERICSERV,
-	};
-	char service[sizeof("65535")];
+	struct question *const *found, *q, *fresh = NULL;
 	struct lookup *l;
 
-	if (resolver->lookups == RESOLVER_LOOKUPS_MAX)
+	if (strlen(name) > RESOLVER_NAME_MAX)
+		return -EINVAL;
+	found = tfind(name, &resolver->questions, compare_names);
+	if (found == NULL && resolver->nquestions == RESOLVER_QUESTIONS_MAX)
 		return -EAGAIN;
-	l = malloc(sizeof(*l));
-	if (l == NULL)
+	if ((l = malloc(sizeof(*l))) == NULL)
 		return -ENOMEM;
-	*l = (struct lookup){ resolver, on_addresses, arg };
+	q = found != NULL ? *found : (fresh = question_new(resolver, name));
+	if (q == NULL) {
+		free(l);
+		return -ENOMEM;
+	}
+	*l = (struct lookup){ .question = q, .on_addresses = on_addresses,
+		.arg = arg };
+	TAILQ_INSERT_TAIL(&q->lookups, l, entry);
 	*lookup = l;
-	resolver->lookups++;
-	snprintf(service, sizeof(service), "%u", (unsigned)port);
-	ares_getaddrinfo(resolver->channel, name, service, &hints, on_addrinfo,
-	    l);
-	arm(resolver);
+	if (fresh != NULL)
+		ask(fresh);
 	return 0;
 }
 
 void
 resolver_cancel(struct lookup *lookup)
 {
-	if (lookup != NULL)
-		lookup->on_addresses = NULL;
+	if (lookup == NULL)
+		return;
+	TAILQ_REMOVE(&lookup->question->lookups, lookup, entry);
+	free(lookup);
 }

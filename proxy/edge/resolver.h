@@ -1,8 +1,6 @@
 #ifndef CULVERT_PROXY_EDGE_RESOLVER_H
 #define CULVERT_PROXY_EDGE_RESOLVER_H
 
-#include <stdint.h>
-
 #include <ares.h>
 #include <uv.h>
 
@@ -12,14 +10,18 @@
  */
 struct resolver;
 
-/* A question that has not been answered yet. */
+/* One who waits for the addresses of a name. */
 struct lookup;
 
 /*
- * Questions in flight, abandoned ones included: c-ares cannot take one back,
- * and a client that asks and leaves must not fill the memory.
+ * Names that are being asked for, with those that nobody waits for any more:
+ * c-ares cannot take a question back, and a client that asks and leaves must
+ * not fill the memory. More than one user may have tunnels, at 2 KB each.
  */
-#define RESOLVER_LOOKUPS_MAX 1024
+#define RESOLVER_QUESTIONS_MAX 8192
+
+/* Octets of a name (RFC 1035 2.3.4). */
+#define RESOLVER_NAME_MAX 255
 
 /*
  * Makes a resolver in `*resolver`. It asks the servers of /etc/resolv.conf,
@@ -42,15 +44,16 @@ uv_loop_t *resolver_loop(const struct resolver *resolver);
 /*
  * Asks for the addresses of both families of `name`: /etc/hosts first, then
  * A and AAAA side by side, no search domains. Underscores and A-labels pass.
+ * Whoever wants a name that is being asked for already gets the same answer.
  * `on_addresses` fires once, perhaps from inside this call, with the list in
- * the order of RFC 6724 and `port` (host byte order) in each address, or with
- * NULL when there are none; the list belongs to the resolver and lives until
- * the callback returns. `*lookup` is set before and is gone as it fires.
- * Returns 0, -EAGAIN when too many questions are in flight, or -ENOMEM; then
- * nothing fires.
+ * the order of RFC 6724 and port 0 in each address, or with NULL when there
+ * are none; the list belongs to the resolver and lives until the callback
+ * returns. `*lookup` is set before and is gone as it fires. Returns 0, -EAGAIN
+ * when too many names are being asked for, -EINVAL for a name that is too
+ * long, or -ENOMEM; then nothing fires.
  */
 int resolver_lookup(struct resolver *resolver, const char *name,
-    uint16_t port, struct lookup **lookup,
+    struct lookup **lookup,
     void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list),
     void *arg);
 

@@ -19,7 +19,6 @@
 
 #include "proxy/addr.h"
 #include "proxy/basic.h"
-#include "proxy/edge/dial.h"
 #include "proxy/edge/edge.h"
 #include "proxy/log.h"
 #include "proxy/relay.h"
@@ -191,8 +190,8 @@ static void
 dial(struct tunnel *t)
 {
 	t->admitted = true;
-	if (dial_start(&t->dial, t->host->resolver, t->host->policy,
-		&t->target, DIAL_TIMEOUT_MS, on_dialled, t) != 0)
+	if (dial_start(&t->dial, &t->host->dialer, &t->target, on_dialled,
+		t) != 0)
 		refuse(t, dial_http_status(DIAL_LIMIT),
 		    dial_proxy_error(DIAL_LIMIT));
 }

@@ -5,8 +5,7 @@
 
 #include <uv.h>
 
-#include "proxy/edge/policy.h"
-#include "proxy/edge/resolver.h"
+#include "proxy/edge/dial.h"
 #include "proxy/users.h"
 #include "quic/quic.h"
 
@@ -19,8 +18,7 @@ struct tunnel;
 struct tunnel_host {
 	uv_loop_t *loop;
 	struct users *users; /* NULL: open */
-	const struct policy *policy;
-	struct resolver *resolver;
+	struct dialer dialer;
 	LIST_HEAD(, tunnel) tunnels;
 	size_t open;
 	void (*on_gone)(struct tunnel_host *); /* a tunnel's memory is free */

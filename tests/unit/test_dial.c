@@ -48,6 +48,8 @@ struct world {
 	uv_udp_t server;
 	struct resolver *resolver;
 	struct policy policy;
+	struct origins origins;
+	struct dialer dialer;
 	int queries;
 	int descriptors;	/* open before the test */
 	int listener4, listener6;
@@ -219,6 +221,9 @@ setup(void **state)
 	serve_names(w, server);
 	assert_int_equal(resolver_new(&w->resolver, &w->loop, server), 0);
 	policy_init(&w->policy, true);
+	w->origins.dials_max = 100;
+	w->dialer = (struct dialer){ .resolver = w->resolver,
+		.policy = &w->policy, .origins = &w->origins };
 	bind_both(w);
 	*state = w;
 	return 0;
@@ -261,19 +266,28 @@ start(struct world *w, const char *host, uint64_t timeout_ms)
 
 	w->answers = 0;
 	assert_int_equal(target_set(&target, host, strlen(host), w->port), 0);
-	assert_int_equal(dial_start(&d, w->resolver, &w->policy, &target,
-	    timeout_ms, on_dialled, w), 0);
+	w->dialer.timeout_ms = timeout_ms;
+	assert_int_equal(dial_start(&d, &w->dialer, &target, on_dialled, w),
+	    0);
 	assert_int_equal(w->answers, 0);
 	return d;
+}
+
+/* Runs until so many have been told since now; the last is in w->result. */
+static void
+run_until(struct world *w, int answers)
+{
+	w->answers = 0;
+	while (w->answers < answers)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(w->answers, answers);
 }
 
 static enum dial_status
 dial_for(struct world *w, const char *host, uint64_t timeout_ms)
 {
 	start(w, host, timeout_ms);
-	while (w->answers == 0)
-		uv_run(&w->loop, UV_RUN_ONCE);
-	assert_int_equal(w->answers, 1);
+	run_until(w, 1);
 	assert_int_equal(w->result.fd >= 0, w->result.status == DIAL_OK);
 	return w->result.status;
 }
@@ -597,20 +611,136 @@ resolver_goes_first(void **state)
 	assert_int_equal(w->result.status, DIAL_DNS_ERROR);
 }
 
+/* A flood of one name is one question, and whoever asks is told. */
 static void
-lookups_are_bounded(void **state)
+one_name_is_one_question(void **state)
 {
 	struct world *w = *state;
-	struct target target = { "silent.test", 80 };
-	struct dial *d;
-	int n = 0;
+	struct dial *cancelled;
 
-	while (dial_start(&d, w->resolver, &w->policy, &target,
-	    DIAL_TIMEOUT_MS, on_dialled, w) == 0) {
+	start(w, "four.test", DIAL_TIMEOUT_MS);
+	start(w, "Four.Test", DIAL_TIMEOUT_MS);
+	cancelled = start(w, "four.test", DIAL_TIMEOUT_MS);
+	start(w, "four.test", DIAL_TIMEOUT_MS);
+	dial_cancel(cancelled);
+	run_until(w, 3);
+	assert_int_equal(w->result.status, DIAL_REFUSED);
+	assert_address(w, "127.0.0.1");
+	assert_int_equal(w->queries, 2); /* A and AAAA */
+	/* It is over, and does not stand in the next one's way. */
+	listen(w->listener4, 8);
+	assert_int_equal(dial(w, "four.test"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+}
+
+static void
+questions_are_bounded(void **state)
+{
+	struct world *w = *state;
+	struct target target = { "", 80 };
+	struct dial *d;
+
+	w->dialer.timeout_ms = DIAL_TIMEOUT_MS;
+	for (int i = 0; i < RESOLVER_QUESTIONS_MAX; i++) {
+		snprintf(target.host, sizeof(target.host), "silent%d.test", i);
+		assert_int_equal(dial_start(&d, &w->dialer, &target,
+		    on_dialled, w), 0);
 		dial_cancel(d);
-		n++;
 	}
-	assert_int_equal(n, RESOLVER_LOOKUPS_MAX);
+	assert_int_equal(dial(w, "four.test"), DIAL_LIMIT);
+	/* Who asks what is asked for already is no burden. */
+	dial_cancel(start(w, "silent7.test", DIAL_TIMEOUT_MS));
+	uv_run(&w->loop, UV_RUN_NOWAIT);
+	assert_int_equal(w->answers, 0);
+}
+
+/* ---- Turns ---- */
+
+/* Whoever comes now is refused at once. */
+static void
+stop_listening(struct world *w, int fds[3])
+{
+	drain(fds);
+	close(w->listener4);
+	w->listener4 = bind_tcp("127.0.0.1", &w->port);
+	assert_true(w->listener4 >= 0);
+}
+
+static void
+dials_to_one_origin_take_turns(void **state)
+{
+	struct world *w = *state;
+	struct dial *first;
+	uint16_t port;
+	int fds[3];
+
+	w->origins.dials_max = 1;
+	fill(w, "127.0.0.1", w->listener4, fds);
+	first = start(w, "127.0.0.1", DIAL_TIMEOUT_MS);
+	start(w, "127.0.0.1", DIAL_TIMEOUT_MS);
+	start(w, "127.0.0.1", SHORT_MS);
+	assert_int_equal(w->origins.waiting, 2);
+	/* Another origin does not wait, even at the same host. */
+	listen(w->listener6, 8);
+	assert_int_equal(dial(w, "::1"), DIAL_OK);
+	assert_connected(w, "::1");
+	port = w->port;
+	w->port = 1;
+	assert_int_equal(dial_for(w, "127.0.0.1", SHORT_MS), DIAL_REFUSED);
+	w->port = port;
+	/* Whoever waits too long is told so. */
+	run_until(w, 1);
+	assert_int_equal(w->result.status, DIAL_LIMIT);
+	assert_int_equal(w->origins.waiting, 1);
+	/* The next one goes when one has gone. */
+	stop_listening(w, fds);
+	dial_cancel(first);
+	assert_int_equal(w->origins.waiting, 0);
+	run_until(w, 1);
+	assert_int_equal(w->result.status, DIAL_REFUSED);
+	assert_null(w->origins.tree);
+}
+
+/* Each fails within its own start: none may nest in another. */
+static void
+a_long_queue_is_served_in_order(void **state)
+{
+	struct world *w = *state;
+	struct dial *first;
+	int n = 20000, fds[3];
+
+	w->origins.dials_max = 1;
+	fill(w, "127.0.0.1", w->listener4, fds);
+	first = start(w, "127.0.0.1", DIAL_TIMEOUT_MS);
+	for (int i = 0; i < n; i++)
+		start(w, "127.0.0.1", 10 * DIAL_TIMEOUT_MS);
+	assert_int_equal(w->origins.waiting, n);
+	stop_listening(w, fds);
+	dial_cancel(first);
+	run_until(w, n);
+	assert_int_equal(w->result.status, DIAL_REFUSED);
+	assert_null(w->origins.tree);
+}
+
+static void
+whoever_waits_may_leave(void **state)
+{
+	struct world *w = *state;
+	struct dial *d[4];
+	int fds[3];
+
+	w->origins.dials_max = 1;
+	fill(w, "127.0.0.1", w->listener4, fds);
+	for (int i = 0; i < 4; i++)
+		d[i] = start(w, "127.0.0.1", DIAL_TIMEOUT_MS);
+	dial_cancel(d[2]);
+	assert_int_equal(w->origins.waiting, 2);
+	dial_cancel(d[0]);
+	/* Told to go, and gone before it went. */
+	dial_cancel(d[1]);
+	dial_cancel(d[3]);
+	assert_null(w->origins.tree);
+	drain(fds);
 }
 
 static void
@@ -655,7 +785,11 @@ main(void)
 		TEST(out_of_descriptors_is_a_limit),
 		TEST(cancel_at_any_time),
 		TEST(resolver_goes_first),
-		TEST(lookups_are_bounded),
+		TEST(one_name_is_one_question),
+		TEST(questions_are_bounded),
+		TEST(dials_to_one_origin_take_turns),
+		TEST(a_long_queue_is_served_in_order),
+		TEST(whoever_waits_may_leave),
 		TEST(refusals_have_their_words),
 	};
 
