@@ -12,13 +12,16 @@ struct trim {
 	uv_timer_t timer;
 };
 
-/* Milliseconds of quiet: who opens one tunnel after another is not quiet. */
-#define TRIM_DELAY_MS 1000
+/*
+ * Milliseconds of quiet: who opens one tunnel after another is not quiet, and
+ * a connection that is closed is kept for a while (RFC 9000 §10.2).
+ */
+#define TRIM_DELAY_MS 3000
 
 /* Makes the timer, which keeps no loop alive. To be closed by trim_close(). */
 void trim_init(struct trim *, uv_loop_t *);
 
-/* The last session has gone: the memory goes back after TRIM_DELAY_MS ... */
+/* The last session or a connection has gone: so does memory, after a while ... */
 void trim_quiet(struct trim *);
 
 /* ... unless there is another one. */

@@ -84,9 +84,11 @@ on_request(struct quic_conn *conn, struct quic_stream *stream,
 static void
 on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 {
+	struct edge *edge = arg;
 	char client[ADDR_STRLEN];
 
-	(void)arg;
+	if (edge->host.open == 0)
+		trim_quiet(&edge->trim);
 	log_debug("connection from %s ended: %s",
 	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
 		client), why->text);
