@@ -1075,6 +1075,13 @@ quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 	tls_describe(conn->session, stats);
 }
 
+void
+quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
+{
+	pulse->packets_received = conn->packets_received;
+	pulse->streams = conn->nstreams;
+}
+
 int
 quic_stream_request(struct quic_conn *conn, const struct quic_field *fields,
     size_t n, const struct quic_stream_events *events, void *arg,

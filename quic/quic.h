@@ -377,6 +377,16 @@ struct quic_stats {
 };
 void quic_conn_stats(const struct quic_conn *, struct quic_stats *);
 
+/*
+ * Two of the numbers above, which cost the same however many streams there
+ * are: ask as often as you like.
+ */
+struct quic_pulse {
+	uint64_t packets_received;
+	size_t streams;
+};
+void quic_conn_pulse(const struct quic_conn *, struct quic_pulse *);
+
 /* -------------------------------------------------------------------------
  * Servers: many connections behind one socket
  */
