@@ -39,6 +39,9 @@
 #define CONFIG_MTU_LEAST 1228
 #define CONFIG_MTU_MOST 65535
 
+/* Tunnels that one connection may have, at most: QUIC would allow 2^60. */
+#define CONFIG_STREAMS_MOST 65536
+
 /* The port of an edge that is named without one (RFC 9114 3.1). */
 #define CONFIG_EDGE_PORT 443
 
@@ -130,6 +133,7 @@ struct config {
 	bool self_signed;
 	char *users;
 	bool open;
+	unsigned streams_max; /* of one connection; 0: quic's own */
 	struct config_ranges allow;
 	struct config_ranges deny;
 

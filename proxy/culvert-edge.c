@@ -106,7 +106,8 @@ load(struct edge_settings *settings, const struct config *config,
 	int rv = 0;
 
 	*settings = (struct edge_settings){ .qlog_dir = config->qlog,
-		.quic = { .cc = config->cc, .ip_mtu_max = config->mtu_max } };
+		.quic = { .cc = config->cc, .ip_mtu_max = config->mtu_max,
+		    .streams_max = config->streams_max } };
 	load_policy(&settings->policy, config);
 	if (config->users != NULL)
 		rv = users_load(&settings->users, config->users, error,

@@ -58,6 +58,8 @@ static const struct config_option culvert_edge_options[] = {
 	    NULL, "who may use this edge" },
 	{ 0, "open", "edge", &value_flag, FIELD(open), NULL,
 	    NULL, "let everybody use this edge" },
+	{ 0, "streams-max", "limits", &value_streams, FIELD(streams_max),
+	    "number", NULL, "tunnels that one connection may have" },
 	{ 0, "allow", "policy", &value_ranges, FIELD(allow), "cidr",
 	    NULL, "permit destinations denied as a rule" },
 	{ 0, "deny", "policy", &value_ranges, FIELD(deny), "cidr",
