@@ -56,7 +56,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox control status report pmtu gate \
 	network roam $(UNIT_QUIC)
-UNIT_QUIC = tls conn stream server path move
+UNIT_QUIC = tls conn stream server path move ticket
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
@@ -88,6 +88,8 @@ test_stream_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)
+test_ticket_OBJS = $(test_tls_OBJS) proxy/local/ticket.o \
+	proxy/local/refusal.o proxy/addr.o proxy/basic.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response chunked config basic frame network

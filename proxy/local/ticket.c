@@ -1,0 +1,253 @@
+#include "proxy/local/ticket.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* An edge may reject a request so often, without looking at it. */
+#define REJECTED_MAX 3
+
+void
+tickets_init(struct tickets *ts, void (*on_returned)(void *), void *arg)
+{
+	memset(ts, 0, sizeof(*ts));
+	TAILQ_INIT(&ts->waiting);
+	TAILQ_INIT(&ts->asked);
+	ts->on_returned = on_returned;
+	ts->arg = arg;
+}
+
+void
+tickets_set_user(struct tickets *ts, const struct credentials *user)
+{
+	explicit_bzero(ts->authorization, sizeof(ts->authorization));
+	if (user->user[0] != '\0')
+		basic_format(user->user, user->password, ts->authorization,
+		    sizeof(ts->authorization));
+}
+
+void
+tickets_fini(struct tickets *ts)
+{
+	explicit_bzero(ts->authorization, sizeof(ts->authorization));
+}
+
+/* ---- One ticket ---- */
+
+/* Behind those who came before: as a rule that is everybody. */
+static void
+line_up(struct tickets *ts, struct ticket *t)
+{
+	struct ticket *last = TAILQ_LAST(&ts->waiting, ticket_list);
+	struct ticket *later = NULL;
+
+	if (last != NULL && last->number > t->number)
+		TAILQ_FOREACH(later, &ts->waiting, entry)
+			if (later->number > t->number)
+				break;
+	if (later != NULL)
+		TAILQ_INSERT_BEFORE(later, t, entry);
+	else
+		TAILQ_INSERT_TAIL(&ts->waiting, t, entry);
+	t->deadline = t->came + TICKET_WAIT_MS;
+	t->tickets = ts;
+	ts->nwaiting++;
+}
+
+static void
+leave(struct ticket *t)
+{
+	struct tickets *ts = t->tickets;
+
+	if (t->stream != NULL)
+		TAILQ_REMOVE(&ts->asked, t, entry);
+	else {
+		TAILQ_REMOVE(&ts->waiting, t, entry);
+		ts->nwaiting--;
+	}
+	t->tickets = NULL;
+	t->stream = NULL;
+}
+
+void
+ticket_wait(struct tickets *ts, struct ticket *t, uint64_t now)
+{
+	t->number = ts->numbers++;
+	t->stream = NULL;
+	t->came = now;
+	t->rejected = 0;
+	line_up(ts, t);
+}
+
+void
+ticket_cancel(struct ticket *t)
+{
+	struct quic_stream *stream = t->stream;
+
+	if (t->tickets == NULL)
+		return;
+	leave(t);
+	if (stream != NULL)
+		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+}
+
+static void
+refuse(struct ticket *t, const struct refusal *refusal)
+{
+	t->tickets->failed++;
+	ticket_cancel(t);
+	t->on_refused(t->arg, refusal);
+}
+
+/* ---- Answers ---- */
+
+static void
+on_response(struct quic_stream *stream, const struct quic_head *head,
+    void *arg)
+{
+	const char *value = quic_head_find(head, ":status");
+	int status = value != NULL ? atoi(value) : 0;
+	struct ticket *t = arg;
+	struct refusal refusal;
+
+	if (status >= 200 && status < 300) {
+		t->tickets->opened++;
+		leave(t);
+		t->on_opened(t->arg, stream);
+		return;
+	}
+	refusal_read(&refusal, t->target, head, status);
+	refuse(t, &refusal);
+}
+
+/*
+ * Lost with its connection, or not looked at (RFC 9114 §8.1): nothing of the
+ * client's has been sent, so it may ask again.
+ */
+static void
+on_aborted(struct quic_stream *stream, uint64_t code,
+    const struct quic_close *why, void *arg)
+{
+	struct ticket *t = arg;
+	struct tickets *ts = t->tickets;
+	struct refusal refusal;
+
+	(void)stream;
+	leave(t);
+	if (why != NULL || (code == QUIC_H3_REQUEST_REJECTED &&
+	    ++t->rejected <= REJECTED_MAX)) {
+		line_up(ts, t);
+		ts->on_returned(ts->arg);
+		return;
+	}
+	ts->failed++;
+	refusal_set(&refusal, 502, SOCKS_GENERAL_FAILURE,
+	    "the edge cancelled the request");
+	t->on_refused(t->arg, &refusal);
+}
+
+static const struct quic_stream_events events = {
+	.response = on_response,
+	.aborted = on_aborted,
+};
+
+/* ---- Asking ---- */
+
+static int
+ask(struct tickets *ts, struct ticket *t, struct quic_conn *conn, uint64_t now)
+{
+	struct quic_field fields[3] = { { ":method", "CONNECT" } };
+	char authority[TARGET_STRLEN];
+	struct quic_stream *stream;
+	size_t n = 2;
+	int rv;
+
+	target_format(t->target, authority, sizeof(authority));
+	fields[1] = (struct quic_field){ ":authority", authority };
+	if (ts->authorization[0] != '\0')
+		fields[n++] = (struct quic_field){ "proxy-authorization",
+			ts->authorization };
+	rv = quic_stream_request(conn, fields, n, &events, t, &stream);
+	if (rv != 0)
+		return rv;
+	leave(t);
+	t->tickets = ts;
+	t->stream = stream;
+	t->deadline = now + TICKET_ANSWER_MS;
+	TAILQ_INSERT_TAIL(&ts->asked, t, entry);
+	return 0;
+}
+
+int
+tickets_ask(struct tickets *ts, struct quic_conn *conn, uint64_t now)
+{
+	struct ticket *t;
+	int rv;
+
+	while ((t = TAILQ_FIRST(&ts->waiting)) != NULL)
+		if ((rv = ask(ts, t, conn, now)) != 0)
+			return rv;
+	return 0;
+}
+
+void
+tickets_recall(struct tickets *ts, struct quic_conn *conn)
+{
+	struct ticket *t, *before;
+	struct quic_stream *stream;
+
+	/* From the last one on: each goes to the front of the queue. */
+	for (t = TAILQ_LAST(&ts->asked, ticket_list); t != NULL; t = before) {
+		before = TAILQ_PREV(t, ticket_list, entry);
+		stream = t->stream;
+		if (quic_stream_conn(stream) != conn)
+			continue;
+		leave(t);
+		line_up(ts, t);
+		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+	}
+}
+
+void
+tickets_refuse(struct tickets *ts, const struct refusal *refusal)
+{
+	struct ticket *t;
+
+	for (size_t n = ts->nwaiting;
+	    n > 0 && (t = TAILQ_FIRST(&ts->waiting)) != NULL; n--)
+		refuse(t, refusal);
+}
+
+/* ---- Time ---- */
+
+/* Each list is in the order of its deadlines. */
+void
+tickets_expire(struct tickets *ts, uint64_t now, const struct refusal *why)
+{
+	struct refusal silent;
+	struct ticket *t;
+
+	while ((t = TAILQ_FIRST(&ts->waiting)) != NULL && t->deadline <= now)
+		refuse(t, why);
+	refusal_set(&silent, 504, SOCKS_TTL_EXPIRED,
+	    "the edge does not answer the request");
+	while ((t = TAILQ_FIRST(&ts->asked)) != NULL && t->deadline <= now)
+		refuse(t, &silent);
+}
+
+uint64_t
+tickets_deadline(const struct tickets *ts)
+{
+	const struct ticket *a = TAILQ_FIRST(&ts->waiting);
+	const struct ticket *b = TAILQ_FIRST(&ts->asked);
+	uint64_t at = a != NULL ? a->deadline : UINT64_MAX;
+
+	return b != NULL && b->deadline < at ? b->deadline : at;
+}
+
+uint64_t
+tickets_first(const struct tickets *ts)
+{
+	const struct ticket *t = TAILQ_FIRST(&ts->waiting);
+
+	return t != NULL ? t->came : UINT64_MAX;
+}

@@ -1,0 +1,380 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/local/ticket.h"
+#include "tests/unit/world.h"
+
+/*
+ * Clients that want a tunnel, on real connections in a world without time: the
+ * port of a target is the number of the client, and of the far end.
+ */
+
+#define CLIENTS 120
+#define LIMIT 10 /* streams that the edge allows */
+
+struct client {
+	struct ticket ticket;
+	struct target target;
+	unsigned opened, refused;
+	unsigned place; /* in the order in which they were served */
+	struct refusal why;
+	struct quic_stream *stream;
+	bool stays; /* keeps its tunnel; the others end it at once */
+	bool insists; /* comes again when it is refused */
+};
+
+static struct client clients[CLIENTS];
+static struct tickets tickets;
+static unsigned returned, served;
+
+static void
+on_returned(void *arg)
+{
+	assert_ptr_equal(arg, &tickets);
+	returned++;
+}
+
+static void
+on_aborted(struct quic_stream *stream, uint64_t code,
+    const struct quic_close *why, void *arg)
+{
+	struct client *c = arg;
+
+	(void)stream, (void)code, (void)why;
+	c->stream = NULL;
+}
+
+static const struct quic_stream_events stream_events = {
+	.aborted = on_aborted,
+};
+
+static void
+on_opened(void *arg, struct quic_stream *stream)
+{
+	struct client *c = arg;
+
+	c->opened++;
+	c->place = served++;
+	if (c->stays) {
+		c->stream = stream;
+		quic_stream_attach(stream, &stream_events, c);
+	} else
+		quic_stream_reset(stream, QUIC_H3_NO_ERROR);
+}
+
+static void
+on_refused(void *arg, const struct refusal *why)
+{
+	struct client *c = arg;
+
+	c->refused++;
+	c->why = *why;
+	if (c->insists)
+		ticket_wait(&tickets, &c->ticket, 0);
+}
+
+static void
+come(unsigned i, uint64_t now)
+{
+	struct client *c = &clients[i];
+
+	target_set(&c->target, "a.example", strlen("a.example"),
+	    (uint16_t)i);
+	c->ticket.target = &c->target;
+	c->ticket.on_opened = on_opened;
+	c->ticket.on_refused = on_refused;
+	c->ticket.arg = c;
+	ticket_wait(&tickets, &c->ticket, now);
+}
+
+static int
+begin(void **state)
+{
+	memset(clients, 0, sizeof(clients));
+	returned = served = 0;
+	tickets_init(&tickets, on_returned, &tickets);
+	return world_new(state);
+}
+
+/* Whoever is in the middle of something leaves as clients do. */
+static int
+end(void **state)
+{
+	for (unsigned i = 0; i < CLIENTS; i++)
+		ticket_cancel(&clients[i].ticket);
+	tickets_fini(&tickets);
+	return world_free(state);
+}
+
+/* Everybody has come, has asked as far as that goes, and time passes. */
+static void
+ask_and_run(struct world *w, uint64_t time)
+{
+	tickets_ask(&tickets, near_conn(w), 0);
+	link_run(w->link, NULL, NULL, time);
+}
+
+/* ---- In order ---- */
+
+static void
+all_are_served_in_turn(void **state)
+{
+	struct world *w = *state;
+	int rounds = 0;
+
+	w->server_settings.streams_max = LIMIT;
+	world_up(w);
+	for (unsigned i = 1; i < CLIENTS; i++)
+		come(i, 0);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), -EAGAIN);
+	assert_int_equal(tickets.nwaiting, CLIENTS - 1 - LIMIT);
+	while (served < CLIENTS - 1 && rounds++ < CLIENTS)
+		ask_and_run(w, 2 * RTT);
+	assert_int_equal(tickets.nwaiting, 0);
+	assert_int_equal(tickets.opened, CLIENTS - 1);
+	assert_int_equal(tickets.failed, 0);
+	for (unsigned i = 1; i < CLIENTS; i++) {
+		assert_int_equal(clients[i].opened, 1);
+		assert_int_equal(clients[i].place, i - 1);
+	}
+}
+
+static void
+a_full_connection_leaves_the_rest_to_another(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.streams_max = LIMIT;
+	world_up(w);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	for (unsigned i = 1; i <= 2 * LIMIT; i++) {
+		clients[i].stays = true;
+		come(i, 0);
+	}
+	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), -EAGAIN);
+	assert_int_equal(tickets_ask(&tickets, w->link->clients[1], 0), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(served, 2 * LIMIT);
+	assert_ptr_equal(quic_stream_conn(clients[1].stream), near_conn(w));
+	assert_ptr_equal(quic_stream_conn(clients[2 * LIMIT].stream),
+	    w->link->clients[1]);
+}
+
+static void
+credentials_go_with_every_request(void **state)
+{
+	struct credentials alice = { "alice", "secret" };
+	struct world *w = *state;
+
+	tickets_set_user(&tickets, &alice);
+	world_up(w);
+	come(1, 0);
+	ask_and_run(w, LINK_S);
+	assert_string_equal(seen(w, ":method"), "CONNECT");
+	assert_string_equal(seen(w, ":authority"), "a.example:1");
+	assert_string_equal(seen(w, "proxy-authorization"),
+	    "Basic YWxpY2U6c2VjcmV0");
+}
+
+/* ---- Refusals ---- */
+
+static void
+a_refusal_is_passed_on(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].status = "502";
+	w->far[1].proxy_status = "edge; error=connection_refused";
+	come(1, 0);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[1].why.socks_code, SOCKS_CONNECTION_REFUSED);
+	assert_int_equal(tickets.failed, 1);
+	assert_int_equal(tickets_deadline(&tickets), UINT64_MAX);
+}
+
+/* The edge would not look at it: that is tried again, but not for ever. */
+static void
+a_rejected_request_is_sent_again(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].habit = REJECT;
+	come(1, 0);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(returned, 1);
+	assert_int_equal(clients[1].refused, 0);
+	w->far[1].habit = SINK;
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].opened, 1);
+	w->far[2].habit = REJECT;
+	come(2, 0);
+	for (int i = 0; i < 4; i++)
+		ask_and_run(w, LINK_S);
+	assert_int_equal(clients[2].refused, 1);
+	assert_int_equal(clients[2].why.http_status, 502);
+	assert_int_equal(tickets.nwaiting, 0);
+}
+
+static void
+those_who_come_during_refusals_are_not_refused(void **state)
+{
+	struct refusal why = { .http_status = 502, .text = "no" };
+
+	(void)state;
+	for (unsigned i = 1; i <= 3; i++)
+		come(i, 0);
+	clients[2].insists = true;
+	tickets_refuse(&tickets, &why);
+	assert_int_equal(tickets.nwaiting, 1);
+	assert_int_equal(tickets.failed, 3);
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(clients[i].refused, 1);
+		assert_string_equal(clients[i].why.text, "no");
+	}
+}
+
+/* ---- Coming back ---- */
+
+/* They are ahead of those who came later, and in their old order. */
+static void
+a_lost_connection_brings_requests_back_in_order(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.streams_max = LIMIT;
+	world_up(w);
+	for (unsigned i = 1; i <= LIMIT + 5; i++)
+		come(i, 0);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), -EAGAIN);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost");
+	assert_int_equal(returned, LIMIT);
+	assert_int_equal(tickets.nwaiting, LIMIT + 5);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	for (int i = 0; i < 5; i++) {
+		tickets_ask(&tickets, w->link->clients[1], 0);
+		link_run(w->link, NULL, NULL, 2 * RTT);
+	}
+	for (unsigned i = 1; i <= LIMIT + 5; i++)
+		assert_int_equal(clients[i].place, i - 1);
+	assert_int_equal(tickets.failed, 0);
+}
+
+/* What was answered stays where it is. */
+static void
+requests_without_an_answer_can_be_recalled(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	clients[1].stays = true;
+	come(1, 0);
+	ask_and_run(w, LINK_S);
+	for (unsigned i = 2; i <= 5; i++)
+		come(i, 0);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), 0);
+	come(6, 0);
+	tickets_recall(&tickets, w->link->clients[1]);
+	assert_int_equal(tickets.nwaiting, 1);
+	tickets_recall(&tickets, near_conn(w));
+	assert_int_equal(tickets.nwaiting, 5);
+	assert_int_equal(tickets_ask(&tickets, w->link->clients[1], 0), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	for (unsigned i = 1; i <= 6; i++)
+		assert_int_equal(clients[i].place, i - 1);
+	assert_non_null(clients[1].stream);
+	assert_int_equal(stats_of(near_conn(w)).streams, 1);
+}
+
+/* ---- Time ---- */
+
+static void
+patience_ends_for_each_by_itself(void **state)
+{
+	struct refusal why = { .http_status = 504, .text = "nobody is there" };
+
+	(void)state;
+	assert_int_equal(tickets_first(&tickets), UINT64_MAX);
+	come(1, 1000);
+	come(2, 1001);
+	assert_int_equal(tickets_first(&tickets), 1000);
+	assert_int_equal(tickets_deadline(&tickets), 1000 + TICKET_WAIT_MS);
+	tickets_expire(&tickets, 999 + TICKET_WAIT_MS, &why);
+	assert_int_equal(clients[1].refused, 0);
+	tickets_expire(&tickets, 1000 + TICKET_WAIT_MS, &why);
+	assert_int_equal(clients[1].refused, 1);
+	assert_string_equal(clients[1].why.text, "nobody is there");
+	assert_int_equal(clients[2].refused, 0);
+	assert_int_equal(tickets_deadline(&tickets), 1001 + TICKET_WAIT_MS);
+}
+
+static void
+an_edge_that_was_asked_has_longer(void **state)
+{
+	struct refusal why = { .http_status = 504, .text = "nobody is there" };
+	struct world *w = *state;
+
+	world_up(w);
+	come(1, 1000);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w), 3000), 0);
+	assert_int_equal(tickets_deadline(&tickets), 3000 + TICKET_ANSWER_MS);
+	tickets_expire(&tickets, 3000 + TICKET_ANSWER_MS, &why);
+	assert_int_equal(clients[1].refused, 1);
+	assert_string_equal(clients[1].why.text,
+	    "the edge does not answer the request");
+	assert_int_equal(stats_of(near_conn(w)).streams, 1);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(clients[1].opened, 0);
+}
+
+static void
+who_leaves_hears_nothing(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	come(1, 0);
+	come(2, 0);
+	ticket_cancel(&clients[2].ticket);
+	ticket_cancel(&clients[2].ticket);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), 0);
+	ticket_cancel(&clients[1].ticket);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(served, 0);
+	assert_int_equal(clients[1].refused + clients[2].refused, 0);
+	assert_int_equal(tickets_deadline(&tickets), UINT64_MAX);
+}
+
+#define TICKET_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TICKET_TEST(all_are_served_in_turn),
+		TICKET_TEST(a_full_connection_leaves_the_rest_to_another),
+		TICKET_TEST(credentials_go_with_every_request),
+		TICKET_TEST(a_refusal_is_passed_on),
+		TICKET_TEST(a_rejected_request_is_sent_again),
+		TICKET_TEST(those_who_come_during_refusals_are_not_refused),
+		TICKET_TEST(a_lost_connection_brings_requests_back_in_order),
+		TICKET_TEST(requests_without_an_answer_can_be_recalled),
+		TICKET_TEST(patience_ends_for_each_by_itself),
+		TICKET_TEST(an_edge_that_was_asked_has_longer),
+		TICKET_TEST(who_leaves_hears_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
