@@ -1,0 +1,323 @@
+#include "proxy/local/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/local/roam.h"
+#include "proxy/log.h"
+#include "proxy/qlog.h"
+#include "quic/io.h"
+
+/*
+ * Nanoseconds for a handshake: three packets of a silent edge go out in that
+ * time. Whoever waits for a tunnel must outlive it (TICKET_WAIT_MS).
+ */
+#define HANDSHAKE_NS UINT64_C(4000000000)
+
+/* Milliseconds until a doubted edge is listened for again. */
+#define LISTEN_MS 250
+
+/* QUIC's error codes that carry an alert of TLS (RFC 9000 §20.1). */
+#define CRYPTO_ERROR_FIRST 0x100
+#define CRYPTO_ERROR_LAST 0x1ff
+
+#define NS_PER_MS UINT64_C(1000000)
+
+static void
+changed(struct link *link)
+{
+	link->host->changed(link->host->arg);
+}
+
+/* ---- The connection's events ---- */
+
+static void
+on_connected(struct quic_conn *conn, void *arg)
+{
+	struct link *link = arg;
+	struct quic_stats stats;
+
+	if (link->state == LINK_OVER)
+		return;
+	quic_conn_stats(conn, &stats);
+	link->state = LINK_UP;
+	link->was_up = true;
+	log_info("connected to %s (%s, %s%s)", link->address,
+	    stats.tls_version, stats.tls_cipher,
+	    stats.resumed ? ", resumed" : "");
+	changed(link);
+}
+
+static void
+on_mtu_changed(struct quic_conn *conn, void *arg)
+{
+	struct link *link = arg;
+	struct quic_stats stats;
+
+	quic_conn_stats(conn, &stats);
+	log_info("path MTU to %s is %zu (%s)", link->address, stats.ip_mtu,
+	    stats.mtu_cause);
+}
+
+static void
+on_streams_available(struct quic_conn *conn, void *arg)
+{
+	struct link *link = arg;
+
+	(void)conn;
+	link->full = false;
+	changed(link);
+}
+
+static void
+on_draining(struct quic_conn *conn, void *arg)
+{
+	struct link *link = arg;
+
+	(void)conn;
+	log_info("%s wants to go: its tunnels may end, new ones go elsewhere",
+	    link->address);
+	link_drain(link);
+	changed(link);
+}
+
+/* Time does not cure what TLS has refused, on either side. */
+static bool
+is_hopeless(const struct quic_close *why)
+{
+	return why->cause == QUIC_BAD_CERTIFICATE ||
+	    why->cause == QUIC_NO_H3 || why->cause == QUIC_NO_VERSION ||
+	    (!why->application && why->code >= CRYPTO_ERROR_FIRST &&
+	    why->code <= CRYPTO_ERROR_LAST);
+}
+
+static void
+on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
+{
+	struct link *link = arg;
+
+	(void)conn;
+	if (link->state == LINK_OVER)
+		return;
+	snprintf(link->why, sizeof(link->why), "%s", why->text);
+	link->hopeless = is_hopeless(why);
+	link->state = LINK_OVER;
+	changed(link);
+}
+
+static void
+on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
+{
+	struct link *link = arg;
+
+	(void)conn;
+	qlog_write(link->qlog, data, len);
+}
+
+/* ---- Is anybody there? ---- */
+
+#define GONE "nobody is there any more"
+
+static void
+doubt(struct link *link)
+{
+	struct quic_pulse pulse;
+
+	if (link->doubted)
+		return;
+	if (link->state == LINK_UP)
+		log_info("%s is silent: looking for another way",
+		    link->address);
+	quic_conn_pulse(link->conn, &pulse);
+	link->heard = pulse.packets_received;
+	link->doubted = true;
+	changed(link);
+}
+
+static void
+on_silent(struct quic_conn *conn, void *arg)
+{
+	struct link *link = arg;
+
+	(void)conn;
+	link->silent = true;
+	if (link->unreachable) {
+		link_end(link, GONE);
+		return;
+	}
+	doubt(link);
+	roam_silent(link->roam);
+}
+
+/*
+ * ICMP says that nobody is there, and anybody may have sent it. It ends a
+ * handshake, which costs little; later it only counts if the edge is silent.
+ */
+static void
+on_unreachable(void *arg, int error)
+{
+	struct link *link = arg;
+
+	if (link->state == LINK_CONNECTING) {
+		snprintf(link->why, sizeof(link->why), "no answer (%s)",
+		    strerror(-error));
+		link->state = LINK_OVER;
+		changed(link);
+	} else if (link->silent)
+		link_end(link, GONE);
+	else if (!link->unreachable) {
+		link->unreachable = true;
+		quic_conn_ping(link->conn);
+		doubt(link);
+	}
+}
+
+uint64_t
+link_check(struct link *link, uint64_t now)
+{
+	struct quic_pulse pulse;
+
+	if (!link->doubted || link->state == LINK_OVER)
+		return UINT64_MAX;
+	quic_conn_pulse(link->conn, &pulse);
+	if (pulse.packets_received == link->heard)
+		return now + LISTEN_MS;
+	link->doubted = link->silent = link->unreachable = false;
+	return UINT64_MAX;
+}
+
+/* ---- Moving ---- */
+
+static void
+on_migrated(struct quic_conn *conn, bool valid, void *arg)
+{
+	struct link *link = arg;
+
+	(void)conn;
+	link->host->migrations += valid;
+	roam_migrated(link->roam, valid);
+}
+
+static void
+on_gave_up(void *arg, const char *why)
+{
+	link_end(arg, why);
+}
+
+void
+link_network_changed(struct link *link)
+{
+	roam_network_changed(link->roam);
+}
+
+void
+link_slept(struct link *link, uint64_t ns)
+{
+	roam_slept(link->roam, ns);
+}
+
+static const struct quic_events events = {
+	.connected = on_connected,
+	.streams_available = on_streams_available,
+	.mtu_changed = on_mtu_changed,
+	.draining = on_draining,
+	.silent = on_silent,
+	.migrated = on_migrated,
+	.closed = on_closed,
+};
+
+static const struct quic_events events_qlog = {
+	.connected = on_connected,
+	.streams_available = on_streams_available,
+	.mtu_changed = on_mtu_changed,
+	.draining = on_draining,
+	.silent = on_silent,
+	.migrated = on_migrated,
+	.closed = on_closed,
+	.qlog = on_qlog,
+};
+
+/* ---- Life ---- */
+
+/* Socket, connection and roam are made here, and dropped in link_close(). */
+static int
+connect_to(struct link *link, struct quic_tls *tls, const char *name,
+    const struct sockaddr *addr)
+{
+	struct link_host *host = link->host;
+	struct quic_settings settings = host->quic;
+	struct quic_path path;
+	int rv;
+
+	settings.handshake_timeout_ns = HANDSHAKE_NS;
+	settings.silence_ns = ROAM_SILENCE_MS * NS_PER_MS;
+	rv = quic_io_connect(&link->io, host->loop, addr, &host->via, &path);
+	if (rv != 0)
+		return rv;
+	link->qlog = qlog_open(host->qlog_dir, "culvert");
+	rv = quic_client_new(&link->conn, tls, name, &path, &settings,
+	    link->qlog != NULL ? &events_qlog : &events, link, quic_io_now());
+	if (rv == 0)
+		rv = roam_new(&link->roam, host->loop, link->io, link->conn,
+		    on_gave_up, link);
+	if (rv == 0)
+		quic_io_start(link->io, link->conn, on_unreachable, link);
+	return rv;
+}
+
+int
+link_new(struct link **out, struct link_host *host, struct quic_tls *tls,
+    const char *name, const struct sockaddr *addr)
+{
+	struct link *link = calloc(1, sizeof(*link));
+	int rv;
+
+	if (link == NULL)
+		return -ENOMEM;
+	link->host = host;
+	addr_format(addr, link->address);
+	if ((rv = connect_to(link, tls, name, addr)) != 0) {
+		link->state = LINK_OVER;
+		link_close(link);
+		return rv;
+	}
+	*out = link;
+	return 0;
+}
+
+void
+link_end(struct link *link, const char *why)
+{
+	if (link->state != LINK_OVER)
+		quic_conn_close(link->conn, QUIC_H3_NO_ERROR, why);
+}
+
+void
+link_close(struct link *link)
+{
+	link_end(link, "not needed any more");
+	roam_free(link->roam);
+	quic_io_close(link->io);
+	quic_conn_free(link->conn);
+	qlog_close(link->qlog);
+	free(link);
+}
+
+void
+link_drain(struct link *link)
+{
+	if (link->state != LINK_UP)
+		return;
+	link->state = LINK_DRAINING;
+	link->drained = true;
+}
+
+size_t
+link_tunnels(const struct link *link)
+{
+	struct quic_pulse pulse;
+
+	quic_conn_pulse(link->conn, &pulse);
+	return pulse.streams;
+}
