@@ -55,7 +55,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox control status report pmtu gate \
-	network roam choice link $(UNIT_QUIC)
+	network roam choice link race $(UNIT_QUIC)
 UNIT_QUIC = tls conn stream server path move ticket
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -83,6 +83,7 @@ test_gate_OBJS = quic/gate.o
 test_network_OBJS = proxy/local/network.o proxy/local/wake.o
 test_roam_OBJS = proxy/local/roam.o
 test_choice_OBJS = proxy/local/choice.o
+test_race_OBJS = proxy/local/race.o proxy/addr.o quic/socket.o
 test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o proxy/qlog.o
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
