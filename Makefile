@@ -35,8 +35,10 @@ SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/relay.o proxy/basic.o proxy/users.o proxy/sandbox.o proxy/pem.o \
 	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
-LOCAL = proxy/local/uplink.o proxy/local/roam.o proxy/local/network.o \
-	proxy/local/wake.o proxy/local/refusal.o proxy/local/listener.o \
+LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
+	proxy/local/link.o proxy/local/choice.o proxy/local/ticket.o \
+	proxy/local/roam.o proxy/local/network.o proxy/local/wake.o \
+	proxy/local/refusal.o proxy/local/listener.o \
 	proxy/local/client.o proxy/local/socks.o proxy/local/forward.o \
 	proxy/local/request.o proxy/local/response.o proxy/local/body.o proxy/local/page.o \
 	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
@@ -55,7 +57,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox control status report pmtu gate \
-	network roam choice link race $(UNIT_QUIC)
+	network roam choice race link $(UNIT_QUIC)
 UNIT_QUIC = tls conn stream server path move ticket
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o

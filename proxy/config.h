@@ -39,6 +39,9 @@
 #define CONFIG_MTU_LEAST 1228
 #define CONFIG_MTU_MOST 65535
 
+/* Connections to one edge: with the usual 100 tunnels each, plenty. */
+#define CONFIG_CONNECTIONS_MOST 16
+
 /* Tunnels that one connection may have, at most: QUIC would allow 2^60. */
 #define CONFIG_STREAMS_MOST 65536
 
@@ -121,6 +124,7 @@ struct config {
 	bool embedded_edge;
 	char *ca;
 	struct config_pins pin;
+	unsigned connections; /* to one edge at once, at most */
 	struct config_user user; /* from --user or from the user-file */
 	char *user_file;
 	unsigned mtu_min; /* IP bytes; 0: CONFIG_MTU_LEAST */

@@ -181,6 +181,7 @@ load(struct uplink_settings *settings, struct users **users,
 
 	*users = NULL;
 	*settings = (struct uplink_settings){ .quic = quic_settings(config),
+		.connections = config->connections,
 		.via = quic_via(config), .qlog_dir = config->qlog };
 	snprintf(user->user, sizeof(user->user), "%s", config->user.name);
 	snprintf(user->password, sizeof(user->password), "%s",
@@ -209,7 +210,13 @@ on_reload(void *arg)
 		config_free(&fresh);
 		return;
 	}
-	uplink_reload(culvert->uplink, &settings);
+	if (uplink_reload(culvert->uplink, &settings) != 0) {
+		log_error(DAEMON_NOT_RELOADED "out of memory");
+		unload(&settings);
+		users_free(users);
+		config_free(&fresh);
+		return;
+	}
 	unload(&settings);
 	listener_set_users(culvert->listener, users);
 	users_free(culvert->users);

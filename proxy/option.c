@@ -33,6 +33,8 @@ static const struct config_option culvert_options[] = {
 	    NULL, "who to be at the edge" },
 	{ 0, "user-file", "edge", &value_file, FIELD(user_file), "file",
 	    NULL, "file whose first line is name:password" },
+	{ 0, "connections", "limits", &value_connections, FIELD(connections),
+	    "number", "4", "to one edge, when tunnels must wait" },
 	{ 0, "mtu-min", "path", &value_mtu, FIELD(mtu_min), "bytes",
 	    NULL, "IP packets that every path carries" },
 	{ 0, "no-mtu-probe", "path", &value_flag, FIELD(no_mtu_probe), NULL,

@@ -157,6 +157,27 @@ put_edge(const json_t *status, FILE *stream)
 	putc('\n', stream);
 }
 
+/* One connection is the rule, and then all has been said. */
+static void
+put_connections(const json_t *status, FILE *stream)
+{
+	const json_t *list = json_object_get(status, "connections"), *c;
+
+	if (json_array_size(list) < 2)
+		return;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		c = json_array_get(list, i);
+		put_label("link", stream);
+		put_text(text_of(c, "edge"), stream);
+		fputs(" (", stream);
+		put_text(text_of(c, "address"), stream);
+		fputs(") ", stream);
+		put_text(text_of(c, "state"), stream);
+		fprintf(stream, ", %" PRIu64 " tunnels\n",
+		    number_of(c, "tunnels"));
+	}
+}
+
 static void
 put_tls(const json_t *status, FILE *stream)
 {
@@ -265,6 +286,7 @@ report_status(const json_t *status, FILE *stream)
 	put_tls(status, stream);
 	put_path(status, stream);
 	put_packets(status, stream);
+	put_connections(status, stream);
 	put_counts(status, stream);
 	put_listen(status, stream);
 	put_process(status, stream);

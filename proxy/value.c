@@ -114,6 +114,17 @@ set_seconds(void *field, const char *value)
 }
 
 static int
+set_connections(void *field, const char *value)
+{
+	int number = parse_number(value, 1, CONFIG_CONNECTIONS_MOST);
+
+	if (number < 0)
+		return number;
+	*(unsigned *)field = (unsigned)number;
+	return 0;
+}
+
+static int
 set_streams(void *field, const char *value)
 {
 	int number = parse_number(value, 1, CONFIG_STREAMS_MOST);
@@ -318,6 +329,10 @@ const struct value_type value_mtu = {
 const struct value_type value_seconds = {
 	.set = set_seconds, .size = sizeof(unsigned),
 	.wanted = "a number of seconds from 0 to " STRING(CONFIG_SECONDS_MOST)
+};
+const struct value_type value_connections = {
+	.set = set_connections, .size = sizeof(unsigned),
+	.wanted = "a number from 1 to " STRING(CONFIG_CONNECTIONS_MOST)
 };
 const struct value_type value_streams = {
 	.set = set_streams, .size = sizeof(unsigned),

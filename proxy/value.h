@@ -34,6 +34,7 @@ extern const struct value_type value_flag; /* bool */
 extern const struct value_type value_verbose; /* unsigned; each flag adds 1 */
 extern const struct value_type value_mtu; /* unsigned, IP bytes */
 extern const struct value_type value_seconds; /* unsigned */
+extern const struct value_type value_connections; /* unsigned */
 extern const struct value_type value_streams; /* unsigned */
 extern const struct value_type value_cc; /* enum quic_cc */
 extern const struct value_type value_log_format; /* enum log_format */

@@ -109,7 +109,7 @@ tunnels_json(const struct uplink_status *uplink)
 {
 	struct writer tunnels = { .object = json_object() };
 
-	put(&tunnels, "open", number(uplink->quic.streams));
+	put(&tunnels, "open", number(uplink->open));
 	put(&tunnels, "waiting", number(uplink->waiting));
 	put(&tunnels, "total", number(uplink->opened));
 	put(&tunnels, "failed", number(uplink->failed));
@@ -146,6 +146,41 @@ packets_json(const struct quic_stats *quic, bool up)
 	put(&packets, "lost", number_if(up, quic->packets_lost));
 	put(&packets, "trains", number_if(up, quic->trains_sent));
 	return finish(&packets);
+}
+
+static const char *
+connection_state(const struct uplink_connection *connection)
+{
+	switch (connection->state) {
+	case LINK_CONNECTING:
+		return "connecting";
+	case LINK_UP:
+		return connection->silent ? "silent" : "up";
+	case LINK_DRAINING:
+	case LINK_OVER:
+		break;
+	}
+	return "draining";
+}
+
+static json_t *
+connections_json(const struct uplink_status *uplink)
+{
+	struct writer list = { .object = json_array() };
+	const struct uplink_connection *c;
+
+	for (size_t i = 0; i < uplink->nconnections; i++) {
+		struct writer one = { .object = json_object() };
+
+		c = &uplink->connections[i];
+		put(&one, "state", json_string(connection_state(c)));
+		put(&one, "edge", text(c->edge));
+		put(&one, "address", text(c->address));
+		put(&one, "tunnels", number(c->tunnels));
+		list.error |= json_array_append_new(list.object,
+		    finish(&one));
+	}
+	return finish(&list);
 }
 
 static json_t *
@@ -225,6 +260,7 @@ put_counts(struct writer *status, const struct status_facts *facts)
 {
 	const struct uplink_status *uplink = facts->uplink;
 
+	put(status, "connections", connections_json(uplink));
 	put(status, "tunnels", tunnels_json(uplink));
 	put(status, "clients", clients_json(facts->totals));
 	put(status, "bytes", bytes_json(facts->totals->bytes_up,

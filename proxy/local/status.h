@@ -46,14 +46,17 @@ struct status_facts {
  *	mtu_state	of its discovery (RFC 8899, section 5.2): "searching"
  *	mtu_ceiling	bytes of IP
  *	mtu		what status_mtu() makes
- *	tunnels		{open, waiting, total, failed}: streams of this
- *			connection, clients that wait for it or for a stream,
+ *	connections	[{state, edge, address, tunnels}] of every connection,
+ *			the state being "connecting", "up", "silent" (an answer
+ *			is overdue) or "draining"; tunnels are streams
+ *	tunnels		{open, waiting, total, failed}: streams of all
+ *			connections, clients that wait for one or for a stream,
  *			and since the start tunnels granted and refused
  *	clients		{open, total}, at the listeners, since the start
  *	bytes		{up, down}, of all clients since the start
  *	packets		{sent, received, lost, trains}, of this connection;
  *			trains are the calls that sent them
- *	reconnects	connections since the first one
+ *	reconnects	connections that took over since the first one
  *	migrations	changes of path (RFC 9000, section 9)
  *	uptime_s	of this process
  *	version, pid	of this process

@@ -1,17 +1,16 @@
 /*
  * The way to the edge.
  *
- *   DOWN ──(back-off, or a new client)──▶ CONNECTING ──▶ UP
- *     ▲                                     │  ▲          │
- *     └──(no edge, no address answers)──────┘  └──(lost)──┘
+ *	clients ──▶ ticket.c: who waits, whose request is on its way
+ *	                │
+ *	choice.c ──▶ uplink.c: a step ──▶ way.c: one edge
+ *	which edge                         ├──▶ race.c: connects to it
+ *	                                   └──▶ link.c: a connection
  *
- * An attempt walks through the edges, and through the addresses of each, until
- * a handshake succeeds. Clients wait meanwhile in `waiting`, in order; those
- * whose request is on its way are in `asked`. When an attempt has failed
- * everywhere, all who wait are told why at once.
- *
- * A connection reports its end from inside its own calls, where it may not be
- * freed: so the next step is taken by a timer, in the next turn of the loop.
+ * Whatever happens (a client asks, a handshake ends, a connection is lost, time
+ * passes) makes a step due, in the next turn of the loop. A step looks at
+ * everything there is and does what follows from it, so that no order of events
+ * is special, and nothing is closed from inside its own calls.
  */
 #include "proxy/local/uplink.h"
 
@@ -19,712 +18,420 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "proxy/local/network.h"
-#include "proxy/local/roam.h"
 #include "proxy/local/wake.h"
+#include "proxy/local/way.h"
 #include "proxy/log.h"
-#include "proxy/qlog.h"
 #include "quic/io.h"
 
-/* Milliseconds between attempts that fail: first, and at most. */
-#define BACKOFF_FIRST_MS 250
-#define BACKOFF_MAX_MS 30000
-
-/* Milliseconds of silence that prove a "port unreachable" right. */
-#define DOUBT_MS 1000
-
-/* Milliseconds that a connection must last to be no failed attempt. */
-#define STABLE_MS 1000
-
 /*
- * Nanoseconds for one handshake when there is another address or edge to try:
- * a client's patience (UPLINK_CONNECT_TIMEOUT_MS) must reach beyond it.
+ * Milliseconds that the first in the queue waits for a stream before a further
+ * connection is made: longer than others take to end a page's worth of
+ * requests, shorter than a person notices.
  */
-#define HANDSHAKE_SHORT_NS UINT64_C(3000000000)
-
-/*
- * Milliseconds for the edge's answer once it was asked: it dials for as long
- * as a client waits, and its refusal needs a moment to come back.
- */
-#define ANSWER_TIMEOUT_MS (UPLINK_CONNECT_TIMEOUT_MS + 2000)
+#define CROWDED_MS 250
 
 struct uplink {
-	uv_loop_t *loop;
-	struct uplink_settings settings;
-	char authorization[BASIC_SIZE]; /* for the edge; empty: none */
+	struct link_host host;
+	size_t width;	 /* connections to one edge, at most */
+	struct tickets tickets;
+	struct choice choice;
+	struct way *ways[UPLINK_EDGES_MAX]; /* in order of preference */
+	size_t nways;
+	struct way_list all; /* and those that leave */
 
-	enum uplink_state state;
-	bool closing;
-	unsigned handles; /* timers, and a look-up in flight */
-
-	size_t edge;		    /* that is in use or tried */
-	struct addrinfo *addresses; /* of it */
-	struct addrinfo *address;   /* that is in use or tried */
-	uv_getaddrinfo_t lookup;
-	bool looking_up;
+	struct way *tried;  /* last, or NULL */
+	struct way *served; /* that tunnels went last, or NULL */
+	struct refusal why; /* of the last failure */
+	uint64_t connections;
 
 	struct network *network; /* NULL: nobody tells of changes */
 	struct wake *wake;
 
-	struct quic_io *io;
-	struct quic_conn *conn;
-	struct roam *roam;
-	struct qlog *qlog;
-	bool conn_over; /* it has reported its end, and waits to be freed */
-	bool was_up;	/* the connection that is over had been up */
-	uint64_t up_since_ms;
-
-	uv_timer_t step;     /* the next attempt, or the freeing of the last */
-	uv_timer_t patience; /* the first deadline of those who wait */
-	uv_timer_t doubt;    /* whether the edge is still there */
-	uint64_t doubt_packets; /* received when the doubt began */
-	uint64_t backoff_ms;
-	TAILQ_HEAD(ticket_queue, ticket) waiting, asked;
-	size_t nwaiting;
-
-	struct refusal why;	/* of the last failed attempt */
-	char known_as[ADDR_STRLEN];
-	uint64_t connections, opened, failed, migrations;
+	uv_timer_t step;
+	bool due;	 /* a step is, at once */
+	bool reconnecting; /* it begins with dropping everything */
+	bool closing, timer_closed;
 };
 
-static void try_address(struct uplink *);
-static void ask_all(struct uplink *);
-static void attempt_failed(struct uplink *);
-static void arm_patience(struct uplink *);
-
-/* ---- Tickets ---- */
-
 static void
-ticket_leave(struct ticket *t)
+sooner(uint64_t *at, uint64_t other)
 {
-	struct uplink *up = t->uplink;
-
-	if (t->stream != NULL)
-		TAILQ_REMOVE(&up->asked, t, entry);
-	else {
-		TAILQ_REMOVE(&up->waiting, t, entry);
-		up->nwaiting--;
-	}
-	t->uplink = NULL;
-	t->stream = NULL;
+	if (other < *at)
+		*at = other;
 }
 
-static void
-ticket_refuse(struct ticket *t, const struct refusal *refusal)
-{
-	struct quic_stream *stream = t->stream;
+static void on_step(uv_timer_t *);
 
-	t->uplink->failed++;
-	ticket_leave(t);
-	if (stream != NULL)
-		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
-	t->on_refused(t->arg, refusal);
+static void
+make_due(struct uplink *up)
+{
+	if (!up->due)
+		uv_timer_start(&up->step, on_step, 0, 0);
+	up->due = true;
 }
 
-static void
-on_response(struct quic_stream *stream, const struct quic_head *head,
-    void *arg)
+/* The way that gets the new tunnels, or NULL. */
+static struct way *
+serving(const struct uplink *up)
 {
-	const char *value = quic_head_find(head, ":status");
-	int status = value != NULL ? atoi(value) : 0;
-	struct ticket *t = arg;
-	struct refusal refusal;
+	return up->choice.serving >= 0 ? up->ways[up->choice.serving] : NULL;
+}
 
-	if (status >= 200 && status < 300) {
-		t->uplink->opened++;
-		ticket_leave(t);
-		t->on_opened(t->arg, stream);
-		return;
+/* ---- Serving ---- */
+
+static void
+note_service(struct uplink *up, struct way *w)
+{
+	struct link *link = way_best(w);
+	char edge[TARGET_STRLEN];
+
+	if (!link->counted)
+		up->connections++;
+	link->counted = true;
+	if (up->served != NULL && up->served != w) {
+		target_format(&w->edge, edge, sizeof(edge));
+		log_info("new tunnels go to edge %s", edge);
 	}
-	refusal_read(&refusal, t->target, head, status);
-	ticket_refuse(t, &refusal);
+	up->served = w;
+	up->why.text[0] = '\0';
 }
 
 /*
- * The request was lost with its connection: nothing of the client's has been
- * sent, so it may ask again on the next one, ahead of those that came later.
+ * This way is well: those after it are not needed any more, and a link that
+ * has gone quiet is not waited for. Tunnels stay where they are.
  */
 static void
-on_aborted(struct quic_stream *stream, uint64_t code,
-    const struct quic_close *why, void *arg)
+leave_others(struct uplink *up, const struct way *well)
 {
-	struct ticket *t = arg;
-	struct uplink *up = t->uplink;
-	struct refusal refusal;
+	struct link *link;
+	struct way *w;
 
-	(void)stream, (void)code;
-	if (why == NULL) {
-		refusal_set(&refusal, 502, SOCKS_GENERAL_FAILURE,
-		    "the edge cancelled the request");
-		up->failed++;
-		ticket_leave(t);
-		t->on_refused(t->arg, &refusal);
-		return;
-	}
-	ticket_leave(t);
-	t->uplink = up;
-	TAILQ_INSERT_HEAD(&up->waiting, t, entry);
-	up->nwaiting++;
-}
-
-static const struct quic_stream_events ticket_events = {
-	.response = on_response,
-	.aborted = on_aborted,
-};
-
-/* Sends the request of one who waits. */
-static int
-ask(struct uplink *up, struct ticket *t)
-{
-	struct quic_field fields[3] = { { ":method", "CONNECT" } };
-	char authority[TARGET_STRLEN];
-	struct quic_stream *stream;
-	size_t n = 2;
-	int rv;
-
-	target_format(t->target, authority, sizeof(authority));
-	fields[1] = (struct quic_field){ ":authority", authority };
-	if (up->authorization[0] != '\0')
-		fields[n++] = (struct quic_field){ "proxy-authorization",
-			up->authorization };
-	rv = quic_stream_request(up->conn, fields, n, &ticket_events, t,
-	    &stream);
-	if (rv != 0)
-		return rv;
-	TAILQ_REMOVE(&up->waiting, t, entry);
-	up->nwaiting--;
-	t->stream = stream;
-	t->deadline_ms = uv_now(up->loop) + ANSWER_TIMEOUT_MS;
-	TAILQ_INSERT_TAIL(&up->asked, t, entry);
-	return 0;
-}
-
-/* Sends requests in order, as far as the peer's limit of streams goes. */
-static void
-ask_all(struct uplink *up)
-{
-	struct ticket *t;
-
-	while (up->state == UPLINK_UP && (t = TAILQ_FIRST(&up->waiting)) &&
-	    ask(up, t) == 0)
-		continue;
-	arm_patience(up);
-}
-
-static void
-refuse_waiting(struct uplink *up, const struct refusal *refusal)
-{
-	struct ticket *t;
-
-	/* Whoever is refused may ask again at once: that is the next round. */
-	for (size_t n = up->nwaiting; n > 0 &&
-	    (t = TAILQ_FIRST(&up->waiting)) != NULL; n--)
-		ticket_refuse(t, refusal);
-}
-
-void
-uplink_open(struct uplink *up, struct ticket *t, const struct target *target,
-    void (*on_opened)(void *, struct quic_stream *),
-    void (*on_refused)(void *, const struct refusal *), void *arg)
-{
-	*t = (struct ticket){ .uplink = up, .target = target,
-		.on_opened = on_opened, .on_refused = on_refused, .arg = arg };
-	t->deadline_ms = uv_now(up->loop) + UPLINK_CONNECT_TIMEOUT_MS;
-	TAILQ_INSERT_TAIL(&up->waiting, t, entry);
-	up->nwaiting++;
-	if (up->state == UPLINK_UP)
-		ask_all(up);
-	else {
-		/* A new client ends the back-off. */
-		if (up->state == UPLINK_DOWN)
-			uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
-		arm_patience(up);
+	for (size_t i = 0; i < up->nways; i++) {
+		w = up->ways[i];
+		if (i > well->index)
+			way_call_off(w);
+		TAILQ_FOREACH(link, &w->links, entry) {
+			if (link->state != LINK_UP ||
+			    (i <= well->index && !link->doubted))
+				continue;
+			if (link->doubted)
+				tickets_recall(&up->tickets, link->conn);
+			link_drain(link);
+		}
 	}
 }
 
-void
-uplink_cancel(struct ticket *t)
+static void
+ask(struct uplink *up, struct link *link, uint64_t now)
 {
-	struct quic_stream *stream = t->stream;
-
-	if (t->uplink == NULL)
-		return;
-	ticket_leave(t);
-	if (stream != NULL)
-		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+	if (up->tickets.nwaiting > 0 && !link->full)
+		link->full = tickets_ask(&up->tickets, link->conn, now) ==
+		    -EAGAIN;
 }
 
-/* ---- Patience ---- */
+/*
+ * Those who still wait do so for a stream. When the first of them has waited
+ * for long, another connection gives room.
+ */
+static void
+widen(struct uplink *up, struct way *w, uint64_t now, uint64_t *at)
+{
+	uint64_t first = tickets_first(&up->tickets);
+
+	if (first == UINT64_MAX || !way_best(w)->full ||
+	    way_width(w) >= up->width)
+		return;
+	if (now < first + CROWDED_MS)
+		sooner(at, first + CROWDED_MS);
+	else if (choice_may_add(&up->choice, w->index, now, at))
+		way_start(w, now);
+}
+
+/* Gives those who wait to the links of the edge that serves, in order. */
+static void
+serve(struct uplink *up, uint64_t now, uint64_t *at)
+{
+	struct link *link, *best;
+	struct way *w;
+
+	if (choice_serving(&up->choice, now, at) < 0)
+		return;
+	w = serving(up);
+	best = way_best(w);
+	note_service(up, w);
+	if (!best->doubted)
+		leave_others(up, w);
+	TAILQ_FOREACH(link, &w->links, entry)
+		if (link->state == LINK_UP && link->doubted == best->doubted)
+			ask(up, link, now);
+	widen(up, w, now, at);
+}
+
+/* ---- The step ---- */
+
+/* Those that have left are freed. */
+static void
+step_ways(struct uplink *up, uint64_t now, uint64_t *at)
+{
+	struct way *w, *next;
+
+	for (w = TAILQ_FIRST(&up->all); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, entry);
+		if (way_step(w, now, at) && !w->leaving)
+			refusal_set(&up->why, 502, SOCKS_GENERAL_FAILURE,
+			    w->why);
+		if (!w->leaving || !way_is_gone(w))
+			continue;
+		TAILQ_REMOVE(&up->all, w, entry);
+		way_free(w);
+	}
+}
+
+/* Cuts a link that drains where there are too many. */
+static void
+bound(struct uplink *up)
+{
+	struct link *link, *first = NULL;
+	struct way *w;
+	size_t n = 0;
+
+	TAILQ_FOREACH(w, &up->all, entry)
+		TAILQ_FOREACH(link, &w->links, entry) {
+			n++;
+			if (first == NULL && link->state == LINK_DRAINING)
+				first = link;
+		}
+	if (n > UPLINK_LINKS_MAX && first != NULL)
+		link_end(first, "there are too many connections");
+}
 
 static void
-on_impatient(uv_timer_t *timer)
+start_ways(struct uplink *up, uint64_t now, uint64_t *at)
 {
-	struct uplink *up = timer->data;
-	uint64_t now = uv_now(up->loop);
-	struct refusal refusal;
-	struct ticket *t;
+	const struct way *w = serving(up);
+	bool waited = up->tickets.nwaiting > 0 ||
+	    (w != NULL && up->choice.edges[w->index].doubted);
+	int i;
 
-	if (up->state == UPLINK_UP)
+	while ((i = choice_next(&up->choice, now, waited, at)) >= 0) {
+		up->tried = up->ways[i];
+		way_start(up->tried, now);
+	}
+}
+
+/* Those who need not wait any longer are told. */
+static void
+refuse(struct uplink *up, uint64_t now, uint64_t *at)
+{
+	struct refusal refusal;
+
+	if (choice_hopeless(&up->choice))
+		tickets_refuse(&up->tickets, &up->why);
+	if (serving(up) != NULL)
 		refusal_set(&refusal, 503, SOCKS_GENERAL_FAILURE,
 		    "the edge allows no more tunnels at once");
 	else
 		refusal_set(&refusal, 504, SOCKS_TTL_EXPIRED,
 		    up->why.text[0] != '\0' ? up->why.text
 					    : "the edge does not answer");
-	while ((t = TAILQ_FIRST(&up->waiting)) != NULL && t->deadline_ms <= now)
-		ticket_refuse(t, &refusal);
-	refusal_set(&refusal, 504, SOCKS_TTL_EXPIRED,
-	    "the edge does not answer the request");
-	while ((t = TAILQ_FIRST(&up->asked)) != NULL && t->deadline_ms <= now)
-		ticket_refuse(t, &refusal);
-	arm_patience(up);
+	tickets_expire(&up->tickets, now, &refusal);
+	sooner(at, tickets_deadline(&up->tickets));
 }
 
-/* Each queue is in the order of its deadlines. */
 static void
-arm_patience(struct uplink *up)
+end_all(struct uplink *up, const char *why)
 {
-	const struct ticket *a = TAILQ_FIRST(&up->waiting);
-	const struct ticket *b = TAILQ_FIRST(&up->asked);
-	uint64_t now = uv_now(up->loop), at = UINT64_MAX;
+	struct way *w;
 
-	if (a != NULL)
-		at = a->deadline_ms;
-	if (b != NULL && b->deadline_ms < at)
-		at = b->deadline_ms;
-	if (uv_is_active((uv_handle_t *)&up->patience) &&
-	    uv_timer_get_due_in(&up->patience) + now <= at)
-		return; /* it fires early enough, and arms itself again */
-	if (at == UINT64_MAX || up->closing)
-		uv_timer_stop(&up->patience);
-	else
-		uv_timer_start(&up->patience, on_impatient,
-		    at > now ? at - now : 0, 0);
-}
-
-/* ---- The connection's events ---- */
-
-static void
-on_connected(struct quic_conn *conn, void *arg)
-{
-	struct uplink *up = arg;
-	struct quic_stats stats;
-
-	quic_conn_stats(conn, &stats);
-	up->state = UPLINK_UP;
-	up->connections++;
-	up->up_since_ms = uv_now(up->loop);
-	up->why.text[0] = '\0';
-	log_info("connected to %s (%s, %s%s)", up->known_as,
-	    stats.tls_version, stats.tls_cipher,
-	    stats.resumed ? ", resumed" : "");
-	ask_all(up);
+	TAILQ_FOREACH(w, &up->all, entry)
+		way_end(w, why);
+	choice_init(&up->choice, up->nways, arc4random_uniform);
 }
 
 static void
-on_mtu_changed(struct quic_conn *conn, void *arg)
-{
-	struct uplink *up = arg;
-	struct quic_stats stats;
-
-	quic_conn_stats(conn, &stats);
-	log_info("path MTU to %s is %zu (%s)", up->known_as, stats.ip_mtu,
-	    stats.mtu_cause);
-}
-
-static void
-on_streams_available(struct quic_conn *conn, void *arg)
-{
-	(void)conn;
-	ask_all(arg);
-}
-
-static void
-edge_name(const struct uplink *up, char buf[TARGET_STRLEN])
-{
-	target_format(&up->settings.edges[up->edge].target, buf,
-	    TARGET_STRLEN);
-}
-
-static void
-on_conn_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
-{
-	struct uplink *up = arg;
-	char edge[TARGET_STRLEN], text[REFUSAL_TEXT_MAX];
-
-	(void)conn;
-	edge_name(up, edge);
-	snprintf(text, sizeof(text), "edge %s (%s): %s", edge, up->known_as,
-	    why->text);
-	refusal_set(&up->why, 502, SOCKS_GENERAL_FAILURE, text);
-	up->was_up = up->state == UPLINK_UP;
-	up->state = UPLINK_CONNECTING;
-	up->conn_over = true;
-	if (!up->closing)
-		uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
-}
-
-/* Nothing has come since the network said that the edge is gone: it is. */
-static void
-on_doubt(uv_timer_t *timer)
+on_step(uv_timer_t *timer)
 {
 	struct uplink *up = timer->data;
-	struct quic_stats stats;
+	uint64_t now = uv_now(up->host.loop), at = UINT64_MAX;
 
-	if (up->state != UPLINK_UP)
-		return;
-	quic_conn_stats(up->conn, &stats);
-	if (stats.packets_received == up->doubt_packets)
-		quic_conn_close(up->conn, QUIC_H3_NO_ERROR,
-		    "nobody is there any more");
-}
-
-/*
- * ICMP says that nobody is there, and anybody may have sent it. During a
- * handshake it saves a wait; later it only counts if the edge stays silent.
- */
-static void
-on_unreachable(void *arg, int error)
-{
-	struct uplink *up = arg;
-	char edge[TARGET_STRLEN], text[REFUSAL_TEXT_MAX];
-	struct quic_stats stats;
-
-	if (up->state == UPLINK_UP &&
-	    !uv_is_active((uv_handle_t *)&up->doubt)) {
-		quic_conn_stats(up->conn, &stats);
-		up->doubt_packets = stats.packets_received;
-		uv_timer_start(&up->doubt, on_doubt, DOUBT_MS, 0);
+	up->due = false;
+	if (up->reconnecting) {
+		log_info("dropping all connections, as was asked for");
+		end_all(up, "reconnecting on request");
 	}
-	if (up->state != UPLINK_CONNECTING || up->conn_over)
-		return;
-	edge_name(up, edge);
-	snprintf(text, sizeof(text), "edge %s (%s): no answer (%s)", edge,
-	    up->known_as, strerror(-error));
-	refusal_set(&up->why, 502, SOCKS_GENERAL_FAILURE, text);
-	up->conn_over = true;
-	uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
+	up->reconnecting = false;
+	step_ways(up, now, &at);
+	bound(up);
+	serve(up, now, &at);
+	start_ways(up, now, &at);
+	refuse(up, now, &at);
+	if (!up->due && at != UINT64_MAX)
+		uv_timer_start(&up->step, on_step, at > now ? at - now : 0, 0);
 }
 
-/* ---- Moving ---- */
-
-static void
-on_migrated(struct quic_conn *conn, bool valid, void *arg)
-{
-	struct uplink *up = arg;
-
-	(void)conn;
-	roam_migrated(up->roam, valid);
-}
-
-static void
-on_silent(struct quic_conn *conn, void *arg)
-{
-	struct uplink *up = arg;
-
-	(void)conn;
-	roam_silent(up->roam);
-}
-
-static void
-on_gave_up(void *arg, const char *why)
-{
-	struct uplink *up = arg;
-
-	quic_conn_close(up->conn, QUIC_H3_NO_ERROR, why);
-}
+/* ---- The kernel's word ---- */
 
 static void
 on_network_changed(void *arg)
 {
 	struct uplink *up = arg;
+	struct link *link;
+	struct way *w;
 
-	if (up->state == UPLINK_DOWN)
-		uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
-	roam_network_changed(up->roam);
+	choice_wake(&up->choice);
+	TAILQ_FOREACH(w, &up->all, entry) {
+		TAILQ_FOREACH(link, &w->links, entry)
+			link_network_changed(link);
+		TAILQ_FOREACH(link, &w->race.links, entry)
+			link_network_changed(link);
+	}
+	make_due(up);
 }
 
 static void
 on_slept(void *arg, uint64_t ns)
 {
 	struct uplink *up = arg;
+	struct link *link;
+	struct way *w;
 
-	roam_slept(up->roam, ns);
-}
-
-static void
-on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
-{
-	struct uplink *up = arg;
-
-	(void)conn;
-	qlog_write(up->qlog, data, len);
-}
-
-static const struct quic_events conn_events = {
-	.connected = on_connected,
-	.streams_available = on_streams_available,
-	.mtu_changed = on_mtu_changed,
-	.migrated = on_migrated,
-	.silent = on_silent,
-	.closed = on_conn_closed,
-};
-
-static const struct quic_events conn_events_qlog = {
-	.connected = on_connected,
-	.streams_available = on_streams_available,
-	.mtu_changed = on_mtu_changed,
-	.migrated = on_migrated,
-	.silent = on_silent,
-	.closed = on_conn_closed,
-	.qlog = on_qlog,
-};
-
-/* ---- Attempts ---- */
-
-static void
-drop_connection(struct uplink *up)
-{
-	struct quic_stats stats;
-
-	if (up->conn != NULL) {
-		quic_conn_stats(up->conn, &stats);
-		up->migrations += stats.migrations;
+	choice_wake(&up->choice);
+	TAILQ_FOREACH(w, &up->all, entry) {
+		TAILQ_FOREACH(link, &w->links, entry)
+			link_slept(link, ns);
+		TAILQ_FOREACH(link, &w->race.links, entry)
+			link_slept(link, ns);
 	}
-	roam_free(up->roam);
-	up->roam = NULL;
-	quic_io_close(up->io);
-	quic_conn_free(up->conn);
-	qlog_close(up->qlog);
-	uv_timer_stop(&up->doubt);
-	up->io = NULL;
-	up->conn = NULL;
-	up->qlog = NULL;
-	up->conn_over = false;
-}
-
-static void
-drop_addresses(struct uplink *up)
-{
-	uv_freeaddrinfo(up->addresses);
-	up->addresses = up->address = NULL;
-}
-
-static bool
-is_last_chance(const struct uplink *up)
-{
-	return up->address->ai_next == NULL &&
-	    up->edge + 1 == up->settings.nedges;
-}
-
-/* Opens a socket and a connection to up->address. */
-static int
-connect_address(struct uplink *up)
-{
-	const struct uplink_edge *edge = &up->settings.edges[up->edge];
-	struct quic_settings settings = up->settings.quic;
-	struct quic_path path;
-	int rv;
-
-	addr_format(up->address->ai_addr, up->known_as);
-	settings.silence_ns = ROAM_SILENCE_MS * UINT64_C(1000000);
-	if (!is_last_chance(up))
-		settings.handshake_timeout_ns = HANDSHAKE_SHORT_NS;
-	if ((rv = quic_io_connect(&up->io, up->loop, up->address->ai_addr,
-		&up->settings.via, &path)) != 0)
-		return rv;
-	up->qlog = qlog_open(up->settings.qlog_dir, "culvert");
-	rv = quic_client_new(&up->conn, edge->tls, edge->target.host, &path,
-	    &settings, up->qlog != NULL ? &conn_events_qlog : &conn_events,
-	    up, quic_io_now());
-	if (rv == 0)
-		rv = roam_new(&up->roam, up->loop, up->io, up->conn,
-		    on_gave_up, up);
-	if (rv == 0)
-		quic_io_start(up->io, up->conn, on_unreachable, up);
-	else
-		drop_connection(up);
-	return rv;
-}
-
-static void
-try_address(struct uplink *up)
-{
-	char edge[TARGET_STRLEN], text[REFUSAL_TEXT_MAX];
-	char why[QUIC_ERROR_MAX];
-	int rv;
-
-	for (; up->address != NULL; up->address = up->address->ai_next) {
-		if ((rv = connect_address(up)) == 0)
-			return;
-		edge_name(up, edge);
-		snprintf(text, sizeof(text), "edge %s (%s): %s", edge,
-		    up->known_as, quic_via_error(&up->settings.via, rv, why));
-		refusal_set(&up->why, 502, SOCKS_NETWORK_UNREACHABLE, text);
-	}
-	attempt_failed(up);
-}
-
-static void
-on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
-{
-	struct uplink *up = request->data;
-	char text[REFUSAL_TEXT_MAX];
-
-	up->looking_up = false;
-	if (up->closing) {
-		uv_freeaddrinfo(list);
-		if (--up->handles == 0)
-			free(up);
-		return;
-	}
-	up->handles--;
-	if (status != 0) {
-		snprintf(text, sizeof(text),
-		    "edge %s: the name does not resolve (%s)",
-		    up->settings.edges[up->edge].target.host,
-		    uv_strerror(status));
-		refusal_set(&up->why, 502, SOCKS_GENERAL_FAILURE, text);
-		attempt_failed(up);
-		return;
-	}
-	up->addresses = up->address = list;
-	try_address(up);
-}
-
-/* Begins with the edge that is first in line: its addresses are needed. */
-static void
-look_up(struct uplink *up)
-{
-	const struct target *target = &up->settings.edges[up->edge].target;
-	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM,
-		.ai_flags = AI_NUMERICSERV };
-	char port[6];
-	int rv;
-
-	up->state = UPLINK_CONNECTING;
-	snprintf(port, sizeof(port), "%u", target->port);
-	up->lookup.data = up;
-	rv = uv_getaddrinfo(up->loop, &up->lookup, on_looked_up, target->host,
-	    port, &hints);
-	if (rv != 0) {
-		refusal_set(&up->why, 502, SOCKS_GENERAL_FAILURE,
-		    uv_strerror(rv));
-		attempt_failed(up);
-		return;
-	}
-	up->looking_up = true;
-	up->handles++;
-}
-
-static void
-pause_attempts(struct uplink *up)
-{
-	log_warn("%s; next attempt in %.1f s, or when a client asks",
-	    up->why.text, (double)up->backoff_ms / 1000);
-	up->state = UPLINK_DOWN;
-	up->edge = 0;
-	uv_timer_start(&up->step, up->step.timer_cb, up->backoff_ms, 0);
-	up->backoff_ms = 2 * up->backoff_ms < BACKOFF_MAX_MS
-	    ? 2 * up->backoff_ms : BACKOFF_MAX_MS;
-	refuse_waiting(up, &up->why);
-}
-
-/* This edge has no more addresses: the next edge, or a pause. */
-static void
-attempt_failed(struct uplink *up)
-{
-	drop_addresses(up);
-	if (up->edge + 1 == up->settings.nedges) {
-		pause_attempts(up);
-		return;
-	}
-	log_warn("%s", up->why.text);
-	up->edge++;
-	look_up(up);
-}
-
-/* A connection that was up is lost: the next one begins with the first edge. */
-static void
-connect_again(struct uplink *up)
-{
-	up->was_up = false;
-	drop_connection(up);
-	drop_addresses(up);
-	up->edge = 0;
-	if (uv_now(up->loop) - up->up_since_ms < STABLE_MS) {
-		pause_attempts(up);
-		return;
-	}
-	log_warn("%s; connecting again", up->why.text);
-	up->backoff_ms = BACKOFF_FIRST_MS;
-	look_up(up);
-}
-
-/* The next thing to do, outside of anybody's call. */
-static void
-on_step(uv_timer_t *timer)
-{
-	struct uplink *up = timer->data;
-
-	if (up->was_up)
-		connect_again(up);
-	else if (up->conn_over) {
-		drop_connection(up);
-		up->address = up->address->ai_next;
-		try_address(up);
-	} else if (up->conn == NULL && !up->looking_up)
-		look_up(up);
-}
-
-/* ---- Life ---- */
-
-static void
-set_settings(struct uplink *up, const struct uplink_settings *settings)
-{
-	up->settings = *settings;
-	for (size_t i = 0; i < settings->nedges; i++)
-		quic_tls_ref(settings->edges[i].tls);
-	up->authorization[0] = '\0';
-	if (settings->user.user[0] != '\0')
-		basic_format(settings->user.user, settings->user.password,
-		    up->authorization, sizeof(up->authorization));
-	explicit_bzero(&up->settings.user, sizeof(up->settings.user));
-}
-
-/* An attempt that is under way goes on, in the place of the first edge. */
-void
-uplink_reload(struct uplink *up, const struct uplink_settings *settings)
-{
-	struct uplink_settings fresh = *settings, old = up->settings;
-
-	if (fresh.nedges == 0) {
-		memcpy(fresh.edges, old.edges, sizeof(fresh.edges));
-		fresh.nedges = old.nedges;
-	} else
-		up->edge = 0;
-	set_settings(up, &fresh);
-	for (size_t i = 0; i < old.nedges; i++)
-		quic_tls_free(old.edges[i].tls);
-	if (up->state == UPLINK_DOWN)
-		uv_timer_start(&up->step, up->step.timer_cb, 0, 0);
+	make_due(up);
 }
 
 /* Without it, a change is noticed when the edge falls silent. */
 static void
 listen_to_kernel(struct uplink *up)
 {
+	uv_loop_t *loop = up->host.loop;
 	int rv;
 
-	rv = network_new(&up->network, up->loop, on_network_changed, up);
-	if (rv != 0)
+	if ((rv = network_new(&up->network, loop, on_network_changed, up)) != 0)
 		log_warn("the kernel will not say when the network changes "
 		    "(%s): that takes longer to notice", strerror(-rv));
-	if ((rv = wake_new(&up->wake, up->loop, on_slept, up)) != 0)
+	if ((rv = wake_new(&up->wake, loop, on_slept, up)) != 0)
 		log_warn("the kernel will not say when this machine has slept "
 		    "(%s)", strerror(-rv));
+}
+
+/* ---- Life ---- */
+
+static void
+free_if_done(struct uplink *up)
+{
+	struct way *w;
+
+	if (!up->timer_closed)
+		return;
+	TAILQ_FOREACH(w, &up->all, entry)
+		if (!way_is_gone(w))
+			return;
+	while ((w = TAILQ_FIRST(&up->all)) != NULL) {
+		TAILQ_REMOVE(&up->all, w, entry);
+		way_free(w);
+	}
+	free(up);
+}
+
+static void
+on_changed(void *arg)
+{
+	struct uplink *up = arg;
+
+	if (up->closing)
+		free_if_done(up);
+	else
+		make_due(up);
+}
+
+/* The way to an edge that stays, if it is one. */
+static struct way *
+call_back(struct uplink *up, const struct target *edge)
+{
+	for (size_t i = 0; i < up->nways; i++)
+		if (up->ways[i]->leaving &&
+		    up->ways[i]->edge.port == edge->port &&
+		    strcmp(up->ways[i]->edge.host, edge->host) == 0) {
+			up->ways[i]->leaving = false;
+			return up->ways[i];
+		}
+	return NULL;
+}
+
+/* Finds or makes a way to each edge; the new ones are at the end of `all`. */
+static int
+make_ways(struct uplink *up, const struct uplink_settings *settings,
+    struct way *ways[UPLINK_EDGES_MAX])
+{
+	const struct uplink_edge *edge;
+
+	for (size_t i = 0; i < up->nways; i++)
+		up->ways[i]->leaving = true;
+	for (size_t i = 0; i < settings->nedges; i++) {
+		edge = &settings->edges[i];
+		if ((ways[i] = call_back(up, &edge->target)) != NULL)
+			continue;
+		if (way_new(&ways[i], &up->host, &up->choice, i,
+			&edge->target, edge->tls) != 0)
+			return -ENOMEM;
+		TAILQ_INSERT_TAIL(&up->all, ways[i], entry);
+	}
+	return 0;
+}
+
+/* Memory ran out: the ways are those before. */
+static void
+unmake_ways(struct uplink *up, const struct way *last)
+{
+	struct way *made;
+
+	while ((made = TAILQ_LAST(&up->all, way_list)) != last) {
+		TAILQ_REMOVE(&up->all, made, entry);
+		way_free(made);
+	}
+	for (size_t i = 0; i < up->nways; i++)
+		up->ways[i]->leaving = false;
+}
+
+static int
+set_edges(struct uplink *up, const struct uplink_settings *settings)
+{
+	struct way *ways[UPLINK_EDGES_MAX], *w;
+	struct way *last = TAILQ_LAST(&up->all, way_list);
+
+	if (make_ways(up, settings, ways) != 0) {
+		unmake_ways(up, last);
+		return -ENOMEM;
+	}
+	up->nways = settings->nedges;
+	memcpy(up->ways, ways, up->nways * sizeof(ways[0]));
+	choice_init(&up->choice, up->nways, arc4random_uniform);
+	for (size_t i = 0; i < up->nways; i++)
+		way_renew(ways[i], i, settings->edges[i].tls,
+		    uv_now(up->host.loop));
+	TAILQ_FOREACH(w, &up->all, entry)
+		if (w->leaving)
+			way_leave(w);
+	up->tried = up->served = NULL;
+	return 0;
+}
+
+static void
+set_rest(struct uplink *up, const struct uplink_settings *settings)
+{
+	up->width = settings->connections;
+	up->host.quic = settings->quic;
+	up->host.via = settings->via;
+	up->host.qlog_dir = settings->qlog_dir;
+	tickets_set_user(&up->tickets, &settings->user);
 }
 
 int
@@ -735,92 +442,169 @@ uplink_new(struct uplink **out, uv_loop_t *loop,
 
 	if (up == NULL)
 		return -ENOMEM;
-	up->loop = loop;
-	set_settings(up, settings);
-	TAILQ_INIT(&up->waiting);
-	TAILQ_INIT(&up->asked);
-	up->backoff_ms = BACKOFF_FIRST_MS;
+	up->host = (struct link_host){ .loop = loop, .changed = on_changed,
+		.arg = up };
+	TAILQ_INIT(&up->all);
+	tickets_init(&up->tickets, on_changed, up);
+	set_rest(up, settings);
+	if (set_edges(up, settings) != 0) {
+		free(up);
+		return -ENOMEM;
+	}
 	uv_timer_init(loop, &up->step);
-	uv_timer_init(loop, &up->patience);
-	uv_timer_init(loop, &up->doubt);
-	up->step.data = up->patience.data = up->doubt.data = up;
-	up->handles = 3;
-	up->state = UPLINK_CONNECTING;
-	uv_timer_start(&up->step, on_step, 0, 0);
+	up->step.data = up;
+	make_due(up);
 	listen_to_kernel(up);
 	*out = up;
 	return 0;
 }
 
+int
+uplink_reload(struct uplink *up, const struct uplink_settings *settings)
+{
+	if (settings->nedges > 0 && set_edges(up, settings) != 0)
+		return -ENOMEM;
+	set_rest(up, settings);
+	make_due(up);
+	return 0;
+}
+
 static void
-on_closed(uv_handle_t *handle)
+on_timer_closed(uv_handle_t *handle)
 {
 	struct uplink *up = handle->data;
 
-	if (--up->handles == 0)
-		free(up);
+	up->timer_closed = true;
+	free_if_done(up);
 }
 
 void
 uplink_free(struct uplink *up)
 {
 	struct refusal refusal;
+	struct way *w;
 
 	if (up == NULL)
 		return;
 	up->closing = true;
+	end_all(up, "culvert is shutting down");
 	refusal_set(&refusal, 503, SOCKS_GENERAL_FAILURE,
 	    "culvert is shutting down");
-	if (up->conn != NULL)
-		quic_conn_close(up->conn, QUIC_H3_NO_ERROR,
-		    "culvert is shutting down");
-	refuse_waiting(up, &refusal);
-	drop_connection(up);
-	drop_addresses(up);
-	for (size_t i = 0; i < up->settings.nedges; i++)
-		quic_tls_free(up->settings.edges[i].tls);
-	explicit_bzero(up->authorization, sizeof(up->authorization));
-	if (up->looking_up)
-		uv_cancel((uv_req_t *)&up->lookup);
-	uv_close((uv_handle_t *)&up->step, on_closed);
-	uv_close((uv_handle_t *)&up->patience, on_closed);
-	uv_close((uv_handle_t *)&up->doubt, on_closed);
+	tickets_refuse(&up->tickets, &refusal);
+	tickets_fini(&up->tickets);
+	TAILQ_FOREACH(w, &up->all, entry)
+		way_leave(w);
 	network_free(up->network);
 	wake_free(up->wake);
+	uv_close((uv_handle_t *)&up->step, on_timer_closed);
 }
 
 void
 uplink_reconnect(struct uplink *up)
 {
-	if (up->state == UPLINK_UP)
-		quic_conn_close(up->conn, QUIC_H3_NO_ERROR,
-		    "reconnecting on request");
-	else if (up->state == UPLINK_DOWN)
-		uv_timer_start(&up->step, on_step, 0, 0);
+	up->reconnecting = true;
+	make_due(up);
 }
 
 void
 uplink_reprobe(struct uplink *up)
 {
-	if (up->state == UPLINK_UP)
-		quic_conn_reprobe(up->conn, quic_io_now());
+	struct link *link;
+	struct way *w;
+
+	TAILQ_FOREACH(w, &up->all, entry)
+		TAILQ_FOREACH(link, &w->links, entry)
+			quic_conn_reprobe(link->conn, quic_io_now());
+}
+
+void
+uplink_open(struct uplink *up, struct ticket *t, const struct target *target,
+    void (*on_opened)(void *, struct quic_stream *),
+    void (*on_refused)(void *, const struct refusal *), void *arg)
+{
+	*t = (struct ticket){ .target = target, .on_opened = on_opened,
+		.on_refused = on_refused, .arg = arg };
+	ticket_wait(&up->tickets, t, uv_now(up->host.loop));
+	if (serving(up) == NULL)
+		choice_wake(&up->choice);
+	make_due(up);
+}
+
+void
+uplink_cancel(struct ticket *t)
+{
+	ticket_cancel(t);
+}
+
+/* ---- Looking at it ---- */
+
+static void
+show_link(const struct way *w, const struct link *link,
+    struct uplink_status *status)
+{
+	struct uplink_connection *c =
+	    &status->connections[status->nconnections];
+
+	if (link->state == LINK_OVER)
+		return;
+	status->open += link_tunnels(link);
+	if (status->nconnections == UPLINK_LINKS_MAX)
+		return;
+	c->state = link->state;
+	c->silent = link->doubted;
+	target_format(&w->edge, c->edge, sizeof(c->edge));
+	snprintf(c->address, sizeof(c->address), "%s", link->address);
+	c->tunnels = link_tunnels(link);
+	status->nconnections++;
+}
+
+static void
+show_links(const struct uplink *up, struct uplink_status *status)
+{
+	const struct link *link;
+	const struct way *w;
+
+	TAILQ_FOREACH(w, &up->all, entry)
+		TAILQ_FOREACH(link, &w->links, entry)
+			show_link(w, link, status);
+	TAILQ_FOREACH(w, &up->all, entry)
+		TAILQ_FOREACH(link, &w->race.links, entry)
+			show_link(w, link, status);
+}
+
+static enum uplink_state
+state_without_link(const struct uplink *up)
+{
+	for (size_t i = 0; i < up->nways; i++)
+		if (up->choice.edges[i].trying)
+			return UPLINK_CONNECTING;
+	return UPLINK_DOWN;
 }
 
 void
 uplink_status(const struct uplink *up, struct uplink_status *status)
 {
+	const struct way *w = serving(up);
+	const struct link *link = w != NULL ? way_best(w) : NULL;
+
 	memset(status, 0, sizeof(*status));
-	status->state = up->state;
-	edge_name(up, status->edge);
+	if (w == NULL)
+		w = up->tried != NULL ? up->tried : up->ways[0];
+	target_format(&w->edge, status->edge, sizeof(status->edge));
 	snprintf(status->address, sizeof(status->address), "%s",
-	    up->known_as);
-	snprintf(status->error, sizeof(status->error), "%s",
-	    up->state == UPLINK_UP ? "" : up->why.text);
+	    link != NULL ? link->address : w->race.address);
+	if (link != NULL) {
+		status->state = UPLINK_UP;
+		quic_conn_stats(link->conn, &status->quic);
+	} else {
+		status->state = state_without_link(up);
+		snprintf(status->error, sizeof(status->error), "%s",
+		    up->why.text);
+	}
+	show_links(up, status);
 	status->reconnects = up->connections > 0 ? up->connections - 1 : 0;
-	status->opened = up->opened;
-	status->failed = up->failed;
-	status->waiting = up->nwaiting;
-	if (up->state == UPLINK_UP)
-		quic_conn_stats(up->conn, &status->quic);
-	status->migrations = up->migrations + status->quic.migrations;
+	status->migrations = up->host.migrations;
+	status->opened = up->tickets.opened;
+	status->failed = up->tickets.failed;
+	status->waiting = up->tickets.nwaiting;
 }

@@ -3,27 +3,32 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/queue.h>
 
 #include <uv.h>
 
 #include "proxy/addr.h"
 #include "proxy/basic.h"
+#include "proxy/local/choice.h"
+#include "proxy/local/link.h"
 #include "proxy/local/refusal.h"
+#include "proxy/local/ticket.h"
 #include "quic/quic.h"
 #include "quic/socket.h"
 
 /*
- * The way to the edge: one QUIC connection, made anew when it is lost, and
- * the tunnels that are asked for on it.
+ * The way to the edge: QUIC connections, made anew when they are lost, and the
+ * tunnels that are asked for on them.
  */
 struct uplink;
 
-/* Edges in order of preference: a longer list would never be tried out. */
-#define UPLINK_EDGES_MAX 8
+/* Edges in order of preference. */
+#define UPLINK_EDGES_MAX CHOICE_EDGES_MAX
 
-/* Milliseconds that a client waits for its tunnel: browsers give up later. */
-#define UPLINK_CONNECT_TIMEOUT_MS 10000
+/*
+ * Connections in all. One serves, a few more where an edge allows few tunnels,
+ * and those that drain may take long: beyond, the oldest of them is cut.
+ */
+#define UPLINK_LINKS_MAX 32
 
 struct uplink_edge {
 	struct target target;	/* host and UDP port */
@@ -33,6 +38,7 @@ struct uplink_edge {
 struct uplink_settings {
 	struct uplink_edge edges[UPLINK_EDGES_MAX];
 	size_t nedges;
+	size_t connections;	 /* to one edge at once, at most; not 0 */
 	struct credentials user; /* for the edge; empty name: none */
 	struct quic_settings quic;
 	struct quic_via via;	 /* of every socket to the edge */
@@ -44,7 +50,7 @@ int uplink_new(struct uplink **, uv_loop_t *,
     const struct uplink_settings *settings);
 
 /*
- * Refuses who waits, closes the connection with H3_NO_ERROR and frees when
+ * Refuses who waits, closes the connections with H3_NO_ERROR and frees when
  * the loop has closed the handles. Not legal from inside one of the uplink's
  * callbacks. NULL is a no-op.
  */
@@ -52,41 +58,30 @@ void uplink_free(struct uplink *);
 
 /*
  * Takes other settings, as uplink_new() would. New tunnels are asked for under
- * the new user at once; the edges and their credentials are for the connections
- * to come, and the one that is up goes on. Without edges, those before stay.
+ * the new user at once; the credentials of edges are for the connections to
+ * come, and those that are up go on. Connections to an edge that is not among
+ * them any more finish their tunnels. Without edges, those before stay. 0, or
+ * -ENOMEM: nothing has changed.
  */
-void uplink_reload(struct uplink *, const struct uplink_settings *);
+int uplink_reload(struct uplink *, const struct uplink_settings *);
 
 /*
- * Drops the connection, with every tunnel on it, and connects again. The drop
- * happens in the next turn of the loop.
+ * Drops all connections, with every tunnel on them, and connects again. The
+ * drop happens in the next turn of the loop.
  */
 void uplink_reconnect(struct uplink *);
 
-/* Looks for a larger path MTU now; nothing when it is not up. */
+/* Looks for larger path MTUs now; nothing when it is not up. */
 void uplink_reprobe(struct uplink *);
 
 /* ---- Asking for a tunnel ---- */
 
 /*
- * A request for a tunnel, in the caller's memory, zeroed at first. Only
- * uplink.c looks inside.
- */
-struct ticket {
-	struct uplink *uplink; /* NULL: not waiting */
-	struct quic_stream *stream; /* once the request is sent */
-	const struct target *target;
-	void (*on_opened)(void *arg, struct quic_stream *);
-	void (*on_refused)(void *arg, const struct refusal *);
-	void *arg;
-	uint64_t deadline_ms; /* of the loop's clock */
-	TAILQ_ENTRY(ticket) entry;
-};
-
-/*
  * Asks the edge for a tunnel to `target`, which must stay where it is until
  * the answer. Exactly one of the callbacks follows, from the loop and never
- * from inside this call, within UPLINK_CONNECT_TIMEOUT_MS or little more.
+ * from inside this call: within TICKET_WAIT_MS while there is no connection or
+ * no room, and within TICKET_ANSWER_MS once the edge was asked. At once, when
+ * it is known that no edge can be used.
  *
  * on_opened gets a stream that the edge has joined to the target: it must
  * attach itself to it before it returns. on_refused gets the reason, valid
@@ -108,17 +103,29 @@ enum uplink_state {
 	UPLINK_DOWN	   /* the last attempt failed; the next one waits */
 };
 
+/* One connection to an edge. */
+struct uplink_connection {
+	enum link_state state;
+	bool silent;		   /* the edge owes an answer for long */
+	char edge[TARGET_STRLEN];  /* as configured */
+	char address[ADDR_STRLEN];
+	size_t tunnels;		   /* requests without an answer included */
+};
+
 struct uplink_status {
 	enum uplink_state state;
 	char edge[TARGET_STRLEN];  /* in use or last tried, as configured */
 	char address[ADDR_STRLEN]; /* of it; empty before the look-up */
 	char error[REFUSAL_TEXT_MAX]; /* why it is not up; empty: no failure */
-	uint64_t reconnects;	   /* connections since the first one */
+	uint64_t reconnects;	   /* connections that took over */
 	uint64_t migrations;	   /* changes of path, of all connections */
 	uint64_t opened;	   /* tunnels that the edge granted */
 	uint64_t failed;	   /* tunnels that were refused or timed out */
+	size_t open;		   /* tunnels on all connections */
 	size_t waiting;		   /* clients that wait for a tunnel now */
-	struct quic_stats quic;	   /* zero unless UPLINK_UP */
+	struct quic_stats quic;	   /* of the one in use; zero unless UP */
+	struct uplink_connection connections[UPLINK_LINKS_MAX];
+	size_t nconnections;
 };
 void uplink_status(const struct uplink *, struct uplink_status *);
 

@@ -239,8 +239,7 @@ def test_edge_lets_tunnels_finish(edge, culvert, start_culvert, origin):
         assert receive_all(sock) == b"still here"
     edge.wait()
     assert "bytes up, 10 down" in edge.log and ": done" in edge.log
-    culvert.wait_status(lambda s: "HTTP/3 error 0x100" in (s["error"] or ""),
-                        "H3_NO_ERROR")
+    culvert.wait_for(r"ended: closed by the other side \(HTTP/3 error 0x100")
 
 
 def test_edge_has_patience(start_edge, start_culvert, origin):

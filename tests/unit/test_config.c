@@ -138,6 +138,7 @@ defaults(void **state)
 	assert_int_equal(f.config.mtu_max, 0);
 	assert_null(f.config.ca);
 	assert_int_equal(f.config.grace, 5);
+	assert_int_equal(f.config.connections, 4);
 	end();
 	begin(CONFIG_CULVERT_EDGE);
 	assert_int_equal(load("culvert-edge --self-signed --open"), 0);
@@ -365,6 +366,10 @@ files_are_read_strictly(void **state)
 		{ "[path]\ncc\n",
 		    "x.conf:2: neither [section] nor key = value\n" },
 		{ "[path\n", "x.conf:1: neither [section] nor key = value\n" },
+		{ "[limits]\nconnections = 0\n", "x.conf:2: connections: "
+		    "'0' is not a number from 1 to 16\n" },
+		{ "[limits]\nconnections = 17\n", "x.conf:2: connections: "
+		    "'17' is not a number from 1 to 16\n" },
 		{ "[edge]\nuser = secret\n", "x.conf:2: user: the value is "
 		    "not name:password of at most 255 bytes each\n" },
 		{ "[proxy]\nlisten = :1\nlisten = 1\n",

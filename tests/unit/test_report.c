@@ -58,6 +58,28 @@ status_that_is_up(void **state)
 }
 
 static void
+connections_are_listed_when_there_are_several(void **state)
+{
+	(void)state;
+	expect(report_status,
+	    "{\"state\": \"up\", \"edge\": \"a.example:443\","
+	    " \"connections\": [{\"state\": \"up\","
+	    " \"edge\": \"a.example:443\", \"address\": \"[::1]:443\","
+	    " \"tunnels\": 7}, {\"state\": \"draining\","
+	    " \"edge\": \"b.example:1\", \"address\": \"192.0.2.7:1\","
+	    " \"tunnels\": 1}]}",
+	    "state      up\n"
+	    "edge       a.example:443\n"
+	    "link       a.example:443 ([::1]:443) up, 7 tunnels\n"
+	    "link       b.example:1 (192.0.2.7:1) draining, 1 tunnels\n"
+	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
+	    "clients    0 here, 0 in all\n"
+	    "bytes      0 B up, 0 B down\n"
+	    "listen     \n"
+	    "culvert    , process 0, for 0 s; 0 reconnects\n");
+}
+
+static void
 status_that_is_down(void **state)
 {
 	(void)state;
@@ -233,6 +255,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(status_that_is_up),
+		cmocka_unit_test(connections_are_listed_when_there_are_several),
 		cmocka_unit_test(status_that_is_down),
 		cmocka_unit_test(a_path_mtu),
 		cmocka_unit_test(tunnels_in_a_table),

@@ -21,7 +21,15 @@ static const struct uplink_status up = {
 	.reconnects = 5,
 	.opened = 340,
 	.failed = 2,
+	.open = 12,
 	.waiting = 3,
+	.connections = {
+		{ LINK_UP, false, "edge.example:443", "192.0.2.7:443", 11 },
+		{ LINK_UP, true, "edge.example:443", "192.0.2.8:443", 0 },
+		{ LINK_DRAINING, true, "b.example:443", "[::1]:443", 1 },
+		{ LINK_CONNECTING, false, "c.example:1", "[::2]:1", 0 },
+	},
+	.nconnections = 4,
 	.quic = {
 		.rtt_ns = 23400999,
 		.cwnd = 65536,
@@ -41,7 +49,7 @@ static const struct uplink_status up = {
 		.probes_lost = 3,
 		.black_holes_suspected = 4,
 		.black_holes_confirmed = 1,
-		.streams = 12,
+		.streams = 11,
 		.resumed = true,
 		.tls_version = "TLS1.3",
 		.tls_cipher = "AES-128-GCM",
@@ -87,6 +95,14 @@ expect(const struct uplink_status *uplink, const char *wanted)
 	free(text);
 }
 
+#define CONNECTION(state, edge, address, tunnels) \
+	"    {\n" \
+	"      \"state\": \"" state "\",\n" \
+	"      \"edge\": \"" edge "\",\n" \
+	"      \"address\": \"" address "\",\n" \
+	"      \"tunnels\": " tunnels "\n" \
+	"    }"
+
 static void
 everything_is_known_when_up(void **state)
 {
@@ -122,6 +138,15 @@ everything_is_known_when_up(void **state)
 		"    \"black_holes_suspected\": 4,\n"
 		"    \"black_holes_confirmed\": 1\n"
 		"  },\n"
+		"  \"connections\": [\n"
+		CONNECTION("up", "edge.example:443", "192.0.2.7:443", "11")
+		",\n"
+		CONNECTION("silent", "edge.example:443", "192.0.2.8:443", "0")
+		",\n"
+		CONNECTION("draining", "b.example:443", "[::1]:443", "1")
+		",\n"
+		CONNECTION("connecting", "c.example:1", "[::2]:1", "0") "\n"
+		"  ],\n"
 		"  \"tunnels\": {\n"
 		"    \"open\": 12,\n"
 		"    \"waiting\": 3,\n"
@@ -188,6 +213,7 @@ what_is_not_known_is_null(void **state)
 		"    \"black_holes_suspected\": null,\n"
 		"    \"black_holes_confirmed\": null\n"
 		"  },\n"
+		"  \"connections\": [],\n"
 		"  \"tunnels\": {\n"
 		"    \"open\": 0,\n"
 		"    \"waiting\": 0,\n"

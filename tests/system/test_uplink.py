@@ -1,0 +1,367 @@
+"""The way to the edge: found, lost, found again, and shared by many."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from client import (SUCCEEDED, connect, receive, receive_all,
+                    socks5_connect, socks5_greet, socks5_reply,
+                    socks5_request, socks5_tunnel)
+from daemon import DEADLINE, wait_until
+
+# Linux's unshare(2) and mount(2).
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+MS_BIND = 4096
+
+LIMIT = 10  # tunnels that one connection may have
+CONNECTIONS = 4  # that culvert makes to one edge by itself
+CLIENTS = 300
+
+
+def ping(sock):
+    sock.sendall(b"ping")
+    assert receive(sock, 4) == b"ping"
+
+
+def works(culvert, server):
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        ping(sock)
+
+
+def name(edge):
+    return f"127.0.0.1:{edge.port}"
+
+
+def connections(culvert, edge):
+    """The states of the connections to an edge, and their tunnels."""
+    return [(c["state"], c["tunnels"])
+            for c in culvert.status()["connections"]
+            if c["edge"] == name(edge)]
+
+
+@pytest.fixture
+def start_pair(start, start_edge, ca):
+    """start_pair(*flags) → two edges, the preferred one first, and a culvert
+    that is connected to that one."""
+
+    def start_it(*flags):
+        edges = start_edge(*flags), start_edge()
+        culvert = start("culvert", "-v", "-l", "127.0.0.1:0",
+                        "--ca", ca.root.cert,
+                        *(arg for edge in edges for arg in ("-e", name(edge))))
+        culvert.wait_for(f"connected to {name(edges[0])}")
+        return *edges, culvert
+
+    return start_it
+
+
+@contextlib.contextmanager
+def silent(host, port):
+    """A UDP port that takes everything and says nothing."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((host, port))
+        sock.settimeout(DEADLINE)
+        yield sock
+
+
+# ---- All addresses ----
+
+def with_hosts(path):
+    """What to do in a child so that it finds names in this file."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+
+    def write(file, text):
+        fd = os.open(file, os.O_WRONLY)
+        os.write(fd, text.encode())
+        os.close(fd)
+
+    def preexec():
+        if libc.unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        write("/proc/self/setgroups", "deny")
+        write("/proc/self/uid_map", f"0 {uid} 1")
+        write("/proc/self/gid_map", f"0 {gid} 1")
+        if libc.mount(bytes(path), b"/etc/hosts", None, MS_BIND, None) != 0:
+            raise OSError(ctypes.get_errno(), "mount")
+
+    return preexec
+
+
+@pytest.fixture
+def both(tmp_path):
+    """A preexec that gives the name localhost both of its addresses."""
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1 localhost\n::1 localhost\n")
+    if subprocess.run(["unshare", "-rm", "mount", "--bind", path,
+                       "/etc/hosts"], check=False).returncode != 0:
+        pytest.skip("no name of our own: user namespaces are not allowed")
+    if not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("there is no IPv6")
+    return with_hosts(path)
+
+
+def test_dead_address_first(start, edge, origin, ca, both):
+    """IPv6 is tried first, is silent, and is not waited for."""
+    with silent("::1", edge.port) as dead:
+        culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
+                        f"localhost:{edge.port}", "--ca", ca.root.cert,
+                        preexec=both)
+        culvert.wait_for(f"connected to {name(edge)} ")
+        assert len(dead.recv(65536)) >= 1200
+        works(culvert, origin())
+        assert culvert.status()["edge"] == f"localhost:{edge.port}"
+        assert len(culvert.status()["connections"]) == 1
+
+
+def test_live_address_first(start, start_edge, origin, ca, both):
+    with silent("127.0.0.1", 0) as dead:
+        port = dead.getsockname()[1]
+        start("culvert-edge", "-v", "-l", f"[::1]:{port}", "--open",
+              "--cert", ca.good.cert, "--key", ca.good.key,
+              "--allow", "127.0.0.0/8")
+        culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
+                        f"localhost:{port}", "--ca", ca.root.cert,
+                        preexec=both)
+        culvert.wait_for(rf"connected to \[::1\]:{port} ")
+        works(culvert, origin())
+
+
+# ---- The next edge, and back ----
+
+def test_fail_over_and_return(start_pair, start_edge, origin):
+    first, second, culvert = start_pair()
+    server = origin()
+    lost = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
+    ping(lost)
+    first.kill()
+    kept = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
+    ping(kept)
+    assert culvert.status()["edge"] == name(second)
+    with pytest.raises(ConnectionResetError):
+        lost.sendall(b"x")
+        lost.recv(1)
+    lost.close()
+
+    # New tunnels return, and the one that is open stays where it is.
+    first = start_edge(port=first.port)
+    culvert.wait_for(f"new tunnels go to edge {name(first)}")
+    works(culvert, server)
+    assert culvert.status()["edge"] == name(first)
+    assert connections(culvert, second) == [("draining", 1)]
+    ping(kept)
+    kept.close()
+    second.wait_for("its last tunnel has ended")
+    wait_until(lambda: not connections(culvert, second), "the old one's end")
+    assert culvert.status()["tunnels"]["failed"] == 0
+
+
+def test_silent_edge(start_pair, origin):
+    """No word from the network, no answer: the next edge serves new tunnels,
+    and those that are open wait for the first."""
+    first, second, culvert = start_pair()
+    server = origin()
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        ping(sock)
+        first.process.send_signal(signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            works(culvert, server)
+            print(f"a tunnel after {time.monotonic() - began:.3f} s")
+            assert culvert.status()["edge"] == name(second)
+            assert connections(culvert, first)[0][0] == "draining"
+        finally:
+            first.process.send_signal(signal.SIGCONT)
+        ping(sock)
+        culvert.wait_for(f"new tunnels go to edge {name(first)}")
+    works(culvert, server)
+    assert culvert.status()["tunnels"]["failed"] == 0
+
+
+def test_edge_that_wants_to_go(start_pair, origin):
+    """GOAWAY: the tunnels end by themselves, new ones go elsewhere."""
+    first, second, culvert = start_pair("--grace", 3600)
+    server = origin()
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        ping(sock)
+        first.terminate()
+        culvert.wait_for(f"{name(first)} wants to go")
+        works(culvert, server)
+        assert culvert.status()["edge"] == name(second)
+        assert connections(culvert, first)[0] == ("draining", 1)
+        ping(sock)
+        assert first.process.poll() is None
+    first.wait()
+    assert culvert.status()["tunnels"]["failed"] == 0
+
+
+def test_other_edges(start, start_edge, origin, ca, tmp_path):
+    """A reload takes an edge away: its tunnels end by themselves. Who stays
+    in the list keeps the connection, also at another place."""
+    first, second, third = start_edge(), start_edge(), start_edge()
+    path = tmp_path / "culvert.conf"
+
+    def write(*edges):
+        path.write_text("[proxy]\nlisten = 127.0.0.1:0\n[edge]\n" +
+                        "".join(f"edge = {name(edge)}\n" for edge in edges) +
+                        f"ca = {ca.root.cert}\n")
+
+    def reload(*edges):
+        write(*edges)
+        culvert.process.send_signal(signal.SIGHUP)
+
+    write(first, second)
+    culvert = start("culvert", "-f", path)
+    culvert.wait_for(f"connected to {name(first)}")
+    server = origin()
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        ping(sock)
+        reload(third, first)
+        culvert.wait_for(f"new tunnels go to edge {name(third)}")
+        assert connections(culvert, first) == [("draining", 1)]
+        works(culvert, server)
+        reload(second)
+        culvert.wait_for(f"connected to {name(second)}")
+        works(culvert, server)
+        assert culvert.status()["edge"] == name(second)
+        assert connections(culvert, first) == [("draining", 1)]
+        ping(sock)
+    first.wait_for("its last tunnel has ended")
+    assert culvert.status()["tunnels"]["failed"] == 0
+
+
+# ---- The same edge again ----
+
+def test_restart(start_edge, start_culvert, origin):
+    """Killed and back: what was open is reset, what is new works."""
+    edge = start_edge()
+    culvert = start_culvert(edge)
+    server = origin()
+    socks = [socks5_tunnel(culvert.port, "127.0.0.1", server.port)
+             for _ in range(20)]
+    edge.kill()
+    edge = start_edge(port=edge.port)
+    began = time.monotonic()
+    works(culvert, server)
+    print(f"a tunnel after {time.monotonic() - began:.3f} s")
+    for sock in socks:
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        sock.close()
+    print(f"all reset after {time.monotonic() - began:.3f} s")
+    status = culvert.status()
+    assert status["tunnels"]["failed"] == 0
+    assert status["reconnects"] == 1
+    assert status["resumed"] is False  # the key of the tickets died with it
+
+
+def test_orderly_restart(start_edge, start_culvert, origin):
+    """Who comes between two edges waits for the second."""
+    edge = start_edge()
+    culvert = start_culvert(edge)
+    server = origin()
+    kept = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
+    edge.terminate()
+    culvert.wait_for("wants to go")
+    waiting = connect(culvert.port)
+    assert socks5_greet(waiting)
+    waiting.sendall(socks5_request("127.0.0.1", server.port))
+    culvert.wait_status(lambda s: s["tunnels"]["waiting"] == 1, "a client")
+    kept.sendall(b"the end")
+    kept.shutdown(socket.SHUT_WR)
+    assert receive_all(kept) == b"the end"
+    kept.close()
+    edge.wait()
+    began = time.monotonic()
+    start_edge(port=edge.port)
+    assert socks5_reply(waiting) == SUCCEEDED
+    print(f"served {time.monotonic() - began:.3f} s after the start")
+    ping(waiting)
+    waiting.close()
+    assert culvert.status()["tunnels"]["failed"] == 0
+
+
+def test_client_before_its_edge(start_edge, start_culvert, origin):
+    """It waits, and need not ask again; so the pauses are short."""
+    with silent("127.0.0.1", 0) as sock:
+        port = sock.getsockname()[1]
+    culvert = start_culvert(port, wait=False)
+    server = origin()
+    with connect(culvert.port) as sock:
+        assert socks5_greet(sock)
+        sock.sendall(socks5_request("127.0.0.1", server.port))
+        culvert.wait_for("no answer", 4)
+        start_edge(port=port)
+        assert socks5_reply(sock) == SUCCEEDED
+        ping(sock)
+
+
+# ---- Room for many ----
+
+def test_limit_of_ten(start_edge, start_culvert, origin):
+    """An edge that allows few tunnels is asked on more connections, which go
+    when nobody needs them; everybody is served."""
+    edge = start_edge("--streams-max", LIMIT)
+    culvert = start_culvert(edge)
+    server = origin()
+    room = CONNECTIONS * LIMIT
+    held = [connect(culvert.port) for _ in range(room + 1)]
+    for sock in held:
+        assert socks5_greet(sock)
+        sock.sendall(socks5_request("127.0.0.1", server.port))
+    for sock in held[:room]:
+        assert socks5_reply(sock) == SUCCEEDED
+    assert connections(culvert, edge) == [("up", LIMIT)] * CONNECTIONS
+    assert culvert.status()["tunnels"]["waiting"] == 1
+    held.pop(0).close()
+    assert socks5_reply(held[-1]) == SUCCEEDED
+
+    served = []
+
+    def come():
+        sock, code = socks5_connect(culvert.port, "127.0.0.1", server.port)
+        with sock:
+            ping(sock)
+            served.append(code)
+
+    threads = [threading.Thread(target=come) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for sock in held:
+        ping(sock)
+        sock.close()
+    for thread in threads:
+        thread.join()
+    assert served == [SUCCEEDED] * CLIENTS
+    wait_until(lambda: connections(culvert, edge) == [("up", 0)],
+               "one connection is left")
+    status = culvert.status()
+    assert status["tunnels"]["failed"] == status["reconnects"] == 0
+    assert edge.log.count("its last tunnel has ended") == \
+        CONNECTIONS - 1
+
+
+def test_reconnect_drops_all(start_edge, start_culvert, origin):
+    edge = start_edge("--streams-max", 1)
+    culvert = start_culvert(edge, "--connections", 2)
+    server = origin()
+    socks = [socks5_tunnel(culvert.port, "127.0.0.1", server.port)
+             for _ in range(2)]
+    assert connections(culvert, edge) == [("up", 1)] * 2
+    culvert.ctl("reconnect")
+    for sock in socks:
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        sock.close()
+    works(culvert, server)
+    assert connections(culvert, edge) in ([("up", 0)], [("up", 1)])
+    assert culvert.status()["reconnects"] == 1
