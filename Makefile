@@ -44,7 +44,7 @@ LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
 	proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
-	proxy/edge/origin.o \
+	proxy/edge/origin.o proxy/edge/tally.o \
 	proxy/edge/resolver.o proxy/edge/policy.o
 
 PROGRAMS = culvert culvert-edge culvertctl
@@ -56,7 +56,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox control status report pmtu gate \
+	policy dial sandbox control status report pmtu gate tally \
 	network roam choice race link $(UNIT_QUIC)
 UNIT_QUIC = tls conn stream server path move ticket
 test_addr_OBJS = proxy/addr.o
@@ -81,6 +81,7 @@ test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/addr.o
 test_report_OBJS = proxy/report.o
 test_pmtu_OBJS = quic/pmtu.o
+test_tally_OBJS = proxy/edge/tally.o
 test_gate_OBJS = quic/gate.o
 test_network_OBJS = proxy/local/network.o proxy/local/wake.o
 test_roam_OBJS = proxy/local/roam.o

@@ -51,6 +51,9 @@
 /* Seconds of any time-out: a day is as good as never. */
 #define CONFIG_SECONDS_MOST 86400
 
+/* Of tunnels, dials or handshakes: what no machine of today would bear. */
+#define CONFIG_NUMBER_MOST 10000000
+
 /* Options of one program, those without a key included; a test counts. */
 #define CONFIG_OPTIONS_MAX 64
 
@@ -137,7 +140,16 @@ struct config {
 	bool self_signed;
 	char *users;
 	bool open;
-	unsigned streams_max; /* of one connection; 0: quic's own */
+	struct config_addrs resolver; /* empty: those of the system */
+	unsigned tunnels_max;
+	unsigned tunnels_per_user;
+	unsigned streams_max; /* of one connection */
+	unsigned dials_per_origin; /* at once */
+	unsigned source_connections;
+	unsigned handshake_rate;
+	unsigned half_open_max; /* handshakes; then Retry */
+	unsigned head_timeout; /* seconds */
+	unsigned connect_timeout; /* seconds */
 	struct config_ranges allow;
 	struct config_ranges deny;
 

@@ -92,6 +92,24 @@ load_policy(struct policy *policy, const struct config *config)
 }
 
 static void
+load_limits(struct edge_settings *settings, const struct config *config)
+{
+	settings->quic = (struct quic_settings){ .cc = config->cc,
+		.ip_mtu_max = config->mtu_max,
+		.streams_max = config->streams_max,
+		.head_timeout_ns = UINT64_C(1000000000) * config->head_timeout,
+		.half_open_max = config->half_open_max,
+		.handshakes_max = config->handshake_rate,
+		.source_max = config->source_connections };
+	settings->limits = (struct edge_limits){
+		.tunnels = config->tunnels_max,
+		.tunnels_per_user = config->tunnels_per_user,
+		.dials_per_origin = config->dials_per_origin,
+		.connect_timeout_ms = UINT64_C(1000) *
+		    config->connect_timeout };
+}
+
+static void
 unload(struct edge_settings *settings)
 {
 	quic_tls_free(settings->tls);
@@ -105,9 +123,8 @@ load(struct edge_settings *settings, const struct config *config,
 {
 	int rv = 0;
 
-	*settings = (struct edge_settings){ .qlog_dir = config->qlog,
-		.quic = { .cc = config->cc, .ip_mtu_max = config->mtu_max,
-		    .streams_max = config->streams_max } };
+	*settings = (struct edge_settings){ .qlog_dir = config->qlog };
+	load_limits(settings, config);
 	load_policy(&settings->policy, config);
 	if (config->users != NULL)
 		rv = users_load(&settings->users, config->users, error,
@@ -153,6 +170,14 @@ close_all(void *arg)
 }
 
 static void
+on_report(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	edge_report(daemon->edge);
+}
+
+static void
 on_drain(void *arg)
 {
 	struct daemon *daemon = arg;
@@ -170,6 +195,7 @@ is_busy(void *arg)
 
 static const struct signals_events signals_events = {
 	.reload = on_reload,
+	.report = on_report,
 	.drain = on_drain,
 	.busy = is_busy,
 	.finish = close_all,
@@ -225,17 +251,33 @@ enter_sandbox(const struct config *config)
 	return daemon_confine(config, more, write, 0);
 }
 
+/* Name servers as the resolver wants them: "addr:port,addr:port". */
+#define SERVERS_MAX (CONFIG_LISTEN_MAX * (ADDR_STRLEN + 1))
+
+static const char *
+name_servers(const struct config_addrs *list, char buf[SERVERS_MAX])
+{
+	char name[ADDR_STRLEN];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < list->n; i++)
+		len += (size_t)sprintf(buf + len, "%s%s", i > 0 ? "," : "",
+		    addr_format((const struct sockaddr *)&list->v[i], name));
+	return list->n > 0 ? buf : NULL;
+}
+
 static int
 start_edge(struct daemon *daemon)
 {
+	char error[ERROR_MAX], servers[SERVERS_MAX];
 	struct edge_settings settings;
-	char error[ERROR_MAX];
 	int rv;
 
 	if ((rv = load(&settings, &daemon->config, error)) != 0) {
 		log_error("%s", error);
 		return rv;
 	}
+	settings.resolvers = name_servers(&daemon->config.resolver, servers);
 	rv = edge_new(&daemon->edge, &daemon->loop, &settings);
 	if (rv == 0)
 		settings.users = NULL; /* the edge's */

@@ -285,6 +285,8 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 	int rv;
 
 	policy_init(&settings.policy, true);
+	/* There is one client: we. */
+	settings.limits.tunnels_per_user = EDGE_TUNNELS_MAX;
 	addr_parse(&addr, "127.0.0.1:0");
 	if (quic_tls_self_signed("127.0.0.1", time(NULL), &cert, &key) != 0) {
 		log_error("the embedded edge has no key: %s", error);

@@ -60,8 +60,29 @@ static const struct config_option culvert_edge_options[] = {
 	    NULL, "who may use this edge" },
 	{ 0, "open", "edge", &value_flag, FIELD(open), NULL,
 	    NULL, "let everybody use this edge" },
+	{ 0, "resolver", "edge", &value_addrs, FIELD(resolver), "addr:port",
+	    NULL, "ask this name server, not the system's" },
+	{ 0, "tunnels-max", "limits", &value_count, FIELD(tunnels_max),
+	    "number", "65536", "of all users together" },
+	{ 0, "tunnels-per-user", "limits", &value_count,
+	    FIELD(tunnels_per_user), "number", "16384", "of one user" },
 	{ 0, "streams-max", "limits", &value_streams, FIELD(streams_max),
-	    "number", NULL, "tunnels that one connection may have" },
+	    "number", "16384", "of one connection" },
+	{ 0, "dials-per-origin", "limits", &value_count,
+	    FIELD(dials_per_origin), "number", "256",
+	    "under way to one host and port" },
+	{ 0, "source-connections", "limits", &value_count,
+	    FIELD(source_connections), "number", "1024",
+	    "of one IPv4 address or IPv6 /64" },
+	{ 0, "handshake-rate", "limits", &value_count,
+	    FIELD(handshake_rate), "number", "500",
+	    "that begin in a second" },
+	{ 0, "half-open-max", "limits", &value_count, FIELD(half_open_max),
+	    "number", "256", "handshakes before an address is proven" },
+	{ 0, "head-timeout", "limits", &value_timeout, FIELD(head_timeout),
+	    "seconds", "10", "for a request to come" },
+	{ 0, "connect-timeout", "limits", &value_timeout,
+	    FIELD(connect_timeout), "seconds", "10", "for an origin" },
 	{ 0, "allow", "policy", &value_ranges, FIELD(allow), "cidr",
 	    NULL, "permit destinations denied as a rule" },
 	{ 0, "deny", "policy", &value_ranges, FIELD(deny), "cidr",
@@ -148,7 +169,7 @@ bool
 option_is_fixed(const struct config_option *option)
 {
 	static const char *const names[] = {
-		"listen", "control", "embedded-edge", "qlog"
+		"listen", "control", "embedded-edge", "qlog", "resolver"
 	};
 
 	for (size_t i = 0; i < COUNT(names); i++)

@@ -55,6 +55,16 @@ on_hangup(uv_signal_t *handle, int signum)
 	log_notify("READY=1");
 }
 
+static void
+on_user1(uv_signal_t *handle, int signum)
+{
+	struct signals *s = handle->data;
+
+	(void)signum;
+	if (s->events->report != NULL)
+		s->events->report(s->arg);
+}
+
 void
 signals_init(struct signals *s, uv_loop_t *loop, uint64_t grace_ms,
     const struct signals_events *events, void *arg)
@@ -64,12 +74,14 @@ signals_init(struct signals *s, uv_loop_t *loop, uint64_t grace_ms,
 	uv_signal_init(loop, &s->term);
 	uv_signal_init(loop, &s->interrupt);
 	uv_signal_init(loop, &s->hangup);
+	uv_signal_init(loop, &s->user1);
 	uv_timer_init(loop, &s->grace);
 	s->term.data = s->interrupt.data = s->hangup.data = s;
-	s->grace.data = s;
+	s->user1.data = s->grace.data = s;
 	uv_signal_start(&s->term, on_stop, SIGTERM);
 	uv_signal_start(&s->interrupt, on_stop, SIGINT);
 	uv_signal_start(&s->hangup, on_hangup, SIGHUP);
+	uv_signal_start(&s->user1, on_user1, SIGUSR1);
 }
 
 /*
@@ -85,9 +97,11 @@ signals_close(struct signals *s)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	uv_close((uv_handle_t *)&s->term, NULL);
 	uv_close((uv_handle_t *)&s->interrupt, NULL);
 	uv_close((uv_handle_t *)&s->hangup, NULL);
+	uv_close((uv_handle_t *)&s->user1, NULL);
 	uv_close((uv_handle_t *)&s->grace, NULL);
 }

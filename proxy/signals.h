@@ -12,13 +12,16 @@
  *
  *	SIGTERM, SIGINT ─▶ drain ─▶ busy? ─(no more, or the grace is over,
  *	                                    or a second signal)─▶ finish
- *	SIGHUP ─▶ reload
+ *	SIGHUP ─▶ reload		SIGUSR1 ─▶ report
  *
  * The service manager is told of both (sd_notify(3)).
  */
 struct signals_events {
 	/* Reads the configuration again, and says in the log how it went. */
 	void (*reload)(void *arg);
+
+	/* SIGUSR1: says in the log how things stand. NULL: it is ignored. */
+	void (*report)(void *arg);
 
 	/* Nothing new from now on; what is open goes on. */
 	void (*drain)(void *arg);
@@ -33,7 +36,7 @@ struct signals_events {
 /* In the caller's memory; private, but for the first line. */
 struct signals {
 	uint64_t grace_ms; /* may change at any time */
-	uv_signal_t term, interrupt, hangup;
+	uv_signal_t term, interrupt, hangup, user1;
 	uv_timer_t grace;
 	uint64_t ends_ms; /* of the loop's clock; 0: not stopping */
 	const struct signals_events *events;

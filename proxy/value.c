@@ -92,47 +92,50 @@ set_verbose(void *field, const char *value)
 }
 
 static int
-set_mtu(void *field, const char *value)
+set_number(void *field, const char *value, unsigned least, unsigned most)
 {
-	int number = parse_number(value, CONFIG_MTU_LEAST, CONFIG_MTU_MOST);
+	int number = parse_number(value, least, most);
 
 	if (number < 0)
 		return number;
 	*(unsigned *)field = (unsigned)number;
 	return 0;
+}
+
+static int
+set_mtu(void *field, const char *value)
+{
+	return set_number(field, value, CONFIG_MTU_LEAST, CONFIG_MTU_MOST);
 }
 
 static int
 set_seconds(void *field, const char *value)
 {
-	int number = parse_number(value, 0, CONFIG_SECONDS_MOST);
+	return set_number(field, value, 0, CONFIG_SECONDS_MOST);
+}
 
-	if (number < 0)
-		return number;
-	*(unsigned *)field = (unsigned)number;
-	return 0;
+static int
+set_timeout(void *field, const char *value)
+{
+	return set_number(field, value, 1, CONFIG_SECONDS_MOST);
 }
 
 static int
 set_connections(void *field, const char *value)
 {
-	int number = parse_number(value, 1, CONFIG_CONNECTIONS_MOST);
-
-	if (number < 0)
-		return number;
-	*(unsigned *)field = (unsigned)number;
-	return 0;
+	return set_number(field, value, 1, CONFIG_CONNECTIONS_MOST);
 }
 
 static int
 set_streams(void *field, const char *value)
 {
-	int number = parse_number(value, 1, CONFIG_STREAMS_MOST);
+	return set_number(field, value, 1, CONFIG_STREAMS_MOST);
+}
 
-	if (number < 0)
-		return number;
-	*(unsigned *)field = (unsigned)number;
-	return 0;
+static int
+set_count(void *field, const char *value)
+{
+	return set_number(field, value, 1, CONFIG_NUMBER_MOST);
 }
 
 static int
@@ -337,6 +340,14 @@ const struct value_type value_connections = {
 const struct value_type value_streams = {
 	.set = set_streams, .size = sizeof(unsigned),
 	.wanted = "a number from 1 to " STRING(CONFIG_STREAMS_MOST)
+};
+const struct value_type value_timeout = {
+	.set = set_timeout, .size = sizeof(unsigned),
+	.wanted = "a number of seconds from 1 to " STRING(CONFIG_SECONDS_MOST)
+};
+const struct value_type value_count = {
+	.set = set_count, .size = sizeof(unsigned),
+	.wanted = "a number from 1 to " STRING(CONFIG_NUMBER_MOST)
 };
 const struct value_type value_cc = {
 	.set = set_cc, .size = sizeof(enum quic_cc), .wanted = "cubic or bbr"

@@ -33,9 +33,11 @@ extern const struct value_type value_socket; /* fits a sockaddr_un */
 extern const struct value_type value_flag; /* bool */
 extern const struct value_type value_verbose; /* unsigned; each flag adds 1 */
 extern const struct value_type value_mtu; /* unsigned, IP bytes */
-extern const struct value_type value_seconds; /* unsigned */
+extern const struct value_type value_seconds; /* unsigned; 0 is fine */
+extern const struct value_type value_timeout; /* unsigned seconds, not 0 */
 extern const struct value_type value_connections; /* unsigned */
 extern const struct value_type value_streams; /* unsigned */
+extern const struct value_type value_count; /* unsigned, not 0 */
 extern const struct value_type value_cc; /* enum quic_cc */
 extern const struct value_type value_log_format; /* enum log_format */
 extern const struct value_type value_interface; /* fits a struct quic_via */

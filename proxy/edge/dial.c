@@ -17,9 +17,9 @@
  * turns (RFC 8305 section 4), each a delay after the one before, or at once
  * when that one fails.
  *
- * The one timer serves all states: it limits waiting and resolving, starts the next
- * attempt, ends the race, and tells the owner what was settled, so that the
- * owner is never called from inside its own call. settle() closes whatever is
+ * The one timer serves all states: it limits waiting and resolving, starts the
+ * next attempt, ends the race, and tells the owner what was settled, so that
+ * the owner is never called from inside its own call. settle() closes whatever is
  * still open; the memory goes in on_closed(), with the last handle.
  *
  * For a loopback literal all this is four system calls: the handshake is over
@@ -239,8 +239,8 @@ attempt_start(struct dial *d, struct attempt *a)
 
 	a->fd = socket(a->addr.ss_family,
 	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (a->fd < 0) {
-		attempt_done(d, a, -errno);
+	if (a->fd < 0 || a->fd >= d->dialer->descriptors_end) {
+		attempt_done(d, a, a->fd < 0 ? -errno : -EMFILE);
 		return;
 	}
 	rv = attempt_connect(a);

@@ -23,6 +23,7 @@ struct dialer {
 	struct resolver *resolver;
 	const struct policy *policy;
 	struct origins *origins;
+	int descriptors_end; /* the first that is none of theirs */
 	uint64_t timeout_ms; /* for a dial; DIAL_TIMEOUT_MS as a rule */
 };
 

@@ -1,8 +1,11 @@
 #include "proxy/edge/edge.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <sys/resource.h>
 
 #include "proxy/addr.h"
 #include "proxy/edge/tunnel.h"
@@ -12,6 +15,12 @@
 #include "quic/io.h"
 
 #define SOCKETS_MAX 16 /* addresses: those of the configuration */
+
+/*
+ * Descriptors that tunnels leave to the rest of us: sockets of the resolver and
+ * files of a reload.
+ */
+#define RESERVE 64
 
 /* A socket and the server behind it. */
 struct endpoint {
@@ -150,6 +159,39 @@ on_gone(struct tunnel_host *host)
 	free_if_done(edge);
 }
 
+static size_t
+or_default(size_t value, size_t fallback)
+{
+	return value != 0 ? value : fallback;
+}
+
+/* The first descriptor that is not for tunnels. */
+static int
+descriptors(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 ||
+	    files.rlim_cur - RESERVE > INT_MAX)
+		return INT_MAX;
+	return (int)files.rlim_cur - RESERVE;
+}
+
+static void
+set_limits(struct edge *edge, const struct edge_limits *limits)
+{
+	struct tunnel_host *host = &edge->host;
+
+	host->tunnels_max = or_default(limits->tunnels, EDGE_TUNNELS_MAX);
+	host->tunnels_per_user = or_default(limits->tunnels_per_user,
+	    EDGE_TUNNELS_PER_USER);
+	edge->origins.dials_max = or_default(limits->dials_per_origin,
+	    EDGE_DIALS_PER_ORIGIN);
+	host->dialer.descriptors_end = descriptors();
+	host->dialer.timeout_ms = or_default(limits->connect_timeout_ms,
+	    DIAL_TIMEOUT_MS);
+}
+
 int
 edge_new(struct edge **out, uv_loop_t *loop,
     const struct edge_settings *settings)
@@ -168,11 +210,13 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	edge->host.loop = loop;
 	edge->host.users = settings->users;
 	edge->host.dialer = (struct dialer){ .policy = &edge->settings.policy,
-		.origins = &edge->origins, .timeout_ms = DIAL_TIMEOUT_MS };
-	edge->origins.dials_max = EDGE_DIALS_PER_ORIGIN;
+		.origins = &edge->origins };
+	set_limits(edge, &settings->limits);
 	edge->host.on_gone = on_gone;
 	LIST_INIT(&edge->host.tunnels);
-	if ((rv = resolver_new(&edge->host.dialer.resolver, loop, NULL)) != 0) {
+	rv = resolver_new(&edge->host.dialer.resolver, loop,
+	    settings->resolvers);
+	if (rv != 0) {
 		free(edge->qlog_dir);
 		free(edge);
 		return rv;
@@ -196,6 +240,7 @@ edge_reload(struct edge *edge, const struct edge_settings *settings)
 	mine->users = edge->host.users = settings->users;
 	mine->policy = settings->policy;
 	mine->quic = settings->quic;
+	set_limits(edge, &settings->limits);
 	for (size_t i = 0; i < edge->nendpoints; i++)
 		quic_server_reload(edge->endpoints[i].server, mine->tls,
 		    &mine->quic);
@@ -244,17 +289,51 @@ edge_drain(struct edge *edge)
 		quic_server_drain(edge->endpoints[i].server, quic_io_now());
 }
 
+static struct quic_server_stats
+sum(const struct edge *edge)
+{
+	struct quic_server_stats all = { 0 }, one;
+
+	for (size_t i = 0; i < edge->nendpoints; i++) {
+		quic_server_stats(edge->endpoints[i].server, &one);
+		all.connections += one.connections;
+		all.half_open += one.half_open;
+		all.accepted += one.accepted;
+		all.retries_sent += one.retries_sent;
+		all.postponed += one.postponed;
+		all.refused += one.refused;
+	}
+	return all;
+}
+
 size_t
 edge_connections(const struct edge *edge)
 {
-	struct quic_server_stats stats;
-	size_t n = 0;
+	return sum(edge).connections;
+}
 
-	for (size_t i = 0; i < edge->nendpoints; i++) {
-		quic_server_stats(edge->endpoints[i].server, &stats);
-		n += stats.connections;
-	}
-	return n;
+void
+edge_report(const struct edge *edge)
+{
+	const struct tunnel_host *host = &edge->host;
+	struct quic_server_stats stats = sum(edge);
+	const char *name;
+	size_t most = tally_top(&host->shares, &name);
+
+	log_info("tunnels: %zu of %zu; at most %zu of %zu of one %s%s%s; "
+	    "%llu refused", host->open, host->tunnels_max, most,
+	    host->tunnels_per_user, host->users != NULL ? "user" : "address",
+	    name != NULL ? ": " : "", name != NULL ? name : "",
+	    (unsigned long long)host->refused);
+	log_info("dials that wait for their turn: %zu",
+	    edge->origins.waiting);
+	log_info("connections: %zu, of these %zu in a handshake; since the "
+	    "start %llu accepted, %llu asked for proof, %llu let wait, "
+	    "%llu refused", stats.connections, stats.half_open,
+	    (unsigned long long)stats.accepted,
+	    (unsigned long long)stats.retries_sent,
+	    (unsigned long long)stats.postponed,
+	    (unsigned long long)stats.refused);
 }
 
 void

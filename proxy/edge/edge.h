@@ -18,11 +18,17 @@
  */
 struct edge;
 
-/* Tunnels at once, of all clients together; beyond, 503. */
-#define EDGE_TUNNELS_MAX 65536
+/* Limits, and what a 0 in struct edge_limits means. */
+#define EDGE_TUNNELS_MAX 65536	   /* of all clients; beyond, 503 */
+#define EDGE_TUNNELS_PER_USER 16384 /* as many as a connection; beyond, 503 */
+#define EDGE_DIALS_PER_ORIGIN 256  /* under way; beyond, they wait */
 
-/* Dials to one host and port under way; beyond, they wait for their turn. */
-#define EDGE_DIALS_PER_ORIGIN 256
+struct edge_limits {
+	size_t tunnels;
+	size_t tunnels_per_user; /* without users: of a client's address */
+	size_t dials_per_origin;
+	uint64_t connect_timeout_ms; /* of a dial; DIAL_TIMEOUT_MS */
+};
 
 struct edge_settings {
 	struct quic_tls *tls;		 /* the edge takes a reference */
@@ -30,6 +36,8 @@ struct edge_settings {
 	struct quic_settings quic;
 	struct users *users;		 /* NULL: open; else the edge's */
 	struct policy policy;
+	struct edge_limits limits;
+	const char *resolvers;		 /* see resolver_new() */
 	const char *qlog_dir;		 /* NULL: none */
 };
 
@@ -40,8 +48,8 @@ struct edge_settings {
 int edge_new(struct edge **, uv_loop_t *, const struct edge_settings *);
 
 /*
- * Takes other settings, as edge_new() would, but for the secret and qlog_dir,
- * which stay. What is open goes on under the old ones.
+ * Takes other settings, as edge_new() would, but for the secret, resolvers and
+ * qlog_dir, which stay. What is open goes on.
  */
 void edge_reload(struct edge *, const struct edge_settings *);
 
@@ -61,6 +69,9 @@ void edge_drain(struct edge *);
 
 /* Connections of clients that are open now, handshakes included. */
 size_t edge_connections(const struct edge *);
+
+/* Logs how much of each limit is in use, and how often it was met. */
+void edge_report(const struct edge *);
 
 /*
  * Closes all connections and tunnels, and frees once the loop has closed all

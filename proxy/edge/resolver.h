@@ -16,7 +16,8 @@ struct lookup;
 /*
  * Names that are being asked for, with those that nobody waits for any more:
  * c-ares cannot take a question back, and a client that asks and leaves must
- * not fill the memory. More than one user may have tunnels, at 2 KB each.
+ * not fill the memory, at 2 KB each. A quarter of the numbers that DNS has for
+ * questions, of which a name takes two.
  */
 #define RESOLVER_QUESTIONS_MAX 8192
 

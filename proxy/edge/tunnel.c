@@ -17,11 +17,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <arpa/inet.h>
+
 #include "proxy/addr.h"
 #include "proxy/basic.h"
-#include "proxy/edge/edge.h"
 #include "proxy/log.h"
 #include "proxy/relay.h"
+
+/* Milliseconds between two warnings that a limit is met. */
+#define WARN_INTERVAL_MS 10000
 
 struct tunnel {
 	struct relay relay; /* first: its callback finds us by it */
@@ -30,6 +34,7 @@ struct tunnel {
 	struct quic_stream *stream; /* until the relay has it */
 	struct users_check *check;
 	struct dial *dial;
+	struct tally_entry *share; /* it counts there, once admitted */
 	bool has_tcp;	/* relay_init was called: its close frees us */
 	uint64_t started_ms;
 	struct target target;
@@ -65,6 +70,7 @@ tunnel_free(struct tunnel *t)
 	struct tunnel_host *host = t->host;
 
 	LIST_REMOVE(t, entry);
+	tally_give(&host->shares, t->share);
 	host->open--;
 	free(t);
 	host->on_gone(host);
@@ -189,11 +195,66 @@ on_dialled(void *arg, const struct dial_result *result)
 static void
 dial(struct tunnel *t)
 {
-	t->admitted = true;
 	if (dial_start(&t->dial, &t->host->dialer, &t->target, on_dialled,
 		t) != 0)
 		refuse(t, dial_http_status(DIAL_LIMIT),
 		    dial_proxy_error(DIAL_LIMIT));
+}
+
+/* ---- Limits ---- */
+
+/* Says so to the one who could raise a limit, but not for each tunnel. */
+static void
+warn_limit(struct tunnel_host *host, const char *key, size_t max,
+    const char *whose)
+{
+	uint64_t now = uv_now(host->loop);
+
+	host->refused++;
+	if (host->warned_ms != 0 && now - host->warned_ms < WARN_INTERVAL_MS)
+		return;
+	host->warned_ms = now;
+	log_warn("tunnels are refused: %s is %zu%s%s", key, max,
+	    whose != NULL ? ", reached by " : "", whose != NULL ? whose : "");
+}
+
+/* Whose share of all tunnels: a user's; where there are none, a source's. */
+static const char *
+name_of(const struct tunnel *t, char buf[INET6_ADDRSTRLEN])
+{
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)&t->client;
+	struct in6_addr prefix =
+	    ((const struct sockaddr_in6 *)&t->client)->sin6_addr;
+
+	if (t->user[0] != '\0')
+		return t->user;
+	if (t->client.ss_family == AF_INET)
+		return inet_ntop(AF_INET, &sin->sin_addr, buf,
+		    INET6_ADDRSTRLEN);
+	/* A network gives a /64 to one customer. */
+	memset(&prefix.s6_addr[8], 0, 8);
+	return inet_ntop(AF_INET6, &prefix, buf, INET6_ADDRSTRLEN);
+}
+
+static void
+admit(struct tunnel *t)
+{
+	struct tunnel_host *host = t->host;
+	char buf[INET6_ADDRSTRLEN];
+	const char *name = name_of(t, buf);
+	int rv;
+
+	t->admitted = true;
+	rv = tally_take(&host->shares, name, host->tunnels_per_user,
+	    &t->share);
+	if (rv == 0) {
+		dial(t);
+		return;
+	}
+	if (rv == -EDQUOT)
+		warn_limit(host, "tunnels-per-user", host->tunnels_per_user,
+		    name);
+	refuse(t, 503, "connection_limit_reached");
 }
 
 /* ---- The user ---- */
@@ -205,7 +266,7 @@ on_checked(void *arg, bool ok)
 
 	t->check = NULL;
 	if (ok)
-		dial(t);
+		admit(t);
 	else
 		refuse(t, 407, "http_request_denied");
 }
@@ -217,7 +278,7 @@ check_user(struct tunnel *t, const char *authorization)
 	int rv;
 
 	if (t->host->users == NULL) {
-		dial(t);
+		admit(t);
 		return;
 	}
 	if (authorization == NULL || basic_parse(authorization,
@@ -230,7 +291,7 @@ check_user(struct tunnel *t, const char *authorization)
 	    &t->check, on_checked, t);
 	explicit_bzero(&credentials, sizeof(credentials));
 	if (rv == 1)
-		dial(t);
+		admit(t);
 	else if (rv < 0)
 		refuse(t, 503, "http_request_denied");
 }
@@ -281,7 +342,9 @@ tunnel_new(struct tunnel_host *host, struct quic_stream *stream,
 		turn_away(stream, 400, "http_request_error");
 		return;
 	}
-	if (host->open >= EDGE_TUNNELS_MAX ||
+	if (host->open >= host->tunnels_max)
+		warn_limit(host, "tunnels-max", host->tunnels_max, NULL);
+	if (host->open >= host->tunnels_max ||
 	    (t = calloc(1, sizeof(*t))) == NULL) {
 		turn_away(stream, 503, "connection_limit_reached");
 		return;

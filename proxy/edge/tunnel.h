@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "proxy/edge/dial.h"
+#include "proxy/edge/tally.h"
 #include "proxy/users.h"
 #include "quic/quic.h"
 
@@ -19,8 +20,13 @@ struct tunnel_host {
 	uv_loop_t *loop;
 	struct users *users; /* NULL: open */
 	struct dialer dialer;
+	size_t tunnels_max;	   /* of all together */
+	size_t tunnels_per_user;   /* of one user, or of one address */
 	LIST_HEAD(, tunnel) tunnels;
 	size_t open;
+	struct tally shares;	   /* of users, or of addresses */
+	uint64_t refused;	   /* for one of the two limits */
+	uint64_t warned_ms;	   /* when the log last said so; 0: never */
 	void (*on_gone)(struct tunnel_host *); /* a tunnel's memory is free */
 };
 

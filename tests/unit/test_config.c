@@ -214,7 +214,7 @@ value_for(const struct config_option *option)
 		{ "file", "/a" }, { "path", "/a" }, { "dir", "/a" },
 		{ "sha256//base64", PIN_ZEROS }, { "name:password", "a:b" },
 		{ "bytes", "1300" }, { "cubic|bbr", "cubic" },
-		{ "cidr", "10.0.0.0/8" }, { "seconds", "7" },
+		{ "cidr", "10.0.0.0/8" }, { "seconds", "7" }, { "number", "7" },
 		{ "text|json", "json" },
 		{ "cidr", "10.0.0.0/8" }, { "name", "eth0" },
 		{ "number", "7" },

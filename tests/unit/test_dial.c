@@ -223,7 +223,8 @@ setup(void **state)
 	policy_init(&w->policy, true);
 	w->origins.dials_max = 100;
 	w->dialer = (struct dialer){ .resolver = w->resolver,
-		.policy = &w->policy, .origins = &w->origins };
+		.policy = &w->policy, .origins = &w->origins,
+		.descriptors_end = 1000 };
 	bind_both(w);
 	*state = w;
 	return 0;
@@ -566,6 +567,10 @@ out_of_descriptors_is_a_limit(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	assert_int_equal(dial(w, "127.0.0.1"), DIAL_LIMIT);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	/* Some are not for us. */
+	w->dialer.descriptors_end = w->listener6 + 1;
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_LIMIT);
+	w->dialer.descriptors_end++;
 	assert_int_equal(dial(w, "127.0.0.1"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
 }
