@@ -22,27 +22,30 @@ def pattern(n, at=0):
     return whole[at:at + n]
 
 
-def send_pattern(sock, n):
-    """Sends n bytes of the pattern."""
+def send_pattern(sock, n, at=0):
+    """Sends n bytes of the pattern, from offset `at`."""
     block = memoryview(BLOCK)
+    at %= len(BLOCK)
     while n > 0:
-        part = block[:n]
+        part = block[at:at + n]
         sock.sendall(part)
         n -= len(part)
+        at = 0
 
 
-def expect_pattern(sock, n):
-    """Receives n bytes and holds each against the pattern."""
-    at = 0
-    while at < n:
-        data = sock.recv(min(1 << 20, n - at))
-        assert data, f"the end after {at} of {n} bytes"
-        start = at % len(BLOCK)
+def expect_pattern(sock, n, at=0):
+    """Receives n bytes and holds each against the pattern from `at`."""
+    got = 0
+    while got < n:
+        data = sock.recv(min(1 << 20, n - got))
+        assert data, f"the end after {got} of {n} bytes"
+        start = (at + got) % len(BLOCK)
         same = BLOCK[start:start + len(data)]
         if len(same) < len(data):
-            same = pattern(len(data), at)
-        assert data == same, f"other bytes between {at} and {at + len(data)}"
-        at += len(data)
+            same = pattern(len(data), at + got)
+        assert data == same, \
+            f"other bytes between {got} and {got + len(data)}"
+        got += len(data)
 
 
 # ---- What an origin does with a connection ----
