@@ -114,6 +114,11 @@ origin_OBJS = tests/bench/origin.o tests/bench/wire.o
 client_OBJS = tests/bench/client.o tests/bench/tunnel.o tests/bench/wire.o
 link_OBJS = tests/bench/link.o
 
+# What the soak shakes the daemons with, and for how long.
+SOAK = line
+line_OBJS = tests/soak/line.o
+MINUTES ?= 10
+
 MAN1 = culvert.1 culvertctl.1
 MAN5 = culvert.conf.5 culvert-edge.conf.5
 MAN8 = culvert-edge.8
@@ -146,7 +151,7 @@ unit: $(UNIT:%=$(BUILD)/tests/test_%) $(FUZZ:%=$(BUILD)/tests/replay_%)
 	@for t in $(FUZZ); do \
 		$(BUILD)/tests/replay_$$t tests/fuzz/corpus/$$t || exit 1; done
 
-system: all $(BUILD)/bench/link
+system: all $(BUILD)/bench/link $(BUILD)/soak/line
 	CULVERT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs \
 		-p no:cacheprovider tests/system $(PYTEST_ARGS)
 
@@ -163,6 +168,12 @@ bench: all $(BENCH:%=$(BUILD)/bench/%)
 	@CULVERT_BUILD=$(abspath $(BUILD)) PYTHONPATH=tests/system \
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/bench/bench.py \
 		$(if $(QUICK),--quick) $(BENCH_ARGS)
+
+# Faults by chance, of which SEED=... brings back the same ones.
+soak: all $(SOAK:%=$(BUILD)/soak/%)
+	@CULVERT_BUILD=$(abspath $(BUILD)) PYTHONPATH=tests/system \
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/soak/soak.py \
+		--minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) \
@@ -184,7 +195,7 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all deps run check unit system fuzz bench install uninstall clean
+.PHONY: all deps run check unit system fuzz bench soak install uninstall clean
 .SECONDARY:
 .SECONDEXPANSION:
 
@@ -212,6 +223,11 @@ build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c \
 	    $(PACKAGE_CFLAGS) -std=c11 -o $@ $^ $(PACKAGE_LIBS)
 
 $(BENCH:%=$(BUILD)/bench/%): $(BUILD)/bench/%: \
+    $$(addprefix $(BUILD)/,$$(%_OBJS))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(SOAK:%=$(BUILD)/soak/%): $(BUILD)/soak/%: \
     $$(addprefix $(BUILD)/,$$(%_OBJS))
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^

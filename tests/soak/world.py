@@ -1,0 +1,209 @@
+"""What the soak shakes: a proxy, two edges with a line to each, an origin.
+
+    clients ──▶ culvert ═╦═▶ line ══▶ culvert-edge ─┬─▶ origin
+                         ╚═▶ line ══▶ culvert-edge ─┘
+"""
+
+import contextlib
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+import traceback
+
+from certificate import SERVER, NAMES, Pair
+from daemon import BUILD, DEADLINE, REPORT, Daemon
+from origin import Origin
+from server import serve
+
+# Tunnels on a connection to the second edge, as many as others allow: a
+# crowd must wait for further connections.
+STREAMS_MAX = 100
+
+# Seconds that an edge which wants to go gives its tunnels; none lasts longer.
+GRACE = 45
+
+VERBOSE = "[log]\nverbose = 1\n"
+BROKEN = "[log]\nvebrose = 1\n"  # no daemon takes such a configuration
+
+
+class Line:
+    """The program that carries the datagrams, and what it is told."""
+
+    def __init__(self, edge_port, seed):
+        self.process = subprocess.Popen(
+            [BUILD / "soak" / "line", "-s", str(seed),
+             f"127.0.0.1:{edge_port}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.lock = threading.Lock()
+        self.port = int(self.process.stdout.readline().split()[1])
+
+    def say(self, order):
+        with self.lock:
+            self.process.stdin.write(order + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        assert answer == "ok\n", f"the line does not obey: {order}"
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(DEADLINE)
+        self.process.stdout.close()
+
+
+class Harm:
+    """When tunnels could be cut: the time of each fault that may do so."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.times = []  # [begin, end], of which the end is None at first
+
+    @contextlib.contextmanager
+    def during(self):
+        time_ = [time.monotonic(), None]
+        with self.lock:
+            self.times.append(time_)
+        try:
+            yield
+        finally:
+            time_[1] = time.monotonic()
+
+    def since(self, began):
+        """Whether there was any since then."""
+        with self.lock:
+            return any(end is None or end >= began for _, end in self.times)
+
+
+class Side:
+    """An edge, of which one comes after the other, and the line to it."""
+
+    def __init__(self, world, name, *flags):
+        self.directory = world.directory / name
+        self.directory.mkdir()
+        self.conf = self.directory / "edge.conf"
+        self.flags = ("--open", "--cert", world.pair.cert, "--key",
+                      world.pair.key, "--allow", "127.0.0.0/8", "--allow",
+                      "::1/128", "--grace", GRACE, "-f", self.conf, *flags)
+        self.port = self.lives = 0
+        self.start()
+        self.port = self.edge.port
+        world.callback(lambda: self.edge.stop())
+        self.line = Line(self.port, world.seed)
+        world.callback(self.line.stop)
+        self.name = f"127.0.0.1:{self.line.port}"
+
+    def start(self):
+        self.lives += 1
+        directory = self.directory / str(self.lives)
+        directory.mkdir()
+        self.conf.write_text(VERBOSE)
+        self.edge = Daemon("culvert-edge", directory, "-l",
+                           f"127.0.0.1:{self.port}", *self.flags)
+        self.ended = False
+
+    def end(self, how):
+        """Ends the edge by one of its methods."""
+        self.ended = True
+        how(self.edge)
+        assert not REPORT.search(self.edge.log), self.edge.log
+
+
+def reload(daemon, path, text):
+    """Gives a daemon another configuration, and waits for its word."""
+    path.write_text(text)
+    said = daemon.log.count("is reloaded")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for(r"(the configuration|nothing) is reloaded", said + 1)
+
+
+class World(contextlib.ExitStack):
+    """Everything that runs, and the first thing that went wrong."""
+
+    deadline = DEADLINE
+
+    def __init__(self, directory, seed):
+        super().__init__()
+        self.directory, self.seed = pathlib.Path(directory), seed
+        self.harm = Harm()
+        self.began = time.monotonic()
+        self.failed = threading.Event()
+        self.failure = None
+
+    def __enter__(self):
+        self.pair = Pair(self.directory, "edge",
+                         SERVER + NAMES + "expiration_days = 2\n")
+        self.origin = Origin(serve)
+        self.callback(self.origin.close)
+        closed = self.enter_context(socket.socket())
+        closed.bind(("127.0.0.1", 0))  # and never listens
+        self.closed_port = closed.getsockname()[1]
+        self.sides = [Side(self, "first"),
+                      Side(self, "second", "--streams-max", STREAMS_MAX)]
+        self.conf = self.directory / "culvert.conf"
+        self.conf.write_text(self.configuration(self.sides))
+        self.culvert = Daemon("culvert", self.directory, "-f", self.conf)
+        self.callback(self.culvert.stop)
+        self.proxy = self.culvert.port
+        self.culvert.wait_for("connected to ")
+        return self
+
+    def configuration(self, sides):
+        """The proxy's, with its edges in this order."""
+        edges = "".join(f"edge = {side.name}\n" for side in sides)
+        return (f"[proxy]\nlisten = 127.0.0.1:0\n[edge]\n{edges}"
+                f"pin = {self.pair.pin()}\n{VERBOSE}")
+
+    def daemons(self):
+        return [self.culvert, *(side.edge for side in self.sides)]
+
+    def used(self):
+        """The side that gets the new tunnels, and the other one."""
+        edge = self.culvert.status()["edge"]
+        return sorted(self.sides, key=lambda side: side.name != edge)
+
+    def restore(self):
+        """The lines as they were, and the proxy on its first edge."""
+        for side in self.sides:
+            side.line.say("clear")
+        reload(self.culvert, self.conf, self.configuration(self.sides))
+
+    # ---- What goes wrong ----
+
+    def fail(self, why):
+        """The first failure counts; what follows may follow from it."""
+        if not self.failed.is_set():
+            self.failure = f"{time.monotonic() - self.began:.1f} s: {why}"
+            self.failed.set()
+
+    @contextlib.contextmanager
+    def watching(self, who):
+        """Whatever is raised inside is a failure of the soak."""
+        try:
+            yield
+        except Exception as error:
+            traceback.print_exc()
+            self.fail(f"{who}: {type(error).__name__}: {error}")
+
+    def excuse(self, what, began, error):
+        """Tunnels are cut and clients refused for a reason, or not at all."""
+        if not self.harm.since(began):
+            raise AssertionError(
+                f"{what}: {error!r}, and nothing has happened that would "
+                "cut or refuse a tunnel") from error
+
+    def check(self):
+        """Raises what was found so far."""
+        errors = [error for error in self.origin.errors
+                  if not isinstance(error, OSError)
+                  or isinstance(error, TimeoutError)]
+        if errors:
+            self.fail(f"the origin: {errors[0]!r}")
+        alive = [self.culvert, *(side.edge for side in self.sides
+                                 if not side.ended)]
+        for daemon in alive:
+            if daemon.process.poll() is not None:
+                self.fail(f"{daemon.program} has died")
+        if self.failed.is_set():
+            raise AssertionError(self.failure)
