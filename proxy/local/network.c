@@ -164,7 +164,10 @@ on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct network *network = poll->data;
 
-	(void)status, (void)events;
+	(void)events;
+	/* libuv gives up a socket that has an error to tell: an overrun. */
+	if (status < 0)
+		uv_poll_start(poll, UV_READABLE, on_readable);
 	for (int i = 0; i < ROUNDS_MAX && receive(network); i++)
 		continue;
 }

@@ -2,12 +2,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 
 #include "proxy/local/network.h"
 #include "proxy/local/wake.h"
@@ -162,6 +168,71 @@ listening_begins_and_ends(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+/* A network of our own, to which as much happens as we like. */
+#define BURST 3000	/* changes: more than a socket's buffer holds */
+#define PATIENCE_S 10	/* seconds: then the child is killed */
+#define NO_NAMESPACE 77 /* exit status of the child */
+
+static void
+change(int fd, int mtu)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_mtu = mtu };
+
+	if (ioctl(fd, SIOCSIFMTU, &request) != 0)
+		_exit(2);
+}
+
+static void
+count(void *arg)
+{
+	++*(int *)arg;
+}
+
+/* What a child does; a loop that ends, or does not, has lost a change. */
+static void
+overrun(void)
+{
+	struct network *network;
+	int fd, told = 0;
+	uv_loop_t loop;
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+		_exit(NO_NAMESPACE);
+	alarm(PATIENCE_S);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (fd < 0 || uv_loop_init(&loop) != 0 ||
+	    network_new(&network, &loop, count, &told) != 0)
+		_exit(2);
+	for (int i = 0; i < BURST; i++)
+		change(fd, 1400 + i % 2);
+	while (told == 0)
+		uv_run(&loop, UV_RUN_ONCE);
+	while (uv_run(&loop, UV_RUN_NOWAIT) != 0 && told == 1)
+		change(fd, 1300);
+	_exit(told == 2 ? 0 : 1);
+}
+
+/* More changes than the kernel keeps are one, and not the last one. */
+static void
+overruns_are_survived(void **state)
+{
+	int status;
+	pid_t child;
+
+	(void)state;
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		overrun();
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_NAMESPACE) {
+		fprintf(stderr, "no network namespace may be made here\n");
+		skip();
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* ---- Sleep ---- */
 
 static void
@@ -199,6 +270,7 @@ main(void)
 		cmocka_unit_test(every_message_is_looked_at),
 		cmocka_unit_test(nonsense_is_bounded),
 		cmocka_unit_test(listening_begins_and_ends),
+		cmocka_unit_test(overruns_are_survived),
 		cmocka_unit_test(sleep_is_the_gap_between_the_clocks),
 		cmocka_unit_test(moments_are_no_sleep),
 	};
