@@ -119,6 +119,7 @@ leave_others(struct uplink *up, const struct way *well)
 			if (link->doubted)
 				tickets_recall(&up->tickets, link->conn);
 			link_drain(link);
+			make_due(up); /* it may have no tunnel to wait for */
 		}
 	}
 }

@@ -165,6 +165,16 @@ def test_fail_over_and_return(start_pair, start_edge, origin):
     assert culvert.status()["tunnels"]["failed"] == 0
 
 
+def test_return_without_clients(start_pair, start_edge):
+    """The connection to the edge that stood in ends, though nobody comes."""
+    first, second, culvert = start_pair()
+    first.kill()
+    culvert.wait_for(f"connected to {name(second)}")
+    first = start_edge(port=first.port)
+    culvert.wait_for(f"new tunnels go to edge {name(first)}")
+    second.wait_for("its last tunnel has ended")
+
+
 def test_silent_edge(start_pair, origin):
     """No word from the network, no answer: the next edge serves new tunnels,
     and those that are open wait for the first."""
