@@ -23,7 +23,7 @@
 /* Defaults of struct quic_settings. */
 #define HANDSHAKE_TIMEOUT (10 * NS_PER_S)
 #define IDLE_TIMEOUT (30 * NS_PER_S)
-#define KEEP_ALIVE (15 * NS_PER_S) /* half the usual idle time-out */
+#define KEEP_ALIVE_MIN NS_PER_S /* who wants more signs of life goes without */
 #define STREAMS_MAX 16384 /* tunnels: a household's, with their heads */
 #define HEAD_TIMEOUT (10 * NS_PER_S) /* a time-out of TCP's lies within */
 #define HEADS_MAX 256 /* what a flight of lost packets may hold up */
@@ -130,6 +130,18 @@ on_remove_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user)
 	return 0;
 }
 
+/* A PING at half of the idle time-out may be lost, and there is time left. */
+static void
+set_keep_alive(struct quic_conn *conn)
+{
+	uint64_t ns = conn->settings.keep_alive_ns;
+
+	if (ns == 0)
+		ns = quic_conn_idle_ns(conn) / 2;
+	ngtcp2_conn_set_keep_alive_timeout(conn->quic,
+	    ns > KEEP_ALIVE_MIN ? ns : KEEP_ALIVE_MIN);
+}
+
 static int
 on_handshake_completed(ngtcp2_conn *quic, void *user)
 {
@@ -147,8 +159,10 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	conn->resumed = gnutls_session_is_resumed(conn->session) != 0;
 	conn->connect_pending = true;
 	probe_start(conn, conn->now);
-	if (conn->server == NULL)
+	if (conn->server == NULL) {
+		set_keep_alive(conn);
 		return 0;
+	}
 	server_handshake_done(conn->server, conn);
 	if (server_is_draining(conn->server))
 		request_drain(conn, conn->now);
@@ -272,8 +286,6 @@ default_settings(struct quic_settings *s)
 		s->handshake_timeout_ns = HANDSHAKE_TIMEOUT;
 	if (s->idle_timeout_ns == 0)
 		s->idle_timeout_ns = IDLE_TIMEOUT;
-	if (s->keep_alive_ns == 0)
-		s->keep_alive_ns = KEEP_ALIVE;
 	if (s->streams_max == 0)
 		s->streams_max = STREAMS_MAX;
 	if (s->head_timeout_ns == 0)
@@ -376,8 +388,6 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls,
 		quic_conn_free(conn);
 		return -ENOMEM;
 	}
-	ngtcp2_conn_set_keep_alive_timeout(conn->quic,
-	    conn->settings.keep_alive_ns);
 	*out = conn;
 	return 0;
 }
@@ -920,8 +930,7 @@ note_written(struct quic_conn *conn)
 
 	if (conn->ping_wanted) {
 		conn->ping_wanted = false;
-		ngtcp2_conn_set_keep_alive_timeout(conn->quic,
-		    conn->settings.keep_alive_ns);
+		set_keep_alive(conn);
 	}
 	if (conn->settings.silence_ns == 0 || conn->owed_since != 0)
 		return;

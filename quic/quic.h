@@ -163,7 +163,8 @@ struct quic_settings {
 	bool no_mtu_probe;	     /* stay at 1200 bytes of UDP payload */
 	uint64_t handshake_timeout_ns; /* 10 s */
 	uint64_t idle_timeout_ns;    /* 30 s (RFC 9000 §10.1) */
-	uint64_t keep_alive_ns;	     /* client: PING after this quiet; 15 s */
+	uint64_t keep_alive_ns;	     /* client: PING after this quiet; half of
+					the lesser idle time-out, but 1 s */
 	uint64_t silence_ns;	     /* client: see `silent` below; never */
 	uint64_t streams_max;	     /* server: requests at once; 16384 */
 	uint64_t head_timeout_ns;    /* server: for a request's head; 10 s */

@@ -394,6 +394,31 @@ keep_alive_keeps_it_up(void **state)
 	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
 }
 
+static void
+the_less_patient_side_counts(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.idle_timeout_ns = 5 * LINK_S;
+	world_up(w);
+	link_run(w->link, NULL, NULL, 600 * LINK_S);
+	assert_int_equal(w->client[0].closed, 0);
+	assert_in_range(w->link->sent_up, 240, 400);
+}
+
+/* A peer cannot have a packet in every millisecond. */
+static void
+no_patience_is_no_order(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.idle_timeout_ns = LINK_MS;
+	world_up(w);
+	assert_true(world_closed(w, 0));
+	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
+	assert_true(w->link->sent_up < 20);
+}
+
 /* ---- qlog ---- */
 
 struct text {
@@ -454,6 +479,8 @@ main(void)
 		TEST(closed_by_a_handler_of_the_server),
 		TEST(silence_ends_it),
 		TEST(keep_alive_keeps_it_up),
+		TEST(the_less_patient_side_counts),
+		TEST(no_patience_is_no_order),
 		TEST(a_log_is_written),
 	};
 
