@@ -159,6 +159,9 @@ check_culvert(struct source *source)
 	if (config->interface != NULL && config->embedded_edge)
 		source_complain(source, "--interface and --embedded-edge "
 		    "exclude each other: that edge is reached by loopback");
+	if (config->edge_timeout < CONFIG_EDGE_TIMEOUT_LEAST)
+		source_complain(source, "--edge-timeout %u is below %d",
+		    config->edge_timeout, CONFIG_EDGE_TIMEOUT_LEAST);
 	if (config->mtu_max != 0 && config->mtu_min > config->mtu_max)
 		source_complain(source, "--mtu-min %u is above --mtu-max %u",
 		    config->mtu_min, config->mtu_max);

@@ -57,6 +57,9 @@
 /* Options of one program, those without a key included; a test counts. */
 #define CONFIG_OPTIONS_MAX 64
 
+/* Seconds: with less, a lost packet or two would end a connection. */
+#define CONFIG_EDGE_TIMEOUT_LEAST 2
+
 enum config_program {
 	CONFIG_CULVERT,
 	CONFIG_CULVERT_EDGE
@@ -134,6 +137,7 @@ struct config {
 	bool no_mtu_probe;
 	char *interface; /* shorter than IF_NAMESIZE */
 	uint32_t fwmark; /* 0: none */
+	unsigned edge_timeout; /* seconds */
 
 	/* culvert-edge */
 	char *client_ca;

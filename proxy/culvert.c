@@ -28,6 +28,8 @@
 #include "proxy/signals.h"
 #include "quic/io.h"
 
+#define NS_PER_S UINT64_C(1000000000)
+
 struct culvert {
 	struct config config;
 	uv_loop_t loop;
@@ -47,6 +49,7 @@ quic_settings(const struct config *config)
 {
 	return (struct quic_settings){ .cc = config->cc,
 		.ip_mtu_max = config->mtu_max,
+		.idle_timeout_ns = config->edge_timeout * NS_PER_S,
 		.no_mtu_probe = config->no_mtu_probe };
 }
 

@@ -43,6 +43,8 @@ static const struct config_option culvert_options[] = {
 	    NULL, "reach the edge by this interface alone" },
 	{ 0, "fwmark", "path", &value_mark, FIELD(fwmark), "number",
 	    NULL, "mark the packets to the edge, for routing" },
+	{ 0, "edge-timeout", "path", &value_seconds, FIELD(edge_timeout),
+	    "seconds", "30", "silence that ends a connection" },
 };
 
 static const struct config_option culvert_edge_options[] = {

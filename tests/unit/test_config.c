@@ -161,7 +161,7 @@ flags_set_every_field(void **state)
 	    "--listen-users @ --control /run/c -e a:1 -e [::1] --ca @ --cert @ "
 	    "--key @ --pin " PIN_ZEROS " --pin " PIN_ONES " --user b:c:d "
 	    "--mtu-max 9000 --mtu-min 1280 --no-mtu-probe --cc bbr "
-	    "--interface wlan0 --fwmark 0xca6c "
+	    "--interface wlan0 --fwmark 0xca6c --edge-timeout 60 "
 	    "--qlog /tmp --log-format json -vv -q"), 0);
 	assert_string_equal(errors(), "");
 	assert_int_equal(f.config.listen.n, 2);
@@ -185,6 +185,7 @@ flags_set_every_field(void **state)
 	assert_true(f.config.no_mtu_probe);
 	assert_string_equal(f.config.interface, "wlan0");
 	assert_int_equal(f.config.fwmark, 51820);
+	assert_int_equal(f.config.edge_timeout, 60);
 	assert_int_equal(f.config.cc, QUIC_CC_BBR);
 	assert_string_equal(f.config.qlog, "/tmp");
 	assert_int_equal(f.config.log_format, LOG_JSON);
@@ -534,6 +535,9 @@ combinations_are_checked(void **state)
 		{ CONFIG_CULVERT, "culvert --embedded-edge --interface lo",
 		    "--interface and --embedded-edge exclude each other" },
 		{ CONFIG_CULVERT, "culvert --embedded-edge --fwmark 1", NULL },
+		{ CONFIG_CULVERT, "culvert -e a --edge-timeout 1",
+		    "--edge-timeout 1 is below 2" },
+		{ CONFIG_CULVERT, "culvert -e a --edge-timeout 2", NULL },
 		{ CONFIG_CULVERT, "culvert -e a --user b:c --user-file @",
 		    "--user and --user-file exclude each other" },
 		{ CONFIG_CULVERT, "culvert -e a -l 127.0.0.1:1 -l 0.0.0.0:2",
