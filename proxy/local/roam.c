@@ -38,8 +38,12 @@
 /* Milliseconds until a move that could not begin is tried again. */
 #define RETRY_MS 50
 
-/* Milliseconds until a network that failed beside a good one is tried again. */
-#define FAILED_MS 10000
+/*
+ * Milliseconds until a network that failed beside a good one is tried again, at
+ * first and at most: it may only just come up, or want somebody to log in.
+ */
+#define FAILED_FIRST_MS 1000
+#define FAILED_MAX_MS 60000
 
 /*
  * Between two moves: at least so many milliseconds, and round trips. The edge
@@ -75,6 +79,7 @@ struct roam {
 	bool moving;	/* a move is to be validated ... */
 	bool at_once;	/* ... and nothing is left to go back to */
 	struct sockaddr_storage target; /* our address that it is to */
+	uint64_t failed_ms; /* until the next try, if it fails */
 
 	bool silent;
 	uint64_t silent_since;
@@ -200,13 +205,20 @@ roam_migrated(struct roam *roam, bool valid)
 		log_info("moved: the edge is now reached from %s",
 		    format(&roam->target, name));
 		roam->silent = false;
+		roam->failed_ms = FAILED_FIRST_MS;
 		roam->tidy_at = uv_now(roam->loop) + TIDY_MS;
 		arm(roam);
 		return;
 	}
 	log_debug("the edge is not reached from %s",
 	    format(&roam->target, name));
-	look_in(roam, roam->at_once || roam->silent ? 0 : FAILED_MS);
+	if (roam->at_once || roam->silent) {
+		look_in(roam, 0);
+		return;
+	}
+	look_in(roam, roam->failed_ms);
+	roam->failed_ms = 2 * roam->failed_ms < FAILED_MAX_MS
+	    ? 2 * roam->failed_ms : FAILED_MAX_MS;
 }
 
 /* ---- Looks ---- */
@@ -325,6 +337,7 @@ roam_network_changed(struct roam *roam)
 	if (roam == NULL || roam->over)
 		return;
 	roam->verify = true;
+	roam->failed_ms = FAILED_FIRST_MS;
 	look_in(roam, 0);
 }
 
@@ -377,6 +390,7 @@ roam_new(struct roam **out, uv_loop_t *loop, struct quic_io *io,
 	roam->gave_up = gave_up;
 	roam->arg = arg;
 	roam->look_at = roam->tidy_at = UINT64_MAX;
+	roam->failed_ms = FAILED_FIRST_MS;
 	uv_timer_init(loop, &roam->timer);
 	roam->timer.data = roam;
 	*out = roam;
