@@ -745,6 +745,19 @@ conn_follow_path(struct quic_conn *conn)
 	}
 }
 
+/*
+ * When a download that has stopped is to be asked about: the peer may not know
+ * where we are any more, and hears it only from a packet of ours.
+ */
+static uint64_t
+ask_at(const struct quic_conn *conn)
+{
+	if (conn->fed_at == 0 || conn->settings.silence_ns == 0 ||
+	    LIST_EMPTY(&conn->streams))
+		return UINT64_MAX;
+	return conn->fed_at + conn->settings.silence_ns;
+}
+
 /* When the silence of the peer is to be told. */
 static uint64_t
 silent_at(const struct quic_conn *conn)
@@ -787,6 +800,8 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	conn->packets_received++;
 	conn->owed_since = 0;
 	conn->silence_told = false;
+	if (conn->fed_at != 0)
+		conn->fed_at = now;
 	probe_watch(conn);
 	conn_check(conn, ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data,
 	    len, now));
@@ -822,6 +837,10 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
 		probe_expire(conn, now);
 		request_expire(conn, now);
+		if (ask_at(conn) <= now) {
+			conn->fed_at = 0;
+			quic_conn_ping(conn);
+		}
 		if (silent_at(conn) <= now)
 			conn->silence_told = conn->silence_pending = true;
 		conn_touch(conn);
@@ -844,6 +863,8 @@ quic_conn_deadline(const struct quic_conn *conn)
 	if ((other = probe_deadline(conn)) < at)
 		at = other;
 	if ((other = request_deadline(conn)) < at)
+		at = other;
+	if ((other = ask_at(conn)) < at)
 		at = other;
 	if ((other = silent_at(conn)) < at)
 		at = other;

@@ -301,6 +301,7 @@ h3_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id,
 	(void)offset;
 	if (conn->h3 == NULL)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
+	conn->fed_at = conn->now;
 	conn->reading = stream;
 	n = nghttp3_conn_read_stream(conn->h3, id, data, len,
 	    (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0);

@@ -174,7 +174,8 @@ struct quic_conn {
 	bool migration_failed;	  /* ... with this outcome */
 	uint64_t migrations;
 	bool ping_wanted;
-	uint64_t owed_since;	  /* an answer is due; 0: none is */
+	uint64_t fed_at;	  /* the last packet, when more may come: ... */
+	uint64_t owed_since;	  /* an answer is due; 0 in both: no */
 	bool silence_told;	  /* silent was fired since then ... */
 	bool silence_pending;	  /* ... or is to be */
 

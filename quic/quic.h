@@ -255,7 +255,8 @@ struct quic_events {
 	/*
 	 * Client: an answer is due, and for `silence_ns` (and two probe
 	 * time-outs, RFC 9002 §6.2) nothing at all has come. Fires once, until
-	 * something comes.
+	 * something comes. Who only receives is owed nothing, so when tunnels
+	 * are open and their bytes stop for as long, a PING is sent.
 	 */
 	void (*silent)(struct quic_conn *conn, void *arg);
 

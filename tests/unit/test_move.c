@@ -298,6 +298,80 @@ silence_of_an_idle_connection_is_none(void **state)
 	assert_int_equal(w->client[0].silent, 1);
 }
 
+/* A tunnel by which ten bytes have come, and all that was sent is answered. */
+static void
+listen_for_more(struct world *w)
+{
+	w->client_settings.silence_ns = LINK_S;
+	w->client_settings.no_mtu_probe = true;
+	w->server_settings.no_mtu_probe = true;
+	world_up(w);
+	w->far[0].to_send = 10;
+	w->near[0].stays_open = w->far[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	pass(w, LINK_S / 2);
+	assert_int_equal(w->near[0].received, 10);
+}
+
+static void
+send_more(struct world *w)
+{
+	w->far[0].to_send += 10;
+	end_pump(&w->far[0]);
+}
+
+/* Nothing is owed to those who only receive. */
+static void
+they_who_only_listen_ask(void **state)
+{
+	struct world *w = *state;
+
+	listen_for_more(w);
+	w->link->down[0] = true;
+	send_more(w);
+	assert_true(link_run(w->link, is_some, &w->client[0].silent,
+	    3 * LINK_S));
+}
+
+/* A NAT that has forgotten, and lets nothing in before something went out. */
+static bool
+forget(struct link_datagram *datagram, void *arg)
+{
+	bool *known = arg;
+
+	*known = *known || datagram->up;
+	return *known;
+}
+
+static void
+they_are_found_at_another_port(void **state)
+{
+	struct world *w = *state;
+	bool known = false;
+
+	listen_for_more(w);
+	w->link->port[0]++;
+	w->link->tamper = forget;
+	w->link->tamper_arg = &known;
+	send_more(w);
+	pass(w, 2 * LINK_S);
+	assert_int_equal(w->near[0].received, 20);
+	assert_int_equal(w->client[0].silent, 0);
+}
+
+/* Once, not all the time. */
+static void
+a_pause_costs_one_packet(void **state)
+{
+	struct world *w = *state;
+	uint64_t sent;
+
+	listen_for_more(w);
+	sent = stats_of(near_conn(w)).packets_sent;
+	pass(w, 10 * LINK_S);
+	assert_int_equal(stats_of(near_conn(w)).packets_sent, sent + 1);
+}
+
 /* Who answers a PING is there, and it takes one packet. */
 static void
 a_ping_is_answered(void **state)
@@ -349,6 +423,9 @@ main(void)
 		TEST(moves_wait_for_connection_ids),
 		TEST(silence_is_told_once),
 		TEST(silence_of_an_idle_connection_is_none),
+		TEST(they_who_only_listen_ask),
+		TEST(they_are_found_at_another_port),
+		TEST(a_pause_costs_one_packet),
 		TEST(a_ping_is_answered),
 		TEST(the_shorter_idle_time_out_counts),
 	};
