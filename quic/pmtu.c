@@ -3,7 +3,8 @@
  * the sizes that have not, with how often. The smallest of those bounds the
  * search from above as soon as it is lost once, which makes it quick, and is
  * tried again to the third loss before the search ends, which makes it sure:
- * a probe that was lost by chance costs a round and changes nothing else.
+ * a probe that was lost by chance costs a round and changes nothing else. What
+ * was lost must arrive more often than that to count.
  *
  * A round asks for the ceiling and for the sizes of common links, as many at
  * once as can leave; the next ones for what is left between the two bounds,
@@ -32,11 +33,21 @@
 #define TRUST_INTERVAL (10 * NS_PER_S)
 
 /*
- * Large probes lost, none acknowledged, while at least SMALL_ACKED small ones
- * were: at 15 % random loss 1 suspicion in 13,000 would end wrongly.
+ * The score of a suspicion: what a large probe that is lost adds, and one that
+ * arrives takes away. At GUILTY the size does not pass, or too seldom to be of
+ * use, as long as SMALL_ACKED small packets have passed meanwhile; at INNOCENT
+ * it does. Seven losses in a row convict; at 15 % loss by chance 1 suspicion in
+ * 10,000 ends wrongly, and a size that is lost half of the time is convicted
+ * 5 times of 6.
  */
-#define VERDICT_LOST 5
+#define LOST_SCORE 2
+#define ACKED_SCORE 1
+#define GUILTY 14
+#define INNOCENT (-4)
 #define SMALL_ACKED 2
+
+/* Sizes tried in a suspicion, for what to fall back on. */
+#define RUNGS_MAX 3
 
 /*
  * IP packets of common links, tunnels and phones; less headers: 48 and 28. In
@@ -51,7 +62,7 @@ void
 pmtu_init(struct pmtu *p)
 {
 	memset(p, 0, sizeof(*p));
-	p->size = p->ceiling = PMTU_BASE_SIZE;
+	p->size = p->base = p->ceiling = p->max = PMTU_BASE_SIZE;
 	p->raise_at = UINT64_MAX;
 }
 
@@ -86,7 +97,26 @@ note_lost(struct pmtu *p, size_t size)
 	    (p->nlost - at) * sizeof(p->lost[0]));
 	p->lost[at].size = size;
 	p->lost[at].count = 1;
+	p->lost[at].acked = 0;
 	p->nlost++;
+}
+
+/* A size has arrived: it passes, if it was not lost as often before. */
+static bool
+outweighs_losses(struct pmtu *p, size_t size)
+{
+	for (size_t i = 0; i < p->nlost; i++)
+		if (p->lost[i].size == size)
+			return ++p->lost[i].acked > p->lost[i].count;
+	return true;
+}
+
+/* No size from this on needs to be tried. */
+static size_t
+upper_bound(const struct pmtu *p)
+{
+	return p->nlost > 0 && p->lost[0].size <= p->ceiling ? p->lost[0].size
+							     : p->ceiling + 1;
 }
 
 /* A size has arrived: losses at it and below were chance. */
@@ -155,24 +185,26 @@ static void
 end_search(struct pmtu *p, uint64_t now)
 {
 	p->state = PMTU_COMPLETE;
+	p->hint = 0;
 	p->data_flowed = false;
 	p->raising = false;
-	p->raise_at = p->size >= p->ceiling ? UINT64_MAX : now + p->backoff;
+	p->raise_at = p->size >= p->max ? UINT64_MAX : now + p->backoff;
 	p->backoff = doubled(p->backoff);
 }
 
 static void
 plan_round(struct pmtu *p, uint64_t now)
 {
-	size_t low = p->size;
-	size_t high = p->nlost > 0 ? p->lost[0].size : p->ceiling + 1;
+	size_t low = p->size, high = upper_bound(p);
 
 	p->nqueue = 0;
 	if (low >= p->ceiling) {
 		end_search(p, now);
 		return;
 	}
-	if (p->nlost == 0)
+	if (p->hint > low && p->hint < high)
+		enqueue(p, p->hint);
+	if (high > p->ceiling)
 		enqueue(p, p->ceiling);
 	else if (high - low <= PMTU_RESOLUTION) {
 		if (p->raising || p->lost[0].count >= PMTU_LOSSES_MAX)
@@ -194,6 +226,7 @@ plan_round(struct pmtu *p, uint64_t now)
 static void
 begin_raise(struct pmtu *p)
 {
+	p->ceiling = p->max;
 	if (p->size >= p->ceiling)
 		return;
 	p->state = PMTU_SEARCHING;
@@ -201,20 +234,25 @@ begin_raise(struct pmtu *p)
 	p->raising = true;
 	p->raise_at = UINT64_MAX;
 	enqueue(p, p->ceiling);
-	enqueue(p, p->size + PMTU_RESOLUTION);
+	if (p->size + PMTU_RESOLUTION < p->ceiling)
+		enqueue(p, p->size + PMTU_RESOLUTION);
 }
 
 /* ---- Beginning ---- */
 
 void
-pmtu_start(struct pmtu *p, size_t ceiling, size_t headers, uint64_t now)
+pmtu_start(struct pmtu *p, size_t base, size_t max, size_t headers,
+    uint64_t now)
 {
-	set_size(p, PMTU_BASE_SIZE, PMTU_PATH_CHANGED, now);
-	p->ceiling = ceiling > PMTU_BASE_SIZE ? ceiling : PMTU_BASE_SIZE;
+	p->max = max > PMTU_BASE_SIZE ? max : PMTU_BASE_SIZE;
+	p->base = base < p->max ? base : p->max;
+	p->ceiling = p->max;
+	set_size(p, p->base, PMTU_PATH_CHANGED, now);
 	p->headers = headers;
 	p->state = PMTU_SEARCHING;
 	p->suspicious = p->raising = false;
 	p->nlost = p->nqueue = p->nflying = 0;
+	p->hint = 0;
 	p->trusted_until = 0;
 	p->raise_at = UINT64_MAX;
 	p->backoff = RAISE_INTERVAL;
@@ -225,10 +263,11 @@ pmtu_start(struct pmtu *p, size_t ceiling, size_t headers, uint64_t now)
 void
 pmtu_stop(struct pmtu *p, uint64_t now)
 {
-	set_size(p, PMTU_BASE_SIZE, PMTU_PATH_CHANGED, now);
+	set_size(p, p->base, PMTU_PATH_CHANGED, now);
 	p->state = PMTU_DISABLED;
 	p->suspicious = p->raising = false;
 	p->nlost = p->nqueue = p->nflying = 0;
+	p->hint = 0;
 	p->raise_at = UINT64_MAX;
 }
 
@@ -252,22 +291,53 @@ count_flying(const struct pmtu *p, size_t size)
 	return n;
 }
 
+static int
+score(const struct pmtu *p)
+{
+	return LOST_SCORE * (int)p->large_lost -
+	    ACKED_SCORE * (int)p->large_acked;
+}
+
+static int
+worst_score(const struct pmtu *p)
+{
+	return score(p) + LOST_SCORE * (int)count_flying(p, p->tested);
+}
+
+/* The next size to be tried for what to fall back on, or 0. */
+static size_t
+next_rung(const struct pmtu *p)
+{
+	unsigned n = 0;
+
+	if (p->hint > p->base && p->hint < p->tested && n++ == p->rungs)
+		return p->hint;
+	for (size_t i = 0; i < COMMON_SIZES && n < RUNGS_MAX; i++)
+		if (common_sizes[i] - p->headers > p->base &&
+		    common_sizes[i] - p->headers < p->tested &&
+		    n++ == p->rungs)
+			return common_sizes[i] - p->headers;
+	return 0;
+}
+
 /*
  * While nothing small arrives the path may be down, and the loss of large ones
- * would tell nothing: then a small one asks first.
+ * would tell nothing: then a small one asks first. When large ones are lost,
+ * it is time to know what else passes.
  */
 static size_t
 wanted_for_verdict(const struct pmtu *p, bool idle)
 {
-	size_t under_way = count_flying(p, p->tested);
+	size_t large = count_flying(p, p->tested);
 
-	if (idle && p->nflying > 0)
+	if (p->nflying == PMTU_FLYING_MAX || (idle && p->nflying > 0))
 		return 0;
-	if (p->small_acked > 0 && under_way + p->large_lost < VERDICT_LOST)
+	if (p->small_acked > 0 && large < PMTU_PARALLEL_MAX &&
+	    worst_score(p) < GUILTY)
 		return p->tested;
-	if (p->small_acked < SMALL_ACKED && p->nflying == under_way)
-		return PMTU_BASE_SIZE;
-	return 0;
+	if (p->small_acked < SMALL_ACKED && count_flying(p, p->base) == 0)
+		return p->base;
+	return p->small_acked > 0 && p->large_lost > 0 ? next_rung(p) : 0;
 }
 
 size_t
@@ -276,7 +346,7 @@ pmtu_wanted(const struct pmtu *p, bool idle)
 	if (p->suspicious)
 		return wanted_for_verdict(p, idle);
 	if (p->state != PMTU_SEARCHING || p->nqueue == 0 ||
-	    p->nflying == PMTU_PARALLEL_MAX)
+	    p->nflying >= PMTU_PARALLEL_MAX)
 		return 0;
 	return idle && p->nflying > 0 ? 0 : p->queue[0];
 }
@@ -287,8 +357,10 @@ pmtu_sent(struct pmtu *p, size_t size)
 	size_t at = 0;
 
 	p->probes_sent++;
-	if (p->nflying < PMTU_PARALLEL_MAX)
+	if (p->nflying < PMTU_FLYING_MAX)
 		p->flying[p->nflying++] = size;
+	if (p->suspicious && size == next_rung(p))
+		p->rungs++;
 	while (at < p->nqueue && p->queue[at] != size)
 		at++;
 	if (at == p->nqueue)
@@ -316,11 +388,10 @@ landed(struct pmtu *p, size_t size)
 static void
 trim_queue(struct pmtu *p)
 {
-	size_t high = p->nlost > 0 ? p->lost[0].size : p->ceiling + 1;
-	size_t n = 0;
+	size_t high = upper_bound(p), n = 0;
 
 	for (size_t i = 0; i < p->nqueue; i++)
-		if (p->queue[i] > p->size &&
+		if (p->queue[i] > p->size && p->queue[i] <= p->ceiling &&
 		    (p->queue[i] < high || p->nqueue == 1))
 			p->queue[n++] = p->queue[i];
 	p->nqueue = n;
@@ -349,34 +420,58 @@ false_alarm(struct pmtu *p, uint64_t now)
 	next_round(p, now);
 }
 
+static uint64_t
+heal_interval(struct pmtu *p, uint64_t now)
+{
+	uint64_t interval;
+
+	if (now - p->changed_at >= RAISE_INTERVAL)
+		p->heal = HEAL_INTERVAL;
+	interval = p->heal;
+	p->heal = doubled(p->heal);
+	return interval;
+}
+
+/*
+ * Falls to the largest size that has just passed, and searches between. But
+ * what passes sometimes would be found to pass: then it is left at that.
+ */
 static void
 black_hole(struct pmtu *p, uint64_t now)
 {
-	if (now - p->changed_at >= RAISE_INTERVAL)
-		p->heal = HEAL_INTERVAL;
-	p->backoff = p->heal;
-	p->heal = doubled(p->heal);
+	bool sometimes = p->large_acked > 0;
+
+	p->backoff = sometimes ? RAISE_INTERVAL : heal_interval(p, now);
 	p->confirmed++;
 	p->suspicious = p->raising = false;
-	set_size(p, PMTU_BASE_SIZE, PMTU_BLACK_HOLE, now);
+	set_size(p, p->passed > p->base ? p->passed : p->base,
+	    PMTU_BLACK_HOLE, now);
 	p->nlost = p->nqueue = p->nflying = 0;
+	p->hint = 0;
 	for (int i = 0; i < PMTU_LOSSES_MAX; i++)
 		note_lost(p, p->tested);
 	p->state = PMTU_SEARCHING;
-	plan_round(p, now);
+	if (sometimes)
+		end_search(p, now);
+	else
+		plan_round(p, now);
 }
 
+/* What is under way counts as lost: arrivals are known before losses. */
 static void
 weigh(struct pmtu *p, uint64_t now)
 {
-	if (p->large_lost >= VERDICT_LOST && p->small_acked >= SMALL_ACKED)
+	if (worst_score(p) <= INNOCENT)
+		false_alarm(p, now);
+	else if (score(p) >= GUILTY && p->small_acked >= SMALL_ACKED &&
+	    p->nflying == 0 && next_rung(p) == 0)
 		black_hole(p, now);
 }
 
 uint64_t
 pmtu_suspicion_counts_at(const struct pmtu *p)
 {
-	if (p->suspicious || p->size <= PMTU_BASE_SIZE)
+	if (p->suspicious || p->size <= p->base)
 		return UINT64_MAX;
 	return p->trusted_until;
 }
@@ -391,14 +486,16 @@ pmtu_suspect(struct pmtu *p, uint64_t now)
 	p->state_before = p->state;
 	p->state = PMTU_BASE;
 	p->tested = p->size;
-	p->large_lost = p->small_lost = p->small_acked = 0;
+	p->large_lost = p->large_acked = p->small_lost = p->small_acked = 0;
+	p->rungs = 0;
+	p->passed = 0;
 	p->nflying = 0;
 }
 
 void
 pmtu_small_acked(struct pmtu *p, uint64_t now)
 {
-	if (p->size == PMTU_BASE_SIZE)
+	if (p->size == p->base)
 		p->data_flowed = true;
 	if (!p->suspicious)
 		return;
@@ -407,25 +504,39 @@ pmtu_small_acked(struct pmtu *p, uint64_t now)
 	weigh(p, now);
 }
 
+/* Of a suspicion: a large one, or a smaller one that passes at least. */
+static void
+testify(struct pmtu *p, size_t size, uint64_t now)
+{
+	if (size >= p->tested) {
+		p->large_acked++;
+		weigh(p, now);
+		return;
+	}
+	if (size > p->passed)
+		p->passed = size;
+	pmtu_small_acked(p, now);
+}
+
 void
 pmtu_probe_acked(struct pmtu *p, size_t size, uint64_t now)
 {
 	p->probes_acked++;
 	if (!landed(p, size))
 		return;
-	if (p->suspicious && size >= p->tested)
-		false_alarm(p, now);
-	else if (p->suspicious)
-		pmtu_small_acked(p, now);
-	else {
+	if (p->suspicious) {
+		testify(p, size, now);
+		return;
+	}
+	if (size <= p->size || outweighs_losses(p, size)) {
 		forget_lost(p, size);
 		if (size > p->size) {
 			set_size(p, size, PMTU_PROBE_ACKED, now);
 			p->raising = false;
 		}
-		trim_queue(p);
-		next_round(p, now);
 	}
+	trim_queue(p);
+	next_round(p, now);
 }
 
 void
@@ -437,8 +548,8 @@ pmtu_probe_lost(struct pmtu *p, size_t size, uint64_t now)
 	if (p->suspicious) {
 		if (size >= p->tested)
 			p->large_lost++;
-		else if (++p->small_lost >= PMTU_LOSSES_MAX &&
-		    p->small_acked == 0)
+		else if (size == p->base &&
+		    ++p->small_lost >= PMTU_LOSSES_MAX && p->small_acked == 0)
 			p->state = PMTU_ERROR;
 		weigh(p, now);
 		return;
@@ -446,6 +557,61 @@ pmtu_probe_lost(struct pmtu *p, size_t size, uint64_t now)
 	if (size > p->size)
 		note_lost(p, size);
 	next_round(p, now);
+}
+
+/* ---- What others say ---- */
+
+static void
+forget_flying(struct pmtu *p, size_t above)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->nflying; i++)
+		if (p->flying[i] <= above)
+			p->flying[n++] = p->flying[i];
+	p->nflying = n;
+}
+
+void
+pmtu_set_ceiling(struct pmtu *p, size_t ceiling, uint64_t now)
+{
+	if (ceiling > p->max)
+		ceiling = p->max;
+	if (ceiling < PMTU_BASE_SIZE)
+		ceiling = PMTU_BASE_SIZE;
+	p->ceiling = ceiling;
+	if (p->base > ceiling)
+		p->base = ceiling;
+	if (p->size > ceiling)
+		set_size(p, ceiling, PMTU_INTERFACE, now);
+	forget_flying(p, ceiling);
+	if (p->suspicious && p->tested > ceiling) {
+		p->suspicious = false;
+		p->state = p->state_before;
+	}
+	if (p->state == PMTU_COMPLETE && p->raise_at == UINT64_MAX &&
+	    p->size < p->max)
+		p->raise_at = now + p->backoff;
+	trim_queue(p);
+	next_round(p, now);
+}
+
+bool
+pmtu_too_big(struct pmtu *p, size_t quoted, size_t size, uint64_t now)
+{
+	if (p->state == PMTU_DISABLED || size < p->base || size >= quoted)
+		return false;
+	p->hint = size;
+	if (size < p->size) {
+		pmtu_suspect(p, now);
+		return true;
+	}
+	if (p->state == PMTU_SEARCHING && size + 1 < upper_bound(p)) {
+		note_lost(p, size + 1);
+		trim_queue(p);
+		next_round(p, now);
+	}
+	return true;
 }
 
 void
@@ -476,7 +642,7 @@ pmtu_deadline(const struct pmtu *p)
 size_t
 pmtu_limit(const struct pmtu *p)
 {
-	return p->suspicious ? PMTU_BASE_SIZE : p->size;
+	return p->suspicious ? p->base : p->size;
 }
 
 const char *
@@ -492,7 +658,7 @@ const char *
 pmtu_cause_name(enum pmtu_cause cause)
 {
 	static const char *const names[] = { "none", "probe", "black hole",
-		"new path" };
+		"new path", "interface" };
 
 	return names[cause];
 }

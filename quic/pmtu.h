@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* BASE_PLPMTU and MIN_PLPMTU of QUIC (RFC 9000 §14.3). */
+/* BASE_PLPMTU and MIN_PLPMTU of QUIC (RFC 9000 §14.3), unless more is sure. */
 #define PMTU_BASE_SIZE 1200 /* bytes */
 
 /* A search ends when the answer is known to this. */
@@ -27,6 +27,9 @@
 
 /* Probes that may be under way at once: the sizes of one round. */
 #define PMTU_PARALLEL_MAX 7
+
+/* Probes whose fate is awaited: a verdict has some small ones beside them. */
+#define PMTU_FLYING_MAX 12
 
 /* Losses of one size before it is given up (MAX_PROBES, RFC 8899 §5.1.2). */
 #define PMTU_LOSSES_MAX 3
@@ -47,7 +50,8 @@ enum pmtu_cause {
 	PMTU_NOTHING,
 	PMTU_PROBE_ACKED,
 	PMTU_BLACK_HOLE,
-	PMTU_PATH_CHANGED
+	PMTU_PATH_CHANGED,
+	PMTU_INTERFACE /* it takes no more */
 };
 
 struct pmtu {
@@ -55,6 +59,7 @@ struct pmtu {
 	enum pmtu_state state;
 	enum pmtu_cause cause;
 	size_t size;	/* packets may be this large: PLPMTU */
+	size_t base;	/* never below: this is known to pass */
 	size_t ceiling; /* never above: interface, peer, configuration */
 	uint64_t changed_at;
 	uint64_t probes_sent, probes_acked, probes_lost;
@@ -62,16 +67,22 @@ struct pmtu {
 
 	/* Private. */
 	size_t headers; /* IP and UDP */
+	size_t max;	/* the ceiling without the interface */
+	size_t hint;	/* what a router has named, to be tried; or 0 */
 	bool suspicious;
 	size_t tested; /* the size that is under suspicion */
-	unsigned large_lost, small_lost, small_acked; /* since then */
+	unsigned large_lost, large_acked; /* of that size, since then */
+	unsigned small_lost, small_acked; /* of smaller ones */
+	unsigned rungs; /* sizes tried to fall back on ... */
+	size_t passed;	/* ... and the largest of those that arrived, or 0 */
 	enum pmtu_state state_before;
 	uint64_t trusted_until; /* after a false alarm */
-	size_t flying[PMTU_PARALLEL_MAX]; /* sizes of probes under way */
+	size_t flying[PMTU_FLYING_MAX]; /* sizes of probes under way */
 	size_t nflying;
 	struct {
 		size_t size;
-		unsigned count;
+		unsigned count; /* so many were lost ... */
+		unsigned acked; /* ... and so many arrived all the same */
 	} lost[PMTU_LOST_MAX]; /* ascending: sizes that failed to arrive */
 	size_t nlost;
 	size_t queue[PMTU_PARALLEL_MAX]; /* sizes of this round, still to go */
@@ -87,12 +98,28 @@ struct pmtu {
 void pmtu_init(struct pmtu *);
 
 /*
- * The path is validated: searches for the largest size up to `ceiling`, from
- * the top. A ceiling of the base size or less means that there is no search.
- * Called again, it begins again, at the base size: a new path. `headers` are
- * those of IP and UDP, 28 or 48 bytes: links have sizes of IP packets.
+ * The path is validated: searches for the largest size up to `max`, from the
+ * top. `base`, 1200 or more, is taken for granted; if `max` is not larger there
+ * is no search. Called again, it begins again, at the base size: a new path.
+ * `headers` are those of IP and UDP, 28 or 48 bytes: links have sizes of IP
+ * packets.
  */
-void pmtu_start(struct pmtu *, size_t ceiling, size_t headers, uint64_t now);
+void pmtu_start(struct pmtu *, size_t base, size_t max, size_t headers,
+    uint64_t now);
+
+/*
+ * The interface takes packets of at most that size: from now on none is larger,
+ * and probes that were under way are forgotten. It holds until the next
+ * search, which asks again, since interfaces change without a word.
+ */
+void pmtu_set_ceiling(struct pmtu *, size_t ceiling, uint64_t now);
+
+/*
+ * A router says that a packet of `quoted` bytes, which is ours, was too big for
+ * a link that takes `size`: tried next, and believed when it has been tried
+ * (RFC 8899 §4.6.2). False: that says nothing that could be true.
+ */
+bool pmtu_too_big(struct pmtu *, size_t quoted, size_t size, uint64_t now);
 
 /* The path is another one, of which nothing is known: back to the base size. */
 void pmtu_stop(struct pmtu *, uint64_t now);

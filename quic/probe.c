@@ -624,7 +624,7 @@ probe_start(struct quic_conn *conn, uint64_t now)
 	p->turn_due = true;
 	p->turns_left = PROBE_TURNS;
 	p->turn_expiry = UINT64_MAX;
-	pmtu_start(&p->pmtu, ceiling, p->headers, now);
+	pmtu_start(&p->pmtu, PMTU_BASE_SIZE, ceiling, p->headers, now);
 	conn_touch(conn);
 }
 
