@@ -49,6 +49,7 @@ quic_settings(const struct config *config)
 {
 	return (struct quic_settings){ .cc = config->cc,
 		.ip_mtu_max = config->mtu_max,
+		.ip_mtu_min = config->mtu_min,
 		.idle_timeout_ns = config->edge_timeout * NS_PER_S,
 		.no_mtu_probe = config->no_mtu_probe };
 }

@@ -353,6 +353,8 @@ make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
 	    conn->server != NULL ? conn->settings.streams_max : 0;
 	p->max_idle_timeout = conn->settings.idle_timeout_ns;
 	p->active_connection_id_limit = 7;
+	if (conn->settings.udp_payload_max != 0)
+		p->max_udp_payload_size = conn->settings.udp_payload_max;
 	p->grease_quic_bit = 1;
 }
 

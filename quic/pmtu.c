@@ -59,10 +59,11 @@ static const uint16_t common_sizes[] = { 1500, 1400, 1300, 1280, 1460, 1420,
 #define COMMON_SIZES (sizeof(common_sizes) / sizeof(common_sizes[0]))
 
 void
-pmtu_init(struct pmtu *p)
+pmtu_init(struct pmtu *p, size_t base)
 {
 	memset(p, 0, sizeof(*p));
-	p->size = p->base = p->ceiling = p->max = PMTU_BASE_SIZE;
+	p->sure = base;
+	p->size = p->base = p->ceiling = p->max = base;
 	p->raise_at = UINT64_MAX;
 }
 
@@ -241,11 +242,10 @@ begin_raise(struct pmtu *p)
 /* ---- Beginning ---- */
 
 void
-pmtu_start(struct pmtu *p, size_t base, size_t max, size_t headers,
-    uint64_t now)
+pmtu_start(struct pmtu *p, size_t max, size_t headers, uint64_t now)
 {
 	p->max = max > PMTU_BASE_SIZE ? max : PMTU_BASE_SIZE;
-	p->base = base < p->max ? base : p->max;
+	p->base = p->sure < p->max ? p->sure : p->max;
 	p->ceiling = p->max;
 	set_size(p, p->base, PMTU_PATH_CHANGED, now);
 	p->headers = headers;
@@ -263,6 +263,7 @@ pmtu_start(struct pmtu *p, size_t base, size_t max, size_t headers,
 void
 pmtu_stop(struct pmtu *p, uint64_t now)
 {
+	p->base = p->sure;
 	set_size(p, p->base, PMTU_PATH_CHANGED, now);
 	p->state = PMTU_DISABLED;
 	p->suspicious = p->raising = false;

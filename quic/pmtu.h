@@ -59,7 +59,7 @@ struct pmtu {
 	enum pmtu_state state;
 	enum pmtu_cause cause;
 	size_t size;	/* packets may be this large: PLPMTU */
-	size_t base;	/* never below: this is known to pass */
+	size_t base;	/* never below, but for an interface */
 	size_t ceiling; /* never above: interface, peer, configuration */
 	uint64_t changed_at;
 	uint64_t probes_sent, probes_acked, probes_lost;
@@ -67,6 +67,7 @@ struct pmtu {
 
 	/* Private. */
 	size_t headers; /* IP and UDP */
+	size_t sure;	/* the base, if the interface has room for it */
 	size_t max;	/* the ceiling without the interface */
 	size_t hint;	/* what a router has named, to be tried; or 0 */
 	bool suspicious;
@@ -94,18 +95,19 @@ struct pmtu {
 	bool data_flowed; /* since the search ended */
 };
 
-/* Makes a switched-off object at the base size. */
-void pmtu_init(struct pmtu *);
+/*
+ * Makes a switched-off object at the base size, which is taken for granted on
+ * every path: PMTU_BASE_SIZE, or more when that is sure.
+ */
+void pmtu_init(struct pmtu *, size_t base);
 
 /*
  * The path is validated: searches for the largest size up to `max`, from the
- * top. `base`, 1200 or more, is taken for granted; if `max` is not larger there
- * is no search. Called again, it begins again, at the base size: a new path.
- * `headers` are those of IP and UDP, 28 or 48 bytes: links have sizes of IP
- * packets.
+ * top. If that is not above the base size there is no search. Called again, it
+ * begins again, at the base size: a new path. `headers` are those of IP and
+ * UDP, 28 or 48 bytes: links have sizes of IP packets.
  */
-void pmtu_start(struct pmtu *, size_t base, size_t max, size_t headers,
-    uint64_t now);
+void pmtu_start(struct pmtu *, size_t max, size_t headers, uint64_t now);
 
 /*
  * The interface takes packets of at most that size: from now on none is larger,

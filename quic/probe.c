@@ -79,7 +79,7 @@ note_sent(struct quic_conn *conn, uint64_t number, size_t size,
 	*slot = KIND_OTHER;
 	if (kind == FRAME_ACK_ONLY || p->sealed != 0)
 		return;
-	*slot = size > PMTU_BASE_SIZE ? KIND_LARGE : KIND_SMALL;
+	*slot = size > p->pmtu.base ? KIND_LARGE : KIND_SMALL;
 	if (*slot == KIND_LARGE && ++p->large_waiting == VANISHED)
 		p->large_third = number;
 	if (!p->waiting) {
@@ -339,10 +339,10 @@ suspicious_at(const struct quic_conn *conn)
 size_t
 probe_cap(struct quic_conn *conn, uint64_t now)
 {
-	size_t limit = pmtu_limit(&conn->probe.pmtu);
+	const struct pmtu *pmtu = &conn->probe.pmtu;
+	size_t limit = pmtu_limit(pmtu);
 
-	return limit > PMTU_BASE_SIZE && is_stalled(conn, now) ? PMTU_BASE_SIZE
-							       : limit;
+	return limit > pmtu->base && is_stalled(conn, now) ? pmtu->base : limit;
 }
 
 size_t
@@ -392,8 +392,7 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
     ngtcp2_path *path, uint8_t *ecn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	size_t cap = turn ? p->pmtu.ceiling + PROBE_TURNS
-			  : probe_cap(conn, now);
+	size_t cap = turn ? p->max + PROBE_TURNS_HIGH : probe_cap(conn, now);
 	bool fits = fits_window(conn, want);
 	ngtcp2_pkt_info pi = { 0 };
 	ngtcp2_ssize n;
@@ -452,7 +451,7 @@ wanted_turn(struct quic_conn *conn)
 	idle = info.bytes_in_flight == 0;
 	if (p->tries + 1 == TRIES_MAX ||
 	    (p->tries > 0 && p->nflights > 0 && idle))
-		return PMTU_BASE_SIZE;
+		return p->pmtu.base;
 	return pmtu_wanted(&p->pmtu, idle);
 }
 
@@ -492,7 +491,7 @@ probe_harvest(struct quic_conn *conn, uint64_t now)
 
 	if (p->nharvest == PROBE_HARVEST_MAX || !has_room(conn, want, now))
 		return;
-	packet = malloc(sizeof(*packet) + p->pmtu.ceiling + PROBE_TURNS);
+	packet = malloc(sizeof(*packet) + p->max);
 	if (packet == NULL)
 		return;
 	ngtcp2_path_storage_zero(&ps);
@@ -578,32 +577,66 @@ probe_fini(struct quic_conn *conn)
 
 /* ---- Beginning ---- */
 
+/* What is sure: what QUIC asks of every path, or what somebody vouches for. */
+static size_t
+base_of(const struct quic_conn *conn)
+{
+	size_t headers = conn->probe.headers;
+
+	return conn->settings.ip_mtu_min > PMTU_BASE_SIZE + headers
+	    ? conn->settings.ip_mtu_min - headers : PMTU_BASE_SIZE;
+}
+
+static void
+plan_turns(const struct probe *p, uint16_t turns[PROBE_TURNS])
+{
+	for (size_t i = 0; i < PROBE_TURNS_HIGH; i++)
+		turns[i] = (uint16_t)(p->max + 1 + i);
+	for (size_t i = 0; i < PROBE_TURNS_LOW; i++)
+		turns[PROBE_TURNS_HIGH + i] =
+		    (uint16_t)(PROBE_PEER_SIZE - PROBE_TURNS_LOW + 1 + i);
+}
+
+/* How many of the planned turns a peer lets the library have. */
+static unsigned
+count_turns(const struct probe *p, uint64_t peer_max)
+{
+	if (peer_max >= p->max + PROBE_TURNS_HIGH)
+		return PROBE_TURNS_HIGH;
+	if (peer_max > p->max)
+		return (unsigned)(peer_max - p->max);
+	if (peer_max >= PROBE_PEER_SIZE)
+		return PROBE_TURNS_LOW;
+	return 0;
+}
+
 void
 probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
     uint16_t turns[PROBE_TURNS], size_t headers)
 {
 	struct probe *p = &conn->probe;
-	size_t ceiling = conn->settings.ip_mtu_max - headers;
+	size_t max = conn->settings.ip_mtu_max - headers, base;
 
-	pmtu_init(&p->pmtu);
 	TAILQ_INIT(&p->harvest);
 	p->headers = headers;
+	base = base_of(conn);
+	pmtu_init(&p->pmtu, base);
+	if (max > UINT16_MAX - HEADERS_MIN - PROBE_TURNS_HIGH)
+		max = UINT16_MAX - HEADERS_MIN - PROBE_TURNS_HIGH;
+	p->max = max > base ? max : base;
 	settings->no_tx_udp_payload_size_shaping = 1;
 	settings->pmtud_probes = turns;
-	if (conn->settings.no_mtu_probe || ceiling <= PMTU_BASE_SIZE) {
+	if (conn->settings.no_mtu_probe || max <= base) {
 		/* A size that never fits: no_pmtud would abort a 1.11 server. */
 		turns[0] = UINT16_MAX;
 		settings->pmtud_probeslen = 1;
-		settings->max_tx_udp_payload_size = PMTU_BASE_SIZE;
+		settings->max_tx_udp_payload_size = base;
 		return;
 	}
-	if (ceiling > UINT16_MAX - HEADERS_MIN - PROBE_TURNS)
-		ceiling = UINT16_MAX - HEADERS_MIN - PROBE_TURNS;
-	p->pmtu.ceiling = ceiling;
-	for (size_t i = 0; i < PROBE_TURNS; i++)
-		turns[i] = (uint16_t)(ceiling + 1 + i);
+	p->pmtu.ceiling = max;
+	plan_turns(p, turns);
 	settings->pmtud_probeslen = PROBE_TURNS;
-	settings->max_tx_udp_payload_size = ceiling + PROBE_TURNS;
+	settings->max_tx_udp_payload_size = max + PROBE_TURNS_HIGH;
 }
 
 void
@@ -611,20 +644,20 @@ probe_start(struct quic_conn *conn, uint64_t now)
 {
 	const ngtcp2_transport_params *peer;
 	struct probe *p = &conn->probe;
-	size_t ceiling = p->pmtu.ceiling;
+	uint64_t peer_max;
 
 	if (conn->settings.no_mtu_probe)
 		return;
 	peer = ngtcp2_conn_get_remote_transport_params(conn->quic);
-	if (peer != NULL && peer->max_udp_payload_size < ceiling)
-		ceiling = (size_t)peer->max_udp_payload_size;
+	peer_max = peer != NULL ? peer->max_udp_payload_size : UINT64_MAX;
 	p->started = true;
 	p->nflights = 0;
 	p->large_waiting = 0;
-	p->turn_due = true;
-	p->turns_left = PROBE_TURNS;
+	p->turns_left = count_turns(p, peer_max);
+	p->turn_due = p->turns_left > 0;
 	p->turn_expiry = UINT64_MAX;
-	pmtu_start(&p->pmtu, PMTU_BASE_SIZE, ceiling, p->headers, now);
+	pmtu_start(&p->pmtu, peer_max < p->max ? (size_t)peer_max : p->max,
+	    p->headers, now);
 	conn_touch(conn);
 }
 

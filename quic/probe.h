@@ -35,10 +35,17 @@
 #define PROBE_HISTORY 8192
 
 /*
- * Sizes beyond the ceiling that the library is made to try, one after another:
- * each is a turn for a probe of ours on an idle connection.
+ * Sizes that the library is made to try, one after another: each is a turn for
+ * a probe of ours on an idle connection. They must be beyond all of our
+ * packets, or it would try them without us, and not beyond what the peer says
+ * that it takes, or it would not try them at all. So there are some above the
+ * ceiling, and some for peers that take a packet of Ethernet with the headers
+ * of IPv6 and no more.
  */
-#define PROBE_TURNS 64
+#define PROBE_TURNS_HIGH 48
+#define PROBE_TURNS_LOW 16
+#define PROBE_TURNS (PROBE_TURNS_HIGH + PROBE_TURNS_LOW)
+#define PROBE_PEER_SIZE 1452 /* bytes: the last of the low ones */
 
 /* Acknowledgements in one round trip that get a PING, to help the sender. */
 #define PROBE_PINGS 8
@@ -51,7 +58,7 @@
 #define PROBE_FREE 4
 
 /* Probes whose fate is awaited, those of a search given up included. */
-#define PROBE_FLIGHTS_MAX (2 * PMTU_PARALLEL_MAX)
+#define PROBE_FLIGHTS_MAX (2 * PMTU_FLYING_MAX)
 
 /* Packets that may wait to be written; see probe_harvest(). */
 #define PROBE_HARVEST_MAX PMTU_PARALLEL_MAX
@@ -77,6 +84,7 @@ struct probe_packet {
 struct probe {
 	struct pmtu pmtu;
 	size_t headers; /* bytes of IP and UDP */
+	size_t max;	/* the most that is asked for, on any path */
 	bool started;
 
 	/* The packet that is being sealed. */

@@ -160,7 +160,11 @@ enum quic_cc {
 struct quic_settings {
 	enum quic_cc cc;
 	size_t ip_mtu_max;	     /* bytes, largest IP packet; 1500 */
-	bool no_mtu_probe;	     /* stay at 1200 bytes of UDP payload */
+	size_t ip_mtu_min;	     /* bytes, an IP packet that every path
+					carries; 1200 of UDP payload */
+	bool no_mtu_probe;	     /* stay at ip_mtu_min */
+	size_t udp_payload_max;	     /* bytes that we take, 1200 or more (RFC
+					9000 §18.2); 65527 */
 	uint64_t handshake_timeout_ns; /* 10 s */
 	uint64_t idle_timeout_ns;    /* 30 s (RFC 9000 §10.1) */
 	uint64_t keep_alive_ns;	     /* client: PING after this quiet; half of

@@ -244,6 +244,66 @@ it_can_be_switched_off(void **state)
 	}
 }
 
+static bool
+none_is_longer(struct link_datagram *d, void *arg)
+{
+	const size_t *takes = arg;
+
+	assert_in_range(d->len, 1, *takes);
+	return true;
+}
+
+/* Peers take more than the ceiling, a little more, less, or next to nothing. */
+static void
+a_peer_takes_so_much(void **state)
+{
+	static size_t takes[] = { 1500, 1475, 1472, 1452, 1300, BASE };
+	struct world *w = *state;
+	size_t size;
+
+	for (size_t i = 0; i < COUNT(takes); i++)
+		for (int ways = 0; ways <= BOTH; ways++) {
+			size = takes[i] < 1472 ? takes[i] : 1472;
+			w->client_settings.udp_payload_max = takes[i];
+			w->server_settings.udp_payload_max = takes[i];
+			w->link->tamper = none_is_longer;
+			w->link->tamper_arg = &takes[i];
+			begin(w, ways, 5 * MB);
+			pass(w, 10 * LINK_S);
+			if (ways == BOTH || takes[i] > 1300) {
+				assert_int_equal(size_of(w, UP),
+				    size + HEADERS);
+				assert_int_equal(size_of(w, DOWN),
+				    size + HEADERS);
+			}
+			assert_int_equal(black_holes(w), 0);
+			restart(w);
+		}
+}
+
+/* What somebody vouches for is never left, for better or worse. */
+static void
+a_size_is_vouched_for(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned off = 0; off < 2; off++) {
+		w->client_settings.ip_mtu_min = 1400;
+		w->client_settings.no_mtu_probe = off;
+		set_path(w, 1400);
+		begin(w, UP, 5 * MB);
+		assert_int_equal(size_of(w, UP), 1400);
+		pass(w, 10 * LINK_S);
+		assert_int_equal(size_of(w, UP), 1400);
+		set_path(w, 1300);
+		send_more(w, UP, 5 * MB);
+		pass(w, 10 * LINK_S);
+		assert_int_equal(size_of(w, UP), 1400);
+		assert_int_equal(black_holes(w), 0);
+		restart(w);
+	}
+}
+
 /* ---- What it costs ---- */
 
 #define SAMPLES 8
@@ -603,6 +663,8 @@ main(void)
 		TEST(jumbo_frames_are_missed),
 		TEST(each_direction_has_its_own),
 		TEST(it_can_be_switched_off),
+		TEST(a_peer_takes_so_much),
+		TEST(a_size_is_vouched_for),
 		TEST(lost_probes_leave_the_window_alone),
 		TEST(a_stable_path_costs_little),
 		TEST(only_probes_are_larger),

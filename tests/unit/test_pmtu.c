@@ -56,8 +56,8 @@ setup(struct model *m, size_t ip_max, size_t path, size_t headers)
 	m->path = m->other_path = path - headers;
 	m->random = 1;
 	m->in_use = true;
-	pmtu_init(&m->p);
-	pmtu_start(&m->p, PMTU_BASE_SIZE, ip_max - headers, headers, m->now);
+	pmtu_init(&m->p, PMTU_BASE_SIZE);
+	pmtu_start(&m->p, ip_max - headers, headers, m->now);
 }
 
 static uint64_t
@@ -290,7 +290,7 @@ nothing_is_probed_before_the_start(void **state)
 	struct pmtu p;
 
 	(void)state;
-	pmtu_init(&p);
+	pmtu_init(&p, PMTU_BASE_SIZE);
 	assert_int_equal(p.state, PMTU_DISABLED);
 	assert_int_equal(pmtu_wanted(&p, false), 0);
 	assert_int_equal(pmtu_limit(&p), PMTU_BASE_SIZE);
@@ -439,13 +439,13 @@ another_path_begins_anew(void **state)
 	search(&m);
 	m.believed_since = m.now;
 	set_path(&m, 1300);
-	pmtu_start(&m.p, PMTU_BASE_SIZE, 1500 - V4, V4, m.now);
+	pmtu_start(&m.p, 1500 - V4, V4, m.now);
 	assert_int_equal(m.p.size, PMTU_BASE_SIZE);
 	assert_int_equal(m.p.cause, PMTU_PATH_CHANGED);
 	assert_int_equal(m.p.changed_at, m.now);
 	run(&m, RTT / 2);
 	/* ... and once more, while probes of the path before are under way. */
-	pmtu_start(&m.p, PMTU_BASE_SIZE, 1400 - V4, V4, m.now);
+	pmtu_start(&m.p, 1400 - V4, V4, m.now);
 	assert_int_equal(m.p.ceiling, 1400 - V4);
 	search(&m);
 	assert_int_equal(m.p.size, 1300 - V4);
@@ -762,7 +762,7 @@ nonsense_is_not_heard(void **state)
 	assert_false(pmtu_too_big(&m.p, 1400 - V4, 1199, m.now));
 	assert_false(pmtu_too_big(&m.p, 1400 - V4, 0, m.now));
 	assert_int_equal(m.p.suspected, 0);
-	pmtu_init(&m.p);
+	pmtu_init(&m.p, PMTU_BASE_SIZE);
 	assert_false(pmtu_too_big(&m.p, 1400 - V4, 1300 - V4, m.now));
 }
 
@@ -774,7 +774,8 @@ the_base_may_be_larger(void **state)
 
 	(void)state;
 	setup(&m, 1500, 1500, V4);
-	pmtu_start(&m.p, 1400 - V4, 1500 - V4, V4, m.now);
+	pmtu_init(&m.p, 1400 - V4);
+	pmtu_start(&m.p, 1500 - V4, V4, m.now);
 	m.proven[1400 - V4] = m.now;
 	assert_int_equal(pmtu_limit(&m.p), 1400 - V4);
 	search(&m);
