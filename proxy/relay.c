@@ -1,7 +1,7 @@
 /*
  * Bytes between a TCP connection and a QUIC stream, in two equal halves.
  *
- *   TCP ── on_alloc, on_read ──▶ reserve, commit ──▶ stream
+ *   TCP ── relay_alloc, relay_read ──▶ reserve, commit ──▶ stream
  *   TCP ◀── uv_try_write ◀── peek ── pump ── consume ──▶ credit to the peer
  *
  * Neither half has a buffer of its own. Reading goes straight into the chunk
@@ -33,8 +33,8 @@ finish_if_done(struct relay *r)
 
 /* ---- From TCP to the stream ---- */
 
-static void
-on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+void
+relay_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct relay *r = handle->data;
 	size_t len = 0;
@@ -58,8 +58,8 @@ has_ended(const struct relay *r)
 	    recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-static void
-on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
+void
+relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 {
 	struct relay *r = tcp->data;
 
@@ -91,7 +91,7 @@ on_stream_writable(struct quic_stream *stream, void *arg)
 
 	(void)stream;
 	if (!r->eof_seen)
-		uv_read_start((uv_stream_t *)&r->tcp, on_alloc, on_read);
+		uv_read_start((uv_stream_t *)&r->tcp, relay_alloc, relay_read);
 }
 
 /* ---- From the stream to TCP ---- */
@@ -268,5 +268,5 @@ relay_start(struct relay *r, struct quic_stream *stream)
 	r->started = true;
 	quic_stream_attach(stream, &stream_events, r);
 	set_reset(r, true); /* should this process be killed */
-	uv_read_start((uv_stream_t *)&r->tcp, on_alloc, on_read);
+	uv_read_start((uv_stream_t *)&r->tcp, relay_alloc, relay_read);
 }

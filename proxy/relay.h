@@ -56,11 +56,15 @@ void relay_init(struct relay *, uv_loop_t *loop,
 
 /*
  * Joins a connected TCP side and a stream, whose events it takes over; what
- * the stream has received already is written at once. The owner must have
- * stopped reading. The relay closes itself when both directions have ended or
- * one has failed.
+ * the stream has received already is written at once. The relay closes itself
+ * when both directions have ended or one has failed.
+ *
+ * Who reads from the TCP handle already goes on reading, since to stop and
+ * start costs system calls, and calls these two from its own callbacks.
  */
 void relay_start(struct relay *, struct quic_stream *stream);
+void relay_alloc(uv_handle_t *, size_t suggested, uv_buf_t *);
+void relay_read(uv_stream_t *, ssize_t n, const uv_buf_t *);
 
 /*
  * Closes in any state; the first call counts. A relay that was started and

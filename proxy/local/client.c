@@ -11,8 +11,9 @@
  *          would reset the connection and take the answer back.
  *
  * Until the tunnel is open, bytes gather in a buffer that grows with need;
- * parsers see it from its start. While somebody else is at work (the password
- * check, the edge) reading stops.
+ * parsers see it from its start. While a password is checked reading stops.
+ * What the client says ahead of the edge's answer goes along with the request,
+ * and stays in the buffer until then: the request may have to be made again.
  */
 #include "proxy/local/client.h"
 
@@ -31,6 +32,8 @@
 /* Bytes of the buffer: at first, and at most (a head, and one more byte). */
 #define BUFFER_FIRST 2048
 #define BUFFER_MAX (HTTP1_HEAD_MAX + 1)
+/* Bytes of it while the edge is asked: what new connections send in a round. */
+#define AHEAD_MAX 16384
 
 /* Milliseconds: browsers connect ahead of need and keep connections. */
 #define IDLE_TIMEOUT_MS 120000
@@ -81,6 +84,7 @@ struct client {
 
 	char *buf;
 	size_t len, cap, scanned;
+	size_t said; /* of buf, ahead of the answer, on the ticket's stream */
 };
 
 static void client_close(struct client *, const char *reason);
@@ -104,7 +108,7 @@ free_buffer(struct client *c)
 {
 	free(c->buf);
 	c->buf = NULL;
-	c->len = c->cap = c->scanned = 0;
+	c->len = c->cap = c->scanned = c->said = 0;
 }
 
 static void
@@ -112,11 +116,15 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct client *c = handle->data;
 	size_t cap = c->cap > 0 ? 2 * c->cap : BUFFER_FIRST;
+	size_t max = c->state == CLIENT_WAITING ? AHEAD_MAX : BUFFER_MAX;
 	char *grown;
 
-	(void)suggested;
-	if (c->len == c->cap && cap / 2 < BUFFER_MAX) {
-		cap = cap < BUFFER_MAX ? cap : BUFFER_MAX;
+	if (c->state == CLIENT_TUNNEL) {
+		relay_alloc(handle, suggested, buf);
+		return;
+	}
+	if (c->len == c->cap && cap / 2 < max) {
+		cap = cap < max ? cap : max;
 		if ((grown = realloc(c->buf, cap)) != NULL) {
 			c->buf = grown;
 			c->cap = cap;
@@ -207,23 +215,41 @@ is_http(const struct client *c)
 	return c->kind == CLIENT_CONNECT || c->kind == CLIENT_HTTP;
 }
 
-/* The client may have sent more than its request: the tunnel's first bytes. */
+/* Passes on what the client has said after its request. False: no memory. */
 static bool
-hand_over_rest(struct client *c, struct quic_stream *stream)
+pass_on(struct client *c, struct quic_stream *stream)
 {
-	size_t at, room;
+	size_t n, room;
 	void *to;
 
-	for (at = 0; at < c->len; at += room) {
+	while ((n = c->len - c->said) > 0) {
 		if ((to = quic_stream_reserve(stream, &room)) == NULL)
 			return false;
-		room = room < c->len - at ? room : c->len - at;
-		memcpy(to, c->buf + at, room);
-		quic_stream_commit(stream, room);
+		n = n < room ? n : room;
+		memcpy(to, c->buf + c->said, n);
+		quic_stream_commit(stream, n);
+		c->said += n;
 	}
-	c->relay.to_stream = c->len;
-	free_buffer(c);
+	c->relay.to_stream = c->said;
 	return true;
+}
+
+/* Ahead of the answer; what there is no memory for follows after it. */
+static void
+say_ahead(struct client *c)
+{
+	pass_on(c, c->ticket.stream);
+	c->ticket.bound = c->said > 0;
+}
+
+static void
+on_asked(void *arg, struct quic_stream *stream)
+{
+	struct client *c = arg;
+
+	(void)stream;
+	c->said = 0;
+	say_ahead(c);
 }
 
 static void
@@ -242,11 +268,12 @@ on_opened(void *arg, struct quic_stream *stream)
 		free(c->socks);
 		c->socks = NULL;
 	}
-	if (!ok || !hand_over_rest(c, stream)) {
+	if (!ok || !pass_on(c, stream)) {
 		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
 		client_close(c, "the client went away");
 		return;
 	}
+	free_buffer(c);
 	c->state = CLIENT_TUNNEL;
 	relay_start(&c->relay, stream);
 }
@@ -265,15 +292,20 @@ on_refused(void *arg, const struct refusal *refusal)
 	say_socks_last(c);
 }
 
+static const struct ticket_events ticket_events = {
+	.asked = on_asked,
+	.opened = on_opened,
+	.refused = on_refused,
+};
+
 static void
 open_tunnel(struct client *c, const struct target *target)
 {
 	c->target = *target;
 	c->state = CLIENT_WAITING;
-	uv_read_stop((uv_stream_t *)&c->relay.tcp);
 	uv_timer_stop(&c->timer);
-	uplink_open(c->host->uplink, &c->ticket, &c->target, on_opened,
-	    on_refused, c);
+	uplink_open(c->host->uplink, &c->ticket, &c->target, &ticket_events,
+	    c);
 }
 
 /* ---- Passwords ---- */
@@ -578,10 +610,21 @@ on_eof(struct client *c)
 	c->eof_seen = true;
 	uv_read_stop((uv_stream_t *)&c->relay.tcp);
 	/* Half-closed after a whole request: the answer is still wanted. */
-	if (c->state != CLIENT_EXCHANGE ||
-	    !forward_request_complete(c->forward))
-		client_close(c, c->state == CLIENT_LINGERING
-		    ? "answered" : "the client went away");
+	if (c->state == CLIENT_WAITING || (c->state == CLIENT_EXCHANGE &&
+	    forward_request_complete(c->forward)))
+		return;
+	client_close(c, c->state == CLIENT_LINGERING
+	    ? "answered" : "the client went away");
+}
+
+/* What the client says has nowhere to go now: the answer, or room, is near. */
+static void
+on_full(struct client *c)
+{
+	if (c->state == CLIENT_EXCHANGE || c->state == CLIENT_WAITING)
+		uv_read_stop((uv_stream_t *)&c->relay.tcp);
+	else
+		client_close(c, "out of memory");
 }
 
 static void
@@ -589,15 +632,18 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 {
 	struct client *c = tcp->data;
 
-	(void)buf;
-	if (n == UV_EOF)
+	if (c->state == CLIENT_TUNNEL)
+		relay_read(tcp, n, buf);
+	else if (n == UV_EOF)
 		on_eof(c);
-	else if (n == UV_ENOBUFS && c->state == CLIENT_EXCHANGE)
-		uv_read_stop(tcp);
+	else if (n == UV_ENOBUFS)
+		on_full(c);
 	else if (n < 0)
 		client_close(c, "the client went away");
 	else if (c->state != CLIENT_LINGERING) {
 		c->len += (size_t)n;
+		if (c->ticket.stream != NULL)
+			say_ahead(c);
 		process(c);
 	}
 }

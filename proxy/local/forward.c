@@ -47,16 +47,14 @@ struct forward {
 
 /* ---- The tunnel ---- */
 
-static void on_opened(void *, struct quic_stream *);
-static void on_refused(void *, const struct refusal *);
+static const struct ticket_events ticket_events;
 
 static void
 open_tunnel(struct forward *f)
 {
 	f->state = OPENING;
 	f->reused = false;
-	uplink_open(f->uplink, &f->ticket, &f->origin, on_opened, on_refused,
-	    f);
+	uplink_open(f->uplink, &f->ticket, &f->origin, &ticket_events, f);
 }
 
 static void
@@ -246,6 +244,20 @@ static const struct quic_stream_events stream_events = {
 	.aborted = on_stream_aborted,
 };
 
+/*
+ * A request that may be sent twice goes ahead of the answer. The others wait:
+ * they would be lost with the connection, which so is made anew for them.
+ */
+static void
+on_asked(void *arg, struct quic_stream *stream)
+{
+	struct forward *f = arg;
+
+	request_again(&f->request);
+	if (f->request.repeatable)
+		request_send_head(&f->request, stream);
+}
+
 static void
 on_opened(void *arg, struct quic_stream *stream)
 {
@@ -265,6 +277,12 @@ on_refused(void *arg, const struct refusal *refusal)
 	finish(f);
 	f->events->refused(f->arg, refusal);
 }
+
+static const struct ticket_events ticket_events = {
+	.asked = on_asked,
+	.opened = on_opened,
+	.refused = on_refused,
+};
 
 /* ---- The contract ---- */
 

@@ -6,6 +6,9 @@
 /* An edge may reject a request so often, without looking at it. */
 #define REJECTED_MAX 3
 
+static const char lost[] = "the connection to the edge was lost before it "
+    "answered: what was sent along may have arrived or not";
+
 void
 tickets_init(struct tickets *ts, void (*on_returned)(void *), void *arg)
 {
@@ -49,6 +52,7 @@ line_up(struct tickets *ts, struct ticket *t)
 	else
 		TAILQ_INSERT_TAIL(&ts->waiting, t, entry);
 	t->deadline = t->came + TICKET_WAIT_MS;
+	t->bound = false;
 	t->tickets = ts;
 	ts->nwaiting++;
 }
@@ -95,7 +99,7 @@ refuse(struct ticket *t, const struct refusal *refusal)
 {
 	t->tickets->failed++;
 	ticket_cancel(t);
-	t->on_refused(t->arg, refusal);
+	t->events->refused(t->arg, refusal);
 }
 
 /* ---- Answers ---- */
@@ -112,7 +116,7 @@ on_response(struct quic_stream *stream, const struct quic_head *head,
 	if (status >= 200 && status < 300) {
 		t->tickets->opened++;
 		leave(t);
-		t->on_opened(t->arg, stream);
+		t->events->opened(t->arg, stream);
 		return;
 	}
 	refusal_read(&refusal, t->target, head, status);
@@ -120,9 +124,19 @@ on_response(struct quic_stream *stream, const struct quic_head *head,
 }
 
 /*
- * Lost with its connection, or not looked at (RFC 9114 §8.1): nothing of the
- * client's has been sent, so it may ask again.
+ * Whether a request that came to nothing may be made again: if it was not
+ * looked at (RFC 9114 §4.1.1), or is lost with its connection, and it does no
+ * harm that the target may have heard it.
  */
+static bool
+may_ask_again(struct ticket *t, uint64_t code, const struct quic_close *why)
+{
+	if (why != NULL)
+		return !t->bound;
+	return code == QUIC_H3_REQUEST_REJECTED &&
+	    ++t->rejected <= REJECTED_MAX;
+}
+
 static void
 on_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
@@ -133,16 +147,15 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 
 	(void)stream;
 	leave(t);
-	if (why != NULL || (code == QUIC_H3_REQUEST_REJECTED &&
-	    ++t->rejected <= REJECTED_MAX)) {
+	if (may_ask_again(t, code, why)) {
 		line_up(ts, t);
 		ts->on_returned(ts->arg);
 		return;
 	}
 	ts->failed++;
 	refusal_set(&refusal, 502, SOCKS_GENERAL_FAILURE,
-	    "the edge cancelled the request");
-	t->on_refused(t->arg, &refusal);
+	    why != NULL ? lost : "the edge cancelled the request");
+	t->events->refused(t->arg, &refusal);
 }
 
 static const struct quic_stream_events events = {
@@ -174,6 +187,8 @@ ask(struct tickets *ts, struct ticket *t, struct quic_conn *conn, uint64_t now)
 	t->stream = stream;
 	t->deadline = now + TICKET_ANSWER_MS;
 	TAILQ_INSERT_TAIL(&ts->asked, t, entry);
+	if (t->events->asked != NULL)
+		t->events->asked(t->arg, stream);
 	return 0;
 }
 
@@ -189,22 +204,37 @@ tickets_ask(struct tickets *ts, struct quic_conn *conn, uint64_t now)
 	return 0;
 }
 
+static struct ticket *
+first_bound(const struct tickets *ts, const struct quic_conn *conn)
+{
+	struct ticket *t;
+
+	TAILQ_FOREACH(t, &ts->asked, entry)
+		if (t->bound && quic_stream_conn(t->stream) == conn)
+			break;
+	return t;
+}
+
 void
 tickets_recall(struct tickets *ts, struct quic_conn *conn)
 {
 	struct ticket *t, *before;
 	struct quic_stream *stream;
+	struct refusal refusal;
 
 	/* From the last one on: each goes to the front of the queue. */
 	for (t = TAILQ_LAST(&ts->asked, ticket_list); t != NULL; t = before) {
 		before = TAILQ_PREV(t, ticket_list, entry);
 		stream = t->stream;
-		if (quic_stream_conn(stream) != conn)
+		if (quic_stream_conn(stream) != conn || t->bound)
 			continue;
 		leave(t);
 		line_up(ts, t);
 		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
 	}
+	refusal_set(&refusal, 502, SOCKS_GENERAL_FAILURE, lost);
+	while ((t = first_bound(ts, conn)) != NULL)
+		refuse(t, &refusal);
 }
 
 void

@@ -520,11 +520,9 @@ uplink_reprobe(struct uplink *up)
 
 void
 uplink_open(struct uplink *up, struct ticket *t, const struct target *target,
-    void (*on_opened)(void *, struct quic_stream *),
-    void (*on_refused)(void *, const struct refusal *), void *arg)
+    const struct ticket_events *events, void *arg)
 {
-	*t = (struct ticket){ .target = target, .on_opened = on_opened,
-		.on_refused = on_refused, .arg = arg };
+	*t = (struct ticket){ .target = target, .events = events, .arg = arg };
 	ticket_wait(&up->tickets, t, uv_now(up->host.loop));
 	if (serving(up) == NULL)
 		choice_wake(&up->choice);

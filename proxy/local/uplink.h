@@ -78,21 +78,14 @@ void uplink_reprobe(struct uplink *);
 
 /*
  * Asks the edge for a tunnel to `target`, which must stay where it is until
- * the answer. Exactly one of the callbacks follows, from the loop and never
- * from inside this call: within TICKET_WAIT_MS while there is no connection or
- * no room, and within TICKET_ANSWER_MS once the edge was asked. At once, when
- * it is known that no edge can be used.
- *
- * on_opened gets a stream that the edge has joined to the target: it must
- * attach itself to it before it returns. on_refused gets the reason, valid
- * during the call. The ticket may be used again from either.
+ * the answer: the events of ticket.h tell of it, within TICKET_WAIT_MS while
+ * there is no connection or no room, and within TICKET_ANSWER_MS once the edge
+ * was asked. At once, when it is known that no edge can be used.
  */
-void uplink_open(struct uplink *, struct ticket *,
-    const struct target *target,
-    void (*on_opened)(void *arg, struct quic_stream *),
-    void (*on_refused)(void *arg, const struct refusal *), void *arg);
+void uplink_open(struct uplink *, struct ticket *, const struct target *target,
+    const struct ticket_events *events, void *arg);
 
-/* Withdraws the request: no callback follows. Fine when none is pending. */
+/* Withdraws the request: no event follows. Fine when none is pending. */
 void uplink_cancel(struct ticket *);
 
 /* ---- Looking at it ---- */

@@ -132,36 +132,52 @@ quic_head_find(const struct quic_head *head, const char *name)
 
 void
 uplink_open(struct uplink *uplink, struct ticket *t,
-    const struct target *target, void (*opened)(void *, struct quic_stream *),
-    void (*refused)(void *, const struct refusal *), void *arg)
+    const struct target *target, const struct ticket_events *events,
+    void *arg)
 {
 	(void)uplink;
 	assert_null(asked);
-	*t = (struct ticket){ .target = target, .on_opened = opened,
-		.on_refused = refused, .arg = arg };
+	*t = (struct ticket){ .target = target, .events = events, .arg = arg };
 	asked = t;
 }
 
 void
 uplink_cancel(struct ticket *t)
 {
-	if (asked == t)
-		asked = NULL;
+	if (asked != t)
+		return;
+	if (t->stream != NULL)
+		t->stream->reset = true;
+	asked = NULL;
+}
+
+/* The edge is asked; what it was asked before, if it was, is lost. */
+static struct quic_stream *
+ask(void)
+{
+	struct quic_stream *s = &streams[nstreams];
+
+	assert_non_null(asked);
+	if (asked->stream != NULL)
+		asked->stream->reset = true;
+	assert_true(nstreams++ < STREAMS_MAX);
+	*s = (struct quic_stream){ .grain = grain, .rx = malloc(BUFFER),
+		.tx = malloc(BUFFER), .tx_limit = BUFFER - ROOM };
+	asked->stream = s;
+	asked->events->asked(asked->arg, s);
+	return s;
 }
 
 /* The edge grants what was asked for. */
 static struct quic_stream *
 grant(void)
 {
-	struct quic_stream *s = &streams[nstreams];
+	struct quic_stream *s = ask();
 	struct ticket *t = asked;
 
-	assert_non_null(t);
-	assert_true(nstreams++ < STREAMS_MAX);
-	*s = (struct quic_stream){ .grain = grain, .rx = malloc(BUFFER),
-		.tx = malloc(BUFFER), .tx_limit = BUFFER - ROOM };
+	t->stream = NULL;
 	asked = NULL;
-	t->on_opened(t->arg, s);
+	t->events->opened(t->arg, s);
 	return s;
 }
 
@@ -672,20 +688,59 @@ test_pipelined(void **state)
 	exchange_over(&streams[0]);
 }
 
+/* Begins an exchange, and leaves the edge to the test. */
+static void
+request(const char *text)
+{
+	struct http1_request req;
+	size_t scanned = 0;
+
+	http1_request_parse(&req, text, strlen(text), &scanned);
+	assert_int_equal(forward_request(client.forward, &req), 0);
+}
+
+/* The request is lost twice before it comes to an answer. */
+static void
+test_goes_ahead(void **state)
+{
+	struct quic_stream *s;
+
+	(void)state;
+	request(GET);
+	for (int i = 0; i < 2; i++) {
+		s = ask();
+		assert_text(s->tx, s->tx_len, ORIGIN_GET);
+		assert_false(asked->bound);
+	}
+	s = grant();
+	assert_text(s->tx, s->tx_len, ORIGIN_GET);
+	exchange_over(s);
+}
+
+static void
+test_post_stays_behind(void **state)
+{
+	struct quic_stream *s;
+
+	(void)state;
+	request(POST);
+	s = ask();
+	assert_int_equal(s->tx_len, 0);
+	s = grant();
+	assert_memory_equal(s->tx, "POST", 4);
+}
+
 static void
 test_edge_refuses(void **state)
 {
 	struct refusal refusal = { .http_status = 502, .text = "no" };
-	struct http1_request req;
 	struct ticket *t;
-	size_t scanned = 0;
 
 	(void)state;
-	http1_request_parse(&req, GET, strlen(GET), &scanned);
-	assert_int_equal(forward_request(client.forward, &req), 0);
+	request(GET);
 	t = asked;
 	asked = NULL;
-	t->on_refused(t->arg, &refusal);
+	t->events->refused(t->arg, &refusal);
 	assert_int_equal(client.outcome, REFUSED);
 	assert_string_equal(client.refusal, "no");
 }
@@ -841,12 +896,8 @@ test_client_gone(void **state)
 static void
 test_client_gone_early(void **state)
 {
-	struct http1_request req;
-	size_t scanned = 0;
-
 	(void)state;
-	http1_request_parse(&req, GET, strlen(GET), &scanned);
-	assert_int_equal(forward_request(client.forward, &req), 0);
+	request(GET);
 	assert_non_null(asked);
 	forward_free(client.forward);
 	client.forward = NULL;
@@ -958,6 +1009,8 @@ main(void)
 		TEST(test_stale_tunnel),
 		TEST(test_stale_but_seen),
 		TEST(test_pipelined),
+		TEST(test_goes_ahead),
+		TEST(test_post_stays_behind),
 		TEST(test_edge_refuses),
 		TEST(test_slow_origin),
 		TEST(test_large_body),

@@ -26,6 +26,8 @@ struct client {
 	struct quic_stream *stream;
 	bool stays; /* keeps its tunnel; the others end it at once */
 	bool insists; /* comes again when it is refused */
+	size_t says; /* bytes of its pattern, along with the request; ... */
+	bool once;   /* ... and they may not be said twice */
 };
 
 static struct client clients[CLIENTS];
@@ -54,6 +56,25 @@ static const struct quic_stream_events stream_events = {
 };
 
 static void
+on_asked(void *arg, struct quic_stream *stream)
+{
+	struct client *c = arg;
+	uint8_t *out;
+	size_t room;
+
+	assert_ptr_equal(c->ticket.stream, stream);
+	assert_false(c->ticket.bound);
+	if (c->says == 0)
+		return;
+	out = quic_stream_reserve(stream, &room);
+	assert_in_range(c->says, 1, room);
+	for (size_t i = 0; i < c->says; i++)
+		out[i] = pattern(c->target.port, i);
+	quic_stream_commit(stream, c->says);
+	c->ticket.bound = c->once;
+}
+
+static void
 on_opened(void *arg, struct quic_stream *stream)
 {
 	struct client *c = arg;
@@ -78,6 +99,12 @@ on_refused(void *arg, const struct refusal *why)
 		ticket_wait(&tickets, &c->ticket, 0);
 }
 
+static const struct ticket_events ticket_events = {
+	.asked = on_asked,
+	.opened = on_opened,
+	.refused = on_refused,
+};
+
 static void
 come(unsigned i, uint64_t now)
 {
@@ -86,8 +113,7 @@ come(unsigned i, uint64_t now)
 	target_set(&c->target, "a.example", strlen("a.example"),
 	    (uint16_t)i);
 	c->ticket.target = &c->target;
-	c->ticket.on_opened = on_opened;
-	c->ticket.on_refused = on_refused;
+	c->ticket.events = &ticket_events;
 	c->ticket.arg = c;
 	ticket_wait(&tickets, &c->ticket, now);
 }
@@ -297,6 +323,105 @@ requests_without_an_answer_can_be_recalled(void **state)
 	assert_int_equal(stats_of(near_conn(w)).streams, 1);
 }
 
+/* ---- What goes along ---- */
+
+static void
+speak(unsigned i, size_t bytes, bool once)
+{
+	clients[i].says = bytes;
+	clients[i].once = once;
+	clients[i].stays = true;
+	come(i, 0);
+}
+
+static void
+what_is_said_goes_along(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	speak(1, KB, true);
+	ask_and_run(w, RTT / 2 + LINK_MS);
+	assert_whole(&w->far[1], KB);
+	assert_int_equal(clients[1].opened, 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(clients[1].opened, 1);
+	assert_whole(&w->far[1], KB);
+}
+
+static void
+what_is_said_does_not_hinder_a_refusal(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].status = "403";
+	w->far[1].habit = HOLD;
+	w->far[1].lets_go = true;
+	speak(1, 4 * KB, true);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[1].why.http_status, 403);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+}
+
+/* The one may have been heard already; the other may be heard again. */
+static void
+what_may_not_be_said_twice_is_lost(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	speak(1, KB, true);
+	speak(2, KB, false);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), 0);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost");
+	assert_int_equal(returned, 1);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[1].why.http_status, 502);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	assert_int_equal(tickets_ask(&tickets, w->link->clients[1], 0), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(clients[1].opened, 0);
+	assert_int_equal(clients[2].opened, 1);
+	assert_whole(&w->far[2], KB);
+}
+
+static void
+what_was_not_looked_at_was_not_said(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].habit = REJECT;
+	speak(1, KB, true);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(returned, 1);
+	w->far[1].habit = SINK;
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].opened, 1);
+	assert_whole(&w->far[1], KB);
+}
+
+static void
+those_who_are_bound_do_not_come_back(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	speak(1, KB, true);
+	speak(2, KB, false);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), 0);
+	tickets_recall(&tickets, near_conn(w));
+	assert_int_equal(tickets.nwaiting, 1);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[2].refused, 0);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[2].opened, 1);
+	assert_int_equal(stats_of(near_conn(w)).streams, 1);
+}
+
 /* ---- Time ---- */
 
 static void
@@ -371,6 +496,11 @@ main(void)
 		TICKET_TEST(those_who_come_during_refusals_are_not_refused),
 		TICKET_TEST(a_lost_connection_brings_requests_back_in_order),
 		TICKET_TEST(requests_without_an_answer_can_be_recalled),
+		TICKET_TEST(what_is_said_goes_along),
+		TICKET_TEST(what_is_said_does_not_hinder_a_refusal),
+		TICKET_TEST(what_may_not_be_said_twice_is_lost),
+		TICKET_TEST(what_was_not_looked_at_was_not_said),
+		TICKET_TEST(those_who_are_bound_do_not_come_back),
 		TICKET_TEST(patience_ends_for_each_by_itself),
 		TICKET_TEST(an_edge_that_was_asked_has_longer),
 		TICKET_TEST(who_leaves_hears_nothing),
