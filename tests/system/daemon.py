@@ -1,5 +1,6 @@
 """The programs under test as processes: start, watch, ask, stop."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -139,6 +140,20 @@ class Daemon:
         with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
             fields = stat.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @contextlib.contextmanager
+    def halted(self):
+        """It stands still, and finds all at once what happened then."""
+        def state():
+            with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
+                return stat.read().rpartition(")")[2].split()[0]
+
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: state() == "T", "it stands still")
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

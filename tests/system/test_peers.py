@@ -124,6 +124,19 @@ def test_upload_through_their_edge(their_edge, start_culvert, origin):
         assert receive_all(sock) == b"all of it", server.errors
 
 
+def test_said_at_once_to_their_edge(their_edge, start_culvert, origin):
+    """What comes with the request waits there for the origin."""
+    server = origin()
+    culvert = start_culvert(their_edge())
+    with connect(culvert.port) as sock:
+        sock.sendall(b"\5\1\0" + socks5_request("127.0.0.1", server.port) +
+                     pattern(10_000))
+        sock.shutdown(socket.SHUT_WR)
+        assert receive(sock, 2) == b"\5\0"
+        assert socks5_reply(sock) == SUCCEEDED
+        assert receive_all(sock) == pattern(10_000)
+
+
 def test_queue_before_their_edge(their_edge, start_culvert, origin):
     """Whom their limit of streams leaves outside is served in turn."""
     server = origin()
@@ -170,7 +183,12 @@ def test_refusal_of_their_edge(their_edge, start_culvert):
         nobody.bind(("127.0.0.1", 0))
         sock, code = socks5_connect(culvert.port, *nobody.getsockname())
         sock.close()
-    assert code == HOST_UNREACHABLE
+        assert code == HOST_UNREACHABLE
+        with connect(culvert.port) as sock:
+            sock.sendall(b"\5\1\0" + socks5_request(*nobody.getsockname()) +
+                         pattern(10_000))
+            assert receive(sock, 2) == b"\5\0"
+            assert socks5_reply(sock) == HOST_UNREACHABLE
 
 
 @pytest.mark.parametrize("alpn", ["hq-interop", ""])

@@ -1,10 +1,6 @@
 """Bytes through tunnels: all of them, in order, and how they end."""
 
-import contextlib
 import hashlib
-import os
-import pathlib
-import signal
 import socket
 
 import pytest
@@ -196,25 +192,10 @@ def test_origin_resets(culvert, origin):
             sock.recv(1)
 
 
-@contextlib.contextmanager
-def halted(daemon):
-    """The daemon stands still, and finds all at once what happened then."""
-    def state():
-        stat = pathlib.Path(f"/proc/{daemon.pid}/stat").read_text("ascii")
-        return stat.rpartition(")")[2].split()[0]
-
-    os.kill(daemon.pid, signal.SIGSTOP)
-    try:
-        wait_until(lambda: state() == "T", "it stands still")
-        yield
-    finally:
-        os.kill(daemon.pid, signal.SIGCONT)
-
-
 def test_origin_resets_behind_its_last_bytes(culvert, edge, origin):
     def abort(sock):
         receive(sock, 1)
-        with halted(edge):
+        with edge.halted():
             sock.sendall(b"half of it")
             reset(sock)
 
@@ -240,7 +221,7 @@ def test_client_resets_behind_its_last_bytes(culvert, origin):
     server = origin(watch)
     sock = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
     receive(sock, 1)
-    with halted(culvert):
+    with culvert.halted():
         sock.sendall(b"half of it")
         reset(sock)
     wait_until(lambda: seen, "the origin notices")

@@ -1,0 +1,223 @@
+"""What clients say before they are answered, along with their request."""
+
+import socket
+import threading
+
+import pytest
+
+from client import (CONNECTION_REFUSED, GENERAL_FAILURE, SUCCEEDED, connect,
+                    http_head, receive, receive_all, socks5_reply,
+                    socks5_request)
+from daemon import wait_until
+from origin import pattern
+from test_nat import Nat
+
+# Bytes: one packet's worth, more than culvert keeps, and more than a window.
+SIZES = [100, 50_000, 3_000_000]
+
+
+def socks5(port):
+    return b"\5\1\0" + socks5_request("127.0.0.1", port)
+
+
+def socks5_answer(sock):
+    assert receive(sock, 2) == b"\5\0"
+    return socks5_reply(sock)
+
+
+def socks4a(port):
+    return b"\4\1" + port.to_bytes(2, "big") + b"\0\0\0\1me\0localhost\0"
+
+
+def socks4a_answer(sock):
+    return receive(sock, 8)[1]
+
+
+def http(port):
+    return (f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n"
+            f"Host: 127.0.0.1:{port}\r\n\r\n").encode()
+
+
+def http_answer(sock):
+    return http_head(sock)[0]
+
+
+# The request, how to read the answer, a tunnel, and that nobody listens.
+KINDS = {
+    "socks5": (socks5, socks5_answer, SUCCEEDED, CONNECTION_REFUSED),
+    "socks4a": (socks4a, socks4a_answer, 0x5a, 0x5b),
+    "connect": (http, http_answer, 200, 502),
+}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def kind(request):
+    return request.param
+
+
+def start_talking(sock, data):
+    """Says it in a thread; a refusal may come before it is all said."""
+    def talk():
+        try:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_said_at_once(culvert, origin, kind, size):
+    request, answer, granted, _ = kind
+    server = origin()
+    with connect(culvert.port) as sock:
+        start_talking(sock, request(server.port) + pattern(size))
+        assert answer(sock) == granted
+        assert receive_all(sock) == pattern(size)
+    assert server.connections == 1
+    culvert.wait_idle()
+    assert culvert.status()["bytes"] == {"up": size, "down": size}
+
+
+def test_said_while_it_waits(edge, culvert, origin):
+    """Piece by piece, while the edge stands still; with its end as well."""
+    server = origin()
+    with connect(culvert.port) as sock:
+        with edge.halted():
+            sock.sendall(socks5(server.port))
+            said = 0
+            for i in range(10):
+                sock.sendall(pattern(100, said))
+                said += 100
+                wait_until(lambda: said_ahead(culvert) == said, f"piece {i}")
+            sock.shutdown(socket.SHUT_WR)
+        assert socks5_answer(sock) == SUCCEEDED
+        assert receive_all(sock) == pattern(said)
+
+
+def said_ahead(culvert):
+    """Bytes of the only tunnel, for which the edge has not answered."""
+    return sum(t["bytes"]["up"] for t in culvert.ctl("tunnels")["tunnels"]
+               if t["state"] == "waiting")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_refused(culvert, kind, size):
+    """The refusal arrives, whatever comes with the request."""
+    request, answer, _, refused = kind
+    with socket.socket() as nobody, connect(culvert.port) as sock:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        start_talking(sock, request(port) + pattern(size))
+        assert answer(sock) == refused
+    culvert.wait_idle()
+
+
+def test_prohibited(start_edge, start_culvert, origin):
+    server = origin()
+    culvert = start_culvert(start_edge(allow=False))
+    with connect(culvert.port) as sock:
+        sock.sendall(http(server.port) + pattern(100))
+        assert http_answer(sock) == 403
+    assert server.connections == 0
+
+
+# ---- The connection is lost before the answer ----
+
+class OneWay(Nat):
+    """A way to the edge on which nothing comes back for a while, and from an
+    edge that was left nothing at all."""
+
+    silent = False
+
+    def down(self, sock):
+        source = sock.recvfrom(1, socket.MSG_PEEK)[1]
+        if self.silent or source != self.edge:
+            sock.recv(65536)
+        else:
+            super().down(sock)
+
+
+@pytest.fixture
+def one_way(edge):
+    relay = OneWay(edge)
+    yield relay
+    relay.close()
+
+
+def lose(relay, edge, start_edge):
+    """Another edge is there, and does not know of the connection."""
+    edge.kill()
+    relay.edge = ("127.0.0.1", start_edge().port)
+    relay.silent = False
+
+
+def test_lost_with_the_connection(one_way, edge, start_edge, start_culvert,
+                                  origin, kind):
+    """The origin has heard it: it must not hear it again."""
+    request, answer, granted, _ = kind
+    heard = []
+
+    def listen(sock):
+        heard.append(receive(sock, 100))
+        receive_all(sock)
+
+    server = origin(listen)
+    culvert = start_culvert(one_way.port)
+    one_way.silent = True
+    with connect(culvert.port) as sock:
+        sock.sendall(request(server.port) + pattern(100))
+        wait_until(lambda: heard, "that the origin hears it")
+        lose(one_way, edge, start_edge)
+        code = answer(sock)
+        assert code != granted
+        assert code in (GENERAL_FAILURE, 0x5b, 502)
+        text = receive_all(sock)
+    culvert.wait_for("may have arrived or not")
+    assert code != 502 or b"may have arrived or not" in text
+    culvert.wait_for("connected to ", count=2)
+    with connect(culvert.port) as sock:
+        sock.sendall(request(server.port))
+        assert answer(sock) == granted
+    culvert.wait_idle()
+    assert heard == [pattern(100)]
+
+
+def test_get_is_said_again(one_way, edge, start_edge, start_culvert,
+                           http_origin):
+    server = http_origin()
+    culvert = start_culvert(one_way.port)
+    one_way.silent = True
+    with connect(culvert.port) as sock:
+        sock.sendall(f"GET {server.url('/again')} HTTP/1.1\r\n"
+                     "Host: x\r\nConnection: close\r\n\r\n".encode())
+        wait_until(lambda: server.requests, "that the origin hears it")
+        lose(one_way, edge, start_edge)
+        assert receive_all(sock).endswith(b"\r\n\r\n/again")
+    assert server.requests == ["/again", "/again"]
+
+
+def test_post_is_said_once(one_way, edge, start_edge, start_culvert, origin):
+    """It waits for the tunnel, and so outlives the connection."""
+    heard = []
+
+    def serve(sock):
+        heard.append(receive(sock, 4))
+        while not heard[-1].endswith(b"once"):
+            heard[-1] += receive(sock, 1)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = origin(serve)
+    culvert = start_culvert(one_way.port)
+    one_way.silent = True
+    with connect(culvert.port) as sock:
+        sock.sendall(f"POST http://127.0.0.1:{server.port}/ HTTP/1.1\r\n"
+                     "Host: x\r\nContent-Length: 4\r\n\r\nonce".encode())
+        wait_until(lambda: server.connections, "a tunnel for it")
+        lose(one_way, edge, start_edge)
+        assert http_head(sock)[0] == 200
+    culvert.wait_idle()
+    assert len(heard) == 1
