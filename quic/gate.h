@@ -40,10 +40,10 @@ enum gate_verdict gate_ask(struct gate *, const struct sockaddr *remote,
     bool proven, size_t half_open, uint64_t now);
 
 /*
- * Counts a connection of that source, once its handshake has shown that it
- * really is there: what strangers could forge must not count against a source.
- * The result goes to gate_leave() when the connection ends; NULL, where memory
- * was short, is fine for it.
+ * Counts a connection of that source, once a token or the handshake has shown
+ * that it really is there: what strangers could forge must not count against a
+ * source. The result goes to gate_leave() when the connection ends; NULL, where
+ * memory was short, is fine for it.
  */
 struct gate_source *gate_enter(struct gate *, const struct sockaddr *remote);
 void gate_leave(struct gate *, struct gate_source *);

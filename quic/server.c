@@ -257,7 +257,7 @@ server_handshake_done(struct quic_server *server, struct quic_conn *conn)
 	if (conn->half_open)
 		server->stats.half_open--;
 	conn->half_open = false;
-	if (conn->counted)
+	if (conn->counted && conn->source == NULL)
 		conn->source = gate_enter(&server->gate,
 		    (const struct sockaddr *)&conn->path.remote);
 	server->stats.accepted++;
@@ -293,22 +293,33 @@ server_forget(struct quic_server *server, struct quic_conn *conn)
 	LIST_REMOVE(conn, server_entry);
 }
 
+/* What an Initial's token proves about the address it comes from. */
+enum proof {
+	PROOF_NONE,
+	PROOF_GIVEN,   /* a NEW_TOKEN of an earlier connection */
+	PROOF_RETRIED, /* our Retry was answered */
+	PROOF_WRONG    /* a Retry token that does not fit */
+};
+
 static struct quic_conn *
 accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
-    const ngtcp2_cid *original_dcid, bool retried,
+    const ngtcp2_cid *original_dcid, enum proof proof,
     const struct quic_path *path, uint64_t now)
 {
 	struct quic_conn *conn;
 
 	if (conn_server_new(&conn, server, server->tls, hd, original_dcid,
-		retried, path, &server->settings, server->events, server->arg,
-		now) != 0)
+		proof == PROOF_RETRIED, path, &server->settings,
+		server->events, server->arg, now) != 0)
 		return NULL;
 	if (heap_insert(server, conn) != 0) {
 		quic_conn_free(conn);
 		return NULL;
 	}
 	conn->listed = conn->counted = conn->half_open = true;
+	if (proof != PROOF_NONE)
+		conn->source = gate_enter(&server->gate,
+		    (const struct sockaddr *)&path->remote);
 	LIST_INSERT_HEAD(&server->conns, conn, server_entry);
 	server->stats.connections++;
 	server->stats.half_open++;
@@ -435,14 +446,6 @@ server_new_token(struct quic_server *server, const struct quic_path *path,
 	return len > 0 ? (size_t)len : 0;
 }
 
-/* What an Initial's token proves about the address it comes from. */
-enum proof {
-	PROOF_NONE,
-	PROOF_GIVEN,   /* a NEW_TOKEN of an earlier connection */
-	PROOF_RETRIED, /* our Retry was answered */
-	PROOF_WRONG    /* a Retry token that does not fit */
-};
-
 static enum proof
 check_token(struct quic_server *server, ngtcp2_pkt_hd *hd,
     ngtcp2_cid *original_dcid, const struct quic_path *path, uint64_t now)
@@ -490,8 +493,8 @@ meet(struct quic_server *server, const struct quic_path *path,
 	switch (gate_ask(&server->gate, (const struct sockaddr *)&path->remote,
 	    proof != PROOF_NONE, server->stats.half_open, now)) {
 	case GATE_ADMIT:
-		return accept_conn(server, &hd, &original_dcid,
-		    proof == PROOF_RETRIED, path, now);
+		return accept_conn(server, &hd, &original_dcid, proof, path,
+		    now);
 	case GATE_PROVE:
 		send_retry(server, &hd, path, now);
 		break;

@@ -100,6 +100,40 @@ a_source_has_its_share(void **state)
 	assert_true(world_connected(w, 2));
 }
 
+/* Only the first two packets of each client arrive: so far goes a Retry. */
+static bool
+fall_silent(struct link_datagram *d, void *arg)
+{
+	unsigned *sent = arg;
+
+	return !d->up || ++sent[d->client] <= 2;
+}
+
+/* Who has proven an address and then lets handshakes lie is held to it. */
+static void
+a_source_has_its_share_of_handshakes(void **state)
+{
+	unsigned sent[LINK_CLIENTS_MAX] = { 1 }; /* it is asked for no proof */
+	struct world *w = *state;
+
+	w->server_settings.half_open_max = 1;
+	w->server_settings.source_max = 2;
+	w->link->tamper = fall_silent;
+	w->link->tamper_arg = sent;
+	world_serve(w);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		world_dial(w, i);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(server_stats(w).half_open, 1 + 2);
+	assert_int_equal(server_stats(w).refused, LINK_CLIENTS_MAX - 3);
+	link_run(w->link, NULL, NULL, LONG);
+	assert_int_equal(server_stats(w).connections, 0);
+	w->link->tamper = NULL;
+	link_drop_client(w->link, 0);
+	world_dial(w, 0);
+	assert_true(world_connected(w, 0));
+}
+
 /* ---- Versions ---- */
 
 /* Keeps the datagrams that a test wants to look at. */
@@ -671,6 +705,7 @@ main(void)
 		TEST(a_known_address_needs_no_retry),
 		TEST(a_crowd_is_let_in_bit_by_bit),
 		TEST(a_source_has_its_share),
+		TEST(a_source_has_its_share_of_handshakes),
 		TEST(the_server_names_its_versions),
 		TEST(the_client_knows_one_version),
 		TEST(a_restart_is_noticed),
