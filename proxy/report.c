@@ -89,6 +89,12 @@ put_label(const char *label, FILE *stream)
 	fprintf(stream, "%-*s", LABEL_COLUMNS, label);
 }
 
+static void
+put_count(uint64_t n, const char *noun, FILE *stream)
+{
+	fprintf(stream, "%" PRIu64 " %s%s", n, noun, n == 1 ? "" : "s");
+}
+
 static const char *
 duration(uint64_t s, char buf[QUANTITY_SIZE])
 {
@@ -173,8 +179,9 @@ put_connections(const json_t *status, FILE *stream)
 		put_text(text_of(c, "address"), stream);
 		fputs(") ", stream);
 		put_text(text_of(c, "state"), stream);
-		fprintf(stream, ", %" PRIu64 " tunnels\n",
-		    number_of(c, "tunnels"));
+		fputs(", ", stream);
+		put_count(number_of(c, "tunnels"), "tunnel", stream);
+		putc('\n', stream);
 	}
 }
 
@@ -272,10 +279,11 @@ put_process(const json_t *status, FILE *stream)
 
 	put_label("culvert", stream);
 	put_text(text_of(status, "version"), stream);
-	fprintf(stream, ", process %" PRIu64 ", for %s; %" PRIu64
-	    " reconnects\n", number_of(status, "pid"),
-	    duration(number_of(status, "uptime_s"), uptime),
-	    number_of(status, "reconnects"));
+	fprintf(stream, ", process %" PRIu64 ", for %s; ",
+	    number_of(status, "pid"),
+	    duration(number_of(status, "uptime_s"), uptime));
+	put_count(number_of(status, "reconnects"), "reconnect", stream);
+	putc('\n', stream);
 }
 
 void

@@ -71,7 +71,7 @@ connections_are_listed_when_there_are_several(void **state)
 	    "state      up\n"
 	    "edge       a.example:443\n"
 	    "link       a.example:443 ([::1]:443) up, 7 tunnels\n"
-	    "link       b.example:1 (192.0.2.7:1) draining, 1 tunnels\n"
+	    "link       b.example:1 (192.0.2.7:1) draining, 1 tunnel\n"
 	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
 	    "clients    0 here, 0 in all\n"
 	    "bytes      0 B up, 0 B down\n"
