@@ -80,13 +80,15 @@ attempt_lost(struct way *w, uint64_t now)
 {
 	double pause = (double)choice_failed(w->choice, w->index, now,
 	    w->race.hopeless) / 1000;
+	char next[64];
 
 	memcpy(w->why, w->race.why, sizeof(w->why));
+	snprintf(next, sizeof(next),
+	    "next attempt in %.1f s, sooner while clients wait", pause);
 	if (is_news(w, now))
-		log_warn("%s; next attempt in %.1f s%s", w->why, pause,
-		    w->choice->serving < 0 ? ", or when a client asks" : "");
+		log_warn("%s; %s", w->why, next);
 	else
-		log_debug("%s; next attempt in %.1f s", w->why, pause);
+		log_debug("%s; %s", w->why, next);
 }
 
 /* A link has ended, and its tunnels with it. True: that was not our wish. */
