@@ -198,6 +198,19 @@ load(struct uplink_settings *settings, struct users **users,
 	return rv;
 }
 
+/* A privilege that was not needed at the start has been given up. */
+static int
+check_via(const struct config *config, char error[ERROR_MAX])
+{
+	struct quic_via via = quic_via(config);
+
+	if (quic_via_is_allowed(&via))
+		return 0;
+	snprintf(error, ERROR_MAX, "--%s takes a restart: the capability for "
+	    "it was not kept", config->fwmark != 0 ? "fwmark" : "interface");
+	return -EPERM;
+}
+
 static void
 on_reload(void *arg)
 {
@@ -209,7 +222,8 @@ on_reload(void *arg)
 
 	if (daemon_reload(&fresh, &culvert->config) != 0)
 		return;
-	if (load(&settings, &users, &fresh, error) != 0) {
+	if (check_via(&fresh, error) != 0 ||
+	    load(&settings, &users, &fresh, error) != 0) {
 		log_error(DAEMON_NOT_RELOADED "%s", error);
 		config_free(&fresh);
 		return;

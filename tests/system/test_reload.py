@@ -227,6 +227,23 @@ def test_user_of_a_proxy(start_edge, start_culvert, origin, users, tmp_path):
     Tunnel(culvert, server)
 
 
+def test_mark_takes_a_restart(start_edge, start, ca, origin, tmp_path):
+    """The privilege is gone, and without it no connection could be made."""
+    edge = start_edge()
+    path = tmp_path / "culvert.conf"
+    text = (f"[proxy]\nlisten = 127.0.0.1:0\n[edge]\n"
+            f"edge = 127.0.0.1:{edge.port}\nca = {ca.root.cert}\n")
+    path.write_text(text)
+    culvert = start("culvert", "-f", path)
+    culvert.wait_for("connected to ")
+    renew(path, f"{text}[path]\nfwmark = 5\n")
+    reload(culvert)
+    culvert.wait_for("nothing is reloaded: --fwmark takes a restart")
+    culvert.ctl("reconnect")
+    culvert.wait_for("connected to ", 2)
+    Tunnel(culvert, origin())
+
+
 def test_embedded_edge_stays(start_embedded, origin, tmp_path):
     culvert = start_embedded("--qlog", tmp_path)
     tunnel = Tunnel(culvert, origin())
