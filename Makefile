@@ -155,6 +155,10 @@ system: all $(BUILD)/bench/link $(BUILD)/soak/line
 	CULVERT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs \
 		-p no:cacheprovider tests/system $(PYTEST_ARGS)
 
+# What takes minutes, because its subject does.
+system-full:
+	CULVERT_TESTS=full $(MAKE) --no-print-directory system
+
 fuzz: $(FUZZ:%=build/fuzz/fuzz_%)
 	@for t in $(FUZZ); do \
 		mkdir -p build/fuzz/new/$$t; \
@@ -195,7 +199,8 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all deps run check unit system fuzz bench soak install uninstall clean
+.PHONY: all deps run check unit system system-full fuzz bench soak
+.PHONY: install uninstall clean
 .SECONDARY:
 .SECONDEXPANSION:
 

@@ -15,6 +15,9 @@ BUILD = pathlib.Path(os.environ.get("CULVERT_BUILD", ROOT / "build")).resolve()
 # The sanitizers' build is slower, and its memory is not the program's.
 SAN = BUILD.name == "san"
 
+# make system-full: what takes minutes, too.
+FULL = os.environ.get("CULVERT_TESTS") == "full"
+
 # Seconds after which whatever is awaited counts as never happening.
 DEADLINE = 120 if SAN else 60
 

@@ -3,12 +3,14 @@
 import select
 import socket
 import threading
+import time
 
 import pytest
 
+from busy import Busy
 from client import receive, receive_all, socks5_tunnel
-from daemon import SAN
-from origin import expect_pattern, send_pattern
+from daemon import FULL, SAN, wait_until
+from origin import echo, expect_pattern, send_pattern
 
 SIZE = (8 if SAN else 32) << 20
 
@@ -25,7 +27,7 @@ def udp(address=("127.0.0.1", 0)):
 
 
 class Nat:
-    """Relays datagrams to the edge from one of two source ports.
+    """Relays datagrams to the edge, each client's from one of two ports.
 
     Every `period` datagrams, `away` of them leave from the second port. The
     first of these makes the edge validate the new path (RFC 9000 §8.2), and
@@ -34,40 +36,73 @@ class Nat:
 
     def __init__(self, edge, period=None, away=1):
         self.inside = udp()
-        self.outside = (udp(), udp())
+        self.outside = {}  # by the client's address
         self.port = self.inside.getsockname()[1]
         self.edge = ("127.0.0.1", edge.port)
         self.period, self.away = period, away
-        self.client = None
-        self.sent = self.flaps = 0
+        self.sent = self.flaps = self.rebinds = 0
         self.moved = False
+        self.to_rebind = False
+        self.blocked = set()
+        self.deaf = False
         self.ended = False
         self.thread = threading.Thread(target=self.relay, daemon=True)
         self.thread.start()
 
-    def way(self):
+    def way(self, client):
         """The socket for the next datagram."""
+        if client not in self.outside:
+            self.outside[client] = udp(), udp()
+        pair = self.outside[client]
         if self.moved:
-            return self.outside[1]
+            return pair[1]
         if self.period is None:
-            return self.outside[0]
+            return pair[0]
         phase = self.sent % self.period
         if phase == self.period - 1:
             self.flaps += 1
-        return self.outside[phase >= self.period - self.away]
+        return pair[phase >= self.period - self.away]
 
     def up(self):
-        data, self.client = self.inside.recvfrom(65536)
-        way = self.way()
+        data, client = self.inside.recvfrom(65536)
+        if self.deaf or client in self.blocked:
+            return
+        way = self.way(client)
         self.sent += 1
         way.sendto(data, self.edge)
 
     def down(self, sock):
-        self.inside.sendto(sock.recv(65536), self.client)
+        data = sock.recv(65536)
+        client = next(client for client, pair in self.outside.items()
+                      if sock in pair)
+        if not self.deaf and client not in self.blocked:
+            self.inside.sendto(data, client)
+
+    def block(self):
+        """Nothing passes any more from or to the ports that clients have."""
+        self.blocked.update(self.outside)
+
+    def rebind(self):
+        """Forgets the ports outside, and takes others."""
+        before = self.rebinds
+        self.to_rebind = True
+        wait_until(lambda: self.rebinds > before, "other ports")
+
+    def forget(self):
+        for pair in self.outside.values():
+            for sock in pair:
+                sock.close()
+        self.outside.clear()
 
     def relay(self):
-        sockets = (self.inside, *self.outside)
         while not self.ended:
+            if self.to_rebind:
+                self.forget()
+                self.to_rebind = False
+                self.rebinds += 1
+            sockets = [self.inside]
+            for pair in self.outside.values():
+                sockets += pair
             for sock in select.select(sockets, [], [], 0.1)[0]:
                 try:
                     for _ in range(64):
@@ -78,8 +113,8 @@ class Nat:
     def close(self):
         self.ended = True
         self.thread.join()
-        for sock in (self.inside, *self.outside):
-            sock.close()
+        self.forget()
+        self.inside.close()
 
 
 @pytest.fixture
@@ -143,3 +178,52 @@ def test_new_address_for_good(nat, edge, start_culvert, origin):
             sock.sendall(b"ping")
             assert receive(sock, 4) == b"ping"
     one_connection(culvert, edge)
+
+
+def test_rebinds(nat, edge, start_culvert, origin):
+    """A NAT that forgets every five seconds, for a minute if there is time."""
+    relay = nat()
+    culvert = start_culvert(relay.port)
+    tunnels = Busy(culvert, origin(echo), 10)
+    for _ in range(12 if FULL else 4):
+        begin = time.monotonic()
+        relay.rebind()
+        tunnels.wait_blocks(3)
+        if FULL:
+            wait_until(lambda since=begin: time.monotonic() > since + 5, "5 s")
+    tunnels.finish()
+    print(f"\nrebinds: {relay.rebinds}, longest gap "
+          f"{tunnels.longest_gap():.3f} s")
+    one_connection(culvert, edge)
+
+
+def test_a_port_that_is_dead(nat, edge, start_culvert, origin):
+    """Silence, and nobody says why: another port is the way out."""
+    relay = nat()
+    culvert = start_culvert(relay.port)
+    tunnels = Busy(culvert, origin(echo), 10)
+    relay.block()
+    begin = time.monotonic()
+    culvert.wait_for("moved: the edge is now reached from")
+    moved = time.monotonic() - begin
+    tunnels.wait_blocks(1)
+    tunnels.finish()
+    print(f"\na dead port: moved after {moved:.3f} s, longest gap "
+          f"{tunnels.longest_gap():.3f} s")
+    edge.wait_for("goes on from")
+    assert culvert.status()["migrations"] == 1
+    assert culvert.status()["tunnels"]["failed"] == 0
+
+
+@pytest.mark.skipif(not FULL, reason="takes 15 s: make system-full")
+def test_silence_for_good(nat, edge, start_culvert, origin):
+    """No port helps: the tunnels are reset, and the next ones wait."""
+    relay = nat()
+    culvert = start_culvert(relay.port)
+    tunnels = Busy(culvert, origin(echo), 10)
+    relay.deaf = True
+    begin = time.monotonic()
+    tunnels.lost()
+    print(f"\nsilence: given up after {time.monotonic() - begin:.3f} s")
+    relay.deaf = False
+    culvert.wait_for("connected to ", count=2)
