@@ -14,6 +14,7 @@ from certificate import Authority
 from client import USER
 from daemon import Daemon
 from origin import Handler, HttpOrigin, Origin, echo
+from places import Forbidden, Places
 
 # Characters of each log that are shown with a failure.
 LOG_SHOWN = 4000
@@ -138,6 +139,16 @@ def origin():
             return server
 
         yield start_origin
+
+
+@pytest.fixture
+def places():
+    """Two places, to be connected by lines; see places.py."""
+    try:
+        with Places() as both:
+            yield both
+    except Forbidden as error:
+        pytest.skip(f"no network namespaces here: {error}")
 
 
 @pytest.fixture
