@@ -406,6 +406,67 @@ the_less_patient_side_counts(void **state)
 	assert_in_range(w->link->sent_up, 240, 400);
 }
 
+#define DAY (24 * 3600 * LINK_S)
+
+/* How long it takes to open a tunnel now, answer and all. */
+static uint64_t
+time_to_answer(struct world *w)
+{
+	uint64_t start = w->link->now;
+
+	w->near[0].stays_open = w->far[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(link_run(w->link, is_true, &w->near[0].answered, LONG));
+	return w->link->now - start;
+}
+
+/* Nobody asks for anything for a day, and the next one need not wait. */
+static void
+a_day_of_idleness(void **state)
+{
+	struct world *w = *state;
+	size_t sent;
+
+	w->client_settings.silence_ns = LINK_S;
+	world_up(w);
+	sent = w->link->sent_up + w->link->sent_down;
+	link_run(w->link, NULL, NULL, DAY);
+	assert_int_equal(w->client[0].closed, 0);
+	assert_int_equal(w->client[0].silent, 0);
+	sent = w->link->sent_up + w->link->sent_down - sent;
+	assert_in_range(sent, 2 * (DAY / (15 * LINK_S)),
+	    3 * (DAY / (15 * LINK_S)));
+	assert_in_range(time_to_answer(w), RTT, RTT + LINK_MS);
+}
+
+/*
+ * A day passes in one moment. The connection is over at once, and the next one
+ * takes a round trip, as does the answer to its first request.
+ */
+static void
+a_day_of_sleep(void **state)
+{
+	struct world *w = *state;
+	uint64_t woken;
+
+	world_up(w);
+	w->near[1].stays_open = w->far[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 1), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	w->link->now += DAY;
+	woken = w->link->now;
+	assert_true(world_closed(w, 0));
+	assert_int_equal(w->link->now, woken);
+	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
+	assert_true(w->near[1].aborted);
+	link_drop_client(w->link, 0);
+	world_dial(w, 0);
+	assert_true(world_connected(w, 0));
+	assert_true(stats_of(near_conn(w)).resumed);
+	time_to_answer(w);
+	assert_in_range(w->link->now - woken, 2 * RTT, 2 * RTT + LINK_MS);
+}
+
 /* A peer cannot have a packet in every millisecond. */
 static void
 no_patience_is_no_order(void **state)
@@ -480,6 +541,8 @@ main(void)
 		TEST(silence_ends_it),
 		TEST(keep_alive_keeps_it_up),
 		TEST(the_less_patient_side_counts),
+		TEST(a_day_of_idleness),
+		TEST(a_day_of_sleep),
 		TEST(no_patience_is_no_order),
 		TEST(a_log_is_written),
 	};
