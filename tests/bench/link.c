@@ -1,20 +1,21 @@
 /*
  * link: a line between two network namespaces, as bad as is asked for.
  *
- *	link [-d MS] [-r MBIT] [-q MS] [-l PERCENT] [-m BYTES] [-s SEED]
- *	     [-n NAME] A B
+ *	link [-d MS] [-r MBIT] [-q MS] [-l PERCENT] [-m BYTES[,BYTES]]
+ *	     [-s SEED] [-n NAME] A B
  *
  * A TUN device named "line", or NAME, appears in each of the namespaces A and
  * B (of ip-netns(8)); "ready" is printed once they are there. Each way on its
  * own, a packet
  *
- *	is dropped if it has more than BYTES of IP,
+ *	is dropped if it has more than BYTES of IP, from A and from B,
  *	is dropped with a probability of PERCENT, by a generator with SEED,
  *	waits for those before it to be sent at MBIT per second, and is dropped
  *	    if that takes longer than the queue's MS,
  *	and arrives MS after it was sent.
  *
- * When standard input ends the packets that went and were dropped are printed.
+ * A line of options on standard input changes the line. When standard input
+ * ends the packets that went and were dropped are printed.
  *
  * Packets are moved in ticks, of which each reads all there is and writes all
  * that is due: a wake-up for each packet would cost more than the packet. So
@@ -53,6 +54,7 @@ struct packet {
 /* One way: packets wait in a ring, in the order of their coming. */
 struct way {
 	int from, to;
+	const size_t *size_max;
 	uint64_t random;
 	uint64_t busy_until; /* nanoseconds: those before are sent by then */
 	struct packet *ring;
@@ -61,7 +63,8 @@ struct way {
 };
 
 static double delay_ns, queue_ns = 1e9, ns_per_byte, loss;
-static size_t size_max = PACKET_SIZE;
+static size_t size_max[2] = { PACKET_SIZE, PACKET_SIZE }; /* by the way */
+static uint64_t seed;
 static const char *device = "line";
 
 static uint64_t
@@ -89,7 +92,7 @@ schedule(struct way *w, struct packet *p, uint64_t at)
 {
 	uint64_t begin = w->busy_until > at ? w->busy_until : at;
 
-	if (p->len > size_max) {
+	if (p->len > *w->size_max) {
 		w->too_big++;
 		return false;
 	}
@@ -152,13 +155,57 @@ wait_for_work(const struct way *ways, struct pollfd *fds)
 }
 
 static void
+parse(int argc, char **argv)
+{
+	char *rest;
+	int c;
+
+	optind = 0; /* once more, for getopt(3) of GNU */
+	while ((c = getopt(argc, argv, "d:r:q:l:m:s:n:")) != -1) {
+		if (c == 'd')
+			delay_ns = strtod(optarg, NULL) * NS_PER_MS;
+		else if (c == 'r')
+			ns_per_byte = 8e3 / strtod(optarg, NULL);
+		else if (c == 'q')
+			queue_ns = strtod(optarg, NULL) * NS_PER_MS;
+		else if (c == 'l')
+			loss = strtod(optarg, NULL) / 100;
+		else if (c == 'm') {
+			size_max[0] = strtoul(optarg, &rest, 10);
+			size_max[1] = *rest != ',' ? size_max[0]
+				    : strtoul(rest + 1, NULL, 10);
+		} else if (c == 's')
+			seed = strtoull(optarg, NULL, 10);
+		else if (c == 'n')
+			device = optarg;
+		else
+			exit(2);
+	}
+}
+
+/* Does what a line of standard input says; false at its end. */
+static bool
+obey(void)
+{
+	char line[256], *argv[16] = { "link" }, *word;
+	int argc = 1;
+
+	if (fgets(line, sizeof(line), stdin) == NULL)
+		return false;
+	for (word = strtok(line, " \n"); word != NULL && argc < 15;
+	    word = strtok(NULL, " \n"))
+		argv[argc++] = word;
+	parse(argc, argv);
+	return true;
+}
+
+static void
 run(struct way *ways)
 {
 	struct pollfd fds[] = { { ways[0].from, POLLIN, 0 },
 		{ ways[1].from, POLLIN, 0 }, { STDIN_FILENO, POLLIN, 0 } };
-	char byte;
 
-	while (fds[2].revents == 0 || read(STDIN_FILENO, &byte, 1) > 0) {
+	while (fds[2].revents == 0 || obey()) {
 		wait_for_work(ways, fds);
 		for (int i = 0; i < 2; i++) {
 			uint64_t at = now();
@@ -190,10 +237,11 @@ open_device(const char *name)
 }
 
 static void
-open_ways(struct way *ways, char **names, uint64_t seed)
+open_ways(struct way *ways, char **names)
 {
 	for (int i = 0; i < 2; i++) {
 		ways[i].from = ways[!i].to = open_device(names[i]);
+		ways[i].size_max = &size_max[i];
 		ways[i].ring = calloc(PACKETS_MAX, sizeof(*ways[i].ring));
 		ways[i].random = (seed + 1) * UINT64_C(0x9e3779b97f4a7c15) +
 		    (uint64_t)i;
@@ -202,43 +250,18 @@ open_ways(struct way *ways, char **names, uint64_t seed)
 	}
 }
 
-static uint64_t
-parse(int argc, char **argv)
-{
-	uint64_t seed = 0;
-	int c;
-
-	while ((c = getopt(argc, argv, "d:r:q:l:m:s:n:")) != -1) {
-		if (c == 'd')
-			delay_ns = strtod(optarg, NULL) * NS_PER_MS;
-		else if (c == 'r')
-			ns_per_byte = 8e3 / strtod(optarg, NULL);
-		else if (c == 'q')
-			queue_ns = strtod(optarg, NULL) * NS_PER_MS;
-		else if (c == 'l')
-			loss = strtod(optarg, NULL) / 100;
-		else if (c == 'm')
-			size_max = strtoul(optarg, NULL, 10);
-		else if (c == 's')
-			seed = strtoull(optarg, NULL, 10);
-		else if (c == 'n')
-			device = optarg;
-		else
-			exit(2);
-	}
-	if (argc - optind != 2)
-		errx(2, "usage: link [-d ms] [-r mbit] [-q ms] [-l percent] "
-			"[-m bytes] [-s seed] [-n name] namespace namespace");
-	return seed;
-}
-
 int
 main(int argc, char **argv)
 {
 	struct way ways[2] = { 0 };
-	uint64_t seed = parse(argc, argv);
 
-	open_ways(ways, argv + optind, seed);
+	parse(argc, argv);
+	if (argc - optind != 2)
+		errx(2, "usage: link [-d ms] [-r mbit] [-q ms] [-l percent] "
+			"[-m bytes[,bytes]] [-s seed] [-n name] "
+			"namespace namespace");
+	setvbuf(stdin, NULL, _IONBF, 0); /* what poll(2) sees is all there is */
+	open_ways(ways, argv + optind);
 	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
 	printf("ready\n");
 	fflush(stdout);

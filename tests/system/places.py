@@ -6,6 +6,7 @@ reaches it is up to the near place's routes.
 
 import contextlib
 import ctypes
+import itertools
 import os
 import shutil
 import socket
@@ -78,7 +79,7 @@ class Place:
 class Line:
     """A network between both places: a device of its name at each."""
 
-    def __init__(self, places, number, name, rtt, mtu):
+    def __init__(self, places, number, name, rtt, mtu, device_mtu):
         self.near, self.far = places.near, places.far
         self.name = name
         self.metric = 100 * number
@@ -95,8 +96,8 @@ class Line:
                      name)
             place.ip("address", "add", f"fd99:{number}::{host}/64", "dev",
                      name, "nodad")
-            place.ip("link", "set", name, "up", "mtu", "1500", "txqueuelen",
-                     "10000")
+            place.ip("link", "set", name, "up", "mtu", device_mtu,
+                     "txqueuelen", "10000")
         self.up()
 
     def up(self):
@@ -123,6 +124,10 @@ class Line:
         """The near device goes down, and its routes with it."""
         self.near.ip("link", "set", self.name, "down")
 
+    def becomes(self, *options):
+        """Another line, by options of tests/bench/link.c."""
+        print(*options, file=self.process.stdin, flush=True)
+
     def close(self):
         self.process.communicate("")
 
@@ -130,18 +135,17 @@ class Line:
 class Places(contextlib.ExitStack):
     """Near and far, and what is between them; gone when it is left."""
 
-    count = 0
+    numbers = itertools.count()
 
     def __enter__(self):
-        Places.count += 1
         if os.geteuid() != 0 or shutil.which("ip") is None:
             raise Forbidden("that takes root, and ip(8)")
         if not (BUILD / "bench" / "link").exists():
             raise Forbidden(f"{BUILD}/bench/link is not built")
         try:
-            self.near, self.far = (
-                self.place(f"culvert-{os.getpid()}-{Places.count}-{side}")
-                for side in ("near", "far"))
+            name = f"culvert-{os.getpid()}-{next(self.numbers)}"
+            self.near = self.place(f"{name}-near")
+            self.far = self.place(f"{name}-far")
             self.far.ip("address", "add", f"{EDGE}/32", "dev", "lo")
             self.far.ip("address", "add", f"{EDGE6}/128", "dev", "lo",
                         "nodad")
@@ -156,9 +160,10 @@ class Places(contextlib.ExitStack):
         self.callback(place.close)
         return place
 
-    def line(self, name, rtt, mtu=1500):
-        """Another network; the first one is the preferred one."""
-        line = Line(self, len(self.lines) + 1, name, rtt, mtu)
+    def line(self, name, rtt, mtu=1500, device_mtu=1500):
+        """Another network; the first one is the preferred one. What is more
+        than `mtu` vanishes; `mtu` may be "UP,DOWN"."""
+        line = Line(self, len(self.lines) + 1, name, rtt, mtu, device_mtu)
         self.callback(line.close)
         self.lines.append(line)
         return line
