@@ -28,7 +28,7 @@ comma = ,
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
 QUIC = quic/conn.o quic/h3.o quic/stream.o quic/server.o quic/tls.o \
 	quic/request.o quic/gate.o quic/train.o quic/pmtu.o quic/probe.o \
-	quic/frame.o
+	quic/quote.o quic/frame.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
@@ -56,7 +56,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox control status report pmtu gate tally \
+	policy dial sandbox control status report pmtu gate quote tally \
 	network roam choice race link $(UNIT_QUIC)
 UNIT_QUIC = tls conn stream server path move ticket
 test_addr_OBJS = proxy/addr.o
@@ -83,6 +83,7 @@ test_report_OBJS = proxy/report.o
 test_pmtu_OBJS = quic/pmtu.o
 test_tally_OBJS = proxy/edge/tally.o
 test_gate_OBJS = quic/gate.o
+test_quote_OBJS = quic/quote.o
 test_network_OBJS = proxy/local/network.o proxy/local/wake.o
 test_roam_OBJS = proxy/local/roam.o
 test_choice_OBJS = proxy/local/choice.o

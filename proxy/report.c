@@ -394,4 +394,8 @@ report_mtu(const json_t *mtu, FILE *stream)
 	fprintf(stream, "%" PRIu64 " suspected, %" PRIu64 " confirmed\n",
 	    number_of(mtu, "black_holes_suspected"),
 	    number_of(mtu, "black_holes_confirmed"));
+	put_label("too big", stream);
+	fprintf(stream, "%" PRIu64 " ICMP seen, %" PRIu64 " valid, %" PRIu64
+	    " ignored\n", number_of(mtu, "ptb_seen"),
+	    number_of(mtu, "ptb_valid"), number_of(mtu, "ptb_ignored"));
 }

@@ -1018,6 +1018,19 @@ quic_conn_reprobe(struct quic_conn *conn, uint64_t now)
 	conn_touch(conn);
 }
 
+void
+quic_conn_too_big(struct quic_conn *conn, const struct quic_too_big *news,
+    uint64_t now)
+{
+	if (conn->state != CONN_UP)
+		return;
+	conn->now = now;
+	if (news->local)
+		probe_set_link(conn, news->ip_mtu, now);
+	else
+		probe_too_big(conn, news, now);
+}
+
 int
 quic_conn_migrate(struct quic_conn *conn, const struct quic_path *path,
     bool at_once, uint64_t now)

@@ -26,6 +26,7 @@
 
 #define RX_ROUNDS_MAX 4	 /* calls a turn: then others have their say */
 #define TX_TRAINS_MAX 64 /* trains a turn: 4 MiB, for the same reason */
+#define ERRORS_MAX 64	 /* errors a turn */
 
 /* While the socket is full, timers may be this late. */
 #define BLOCKED_DELAY 1000000 /* nanoseconds */
@@ -102,6 +103,15 @@ drive_write(struct quic_io *io, uint64_t now)
 	return io->conn != NULL && quic_conn_write(io->conn, &io->train, now);
 }
 
+static void
+drive_too_big(struct quic_io *io, const struct quic_too_big *news, uint64_t now)
+{
+	if (io->server != NULL)
+		quic_server_too_big(io->server, news, now);
+	else if (io->conn != NULL)
+		quic_conn_too_big(io->conn, news, now);
+}
+
 static uint64_t
 drive_deadline(const struct quic_io *io)
 {
@@ -154,13 +164,29 @@ receive_all(struct port *port)
 		n = quic_socket_receive(&port->socket, io->rx_memory, rx);
 		if (n > 0)
 			drive_receive(io, rx, (size_t)n, quic_io_now());
-		else if (n < 0 && n != -EAGAIN && n != -EINTR) {
-			if (io->unreachable != NULL && is_in_use(port))
-				io->unreachable(io->arg, n);
+		if (n < QUIC_SOCKET_BATCH && (n >= 0 || n == -EAGAIN))
 			return;
-		}
-		if (n < QUIC_SOCKET_BATCH)
+	}
+}
+
+/* What is said of a path that is not in use is no news. */
+static void
+hear_errors(struct port *port)
+{
+	struct quic_io *io = port->io;
+	struct quic_too_big news;
+	int rv;
+
+	for (int n = 0; n < ERRORS_MAX && !io->closing; n++) {
+		rv = quic_socket_error(&port->socket, &news);
+		if (rv == -EAGAIN)
 			return;
+		if (rv == 0 || !is_in_use(port))
+			continue;
+		if (rv == -EMSGSIZE)
+			drive_too_big(io, &news, quic_io_now());
+		else if (io->unreachable != NULL)
+			io->unreachable(io->arg, rv);
 	}
 }
 
@@ -181,19 +207,24 @@ set_full(struct quic_io *io, struct port *port)
 	io->full = port;
 }
 
-/* Sends what there is. True: the turn's share is used up, there is more. */
+/*
+ * Sends what there is. True: the turn's share is used up, there is more; or
+ * there is something to hear first.
+ */
 static bool
 flush(struct quic_io *io)
 {
 	uint64_t now = quic_io_now();
 	struct port *port;
+	int rv = 0;
 
-	for (int n = 0; n < TX_TRAINS_MAX; n++) {
+	for (int n = 0; n < TX_TRAINS_MAX && rv == 0; n++) {
 		if (io->full == NULL && !drive_write(io, now))
 			return false;
 		port = port_of(io, &io->train.path.local);
-		if (port != NULL &&
-		    quic_socket_send(&port->socket, &io->train) != 0) {
+		if (port != NULL)
+			rv = quic_socket_send(&port->socket, &io->train);
+		if (rv == -EAGAIN) {
 			set_full(io, port);
 			return false;
 		}
@@ -254,9 +285,13 @@ on_readable(uv_poll_t *handle, int status, int events)
 	struct quic_io *io = port->io;
 
 	/* libuv gives up a socket that has an error to tell; we go on. */
-	if (status < 0)
+	if (status < 0) {
 		uv_poll_start(handle, io->full == port ?
 		    UV_READABLE | UV_WRITABLE : UV_READABLE, on_readable);
+		hear_errors(port);
+	}
+	if (io->closing)
+		return;
 	if (status < 0 || (events & UV_READABLE) != 0)
 		receive_all(port);
 	if (!io->closing && io->full == port && (events & UV_WRITABLE) != 0)

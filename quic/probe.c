@@ -148,7 +148,8 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 {
 	size_t overhead = aadlen + TAG_LEN;
 	enum frame_kind kind;
-	struct probe *p;
+	struct probe *p = NULL;
+	int rv;
 
 	if (watched != NULL && SHORT_HEADER(aad[0])) {
 		p = &watched->probe;
@@ -165,8 +166,11 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 		note_sent(watched, p->number, len + overhead, kind);
 		note_acking(p, dest[0]);
 	}
-	return ngtcp2_crypto_encrypt_cb(dest, aead, ctx, plain, len, nonce,
+	rv = ngtcp2_crypto_encrypt_cb(dest, aead, ctx, plain, len, nonce,
 	    noncelen, aad, aadlen);
+	if (p != NULL && len + overhead > p->pmtu.base)
+		quotes_note(&p->quotes, aad, len + overhead);
+	return rv;
 }
 
 /* ---- Opening ---- */
@@ -575,6 +579,39 @@ probe_fini(struct quic_conn *conn)
 	}
 }
 
+/* ---- What others say ---- */
+
+void
+probe_set_link(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	size_t size = ip_mtu > p->headers ? ip_mtu - p->headers : 0;
+
+	if (!p->started)
+		return;
+	for (size_t i = p->nflights; i-- > 0;)
+		if (p->flights[i].size > size)
+			p->flights[i] = p->flights[--p->nflights];
+	p->large_waiting = 0; /* those have not left */
+	pmtu_set_ceiling(&p->pmtu, size, now);
+	conn_touch(conn);
+}
+
+void
+probe_too_big(struct quic_conn *conn, const struct quic_too_big *news,
+    uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	size_t quoted = quotes_find(&p->quotes, news->quote, news->len, now);
+
+	if (quoted > 0 && p->started && news->ip_mtu > p->headers &&
+	    pmtu_too_big(&p->pmtu, quoted, news->ip_mtu - p->headers, now)) {
+		p->quotes.valid++;
+		conn_touch(conn);
+	} else
+		p->quotes.ignored++;
+}
+
 /* ---- Beginning ---- */
 
 /* What is sure: what QUIC asks of every path, or what somebody vouches for. */
@@ -686,4 +723,7 @@ probe_stats(const struct quic_conn *conn, struct quic_stats *stats)
 	stats->probes_lost = pmtu->probes_lost;
 	stats->black_holes_suspected = pmtu->suspected;
 	stats->black_holes_confirmed = pmtu->confirmed;
+	stats->ptb_seen = p->quotes.seen;
+	stats->ptb_valid = p->quotes.valid;
+	stats->ptb_ignored = p->quotes.ignored;
 }

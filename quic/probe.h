@@ -30,6 +30,7 @@
 
 #include "quic/pmtu.h"
 #include "quic/quic.h"
+#include "quic/quote.h"
 
 /* Packet numbers whose kind is remembered: more than a window holds. */
 #define PROBE_HISTORY 8192
@@ -86,6 +87,7 @@ struct probe {
 	size_t headers; /* bytes of IP and UDP */
 	size_t max;	/* the most that is asked for, on any path */
 	bool started;
+	struct quotes quotes; /* of packets above the base size */
 
 	/* The packet that is being sealed. */
 	const uint8_t *packet; /* where it lies; NULL: not to be resized */
@@ -134,6 +136,16 @@ struct probe {
  */
 void probe_init(struct quic_conn *, ngtcp2_settings *,
     uint16_t turns[PROBE_TURNS], size_t headers);
+
+/*
+ * The interface takes IP packets of so many bytes, and no more: what was larger
+ * has not left. The search asks it again now and then.
+ */
+void probe_set_link(struct quic_conn *, size_t ip_mtu, uint64_t now);
+
+/* A router says that a packet was too big; believed if it was one of ours. */
+void probe_too_big(struct quic_conn *, const struct quic_too_big *,
+    uint64_t now);
 
 /* The path is validated, or another one is: begin to look for its size. */
 void probe_start(struct quic_conn *, uint64_t now);

@@ -61,6 +61,19 @@ struct quic_rx {
 	uint8_t ecn;	/* the ECN codepoint, 0..3 (RFC 3168 §5) */
 };
 
+/*
+ * A packet was too big for a link, of which our own interface tells, or a
+ * router by ICMP (RFC 1191, RFC 4443 §3.2), or anybody who says to be one.
+ */
+#define QUIC_QUOTE_MAX 64 /* bytes: as many as are compared, and some */
+struct quic_too_big {
+	struct sockaddr_storage remote; /* where the packet went */
+	size_t ip_mtu;	/* bytes of IP that the link takes */
+	bool local;	/* it is our own interface: the packet has not left */
+	size_t len;	/* bytes of `quote`; 0 if local */
+	uint8_t quote[QUIC_QUOTE_MAX]; /* the first of the UDP payload */
+};
+
 /* The most that one send call takes: UDP_SEGMENT trains are one IP packet. */
 #define QUIC_TRAIN_MAX 65000 /* bytes: 65535 less IPv6 and UDP headers, spare */
 #define QUIC_TRAIN_PACKETS_MAX 64 /* packets: UDP_MAX_SEGMENTS of Linux */
@@ -357,6 +370,14 @@ int quic_conn_update_keys(struct quic_conn *, uint64_t now);
  */
 void quic_conn_reprobe(struct quic_conn *, uint64_t now);
 
+/*
+ * A packet of this connection was too big. Our own interface is believed at
+ * once; a router if it quotes one of our packets, and only as far as probes
+ * bear it out.
+ */
+void quic_conn_too_big(struct quic_conn *, const struct quic_too_big *,
+    uint64_t now);
+
 /* Numbers for people; all counts are since the connection began. */
 struct quic_stats {
 	uint64_t rtt_ns;	     /* smoothed; 0 before the first sample */
@@ -374,6 +395,9 @@ struct quic_stats {
 	uint64_t mtu_changed_at;     /* as `now`; 0: never */
 	uint64_t probes_sent, probes_acked, probes_lost;
 	uint64_t black_holes_suspected, black_holes_confirmed;
+	uint64_t ptb_seen;	     /* routers that said "too big": all ... */
+	uint64_t ptb_valid;	     /* ... who quoted a packet of ours ... */
+	uint64_t ptb_ignored;	     /* ... and who did not, or too often */
 	uint64_t migrations;	     /* changes of the path, the peer's too */
 	size_t streams;		     /* tunnels that are open now */
 	bool resumed;		     /* by a session ticket */
@@ -421,6 +445,10 @@ void quic_server_expire(struct quic_server *, uint64_t now);
 bool quic_server_write(struct quic_server *, struct quic_train *train,
     uint64_t now);
 uint64_t quic_server_deadline(const struct quic_server *);
+
+/* As quic_conn_too_big(), for every connection with that remote address. */
+void quic_server_too_big(struct quic_server *, const struct quic_too_big *,
+    uint64_t now);
 
 /*
  * Lets the server come to an orderly end. Every connection is told by GOAWAY

@@ -37,6 +37,12 @@
 #define RESETS_PER_S 1000
 
 /*
+ * Connections are looked up by address so often a second for what routers
+ * say: a flood of that costs no more, and what is missed will be found anyhow.
+ */
+#define TOO_BIGS_PER_S 100
+
+/*
  * A stateless reset looks like a short packet, and is shorter than the one it
  * answers, or two hosts could answer each other for ever (RFC 9000 §10.3,
  * §10.3.3). The least is five bytes of noise and the token.
@@ -73,6 +79,8 @@ struct quic_server {
 	size_t replies_first, replies_len;
 	uint64_t reset_second;
 	unsigned resets_now;
+	uint64_t too_big_second;
+	unsigned too_bigs_now;
 
 	struct quic_server_stats stats;
 };
@@ -635,6 +643,35 @@ uint64_t
 quic_server_deadline(const struct quic_server *server)
 {
 	return server->heap_len > 0 ? server->heap[0]->heap_key : UINT64_MAX;
+}
+
+static bool
+may_look_up(struct quic_server *server, uint64_t now)
+{
+	if (server->too_big_second != now / NS_PER_S) {
+		server->too_big_second = now / NS_PER_S;
+		server->too_bigs_now = 0;
+	}
+	return server->too_bigs_now++ < TOO_BIGS_PER_S;
+}
+
+void
+quic_server_too_big(struct quic_server *server,
+    const struct quic_too_big *news, uint64_t now)
+{
+	struct quic_path path = { .remote = news->remote };
+	struct quic_conn *conn;
+	ngtcp2_path there, here;
+
+	if (!news->local && !may_look_up(server, now))
+		return;
+	LIST_FOREACH(conn, &server->conns, server_entry) {
+		path.local = conn->path.local;
+		there = path_view(&path);
+		here = path_view(&conn->path);
+		if (ngtcp2_path_eq(&there, &here))
+			quic_conn_too_big(conn, news, now);
+	}
 }
 
 /* ---- Life ---- */

@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/errqueue.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
 
 #include "quic/socket.h"
@@ -23,6 +25,12 @@
 #endif
 
 #define ECN_MASK 3 /* RFC 3168 §5 */
+
+/*
+ * A call to send may return what ICMP says of an earlier packet, and sends
+ * nothing then. Nobody is so quick that he could be in time so often.
+ */
+#define SEND_TRIES 4
 
 /* ---- Addresses: IPv4 on an IPv6 socket is shown as what it is ---- */
 
@@ -158,7 +166,7 @@ quic_socket_receive(struct quic_socket *s, uint8_t *memory,
 	}
 	n = recvmmsg(s->fd, msgs, QUIC_SOCKET_BATCH, MSG_DONTWAIT, NULL);
 	if (n < 0)
-		return errno == EMSGSIZE ? -EAGAIN : -errno;
+		return -errno;
 	for (int i = 0; i < n; i++) {
 		rx[i].data = iov[i].iov_base;
 		rx[i].len = msgs[i].msg_len;
@@ -167,6 +175,63 @@ quic_socket_receive(struct quic_socket *s, uint8_t *memory,
 		read_control(&msgs[i].msg_hdr, &rx[i]);
 	}
 	return n;
+}
+
+/* ---- Errors (ip(7), IP_RECVERR) ---- */
+
+static bool
+find_error(struct msghdr *msg, struct sock_extended_err *error)
+{
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+		if ((c->cmsg_level != IPPROTO_IP ||
+			c->cmsg_type != IP_RECVERR) &&
+		    (c->cmsg_level != IPPROTO_IPV6 ||
+			c->cmsg_type != IPV6_RECVERR))
+			continue;
+		memcpy(error, CMSG_DATA(c), sizeof(*error));
+		return true;
+	}
+	return false;
+}
+
+/* A route may come back: such news say nothing of who is there. */
+static bool
+is_passing(const struct sock_extended_err *error)
+{
+	if (error->ee_errno != ENETUNREACH && error->ee_errno != EHOSTUNREACH)
+		return false;
+	return error->ee_origin == SO_EE_ORIGIN_ICMP6 ||
+	    error->ee_code <= ICMP_HOST_UNREACH;
+}
+
+int
+quic_socket_error(struct quic_socket *s, struct quic_too_big *news)
+{
+	struct iovec iov = { news->quote, sizeof(news->quote) };
+	union {
+		struct cmsghdr align;
+		char buf[256]; /* the error, its sender, and what else is on */
+	} control;
+	struct msghdr msg = { .msg_name = &news->remote,
+		.msg_namelen = sizeof(news->remote), .msg_iov = &iov,
+		.msg_iovlen = 1, .msg_control = &control,
+		.msg_controllen = sizeof(control) };
+	struct sock_extended_err error;
+	ssize_t n = recvmsg(s->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN ? -EAGAIN : 0;
+	if (!find_error(&msg, &error))
+		return 0;
+	unmap(&news->remote);
+	news->len = (size_t)n;
+	news->ip_mtu = error.ee_info;
+	news->local = error.ee_origin == SO_EE_ORIGIN_LOCAL;
+	if (error.ee_errno == EMSGSIZE)
+		return -EMSGSIZE;
+	return news->local || is_passing(&error) ? 0 : -(int)error.ee_errno;
 }
 
 /* ---- Sending ---- */
@@ -247,20 +312,24 @@ send_packets(const struct quic_socket *s, const struct quic_train *train,
 		add_control(&msg, SOL_UDP, UDP_SEGMENT, &size, sizeof(size));
 	if (msg.msg_controllen == 0)
 		msg.msg_control = NULL;
-	if (sendmsg(s->fd, &msg, MSG_DONTWAIT) >= 0)
-		return 0;
-	if (errno == EAGAIN || errno == ENOBUFS)
-		return -errno;
-	/* It may have been what ICMP says of an earlier packet: once more. */
-	return sendmsg(s->fd, &msg, MSG_DONTWAIT) < 0 ? -errno : 0;
+	for (int i = 0; i < SEND_TRIES; i++) {
+		if (sendmsg(s->fd, &msg, MSG_DONTWAIT) >= 0)
+			return 0;
+		if (errno == EAGAIN || errno == ENOBUFS)
+			break;
+	}
+	return -errno;
 }
 
-/* Packet by packet, where the kernel or the device cannot cut trains. */
+/*
+ * Packet by packet, where the kernel or the device cannot cut trains. Returns
+ * the error of the first that has one.
+ */
 static int
 send_singly(const struct quic_socket *s, struct quic_train *train)
 {
 	size_t at, here;
-	int rv = 0;
+	int rv, first = 0;
 
 	for (at = 0; at < train->len; at += here) {
 		here = train->len - at < train->segment ? train->len - at
@@ -272,8 +341,17 @@ send_singly(const struct quic_socket *s, struct quic_train *train)
 			train->len -= at;
 			return -EAGAIN;
 		}
+		if (first == 0)
+			first = rv;
 	}
-	return rv;
+	return first;
+}
+
+/* Such an error has a train as well that has no address, or is too big. */
+static bool
+may_be_cut(int rv)
+{
+	return rv == -EIO || rv == -EINVAL || rv == -EMSGSIZE;
 }
 
 int
@@ -287,12 +365,13 @@ quic_socket_send(struct quic_socket *s, struct quic_train *train)
 		    train->segment);
 	else
 		rv = send_singly(s, train);
-	if ((rv == -EIO || rv == -EINVAL) && many && s->gso) {
+	if (many && s->gso && may_be_cut(rv)) {
 		rv = send_singly(s, train);
-		/* Without an address, single packets are invalid, too. */
-		s->gso = rv == -EINVAL;
+		s->gso = may_be_cut(rv);
 	}
-	return rv == -EAGAIN || rv == -ENOBUFS ? -EAGAIN : 0;
+	if (rv == -EAGAIN || rv == -ENOBUFS)
+		return -EAGAIN;
+	return rv == -EMSGSIZE ? rv : 0;
 }
 
 /* ---- Opening ---- */
@@ -330,11 +409,13 @@ set_options(struct quic_socket *s, int family)
 	set_option(fd, SOL_SOCKET, SO_RCVBUF, QUIC_SOCKET_BUFFER);
 	set_option(fd, SOL_SOCKET, SO_SNDBUF, QUIC_SOCKET_BUFFER);
 	set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+	set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
 	set_option(fd, IPPROTO_IP, IP_RECVTOS, 1);
 	set_option(fd, SOL_UDP, UDP_GRO, 1);
 	if (family == AF_INET6) {
 		set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
 		    IPV6_PMTUDISC_PROBE);
+		set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
 		set_option(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
 	}
 	if (!s->connected) {

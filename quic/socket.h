@@ -85,16 +85,26 @@ void quic_socket_close(struct quic_socket *);
 /*
  * One recvmmsg(2). `memory` is the caller's, QUIC_SOCKET_BATCH times
  * QUIC_SOCKET_RX_SIZE bytes, and `rx` points into it afterwards. The number of
- * entries filled, or a negative errno: -EAGAIN when there is nothing to read,
- * others tell of the network and take nothing away from the socket.
+ * entries filled, or a negative errno: -EAGAIN when there is nothing to read;
+ * of others quic_socket_error() knows more.
  */
 int quic_socket_receive(struct quic_socket *, uint8_t *memory,
     struct quic_rx rx[QUIC_SOCKET_BATCH]);
 
 /*
+ * The next thing that the network, or our own interface, has to say of what we
+ * sent: a poll that shows an error calls for this until it has no more.
+ * -EAGAIN: there is none. -EMSGSIZE: a packet was too big, `news` says for
+ * what. 0: nothing of note, such as that a route is not there for a moment.
+ * Another negative errno, such as -ECONNREFUSED: nobody is there.
+ */
+int quic_socket_error(struct quic_socket *, struct quic_too_big *news);
+
+/*
  * Sends a train. -EAGAIN: there is no room, what is left of it stays in
- * `train`; try again when the socket is writable. 0 otherwise: what the
- * network refuses is lost, as it may be, and QUIC finds out.
+ * `train`; try again when the socket is writable. -EMSGSIZE: the packets are
+ * too big for the interface, and quic_socket_error() tells of it. 0 otherwise:
+ * what the network refuses is lost, as it may be, and QUIC finds out.
  */
 int quic_socket_send(struct quic_socket *, struct quic_train *train);
 

@@ -220,6 +220,9 @@ status_mtu(const struct status_facts *facts)
 	    number_if(up, quic->black_holes_suspected));
 	put(&mtu, "black_holes_confirmed",
 	    number_if(up, quic->black_holes_confirmed));
+	put(&mtu, "ptb_seen", number_if(up, quic->ptb_seen));
+	put(&mtu, "ptb_valid", number_if(up, quic->ptb_valid));
+	put(&mtu, "ptb_ignored", number_if(up, quic->ptb_ignored));
 	return finish(&mtu);
 }
 

@@ -533,6 +533,205 @@ a_path_rises(void **state)
 	}
 }
 
+/* ---- What others say ---- */
+
+/* One who answers what is too big for him, each way, or says so of others. */
+struct router {
+	struct world *w;
+	size_t takes;	/* bytes of IP; larger packets end here */
+	size_t claims;	/* what he says that he takes */
+	unsigned of;	/* he speaks of so many packets, large or not */
+	unsigned spoken[3]; /* by way */
+};
+
+static void
+speak(struct router *r, const struct link_datagram *d)
+{
+	struct quic_too_big news = { .ip_mtu = r->claims,
+		.len = d->len < QUIC_QUOTE_MAX ? d->len : QUIC_QUOTE_MAX };
+	struct link *link = r->w->link;
+
+	memcpy(news.quote, d->data, news.len);
+	r->spoken[d->up ? UP : DOWN]++;
+	if (d->up) {
+		quic_conn_too_big(near_conn(r->w), &news, link->now);
+		return;
+	}
+	news.remote = quic_conn_path(r->w->server.conn)->remote;
+	quic_server_too_big(link->server, &news, link->now);
+}
+
+static bool
+route(struct link_datagram *d, void *arg)
+{
+	struct router *r = arg;
+	bool fits = d->len + HEADERS <= r->takes;
+
+	if (!fits || r->of > 0)
+		speak(r, d);
+	r->of -= r->of > 0;
+	return fits;
+}
+
+static void
+place_router(struct world *w, struct router *r, size_t takes, size_t claims)
+{
+	*r = (struct router){ .w = w, .takes = takes, .claims = claims };
+	w->link->tamper = route;
+	w->link->tamper_arg = r;
+}
+
+/* Sizes that are no common ones, known as soon as one answer has passed. */
+static void
+routers_are_heard(void **state)
+{
+	static const size_t paths[] = { 1500, 1483, 1407, 1337, 1281 };
+	struct world *w = *state;
+	struct router r;
+
+	for (size_t i = 0; i < COUNT(paths); i++)
+		for (int way = UP; way <= DOWN; way++) {
+			world_up(w);
+			place_router(w, &r, paths[i], paths[i]);
+			w->near[0].stays_open = w->far[0].stays_open = true;
+			tunnel_open(w, 0);
+			send_more(w, way, 5 * MB);
+			assert_true(time_to_find(w, way, paths[i]) <= 3 * RTT);
+			pass(w, 10 * LINK_S);
+			assert_int_equal(size_of(w, way), paths[i]);
+			assert_in_range(probes_of(w, way), 1, 12);
+			assert_int_equal(stats_of(sender(w, way)).ptb_valid > 0,
+			    paths[i] < 1500);
+			restart(w);
+		}
+}
+
+/* In idleness too, where a lost probe takes long to be missed. */
+static void
+routers_are_heard_in_idleness(void **state)
+{
+	struct world *w = *state;
+	struct router r;
+
+	world_up(w);
+	place_router(w, &r, 1337, 1337);
+	assert_true(time_to_find(w, UP, 1337) <= 8 * RTT);
+	assert_true(time_to_find(w, DOWN, 1337) <= 8 * RTT);
+	assert_in_range(probes_of(w, UP), 1, 5);
+}
+
+/* It says where it ends: no wait for time-outs, and no search. */
+static void
+a_hole_with_a_router(void **state)
+{
+	struct world *w = *state;
+	struct router r;
+
+	for (int way = UP; way <= DOWN; way++) {
+		set_path(w, 1500);
+		begin(w, way, 200 * MB);
+		pass(w, 6 * RTT);
+		place_router(w, &r, 1337, 1337);
+		pass(w, 4 * RTT);
+		assert_int_equal(size_of(w, way), 1337);
+		assert_int_equal(black_holes(w), 1);
+		restart(w);
+	}
+}
+
+/* Whoever sees our packets can make us ask, and no more. */
+static void
+what_is_said_is_not_believed(void **state)
+{
+	struct quic_stats stats;
+	struct world *w = *state;
+	struct router r;
+
+	for (int way = UP; way <= DOWN; way++) {
+		set_path(w, 1500);
+		begin(w, way, 5 * MB);
+		pass(w, 10 * LINK_S);
+		assert_int_equal(size_of(w, way), 1500);
+		place_router(w, &r, 1500, 1300);
+		for (unsigned i = 0; i < 12; i++) {
+			r.of = 1000;
+			send_more(w, way, 3 * MB / 2);
+			pass(w, LINK_S);
+		}
+		pass(w, 6 * RTT);
+		stats = stats_of(sender(w, way));
+		assert_in_range(r.spoken[way], 9000, 12000);
+		assert_int_equal(stats.ip_mtu, 1500);
+		assert_int_equal(stats.ptb_seen, stats.ptb_valid +
+		    stats.ptb_ignored);
+		assert_in_range(stats.ptb_valid, 1, 10 * 13);
+		assert_in_range(stats.black_holes_suspected, 1, 2);
+		assert_int_equal(black_holes(w), 0);
+		restart(w);
+	}
+}
+
+/* Whoever does not see them cannot even do that. */
+static void
+forgeries_are_counted(void **state)
+{
+	struct quic_too_big news = { .ip_mtu = 1300, .len = QUIC_QUOTE_MAX };
+	struct quic_stats stats;
+	struct world *w = *state;
+	uint64_t probes;
+
+	set_path(w, 1500);
+	begin(w, BOTH, 10 * MB);
+	pass(w, 10 * LINK_S);
+	probes = probes_of(w, UP);
+	for (unsigned i = 0; i < 1000; i++) {
+		memset(news.quote, (int)i, sizeof(news.quote));
+		quic_conn_too_big(near_conn(w), &news, w->link->now);
+		quic_server_too_big(w->link->server, &news, w->link->now);
+		pass(w, LINK_MS);
+	}
+	stats = stats_of(near_conn(w));
+	assert_int_equal(stats.ptb_seen, 1000);
+	assert_int_equal(stats.ptb_ignored, 1000);
+	assert_int_equal(stats.black_holes_suspected, 0);
+	assert_int_equal(stats.ip_mtu, 1500);
+	assert_int_equal(probes_of(w, UP), probes);
+	assert_int_equal(stats_of(w->server.conn).ptb_seen, 0);
+}
+
+/* Our own interface, though, is believed at once, and asked again later. */
+static void
+an_interface_is_believed(void **state)
+{
+	struct quic_too_big news = { .ip_mtu = 1337, .local = true };
+	struct world *w = *state;
+
+	for (int way = UP; way <= DOWN; way++) {
+		set_path(w, 1500);
+		begin(w, way, 100 * KB);
+		pass(w, 10 * LINK_S);
+		assert_int_equal(size_of(w, way), 1500);
+		news.remote = quic_conn_path(sender(w, way))->remote;
+		if (way == UP)
+			quic_conn_too_big(near_conn(w), &news, w->link->now);
+		else
+			quic_server_too_big(w->link->server, &news,
+			    w->link->now);
+		assert_int_equal(size_of(w, way), 1337);
+		assert_int_equal(size_of(w, BOTH - way), 1500);
+		send_more(w, way, 5 * MB);
+		pass(w, 10 * LINK_S);
+		assert_int_equal(size_of(w, way), 1337);
+		for (unsigned i = 0; i < 60; i++) {
+			send_more(w, way, 10 * KB);
+			pass(w, 10 * LINK_S);
+		}
+		assert_int_equal(size_of(w, way), 1500);
+		assert_int_equal(stats_of(sender(w, way)).ptb_seen, 0);
+		restart(w);
+	}
+}
+
 /* ---- What is no black hole ---- */
 
 static size_t
@@ -673,6 +872,12 @@ main(void)
 		TEST(a_hole_in_a_quiet_connection),
 		TEST(a_hole_heals),
 		TEST(a_path_rises),
+		TEST(routers_are_heard),
+		TEST(routers_are_heard_in_idleness),
+		TEST(a_hole_with_a_router),
+		TEST(what_is_said_is_not_believed),
+		TEST(forgeries_are_counted),
+		TEST(an_interface_is_believed),
 		TEST(loss_by_chance_is_no_black_hole),
 		TEST(an_outage_is_no_black_hole),
 		TEST(a_stall_is_told_in_small_packets),

@@ -242,11 +242,13 @@ a_path_mtu(void **state)
 	    " \"ceiling\": 1500, \"cause\": \"black hole\","
 	    " \"changed_s\": 61, \"probes_sent\": 9, \"probes_acked\": 4,"
 	    " \"probes_lost\": 5, \"black_holes_suspected\": 2,"
-	    " \"black_holes_confirmed\": 1}",
+	    " \"black_holes_confirmed\": 1, \"ptb_seen\": 8,"
+	    " \"ptb_valid\": 7, \"ptb_ignored\": 6}",
 	    "size       1400 bytes of IP, at most 1500\n"
 	    "state      complete, changed by a black hole 1 min 1 s ago\n"
 	    "probes     9 sent, 4 acked, 5 lost\n"
-	    "holes      2 suspected, 1 confirmed\n");
+	    "holes      2 suspected, 1 confirmed\n"
+	    "too big    8 ICMP seen, 7 valid, 6 ignored\n");
 	expect(report_mtu, "{\"size\": null}", "there is no connection\n");
 }
 

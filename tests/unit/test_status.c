@@ -49,6 +49,9 @@ static const struct uplink_status up = {
 		.probes_lost = 3,
 		.black_holes_suspected = 4,
 		.black_holes_confirmed = 1,
+		.ptb_seen = 8,
+		.ptb_valid = 5,
+		.ptb_ignored = 3,
 		.streams = 11,
 		.resumed = true,
 		.tls_version = "TLS1.3",
@@ -136,7 +139,10 @@ everything_is_known_when_up(void **state)
 		"    \"probes_acked\": 2,\n"
 		"    \"probes_lost\": 3,\n"
 		"    \"black_holes_suspected\": 4,\n"
-		"    \"black_holes_confirmed\": 1\n"
+		"    \"black_holes_confirmed\": 1,\n"
+		"    \"ptb_seen\": 8,\n"
+		"    \"ptb_valid\": 5,\n"
+		"    \"ptb_ignored\": 3\n"
 		"  },\n"
 		"  \"connections\": [\n"
 		CONNECTION("up", "edge.example:443", "192.0.2.7:443", "11")
@@ -211,7 +217,10 @@ what_is_not_known_is_null(void **state)
 		"    \"probes_acked\": null,\n"
 		"    \"probes_lost\": null,\n"
 		"    \"black_holes_suspected\": null,\n"
-		"    \"black_holes_confirmed\": null\n"
+		"    \"black_holes_confirmed\": null,\n"
+		"    \"ptb_seen\": null,\n"
+		"    \"ptb_valid\": null,\n"
+		"    \"ptb_ignored\": null\n"
 		"  },\n"
 		"  \"connections\": [],\n"
 		"  \"tunnels\": {\n"

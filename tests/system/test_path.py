@@ -1,0 +1,306 @@
+"""The MTU of real paths, in network namespaces: what each end finds of its own.
+
+The rows run at the same time, each in places of its own, since most of their
+time is spent waiting. What took how long is printed (pytest -s), and held
+against nothing: only sizes, counts and bytes are. `make system-full` takes
+them at their full length.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import re
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+from client import socks5_tunnel
+from daemon import DEADLINE, Daemon, wait_until
+from origin import expect_pattern, send_pattern
+from places import EDGE, EDGE6, Forbidden, Places
+
+FULL = os.environ.get("CULVERT_TESTS") == "full"
+
+MB = 1000000
+UDP = 17
+RTT = 50  # milliseconds
+ROWS_AT_ONCE = 8
+
+
+class Scene(contextlib.ExitStack):
+    """Places, and in them an edge and a culvert that is connected to it."""
+
+    def __init__(self, directory, ca, v6=False):
+        super().__init__()
+        self.directory = directory
+        self.ca = ca
+        self.v6 = v6
+        self.address = EDGE6 if v6 else EDGE
+        self.figures = {}
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            self.places = self.enter_context(Places())
+            self.begin = time.monotonic()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def daemon(self, program, place, *args):
+        daemon = Daemon(program, self.directory, "-v", *args,
+                        preexec=place.enter)
+        self.callback(daemon.stop)
+        return daemon
+
+    def connect(self, *flags, edge_flags=()):
+        """Starts both; they have lines between them already."""
+        host = f"[{self.address}]" if self.v6 else self.address
+        good = self.ca.good
+        self.edge = self.daemon(
+            "culvert-edge", self.places.far, "-l", f"{host}:0", "--open",
+            "--cert", good.cert, "--key", good.key, "--allow", "127.0.0.0/8",
+            *edge_flags)
+        self.culvert = self.daemon(
+            "culvert", self.places.near, "-l", "127.0.0.1:0", "-e",
+            f"{host}:{self.edge.port}", "--pin", good.pin(), *flags)
+        self.culvert.wait_for("connected to ")
+        self.begin = time.monotonic()
+
+    def note(self, what):
+        """A figure: the seconds since begin()."""
+        self.figures[what] = round(time.monotonic() - self.begin, 3)
+
+    # ---- Sizes ----
+
+    def mtu(self):
+        return self.culvert.ctl("mtu")
+
+    def finds(self, mtu, what="found_s"):
+        """Waits until the client's search is over, within 8 bytes."""
+        self.culvert.wait_status(
+            lambda s: s["mtu_state"] == "complete" and
+            mtu - 8 < s["path_mtu"] <= mtu, f"{mtu} found")
+        self.note(what)
+
+    def edge_size(self):
+        """What the edge has told last; nothing is told of the first size."""
+        told = re.findall(r"path MTU to \S+ is (\d+)", self.edge.log)
+        return int(told[-1]) if told else 0
+
+    def edge_finds(self, mtu, what="edge_found_s"):
+        wait_until(lambda: mtu - 8 < self.edge_size() <= mtu,
+                   f"{mtu} found by the edge, not {self.edge_size()}")
+        self.note(what)
+
+    # ---- Bytes ----
+
+    def carry(self, up, down):
+        """Carries so many bytes each way, at once, and looks at each."""
+        errors = []
+
+        def guarded(function, sock, n):
+            try:
+                function(sock, n)
+            except (OSError, AssertionError) as error:
+                errors.append(error)
+
+        def both_ways(sock, sends, expects):
+            other = threading.Thread(target=guarded,
+                                     args=(send_pattern, sock, sends))
+            other.start()
+            guarded(expect_pattern, sock, expects)
+            other.join(DEADLINE)
+
+        origin = self.places.origin(lambda sock: both_ways(sock, down, up))
+        sock = self.places.near.inside(
+            socks5_tunnel, self.culvert.port, "127.0.0.1", origin.port)
+        with sock:
+            both_ways(sock, up, down)
+            sock.shutdown(socket.SHUT_WR)
+            assert not errors, errors
+            assert sock.recv(1) == b""
+        assert not errors and not origin.errors, (errors, origin.errors)
+        assert self.culvert.status()["reconnects"] == 0
+
+
+# ---- Routers ----
+
+def router(scene, mtu, last):
+    """A router between near and far, who is honest: of its two links the last
+    one, or else the first, takes packets of `mtu`."""
+    places = scene.places
+    middle = places.place(places.near.name.replace("near", "router"))
+    for end, name, number in ((places.near, "first", 1),
+                              (places.far, "last", 2)):
+        size = mtu if last == (name == "last") else 1500
+        middle.ip("link", "add", name, "type", "veth", "peer", "name", name,
+                  "netns", end.name)
+        for place, host in ((middle, 1), (end, 2)):
+            place.ip("address", "add", f"10.99.{number}.{host}/24", "dev",
+                     name)
+            place.ip("address", "add", f"fd99:{number}::{host}/64", "dev",
+                     name, "nodad")
+            place.ip("link", "set", name, "up", "mtu", size)
+        end.ip("route", "add", "default", "via", f"10.99.{number}.1")
+        end.ip("route", "add", "default", "via", f"fd99:{number}::1")
+    for prefix, by in ((f"{EDGE}/32", "10.99.2.2"),
+                       (f"{EDGE6}/128", "fd99:2::2")):
+        middle.ip("route", "add", prefix, "via", by)
+
+    def forward():
+        for switch in "ipv4/ip_forward", "ipv6/conf/all/forwarding":
+            with open(f"/proc/sys/net/{switch}", "w", encoding="ascii") as f:
+                f.write("1")
+
+    middle.inside(forward)
+
+
+def hear_a_router(scene):
+    """Behind the router it is 1337: it says so to us, and to the edge its own
+    interface does."""
+    router(scene, 1337, last=True)
+    scene.connect()
+    scene.carry(5 * MB, 5 * MB)
+    scene.note("carried_s")
+    scene.finds(1337)
+    scene.edge_finds(1337)
+    mtu = scene.mtu()
+    assert mtu["size"] == 1337
+    assert mtu["ptb_valid"] > 0
+    assert mtu["ptb_seen"] == mtu["ptb_valid"] + mtu["ptb_ignored"]
+    assert mtu["black_holes_confirmed"] == 0
+    scene.figures["probes"] = mtu["probes_sent"]
+
+
+def have_a_small_interface(scene):
+    """The same, the other way round."""
+    router(scene, 1337, last=False)
+    scene.connect()
+    scene.finds(1337)
+    scene.carry(5 * MB, 5 * MB)
+    scene.edge_finds(1337)
+    mtu = scene.mtu()
+    assert mtu["size"] == mtu["ceiling"] == 1337
+    assert mtu["ptb_seen"] == 0
+    assert scene.edge_size() == 1337
+    scene.figures["probes"] = mtu["probes_sent"]
+
+
+def lose_an_interface_size(scene):
+    """In mid upload the interface takes less, without a word."""
+    scene.places.line("line", RTT)
+    scene.connect()
+    scene.carry(MB, 0)
+    assert scene.mtu()["size"] == 1500
+
+    def shrink():
+        scene.places.near.ip("link", "set", "line", "mtu", "1300")
+
+    timer = threading.Timer(0.3, shrink)
+    timer.start()
+    scene.carry(20 * MB, 0)
+    timer.join()
+    scene.carry(MB, 0)
+    mtu = scene.mtu()
+    assert mtu["size"] == 1300
+    assert mtu["cause"] == "interface"
+    assert mtu["black_holes_suspected"] == 0
+
+
+# ---- Forgeries ----
+
+def checksum(data):
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+def too_big(source, target, mtu, quote):
+    """ICMP's word on a packet from `source` to `target` (address, port)."""
+    payload = struct.pack(">HHHH", source[1], target[1], 8 + 1472, 0) + quote
+    packet = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 1500, 1, 0x4000, 60, UDP, 0,
+                         socket.inet_aton(source[0]),
+                         socket.inet_aton(target[0])) + payload
+    head = struct.pack(">BBHHH", 3, 4, 0, 0, mtu)
+    return struct.pack(">BBHHH", 3, 4, checksum(head + packet), 0,
+                       mtu) + packet
+
+
+FORGERIES = 50000 if FULL else 5000
+
+
+def hear_forgeries(scene):
+    """A flood that names our address and port but has not seen a packet."""
+    scene.places.line("line", RTT)
+    scene.connect()
+    scene.finds(1500)
+    before = scene.mtu()
+    client = re.search(r"connection from (\S+):(\d+)", scene.edge.log)
+    source = client[1], int(client[2])
+    target = EDGE, scene.edge.port
+    cpu = scene.culvert.cpu()
+
+    def flood():
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW,
+                           socket.IPPROTO_ICMP) as sock:
+            for i in range(FORGERIES):
+                sock.sendto(too_big(source, target, 1300, os.urandom(64)),
+                            (source[0], 0))
+                sock.sendto(too_big((source[0], source[1] ^ 1 + i % 2), target,
+                                    1300, os.urandom(64)), (source[0], 0))
+
+    thread = threading.Thread(target=scene.places.far.inside, args=(flood,))
+    thread.start()
+    scene.carry(10 * MB, 10 * MB)
+    thread.join()
+    after = scene.culvert.wait_status(
+        lambda s: s["mtu"]["ptb_seen"] >= FORGERIES // 2, "forgeries")["mtu"]
+    scene.figures["seen"] = after["ptb_seen"]
+    scene.figures["cpu_s"] = round(scene.culvert.cpu() - cpu, 2)
+    assert after["ptb_seen"] <= FORGERIES  # not those with another port
+    assert after["ptb_ignored"] == after["ptb_seen"]
+    assert after["ptb_valid"] == 0
+    for same in "size", "probes_sent", "black_holes_suspected":
+        assert after[same] == before[same]
+
+
+ROWS = {
+    "a router": hear_a_router,
+    "an interface": have_a_small_interface,
+    "an interface shrinks": lose_an_interface_size,
+    "forgeries": hear_forgeries,
+}
+V4_ONLY = {"forgeries"}
+CASES = [(name, v6) for name in ROWS for v6 in (False, True)
+         if not (v6 and name in V4_ONLY)]
+
+
+def run_row(directory, ca, name, v6):
+    with Scene(directory, ca, v6) as scene:
+        ROWS[name](scene)
+        return scene.figures
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory, ca):
+    """All rows, under way: a future for each."""
+    with concurrent.futures.ThreadPoolExecutor(ROWS_AT_ONCE) as pool:
+        yield {case: pool.submit(run_row, tmp_path_factory.mktemp("row"), ca,
+                                 *case) for case in CASES}
+
+
+@pytest.mark.parametrize("name,v6", CASES, ids=[
+    f"{name}, IPv{6 if v6 else 4}" for name, v6 in CASES])
+def test_row(rows, name, v6):
+    try:
+        figures = rows[name, v6].result()
+    except Forbidden as error:
+        pytest.skip(f"no network namespaces here: {error}")
+    print(f"\n{name}, IPv{6 if v6 else 4}: " + ", ".join(
+        f"{key} {value}" for key, value in figures.items()))
