@@ -269,6 +269,34 @@ on_qlog(void *user, uint32_t flags, const void *data, size_t len)
 	conn->events->qlog(conn, data, len, conn->arg);
 }
 
+/*
+ * The library knows nothing of our discovery: a record of it between its own,
+ * with times as they have (draft-ietf-quic-qlog-quic-events, mtu_updated).
+ */
+static void
+log_mtu(struct quic_conn *conn)
+{
+	const struct probe *p = &conn->probe;
+	bool done = p->pmtu.state == PMTU_COMPLETE;
+	char text[128];
+	int len;
+
+	if (p->pmtu.size == conn->mtu_logged &&
+	    (conn->mtu_logged_done || !done)) {
+		conn->mtu_logged_done = done;
+		return;
+	}
+	len = snprintf(text, sizeof(text), "\x1e{\"time\":%ju,"
+	    "\"name\":\"quic:mtu_updated\",\"data\":{\"old\":%zu,"
+	    "\"new\":%zu,\"done\":%s}}\n",
+	    (uintmax_t)((conn->now - conn->began_at) / NS_PER_MS),
+	    conn->mtu_logged + p->headers, p->pmtu.size + p->headers,
+	    done ? "true" : "false");
+	conn->mtu_logged = p->pmtu.size;
+	conn->mtu_logged_done = done;
+	conn->events->qlog(conn, text, (size_t)len, conn->arg);
+}
+
 /* ---- Birth ---- */
 
 static ngtcp2_conn *
@@ -310,13 +338,13 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	TAILQ_INIT(&conn->owing);
 	TAILQ_INIT(&conn->probe.harvest);
 	conn->tls = quic_tls_ref(tls);
-	conn->mtu_told = PMTU_BASE_SIZE;
+	conn->mtu_told = conn->mtu_logged = PMTU_BASE_SIZE;
 	conn->path = conn->proven = *path;
 	conn->settings = *settings;
 	default_settings(&conn->settings);
 	conn->events = events;
 	conn->arg = arg;
-	conn->now = now;
+	conn->now = conn->began_at = now;
 	conn->dirty = true;
 	conn->ref.get_conn = get_conn;
 	conn->ref.user_data = conn;
@@ -704,6 +732,8 @@ conn_deliver(struct quic_conn *conn)
 {
 	struct quic_stream *s;
 
+	if (conn->events->qlog != NULL)
+		log_mtu(conn);
 	deliver_conn_events(conn);
 	request_curb(conn);
 	if (conn->close_pending)

@@ -158,6 +158,7 @@ struct quic_conn {
 	struct quic_path path;
 	struct quic_settings settings;
 	enum conn_state state;
+	uint64_t began_at;
 	uint64_t now;		/* of the call that we are in */
 	struct quic_close close;
 	ngtcp2_ccerr ccerr;	/* for the CONNECTION_CLOSE */
@@ -189,6 +190,8 @@ struct quic_conn {
 	uint64_t drain_at;	/* server: when DRAIN_ANNOUNCED is over */
 	bool close_pending;	/* closed is to be fired */
 	size_t mtu_told;	/* the size at the last mtu_changed, or 0 */
+	size_t mtu_logged;	/* the size in the last record of a qlog ... */
+	bool mtu_logged_done;	/* ... and whether the search was over */
 	bool resumed;
 	const char *verify_error; /* static text; set by the TLS verification */
 

@@ -14,7 +14,9 @@ def test_qlog(start_edge, start_culvert, tmp_path):
     theirs.mkdir()
     edge = start_edge("--qlog", theirs)
     for _ in range(3):
-        start_culvert(edge, "--qlog", ours).stop()
+        culvert = start_culvert(edge, "--qlog", ours)
+        culvert.wait_for("path MTU to")
+        culvert.stop()
     edge.stop()
     for directory, role in (ours, "client"), (theirs, "server"):
         traces = [records(path) for path in directory.iterdir()]
@@ -23,3 +25,7 @@ def test_qlog(start_edge, start_culvert, tmp_path):
             assert head["trace"]["vantage_point"]["type"] == role
             assert any(event["name"] == "transport:packet_received"
                        for event in events)
+            times = [event["time"] for event in events]
+            assert times == sorted(times)
+            assert role == "server" or any(
+                event["name"] == "quic:mtu_updated" for event in events)

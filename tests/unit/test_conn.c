@@ -514,6 +514,9 @@ a_log_is_written(void **state)
 	assert_int_equal(text.data[0], 0x1e); /* RFC 7464 */
 	assert_non_null(strstr(text.data, "packet_sent"));
 	assert_non_null(strstr(text.data, "packet_received"));
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_non_null(strstr(text.data, "\"name\":\"quic:mtu_updated\","
+	    "\"data\":{\"old\":1228,\"new\":1500,\"done\":true}}\n"));
 }
 
 int
