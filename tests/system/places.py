@@ -79,14 +79,15 @@ class Place:
 class Line:
     """A network between both places: a device of its name at each."""
 
-    def __init__(self, places, number, name, rtt, mtu, device_mtu):
+    def __init__(self, places, number, name, rtt, mtu, device_mtu, rate):
         self.near, self.far = places.near, places.far
         self.name = name
         self.metric = 100 * number
         self.address = f"10.99.{number}.1"
         self.process = subprocess.Popen(
             [BUILD / "bench" / "link", "-d", str(rtt / 2), "-m", str(mtu),
-             "-q", "1000", "-n", name, self.near.name, self.far.name],
+             "-q", "1000", *(("-r", str(rate)) if rate else ()), "-n", name,
+             self.near.name, self.far.name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "ready\n":
             self.process.wait()
@@ -160,10 +161,11 @@ class Places(contextlib.ExitStack):
         self.callback(place.close)
         return place
 
-    def line(self, name, rtt, mtu=1500, device_mtu=1500):
+    def line(self, name, rtt, mtu=1500, device_mtu=1500, rate=None):
         """Another network; the first one is the preferred one. What is more
-        than `mtu` vanishes; `mtu` may be "UP,DOWN"."""
-        line = Line(self, len(self.lines) + 1, name, rtt, mtu, device_mtu)
+        than `mtu` vanishes; `mtu` may be "UP,DOWN". The rate is in Mbit/s."""
+        line = Line(self, len(self.lines) + 1, name, rtt, mtu, device_mtu,
+                    rate)
         self.callback(line.close)
         self.lines.append(line)
         return line

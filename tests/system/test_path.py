@@ -19,14 +19,16 @@ import pytest
 
 from client import socks5_tunnel
 from daemon import DEADLINE, Daemon, wait_until
-from origin import expect_pattern, send_pattern
+from origin import expect_pattern, pattern, send_pattern
 from places import EDGE, EDGE6, Forbidden, Places
 
 FULL = os.environ.get("CULVERT_TESTS") == "full"
 
 MB = 1000000
 UDP = 17
+STEP = 100000  # bytes
 RTT = 50  # milliseconds
+RATE = 20  # Mbit/s, where bytes flow for long
 ROWS_AT_ONCE = 8
 
 
@@ -39,6 +41,7 @@ class Scene(contextlib.ExitStack):
         self.ca = ca
         self.v6 = v6
         self.address = EDGE6 if v6 else EDGE
+        self.daemons = []
         self.figures = {}
 
     def __enter__(self):
@@ -54,6 +57,7 @@ class Scene(contextlib.ExitStack):
     def daemon(self, program, place, *args):
         daemon = Daemon(program, self.directory, "-v", *args,
                         preexec=place.enter)
+        self.daemons.append(daemon)
         self.callback(daemon.stop)
         return daemon
 
@@ -97,7 +101,19 @@ class Scene(contextlib.ExitStack):
                    f"{mtu} found by the edge, not {self.edge_size()}")
         self.note(what)
 
+    def no_black_hole(self):
+        assert self.mtu()["black_holes_confirmed"] == 0
+        assert "black hole" not in self.edge.log
+
     # ---- Bytes ----
+
+    def moves_again(self, flow):
+        """Bytes arrive that left after begin(): since nothing that did before
+        is under way any more, or since it has been so long."""
+        wait_until(lambda: time.monotonic() > self.begin + 2 * RTT / 1000 or
+                   flow.errors, "two round trips")
+        flow.moves(1)
+        self.note("moves_again_s")
 
     def carry(self, up, down):
         """Carries so many bytes each way, at once, and looks at each."""
@@ -126,6 +142,166 @@ class Scene(contextlib.ExitStack):
             assert sock.recv(1) == b""
         assert not errors and not origin.errors, (errors, origin.errors)
         assert self.culvert.status()["reconnects"] == 0
+
+
+class Flow:
+    """Bytes of the pattern that go one way without an end, until stop()."""
+
+    def __init__(self, scene, way):
+        self.received = 0
+        self.ended = False
+        self.errors = []
+        send, receive = self.guarded(self.send), self.guarded(self.receive)
+        origin = scene.places.origin(receive if way == "up" else send)
+        self.sock = scene.places.near.inside(
+            socks5_tunnel, scene.culvert.port, "127.0.0.1", origin.port)
+        self.thread = threading.Thread(
+            target=send if way == "up" else receive, args=(self.sock,))
+        self.thread.start()
+        self.moves(MB // 2)
+
+    def guarded(self, function):
+        def run(sock):
+            try:
+                function(sock)
+            except (OSError, AssertionError) as error:
+                self.errors.append(error)
+        return run
+
+    def send(self, sock):
+        at = 0
+        while not self.ended:
+            sock.sendall(pattern(STEP, at))
+            at += STEP
+        sock.shutdown(socket.SHUT_WR)
+
+    def receive(self, sock):
+        while data := sock.recv(STEP):
+            assert data == pattern(len(data), self.received), \
+                f"other bytes at {self.received}"
+            self.received += len(data)
+        assert self.received % STEP == 0, "an end in the middle"
+
+    def moves(self, n):
+        """Waits until n more bytes have arrived."""
+        goal = self.received + n
+        wait_until(lambda: self.errors or self.received >= goal,
+                   f"{n} more bytes")
+        assert not self.errors, self.errors
+
+    def stop(self):
+        """The last byte arrives, and was the right one, like all others."""
+        self.ended = True
+        self.thread.join(DEADLINE)
+        self.sock.close()
+        assert not self.errors, self.errors
+
+
+# ---- Searches ----
+
+def search(mtu):
+    """With bytes both ways."""
+    def row(scene):
+        scene.places.line("line", RTT, mtu)
+        scene.connect()
+        scene.carry(2 * MB, 2 * MB)
+        scene.note("carried_s")
+        scene.finds(mtu)
+        scene.edge_finds(mtu)
+        scene.no_black_hole()
+    return row
+
+
+def search_idly(scene):
+    scene.places.line("line", RTT, 1400)
+    scene.connect()
+    scene.finds(1400)
+    scene.edge_finds(1400)
+    scene.carry(MB, MB)
+    scene.no_black_hole()
+
+
+def search_each_way(scene):
+    scene.places.line("line", RTT, "1500,1300")
+    scene.connect()
+    scene.carry(2 * MB, 2 * MB)
+    scene.finds(1500)
+    scene.edge_finds(1300)
+    scene.no_black_hole()
+
+
+def search_for_more(scene):
+    """Jumbo frames are allowed, but do not pass."""
+    scene.places.line("line", RTT, 1500, device_mtu=9000)
+    jumbo = "--mtu-max", "9000"
+    scene.connect(*jumbo, edge_flags=jumbo)
+    scene.finds(1500)
+    scene.edge_finds(1500)
+    scene.figures["probes"] = scene.mtu()["probes_sent"]
+    assert scene.figures["probes"] <= 12
+    scene.carry(MB, MB)
+
+
+# ---- Black holes, and what is none ----
+
+def fall(way):
+    """The path loses 200 bytes in mid transfer, and has them again."""
+    def row(scene):
+        line = scene.places.line("line", RTT, rate=RATE)
+        scene.connect()
+        finds = scene.finds if way == "up" else scene.edge_finds
+        flow = Flow(scene, way)
+        finds(1500)
+        line.becomes("-m", 1300)
+        scene.begin = time.monotonic()
+        scene.moves_again(flow)
+        finds(1300, "fell_s")
+        flow.moves(MB)
+        line.becomes("-m", 1500)
+        scene.begin = time.monotonic()
+        finds(1500, "healed_s")
+        flow.stop()
+        assert scene.culvert.status()["reconnects"] == 0
+    return row
+
+
+def lose(percent):
+    """By chance."""
+    def row(scene):
+        line = scene.places.line("line", RTT, rate=RATE)
+        scene.connect()
+        scene.finds(1500)
+        flows = {way: Flow(scene, way) for way in ("up", "down")}
+        line.becomes("-l", percent)
+        time.sleep(300 if FULL else 5)
+        for way, flow in flows.items():
+            flow.moves(MB // 10)
+            scene.figures[f"{way}_mb"] = flow.received // MB
+        line.becomes("-l", 0)
+        for flow in flows.values():
+            flow.stop()
+        scene.no_black_hole()
+        scene.finds(1500)
+    return row
+
+
+def cut(scene):
+    """Nothing passes for three seconds."""
+    line = scene.places.line("line", RTT, rate=RATE)
+    scene.connect()
+    scene.finds(1500)
+    flows = [Flow(scene, way) for way in ("up", "down")]
+    line.becomes("-l", 100)
+    time.sleep(3)
+    line.becomes("-l", 0)
+    scene.begin = time.monotonic()
+    for flow in flows:
+        flow.moves(MB)
+    scene.note("moves_again_s")
+    for flow in flows:
+        flow.stop()
+    scene.no_black_hole()
+    scene.finds(1500)
 
 
 # ---- Routers ----
@@ -271,6 +447,17 @@ def hear_forgeries(scene):
 
 
 ROWS = {
+    "1400": search(1400),
+    "1300": search(1300),
+    "1281": search(1281),
+    "1400, idle": search_idly,
+    "1500 up, 1300 down": search_each_way,
+    "9000 on 1500": search_for_more,
+    "a hole in mid upload": fall("up"),
+    "a hole in mid download": fall("down"),
+    "10 % loss": lose(10),
+    "15 % loss": lose(15),
+    "an outage": cut,
     "a router": hear_a_router,
     "an interface": have_a_small_interface,
     "an interface shrinks": lose_an_interface_size,
@@ -283,7 +470,11 @@ CASES = [(name, v6) for name in ROWS for v6 in (False, True)
 
 def run_row(directory, ca, name, v6):
     with Scene(directory, ca, v6) as scene:
-        ROWS[name](scene)
+        try:
+            ROWS[name](scene)
+        except AssertionError as error:
+            logs = [daemon.log[-2000:] for daemon in scene.daemons]
+            raise AssertionError("\n".join([str(error), *logs])) from error
         return scene.figures
 
 
