@@ -144,8 +144,10 @@ def test_fail_over_and_return(start_pair, start_edge, origin):
     lost = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
     ping(lost)
     first.kill()
+    began = time.monotonic()
     kept = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
     ping(kept)
+    print(f"a tunnel after {time.monotonic() - began:.3f} s")
     assert culvert.status()["edge"] == name(second)
     with pytest.raises(ConnectionResetError):
         lost.sendall(b"x")
