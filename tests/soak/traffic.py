@@ -7,6 +7,7 @@ there must have been a reason; all else is a failure.
 
 import collections
 import contextlib
+import errno
 import hashlib
 import math
 import random
@@ -26,6 +27,9 @@ FORBIDDEN = "10.0.0.1"  # no rule of the edge allows it
 SMALLEST, LARGEST = 1000, 5000000  # bytes of an object
 VISITORS = 16
 THINK = 0.05  # seconds between two jobs, on average
+
+# What a client is told that a tunnel was cut, by what it does then.
+CUT = (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
 
 # The first bytes of a TLS handshake, to one who expects none.
 CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32)
@@ -361,11 +365,13 @@ class Visitor:
         try:
             job(self)
             outcome = "done"
-        except (ConnectionResetError, BrokenPipeError) as error:
-            outcome = "reset"
-            self.world.excuse(job.__name__, began, error)
         except Refused as error:
             outcome = "refused"
+            self.world.excuse(job.__name__, began, error)
+        except OSError as error:
+            if error.errno not in CUT:
+                raise
+            outcome = "reset"
             self.world.excuse(job.__name__, began, error)
         self.counts[outcome] += 1
 
