@@ -242,10 +242,16 @@ class Killer:
             wait_fresh(self.world, began)
         self.times[fault.name].append(time.monotonic() - ended)
 
+    def deal(self):
+        """Each fault comes once before one comes again."""
+        while True:
+            yield from self.chance.sample(self.faults, len(self.faults))
+
     def run(self):
         with self.world.watching(self.name):
-            while not self.over.is_set() and not self.world.failed.is_set():
-                fault = self.chance.choice(self.faults)
+            for fault in self.deal():
+                if self.over.is_set() or self.world.failed.is_set():
+                    return
                 with self.world.watching(fault.name):
                     self.strike(fault)
                 self.hold(self.chance.expovariate(1 / PAUSE))

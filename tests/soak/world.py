@@ -6,6 +6,7 @@
 
 import contextlib
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -85,7 +86,8 @@ class Side:
         self.conf = self.directory / "edge.conf"
         self.flags = ("--open", "--cert", world.pair.cert, "--key",
                       world.pair.key, "--allow", "127.0.0.0/8", "--allow",
-                      "::1/128", "--grace", GRACE, "-f", self.conf, *flags)
+                      "::1/128", "--grace", GRACE, "--cc", world.cc, "-f",
+                      self.conf, *flags)
         self.port = self.lives = 0
         self.start()
         self.port = self.edge.port
@@ -126,6 +128,7 @@ class World(contextlib.ExitStack):
     def __init__(self, directory, seed):
         super().__init__()
         self.directory, self.seed = pathlib.Path(directory), seed
+        self.cc = random.Random(seed).choice(("bbr", "cubic"))
         self.harm = Harm()
         self.began = time.monotonic()
         self.failed = threading.Event()
@@ -153,7 +156,7 @@ class World(contextlib.ExitStack):
         """The proxy's, with its edges in this order."""
         edges = "".join(f"edge = {side.name}\n" for side in sides)
         return (f"[proxy]\nlisten = 127.0.0.1:0\n[edge]\n{edges}"
-                f"pin = {self.pair.pin()}\n{VERBOSE}")
+                f"pin = {self.pair.pin()}\n[path]\ncc = {self.cc}\n{VERBOSE}")
 
     def daemons(self):
         return [self.culvert, *(side.edge for side in self.sides)]
