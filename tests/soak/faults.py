@@ -12,7 +12,7 @@ import time
 
 from client import SUCCEEDED, socks5_connect
 from traffic import HOST, fetch
-from world import BROKEN, VERBOSE, reload
+from world import BROKEN, EDGES, VERBOSE, reload
 
 PAUSE = 0.5  # seconds between two faults, on average
 FRESH_SIZE = 1000  # bytes
@@ -166,7 +166,7 @@ def look(world, chance, hold):
 def strangers(world, chance, hold):
     """Datagrams from nobody: noise, and the beginnings of handshakes."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.connect(("127.0.0.1", pick(world, chance).port))
+        sock.connect((EDGES, pick(world, chance).port))
         for _ in range(chance.randint(100, 1000)):
             first = bytes([chance.randrange(256)])
             version = chance.choice((b"", b"\0\0\0\1", b"\x1a\x2a\x3a\x4a"))

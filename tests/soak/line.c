@@ -3,8 +3,9 @@
  *
  *	line [-s SEED] ADDRESS:PORT
  *
- * The edge is at ADDRESS:PORT (IPv4); "port N" tells where its clients find
- * the line instead, on 127.0.0.1. Each line of standard input is one of
+ * The edge is at ADDRESS:PORT (IPv4); "port N" tells at which port of the same
+ * address its clients find the line instead. Each line of standard input is one
+ * of
  *
  *	loss PERCENT	a datagram is dropped with that probability
  *	late PERCENT	... comes LATE_MS later than its successors
@@ -430,7 +431,7 @@ parse(int argc, char **argv)
 	edge.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
 	if (inet_pton(AF_INET, argv[optind], &edge.sin_addr) != 1)
 		errx(2, "%s: not an IPv4 address", argv[optind]);
-	inside_addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	inside_addr.sin_addr = edge.sin_addr;
 	/* The generator must not begin with zero. */
 	random_state = (random_state + 1) * UINT64_C(0x9e3779b97f4a7c15);
 }

@@ -19,6 +19,10 @@ from daemon import BUILD, DEADLINE, REPORT, Daemon
 from origin import Origin
 from server import serve
 
+# Where no socket of a client is: while an edge or its line is away, the kernel
+# gives their ports to nobody else.
+EDGES = "127.0.0.2"
+
 # Tunnels on a connection to the second edge, as many as others allow: a
 # crowd must wait for further connections.
 STREAMS_MAX = 100
@@ -35,8 +39,7 @@ class Line:
 
     def __init__(self, edge_port, seed):
         self.process = subprocess.Popen(
-            [BUILD / "soak" / "line", "-s", str(seed),
-             f"127.0.0.1:{edge_port}"],
+            [BUILD / "soak" / "line", "-s", str(seed), f"{EDGES}:{edge_port}"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lock = threading.Lock()
         self.port = int(self.process.stdout.readline().split()[1])
@@ -94,7 +97,7 @@ class Side:
         world.callback(lambda: self.edge.stop())
         self.line = Line(self.port, world.seed)
         world.callback(self.line.stop)
-        self.name = f"127.0.0.1:{self.line.port}"
+        self.name = f"{EDGES}:{self.line.port}"
 
     def start(self):
         self.lives += 1
@@ -102,7 +105,7 @@ class Side:
         directory.mkdir()
         self.conf.write_text(VERBOSE)
         self.edge = Daemon("culvert-edge", directory, "-l",
-                           f"127.0.0.1:{self.port}", *self.flags)
+                           f"{EDGES}:{self.port}", *self.flags)
         self.ended = False
 
     def end(self, how):
