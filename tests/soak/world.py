@@ -57,12 +57,28 @@ class Line:
         self.process.stdout.close()
 
 
+def starved():
+    """TCP connections that the kernel has cut to get their memory."""
+    with open("/proc/net/netstat", encoding="ascii") as file:
+        names, values = next(file).split(), next(file).split()
+    return int(values[names.index("TCPAbortOnMemory")])
+
+
 class Harm:
     """When tunnels could be cut: the time of each fault that may do so."""
 
     def __init__(self):
         self.lock = threading.Lock()
         self.times = []  # [begin, end], of which the end is None at first
+        self.starved, self.looked = starved(), time.monotonic()
+
+    def look(self):
+        """Others on this machine may have taken what memory TCP has."""
+        with self.lock:
+            now, count = time.monotonic(), starved()
+            if count > self.starved:
+                self.times.append([self.looked, now])
+            self.starved, self.looked = count, now
 
     @contextlib.contextmanager
     def during(self):
@@ -194,6 +210,7 @@ class World(contextlib.ExitStack):
 
     def excuse(self, what, began, error):
         """Tunnels are cut and clients refused for a reason, or not at all."""
+        self.harm.look()
         if not self.harm.since(began):
             raise AssertionError(
                 f"{what}: {error!r}, and nothing has happened that would "
@@ -201,6 +218,7 @@ class World(contextlib.ExitStack):
 
     def check(self):
         """Raises what was found so far."""
+        self.harm.look()
         errors = [error for error in self.origin.errors
                   if not isinstance(error, OSError)
                   or isinstance(error, TimeoutError)]
