@@ -543,7 +543,7 @@ quic_io_migrate(struct quic_io *io, bool at_once)
 	rv = quic_conn_migrate(io->conn, &path, at_once, quic_io_now());
 	if (rv != 0)
 		port_close(LIST_FIRST(&io->ports));
-	else if (left != NULL && !at_once)
+	if (left != NULL && (rv == 0 ? !at_once : rv == -EPERM))
 		quic_socket_pin(&left->socket);
 	return rv;
 }

@@ -49,8 +49,8 @@ bool quic_io_is_stranded(const struct quic_io *);
  * A client: opens another socket, which is where quic_io_way() says, and moves
  * the connection to it. The other arguments and results are those of
  * quic_conn_migrate() and quic_io_connect(); on failure all is as it was.
- * Without `at_once` the socket in use stays with its interface meanwhile. Not
- * from inside an event.
+ * Without `at_once`, and after -EPERM, the socket in use stays with its
+ * interface, whatever the routes say. Not from inside an event.
  */
 int quic_io_migrate(struct quic_io *, bool at_once);
 

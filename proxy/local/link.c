@@ -178,7 +178,7 @@ link_check(struct link *link, uint64_t now)
 {
 	struct quic_pulse pulse;
 
-	if (!link->doubted || link->state == LINK_OVER)
+	if (!link->doubted || link->behind || link->state == LINK_OVER)
 		return UINT64_MAX;
 	quic_conn_pulse(link->conn, &pulse);
 	if (pulse.packets_received == link->heard)
@@ -204,6 +204,22 @@ on_gave_up(void *arg, const char *why)
 {
 	link_end(arg, why);
 }
+
+static void
+on_left_behind(void *arg)
+{
+	struct link *link = arg;
+
+	log_info("%s does not let connections move: this one stays where it "
+	    "is, new tunnels go by another", link->address);
+	link->behind = link->doubted = true;
+	changed(link);
+}
+
+static const struct roam_events roam_events = {
+	.gave_up = on_gave_up,
+	.left_behind = on_left_behind,
+};
 
 void
 link_network_changed(struct link *link)
@@ -260,7 +276,7 @@ connect_to(struct link *link, struct quic_tls *tls, const char *name,
 	    link->qlog != NULL ? &events_qlog : &events, link, quic_io_now());
 	if (rv == 0)
 		rv = roam_new(&link->roam, host->loop, link->io, link->conn,
-		    on_gave_up, link);
+		    &roam_events, link);
 	if (rv == 0)
 		quic_io_start(link->io, link->conn, on_unreachable, link);
 	return rv;

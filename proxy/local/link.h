@@ -44,7 +44,7 @@ struct link_host {
 struct link {
 	/* For the owner to read. */
 	enum link_state state;
-	bool doubted; /* UP, and nothing comes back: do not rely on it */
+	bool doubted; /* UP, but silent or left behind: do not rely on it */
 	bool was_up;  /* and DRAINING, at some time: ... */
 	bool drained; /* ... also when it is OVER */
 	bool hopeless; /* OVER: the next attempt would end the same way */
@@ -64,6 +64,7 @@ struct link {
 	struct roam *roam;
 	struct qlog *qlog;
 	uint64_t heard;	  /* packets, when the doubt began */
+	bool behind;	  /* on an old network, for good */
 	bool silent;	  /* the connection says so */
 	bool unreachable; /* the network does */
 };

@@ -8,8 +8,9 @@
  *                                     a fresh port ─ silence ─▶ give up
  *
  * Whoever moves for a better network while the present one works validates
- * first; whose network is gone moves at once. Nothing is done from inside the
- * connection's events: they only make the timer due.
+ * first; whose network is gone moves at once. Where the edge allows no moves the
+ * connection stays on its network while there is one. Nothing is done from
+ * inside the connection's events: they only make the timer due.
  */
 #include "proxy/local/roam.h"
 
@@ -63,7 +64,7 @@ struct roam {
 	uv_loop_t *loop;
 	struct quic_io *io;
 	struct quic_conn *conn;
-	void (*gave_up)(void *arg, const char *why);
+	const struct roam_events *events;
 	void *arg;
 	uv_timer_t timer;
 	bool over; /* it was given up */
@@ -75,6 +76,7 @@ struct roam {
 
 	bool verify;	/* the next look asks who is there */
 	bool no_way;	/* the last look found none */
+	bool left_behind; /* the owner knows */
 
 	bool moving;	/* a move is to be validated ... */
 	bool at_once;	/* ... and nothing is left to go back to */
@@ -143,7 +145,7 @@ give_up(struct roam *roam, const char *why)
 		return;
 	roam->over = true;
 	uv_timer_stop(&roam->timer);
-	roam->gave_up(roam->arg, why);
+	roam->events->gave_up(roam->arg, why);
 }
 
 /* ---- Moves ---- */
@@ -154,6 +156,21 @@ begin_rest(struct roam *roam, const struct quic_stats *before)
 	uint64_t ms = REST_ROUND_TRIPS * before->rtt_ns / NS_PER_MS;
 
 	roam->rest_until = uv_now(roam->loop) + (ms > REST_MS ? ms : REST_MS);
+}
+
+/* The edge forbids it. That is no loss while the old network is there. */
+static void
+stay_behind(struct roam *roam, const struct sockaddr_storage *target,
+    bool at_once)
+{
+	if (at_once)
+		give_up(roam, "this machine has moved, "
+		    "and the edge does not let connections move");
+	else if (!roam->left_behind &&
+	    !same_ip(target, &quic_conn_path(roam->conn)->local)) {
+		roam->left_behind = true;
+		roam->events->left_behind(roam->arg);
+	}
 }
 
 /* `target` is what the kernel has just told; a fresh port is there already. */
@@ -178,8 +195,7 @@ move(struct roam *roam, const struct sockaddr_storage *target, bool at_once)
 		begin_rest(roam, &before);
 		break;
 	case -EPERM:
-		give_up(roam, "this machine has moved, "
-		    "and the edge does not let connections move");
+		stay_behind(roam, target, at_once);
 		break;
 	case -ENOTCONN:
 		give_up(roam, "the network has changed");
@@ -377,8 +393,7 @@ roam_silent(struct roam *roam)
 
 int
 roam_new(struct roam **out, uv_loop_t *loop, struct quic_io *io,
-    struct quic_conn *conn, void (*gave_up)(void *arg, const char *why),
-    void *arg)
+    struct quic_conn *conn, const struct roam_events *events, void *arg)
 {
 	struct roam *roam = calloc(1, sizeof(*roam));
 
@@ -387,7 +402,7 @@ roam_new(struct roam **out, uv_loop_t *loop, struct quic_io *io,
 	roam->loop = loop;
 	roam->io = io;
 	roam->conn = conn;
-	roam->gave_up = gave_up;
+	roam->events = events;
 	roam->arg = arg;
 	roam->look_at = roam->tidy_at = UINT64_MAX;
 	roam->failed_ms = FAILED_FIRST_MS;

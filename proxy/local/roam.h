@@ -22,13 +22,31 @@ struct roam;
 #define ROAM_SILENCE_MS 1000
 
 /*
- * For a client connection that `io` drives; both must outlive the roam. When
- * nothing helps, gave_up(arg, why) is called once: another connection is needed,
- * and `why` is a sentence for people. It comes from the loop or from within one
- * of the calls below, and roam does nothing after it. 0 or -ENOMEM.
+ * What the owner is told, each at most once, from the loop or from within one
+ * of the calls below.
+ */
+struct roam_events {
+	/*
+	 * Nothing helps: another connection is needed. `why` is a sentence for
+	 * people. Roam does nothing after this.
+	 */
+	void (*gave_up)(void *arg, const char *why);
+
+	/*
+	 * The edge does not let connections move (RFC 9000 §18.2,
+	 * disable_active_migration), so this one stays on a network which the
+	 * kernel would not choose any more, and works while that does. New
+	 * tunnels had better go by another connection.
+	 */
+	void (*left_behind)(void *arg);
+};
+
+/*
+ * For a client connection that `io` drives; both must outlive the roam. 0 or
+ * -ENOMEM.
  */
 int roam_new(struct roam **, uv_loop_t *, struct quic_io *, struct quic_conn *,
-    void (*gave_up)(void *arg, const char *why), void *arg);
+    const struct roam_events *, void *arg);
 
 /*
  * At once, and before the io and the connection go; the memory follows when

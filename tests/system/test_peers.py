@@ -16,7 +16,8 @@ from client import (connect, receive, receive_all, reset, socks5_connect,
                     socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
                     GENERAL_FAILURE, HOST_UNREACHABLE, SUCCEEDED)
 from daemon import DEADLINE, environment
-from origin import expect_pattern, pattern, send_pattern
+from origin import echo, expect_pattern, pattern, send_pattern
+from places import EDGE
 
 SOURCES = pathlib.Path(__file__).parent / "peers"
 GOPATH = pathlib.Path("/usr/share/gocode")
@@ -66,13 +67,14 @@ def peers(tmp_path_factory):
 
 @pytest.fixture
 def their_edge(peers, ca):
-    """their_edge(*flags) → the port of one that runs."""
+    """their_edge(*flags, preexec=None) → the port of one that runs."""
     processes = []
 
-    def start_it(*flags):
+    def start_it(*flags, preexec=None):
         process = subprocess.Popen(
             [peers["edge"], "-cert", ca.good.cert, "-key", ca.good.key,
-             *map(str, flags)], stdout=subprocess.PIPE, text=True)
+             *map(str, flags)], stdout=subprocess.PIPE, text=True,
+            preexec_fn=preexec)
         processes.append(process)
         line = process.stdout.readline()
         return int(re.fullmatch(r"listening \S+:(\d+)\n", line)[1])
@@ -201,6 +203,42 @@ def test_server_without_h3(their_edge, start_culvert, alpn):
     sock, code = socks5_connect(culvert.port, "127.0.0.1", 1)
     sock.close()
     assert code == GENERAL_FAILURE
+
+
+def ping(sock):
+    sock.sendall(b"ping")
+    assert receive(sock, 4) == b"ping"
+
+
+def test_move_from_their_edge(places, their_edge, start, ca):
+    """quic-go does not let connections move: tunnels stay on the old network
+    while it is there, new ones are on a new connection."""
+    a, b = places.line("A", rtt=20), places.line("B", rtt=20)
+    port = their_edge("-listen", f"{EDGE}:0", preexec=places.far.enter)
+    culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
+                    f"{EDGE}:{port}", "--pin", ca.good.pin(),
+                    preexec=places.near.enter)
+    server = places.origin(echo)
+
+    def tunnel():
+        return places.near.inside(socks5_tunnel, culvert.port, "127.0.0.1",
+                                  server.port)
+
+    with tunnel() as old:
+        b.prefer(50)
+        culvert.wait_for("does not let connections move")
+        culvert.wait_for("connected to ", count=2)
+        with tunnel() as new:
+            ping(new)
+            ping(old)
+            a.down()
+            culvert.wait_for("the edge does not let connections move")
+            with pytest.raises(ConnectionResetError):
+                old.recv(1)
+            ping(new)
+    status = culvert.status()
+    assert status["migrations"] == 0
+    assert status["tunnels"]["failed"] == 0
 
 
 # ---- Their client, our edge ----

@@ -31,8 +31,8 @@ static void (*unreachable)(void *arg, int error);
 static struct quic_conn *conn = (struct quic_conn *)&pulse;
 static struct quic_io *io = (struct quic_io *)&host;
 static struct roam *roam = (struct roam *)&changes;
-static void (*gave_up)(void *arg, const char *why);
-static void *gave_up_arg;
+static const struct roam_events *roam_events;
+static void *roam_arg;
 enum { NETWORK_CHANGED = 1, SLEPT = 2, SILENT = 4, MIGRATED = 8,
 	NOT_MIGRATED = 16 };
 static unsigned told; /* to the roam: these */
@@ -78,14 +78,13 @@ quic_io_now(void)
 
 int
 roam_new(struct roam **out, uv_loop_t *loop, struct quic_io *of,
-    struct quic_conn *moving, void (*callback)(void *, const char *),
-    void *arg)
+    struct quic_conn *moving, const struct roam_events *callbacks, void *arg)
 {
 	(void)loop;
 	assert_ptr_equal(of, io);
 	assert_ptr_equal(moving, conn);
-	gave_up = callback;
-	gave_up_arg = arg;
+	roam_events = callbacks;
+	roam_arg = arg;
 	*out = roam;
 	return 0;
 }
@@ -436,9 +435,25 @@ a_roam_that_gives_up_ends_the_link(void **state)
 {
 	(void)state;
 	bring_up();
-	gave_up(gave_up_arg, "the edge has gone silent");
+	roam_events->gave_up(roam_arg, "the edge has gone silent");
 	assert_int_equal(link_->state, LINK_OVER);
 	assert_string_equal(link_->why, "the edge has gone silent");
+}
+
+/* It works, and is no place to stay: what it hears does not change that. */
+static void
+who_is_left_behind_is_doubted_for_good(void **state)
+{
+	(void)state;
+	bring_up();
+	changes = 0;
+	roam_events->left_behind(roam_arg);
+	assert_int_equal(changes, 1);
+	assert_int_equal(link_->state, LINK_UP);
+	assert_true(link_->doubted);
+	pulse.packets_received++;
+	assert_true(link_check(link_, 1000) == UINT64_MAX);
+	assert_true(link_->doubted);
 }
 
 #define LINK_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -460,6 +475,7 @@ main(void)
 		LINK_TEST(silence_does_not_end_a_link),
 		LINK_TEST(the_roam_hears_of_everything),
 		LINK_TEST(a_roam_that_gives_up_ends_the_link),
+		LINK_TEST(who_is_left_behind_is_doubted_for_good),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,7 @@ static struct {
 	uv_timer_t *timer;
 	uint64_t due;		/* UINT64_MAX: it is stopped */
 	unsigned looks, pings, reprobes, moves, moves_at_once, tidies;
-	unsigned given_up;
+	unsigned given_up, left_behind;
 	char why[QUIC_ERROR_MAX];
 } s;
 
@@ -217,6 +217,18 @@ on_gave_up(void *arg, const char *why)
 	snprintf(s.why, sizeof(s.why), "%s", why);
 }
 
+static void
+on_left_behind(void *arg)
+{
+	assert_ptr_equal(arg, &s);
+	s.left_behind++;
+}
+
+static const struct roam_events events = {
+	.gave_up = on_gave_up,
+	.left_behind = on_left_behind,
+};
+
 static int
 setup(void **state)
 {
@@ -226,7 +238,7 @@ setup(void **state)
 	s.way = HERE;
 	s.path.local = address(HERE);
 	s.stats.rtt_ns = 50 * UINT64_C(1000000);
-	return roam_new(&roam, NULL, NULL, NULL, on_gave_up, &s);
+	return roam_new(&roam, NULL, NULL, NULL, &events, &s);
 }
 
 static int
@@ -532,6 +544,7 @@ a_long_sleep_is_the_end(void **state)
 	    "the edge waits");
 }
 
+/* The old network is kept while there is one. */
 static void
 an_edge_may_forbid_it(void **state)
 {
@@ -540,7 +553,32 @@ an_edge_may_forbid_it(void **state)
 	s.migrate_error = -EPERM;
 	roam_network_changed(roam);
 	pass(0);
+	assert_int_equal(s.left_behind, 1);
+	roam_network_changed(roam);
+	pass(60 * 1000);
+	assert_int_equal(s.left_behind, 1);
+	assert_int_equal(s.given_up, 0);
+	s.stranded = true;
+	roam_network_changed(roam);
+	pass(0);
 	assert_int_equal(s.given_up, 1);
+	assert_string_equal(s.why, "this machine has moved, and the edge does "
+	    "not let connections move");
+}
+
+/* A fresh port is a move, too; without it there is only waiting. */
+static void
+forbidden_moves_do_not_end_a_silence(void **state)
+{
+	(void)state;
+	s.migrate_error = -EPERM;
+	roam_silent(roam);
+	pass(13 * 1000);
+	assert_int_equal(s.left_behind, 0);
+	assert_int_equal(s.given_up, 0);
+	pass(2 * 1000);
+	assert_int_equal(s.given_up, 1);
+	assert_string_equal(s.why, "the edge has gone silent");
 }
 
 static void
@@ -604,6 +642,7 @@ main(void)
 		TEST(a_nap_is_a_change),
 		TEST(a_long_sleep_is_the_end),
 		TEST(an_edge_may_forbid_it),
+		TEST(forbidden_moves_do_not_end_a_silence),
 		TEST(a_handshake_begins_anew),
 		TEST(who_cannot_move_yet_tries_again),
 		TEST(nobody_is_no_one),
