@@ -207,6 +207,16 @@ say_socks_last(struct client *c)
 	say_last(c, c->socks->out, c->socks->outlen, c->socks->why);
 }
 
+/* What SOCKS has to say before more is read. */
+static void
+say_socks(struct client *c)
+{
+	if (say(c, c->socks->out, c->socks->outlen))
+		socks_sent(c->socks);
+	else
+		client_close(c, "the client went away");
+}
+
 /* ---- The tunnel ---- */
 
 static bool
@@ -323,8 +333,8 @@ verdict(struct client *c, bool ok)
 	}
 	if (socks_authenticated(c->socks, ok) == SOCKS_CLOSE)
 		say_socks_last(c);
-	else if (!say(c, c->socks->out, c->socks->outlen))
-		client_close(c, "the client went away");
+	else if (c->len == 0)
+		say_socks(c);
 }
 
 static void
@@ -397,11 +407,11 @@ step_socks(struct client *c)
 	drop(c, used);
 	switch (event) {
 	case SOCKS_NEED_MORE:
-		return false;
 	case SOCKS_SEND:
-		if (!say(c, c->socks->out, c->socks->outlen))
-			client_close(c, "the client went away");
-		return true;
+		/* What is here already may be answered as well: in one write. */
+		if (c->len == 0)
+			say_socks(c);
+		return c->len > 0;
 	case SOCKS_AUTHENTICATE:
 		check_socks(c);
 		return true;

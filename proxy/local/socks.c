@@ -49,8 +49,8 @@ static enum socks_event
 answer(struct socks *s, const uint8_t *out, size_t len,
     enum socks_state next)
 {
-	memcpy(s->out, out, len);
-	s->outlen = len;
+	memcpy(s->out + s->outlen, out, len);
+	s->outlen += len;
 	s->inlen = 0;
 	s->state = next;
 	return next == SOCKS_STATE_CLOSED ? SOCKS_CLOSE : SOCKS_SEND;
@@ -60,7 +60,6 @@ static enum socks_event
 hang_up(struct socks *s, const char *why)
 {
 	s->why = why;
-	s->outlen = 0;
 	s->state = SOCKS_STATE_CLOSED;
 	return SOCKS_CLOSE;
 }
@@ -314,6 +313,12 @@ socks_feed(struct socks *s, const uint8_t *data, size_t len, size_t *consumed)
 		event = read_message(s);
 	}
 	return event;
+}
+
+void
+socks_sent(struct socks *s)
+{
+	s->outlen = 0;
 }
 
 enum socks_event

@@ -26,8 +26,8 @@
  */
 #define SOCKS_MESSAGE_MAX 520
 
-/* Octets of the longest answer: a SOCKS5 reply that carries an IPv4 address. */
-#define SOCKS_ANSWER_MAX 10
+/* Octets of a method, a verdict, and a SOCKS5 reply with an IPv4 address. */
+#define SOCKS_ANSWERS_MAX 14
 
 enum socks_event {
 	/*
@@ -36,7 +36,10 @@ enum socks_event {
 	 */
 	SOCKS_NEED_MORE,
 
-	/* Send out[0..outlen) to the client and go on feeding what is left. */
+	/*
+	 * There is an answer in out: go on feeding what is left, and send it
+	 * before waiting for more.
+	 */
 	SOCKS_SEND,
 
 	/*
@@ -49,8 +52,7 @@ enum socks_event {
 	SOCKS_CONNECT,
 
 	/*
-	 * Refused or malformed: send out[0..outlen), which may be empty, then
-	 * close.  Feeding again consumes nothing and returns this again.
+	 * Refused or malformed: send out, which may be empty, then close.  Feeding again consumes nothing and returns this again.
 	 */
 	SOCKS_CLOSE
 };
@@ -96,8 +98,11 @@ struct socks {
 	const char *user;
 	const char *password;
 
-	/* The answer to be sent, in octets; replaced by the next event. */
-	uint8_t out[SOCKS_ANSWER_MAX];
+	/*
+	 * The answers that were not sent yet, in octets: a client that says
+	 * all at once gets them so, too.
+	 */
+	uint8_t out[SOCKS_ANSWERS_MAX];
 	size_t outlen;
 
 	/*
@@ -142,6 +147,9 @@ void socks_init(struct socks *s, bool password_required);
  */
 enum socks_event socks_feed(struct socks *s, const uint8_t *data, size_t len,
     size_t *consumed);
+
+/* What is in out was sent. */
+void socks_sent(struct socks *s);
 
 /*
  * The verdict on SOCKS_AUTHENTICATE, which ends the life of user and password.

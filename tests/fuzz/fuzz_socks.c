@@ -42,6 +42,7 @@ act(struct socks *s, struct outcome *o, enum socks_event event,
 		must(s->outlen <= sizeof(o->sent) - o->nsent);
 		memcpy(o->sent + o->nsent, s->out, s->outlen);
 		o->nsent += s->outlen;
+		socks_sent(s);
 	}
 }
 

@@ -38,6 +38,7 @@ note_answer(struct session *s, const char *what)
 	for (size_t i = 0; i < s->socks.outlen; i++)
 		note(s, "%02x", s->socks.out[i]);
 	note(s, "; ");
+	socks_sent(&s->socks);
 }
 
 /* Acts on an event as a client session does; the password is "secret". */
@@ -329,6 +330,35 @@ waits_for_its_turn(void **state)
 	assert_int_equal(consumed, 0);
 }
 
+/* Answers add up until they are sent. */
+static void
+answers_at_once(void **state)
+{
+	const uint8_t in[] = "\x05\x01\x02" "\x01\x01u\x01p"
+	    "\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50";
+	size_t at = 0, consumed;
+	struct socks s;
+
+	(void)state;
+	socks_init(&s, true);
+	assert_int_equal(socks_feed(&s, in, sizeof(in) - 1, &consumed),
+	    SOCKS_SEND);
+	at += consumed;
+	assert_int_equal(socks_feed(&s, in + at, sizeof(in) - 1 - at,
+	    &consumed), SOCKS_AUTHENTICATE);
+	at += consumed;
+	assert_int_equal(socks_authenticated(&s, true), SOCKS_SEND);
+	assert_int_equal(socks_feed(&s, in + at, sizeof(in) - 1 - at,
+	    &consumed), SOCKS_CONNECT);
+	assert_int_equal(at + consumed, sizeof(in) - 1);
+	assert_int_equal(socks_reply(&s, SOCKS_SUCCEEDED), SOCKS_SEND);
+	assert_int_equal(s.outlen, SOCKS_ANSWERS_MAX);
+	assert_memory_equal(s.out, "\x05\x02" "\x01\x00"
+	    "\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00", s.outlen);
+	socks_sent(&s);
+	assert_int_equal(s.outlen, 0);
+}
+
 int
 main(void)
 {
@@ -339,6 +369,7 @@ main(void)
 		cmocka_unit_test(takes_the_longest),
 		cmocka_unit_test(bounds_socks4_strings),
 		cmocka_unit_test(waits_for_its_turn),
+		cmocka_unit_test(answers_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
