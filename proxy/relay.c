@@ -269,4 +269,5 @@ relay_start(struct relay *r, struct quic_stream *stream)
 	quic_stream_attach(stream, &stream_events, r);
 	set_reset(r, true); /* should this process be killed */
 	uv_read_start((uv_stream_t *)&r->tcp, relay_alloc, relay_read);
+	pump(r);
 }

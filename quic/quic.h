@@ -545,7 +545,10 @@ int quic_stream_request(struct quic_conn *, const struct quic_field *fields,
     size_t n, const struct quic_stream_events *, void *arg,
     struct quic_stream **);
 
-/* Server: takes the stream of a `request` event, on the same terms. */
+/*
+ * Server: takes the stream of a `request` event, on the same terms; or either
+ * side, to take it over. What has come already is there to peek at.
+ */
 void quic_stream_attach(struct quic_stream *,
     const struct quic_stream_events *, void *arg);
 

@@ -246,8 +246,6 @@ quic_stream_attach(struct quic_stream *s,
 {
 	s->events = events;
 	s->arg = arg;
-	if (s->rx.len > 0 || s->rx_fin)
-		stream_pend(s, PENDING_READABLE);
 }
 
 void
