@@ -116,14 +116,18 @@ on_written(uv_write_t *request, int status)
 	pump(r);
 }
 
+/*
+ * The stream has ended, and all of it is written. Where TCP has ended too, its
+ * close says so. No request of libuv's: with nothing queued it would do the
+ * same, and watch the socket for a turn.
+ */
 static void
-on_shutdown(uv_shutdown_t *request, int status)
+shut(struct relay *r)
 {
-	struct relay *r = request->data;
+	uv_os_fd_t fd;
 
-	if (r->closing)
-		return;
-	if (status < 0) {
+	if (!r->eof_seen && (uv_fileno((uv_handle_t *)&r->tcp, &fd) != 0 ||
+	    shutdown(fd, SHUT_WR) != 0)) {
 		relay_close(r, "the TCP side failed");
 		return;
 	}
@@ -163,12 +167,8 @@ pump(struct relay *r)
 		r->to_tcp += (uint64_t)rv;
 		quic_stream_consume(r->stream, (size_t)rv);
 	}
-	if (quic_stream_ended(r->stream) && !r->shutting) {
-		r->shutting = true;
-		r->shutdown.data = r;
-		if (uv_shutdown(&r->shutdown, tcp, on_shutdown) < 0)
-			relay_close(r, "the TCP side failed");
-	}
+	if (quic_stream_ended(r->stream) && !r->shut)
+		shut(r);
 }
 
 static void

@@ -31,11 +31,9 @@ struct relay {
 	struct quic_stream *stream;
 	void (*on_closed)(struct relay *);
 	uv_write_t write;
-	uv_shutdown_t shutdown;
 	size_t writing;	   /* bytes in the write that is under way */
 	bool eof_seen : 1; /* TCP has sent FIN, and so has the stream */
-	bool shutting : 1; /* the stream's FIN was passed on to TCP ... */
-	bool shut : 1;	   /* ... and has left */
+	bool shut : 1;	   /* the stream's FIN was passed on to TCP */
 	bool started : 1;
 	bool closing : 1;
 };
