@@ -301,6 +301,12 @@ put_tunnel_sentence(struct line *line, const struct log_tunnel *t)
 	put_part(line, ": ", t->reason, "");
 }
 
+bool
+log_shows_tunnels(void)
+{
+	return log_verbosity >= level_tunnel.verbosity;
+}
+
 void
 log_tunnel(const struct log_tunnel *tunnel)
 {
@@ -308,7 +314,7 @@ log_tunnel(const struct log_tunnel *tunnel)
 	int saved_errno = errno;
 	struct line line;
 
-	if (log_verbosity < level_tunnel.verbosity)
+	if (!log_shows_tunnels())
 		return;
 	if (log_verbosity < LOG_TARGETS)
 		shown.target = shown.address = NULL;

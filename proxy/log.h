@@ -1,6 +1,7 @@
 #ifndef CULVERT_PROXY_LOG_H
 #define CULVERT_PROXY_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -85,6 +86,9 @@ struct log_tunnel {
  * ended" and each field is a member of its own, the duration as "duration_s".
  */
 void log_tunnel(const struct log_tunnel *);
+
+/* Whether it writes at all: to put a line together costs more than to ask. */
+bool log_shows_tunnels(void);
 
 /*
  * Sends a state such as "READY=1" to the service manager's $NOTIFY_SOCKET

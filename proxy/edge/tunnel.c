@@ -57,6 +57,8 @@ log_end(const struct tunnel *t, const char *reason)
 		.bytes_up = t->relay.to_tcp, .bytes_down = t->relay.to_stream,
 		.duration_ms = uv_now(t->host->loop) - t->started_ms };
 
+	if (!log_shows_tunnels())
+		return;
 	addr_format((const struct sockaddr *)&t->client, client);
 	target_format(&t->target, target, sizeof(target));
 	if (t->address.ss_family != 0)

@@ -705,6 +705,8 @@ log_end(struct client *c, const char *reason)
 	if (c->logged)
 		return;
 	c->logged = true;
+	if (!log_shows_tunnels())
+		return;
 	line.client = addr_format((const struct sockaddr *)&c->peer, peer);
 	if (c->kind != CLIENT_NEW)
 		line.kind = kinds[c->kind];

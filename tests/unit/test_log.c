@@ -275,7 +275,9 @@ a_tunnel_is_a_sentence(void **state)
 	(void)state;
 	log_tunnel(&tunnel);
 	assert_string_equal(logged(), "");
+	assert_false(log_shows_tunnels());
 	log_init("culvert", LOG_TUNNELS, LOG_TEXT);
+	assert_true(log_shows_tunnels());
 	log_tunnel(&tunnel);
 	assert_string_equal(logged(), "ali\"ce at 192.0.2.7:5 by socks5: "
 	    "10 bytes up, 1099511627776 down, 12.034 s: done\n");
