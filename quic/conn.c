@@ -818,6 +818,7 @@ void
 conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
     const uint8_t *data, size_t len, bool more, uint64_t now)
 {
+	uint64_t received = conn->packets_received;
 	ngtcp2_path view = path_view(path);
 	ngtcp2_pkt_info pi = { ecn };
 
@@ -829,14 +830,16 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 			conn_touch(conn);
 		return;
 	}
-	conn->packets_received++;
-	conn->owed_since = 0;
-	conn->silence_told = false;
-	if (conn->fed_at != 0)
-		conn->fed_at = now;
 	probe_watch(conn);
 	conn_check(conn, ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data,
 	    len, now));
+	/* Anybody may send what cannot be opened: that is no sign of life. */
+	if (conn->packets_received != received) {
+		conn->owed_since = 0;
+		conn->silence_told = false;
+		if (conn->fed_at != 0)
+			conn->fed_at = now;
+	}
 	conn_follow_path(conn);
 	probe_weigh(conn, now);
 	if (more && conn->state == CONN_UP)

@@ -204,7 +204,8 @@ struct quic_conn {
 	size_t rx_buffered; /* bytes received, not consumed, on all streams */
 	uint64_t credit_withheld; /* connection credit owed, over the budget */
 
-	uint64_t packets_sent, packets_received, packets_lost, trains_sent;
+	uint64_t packets_sent, packets_lost, trains_sent;
+	uint64_t packets_received; /* those that could be opened */
 
 	/* h3.c */
 	struct h3_offer offer;

@@ -257,9 +257,11 @@ probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	int rv = ngtcp2_crypto_decrypt_cb(dest, aead, ctx, sealed, len, nonce,
 	    noncelen, aad, aadlen);
 
-	if (rv != 0 || watched == NULL || !SHORT_HEADER(aad[0]) ||
-	    len < TAG_LEN)
+	if (rv != 0 || watched == NULL)
 		return rv;
+	watched->packets_received++;
+	if (!SHORT_HEADER(aad[0]) || len < TAG_LEN)
+		return 0;
 	note_received(&watched->probe, aadlen + len,
 	    frame_kind(dest, len - TAG_LEN));
 	frame_walk_acks(dest, len - TAG_LEN, on_acked_range, watched);

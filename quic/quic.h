@@ -384,7 +384,7 @@ struct quic_stats {
 	uint64_t cwnd;		     /* bytes */
 	uint64_t bytes_in_flight;    /* bytes */
 	uint64_t packets_sent;
-	uint64_t packets_received;
+	uint64_t packets_received;   /* and authenticated */
 	uint64_t packets_lost;
 	uint64_t trains_sent;	     /* send calls that were filled */
 	size_t udp_payload;	     /* bytes of the largest proven packet */

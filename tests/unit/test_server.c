@@ -283,6 +283,23 @@ a_reset_cannot_be_made_up(void **state)
 	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
 }
 
+/* Nor does it keep a client from noticing that nobody is there any more. */
+static void
+what_cannot_be_opened_is_silence(void **state)
+{
+	struct world *w = *state;
+
+	w->client_settings.silence_ns = LINK_S;
+	restart(w);
+	w->secret[0]++;
+	world_serve(w);
+	w->near[0].to_send = KB;
+	end_pump(&w->near[0]);
+	assert_true(link_run(w->link, is_some, &w->client[0].silent,
+	    3 * LINK_S));
+	assert_true(server_stats(w).resets_sent > 0);
+}
+
 /* ---- Heads that do not come ---- */
 
 #define EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
@@ -711,6 +728,7 @@ main(void)
 		TEST(a_restart_is_noticed),
 		TEST(a_restart_is_noticed_in_quiet),
 		TEST(a_reset_cannot_be_made_up),
+		TEST(what_cannot_be_opened_is_silence),
 		TEST(a_head_must_come_in_time),
 		TEST(few_heads_come_at_a_time),
 		TEST(a_reload_is_for_new_connections),
