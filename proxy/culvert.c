@@ -270,10 +270,8 @@ static bool
 is_busy(void *arg)
 {
 	struct culvert *culvert = arg;
-	struct listener_totals totals;
 
-	listener_totals(culvert->listener, &totals);
-	return totals.open > 0;
+	return listener_is_busy(culvert->listener);
 }
 
 static const struct signals_events signals_events = {

@@ -832,6 +832,18 @@ clients_each(const struct client_host *host,
 		show(c, each, arg);
 }
 
+bool
+clients_are_busy(const struct client_host *host)
+{
+	const struct client *c;
+
+	LIST_FOREACH(c, &host->clients, entry)
+		if (!c->closing &&
+		    (c->state != CLIENT_NEGOTIATING || c->head_begun))
+			return true;
+	return false;
+}
+
 void
 clients_close(struct client_host *host, const char *reason)
 {

@@ -1,6 +1,7 @@
 #ifndef CULVERT_PROXY_LOCAL_CLIENT_H
 #define CULVERT_PROXY_LOCAL_CLIENT_H
 
+#include <stdbool.h>
 #include <sys/queue.h>
 
 #include "proxy/local/listener.h"
@@ -28,6 +29,12 @@ struct client_host {
  * from then on. 0, or -ENOMEM: `fd` is closed.
  */
 int client_new(struct client_host *, int fd, const struct sockaddr *peer);
+
+/*
+ * Whether one of them has something under way: it has begun to ask for
+ * something, and that is not over.
+ */
+bool clients_are_busy(const struct client_host *);
 
 /* Closes all clients; on_gone follows for each from the loop. Static text. */
 void clients_close(struct client_host *, const char *reason);

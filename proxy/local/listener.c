@@ -306,6 +306,12 @@ listener_totals(const struct listener *l, struct listener_totals *totals)
 	listener_each(l, add_bytes, totals);
 }
 
+bool
+listener_is_busy(const struct listener *l)
+{
+	return clients_are_busy(&l->host);
+}
+
 void
 listener_each(const struct listener *l,
     void (*each)(void *arg, const struct tunnel_info *), void *arg)

@@ -1,6 +1,7 @@
 #ifndef CULVERT_PROXY_LOCAL_LISTENER_H
 #define CULVERT_PROXY_LOCAL_LISTENER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -43,6 +44,12 @@ void listener_set_users(struct listener *, struct users *);
 
 /* Stops accepting; the clients that are here go on. */
 void listener_stop(struct listener *);
+
+/*
+ * Whether a client would miss something. Browsers keep connections that they
+ * have no use for yet, or any more.
+ */
+bool listener_is_busy(const struct listener *);
 
 /*
  * Stops, closes every client with `reason` (static text), and frees once the

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from client import (connect, receive, receive_all, reset, socks5_connect,
-                    socks5_tunnel, SUCCEEDED)
+from client import (connect, http_head, receive, receive_all, reset,
+                    socks5_connect, socks5_tunnel, SUCCEEDED)
 from daemon import DEADLINE, wait_until
 from origin import hold, send_pattern
 
@@ -286,6 +286,27 @@ def test_sigterm_ends_tunnels(start_culvert, edge, origin, signals):
     culvert.wait()
     assert not culvert.control.exists()
     edge.wait_for("ended: .*culvert is shutting down")
+
+
+def answer(sock):
+    """Answers one request, and keeps the connection."""
+    while not sock.recv(4096).endswith(b"\r\n\r\n"):
+        continue
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    sock.recv(1)
+
+
+def test_sigterm_waits_for_nobody_idle(start_embedded, origin):
+    """Browsers connect ahead of need, and keep what they have used."""
+    culvert = start_embedded("--grace", 86400)
+    server = origin(answer)
+    with connect(culvert.port), connect(culvert.port) as kept:
+        kept.sendall(f"GET http://127.0.0.1:{server.port}/ HTTP/1.1\r\n"
+                     f"Host: 127.0.0.1:{server.port}\r\n\r\n".encode())
+        assert http_head(kept)[0] == 200
+        assert receive(kept, 2) == b"ok"
+        culvert.terminate()
+        culvert.wait()
 
 
 # ---- Clients that leave early ----
