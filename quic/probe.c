@@ -298,18 +298,33 @@ suspect(struct quic_conn *conn, uint64_t now)
 	conn->probe.large_waiting = 0; /* those have had their say */
 }
 
+/*
+ * The last packet in flight need not be the latest, and it may end by being
+ * lost: what is sent after a rest is not to be held against it.
+ */
+static void
+note_rest(struct quic_conn *conn)
+{
+	ngtcp2_conn_info info;
+
+	if (!conn->probe.waiting)
+		return;
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	conn->probe.waiting = info.bytes_in_flight > 0;
+}
+
 void
 probe_weigh(struct quic_conn *conn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	ngtcp2_conn_info info;
 
-	if (!p->started || p->acked_next == p->acked_end)
+	if (!p->started)
+		return;
+	note_rest(conn);
+	if (p->acked_next == p->acked_end)
 		return;
 	p->acked_end = p->acked_next;
 	find_lost(conn, now);
-	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	p->waiting = info.bytes_in_flight > 0;
 	if (p->large_waiting >= VANISHED &&
 	    p->small_acked_end > p->large_third + REORDERING) {
 		suspect(conn, now);
@@ -369,6 +384,7 @@ probe_expire(struct quic_conn *conn, uint64_t now)
 		p->turn_due = p->tries < TRIES_MAX;
 		p->turn_expiry = UINT64_MAX;
 	}
+	note_rest(conn);
 	pmtu_expire(&p->pmtu, now);
 	if (now >= suspicious_at(conn))
 		suspect(conn, now);
