@@ -26,9 +26,9 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DCULVERT_VERSION='"$(VERSION)"'
 comma = ,
 
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
-QUIC = quic/conn.o quic/h3.o quic/stream.o quic/server.o quic/tls.o \
-	quic/request.o quic/gate.o quic/train.o quic/pmtu.o quic/probe.o \
-	quic/quote.o quic/frame.o
+QUIC = quic/conn.o quic/h3.o quic/stream.o quic/window.o quic/chunk.o \
+	quic/budget.o quic/server.o quic/tls.o quic/request.o quic/gate.o \
+	quic/train.o quic/pmtu.o quic/probe.o quic/quote.o quic/frame.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
@@ -58,7 +58,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox control status report pmtu gate quote tally \
 	network roam choice race link $(UNIT_QUIC)
-UNIT_QUIC = tls conn stream server path move ticket
+UNIT_QUIC = tls conn stream budget server path move ticket
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
@@ -92,6 +92,7 @@ test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o proxy/qlog.o
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
 test_stream_OBJS = $(test_tls_OBJS)
+test_budget_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)

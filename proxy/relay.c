@@ -19,7 +19,7 @@
 #include <netinet/tcp.h>
 
 /* Vectors of one write: 512 KiB at most, so that credit flows meanwhile. */
-#define WRITE_VECTORS 8
+#define WRITE_VECTORS 32
 
 /* Seconds of quiet before TCP asks whether its peer still lives. */
 #define TCP_KEEPALIVE_S 60
@@ -186,10 +186,12 @@ on_stream_aborted(struct quic_stream *stream, uint64_t code,
 {
 	struct relay *r = arg;
 
-	(void)stream, (void)code;
+	(void)stream;
 	r->stream = NULL;
 	relay_close(r, why != NULL ? "the QUIC connection was lost"
-				   : "reset by the other side");
+	    : code == QUIC_H3_EXCESSIVE_LOAD
+	    ? "not read for long, and memory is short"
+	    : "reset by the other side");
 }
 
 static void

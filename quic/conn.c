@@ -30,15 +30,13 @@
 #define IP_MTU_MAX 1500 /* bytes: Ethernet */
 
 /*
- * Receive windows (RFC 9000 §4). A stream's starts small, since a thousand
- * may be idle, and ngtcp2 doubles it up to the largest while it is the limit:
- * 16 MiB is 1 Gbit/s over 100 ms with some to spare. Connection credit comes
- * back on receipt, so its window only has to cover the path.
+ * The connection's receive window (RFC 9000 §4): its credit comes back on
+ * receipt, so it only has to cover the path, and ngtcp2 doubles it while it is
+ * the limit: 32 MiB are 2.5 Gbit/s over 100 ms. It is at most an eighth of the
+ * budget: see there. Those of streams are the business of window.c.
  */
-#define STREAM_WINDOW (256 * 1024)	  /* bytes */
-#define STREAM_WINDOW_MAX (16 * 1048576)  /* bytes */
-#define CONN_WINDOW (16 * 1048576)	  /* bytes */
-#define CONN_WINDOW_MAX (64 * 1048576)	  /* bytes */
+#define CONN_WINDOW (4 * 1048576)      /* bytes */
+#define CONN_WINDOW_MAX (32 * 1048576) /* bytes */
 
 /* Three for HTTP/3 (RFC 9114 §6.2), the rest for extensions and grease. */
 #define UNI_STREAMS_MAX 16
@@ -342,6 +340,11 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	conn->path = conn->proven = *path;
 	conn->settings = *settings;
 	default_settings(&conn->settings);
+	budget_init(&conn->own_budget, QUIC_BUDGET_DEFAULT);
+	conn->budget = settings->budget != NULL ? settings->budget
+						: &conn->own_budget;
+	LIST_INSERT_HEAD(&conn->budget->conns, conn, budget_entry);
+	conn->relief_at = UINT64_MAX;
 	conn->events = events;
 	conn->arg = arg;
 	conn->now = conn->began_at = now;
@@ -353,6 +356,12 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	return 0;
 }
 
+static size_t
+within_budget(const struct quic_conn *conn, size_t window)
+{
+	return window < conn->budget->max / 8 ? window : conn->budget->max / 8;
+}
+
 static void
 make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
 {
@@ -361,8 +370,8 @@ make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
 	s->cc_algo = conn->settings.cc == QUIC_CC_BBR ? NGTCP2_CC_ALGO_BBR
 						      : NGTCP2_CC_ALGO_CUBIC;
 	s->handshake_timeout = conn->settings.handshake_timeout_ns;
-	s->max_window = CONN_WINDOW_MAX;
-	s->max_stream_window = STREAM_WINDOW_MAX;
+	s->max_window = within_budget(conn, CONN_WINDOW_MAX);
+	s->max_stream_window = 0; /* no doubling */
 	probe_init(conn, s, turns, headers_len(&conn->path));
 	if (conn->events->qlog != NULL)
 		s->qlog_write = on_qlog;
@@ -375,7 +384,7 @@ make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
 	p->initial_max_stream_data_bidi_local = STREAM_WINDOW;
 	p->initial_max_stream_data_bidi_remote = STREAM_WINDOW;
 	p->initial_max_stream_data_uni = STREAM_WINDOW;
-	p->initial_max_data = CONN_WINDOW;
+	p->initial_max_data = within_budget(conn, CONN_WINDOW);
 	p->initial_max_streams_uni = UNI_STREAMS_MAX;
 	p->initial_max_streams_bidi =
 	    conn->server != NULL ? conn->settings.streams_max : 0;
@@ -485,7 +494,8 @@ quic_conn_free(struct quic_conn *conn)
 	if (conn->session != NULL)
 		gnutls_deinit(conn->session);
 	quic_tls_free(conn->tls);
-	pool_clear(&conn->pool);
+	LIST_REMOVE(conn, budget_entry);
+	budget_fini(&conn->own_budget);
 	free(conn->close_packet);
 	free(conn->server_name);
 	free(conn);
@@ -878,6 +888,8 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		}
 		if (silent_at(conn) <= now)
 			conn->silence_told = conn->silence_pending = true;
+		if (conn->relief_at <= now)
+			window_relieve(conn, now);
 		conn_touch(conn);
 	}
 	conn_deliver(conn);
@@ -903,7 +915,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if ((other = silent_at(conn)) < at)
 		at = other;
-	return at;
+	return conn->relief_at < at ? conn->relief_at : at;
 }
 
 /* ---- Writing ---- */

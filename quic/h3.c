@@ -15,8 +15,6 @@
 /* Bytes of a head at first: authority, credentials and a few fields. */
 #define HEAD_FIRST 512
 
-#define H3_EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
-
 /* A failure inside a callback must stop the library call around it. */
 static int
 h3_fail(struct quic_conn *conn, int rv)
@@ -145,9 +143,9 @@ refuse_head(struct quic_stream *s)
 {
 	free(s->head);
 	s->head = NULL;
-	stream_abort(s, H3_EXCESSIVE_LOAD);
+	stream_abort(s, QUIC_H3_EXCESSIVE_LOAD);
 	ngtcp2_conn_shutdown_stream(s->conn->quic, 0, s->id,
-	    H3_EXCESSIVE_LOAD);
+	    QUIC_H3_EXCESSIVE_LOAD);
 }
 
 static int

@@ -23,15 +23,20 @@
 #define CID_LEN 8 /* bytes */
 
 /*
- * Stream data lives in chunks, of one size so that a pool can recycle them.
- * 64 KiB is what one read from a socket usually has to offer at speed.
+ * Stream data lives in chunks of two sizes. 64 KiB is what one read from a
+ * socket usually has to offer at speed; a stream that begins to send, and one
+ * whose bytes wait to be read, should not take that much for a few bytes.
  */
-#define CHUNK_SIZE 65536 /* bytes, header included */
+enum chunk_size { CHUNK_SMALL, CHUNK_LARGE, CHUNK_SIZES };
+#define CHUNK_SMALL_DATA 16384 /* bytes, as is: */
+#define CHUNK_LARGE_DATA 65536
 struct chunk {
 	struct chunk *next;
+	enum chunk_size size;
+	size_t cap;   /* bytes of data */
 	size_t begin; /* first byte that is still wanted */
 	size_t end;   /* one past the last byte that is filled */
-	uint8_t data[CHUNK_SIZE - sizeof(struct chunk *) - 2 * sizeof(size_t)];
+	uint8_t data[];
 };
 
 /* A first-in first-out run of bytes in chunks. */
@@ -40,12 +45,26 @@ struct chunk_queue {
 	size_t len; /* bytes from first->begin to last->end */
 };
 
-/* A few chunks kept warm; the rest go back to malloc. */
-#define POOL_MAX 64 /* chunks: 4 MiB a connection */
-struct chunk_pool {
-	struct chunk *first;
-	size_t n;
+/* Memory of streams, see budget.c. */
+struct quic_budget {
+	size_t max;	 /* bytes */
+	size_t held;	 /* bytes of the chunks that are in use */
+	size_t promised; /* bytes that windows let peers send besides */
+	size_t nstreams; /* of all connections */
+	uint64_t aborted; /* streams, for want of memory */
+	uint64_t swept_at;
+	LIST_HEAD(, quic_conn) conns;
+	TAILQ_HEAD(, quic_stream) hungry; /* that wait for a first chunk */
+	struct chunk *pool[CHUNK_SIZES];  /* a few that are kept warm */
+	size_t npool[CHUNK_SIZES];
 };
+
+/*
+ * What a peer may send on a stream without being asked (RFC 9000 §18.2). A
+ * thousand streams that nobody reads hold 64 MiB of it, and an answer of that
+ * size takes no more than one round trip.
+ */
+#define STREAM_WINDOW 65536 /* bytes */
 
 /*
  * A head while its fields arrive: name and value in turn, each with its NUL,
@@ -93,6 +112,14 @@ struct quic_stream {
 	/* Receiving: bytes that the owner has not consumed. */
 	struct chunk_queue rx;
 
+	/* window.c */
+	size_t window;	 /* bytes that the peer may send, or has sent */
+	size_t owed;	 /* bytes of it that are consumed */
+	size_t promised; /* bytes of it on the budget's books */
+	uint64_t moved_at;    /* when the owner consumed, or could begin to */
+	uint64_t credited_at; /* when the peer was last given credit; 0: not */
+	TAILQ_ENTRY(quic_stream) hungry_entry; /* budget->hungry, if hungry */
+
 	bool owes_head : 1;    /* server: the request is not complete */
 	bool tx_started : 1;   /* a head with a body to come was submitted */
 	bool finished : 1;     /* owner: no more to commit */
@@ -100,6 +127,9 @@ struct quic_stream {
 	bool tx_refused : 1;   /* the peer wants no more: drop what comes */
 	bool reserved : 1;     /* the room in tx.last is in the owner's hands */
 	bool wants_room : 1;   /* reserve failed: owe a writable event */
+	bool tx_flows : 1;     /* the last chunk was filled to its end */
+	bool hungry : 1;       /* nothing to send, for want of memory */
+	bool quiet : 1;	       /* idle for long: off the budget's books */
 	bool rx_fin : 1;       /* the peer's FIN is here */
 	bool released : 1;     /* no owner any more */
 	bool transport_gone : 1; /* ngtcp2 has closed it */
@@ -199,10 +229,16 @@ struct quic_conn {
 	TAILQ_HEAD(, quic_stream) ready;
 	TAILQ_HEAD(, quic_stream) owing; /* server: a head, oldest first */
 	size_t nowing;
-	struct chunk_pool pool;
 	size_t nstreams;
-	size_t rx_buffered; /* bytes received, not consumed, on all streams */
+
+	struct quic_budget *budget; /* the owner's, or ... */
+	struct quic_budget own_budget;
+	LIST_ENTRY(quic_conn) budget_entry; /* budget->conns */
+
+	/* window.c */
+	size_t unread; /* bytes received, not consumed, on all streams */
 	uint64_t credit_withheld; /* connection credit owed, over the budget */
+	uint64_t relief_at; /* see to it that this ends; UINT64_MAX: no need */
 
 	uint64_t packets_sent, packets_lost, trains_sent;
 	uint64_t packets_received; /* those that could be opened */
@@ -300,7 +336,30 @@ void stream_append_fin(struct quic_stream *);
 size_t stream_take(struct quic_stream *, nghttp3_vec *, size_t max, bool *eof);
 void stream_stop_waiting(struct quic_stream *);
 void stream_acked(struct quic_stream *, size_t n);
-void pool_clear(struct chunk_pool *);
+
+/* chunk.c */
+int queue_grow(struct chunk_queue *, struct quic_budget *, size_t room,
+    enum chunk_size);
+void queue_drop(struct chunk_queue *, struct quic_budget *, size_t n,
+    bool keep);
+void queue_clear(struct chunk_queue *, struct quic_budget *);
+
+/* budget.c */
+void budget_init(struct quic_budget *, size_t max);
+void budget_fini(struct quic_budget *);
+struct chunk *budget_get(struct quic_budget *, enum chunk_size);
+void budget_put(struct quic_budget *, struct chunk *);
+size_t budget_share(const struct quic_budget *);
+bool budget_is_full(const struct quic_budget *);
+void budget_hungry(struct quic_stream *);
+void budget_sated(struct quic_stream *);
+
+/* window.c */
+void window_open(struct quic_stream *);
+void window_fill(struct quic_stream *, size_t n);
+void window_drain(struct quic_stream *, size_t n);
+void window_close(struct quic_stream *);
+void window_relieve(struct quic_conn *, uint64_t now);
 
 /* server.c */
 int server_add_id(struct quic_server *, struct quic_conn *,

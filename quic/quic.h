@@ -37,6 +37,7 @@ struct quic_conn;
 struct quic_stream;
 struct quic_server;
 struct quic_head;
+struct quic_budget;
 
 /* -------------------------------------------------------------------------
  * Datagrams in and out
@@ -191,7 +192,41 @@ struct quic_settings {
 	unsigned handshakes_max;     /* server: a second; 500 */
 	size_t source_max;	     /* server: connections of an IPv4 address
 					or an IPv6 /64; 1024 */
+	struct quic_budget *budget;  /* shared, must outlive the connection;
+					none: one of QUIC_BUDGET_DEFAULT */
 };
+
+/*
+ * Memory for the bytes of streams, both ways, of all connections that are
+ * given the same budget: bytes that wait for an acknowledgement, and bytes
+ * that nobody has consumed. The largest holders stop first: where little is
+ * left, there is no more room to send, and peers get less credit than was
+ * consumed, for whoever holds more than a share of the rest.
+ *
+ * When all is used up nevertheless, by thousands of streams that nobody reads,
+ * connections with much unread stop as a whole; if that lasts for some
+ * seconds, the largest streams that nobody reads are aborted.
+ */
+#define QUIC_BUDGET_DEFAULT 268435456 /* bytes: ten times what fills a path of
+					 1 Gbit/s and 100 ms both ways, and
+					 what a small machine can spare */
+#define QUIC_BUDGET_MIN 16777216 /* bytes: below, single streams are slow */
+
+/* 0 or -ENOMEM. `max` is in bytes, not less than QUIC_BUDGET_MIN. */
+int quic_budget_new(struct quic_budget **, size_t max);
+
+/* Another `max`. What is held beyond it goes as it is used up. */
+void quic_budget_resize(struct quic_budget *, size_t max);
+
+/* After the last connection that uses it. NULL is fine. */
+void quic_budget_free(struct quic_budget *);
+
+struct quic_budget_stats {
+	size_t max;	  /* bytes */
+	size_t held;	  /* bytes of memory that hold data of streams now */
+	uint64_t aborted; /* streams, because all was used up */
+};
+void quic_budget_stats(const struct quic_budget *, struct quic_budget_stats *);
 
 /* Why a connection is over. */
 enum quic_cause {
@@ -489,6 +524,7 @@ void quic_server_stats(const struct quic_server *, struct quic_server_stats *);
 /* HTTP/3 error codes that users of streams need (RFC 9114 §8.1). */
 #define QUIC_H3_NO_ERROR 0x100
 #define QUIC_H3_INTERNAL_ERROR 0x102
+#define QUIC_H3_EXCESSIVE_LOAD 0x107
 #define QUIC_H3_REQUEST_REJECTED 0x10b
 #define QUIC_H3_REQUEST_CANCELLED 0x10c
 #define QUIC_H3_CONNECT_ERROR 0x10f
@@ -509,8 +545,8 @@ const char *quic_head_find(const struct quic_head *, const char *name);
 
 /*
  * What happens on a stream, for the one who attached to it. Any member but
- * `aborted` may be NULL. Within one receive call readable and writable fire at most once, at
- * its end: work per batch of packets, not per packet.
+ * `aborted` may be NULL. Within one receive call readable and writable fire at
+ * most once, at its end: work per batch of packets, not per packet.
  */
 struct quic_stream_events {
 	/* Client: the final response head came. Valid during the call only. */
@@ -527,8 +563,9 @@ struct quic_stream_events {
 	 * The stream is over before its time: the peer reset it, would not
 	 * take all that was sent, or sent a head over our limits (`why` NULL,
 	 * `code` says it: RFC 9114 §8.1), or the connection went (`why` says
-	 * how). The stream is gone when the handler returns, and so are the
-	 * bytes that were peeked at.
+	 * how), or memory has run out and nobody reads this stream
+	 * (QUIC_H3_EXCESSIVE_LOAD). The stream is gone when the handler
+	 * returns, and so are the bytes that were peeked at.
 	 */
 	void (*aborted)(struct quic_stream *, uint64_t code,
 	    const struct quic_close *why, void *arg);
@@ -578,6 +615,12 @@ bool quic_stream_ended(const struct quic_stream *);
 #define QUIC_RESERVE_MIN 4096 /* bytes: a smaller read is not worth its call */
 void *quic_stream_reserve(struct quic_stream *, size_t *len);
 void quic_stream_commit(struct quic_stream *, size_t n);
+
+/*
+ * Commits bytes that take memory already, room or no room. Returns how many
+ * there was memory for.
+ */
+size_t quic_stream_push(struct quic_stream *, const void *data, size_t len);
 
 /*
  * Room for a reservation: what a reader asks before it reads on. When there is

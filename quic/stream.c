@@ -33,97 +33,6 @@
  */
 #define TURN_BYTES 16384 /* bytes */
 
-/*
- * Received bytes that all streams together may hold before the connection's
- * credit is withheld. Above any sane sum of stream windows in use, below what
- * hurts a small machine.
- */
-#define RECEIVE_BUDGET (256 * 1048576) /* bytes */
-
-static struct chunk *
-chunk_get(struct chunk_pool *pool)
-{
-	struct chunk *c = pool->first;
-
-	if (c != NULL) {
-		pool->first = c->next;
-		pool->n--;
-	} else if ((c = malloc(sizeof(*c))) == NULL)
-		return NULL;
-	c->next = NULL;
-	c->begin = c->end = 0;
-	return c;
-}
-
-static void
-chunk_put(struct chunk_pool *pool, struct chunk *c)
-{
-	if (pool->n >= POOL_MAX) {
-		free(c);
-		return;
-	}
-	c->next = pool->first;
-	pool->first = c;
-	pool->n++;
-}
-
-void
-pool_clear(struct chunk_pool *pool)
-{
-	struct chunk *c;
-
-	while ((c = pool->first) != NULL) {
-		pool->first = c->next;
-		free(c);
-	}
-	pool->n = 0;
-}
-
-/* Makes sure that the last chunk has at least `room` bytes free. */
-static int
-queue_grow(struct chunk_queue *q, struct chunk_pool *pool, size_t room)
-{
-	struct chunk *c;
-
-	if (q->last != NULL && sizeof(c->data) - q->last->end >= room)
-		return 0;
-	if ((c = chunk_get(pool)) == NULL)
-		return -ENOMEM;
-	if (q->last == NULL)
-		q->first = c;
-	else
-		q->last->next = c;
-	q->last = c;
-	return 0;
-}
-
-/* Drops `n` bytes from the front; a chunk that is used up goes to the pool. */
-static void
-queue_drop(struct chunk_queue *q, struct chunk_pool *pool, size_t n, bool keep)
-{
-	struct chunk *c;
-	size_t here;
-
-	q->len -= n;
-	while ((c = q->first) != NULL) {
-		here = c->end - c->begin < n ? c->end - c->begin : n;
-		c->begin += here;
-		n -= here;
-		if (c->begin < c->end || (keep && c == q->last))
-			return;
-		q->first = c->next;
-		if (q->first == NULL)
-			q->last = NULL;
-		chunk_put(pool, c);
-	}
-}
-
-static void
-queue_clear(struct chunk_queue *q, struct chunk_pool *pool)
-{
-	queue_drop(q, pool, q->len, false);
-}
-
 /* ---- Life ---- */
 
 struct quic_stream *
@@ -135,24 +44,11 @@ stream_new(struct quic_conn *conn, int64_t id)
 		return NULL;
 	s->conn = conn;
 	s->id = id;
+	window_open(s);
 	LIST_INSERT_HEAD(&conn->streams, s, entry);
 	conn->nstreams++;
+	conn->budget->nstreams++;
 	return s;
-}
-
-/* Takes received bytes off the books, and pays back what credit they held. */
-static void
-settle(struct quic_stream *s, size_t n)
-{
-	struct quic_conn *conn = s->conn;
-
-	conn->rx_buffered -= n;
-	if (conn->credit_withheld > 0 && conn->rx_buffered < RECEIVE_BUDGET) {
-		ngtcp2_conn_extend_max_offset(conn->quic,
-		    conn->credit_withheld);
-		conn->credit_withheld = 0;
-		conn_touch(conn);
-	}
 }
 
 void
@@ -164,14 +60,16 @@ stream_free(struct quic_stream *s)
 		TAILQ_REMOVE(&conn->ready, s, ready_entry);
 	stream_stop_waiting(s);
 	request_settled(s);
-	settle(s, s->rx.len);
-	queue_clear(&s->rx, &conn->pool);
-	queue_clear(&s->tx, &conn->pool);
+	budget_sated(s);
+	window_close(s);
+	queue_clear(&s->rx, conn->budget);
+	queue_clear(&s->tx, conn->budget);
 	free(s->head);
 	LIST_REMOVE(s, entry);
-	/* A connection may be idle for days: it holds no chunks then. */
-	if (--conn->nstreams == 0)
-		pool_clear(&conn->pool);
+	conn->nstreams--;
+	/* A process may be idle for days: it keeps no chunks then. */
+	if (--conn->budget->nstreams == 0)
+		budget_fini(conn->budget);
 	if (conn->drain == DRAIN_LAST)
 		conn_touch(conn); /* it may have been the last of all */
 	free(s);
@@ -195,8 +93,9 @@ let_go(struct quic_stream *s)
 		TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
 		s->pending = 0;
 	}
-	settle(s, s->rx.len);
-	queue_clear(&s->rx, &s->conn->pool);
+	budget_sated(s);
+	window_close(s);
+	queue_clear(&s->rx, s->conn->budget);
 	free(s->head);
 	s->head = NULL;
 	free_if_done(s);
@@ -236,7 +135,7 @@ stream_transport_gone(struct quic_stream *s, uint64_t code)
 		stream_abort(s, code);
 	s->transport_gone = true;
 	stream_refuse(s);
-	queue_clear(&s->tx, &s->conn->pool);
+	queue_clear(&s->tx, s->conn->budget);
 	free_if_done(s);
 }
 
@@ -382,17 +281,13 @@ stream_append(struct quic_stream *s, const uint8_t *data, size_t len)
 		ngtcp2_conn_extend_max_stream_offset(conn->quic, s->id, len);
 		return 0;
 	}
-	conn->rx_buffered += len;
-	if (conn->rx_buffered < RECEIVE_BUDGET)
-		ngtcp2_conn_extend_max_offset(conn->quic, len);
-	else
-		conn->credit_withheld += len;
 	s->rx.len += len;
+	window_fill(s, len);
 	while (len > 0) {
-		if (queue_grow(&s->rx, &conn->pool, 1) != 0)
+		if (queue_grow(&s->rx, conn->budget, 1, CHUNK_SMALL) != 0)
 			return -ENOMEM;
 		c = s->rx.last;
-		here = sizeof(c->data) - c->end;
+		here = c->cap - c->end;
 		here = here < len ? here : len;
 		memcpy(c->data + c->end, data, here);
 		c->end += here;
@@ -429,12 +324,8 @@ quic_stream_consume(struct quic_stream *s, size_t n)
 {
 	if (n == 0)
 		return;
-	queue_drop(&s->rx, &s->conn->pool, n, false);
-	settle(s, n);
-	if (!s->transport_gone) {
-		ngtcp2_conn_extend_max_stream_offset(s->conn->quic, s->id, n);
-		conn_touch(s->conn);
-	}
+	queue_drop(&s->rx, s->conn->budget, n, false);
+	window_drain(s, n);
 }
 
 bool
@@ -454,11 +345,29 @@ send_limit(const struct quic_stream *s)
 	return 2 * info.cwnd > SEND_MIN ? 2 * (size_t)info.cwnd : SEND_MIN;
 }
 
+/* What is dropped needs no room; the rest depends on us and on the others. */
+static bool
+has_room(const struct quic_stream *s)
+{
+	const struct quic_budget *budget = s->conn->budget;
+
+	if (s->tx_refused)
+		return true;
+	if (s->tx.len == 0)
+		return !budget_is_full(budget);
+	return s->tx.len < budget_share(budget) &&
+	    (s->tx.len < SEND_MIN || s->tx.len < send_limit(s));
+}
+
 bool
 quic_stream_has_room(struct quic_stream *s)
 {
-	s->wants_room = !s->tx_refused && s->tx.len >= SEND_MIN &&
-	    s->tx.len >= send_limit(s);
+	s->wants_room = !has_room(s);
+	/* One that holds nothing has no acknowledgement to wait for. */
+	if (s->wants_room && s->tx.len == 0)
+		budget_hungry(s);
+	else
+		budget_sated(s);
 	return !s->wants_room;
 }
 
@@ -469,13 +378,16 @@ quic_stream_reserve(struct quic_stream *s, size_t *len)
 
 	if (!quic_stream_has_room(s))
 		return NULL;
-	if (queue_grow(&s->tx, &s->conn->pool, QUIC_RESERVE_MIN) != 0) {
+	if (queue_grow(&s->tx, s->conn->budget, QUIC_RESERVE_MIN,
+		s->tx_flows ? CHUNK_LARGE : CHUNK_SMALL) != 0) {
 		s->wants_room = true;
+		if (s->tx.len == 0)
+			budget_hungry(s);
 		return NULL;
 	}
 	c = s->tx.last;
 	s->reserved = true;
-	*len = sizeof(c->data) - c->end;
+	*len = c->cap - c->end;
 	return c->data + c->end;
 }
 
@@ -488,7 +400,7 @@ quic_stream_commit(struct quic_stream *s, size_t n)
 	if (n == 0 || s->tx_refused || s->transport_gone) {
 		/* An idle stream holds no chunk. */
 		if (s->tx.len == 0) {
-			queue_clear(&s->tx, &s->conn->pool);
+			queue_clear(&s->tx, s->conn->budget);
 			s->tx_next = NULL;
 		}
 		return;
@@ -498,9 +410,28 @@ quic_stream_commit(struct quic_stream *s, size_t n)
 		s->tx_next_at = c->end;
 	}
 	c->end += n;
+	s->tx_flows = c->end == c->cap;
 	s->tx.len += n;
 	s->tx_unsent += n;
 	h3_resume(s);
+}
+
+size_t
+quic_stream_push(struct quic_stream *s, const void *data, size_t len)
+{
+	size_t done = 0, here;
+	struct chunk *c;
+
+	while (done < len && queue_grow(&s->tx, s->conn->budget, 1,
+	    CHUNK_SMALL) == 0) {
+		c = s->tx.last;
+		here = c->cap - c->end;
+		here = here < len - done ? here : len - done;
+		memcpy(c->data + c->end, (const uint8_t *)data + done, here);
+		quic_stream_commit(s, here);
+		done += here;
+	}
+	return done;
 }
 
 void
@@ -580,6 +511,6 @@ stream_acked(struct quic_stream *s, size_t n)
 		s->tx_next = c->next;
 		s->tx_next_at = c->next->begin;
 	}
-	queue_drop(&s->tx, &s->conn->pool, n, s->reserved);
+	queue_drop(&s->tx, s->conn->budget, n, s->reserved);
 	offer_room(s);
 }

@@ -477,7 +477,7 @@ bytes_follow_the_acknowledged(void **state)
 	assert_whole(&w->far[0], 650 * KB);
 }
 
-#define WINDOW (256 * 1024) /* bytes: what a stream begins with */
+#define WINDOW (64 * 1024) /* bytes: what a stream begins with */
 
 /* One slow reader stops its own tunnel's sender and nobody else. */
 static void

@@ -275,7 +275,7 @@ tunnel_open_with(struct world *w, unsigned number,
 		fields[2] = *more;
 	e->world = w;
 	e->number = number;
-	rv = quic_stream_request(w->link->clients[0], fields,
+	rv = quic_stream_request(w->link->clients[e->client], fields,
 	    more != NULL ? 3 : 2, &stream_events, e, &e->stream);
 	if (rv == 0)
 		end_pump(e);

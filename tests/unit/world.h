@@ -13,7 +13,7 @@
 #define RTT (50 * LINK_MS)  /* of a link as it is made */
 #define LONG (60 * LINK_S)  /* longer than anything takes that ends */
 
-#define TUNNELS_MAX 128
+#define TUNNELS_MAX 512
 #define SERVER_NAME "edge.example"
 #define UNIX_NOW 1750000000 /* seconds: what GnuTLS takes for the present */
 
@@ -42,6 +42,7 @@ enum habit {
 struct end {
 	enum habit habit;
 	size_t to_send;	    /* bytes */
+	size_t client;	    /* near: whose tunnel it is */
 	bool stays_open;    /* no FIN after to_send */
 	bool lets_go;	    /* releases when it has sent FIN, right or wrong */
 	const char *status; /* far: of the response; NULL: 200 */
@@ -102,7 +103,7 @@ bool world_connected(struct world *, size_t i);
 bool world_closed(struct world *, size_t i);
 
 /*
- * Opens tunnel `number` from client 0, with one more field or NULL. Returns
+ * Opens tunnel `number` from its client, with one more field or NULL. Returns
  * as quic_stream_request().
  */
 int tunnel_open(struct world *, unsigned number);
