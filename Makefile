@@ -33,7 +33,8 @@ IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
 	proxy/relay.o proxy/basic.o proxy/users.o proxy/sandbox.o proxy/pem.o \
-	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o
+	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o \
+	proxy/tally.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
 LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/link.o proxy/local/choice.o proxy/local/ticket.o \
@@ -44,8 +45,7 @@ LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
 	proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
-	proxy/edge/origin.o proxy/edge/tally.o \
-	proxy/edge/resolver.o proxy/edge/policy.o
+	proxy/edge/origin.o proxy/edge/resolver.o proxy/edge/policy.o
 
 PROGRAMS = culvert culvert-edge culvertctl
 culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
@@ -80,8 +80,8 @@ test_sandbox_OBJS = proxy/sandbox.o
 test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/addr.o
 test_report_OBJS = proxy/report.o
+test_tally_OBJS = proxy/tally.o proxy/addr.o
 test_pmtu_OBJS = quic/pmtu.o
-test_tally_OBJS = proxy/edge/tally.o
 test_gate_OBJS = quic/gate.o
 test_quote_OBJS = quic/quote.o
 test_network_OBJS = proxy/local/network.o proxy/local/wake.o

@@ -17,8 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <arpa/inet.h>
-
 #include "proxy/addr.h"
 #include "proxy/basic.h"
 #include "proxy/log.h"
@@ -222,27 +220,18 @@ warn_limit(struct tunnel_host *host, const char *key, size_t max,
 
 /* Whose share of all tunnels: a user's; where there are none, a source's. */
 static const char *
-name_of(const struct tunnel *t, char buf[INET6_ADDRSTRLEN])
+name_of(const struct tunnel *t, char buf[TALLY_SOURCE_STRLEN])
 {
-	const struct sockaddr_in *sin = (const struct sockaddr_in *)&t->client;
-	struct in6_addr prefix =
-	    ((const struct sockaddr_in6 *)&t->client)->sin6_addr;
-
 	if (t->user[0] != '\0')
 		return t->user;
-	if (t->client.ss_family == AF_INET)
-		return inet_ntop(AF_INET, &sin->sin_addr, buf,
-		    INET6_ADDRSTRLEN);
-	/* A network gives a /64 to one customer. */
-	memset(&prefix.s6_addr[8], 0, 8);
-	return inet_ntop(AF_INET6, &prefix, buf, INET6_ADDRSTRLEN);
+	return tally_source((const struct sockaddr *)&t->client, buf);
 }
 
 static void
 admit(struct tunnel *t)
 {
 	struct tunnel_host *host = t->host;
-	char buf[INET6_ADDRSTRLEN];
+	char buf[TALLY_SOURCE_STRLEN];
 	const char *name = name_of(t, buf);
 	int rv;
 

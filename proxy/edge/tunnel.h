@@ -6,7 +6,7 @@
 #include <uv.h>
 
 #include "proxy/edge/dial.h"
-#include "proxy/edge/tally.h"
+#include "proxy/tally.h"
 #include "proxy/users.h"
 #include "quic/quic.h"
 

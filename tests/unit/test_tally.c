@@ -7,7 +7,8 @@
 
 #include <cmocka.h>
 
-#include "proxy/edge/tally.h"
+#include "proxy/addr.h"
+#include "proxy/tally.h"
 
 static void
 names_have_their_share(void **state)
@@ -59,12 +60,35 @@ the_largest_is_found(void **state)
 	assert_null(tally.tree);
 }
 
+static const char *
+source(const char *addr)
+{
+	static char name[TALLY_SOURCE_STRLEN];
+	struct sockaddr_storage parsed;
+
+	assert_int_equal(addr_parse(&parsed, addr), 0);
+	return tally_source((struct sockaddr *)&parsed, name);
+}
+
+static void
+a_source_is_a_host(void **state)
+{
+	(void)state;
+	assert_string_equal(source("192.0.2.1:7"), "192.0.2.1");
+	assert_string_equal(source("[::ffff:192.0.2.1]:7"), "192.0.2.1");
+	assert_string_equal(source("[2001:db8:1:2::1]:7"), "2001:db8:1:2::");
+	assert_string_equal(source("[2001:db8:1:2:f::2]:7"), "2001:db8:1:2::");
+	assert_string_equal(source("[2001:db8:1:3::1]:7"), "2001:db8:1:3::");
+	assert_string_equal(source("[::1]:7"), "::");
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_have_their_share),
 		cmocka_unit_test(the_largest_is_found),
+		cmocka_unit_test(a_source_is_a_host),
 	};
 
 	return cmocka_run_group_tests_name("tally", tests, NULL, NULL);

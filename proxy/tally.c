@@ -1,10 +1,12 @@
-#include "proxy/edge/tally.h"
+#include "proxy/tally.h"
 
 #include <errno.h>
 #include <search.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <arpa/inet.h>
 
 struct tally_entry {
 	size_t count;
@@ -88,4 +90,21 @@ tally_top(const struct tally *tally, const char **name)
 	twalk_r(tally->tree, note_larger, &top);
 	*name = top != NULL ? top->name : NULL;
 	return top != NULL ? top->count : 0;
+}
+
+const char *
+tally_source(const struct sockaddr *addr, char name[TALLY_SOURCE_STRLEN])
+{
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)addr;
+	struct in6_addr prefix;
+
+	if (addr->sa_family == AF_INET)
+		return inet_ntop(AF_INET, &sin->sin_addr, name,
+		    TALLY_SOURCE_STRLEN);
+	prefix = ((const struct sockaddr_in6 *)addr)->sin6_addr;
+	if (IN6_IS_ADDR_V4MAPPED(&prefix))
+		return inet_ntop(AF_INET, &prefix.s6_addr[12], name,
+		    TALLY_SOURCE_STRLEN);
+	memset(&prefix.s6_addr[8], 0, 8);
+	return inet_ntop(AF_INET6, &prefix, name, TALLY_SOURCE_STRLEN);
 }

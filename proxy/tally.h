@@ -1,11 +1,14 @@
-#ifndef CULVERT_PROXY_EDGE_TALLY_H
-#define CULVERT_PROXY_EDGE_TALLY_H
+#ifndef CULVERT_PROXY_TALLY_H
+#define CULVERT_PROXY_TALLY_H
 
 #include <stddef.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 /*
- * How many of something each name has: tunnels of users. A name is there as
- * long as it has one.
+ * How many of something each name has: tunnels of users, clients of the
+ * addresses they come from. A name is there as long as it has one.
  */
 struct tally {
 	size_t names; /* for the owner to read */
@@ -30,5 +33,14 @@ void tally_give(struct tally *, struct tally_entry *);
  * when there is none.
  */
 size_t tally_top(const struct tally *, const char **name);
+
+/*
+ * Writes the name under which a source of connections counts: an IPv4 address,
+ * also one that IPv6 carries, or an IPv6 prefix of 64 bits, since a network
+ * gives no customer less (RFC 6177). Returns `name`.
+ */
+#define TALLY_SOURCE_STRLEN INET6_ADDRSTRLEN
+const char *tally_source(const struct sockaddr *,
+    char name[TALLY_SOURCE_STRLEN]);
 
 #endif
