@@ -39,11 +39,11 @@ HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
 LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/link.o proxy/local/choice.o proxy/local/ticket.o \
 	proxy/local/roam.o proxy/local/network.o proxy/local/wake.o \
-	proxy/local/refusal.o proxy/local/listener.o \
+	proxy/local/refusal.o proxy/local/listener.o proxy/local/limits.o \
 	proxy/local/client.o proxy/local/socks.o proxy/local/forward.o \
-	proxy/local/request.o proxy/local/response.o proxy/local/body.o proxy/local/page.o \
-	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
-	proxy/control.o
+	proxy/local/request.o proxy/local/response.o proxy/local/body.o \
+	proxy/local/page.o proxy/local/rewrite.o proxy/local/status.o \
+	proxy/chunked.o $(HTTP1) proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
 	proxy/edge/origin.o proxy/edge/resolver.o proxy/edge/policy.o
 
@@ -57,7 +57,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox control status report pmtu gate quote tally \
-	network roam choice race link $(UNIT_QUIC)
+	listener network roam choice race link $(UNIT_QUIC)
 UNIT_QUIC = tls conn stream budget server path move ticket
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -78,9 +78,11 @@ test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \
 	$(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o
 test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
-test_status_OBJS = proxy/local/status.o proxy/addr.o
+test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/addr.o
 test_report_OBJS = proxy/report.o
 test_tally_OBJS = proxy/tally.o proxy/addr.o
+test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/tally.o \
+	proxy/trim.o proxy/addr.o proxy/log.o
 test_pmtu_OBJS = quic/pmtu.o
 test_gate_OBJS = quic/gate.o
 test_quote_OBJS = quic/quote.o

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "proxy/addr.h"
+#include "proxy/http1.h"
 #include "proxy/log.h"
 #include "quic/quic.h"
 
@@ -51,8 +52,12 @@
 /* Seconds of any time-out: a day is as good as never. */
 #define CONFIG_SECONDS_MOST 86400
 
-/* Of tunnels, dials or handshakes: what no machine of today would bear. */
+/* Of clients, dials or handshakes: what no machine of today would bear. */
 #define CONFIG_NUMBER_MOST 10000000
+
+/* Bytes of a request's head: what browsers need, and what is an attack. */
+#define CONFIG_HEAD_LEAST 4096
+#define CONFIG_HEAD_MOST HTTP1_HEAD_MAX
 
 /* Options of one program, those without a key included; a test counts. */
 #define CONFIG_OPTIONS_MAX 64
@@ -121,7 +126,10 @@ struct config {
 	unsigned verbose;
 	bool quiet; /* wins over verbose: LOG_QUIET */
 	enum log_format log_format;
-	unsigned grace; /* seconds */
+	size_t memory_max; /* bytes, from QUIC_BUDGET_MIN */
+	unsigned head_timeout; /* seconds, as the next two */
+	unsigned connect_timeout;
+	unsigned grace;
 
 	/* culvert */
 	char *listen_users;
@@ -138,6 +146,13 @@ struct config {
 	char *interface; /* shorter than IF_NAMESIZE */
 	uint32_t fwmark; /* 0: none */
 	unsigned edge_timeout; /* seconds */
+	unsigned clients_max; /* this and the next two: 0 is no limit */
+	unsigned clients_per_listener;
+	unsigned clients_per_source;
+	unsigned head_max; /* bytes */
+	unsigned idle_timeout; /* seconds, as the next two */
+	unsigned tunnel_timeout; /* 0: never */
+	unsigned linger_timeout;
 
 	/* culvert-edge */
 	char *client_ca;
@@ -152,8 +167,6 @@ struct config {
 	unsigned source_connections;
 	unsigned handshake_rate;
 	unsigned half_open_max; /* handshakes; then Retry */
-	unsigned head_timeout; /* seconds */
-	unsigned connect_timeout; /* seconds */
 	struct config_ranges allow;
 	struct config_ranges deny;
 

@@ -25,6 +25,7 @@ struct daemon {
 	uv_loop_t loop;
 	struct signals signals;
 	uv_tcp_t first; /* see init_loop() */
+	struct quic_budget *budget;
 	struct edge *edge;
 };
 
@@ -92,9 +93,11 @@ load_policy(struct policy *policy, const struct config *config)
 }
 
 static void
-load_limits(struct edge_settings *settings, const struct config *config)
+load_limits(struct edge_settings *settings, const struct config *config,
+    struct quic_budget *budget)
 {
 	settings->quic = (struct quic_settings){ .cc = config->cc,
+		.budget = budget,
 		.ip_mtu_max = config->mtu_max,
 		.streams_max = config->streams_max,
 		.head_timeout_ns = UINT64_C(1000000000) * config->head_timeout,
@@ -119,12 +122,12 @@ unload(struct edge_settings *settings)
 
 static int
 load(struct edge_settings *settings, const struct config *config,
-    char error[ERROR_MAX])
+    struct quic_budget *budget, char error[ERROR_MAX])
 {
 	int rv = 0;
 
 	*settings = (struct edge_settings){ .qlog_dir = config->qlog };
-	load_limits(settings, config);
+	load_limits(settings, config, budget);
 	load_policy(&settings->policy, config);
 	if (config->users != NULL)
 		rv = users_load(&settings->users, config->users, error,
@@ -146,7 +149,7 @@ on_reload(void *arg)
 
 	if (daemon_reload(&fresh, &daemon->config) != 0)
 		return;
-	if (load(&settings, &fresh, error) != 0) {
+	if (load(&settings, &fresh, daemon->budget, error) != 0) {
 		log_error(DAEMON_NOT_RELOADED "%s", error);
 		config_free(&fresh);
 		return;
@@ -155,6 +158,7 @@ on_reload(void *arg)
 	settings.users = NULL; /* the edge's */
 	unload(&settings);
 	daemon_replace(&daemon->config, &fresh);
+	quic_budget_resize(daemon->budget, daemon->config.memory_max);
 	daemon->signals.grace_ms = UINT64_C(1000) * daemon->config.grace;
 }
 
@@ -273,7 +277,8 @@ start_edge(struct daemon *daemon)
 	struct edge_settings settings;
 	int rv;
 
-	if ((rv = load(&settings, &daemon->config, error)) != 0) {
+	if ((rv = load(&settings, &daemon->config, daemon->budget,
+		error)) != 0) {
 		log_error("%s", error);
 		return rv;
 	}
@@ -292,7 +297,8 @@ start(struct daemon *daemon)
 {
 	const struct config *config = &daemon->config;
 
-	if (start_edge(daemon) != 0 || listen_all(daemon) != 0 ||
+	if (quic_budget_new(&daemon->budget, config->memory_max) != 0 ||
+	    start_edge(daemon) != 0 || listen_all(daemon) != 0 ||
 	    enter_sandbox(config) != 0)
 		return -1;
 	log_info("ready%s", config->users == NULL
@@ -316,6 +322,7 @@ main(int argc, char **argv)
 		close_all(&daemon);
 	uv_run(&daemon.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&daemon.loop);
+	quic_budget_free(daemon.budget);
 	config_free(&daemon.config);
 	return rv == 0 ? 0 : 1;
 }

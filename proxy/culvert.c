@@ -36,6 +36,8 @@ struct culvert {
 	struct signals signals;
 	uint64_t started_ns;
 
+	struct limits limits;
+	struct quic_budget *budget;
 	struct users *users;
 	struct uplink *uplink;
 	struct listener *listener;
@@ -45,16 +47,26 @@ struct culvert {
 };
 
 static struct quic_settings
-quic_settings(const struct config *config)
+quic_settings(const struct config *config, struct quic_budget *budget)
 {
 	return (struct quic_settings){ .cc = config->cc,
 		.ip_mtu_max = config->mtu_max,
 		.ip_mtu_min = config->mtu_min,
 		.idle_timeout_ns = config->edge_timeout * NS_PER_S,
-		.no_mtu_probe = config->no_mtu_probe };
+		.no_mtu_probe = config->no_mtu_probe, .budget = budget };
 }
 
 /* ---- The control socket's questions ---- */
+
+static void
+note_memory(struct culvert *culvert)
+{
+	struct quic_budget_stats stats;
+
+	quic_budget_stats(culvert->budget, &stats);
+	culvert->limits.v[LIMIT_MEMORY].use = stats.held;
+	culvert->limits.v[LIMIT_MEMORY].hits = stats.aborted;
+}
 
 static json_t *
 on_status(void *arg)
@@ -64,8 +76,10 @@ on_status(void *arg)
 	struct uplink_status uplink;
 	struct listener_totals totals;
 	struct status_facts facts = { .uplink = &uplink, .totals = &totals,
-		.listen = listen, .pid = getpid() };
+		.limits = &culvert->limits, .listen = listen, .pid = getpid() };
 
+	listener_uses(culvert->listener);
+	note_memory(culvert);
 	uplink_status(culvert->uplink, &uplink);
 	listener_totals(culvert->listener, &totals);
 	facts.nlisten = listener_addresses(culvert->listener, listen,
@@ -178,14 +192,17 @@ unload(struct uplink_settings *settings)
 
 static int
 load(struct uplink_settings *settings, struct users **users,
-    const struct config *config, char error[ERROR_MAX])
+    const struct config *config, struct quic_budget *budget,
+    char error[ERROR_MAX])
 {
 	struct credentials *user = &settings->user;
 	int rv;
 
 	*users = NULL;
-	*settings = (struct uplink_settings){ .quic = quic_settings(config),
+	*settings = (struct uplink_settings){
+		.quic = quic_settings(config, budget),
 		.connections = config->connections,
+		.connect_timeout_ms = UINT64_C(1000) * config->connect_timeout,
 		.via = quic_via(config), .qlog_dir = config->qlog };
 	snprintf(user->user, sizeof(user->user), "%s", config->user.name);
 	snprintf(user->password, sizeof(user->password), "%s",
@@ -223,7 +240,7 @@ on_reload(void *arg)
 	if (daemon_reload(&fresh, &culvert->config) != 0)
 		return;
 	if (check_via(&fresh, error) != 0 ||
-	    load(&settings, &users, &fresh, error) != 0) {
+	    load(&settings, &users, &fresh, culvert->budget, error) != 0) {
 		log_error(DAEMON_NOT_RELOADED "%s", error);
 		config_free(&fresh);
 		return;
@@ -240,6 +257,8 @@ on_reload(void *arg)
 	users_free(culvert->users);
 	culvert->users = users;
 	daemon_replace(&culvert->config, &fresh);
+	limits_set(&culvert->limits, &culvert->config);
+	quic_budget_resize(culvert->budget, culvert->config.memory_max);
 	culvert->signals.grace_ms = UINT64_C(1000) * culvert->config.grace;
 }
 
@@ -291,7 +310,7 @@ static int
 start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 {
 	struct edge_settings settings = {
-		.quic = quic_settings(&culvert->config),
+		.quic = quic_settings(&culvert->config, culvert->budget),
 		.qlog_dir = culvert->config.qlog };
 	struct quic_tls_client_settings client = { .npins = 1 };
 	struct quic_tls_server_settings server;
@@ -372,7 +391,7 @@ start_uplink(struct culvert *culvert)
 	int rv;
 
 	if ((rv = load(&settings, &culvert->users, &culvert->config,
-		error)) != 0) {
+		culvert->budget, error)) != 0) {
 		log_error("%s", error);
 		return rv;
 	}
@@ -395,7 +414,7 @@ start_listener(struct culvert *culvert)
 	int rv;
 
 	if ((rv = listener_new(&culvert->listener, &culvert->loop,
-		culvert->uplink, culvert->users)) != 0)
+		culvert->uplink, culvert->users, &culvert->limits)) != 0)
 		return rv;
 	for (unsigned i = 0; i < config->listen.n; i++) {
 		addr = (const struct sockaddr *)&config->listen.v[i];
@@ -458,6 +477,9 @@ start(struct culvert *culvert)
 {
 	uint64_t keep = 0;
 
+	limits_set(&culvert->limits, &culvert->config);
+	if (quic_budget_new(&culvert->budget, culvert->config.memory_max) != 0)
+		return -1;
 	if (allow_via(&culvert->config, &keep) != 0 ||
 	    start_uplink(culvert) != 0 || start_listener(culvert) != 0 ||
 	    start_control(culvert) != 0 ||
@@ -490,6 +512,7 @@ main(int argc, char **argv)
 		close_all(&culvert);
 	uv_run(&culvert.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&culvert.loop);
+	quic_budget_free(culvert.budget);
 	config_free(&culvert.config);
 	return rv == 0 ? 0 : 1;
 }

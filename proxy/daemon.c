@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "proxy/log.h"
 #include "proxy/option.h"
@@ -16,6 +17,21 @@ open_log(const struct config *config)
 	log_init(option_program_name(config->program),
 	    config->quiet ? LOG_QUIET
 	    : (int)config->verbose, config->log_format);
+}
+
+/*
+ * A tunnel takes a descriptor, and select(2), for which the usual limit is so
+ * low, is not in use here. Where it cannot be raised, we live with it.
+ */
+static void
+raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int
@@ -31,6 +47,7 @@ daemon_begin(struct config *config, enum config_program program, int argc,
 		config_free(config);
 		return rv > 0 ? 0 : 2;
 	}
+	raise_descriptors();
 	open_log(config);
 	return -1;
 }

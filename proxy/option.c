@@ -3,7 +3,7 @@
 #include "proxy/option.h"
 
 #define USAGE_WIDTH 80 /* columns of a terminal */
-#define HELP_COLUMN 34 /* after "  -o, --option section.key=value" */
+#define HELP_COLUMN 36 /* after "      --clients-per-listener number" */
 
 static const char letters[] =
     "AaBbCcDdEeFfGgHhIiJjKkLlMmNnOoPpQqRrSsTtUuVvWwXxYyZz";
@@ -35,6 +35,28 @@ static const struct config_option culvert_options[] = {
 	    NULL, "file whose first line is name:password" },
 	{ 0, "connections", "limits", &value_connections, FIELD(connections),
 	    "number", "4", "to one edge, when tunnels must wait" },
+	{ 0, "clients-max", "limits", &value_quota, FIELD(clients_max),
+	    "number", "65536", "clients at once; then they wait" },
+	{ 0, "clients-per-listener", "limits", &value_quota,
+	    FIELD(clients_per_listener), "number",
+	    "0", "the same, at one address" },
+	{ 0, "clients-per-source", "limits", &value_quota,
+	    FIELD(clients_per_source), "number",
+	    "16384", "from one address; then refused" },
+	{ 0, "head-max", "limits", &value_head, FIELD(head_max), "bytes",
+	    "65536", "of a request's head" },
+	{ 0, "head-timeout", "limits", &value_timeout, FIELD(head_timeout),
+	    "seconds", "15", "for a whole request" },
+	{ 0, "idle-timeout", "limits", &value_timeout, FIELD(idle_timeout),
+	    "seconds", "120", "without any request" },
+	{ 0, "connect-timeout", "limits", &value_timeout,
+	    FIELD(connect_timeout), "seconds",
+	    "10", "until a tunnel is there" },
+	{ 0, "tunnel-timeout", "limits", &value_seconds,
+	    FIELD(tunnel_timeout), "seconds",
+	    "0", "of a tunnel without a byte" },
+	{ 0, "linger-timeout", "limits", &value_timeout,
+	    FIELD(linger_timeout), "seconds", "2", "to read a refusal" },
 	{ 0, "mtu-min", "path", &value_mtu, FIELD(mtu_min), "bytes",
 	    NULL, "IP packets that every path carries" },
 	{ 0, "no-mtu-probe", "path", &value_flag, FIELD(no_mtu_probe), NULL,
@@ -92,6 +114,8 @@ static const struct config_option culvert_edge_options[] = {
 };
 
 static const struct config_option shared_options[] = {
+	{ 0, "memory-max", "limits", &value_memory, FIELD(memory_max),
+	    "size", "256M", "for the bytes of all tunnels" },
 	{ 0, "grace", "limits", &value_seconds, FIELD(grace), "seconds",
 	    "5", "for open tunnels, once told to end" },
 	{ 0, "mtu-max", "path", &value_mtu, FIELD(mtu_max), "bytes",

@@ -272,6 +272,58 @@ put_listen(const json_t *status, FILE *stream)
 	putc('\n', stream);
 }
 
+/* What is counted, as "use of max". */
+static void
+put_uses(const json_t *limits, FILE *stream)
+{
+	static const struct {
+		const char *name, *unit;
+	} rows[] = {
+		{ "clients_max", "clients" },
+		{ "clients_per_listener", "at one listener" },
+		{ "clients_per_source", "from one address" },
+		{ "descriptors", "descriptors" },
+	};
+	char use[QUANTITY_SIZE], max[QUANTITY_SIZE];
+	const json_t *limit;
+
+	put_label("limits", stream);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		limit = json_object_get(limits, rows[i].name);
+		if (is_known(limit, "max"))
+			fprintf(stream, "%" PRIu64 " of %" PRIu64 " %s, ",
+			    number_of(limit, "use"), number_of(limit, "max"),
+			    rows[i].unit);
+	}
+	limit = json_object_get(limits, "memory_max");
+	fprintf(stream, "%s of %s\n", bytes(number_of(limit, "use"), use),
+	    bytes(number_of(limit, "max"), max));
+}
+
+static void
+put_limits(const json_t *status, FILE *stream)
+{
+	json_t *limits = json_object_get(status, "limits"), *limit;
+	const char *name, *before = "";
+
+	if (!json_is_object(limits))
+		return;
+	put_uses(limits, stream);
+	json_object_foreach(limits, name, limit) {
+		if (number_of(limit, "hits") == 0)
+			continue;
+		if (before[0] == '\0')
+			put_label("met", stream);
+		fputs(before, stream);
+		put_text(name, stream);
+		fprintf(stream, " %" PRIu64 " time%s", number_of(limit, "hits"),
+		    number_of(limit, "hits") != 1 ? "s" : "");
+		before = ", ";
+	}
+	if (before[0] != '\0')
+		putc('\n', stream);
+}
+
 static void
 put_process(const json_t *status, FILE *stream)
 {
@@ -297,6 +349,7 @@ report_status(const json_t *status, FILE *stream)
 	put_connections(status, stream);
 	put_counts(status, stream);
 	put_listen(status, stream);
+	put_limits(status, stream);
 	put_process(status, stream);
 }
 

@@ -139,6 +139,42 @@ set_count(void *field, const char *value)
 }
 
 static int
+set_quota(void *field, const char *value)
+{
+	return set_number(field, value, 0, CONFIG_NUMBER_MOST);
+}
+
+static int
+set_head(void *field, const char *value)
+{
+	return set_number(field, value, CONFIG_HEAD_LEAST, CONFIG_HEAD_MOST);
+}
+
+static int
+set_memory(void *field, const char *value)
+{
+	static const char units[] = "KMG";
+	unsigned shift = 0;
+	const char *unit;
+	size_t number;
+	char *end;
+
+	if (value[0] < '0' || value[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	number = strtoul(value, &end, 10);
+	if (*end != '\0' && (unit = strchr(units, *end)) != NULL) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		end++;
+	}
+	if (errno != 0 || *end != '\0' || number > SIZE_MAX >> shift ||
+	    number << shift < QUIC_BUDGET_MIN)
+		return -EINVAL;
+	*(size_t *)field = number << shift;
+	return 0;
+}
+
+static int
 set_cc(void *field, const char *value)
 {
 	enum quic_cc *cc = field;
@@ -348,6 +384,19 @@ const struct value_type value_timeout = {
 const struct value_type value_count = {
 	.set = set_count, .size = sizeof(unsigned),
 	.wanted = "a number from 1 to " STRING(CONFIG_NUMBER_MOST)
+};
+const struct value_type value_quota = {
+	.set = set_quota, .size = sizeof(unsigned),
+	.wanted = "a number from 0 to " STRING(CONFIG_NUMBER_MOST)
+};
+const struct value_type value_head = {
+	.set = set_head, .size = sizeof(unsigned),
+	.wanted = "a number of bytes from " STRING(CONFIG_HEAD_LEAST) " to "
+	    STRING(CONFIG_HEAD_MOST)
+};
+const struct value_type value_memory = {
+	.set = set_memory, .size = sizeof(size_t),
+	.wanted = "a size from 16M on, in bytes or with K, M or G"
 };
 const struct value_type value_cc = {
 	.set = set_cc, .size = sizeof(enum quic_cc), .wanted = "cubic or bbr"

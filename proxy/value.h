@@ -38,6 +38,9 @@ extern const struct value_type value_timeout; /* unsigned seconds, not 0 */
 extern const struct value_type value_connections; /* unsigned */
 extern const struct value_type value_streams; /* unsigned */
 extern const struct value_type value_count; /* unsigned, not 0 */
+extern const struct value_type value_quota; /* unsigned; 0: no limit */
+extern const struct value_type value_head; /* unsigned, bytes */
+extern const struct value_type value_memory; /* size_t, bytes; 64M, 1G */
 extern const struct value_type value_cc; /* enum quic_cc */
 extern const struct value_type value_log_format; /* enum log_format */
 extern const struct value_type value_interface; /* fits a struct quic_via */

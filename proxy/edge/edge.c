@@ -312,6 +312,19 @@ edge_connections(const struct edge *edge)
 	return sum(edge).connections;
 }
 
+static void
+report_memory(const struct quic_budget *budget)
+{
+	struct quic_budget_stats stats;
+
+	if (budget == NULL)
+		return; /* each connection has its own */
+	quic_budget_stats(budget, &stats);
+	log_info("memory: %zu of %zu KiB; %llu tunnels aborted for want of it",
+	    stats.held / 1024, stats.max / 1024,
+	    (unsigned long long)stats.aborted);
+}
+
 void
 edge_report(const struct edge *edge)
 {
@@ -325,6 +338,7 @@ edge_report(const struct edge *edge)
 	    host->tunnels_per_user, host->users != NULL ? "user" : "address",
 	    name != NULL ? ": " : "", name != NULL ? name : "",
 	    (unsigned long long)host->refused);
+	report_memory(edge->settings.quic.budget);
 	log_info("dials that wait for their turn: %zu",
 	    edge->origins.waiting);
 	log_info("connections: %zu, of these %zu in a handshake; since the "

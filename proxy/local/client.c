@@ -29,18 +29,10 @@
 #include "proxy/local/socks.h"
 #include "proxy/log.h"
 
-/* Bytes of the buffer: at first, and at most (a head, and one more byte). */
+/* Bytes of the buffer at first; it grows to a head and one byte more. */
 #define BUFFER_FIRST 2048
-#define BUFFER_MAX (HTTP1_HEAD_MAX + 1)
 /* Bytes of it while the edge is asked: what new connections send in a round. */
 #define AHEAD_MAX 16384
-
-/* Milliseconds: browsers connect ahead of need and keep connections. */
-#define IDLE_TIMEOUT_MS 120000
-/* Milliseconds from the first byte of a greeting or head to its last. */
-#define HEAD_TIMEOUT_MS 15000
-/* Milliseconds for the client to read our last word. */
-#define LINGER_MS 2000
 
 enum client_state {
 	CLIENT_NEGOTIATING,
@@ -70,7 +62,9 @@ struct client {
 
 	enum client_state state;
 	enum client_kind kind;
-	struct sockaddr_storage peer;
+	struct client_origin origin;
+	enum limit armed;  /* what the timer is about, ... */
+	uint64_t moved;	   /* ... and for an idle tunnel, bytes so far */
 	uint64_t started_ms;
 	struct target target;
 	struct ticket ticket;
@@ -89,7 +83,7 @@ struct client {
 
 static void client_close(struct client *, const char *reason);
 static void log_end(struct client *, const char *reason);
-static void arm(struct client *, uint64_t ms);
+static void arm(struct client *, enum limit);
 static void process(struct client *);
 static void start_reading(struct client *);
 
@@ -116,14 +110,15 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct client *c = handle->data;
 	size_t cap = c->cap > 0 ? 2 * c->cap : BUFFER_FIRST;
-	size_t max = c->state == CLIENT_WAITING ? AHEAD_MAX : BUFFER_MAX;
+	size_t max = c->state == CLIENT_WAITING ? AHEAD_MAX
+	    : c->host->limits->v[LIMIT_HEAD].max + 1;
 	char *grown;
 
 	if (c->state == CLIENT_TUNNEL) {
 		relay_alloc(handle, suggested, buf);
 		return;
 	}
-	if (c->len == c->cap && cap / 2 < max) {
+	if (c->len == c->cap && c->cap < max) {
 		cap = cap < max ? cap : max;
 		if ((grown = realloc(c->buf, cap)) != NULL) {
 			c->buf = grown;
@@ -169,7 +164,7 @@ linger(struct client *c)
 		client_close(c, "answered");
 		return;
 	}
-	arm(c, LINGER_MS);
+	arm(c, LIMIT_LINGER_TIME);
 	if (!c->eof_seen)
 		start_reading(c);
 }
@@ -229,19 +224,10 @@ is_http(const struct client *c)
 static bool
 pass_on(struct client *c, struct quic_stream *stream)
 {
-	size_t n, room;
-	void *to;
-
-	while ((n = c->len - c->said) > 0) {
-		if ((to = quic_stream_reserve(stream, &room)) == NULL)
-			return false;
-		n = n < room ? n : room;
-		memcpy(to, c->buf + c->said, n);
-		quic_stream_commit(stream, n);
-		c->said += n;
-	}
+	c->said += quic_stream_push(stream, c->buf + c->said,
+	    c->len - c->said);
 	c->relay.to_stream = c->said;
-	return true;
+	return c->said == c->len;
 }
 
 /* Ahead of the answer; what there is no memory for follows after it. */
@@ -280,11 +266,14 @@ on_opened(void *arg, struct quic_stream *stream)
 	}
 	if (!ok || !pass_on(c, stream)) {
 		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
-		client_close(c, "the client went away");
+		c->relay.cut_short = true;
+		client_close(c, ok ? "out of memory"
+				   : "the client went away");
 		return;
 	}
 	free_buffer(c);
 	c->state = CLIENT_TUNNEL;
+	arm(c, LIMIT_TUNNEL_TIME);
 	relay_start(&c->relay, stream);
 }
 
@@ -308,10 +297,18 @@ static const struct ticket_events ticket_events = {
 	.refused = on_refused,
 };
 
+static const struct refusal crowded = { .http_status = 503,
+	.socks_code = SOCKS_GENERAL_FAILURE,
+	.text = "there are too many connections from this address" };
+
 static void
 open_tunnel(struct client *c, const struct target *target)
 {
 	c->target = *target;
+	if (c->origin.crowded) {
+		on_refused(c, &crowded);
+		return;
+	}
 	c->state = CLIENT_WAITING;
 	uv_timer_stop(&c->timer);
 	uplink_open(c->host->uplink, &c->ticket, &c->target, &ticket_events,
@@ -347,7 +344,7 @@ on_checked(void *arg, bool ok)
 	verdict(c, ok);
 	if (c->closing || c->state != CLIENT_NEGOTIATING)
 		return;
-	arm(c, HEAD_TIMEOUT_MS);
+	arm(c, LIMIT_HEAD_TIME);
 	start_reading(c);
 	process(c);
 }
@@ -390,7 +387,7 @@ begin_socks(struct client *c)
 		client_close(c, "out of memory");
 		return false;
 	}
-	socks_init(c->socks, c->host->users != NULL);
+	socks_init(c->socks, c->host->users != NULL && !c->origin.crowded);
 	return true;
 }
 
@@ -448,7 +445,7 @@ on_forward_done(void *arg, bool keep_alive)
 	}
 	c->state = CLIENT_NEGOTIATING;
 	c->head_begun = false;
-	arm(c, IDLE_TIMEOUT_MS);
+	arm(c, LIMIT_IDLE_TIME);
 	if (!c->eof_seen)
 		start_reading(c);
 	process(c);
@@ -482,6 +479,10 @@ begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 {
 	int rv = 0;
 
+	if (c->origin.crowded) {
+		say_refusal(c, &crowded);
+		return;
+	}
 	if (c->forward == NULL)
 		rv = forward_new(&c->forward, &c->relay.tcp, c->host->uplink,
 		    &forward_events, c);
@@ -519,7 +520,7 @@ is_authorized(struct client *c, const struct http1_request *req)
 	const struct http1_field *field;
 	struct credentials credentials;
 
-	if (c->host->users == NULL || c->authorized)
+	if (c->host->users == NULL || c->authorized || c->origin.crowded)
 		return true;
 	field = http1_find(&req->head, "proxy-authorization");
 	if (field == NULL) {
@@ -535,19 +536,33 @@ is_authorized(struct client *c, const struct http1_request *req)
 	return c->authorized;
 }
 
+/* The length of the request head, or 0: more bytes are needed, or all over. */
+static size_t
+parse_head(struct client *c, struct http1_request *req)
+{
+	int head = http1_request_parse(req, c->buf, c->len, &c->scanned);
+	int status = head < 0 ? http1_error_status(head) : 0;
+
+	if (limits_hit(c->host->limits, LIMIT_HEAD,
+		head > 0 ? (size_t)head - 1 : c->len - 1) && status == 0) {
+		status = 431;
+		req->head.why = "the head is longer than this proxy takes";
+	}
+	if (status == 0)
+		return (size_t)head;
+	say_error(c, status, req->head.why);
+	return 0;
+}
+
 /* One request head. False: more bytes are needed. */
 static bool
 step_http(struct client *c)
 {
 	struct http1_request req;
-	int head = http1_request_parse(&req, c->buf, c->len, &c->scanned);
+	size_t head = parse_head(c, &req);
 
 	if (head == 0)
 		return false;
-	if (head < 0) {
-		say_error(c, http1_error_status(head), req.head.why);
-		return false;
-	}
 	c->kind = req.form == HTTP1_AUTHORITY ? CLIENT_CONNECT : CLIENT_HTTP;
 	if (req.form == HTTP1_ORIGIN || req.form == HTTP1_ASTERISK) {
 		answer_page(c, &req);
@@ -557,10 +572,10 @@ step_http(struct client *c)
 		return false;
 	c->authorized = false;
 	if (req.form == HTTP1_AUTHORITY) {
-		drop(c, (size_t)head);
+		drop(c, head);
 		open_tunnel(c, &req.authority);
 	} else
-		begin_exchange(c, &req, (size_t)head);
+		begin_exchange(c, &req, head);
 	return true;
 }
 
@@ -602,7 +617,7 @@ process(struct client *c)
 					 : CLIENT_HTTP;
 	if (c->len > 0 && !c->head_begun && c->state == CLIENT_NEGOTIATING) {
 		c->head_begun = true;
-		arm(c, HEAD_TIMEOUT_MS);
+		arm(c, LIMIT_HEAD_TIME);
 	}
 	while (more && !c->closing && c->len > 0) {
 		if (c->state == CLIENT_EXCHANGE)
@@ -669,15 +684,29 @@ static void
 on_timeout(uv_timer_t *timer)
 {
 	struct client *c = timer->data;
+	uint64_t moved = c->relay.to_stream + c->relay.to_tcp;
 
-	client_close(c, c->state == CLIENT_LINGERING ? "answered"
-	    : c->head_begun ? "the request took too long" : "idle");
+	if (c->armed == LIMIT_TUNNEL_TIME && moved != c->moved) {
+		c->moved = moved;
+		arm(c, LIMIT_TUNNEL_TIME);
+		return;
+	}
+	c->host->limits->v[c->armed].hits++;
+	client_close(c, c->armed == LIMIT_LINGER_TIME ? "answered"
+	    : c->armed == LIMIT_HEAD_TIME ? "the request took too long"
+	    : c->armed == LIMIT_TUNNEL_TIME ? "the tunnel was idle" : "idle");
 }
 
 static void
-arm(struct client *c, uint64_t ms)
+arm(struct client *c, enum limit limit)
 {
-	uv_timer_start(&c->timer, on_timeout, ms, 0);
+	uint64_t ms = limits_ms(c->host->limits, limit);
+
+	c->armed = limit;
+	if (ms > 0)
+		uv_timer_start(&c->timer, on_timeout, ms, 0);
+	else
+		uv_timer_stop(&c->timer);
 }
 
 /* ---- Life ---- */
@@ -707,7 +736,8 @@ log_end(struct client *c, const char *reason)
 	c->logged = true;
 	if (!log_shows_tunnels())
 		return;
-	line.client = addr_format((const struct sockaddr *)&c->peer, peer);
+	line.client = addr_format((const struct sockaddr *)&c->origin.peer,
+	    peer);
 	if (c->kind != CLIENT_NEW)
 		line.kind = kinds[c->kind];
 	if (c->target.port != 0)
@@ -720,13 +750,14 @@ static void
 handle_closed(struct client *c)
 {
 	struct client_host *host = c->host;
+	struct client_origin origin = c->origin;
 
 	if (--c->handles > 0)
 		return;
 	LIST_REMOVE(c, entry);
 	host->totals.open--;
 	free(c);
-	host->on_gone(host);
+	host->on_gone(host, &origin);
 }
 
 static void
@@ -772,7 +803,8 @@ client_close(struct client *c, const char *reason)
 }
 
 int
-client_new(struct client_host *host, int fd, const struct sockaddr *peer)
+client_new(struct client_host *host, int fd,
+    const struct client_origin *origin)
 {
 	struct client *c = calloc(1, sizeof(*c));
 
@@ -781,7 +813,7 @@ client_new(struct client_host *host, int fd, const struct sockaddr *peer)
 		return -ENOMEM;
 	}
 	c->host = host;
-	memcpy(&c->peer, peer, addr_len(peer));
+	c->origin = *origin;
 	c->started_ms = uv_now(host->loop);
 	relay_init(&c->relay, host->loop, on_relay_closed);
 	uv_timer_init(host->loop, &c->timer);
@@ -795,7 +827,7 @@ client_new(struct client_host *host, int fd, const struct sockaddr *peer)
 		client_close(c, "the system refuses the socket");
 		return 0;
 	}
-	arm(c, IDLE_TIMEOUT_MS);
+	arm(c, origin->crowded ? LIMIT_HEAD_TIME : LIMIT_IDLE_TIME);
 	start_reading(c);
 	return 0;
 }
@@ -816,7 +848,7 @@ show(const struct client *c, void (*each)(void *, const struct tunnel_info *),
 		return; /* its bytes are in the totals already */
 	if (c->target.port != 0)
 		target_format(&c->target, target, sizeof(target));
-	addr_format((const struct sockaddr *)&c->peer, peer);
+	addr_format((const struct sockaddr *)&c->origin.peer, peer);
 	info.age_ms = uv_now(c->host->loop) - c->started_ms;
 	bytes_of(c, &info.bytes_up, &info.bytes_down);
 	each(arg, &info);

@@ -13,22 +13,33 @@
  */
 struct client;
 
+/* Where a client came in. */
+struct client_origin {
+	struct sockaddr_storage peer;
+	unsigned listener; /* which of the addresses, as the host counts them */
+	struct tally_entry *share; /* of all from there; NULL: ... */
+	bool crowded; /* ... they are too many: answer it, but no tunnel */
+};
+
 /* What all clients of a listener have in common, and their books. */
 struct client_host {
 	uv_loop_t *loop;
 	struct uplink *uplink;
 	struct users *users; /* NULL: no password */
+	struct limits *limits;
 	LIST_HEAD(, client) clients;
 	struct listener_totals totals;
 	/* A client is gone, and its descriptor free. */
-	void (*on_gone)(struct client_host *);
+	void (*on_gone)(struct client_host *, const struct client_origin *);
 };
 
 /*
  * Makes a session for a client that was just accepted on `fd`, which it owns
- * from then on. 0, or -ENOMEM: `fd` is closed.
+ * from then on; copies `origin`. 0, or -ENOMEM: `fd` is closed, and on_gone
+ * does not fire.
  */
-int client_new(struct client_host *, int fd, const struct sockaddr *peer);
+int client_new(struct client_host *, int fd,
+    const struct client_origin *origin);
 
 /*
  * Whether one of them has something under way: it has begun to ask for

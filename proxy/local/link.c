@@ -11,7 +11,7 @@
 
 /*
  * Nanoseconds for a handshake: three packets of a silent edge go out in that
- * time. Whoever waits for a tunnel must outlive it (TICKET_WAIT_MS).
+ * time. Whoever waits for a tunnel should outlive it.
  */
 #define HANDSHAKE_NS UINT64_C(4000000000)
 

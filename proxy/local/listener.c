@@ -2,6 +2,11 @@
  * Accepting. The sockets are polled and not libuv's listeners, since those
  * accept and drop clients when descriptors run out. Here accepting pauses: the
  * clients wait in the kernel's queue until one that is here has gone.
+ *
+ *   too many in all, or out of descriptors   all sockets pause
+ *   too many at one address to listen on     that socket pauses
+ *   too many from one source                 they get a refusal, so many of
+ *                                            them at once, and the rest a reset
  */
 #include "proxy/local/listener.h"
 
@@ -16,6 +21,7 @@
 #include "proxy/addr.h"
 #include "proxy/local/client.h"
 #include "proxy/log.h"
+#include "proxy/tally.h"
 #include "proxy/trim.h"
 
 #define SOCKETS_MAX 16	 /* addresses: those of the configuration */
@@ -27,6 +33,12 @@
 #define WARN_INTERVAL_MS 10000
 
 /*
+ * Clients over the limit of their source that are being told so, at once, of
+ * all sources: a refusal takes a moment, and a flood has no right to one.
+ */
+#define CROWDED_MAX 256
+
+/*
  * Descriptors that clients leave to the rest of us: the control socket's
  * peers, and the socket of the next connection to the edge.
  */
@@ -35,69 +47,165 @@
 struct socket {
 	uv_poll_t poll;
 	int fd;
+	size_t open; /* clients of this address */
 	struct listener *listener;
 };
 
 struct listener {
 	struct client_host host; /* first: on_gone finds us by it */
 	struct socket sockets[SOCKETS_MAX];
-	size_t nsockets;
+	unsigned nsockets;
+	struct tally sources; /* clients by where they come from */
+	size_t crowded;	      /* clients that only get a refusal */
 	uv_timer_t pause;
 	struct trim trim;
 	unsigned handles; /* of ours; and the clients must be gone, too */
-	bool stopped, paused, freeing;
+	bool waiting; /* a socket pauses ... */
+	bool paused;  /* ... or all of them */
+	bool stopped, freeing;
 	uint64_t warned_ms; /* 0: not yet */
-	int descriptors_max; /* that the system lets us have */
 };
 
 static void on_readable(uv_poll_t *, int status, int events);
 
+/* ---- Pauses ---- */
+
 static void
-set_paused(struct listener *l, bool paused)
+resume(struct listener *l)
 {
-	l->paused = paused;
-	for (size_t i = 0; i < l->nsockets && !l->stopped; i++) {
-		if (paused)
-			uv_poll_stop(&l->sockets[i].poll);
-		else
-			uv_poll_start(&l->sockets[i].poll, UV_READABLE,
-			    on_readable);
-	}
+	if (l->stopped || !l->waiting)
+		return;
+	uv_timer_stop(&l->pause);
+	l->waiting = l->paused = false;
+	for (unsigned i = 0; i < l->nsockets; i++)
+		uv_poll_start(&l->sockets[i].poll, UV_READABLE, on_readable);
 }
 
 static void
 on_pause_over(uv_timer_t *timer)
 {
-	set_paused(timer->data, false);
+	resume(timer->data);
+}
+
+static void
+warn(struct listener *l, const char *what, const char *why)
+{
+	uint64_t now = uv_now(l->host.loop);
+
+	if (l->warned_ms != 0 && now - l->warned_ms <= WARN_INTERVAL_MS)
+		return;
+	log_warn("%s: %s", what, why);
+	l->warned_ms = now;
+}
+
+/* Until somebody goes, or else for a while. */
+static void
+pause_socket(struct socket *s, const char *why)
+{
+	struct listener *l = s->listener;
+
+	warn(l, "accepting pauses", why);
+	l->waiting = true;
+	uv_poll_stop(&s->poll);
+	uv_timer_start(&l->pause, on_pause_over, PAUSE_MS, 0);
 }
 
 static void
 pause_accepting(struct listener *l, const char *why)
 {
-	uint64_t now = uv_now(l->host.loop);
-
-	if (l->paused)
-		return;
-	if (l->warned_ms == 0 || now - l->warned_ms > WARN_INTERVAL_MS) {
-		log_warn("accepting pauses: %s", why);
-		l->warned_ms = now;
-	}
-	set_paused(l, true);
-	uv_timer_start(&l->pause, on_pause_over, PAUSE_MS, 0);
+	l->paused = true;
+	for (unsigned i = 0; i < l->nsockets; i++)
+		pause_socket(&l->sockets[i], why);
 }
 
-/* The lowest free descriptor tells how many are in use. */
-static bool
-is_short_of_descriptors(const struct listener *l, int fd)
+/* ---- Accepting ---- */
+
+/* The lowest free descriptor tells how many are in use, or a few more. */
+static int
+lowest_descriptor(const struct listener *l)
 {
+	int fd = fcntl(l->sockets[0].fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd;
+}
+
+static bool
+is_short_of_descriptors(struct listener *l)
+{
+	uint64_t max = l->host.limits->v[LIMIT_DESCRIPTORS].max;
 	int lowest;
 
-	if (l->host.totals.open < (size_t)l->descriptors_max / 4)
+	if (l->host.totals.open < max / 4)
 		return false;
-	lowest = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (lowest >= 0)
-		close(lowest);
-	return lowest < 0 || lowest >= l->descriptors_max - RESERVE;
+	lowest = lowest_descriptor(l);
+	return limits_hit(l->host.limits, LIMIT_DESCRIPTORS,
+	    lowest >= 0 ? (uint64_t)lowest + RESERVE : max);
+}
+
+static bool
+has_room(struct socket *s)
+{
+	struct listener *l = s->listener;
+
+	if (limits_hit(l->host.limits, LIMIT_CLIENTS, l->host.totals.open))
+		pause_accepting(l, "too many clients");
+	else if (is_short_of_descriptors(l))
+		pause_accepting(l, "out of file descriptors");
+	else if (limits_hit(l->host.limits, LIMIT_PER_LISTENER, s->open))
+		pause_socket(s, "too many clients of one listener");
+	else
+		return true;
+	return false;
+}
+
+/* Counts a client that has come. False: it is one too many even to refuse. */
+static bool
+count_in(struct listener *l, struct client_origin *origin)
+{
+	struct limits *limits = l->host.limits;
+	uint64_t max = limits->v[LIMIT_PER_SOURCE].max;
+	char name[TALLY_SOURCE_STRLEN];
+	int rv;
+
+	rv = tally_take(&l->sources,
+	    tally_source((struct sockaddr *)&origin->peer, name),
+	    max > 0 ? max : SIZE_MAX, &origin->share);
+	if (rv == -EDQUOT) {
+		limits->v[LIMIT_PER_SOURCE].hits++;
+		if (l->crowded == CROWDED_MAX)
+			return false;
+		origin->crowded = true;
+		l->crowded++;
+	} else if (rv != 0)
+		return false;
+	l->sockets[origin->listener].open++;
+	return true;
+}
+
+static void
+count_out(struct listener *l, const struct client_origin *origin)
+{
+	tally_give(&l->sources, origin->share);
+	l->crowded -= origin->crowded;
+	l->sockets[origin->listener].open--;
+}
+
+static void
+take(struct socket *s, int fd, struct client_origin *origin)
+{
+	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+	struct listener *l = s->listener;
+
+	if (!count_in(l, origin)) {
+		warn(l, "clients are reset", "too many from one address");
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+		close(fd);
+	} else if (client_new(&l->host, fd, origin) != 0) {
+		count_out(l, origin);
+		pause_accepting(l, "out of memory");
+	}
 }
 
 /* Accepts one client. False: nobody is there, or we cannot. */
@@ -105,30 +213,26 @@ static bool
 accept_one(struct socket *s)
 {
 	struct listener *l = s->listener;
-	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
+	struct client_origin origin = {
+		.listener = (unsigned)(s - l->sockets) };
+	socklen_t len = sizeof(origin.peer);
 	int fd;
 
-	if (l->host.totals.open >= LISTENER_CLIENTS_MAX) {
-		pause_accepting(l, "too many clients");
+	if (!has_room(s))
 		return false;
-	}
-	if (is_short_of_descriptors(l, s->fd)) {
-		pause_accepting(l, "out of file descriptors");
-		return false;
-	}
-	fd = accept4(s->fd, (struct sockaddr *)&peer, &len,
+	fd = accept4(s->fd, (struct sockaddr *)&origin.peer, &len,
 	    SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-		    errno == ENOMEM)
-			pause_accepting(l, "out of file descriptors");
-		return errno == ECONNABORTED || errno == EINTR;
+	if (fd >= 0) {
+		trim_busy(&l->trim);
+		take(s, fd, &origin);
+		return true;
 	}
-	trim_busy(&l->trim);
-	if (client_new(&l->host, fd, (struct sockaddr *)&peer) != 0)
-		pause_accepting(l, "out of memory");
-	return true;
+	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+	    errno == ENOMEM) {
+		l->host.limits->v[LIMIT_DESCRIPTORS].hits++;
+		pause_accepting(l, "out of file descriptors");
+	}
+	return errno == ECONNABORTED || errno == EINTR;
 }
 
 static void
@@ -200,14 +304,12 @@ free_if_done(struct listener *l)
 }
 
 static void
-on_gone(struct client_host *host)
+on_gone(struct client_host *host, const struct client_origin *origin)
 {
 	struct listener *l = (struct listener *)host;
 
-	if (l->paused && !l->stopped) {
-		uv_timer_stop(&l->pause);
-		set_paused(l, false);
-	}
+	count_out(l, origin);
+	resume(l);
 	if (l->host.totals.open == 0)
 		trim_quiet(&l->trim);
 	free_if_done(l);
@@ -215,7 +317,7 @@ on_gone(struct client_host *host)
 
 int
 listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
-    struct users *users)
+    struct users *users, struct limits *limits)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	struct rlimit limit;
@@ -225,11 +327,12 @@ listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
 	l->host.loop = loop;
 	l->host.uplink = uplink;
 	l->host.users = users;
+	l->host.limits = limits;
 	l->host.on_gone = on_gone;
 	LIST_INIT(&l->host.clients);
 	getrlimit(RLIMIT_NOFILE, &limit);
-	l->descriptors_max = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur
-						      : INT_MAX;
+	limits->v[LIMIT_DESCRIPTORS].max = limit.rlim_cur < INT_MAX
+	    ? limit.rlim_cur : INT_MAX;
 	uv_timer_init(loop, &l->pause);
 	trim_init(&l->trim, loop);
 	l->pause.data = l->trim.timer.data = l;
@@ -310,6 +413,24 @@ bool
 listener_is_busy(const struct listener *l)
 {
 	return clients_are_busy(&l->host);
+}
+
+void
+listener_uses(struct listener *l)
+{
+	struct limits *limits = l->host.limits;
+	const char *name;
+	uint64_t fullest = 0;
+	int lowest;
+
+	for (unsigned i = 0; i < l->nsockets; i++)
+		if (l->sockets[i].open > fullest)
+			fullest = l->sockets[i].open;
+	lowest = l->nsockets > 0 && !l->stopped ? lowest_descriptor(l) : -1;
+	limits->v[LIMIT_CLIENTS].use = l->host.totals.open;
+	limits->v[LIMIT_PER_LISTENER].use = fullest;
+	limits->v[LIMIT_PER_SOURCE].use = tally_top(&l->sources, &name);
+	limits->v[LIMIT_DESCRIPTORS].use = lowest >= 0 ? (uint64_t)lowest : 0;
 }
 
 void

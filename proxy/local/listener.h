@@ -8,6 +8,7 @@
 
 #include <uv.h>
 
+#include "proxy/local/limits.h"
 #include "proxy/local/uplink.h"
 #include "proxy/users.h"
 
@@ -17,17 +18,13 @@
 struct listener;
 
 /*
- * Clients at once: above what a full browser and a busy build tool need
- * together, below what their sessions' memory would make felt.
- */
-#define LISTENER_CLIENTS_MAX 65536
-
-/*
  * Makes a listener that gives its clients tunnels on `uplink` and, unless
- * `users` is NULL, demands a password. Both must outlive it. 0 or -ENOMEM.
+ * `users` is NULL, demands a password. It looks at `limits` whenever a client
+ * comes or asks for something, and counts hits there. All three must outlive
+ * it. 0 or -ENOMEM.
  */
 int listener_new(struct listener **, uv_loop_t *, struct uplink *uplink,
-    struct users *users);
+    struct users *users, struct limits *limits);
 
 /* Accepts on one more address. 0, or a negative errno of bind or listen. */
 int listener_add(struct listener *, const struct sockaddr *);
@@ -63,6 +60,9 @@ struct listener_totals {
 	uint64_t bytes_up, bytes_down; /* of all of them, as payload */
 };
 void listener_totals(const struct listener *, struct listener_totals *);
+
+/* Fills in the use of those limits that count clients and descriptors. */
+void listener_uses(struct listener *);
 
 /* One client, as culvertctl shows it. Valid during the call. */
 struct tunnel_info {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proxy/addr.h"
+#include "proxy/local/limits.h"
 #include "proxy/local/listener.h"
 #include "proxy/local/status.h"
 #include "proxy/local/uplink.h"
@@ -274,6 +275,24 @@ put_counts(struct writer *status, const struct status_facts *facts)
 	put(status, "migrations", number(facts->uplink->migrations));
 }
 
+static json_t *
+limits_json(const struct limits *limits)
+{
+	struct writer all = { .object = json_object() };
+
+	for (enum limit i = 0; i < LIMITS; i++) {
+		struct writer one = { .object = json_object() };
+
+		put(&one, "use", number_if(i < LIMITS_COUNTED,
+		    limits->v[i].use));
+		put(&one, "max", number_if(limits->v[i].max != 0,
+		    limits->v[i].max));
+		put(&one, "hits", number(limits->v[i].hits));
+		put(&all, limits_name(i), finish(&one));
+	}
+	return finish(&all);
+}
+
 static void
 put_process(struct writer *status, const struct status_facts *facts)
 {
@@ -281,6 +300,7 @@ put_process(struct writer *status, const struct status_facts *facts)
 	put(status, "version", json_string(CULVERT_VERSION));
 	put(status, "pid", json_integer(facts->pid));
 	put(status, "listen", listen_json(facts));
+	put(status, "limits", limits_json(facts->limits));
 }
 
 json_t *

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+struct limits;
 struct listener_totals;
 struct tunnel_info;
 struct uplink_status;
@@ -23,6 +24,7 @@ struct uplink_status;
 struct status_facts {
 	const struct uplink_status *uplink;
 	const struct listener_totals *totals;
+	const struct limits *limits;
 	const struct sockaddr_storage *listen; /* the bound addresses ... */
 	size_t nlisten;			       /* ... and their number */
 	uint64_t now_ns; /* the clock of mtu_changed_at (quic_io_now) */
@@ -61,6 +63,10 @@ struct status_facts {
  *	uptime_s	of this process
  *	version, pid	of this process
  *	listen		["address:port"]
+ *	limits		an object for each limit, see proxy/local/limits.h:
+ *			{use, max, hits}; the maximum is null where there is
+ *			none, the use where it cannot be told, and hits are
+ *			the times that the maximum was met
  *
  * Text that is not UTF-8, which JSON cannot carry, has '?' for what is not
  * ASCII.  Returns a new reference, or NULL when memory is out.

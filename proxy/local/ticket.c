@@ -51,7 +51,7 @@ line_up(struct tickets *ts, struct ticket *t)
 		TAILQ_INSERT_BEFORE(later, t, entry);
 	else
 		TAILQ_INSERT_TAIL(&ts->waiting, t, entry);
-	t->deadline = t->came + TICKET_WAIT_MS;
+	t->deadline = t->came + ts->wait_ms;
 	t->bound = false;
 	t->tickets = ts;
 	ts->nwaiting++;
@@ -185,7 +185,7 @@ ask(struct tickets *ts, struct ticket *t, struct quic_conn *conn, uint64_t now)
 	leave(t);
 	t->tickets = ts;
 	t->stream = stream;
-	t->deadline = now + TICKET_ANSWER_MS;
+	t->deadline = now + ts->wait_ms + TICKET_GRACE_MS;
 	TAILQ_INSERT_TAIL(&ts->asked, t, entry);
 	if (t->events->asked != NULL)
 		t->events->asked(t->arg, stream);

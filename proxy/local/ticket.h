@@ -32,14 +32,12 @@
  * one in all calls.
  */
 
-/* Milliseconds that a client waits for its tunnel: browsers give up later. */
-#define TICKET_WAIT_MS 10000
-
 /*
- * Milliseconds for the edge's answer once it was asked: it dials for as long
- * as a client waits, and its refusal needs a moment to come back.
+ * Milliseconds beyond a client's patience for the edge's answer once it was
+ * asked: it dials for as long as a client waits, and its refusal needs a
+ * moment to come back.
  */
-#define TICKET_ANSWER_MS (TICKET_WAIT_MS + 2000)
+#define TICKET_GRACE_MS 2000
 
 struct tickets;
 
@@ -92,6 +90,9 @@ struct tickets {
 	/* For the owner to read. */
 	size_t nwaiting;
 	uint64_t opened, failed; /* since the start */
+
+	/* For the owner to set. */
+	uint64_t wait_ms; /* that a client waits for its tunnel, from now on */
 
 	/* Private. */
 	struct ticket_list waiting, asked;

@@ -429,6 +429,7 @@ static void
 set_rest(struct uplink *up, const struct uplink_settings *settings)
 {
 	up->width = settings->connections;
+	up->tickets.wait_ms = settings->connect_timeout_ms;
 	up->host.quic = settings->quic;
 	up->host.via = settings->via;
 	up->host.qlog_dir = settings->qlog_dir;

@@ -39,6 +39,7 @@ struct uplink_settings {
 	struct uplink_edge edges[UPLINK_EDGES_MAX];
 	size_t nedges;
 	size_t connections;	 /* to one edge at once, at most; not 0 */
+	uint64_t connect_timeout_ms; /* that a client waits for its tunnel */
 	struct credentials user; /* for the edge; empty name: none */
 	struct quic_settings quic;
 	struct quic_via via;	 /* of every socket to the edge */
@@ -78,9 +79,9 @@ void uplink_reprobe(struct uplink *);
 
 /*
  * Asks the edge for a tunnel to `target`, which must stay where it is until
- * the answer: the events of ticket.h tell of it, within TICKET_WAIT_MS while
- * there is no connection or no room, and within TICKET_ANSWER_MS once the edge
- * was asked. At once, when it is known that no edge can be used.
+ * the answer: the events of ticket.h tell of it, within the connect time-out
+ * while there is no connection or no room, and TICKET_GRACE_MS more once the
+ * edge was asked. At once, when it is known that no edge can be used.
  */
 void uplink_open(struct uplink *, struct ticket *, const struct target *target,
     const struct ticket_events *events, void *arg);

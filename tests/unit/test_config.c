@@ -162,7 +162,11 @@ flags_set_every_field(void **state)
 	    "--key @ --pin " PIN_ZEROS " --pin " PIN_ONES " --user b:c:d "
 	    "--mtu-max 9000 --mtu-min 1280 --no-mtu-probe --cc bbr "
 	    "--interface wlan0 --fwmark 0xca6c --edge-timeout 60 "
-	    "--qlog /tmp --log-format json -vv -q"), 0);
+	    "--qlog /tmp --log-format json -vv -q "
+	    "--clients-max 1 --clients-per-listener 2 "
+	    "--clients-per-source 3 --head-max 4096 --head-timeout 4 "
+	    "--idle-timeout 5 --connect-timeout 6 --tunnel-timeout 7 "
+	    "--linger-timeout 8 --memory-max 1G"), 0);
 	assert_string_equal(errors(), "");
 	assert_int_equal(f.config.listen.n, 2);
 	assert_string_equal(listen_at(0), "127.0.0.1:1");
@@ -189,6 +193,16 @@ flags_set_every_field(void **state)
 	assert_int_equal(f.config.cc, QUIC_CC_BBR);
 	assert_string_equal(f.config.qlog, "/tmp");
 	assert_int_equal(f.config.log_format, LOG_JSON);
+	assert_int_equal(f.config.clients_max, 1);
+	assert_int_equal(f.config.clients_per_listener, 2);
+	assert_int_equal(f.config.clients_per_source, 3);
+	assert_int_equal(f.config.head_max, 4096);
+	assert_int_equal(f.config.head_timeout, 4);
+	assert_int_equal(f.config.idle_timeout, 5);
+	assert_int_equal(f.config.connect_timeout, 6);
+	assert_int_equal(f.config.tunnel_timeout, 7);
+	assert_int_equal(f.config.linger_timeout, 8);
+	assert_int_equal(f.config.memory_max, 1 << 30);
 	assert_int_equal(f.config.verbose, 2);
 	assert_true(f.config.quiet);
 	end();
@@ -214,11 +228,10 @@ value_for(const struct config_option *option)
 		{ "addr:port", "127.0.0.1:7" }, { "host[:port]", "a:7" },
 		{ "file", "/a" }, { "path", "/a" }, { "dir", "/a" },
 		{ "sha256//base64", PIN_ZEROS }, { "name:password", "a:b" },
-		{ "bytes", "1300" }, { "cubic|bbr", "cubic" },
-		{ "cidr", "10.0.0.0/8" }, { "seconds", "7" }, { "number", "7" },
-		{ "text|json", "json" },
-		{ "cidr", "10.0.0.0/8" }, { "name", "eth0" },
-		{ "number", "7" },
+		{ "bytes", "5000" }, { "cubic|bbr", "cubic" },
+		{ "cidr", "10.0.0.0/8" }, { "text|json", "json" },
+		{ "number", "7" }, { "seconds", "7" }, { "size", "20M" },
+		{ "name", "eth0" },
 	};
 
 	if (option->metavar == NULL)
@@ -493,6 +506,12 @@ bad_flags_are_named(void **state)
 		{ "culvert -e a -f x -f y", "--config is given twice" },
 		{ "culvert -e a --mtu-max 1k", "--mtu-max: '1k' is not a "
 		    "number of bytes from 1228 to 65535" },
+		{ "culvert -e a --head-max 70000", "--head-max: '70000' is "
+		    "not a number of bytes from 4096 to 65536" },
+		{ "culvert -e a --clients-max -1", "--clients-max: '-1' is "
+		    "not a number from 0 to 10000000" },
+		{ "culvert -e a --linger-timeout 0", "--linger-timeout: '0' "
+		    "is not a number of seconds from 1 to 86400" },
 		{ "culvert -e a -o x", "--option: wants section.key=value" },
 		{ "culvert -e a -o x.y=z", "unknown key 'y' in [x]" },
 		{ "culvert -e a --user secret", "--user: the value is not "
@@ -507,6 +526,32 @@ bad_flags_are_named(void **state)
 		snprintf(text, sizeof(text), "culvert: %s\n", rows[i].error);
 		assert_string_equal(errors(), text);
 		end();
+	}
+}
+
+static void
+sizes_have_units(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t wanted; /* bytes; 0: it is refused */
+	} rows[] = {
+		{ "16777216", 16777216 }, { "16384K", 16777216 },
+		{ "16M", 16777216 }, { "3G", (size_t)3 << 30 },
+		{ "16777215", 0 }, { "15M", 0 }, { "16m", 0 }, { "16MB", 0 },
+		{ "M", 0 }, { "-16M", 0 }, { "", 0 }, { " 16M", 0 },
+		{ "99999999999999999999", 0 },
+		{ "17179869185G", 0 }, /* 2^64 and a bit */
+	};
+	size_t size;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		size = 7;
+		assert_int_equal(value_memory.set(&size, rows[i].text),
+		    rows[i].wanted != 0 ? 0 : -EINVAL);
+		assert_int_equal(size,
+		    rows[i].wanted != 0 ? rows[i].wanted : 7);
 	}
 }
 
@@ -866,6 +911,7 @@ main(void)
 		CONFIG_TEST(lists_are_bounded),
 		CONFIG_TEST(wrong_values_are_refused),
 		CONFIG_TEST(bad_flags_are_named),
+		CONFIG_TEST(sizes_have_units),
 		CONFIG_TEST(combinations_are_checked),
 		CONFIG_TEST(passwords_leave_the_command_line),
 		CONFIG_TEST(the_user_file_gives_the_user),

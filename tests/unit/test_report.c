@@ -43,7 +43,17 @@ status_that_is_up(void **state)
 	    " \"bytes\": {\"up\": 1288490189, \"down\": 3650722202},"
 	    " \"packets\": {\"sent\": 100, \"received\": 99, \"lost\": 1},"
 	    " \"reconnects\": 4, \"uptime_s\": 184, \"version\": \"0.1.0\","
-	    " \"pid\": 7, \"listen\": [\"127.0.0.1:1080\", \"[::1]:1080\"]}",
+	    " \"pid\": 7, \"listen\": [\"127.0.0.1:1080\", \"[::1]:1080\"],"
+	    " \"limits\": {"
+	    "\"clients_max\": {\"use\": 13, \"max\": 65536, \"hits\": 2},"
+	    "\"clients_per_listener\": {\"use\": 13, \"max\": null,"
+	    " \"hits\": 0},"
+	    "\"clients_per_source\": {\"use\": 5, \"max\": 16, \"hits\": 0},"
+	    "\"descriptors\": {\"use\": 40, \"max\": 1024, \"hits\": 0},"
+	    "\"memory_max\": {\"use\": 65536, \"max\": 268435456,"
+	    " \"hits\": 0},"
+	    "\"head_timeout\": {\"use\": null, \"max\": 15,"
+	    " \"hits\": 7}}}",
 	    "state      up\n"
 	    "edge       edge.example:443 (192.0.2.7:443)\n"
 	    "tls        TLS1.3, AES-128-GCM, X25519, resumed\n"
@@ -54,6 +64,9 @@ status_that_is_up(void **state)
 	    "clients    13 here, 400 in all\n"
 	    "bytes      1.2 GiB up, 3.4 GiB down\n"
 	    "listen     127.0.0.1:1080, [::1]:1080\n"
+	    "limits     13 of 65536 clients, 5 of 16 from one address, "
+	    "40 of 1024 descriptors, 64.0 KiB of 256.0 MiB\n"
+	    "met        clients_max 2 times, head_timeout 7 times\n"
 	    "culvert    0.1.0, process 7, for 3 min 4 s; 4 reconnects\n");
 }
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "proxy/local/limits.h"
 #include "proxy/local/listener.h"
 #include "proxy/local/status.h"
 #include "proxy/local/uplink.h"
@@ -73,6 +74,12 @@ static const struct listener_totals totals = {
 	.open = 13, .total = 400, .bytes_up = 10, .bytes_down = UINT64_C(1) << 40
 };
 
+static const struct limits limits = { .v = {
+	[LIMIT_CLIENTS] = { .max = 65536, .use = 13, .hits = 1 },
+	[LIMIT_MEMORY] = { .max = UINT64_C(1) << 28, .use = 16424 },
+	[LIMIT_HEAD_TIME] = { .max = 15, .use = 7, .hits = 3 },
+} };
+
 static char *
 dump(json_t *object)
 {
@@ -83,17 +90,22 @@ dump(json_t *object)
 	return text;
 }
 
+/* All but the limits, which have a test of their own. */
 static void
 expect(const struct uplink_status *uplink, const char *wanted)
 {
 	struct sockaddr_storage listen;
 	struct status_facts facts = { .uplink = uplink, .totals = &totals,
-		.listen = &listen, .nlisten = 1, .now_ns = UINT64_C(10900000000),
+		.limits = &limits, .listen = &listen, .nlisten = 1,
+		.now_ns = UINT64_C(10900000000),
 		.uptime_ns = UINT64_C(184999999999), .pid = 4321 };
+	json_t *status;
 	char *text;
 
 	assert_int_equal(addr_parse(&listen, "127.0.0.1:1080"), 0);
-	text = dump(status_json(&facts));
+	status = status_json(&facts);
+	assert_int_equal(json_object_del(status, "limits"), 0);
+	text = dump(status);
 	assert_string_equal(text, wanted);
 	free(text);
 }
@@ -258,7 +270,7 @@ static json_t *
 status_of(const struct uplink_status *uplink)
 {
 	struct status_facts facts = { .uplink = uplink, .totals = &totals,
-		.now_ns = 1 };
+		.limits = &limits, .now_ns = 1 };
 	json_t *status = status_json(&facts);
 
 	assert_non_null(status);
@@ -303,6 +315,30 @@ text_that_is_not_utf8_survives(void **state)
 	    "error")), "caf? \"closed\"");
 	assert_string_equal(json_string_value(json_object_get(status,
 	    "edge")), "caf\xc3\xa9");
+	json_decref(status);
+}
+
+static void
+limits_have_use_maximum_and_hits(void **state)
+{
+	json_t *status = status_of(&up), *all = json_object_get(status,
+	    "limits"), *wanted;
+
+	(void)state;
+	assert_int_equal(json_object_size(all), LIMITS);
+	wanted = json_loads("{\"use\": 13, \"max\": 65536, \"hits\": 1}", 0,
+	    NULL);
+	assert_true(json_equal(json_object_get(all, "clients_max"), wanted));
+	json_decref(wanted);
+	wanted = json_loads("{\"use\": null, \"max\": 15, \"hits\": 3}", 0,
+	    NULL);
+	assert_true(json_equal(json_object_get(all, "head_timeout"), wanted));
+	json_decref(wanted);
+	wanted = json_loads("{\"use\": null, \"max\": null, \"hits\": 0}", 0,
+	    NULL);
+	assert_true(json_equal(json_object_get(all, "tunnel_timeout"),
+	    wanted));
+	json_decref(wanted);
 	json_decref(status);
 }
 
@@ -363,7 +399,8 @@ refuse_one(size_t size)
 static void
 no_memory_gives_all_or_nothing(void **state)
 {
-	struct status_facts facts = { .uplink = &up, .totals = &totals };
+	struct status_facts facts = { .uplink = &up, .totals = &totals,
+		.limits = &limits };
 	json_t *whole = status_json(&facts), *status;
 	size_t nothing = 0;
 
@@ -389,6 +426,7 @@ main(void)
 		cmocka_unit_test(what_is_not_known_is_null),
 		cmocka_unit_test(a_round_trip_takes_three_decimals_or_is_null),
 		cmocka_unit_test(text_that_is_not_utf8_survives),
+		cmocka_unit_test(limits_have_use_maximum_and_hits),
 		cmocka_unit_test(tunnels_are_listed_in_order),
 		cmocka_unit_test(no_memory_gives_all_or_nothing),
 	};

@@ -15,6 +15,7 @@
  */
 
 #define CLIENTS 120
+#define WAIT_MS 10000 /* what a client waits for its tunnel */
 #define LIMIT 10 /* streams that the edge allows */
 
 struct client {
@@ -124,6 +125,7 @@ begin(void **state)
 	memset(clients, 0, sizeof(clients));
 	returned = served = 0;
 	tickets_init(&tickets, on_returned, &tickets);
+	tickets.wait_ms = WAIT_MS;
 	return world_new(state);
 }
 
@@ -434,14 +436,14 @@ patience_ends_for_each_by_itself(void **state)
 	come(1, 1000);
 	come(2, 1001);
 	assert_int_equal(tickets_first(&tickets), 1000);
-	assert_int_equal(tickets_deadline(&tickets), 1000 + TICKET_WAIT_MS);
-	tickets_expire(&tickets, 999 + TICKET_WAIT_MS, &why);
+	assert_int_equal(tickets_deadline(&tickets), 1000 + WAIT_MS);
+	tickets_expire(&tickets, 999 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 0);
-	tickets_expire(&tickets, 1000 + TICKET_WAIT_MS, &why);
+	tickets_expire(&tickets, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
 	assert_string_equal(clients[1].why.text, "nobody is there");
 	assert_int_equal(clients[2].refused, 0);
-	assert_int_equal(tickets_deadline(&tickets), 1001 + TICKET_WAIT_MS);
+	assert_int_equal(tickets_deadline(&tickets), 1001 + WAIT_MS);
 }
 
 static void
@@ -453,8 +455,9 @@ an_edge_that_was_asked_has_longer(void **state)
 	world_up(w);
 	come(1, 1000);
 	assert_int_equal(tickets_ask(&tickets, near_conn(w), 3000), 0);
-	assert_int_equal(tickets_deadline(&tickets), 3000 + TICKET_ANSWER_MS);
-	tickets_expire(&tickets, 3000 + TICKET_ANSWER_MS, &why);
+	assert_int_equal(tickets_deadline(&tickets),
+	    3000 + WAIT_MS + TICKET_GRACE_MS);
+	tickets_expire(&tickets, 3000 + WAIT_MS + TICKET_GRACE_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
 	assert_string_equal(clients[1].why.text,
 	    "the edge does not answer the request");
