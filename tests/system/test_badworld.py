@@ -73,8 +73,9 @@ def drip(streams, waiting):
         assert time.monotonic() < end, "somebody may stay for ever"
 
 
-def test_half_a_request(culvert, origin):
+def test_half_a_request(start_culvert, edge, origin):
     """All at once, since each of them takes the whole time-out."""
+    culvert = start_culvert(edge, "--head-timeout", "3")
     stopped = [connect(culvert.port) for _ in STOPPED]
     for sock, data in zip(stopped, STOPPED.values()):
         sock.sendall(data)

@@ -120,6 +120,7 @@ def closed_port():
 def test_nobody_there(start, start_culvert, ca):
     """Clients wait for an edge that may come, but not for ever: all of them
     at the same time, since it takes the whole time-out."""
+    soon = ("--connect-timeout", "5") # but longer than a handshake may take
     answers = []
 
     def by_socks(culvert, _):
@@ -137,11 +138,13 @@ def test_nobody_there(start, start_culvert, ca):
         silent.bind(("127.0.0.1", 0))
         silent.settimeout(DEADLINE)
         culverts = {
-            "no answer": start_culvert(silent.getsockname()[1], wait=False),
-            "Connection refused": start_culvert(closed_port(), wait=False),
+            "no answer": start_culvert(silent.getsockname()[1], *soon,
+                                       wait=False),
+            "Connection refused": start_culvert(closed_port(), *soon,
+                                                wait=False),
             "nowhere.invalid:443: the name does not resolve": start(
                 "culvert", "-v", "-l", "127.0.0.1:0", "-e",
-                "nowhere.invalid", "--ca", ca.root.cert),
+                "nowhere.invalid", "--ca", ca.root.cert, *soon),
         }
         assert len(silent.recv(65536)) >= 1200
         assert culverts["no answer"].status()["state"] == "connecting"

@@ -85,8 +85,10 @@ def silent_port():
         yield server.getsockname()[1]
 
 
-def test_connection_timeout(culvert, edge):
-    """Both wait at the same time: the edge dials for ten seconds."""
+def test_connection_timeout(start_culvert, start_edge):
+    """Both wait at the same time, for as long as the edge dials."""
+    edge = start_edge("--connect-timeout", "2")
+    culvert = start_culvert(edge)
     answers = {}
 
     def by_socks(port):
