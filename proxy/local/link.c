@@ -233,6 +233,12 @@ link_slept(struct link *link, uint64_t ns)
 	roam_slept(link->roam, ns);
 }
 
+void
+link_edge_answers(struct link *link)
+{
+	roam_edge_answers(link->roam);
+}
+
 static const struct quic_events events = {
 	.connected = on_connected,
 	.streams_available = on_streams_available,

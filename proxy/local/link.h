@@ -102,6 +102,9 @@ void link_close(struct link *);
 void link_network_changed(struct link *);
 void link_slept(struct link *, uint64_t ns);
 
+/* The edge has answered another link: this one is silent for no good reason. */
+void link_edge_answers(struct link *);
+
 /* Takes no more requests; the tunnels go on. */
 void link_drain(struct link *);
 

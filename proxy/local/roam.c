@@ -84,6 +84,7 @@ struct roam {
 	uint64_t failed_ms; /* until the next try, if it fails */
 
 	bool silent;
+	bool others_hear; /* meanwhile: it is not the edge's silence */
 	uint64_t silent_since;
 	uint64_t heard; /* packets received when it began */
 };
@@ -279,7 +280,7 @@ wait_for_way(struct roam *roam, int error)
 static void
 stay(struct roam *roam, const struct sockaddr_storage *here)
 {
-	if (is_silent_for(roam, FRESH_MS)) {
+	if (is_silent_for(roam, roam->others_hear ? 0 : FRESH_MS)) {
 		if (!roam->moving)
 			move(roam, here, false);
 	} else if (roam->verify) {
@@ -358,6 +359,15 @@ roam_network_changed(struct roam *roam)
 }
 
 void
+roam_edge_answers(struct roam *roam)
+{
+	if (roam == NULL || roam->over || !roam->silent)
+		return;
+	roam->others_hear = true;
+	look_in(roam, 0);
+}
+
+void
 roam_slept(struct roam *roam, uint64_t ns)
 {
 	char why[80];
@@ -383,6 +393,7 @@ roam_silent(struct roam *roam)
 		return;
 	quic_conn_stats(roam->conn, &stats);
 	roam->silent = true;
+	roam->others_hear = false;
 	roam->silent_since = uv_now(roam->loop);
 	roam->heard = stats.packets_received;
 	roam->verify = true;

@@ -57,6 +57,12 @@ void roam_free(struct roam *);
 /* The network has changed: network_new() tells. */
 void roam_network_changed(struct roam *);
 
+/*
+ * The edge has just answered somebody else: if it is silent here, our port is
+ * at fault, and another one is tried without waiting any longer.
+ */
+void roam_edge_answers(struct roam *);
+
 /* This machine has slept for so long: wake_new() tells. */
 void roam_slept(struct roam *, uint64_t ns);
 

@@ -190,8 +190,12 @@ tend(struct way *w, uint64_t now, uint64_t *at, bool *hopeless)
 static bool
 run_race(struct way *w, uint64_t now, uint64_t *at)
 {
+	struct link *link;
+
 	switch (race_step(&w->race, now, at)) {
 	case RACE_WON:
+		TAILQ_FOREACH(link, &w->links, entry)
+			link_edge_answers(link);
 		TAILQ_INSERT_TAIL(&w->links, w->race.winner, entry);
 		choice_up(w->choice, w->index, now);
 		w->complaint[0] = '\0';

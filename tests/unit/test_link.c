@@ -34,7 +34,7 @@ static struct roam *roam = (struct roam *)&changes;
 static const struct roam_events *roam_events;
 static void *roam_arg;
 enum { NETWORK_CHANGED = 1, SLEPT = 2, SILENT = 4, MIGRATED = 8,
-	NOT_MIGRATED = 16 };
+	NOT_MIGRATED = 16, EDGE_ANSWERS = 32 };
 static unsigned told; /* to the roam: these */
 static unsigned opened, closed, freed, pings;
 static int connect_error;
@@ -108,6 +108,13 @@ roam_slept(struct roam *of, uint64_t ns)
 	assert_ptr_equal(of, roam);
 	assert_int_equal(ns, 7);
 	told |= SLEPT;
+}
+
+void
+roam_edge_answers(struct roam *of)
+{
+	assert_ptr_equal(of, roam);
+	told |= EDGE_ANSWERS;
 }
 
 void
@@ -422,12 +429,14 @@ the_roam_hears_of_everything(void **state)
 	assert_int_equal(told, NETWORK_CHANGED | SLEPT);
 	events->silent(conn, events_arg);
 	assert_int_equal(told, NETWORK_CHANGED | SLEPT | SILENT);
+	link_edge_answers(link_);
+	assert_int_equal(told, NETWORK_CHANGED | SLEPT | SILENT | EDGE_ANSWERS);
 	events->migrated(conn, false, events_arg);
 	assert_int_equal(host.migrations, 0);
 	events->migrated(conn, true, events_arg);
 	assert_int_equal(host.migrations, 1);
-	assert_int_equal(told, NETWORK_CHANGED | SLEPT | SILENT | MIGRATED |
-	    NOT_MIGRATED);
+	assert_int_equal(told, NETWORK_CHANGED | SLEPT | SILENT | EDGE_ANSWERS |
+	    MIGRATED | NOT_MIGRATED);
 }
 
 static void

@@ -480,6 +480,28 @@ a_fresh_port_ends_the_silence(void **state)
 	assert_int_equal(s.tidies, 1);
 }
 
+/* Somebody else hears the edge, so it is this port. */
+static void
+a_fresh_port_is_tried_at_once_if_others_hear(void **state)
+{
+	(void)state;
+	roam_edge_answers(roam);
+	pass(100);
+	assert_int_equal(s.looks, 0);
+	roam_silent(roam);
+	pass(100);
+	assert_int_equal(s.moves, 0);
+	roam_edge_answers(roam);
+	pass(0);
+	assert_int_equal(s.moves, 1);
+	arrive();
+	roam_silent(roam);
+	pass(1999);
+	assert_int_equal(s.moves, 1);
+	pass(1);
+	assert_int_equal(s.moves, 2);
+}
+
 static void
 one_fresh_port_after_another(void **state)
 {
@@ -613,6 +635,7 @@ nobody_is_no_one(void **state)
 	roam_network_changed(NULL);
 	roam_slept(NULL, 1);
 	roam_silent(NULL);
+	roam_edge_answers(NULL);
 	roam_migrated(NULL, true);
 	roam_free(NULL);
 }
@@ -636,6 +659,7 @@ main(void)
 		TEST(silence_is_asked_then_avoided_then_the_end),
 		TEST(a_word_ends_the_silence),
 		TEST(a_fresh_port_ends_the_silence),
+		TEST(a_fresh_port_is_tried_at_once_if_others_hear),
 		TEST(one_fresh_port_after_another),
 		TEST(silence_does_not_count_without_a_way),
 		TEST(silence_may_mean_that_the_kernel_did_not_tell),
