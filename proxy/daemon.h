@@ -19,10 +19,10 @@ int daemon_begin(struct config *, enum config_program, int argc, char **argv);
  * Last thing before serving: gives up the rest, and says what the system does
  * not grant of what was hoped for. The files that the configuration names stay
  * readable, and those beside them, since a reload wants them and whoever renews
- * a certificate renames a new one into place.
- * `more` (or NULL) is one more directory to read, `write` a list as in struct
- * sandbox_paths, `keep` a set of capabilities as of sandbox_enter(). 0, or a negative errno that has been logged: the caller
- * refuses to serve.
+ * a certificate renames a new one into place. `more` (or NULL) is one more
+ * directory to read, `write` a list as in struct sandbox_paths, `keep` a set of
+ * capabilities as of sandbox_enter(). 0, or a negative errno that has been
+ * logged: the caller refuses to serve.
  */
 int daemon_confine(const struct config *, const char *more,
     const char *const *write, uint64_t keep);

@@ -57,7 +57,8 @@ source_assign(struct source *source, const struct config_option *option,
 	if (config->origin[i] < source->origin)
 		value_clear(type, option_field(option, config));
 	else if (source->origin == CONFIG_FILE && !type->repeats)
-		source_complain(source, "'%s' is set a second time", option->name);
+		source_complain(source, "'%s' is set a second time",
+		    option->name);
 	config->origin[i] = (uint8_t)source->origin;
 	error = type->set(option_field(option, config), text);
 	if (error == 0)
@@ -79,10 +80,11 @@ source_assign_key(struct source *source, const char *section, const char *key,
 
 	option = option_find(source->config->program, key, &i);
 	if (option == NULL || option->section == NULL)
-		source_complain(source, "unknown key '%s' in [%s]", key, section);
+		source_complain(source, "unknown key '%s' in [%s]", key,
+		    section);
 	else if (strcmp(option->section, section) != 0)
-		source_complain(source, "'%s' belongs in [%s], not in [%s]", key,
-		    option->section, section);
+		source_complain(source, "'%s' belongs in [%s], not in [%s]",
+		    key, option->section, section);
 	else
 		source_assign(source, option, i, text);
 }
@@ -110,7 +112,8 @@ next_line(char *buf, int size, void *arg)
 		line++;
 	len = (size_t)(end - line);
 	if (len > (size_t)size - 3)
-		source_complain(source, "the line is longer than %d bytes", size - 3);
+		source_complain(source, "the line is longer than %d bytes",
+		    size - 3);
 	else if (memchr(line, '\0', len) != NULL)
 		source_complain(source, "the line holds a NUL");
 	else

@@ -21,7 +21,7 @@ struct trim {
 /* Makes the timer, which keeps no loop alive. To be closed by trim_close(). */
 void trim_init(struct trim *, uv_loop_t *);
 
-/* The last session or a connection has gone: so does memory, after a while ... */
+/* The last session or a connection has gone: after a while memory goes ... */
 void trim_quiet(struct trim *);
 
 /* ... unless there is another one. */

@@ -10,7 +10,7 @@
 
 #define IPV6_PREFIX 8 /* bytes: what a network gives to one customer */
 
-/* First the key, of the family and its bytes: compare() looks at nothing else. */
+/* First the key, of family and address: compare() looks at nothing else. */
 struct gate_source {
 	uint8_t key[1 + IPV6_PREFIX];
 	size_t connections;

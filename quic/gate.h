@@ -16,7 +16,7 @@ struct gate_source;
 
 /* The caller sets the first part, and may set it anew at any time. */
 struct gate {
-	size_t half_open_max;	/* handshakes under way of who proved nothing */
+	size_t half_open_max;	/* handshakes under way; then proof is asked */
 	unsigned per_second;	/* handshakes begun; not 0 */
 	size_t per_source;	/* connections of one source */
 

@@ -690,7 +690,7 @@ h3_write_packet(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
 	ngtcp2_ssize n;
 
 	for (;;) {
-		/* A stream that the connection's window stops is not blocked. */
+		/* Who waits for the connection's window is not blocked. */
 		if (ngtcp2_conn_get_max_data_left(conn->quic) == 0 &&
 		    h3_settle(conn) != 0)
 			return NGTCP2_ERR_CALLBACK_FAILURE;

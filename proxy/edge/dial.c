@@ -19,8 +19,8 @@
  *
  * The one timer serves all states: it limits waiting and resolving, starts the
  * next attempt, ends the race, and tells the owner what was settled, so that
- * the owner is never called from inside its own call. settle() closes whatever is
- * still open; the memory goes in on_closed(), with the last handle.
+ * the owner is never called from inside its own call. settle() closes whatever
+ * is still open; the memory goes in on_closed(), with the last handle.
  *
  * For a loopback literal all this is four system calls: the handshake is over
  * before connect(2) returns, and a second connect(2) says so without a poll.

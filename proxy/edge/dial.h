@@ -67,9 +67,10 @@ struct dial_result {
 struct dial;
 
 /*
- * Dials `target` for at most the dialer's time-out, on the resolver's loop. Address literals ask no name server; what looks
- * like a number but is no dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR
- * and never interpreted. `target` is copied.
+ * Dials `target` for at most the dialer's time-out, on the resolver's loop.
+ * Address literals ask no name server; what looks like a number but is no
+ * dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR and never interpreted.
+ * `target` is copied.
  *
  * Returns 0 and sets `*dial`: `on_dialled` will fire once, from the loop,
  * never from inside this call, and `*dial` is gone as it fires. Returns a

@@ -44,9 +44,9 @@ struct link_host {
 struct link {
 	/* For the owner to read. */
 	enum link_state state;
-	bool doubted; /* UP, but silent or left behind: do not rely on it */
-	bool was_up;  /* and DRAINING, at some time: ... */
-	bool drained; /* ... also when it is OVER */
+	bool doubted; /* silent or left behind: do not rely on it */
+	bool was_up;  /* it has been UP ... */
+	bool drained; /* ... or DRAINING: true when it is OVER, too */
 	bool hopeless; /* OVER: the next attempt would end the same way */
 	struct quic_conn *conn;
 	char address[ADDR_STRLEN];

@@ -26,7 +26,7 @@ struct way {
 	size_t index;		/* its number in the choice */
 	bool leaving;		/* the choice knows it no more */
 	struct race race;
-	struct link_list links; /* the oldest first; none that is OVER */
+	struct link_list links; /* the oldest first; no OVER after a step */
 	char why[REFUSAL_TEXT_MAX]; /* of the last failure, a sentence */
 
 	TAILQ_ENTRY(way) entry; /* for the owner to use */
