@@ -31,6 +31,12 @@
 /* While the socket is full, timers may be this late. */
 #define BLOCKED_DELAY 1000000 /* nanoseconds */
 
+/*
+ * Who comes so late to a time-out was stopped, or had too much to do. Packets
+ * that came meanwhile have their say first: the peer was not silent.
+ */
+#define LATE 10000000 /* nanoseconds */
+
 #define NS_PER_S UINT64_C(1000000000)
 
 /* A socket on the loop. Freed when its poll handle has closed. */
@@ -269,13 +275,18 @@ static void
 on_timer(uv_poll_t *handle, int status, int events)
 {
 	struct quic_io *io = handle->data;
-	uint64_t expirations;
+	uint64_t expirations, at = io->timer_at;
+	struct port *port;
 
 	(void)status, (void)events;
 	if (read(io->timer_fd, &expirations, sizeof(expirations)) < 0)
 		return;
 	io->timer_at = UINT64_MAX;
-	drive_expire(io, quic_io_now());
+	if (quic_io_now() > at + LATE)
+		LIST_FOREACH(port, &io->ports, entry)
+			receive_all(port);
+	if (!io->closing)
+		drive_expire(io, quic_io_now());
 }
 
 static void
