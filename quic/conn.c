@@ -864,6 +864,9 @@ quic_conn_receive(struct quic_conn *conn, const struct quic_rx *rx, size_t n,
 {
 	size_t at, len;
 
+	/* The other side has given up who slept that long: this is old. */
+	if (now - conn->now >= quic_conn_idle_ns(conn))
+		quic_conn_expire(conn, now);
 	for (size_t i = 0; i < n; i++)
 		for (at = 0; (len = rx_datagram(&rx[i], at)) > 0; at += len)
 			conn_read(conn, &rx[i].path, rx[i].ecn,

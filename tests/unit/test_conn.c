@@ -440,8 +440,9 @@ a_day_of_idleness(void **state)
 }
 
 /*
- * A day passes in one moment. The connection is over at once, and the next one
- * takes a round trip, as does the answer to its first request.
+ * A day passes in one moment. The connection is over at once, whatever still
+ * arrives from the day before, and the next one takes a round trip, as does
+ * the answer to its first request.
  */
 static void
 a_day_of_sleep(void **state)
@@ -450,9 +451,12 @@ a_day_of_sleep(void **state)
 	uint64_t woken;
 
 	world_up(w);
-	w->near[1].stays_open = w->far[0].stays_open = true;
+	w->near[1].stays_open = w->far[1].stays_open = true;
 	assert_int_equal(tunnel_open(w, 1), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
+	w->far[1].to_send = 10;
+	end_pump(&w->far[1]);
+	link_run(w->link, NULL, NULL, LINK_MS);
 	w->link->now += DAY;
 	woken = w->link->now;
 	assert_true(world_closed(w, 0));
