@@ -24,6 +24,17 @@
 /* Large packets that vanish before small ones betray a black hole. */
 #define VANISHED 3
 
+/*
+ * And so do large ones that are lost too often, though others arrive: half of
+ * them, when two routes take turns. What a loss adds to the grief and an
+ * arrival takes away, how much of it is too much, and how much may be left of
+ * a queue that ran over: that passes, before a small packet comes as a rule.
+ */
+#define LOSS_GRIEF 2
+#define ARRIVAL_GRIEF 1
+#define GRIEF_ENOUGH 12
+#define GRIEF_MAX (2 * GRIEF_ENOUGH)
+
 /* Tries that the library gives a size, before it gives up. */
 #define TRIES_MAX 3
 
@@ -204,6 +215,7 @@ note_acked(struct probe *p, uint64_t number, uint64_t now)
 		return;
 	if (*slot == KIND_LARGE) {
 		p->large_waiting = 0;
+		p->grief -= p->grief >= ARRIVAL_GRIEF ? ARRIVAL_GRIEF : 0;
 		pmtu_large_acked(&p->pmtu);
 	} else {
 		if (number >= p->small_acked_end)
@@ -296,6 +308,31 @@ suspect(struct quic_conn *conn, uint64_t now)
 {
 	pmtu_suspect(&conn->probe.pmtu, now);
 	conn->probe.large_waiting = 0; /* those have had their say */
+	conn->probe.grief = 0;
+}
+
+/* Packets that are lost by now, as RFC 9002 §6.1.1 has it. */
+static void
+grieve(struct probe *p)
+{
+	if (p->next_number - p->judged_end > PROBE_HISTORY)
+		p->judged_end = p->next_number - PROBE_HISTORY;
+	for (; p->judged_end + REORDERING < p->acked_end; p->judged_end++) {
+		if (p->history[p->judged_end % PROBE_HISTORY] != KIND_LARGE)
+			continue;
+		p->grief_end = p->judged_end + 1;
+		if (p->grief < GRIEF_MAX)
+			p->grief += LOSS_GRIEF;
+	}
+}
+
+static bool
+is_suspicious(const struct probe *p)
+{
+	return (p->grief >= GRIEF_ENOUGH &&
+		   p->small_acked_end > p->grief_end) ||
+	    (p->large_waiting >= VANISHED &&
+		p->small_acked_end > p->large_third + REORDERING);
 }
 
 /*
@@ -325,8 +362,8 @@ probe_weigh(struct quic_conn *conn, uint64_t now)
 		return;
 	p->acked_end = p->acked_next;
 	find_lost(conn, now);
-	if (p->large_waiting >= VANISHED &&
-	    p->small_acked_end > p->large_third + REORDERING) {
+	grieve(p);
+	if (is_suspicious(p)) {
 		suspect(conn, now);
 		pmtu_small_acked(&p->pmtu, now);
 	}
@@ -610,7 +647,9 @@ probe_set_link(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
 	for (size_t i = p->nflights; i-- > 0;)
 		if (p->flights[i].size > size)
 			p->flights[i] = p->flights[--p->nflights];
-	p->large_waiting = 0; /* those have not left */
+	/* Those have not left. */
+	p->large_waiting = p->grief = 0;
+	p->judged_end = p->next_number;
 	pmtu_set_ceiling(&p->pmtu, size, now);
 	conn_touch(conn);
 }
@@ -707,7 +746,7 @@ probe_start(struct quic_conn *conn, uint64_t now)
 	peer_max = peer != NULL ? peer->max_udp_payload_size : UINT64_MAX;
 	p->started = true;
 	p->nflights = 0;
-	p->large_waiting = 0;
+	p->large_waiting = p->grief = 0;
 	p->turns_left = count_turns(p, peer_max);
 	p->turn_due = p->turns_left > 0;
 	p->turn_expiry = UINT64_MAX;

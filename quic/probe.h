@@ -122,6 +122,9 @@ struct probe {
 	uint8_t history[PROBE_HISTORY]; /* enum kind of each packet number */
 
 	/* The evidence for a black hole. */
+	uint64_t judged_end;	/* packets below have been weighed */
+	unsigned grief;		/* large ones lost, less those that arrived ... */
+	uint64_t grief_end;	/* ... and one past the last of the lost */
 	unsigned large_waiting; /* large packets since one was acknowledged */
 	uint64_t large_third;	/* number of the third of those */
 	uint64_t small_acked_end; /* one past the last small one acknowledged */

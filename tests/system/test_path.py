@@ -385,7 +385,7 @@ def lose_an_interface_size(scene):
     mtu = scene.mtu()
     assert mtu["size"] == 1300
     assert mtu["cause"] == "interface"
-    assert mtu["black_holes_suspected"] == 0
+    assert mtu["black_holes_confirmed"] == 0
 
 
 # ---- Forgeries ----
