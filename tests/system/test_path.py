@@ -18,11 +18,9 @@ import time
 import pytest
 
 from client import socks5_tunnel
-from daemon import DEADLINE, Daemon, wait_until
+from daemon import DEADLINE, FULL, Daemon, wait_until
 from origin import expect_pattern, pattern, send_pattern
 from places import EDGE, EDGE6, Forbidden, Places
-
-FULL = os.environ.get("CULVERT_TESTS") == "full"
 
 MB = 1000000
 UDP = 17

@@ -20,28 +20,38 @@
 #define BATCH_MAX 8
 #define BATCH_BYTES 65535
 
+bool link_v6;
+
+/* "192.0.2." and 7 make 192.0.2.7, or 2001:db8::192.0.2.7. */
 static struct sockaddr_storage
-address(const char *host, unsigned port)
+address(const char *net, unsigned number, unsigned port)
 {
 	struct sockaddr_storage ss;
 	struct sockaddr_in *in = (struct sockaddr_in *)&ss;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ss;
+	char host[INET6_ADDRSTRLEN];
 
 	memset(&ss, 0, sizeof(ss));
-	in->sin_family = AF_INET;
-	in->sin_port = htons((uint16_t)port);
-	inet_pton(AF_INET, host, &in->sin_addr);
+	ss.ss_family = link_v6 ? AF_INET6 : AF_INET;
+	snprintf(host, sizeof(host), "%s%s%u", link_v6 ? "2001:db8::" : "",
+	    net, number);
+	if (link_v6) {
+		in6->sin6_port = htons((uint16_t)port);
+		inet_pton(AF_INET6, host, &in6->sin6_addr);
+	} else {
+		in->sin_port = htons((uint16_t)port);
+		inet_pton(AF_INET, host, &in->sin_addr);
+	}
 	return ss;
 }
 
 struct quic_path
 link_path_at(size_t client, size_t place)
 {
-	char host[INET_ADDRSTRLEN];
-
-	snprintf(host, sizeof(host), "10.0.0.%u", 1 + (unsigned)place);
 	return (struct quic_path){
-		.local = address(host, 5000 + (unsigned)client),
-		.remote = address("203.0.113.1", SERVER_PORT),
+		.local = address("10.0.0.", 1 + (unsigned)place,
+		    5000 + (unsigned)client),
+		.remote = address("203.0.113.", 1, SERVER_PORT),
 	};
 }
 
@@ -55,12 +65,10 @@ link_path(size_t client)
 static struct quic_path
 server_path(const struct link *link, size_t client, size_t place)
 {
-	char host[INET_ADDRSTRLEN];
-
-	snprintf(host, sizeof(host), "192.0.2.%u", 1 + (unsigned)place);
 	return (struct quic_path){
-		.local = address("203.0.113.1", SERVER_PORT),
-		.remote = address(host, link->port[client]),
+		.local = address("203.0.113.", 1, SERVER_PORT),
+		.remote = address("192.0.2.", 1 + (unsigned)place,
+		    link->port[client]),
 	};
 }
 
@@ -69,16 +77,20 @@ static size_t
 place_of(const struct sockaddr_storage *ss)
 {
 	const struct sockaddr_in *in = (const void *)ss;
+	const struct sockaddr_in6 *in6 = (const void *)ss;
 
-	return (size_t)(ntohl(in->sin_addr.s_addr) & 0xff) - 1;
+	return (ss->ss_family == AF_INET6 ? in6->sin6_addr.s6_addr[15]
+	    : (size_t)(ntohl(in->sin_addr.s_addr) & 0xff)) - 1;
 }
 
 static size_t
 client_of(const struct quic_path *path)
 {
 	const struct sockaddr_in *in = (const void *)&path->remote;
+	const struct sockaddr_in6 *in6 = (const void *)&path->remote;
 
-	return (size_t)(ntohs(in->sin_port) - FIRST_PORT) / LINK_NAT_PORTS;
+	return (size_t)(ntohs(in->sin_family == AF_INET6 ? in6->sin6_port
+	    : in->sin_port) - FIRST_PORT) / LINK_NAT_PORTS;
 }
 
 struct link *

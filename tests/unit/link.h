@@ -72,6 +72,8 @@ struct link {
 
 #define LINK_NAT_PORTS 100 /* ports between those of two clients */
 
+extern bool link_v6; /* addresses are of IPv6: before a link is made */
+
 struct link *link_new(void);
 void link_free(struct link *);
 
