@@ -41,6 +41,13 @@
 /* Three for HTTP/3 (RFC 9114 §6.2), the rest for extensions and grease. */
 #define UNI_STREAMS_MAX 16
 
+/*
+ * Connection IDs that a peer may give us, and those beyond that are forgiven:
+ * each of these is lost to us, and without a spare one nobody moves.
+ */
+#define PEER_IDS_MAX 7
+#define FORGIVEN_MAX (PEER_IDS_MAX - 2)
+
 /* IP and UDP headers (RFC 791, 8200, 768). */
 #define HEADERS_V4 28 /* bytes */
 #define HEADERS_V6 48 /* bytes */
@@ -389,7 +396,7 @@ make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
 	p->initial_max_streams_bidi =
 	    conn->server != NULL ? conn->settings.streams_max : 0;
 	p->max_idle_timeout = conn->settings.idle_timeout_ns;
-	p->active_connection_id_limit = 7;
+	p->active_connection_id_limit = PEER_IDS_MAX;
 	if (conn->settings.udp_payload_max != 0)
 		p->max_udp_payload_size = conn->settings.udp_payload_max;
 	p->grease_quic_bit = 1;
@@ -823,6 +830,20 @@ conn_touch(struct quic_conn *conn)
 		server_touch(conn->server, conn);
 }
 
+/*
+ * ngtcp2 1.11 miscounts when a client changes its network before a new port
+ * of its NAT has proven itself: it retires the connection ID that it falls
+ * back on, goes on counting it, and takes the peer's next one for one too
+ * many (RFC 9000 §5.1.1). It has made a note of that ID, though: the packet is
+ * as good as lost, and when its frames come again all is well.
+ */
+static bool
+forgive(struct quic_conn *conn, int rv)
+{
+	return rv == NGTCP2_ERR_CONNECTION_ID_LIMIT &&
+	    conn->forgiven++ < FORGIVEN_MAX;
+}
+
 /* One datagram, and whether another follows. Events wait for conn_deliver(). */
 void
 conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
@@ -831,6 +852,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	uint64_t received = conn->packets_received;
 	ngtcp2_path view = path_view(path);
 	ngtcp2_pkt_info pi = { ecn };
+	int rv;
 
 	conn->now = now;
 	if (conn->state >= CONN_CLOSING) {
@@ -841,8 +863,9 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 		return;
 	}
 	probe_watch(conn);
-	conn_check(conn, ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data,
-	    len, now));
+	rv = ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data, len, now);
+	if (!forgive(conn, rv))
+		conn_check(conn, rv);
 	/* Anybody may send what cannot be opened: that is no sign of life. */
 	if (conn->packets_received != received) {
 		conn->owed_since = 0;

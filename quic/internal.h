@@ -196,6 +196,7 @@ struct quic_conn {
 	size_t close_packet_len;
 	uint64_t gone_at;	/* end of the closing period (RFC 9000 §10.2) */
 	uint64_t stragglers;	/* packets received in it */
+	unsigned forgiven;	/* errors that were the library's own */
 
 	struct probe probe;
 

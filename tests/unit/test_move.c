@@ -221,6 +221,23 @@ a_new_port_keeps_the_size(void **state)
 	assert_int_equal(w->client[0].migrated, 0);
 }
 
+/* A NAT forgets, and its client moves before the new port has proven itself. */
+static void
+a_new_port_and_a_new_network(void **state)
+{
+	struct world *w = *state;
+
+	busy_tunnels(w, 8 * MB);
+	for (size_t i = 1; i <= 4; i++) {
+		pass(w, 10 * RTT);
+		w->link->port[0]++;
+		pass(w, RTT / 2);
+		assert_int_equal(move(w, i % 3, true), 0);
+	}
+	assert_all_whole(w, 8 * MB);
+	assert_client_at(w, 1);
+}
+
 /* ---- When it cannot be ---- */
 
 static void
@@ -419,6 +436,7 @@ main(void)
 		TEST(a_move_in_a_bad_network),
 		TEST(every_network_has_its_own_size),
 		TEST(a_new_port_keeps_the_size),
+		TEST(a_new_port_and_a_new_network),
 		TEST(only_who_is_connected_moves),
 		TEST(moves_wait_for_connection_ids),
 		TEST(silence_is_told_once),
