@@ -190,6 +190,7 @@ struct quic_settings {
 					between batches of packets; 256 */
 	size_t half_open_max;	     /* server: then Retry is asked; 256 */
 	unsigned handshakes_max;     /* server: a second; 500 */
+	size_t connections_max;	     /* server: of all sources; 16384 */
 	size_t source_max;	     /* server: connections of an IPv4 address
 					or an IPv6 /64; 1024 */
 	struct quic_budget *budget;  /* shared, must outlive the connection;
@@ -508,7 +509,8 @@ struct quic_server_stats {
 	uint64_t accepted;	   /* connections since the start */
 	uint64_t retries_sent;	   /* address validation was asked for */
 	uint64_t postponed;	   /* not answered: too many handshakes */
-	uint64_t refused;	   /* while it drained, or of a full source */
+	uint64_t refused;	   /* while it drained or was full, or of a
+				      full source */
 	uint64_t resets_sent;	   /* stateless resets */
 	uint64_t datagrams_dropped; /* nothing could be made of them */
 };

@@ -22,6 +22,7 @@
 
 #define HALF_OPEN_MAX 256 /* handshakes; then addresses must be proven */
 #define HANDSHAKES_MAX 500 /* a second: at 0.4 ms each, a fifth of a core */
+#define CONNECTIONS_MAX 16384 /* at 70 KB each, 1.2 GB of memory */
 #define SOURCE_MAX 1024 /* connections: an office behind one address */
 #define RETRY_TIMEOUT (10 * NS_PER_S) /* a token is for this handshake */
 #define TOKEN_TIMEOUT (86400 * NS_PER_S) /* NEW_TOKEN: one day */
@@ -490,7 +491,8 @@ meet(struct quic_server *server, const struct quic_path *path,
 
 	if (server->closed || ngtcp2_accept(&hd, data, len) != 0)
 		return NULL;
-	if (server->draining) {
+	if (server->draining || server->stats.connections >=
+	    server->settings.connections_max) {
 		send_refusal(server, &hd, path);
 		return NULL;
 	}
@@ -682,6 +684,8 @@ set_settings(struct quic_server *server, const struct quic_settings *settings)
 	struct gate *gate = &server->gate;
 
 	server->settings = *settings;
+	if (server->settings.connections_max == 0)
+		server->settings.connections_max = CONNECTIONS_MAX;
 	gate->half_open_max = settings->half_open_max;
 	gate->per_second = settings->handshakes_max;
 	gate->per_source = settings->source_max;

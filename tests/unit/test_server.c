@@ -100,6 +100,25 @@ a_source_has_its_share(void **state)
 	assert_true(world_connected(w, 2));
 }
 
+/* Who comes to a full server need not wait to know. */
+static void
+all_sources_have_a_limit(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.connections_max = 1;
+	world_up(w);
+	world_dial(w, 1);
+	assert_true(world_closed(w, 1));
+	assert_text(&w->client[1], "takes no new connections");
+	assert_int_equal(server_stats(w).refused, 1);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "making room");
+	link_run(w->link, NULL, NULL, RTT);
+	link_drop_client(w->link, 1);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+}
+
 /* Only the first two packets of each client arrive: so far goes a Retry. */
 static bool
 fall_silent(struct link_datagram *d, void *arg)
@@ -723,6 +742,7 @@ main(void)
 		TEST(a_crowd_is_let_in_bit_by_bit),
 		TEST(a_source_has_its_share),
 		TEST(a_source_has_its_share_of_handshakes),
+		TEST(all_sources_have_a_limit),
 		TEST(the_server_names_its_versions),
 		TEST(the_client_knows_one_version),
 		TEST(a_restart_is_noticed),
