@@ -358,8 +358,7 @@ def test_limit_of_ten(start_edge, start_culvert, origin):
                "one connection is left")
     status = culvert.status()
     assert status["tunnels"]["failed"] == status["reconnects"] == 0
-    assert edge.log.count("its last tunnel has ended") == \
-        CONNECTIONS - 1
+    edge.wait_for("its last tunnel has ended", CONNECTIONS - 1)
 
 
 def test_reconnect_drops_all(start_edge, start_culvert, origin):
