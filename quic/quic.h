@@ -425,7 +425,7 @@ struct quic_stats {
 	uint64_t trains_sent;	     /* send calls that were filled */
 	size_t udp_payload;	     /* bytes of the largest proven packet */
 	size_t ip_mtu;		     /* the same as an IP packet */
-	size_t ip_mtu_ceiling;	     /* bytes; it will not be larger than this */
+	size_t ip_mtu_ceiling;	     /* bytes; it will not be larger */
 	const char *mtu_state;	     /* of the discovery: "searching", ... */
 	const char *mtu_cause;	     /* of the last change: "probe", ... */
 	uint64_t mtu_changed_at;     /* as `now`; 0: never */

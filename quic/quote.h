@@ -26,7 +26,7 @@
 #define QUOTES_PER_S 10
 
 struct quotes {
-	uint64_t seen, valid, ignored; /* quotes; ignored: forged, or too many */
+	uint64_t seen, valid, ignored; /* quotes; ignored: forged, too many */
 
 	uint64_t tags[QUOTES_MAX]; /* private, as is all below */
 	uint16_t sizes[QUOTES_MAX]; /* bytes of UDP payload; 0: none yet */

@@ -405,7 +405,7 @@ step_socks(struct client *c)
 	switch (event) {
 	case SOCKS_NEED_MORE:
 	case SOCKS_SEND:
-		/* What is here already may be answered as well: in one write. */
+		/* What is here may be answered as well: in one write. */
 		if (c->len == 0)
 			say_socks(c);
 		return c->len > 0;

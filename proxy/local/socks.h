@@ -52,7 +52,8 @@ enum socks_event {
 	SOCKS_CONNECT,
 
 	/*
-	 * Refused or malformed: send out, which may be empty, then close.  Feeding again consumes nothing and returns this again.
+	 * Refused or malformed: send out, which may be empty, then close.
+	 * Feeding again consumes nothing and returns this again.
 	 */
 	SOCKS_CLOSE
 };
