@@ -251,6 +251,24 @@ a_crowd_does_not_stop_the_rest(void **state)
 	end_of(w, budget);
 }
 
+/* 1 Gbit/s over 50 ms, when nothing else wants the memory. */
+static void
+a_window_grows_with_the_path(void **state)
+{
+	struct world *w = *state;
+	size_t before;
+
+	world_up(w);
+	w->far[0].to_send = 60 * MB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	while (w->near[0].received < 30 * MB)
+		link_run(w->link, NULL, NULL, LINK_MS);
+	before = w->near[0].received;
+	link_run(w->link, NULL, NULL, RTT);
+	assert_true(w->near[0].received - before >= 6250 * KB);
+	assert_true(w->link->now < 40 * RTT);
+}
+
 /* Windows that have grown and are used no more are not held against others. */
 static void
 idle_windows_are_forgotten(void **state)
@@ -320,6 +338,7 @@ main(void)
 		TEST(stopped_readers_share),
 		TEST(senders_share),
 		TEST(a_crowd_does_not_stop_the_rest),
+		TEST(a_window_grows_with_the_path),
 		TEST(idle_windows_are_forgotten),
 		TEST(connections_share),
 	};
