@@ -89,7 +89,7 @@ static const struct config_option culvert_edge_options[] = {
 	{ 0, "tunnels-max", "limits", &value_count, FIELD(tunnels_max),
 	    "number", "65536", "of all users together" },
 	{ 0, "tunnels-per-user", "limits", &value_count,
-	    FIELD(tunnels_per_user), "number", "16384", "of one user" },
+	    FIELD(tunnels_per_user), "number", "10240", "of one user" },
 	{ 0, "streams-max", "limits", &value_streams, FIELD(streams_max),
 	    "number", "16384", "of one connection" },
 	{ 0, "dials-per-origin", "limits", &value_count,

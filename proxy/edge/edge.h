@@ -20,7 +20,11 @@ struct edge;
 
 /* Limits, and what a 0 in struct edge_limits means. */
 #define EDGE_TUNNELS_MAX 65536	   /* of all clients; beyond, 503 */
-#define EDGE_TUNNELS_PER_USER 16384 /* as many as a connection; beyond, 503 */
+/*
+ * Beyond, 503. A tunnel whose client takes nothing keeps a chunk of 16 KiB: no
+ * user alone can fill what memory there is for these, 192 MiB.
+ */
+#define EDGE_TUNNELS_PER_USER 10240
 #define EDGE_DIALS_PER_ORIGIN 256  /* under way; beyond, they wait */
 
 struct edge_limits {

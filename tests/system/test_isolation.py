@@ -55,7 +55,7 @@ def test_tunnels_in_all(start, ca, start_culvert, origin, tmp_path):
                 for _ in range(2))
     assert refused() and refused()
     assert edge.log.count("tunnels are refused: tunnels-max is 2") == 1
-    assert re.match(r"tunnels: 2 of 2; at most 2 of 16384 of one address: "
+    assert re.match(r"tunnels: 2 of 2; at most 2 of 10240 of one address: "
                     r"127\.0\.0\.1; 2 refused", report(edge))
     first.close()
     wait_until(lambda: report(edge).startswith("tunnels: 1 of 2"), "room")
