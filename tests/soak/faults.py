@@ -11,7 +11,7 @@ import threading
 import time
 
 from client import SUCCEEDED, socks5_connect
-from traffic import HOST, fetch
+from traffic import HOST, Refused, fetch
 from world import BROKEN, EDGES, VERBOSE, reload
 
 PAUSE = 0.5  # seconds between two faults, on average
@@ -213,7 +213,7 @@ def wait_fresh(world, began):
         try:
             if fetch_fresh(world):
                 return
-            world.excuse("a fresh request", began, "refused")
+            world.excuse("a fresh request", began, Refused("fresh"))
         except (ConnectionResetError, BrokenPipeError) as error:
             world.excuse("a fresh request", began, error)
         assert time.monotonic() < end, "no fresh request is answered again"

@@ -11,6 +11,7 @@ import concurrent.futures
 import random
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -132,12 +133,19 @@ def run(directory, seed, minutes):
     return None
 
 
+def on_signal(*_):
+    """Whatever was started ends, too."""
+    sys.exit("soak: told to end")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int,
                         default=random.SystemRandom().randrange(1 << 32))
     args = parser.parse_args()
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, on_signal)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     print(f"soak: {args.minutes:g} minutes, SEED={args.seed}", flush=True)
