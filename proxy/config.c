@@ -284,8 +284,10 @@ take_over(struct source *source, const struct config *old)
 			take(source, old, option, i);
 		else if (option_is_fixed(option) &&
 		    differs(option, config, old)) {
-			fprintf(config->err, "%s: '%s' takes a restart to "
-			    "change\n", source->name, option->name);
+			/* A broken file wants nothing of the kind. */
+			if (source->errors == 0)
+				fprintf(config->err, "%s: '%s' takes a restart "
+				    "to change\n", source->name, option->name);
 			take(source, old, option, i);
 		}
 	}

@@ -823,6 +823,9 @@ what_takes_a_restart_is_named(void **state)
 	assert_string_equal(listen_at(0), "127.0.0.1:1");
 	assert_null(f.config.qlog);
 	assert_string_equal(f.config.edge.v[0].host, "b");
+	write_file("[edge]\nedge = b\npin = no\n");
+	assert_int_equal(reload(), -EINVAL);
+	assert_null(strstr(errors(), "takes a restart"));
 	end();
 }
 
