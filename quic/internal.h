@@ -22,6 +22,9 @@
 /* Length of the connection IDs that we choose: 64 random bits. */
 #define CID_LEN 8 /* bytes */
 
+/* Connection IDs that a peer may give us (RFC 9000 §5.1.1). */
+#define PEER_IDS_MAX 7
+
 /*
  * Stream data lives in chunks of two sizes. 64 KiB is what one read from a
  * socket usually has to offer at speed; a stream that begins to send, and one
@@ -265,19 +268,32 @@ struct quic_conn {
 	uint64_t heap_key;
 };
 
-/* conn.c */
-ngtcp2_path path_view(const struct quic_path *);
+/* setup.c */
 int conn_server_new(struct quic_conn **, struct quic_server *,
     struct quic_tls *, const ngtcp2_pkt_hd *initial,
     const ngtcp2_cid *original_dcid, bool retried,
     const struct quic_path *, const struct quic_settings *,
     const struct quic_events *, void *arg, uint64_t now);
+
+/* conn.c */
 void conn_read(struct quic_conn *, const struct quic_path *, uint8_t ecn,
     const uint8_t *data, size_t len, bool more, uint64_t now);
 void conn_deliver(struct quic_conn *);
+void conn_touch(struct quic_conn *);
+void conn_set_keep_alive(struct quic_conn *);
+
+/* path.c */
+ngtcp2_path path_view(const struct quic_path *);
+size_t path_headers_len(const struct quic_path *);
+int path_validated(ngtcp2_conn *, uint32_t flags, const ngtcp2_path *path,
+    const ngtcp2_path *old_path, ngtcp2_path_validation_result, void *user);
+void conn_follow_path(struct quic_conn *);
+
+/* close.c */
+void conn_check(struct quic_conn *, int rv);
 void conn_fail(struct quic_conn *, enum quic_cause, int liberr,
     const char *text);
-void conn_touch(struct quic_conn *);
+bool conn_write_close(struct quic_conn *, struct quic_train *, uint64_t now);
 bool conn_is_over(const struct quic_conn *, uint64_t now);
 
 /* train.c */

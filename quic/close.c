@@ -1,0 +1,210 @@
+/*
+ * The end of a connection: why, in words, and the farewell to the peer.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quic/internal.h"
+
+static void
+conn_end(struct quic_conn *conn, enum quic_cause cause, bool application,
+    uint64_t code, const char *text, enum conn_state state)
+{
+	if (conn->state >= CONN_CLOSING)
+		return;
+	conn->state = state;
+	conn->close.cause = cause;
+	conn->close.application = application;
+	conn->close.code = code;
+	snprintf(conn->close.text, sizeof(conn->close.text), "%s", text);
+	conn->close_pending = true;
+	conn->gone_at = conn->now + 3 * ngtcp2_conn_get_pto(conn->quic);
+	if (conn->server != NULL)
+		server_uncount(conn->server, conn);
+	conn_touch(conn);
+}
+
+/* Notes why the connection fails; the peer is told if it can be. */
+void
+conn_fail(struct quic_conn *conn, enum quic_cause cause, int liberr,
+    const char *text)
+{
+	bool silent = cause == QUIC_RESET || cause == QUIC_IDLE ||
+	    cause == QUIC_NO_ANSWER || cause == QUIC_NO_VERSION;
+
+	if (liberr != 0 && conn->ccerr.error_code == 0)
+		ngtcp2_ccerr_set_liberr(&conn->ccerr, liberr, NULL, 0);
+	conn_end(conn, cause, conn->ccerr.type == NGTCP2_CCERR_TYPE_APPLICATION,
+	    conn->ccerr.error_code, text, silent ? CONN_CLOSED : CONN_CLOSING);
+}
+
+#define ALERT_NO_APPLICATION_PROTOCOL 120 /* RFC 7301 §3.2 */
+
+static void
+fail_tls(struct quic_conn *conn)
+{
+	uint8_t alert = ngtcp2_conn_get_tls_alert(conn->quic);
+	char text[QUIC_ERROR_MAX];
+
+	ngtcp2_ccerr_set_tls_alert(&conn->ccerr, alert, NULL, 0);
+	if (conn->verify_error != NULL) {
+		snprintf(text, sizeof(text), "%s%s%s", conn->verify_error,
+		    conn->server_name != NULL ? ": " : "",
+		    conn->server_name != NULL ? conn->server_name : "");
+		conn_fail(conn, QUIC_BAD_CERTIFICATE, 0, text);
+		return;
+	}
+	if (alert == ALERT_NO_APPLICATION_PROTOCOL) {
+		conn_fail(conn, QUIC_NO_H3, 0,
+		    "the other side does not speak HTTP/3 (ALPN h3)");
+		return;
+	}
+	snprintf(text, sizeof(text), "the TLS handshake failed: %s",
+	    gnutls_alert_get_name((gnutls_alert_description_t)alert));
+	conn_fail(conn, QUIC_PROTOCOL_ERROR, 0, text);
+}
+
+/* Copies a reason phrase that a stranger wrote: printable ASCII only. */
+static void
+copy_phrase(char *to, size_t size, const uint8_t *from, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len && n + 1 < size; i++)
+		to[n++] = from[i] >= 0x20 && from[i] < 0x7f ? (char)from[i]
+							     : '?';
+	to[n] = '\0';
+}
+
+#define CRYPTO_ERROR 0x100 /* plus a TLS alert (RFC 9001 §4.8) */
+
+/* The peer has sent CONNECTION_CLOSE, or we know that it is gone. */
+static void
+fail_drained(struct quic_conn *conn)
+{
+	const ngtcp2_ccerr *err = ngtcp2_conn_get_ccerr(conn->quic);
+	bool application = err->type == NGTCP2_CCERR_TYPE_APPLICATION;
+	char text[QUIC_ERROR_MAX], phrase[128];
+
+	if (!application &&
+	    err->error_code == CRYPTO_ERROR + ALERT_NO_APPLICATION_PROTOCOL) {
+		conn_end(conn, QUIC_NO_H3, false, err->error_code,
+		    "the server does not speak HTTP/3 (ALPN h3)", CONN_CLOSED);
+		return;
+	}
+	if (!application && err->error_code == NGTCP2_CONNECTION_REFUSED) {
+		conn_end(conn, QUIC_CLOSED_BY_PEER, false, err->error_code,
+		    "the edge takes no new connections", CONN_CLOSED);
+		return;
+	}
+	copy_phrase(phrase, sizeof(phrase), err->reason, err->reasonlen);
+	if (!application && err->error_code >= CRYPTO_ERROR &&
+	    err->error_code < CRYPTO_ERROR + 256)
+		snprintf(text, sizeof(text), "the other side refused TLS: %s",
+		    gnutls_alert_get_name((gnutls_alert_description_t)(
+			err->error_code - CRYPTO_ERROR)));
+	else
+		snprintf(text, sizeof(text),
+		    "closed by the other side (%s error 0x%llx%s%s)",
+		    application ? "HTTP/3" : "QUIC",
+		    (unsigned long long)err->error_code,
+		    phrase[0] != '\0' ? ", " : "", phrase);
+	conn_end(conn, QUIC_CLOSED_BY_PEER, application, err->error_code, text,
+	    CONN_CLOSED);
+}
+
+/* Turns what a library call returned into the end of the connection. */
+void
+conn_check(struct quic_conn *conn, int rv)
+{
+	char text[QUIC_ERROR_MAX];
+
+	switch (rv) {
+	case 0:
+		return;
+	case NGTCP2_ERR_DRAINING:
+		fail_drained(conn);
+		return;
+	case NGTCP2_ERR_CRYPTO:
+		fail_tls(conn);
+		return;
+	case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
+		conn_fail(conn, QUIC_NO_VERSION, 0,
+		    "the server does not speak QUIC version 1");
+		return;
+	case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
+		conn_fail(conn, QUIC_NO_ANSWER, 0, "no answer");
+		return;
+	case NGTCP2_ERR_IDLE_CLOSE:
+		conn_fail(conn, conn->state == CONN_UP ? QUIC_IDLE
+						       : QUIC_NO_ANSWER,
+		    0, conn->state == CONN_UP ? "the other side went silent"
+					      : "no answer");
+		return;
+	case NGTCP2_ERR_DROP_CONN:
+	case NGTCP2_ERR_RETRY:
+		/* A server's first packet was spoilt: be ready for the next. */
+		conn_end(conn, QUIC_PROTOCOL_ERROR, false, 0,
+		    "the handshake cannot go on", CONN_CLOSED);
+		conn->gone_at = conn->now;
+		return;
+	}
+	if (rv == NGTCP2_ERR_CALLBACK_FAILURE)
+		snprintf(text, sizeof(text),
+		    "a rule of HTTP/3 was broken (error 0x%llx)",
+		    (unsigned long long)conn->ccerr.error_code);
+	else
+		snprintf(text, sizeof(text),
+		    "a rule of QUIC was broken (%s)", ngtcp2_strerror(rv));
+	conn_fail(conn, QUIC_PROTOCOL_ERROR, rv, text);
+}
+
+void
+quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason)
+{
+	if (conn->state >= CONN_CLOSING)
+		return;
+	conn_end(conn, QUIC_CLOSED_HERE, true, code, reason, CONN_CLOSING);
+	/* The phrase leaves with the next write: let it be our own copy. */
+	ngtcp2_ccerr_set_application_error(&conn->ccerr, code,
+	    (const uint8_t *)conn->close.text, strlen(conn->close.text));
+	conn_deliver(conn);
+}
+
+/* The closing period is over: the connection may be freed (server). */
+bool
+conn_is_over(const struct quic_conn *conn, uint64_t now)
+{
+	return conn->state == CONN_CLOSED && now >= conn->gone_at;
+}
+
+/* The CONNECTION_CLOSE: written once, kept, and sent again to stragglers. */
+bool
+conn_write_close(struct quic_conn *conn, struct quic_train *train,
+    uint64_t now)
+{
+	ngtcp2_path_storage ps;
+	ngtcp2_pkt_info pi;
+	ngtcp2_ssize n;
+
+	conn->dirty = false;
+	if (conn->state == CONN_CLOSING) {
+		conn->state = CONN_CLOSED;
+		ngtcp2_path_storage_zero(&ps);
+		n = ngtcp2_conn_write_connection_close(conn->quic, &ps.path,
+		    &pi, train->buf, NGTCP2_MAX_UDP_PAYLOAD_SIZE, &conn->ccerr,
+		    now);
+		if (n <= 0 || (conn->close_packet = malloc((size_t)n)) == NULL)
+			return false;
+		memcpy(conn->close_packet, train->buf, (size_t)n);
+		conn->close_packet_len = (size_t)n;
+	}
+	if (conn->close_packet == NULL)
+		return false;
+	memcpy(train->buf, conn->close_packet, conn->close_packet_len);
+	train->len = train->segment = conn->close_packet_len;
+	train->path = conn->path;
+	train->ecn = 0;
+	return true;
+}

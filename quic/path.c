@@ -1,0 +1,146 @@
+/*
+ * The path of a connection: the one in use, and the change to another.
+ *
+ *   client: quic_conn_migrate ──▶ conn_follow_path ──▶ probe_stop
+ *   server: packets from elsewhere ───▶ ┘                  │
+ *                     path_validated ──▶ conn_follow_path ─┴▶ probe_start
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <netinet/in.h>
+
+#include "quic/internal.h"
+
+/* IP and UDP headers (RFC 791, 8200, 768). */
+#define HEADERS_V4 28 /* bytes */
+#define HEADERS_V6 48 /* bytes */
+
+size_t
+path_headers_len(const struct quic_path *path)
+{
+	return path->remote.ss_family == AF_INET6 ? HEADERS_V6 : HEADERS_V4;
+}
+
+/* As ngtcp2 wants to see it. */
+ngtcp2_path
+path_view(const struct quic_path *path)
+{
+	socklen_t len = path->remote.ss_family == AF_INET6
+	    ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+	return (ngtcp2_path){
+		.local = { (ngtcp2_sockaddr *)(uintptr_t)&path->local, len },
+		.remote = { (ngtcp2_sockaddr *)(uintptr_t)&path->remote, len },
+	};
+}
+
+static void
+path_copy(struct quic_path *to, const ngtcp2_path *from)
+{
+	memcpy(&to->local, from->local.addr, from->local.addrlen);
+	memcpy(&to->remote, from->remote.addr, from->remote.addrlen);
+}
+
+static bool
+same_host(const struct sockaddr *a, const struct sockaddr *b)
+{
+	if (a->sa_family != b->sa_family)
+		return false;
+	if (a->sa_family == AF_INET6)
+		return memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+		    &((const struct sockaddr_in6 *)b)->sin6_addr,
+		    sizeof(struct in6_addr)) == 0;
+	return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+	    ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+}
+
+/*
+ * A path was tried. When one was given up for the path of before, that one is
+ * as good as it was.
+ */
+int
+path_validated(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
+    const ngtcp2_path *old_path, ngtcp2_path_validation_result result,
+    void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic, (void)flags;
+	if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS)
+		path_copy(&conn->proven, path);
+	else if (old_path != NULL)
+		path_copy(&conn->proven, old_path);
+	if (result == NGTCP2_PATH_VALIDATION_RESULT_ABORTED ||
+	    (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE &&
+		conn->server != NULL))
+		return 0;
+	conn->migrated_pending = true;
+	conn->migration_failed =
+	    result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE;
+	return 0;
+}
+
+/*
+ * The library may have gone over to another path: nothing is known of its size
+ * until it is validated. A client behind a NAT that only gives it another port
+ * is most likely where it was.
+ */
+void
+conn_follow_path(struct quic_conn *conn)
+{
+	const ngtcp2_path *path = ngtcp2_conn_get_path(conn->quic);
+	ngtcp2_path ours = path_view(&conn->path);
+	ngtcp2_path proven = path_view(&conn->proven);
+
+	if (!ngtcp2_path_eq(path, &ours)) {
+		conn->migrations++;
+		if (conn->server == NULL ||
+		    !same_host(path->remote.addr, ours.remote.addr)) {
+			conn->path_unproven = true;
+			probe_stop(conn, conn->now);
+		}
+		path_copy(&conn->path, path);
+	}
+	if (conn->path_unproven && ngtcp2_path_eq(path, &proven)) {
+		conn->path_unproven = false;
+		probe_start(conn, conn->now);
+	}
+}
+
+/* ---- The contract ---- */
+
+const struct quic_path *
+quic_conn_path(const struct quic_conn *conn)
+{
+	return &conn->path;
+}
+
+int
+quic_conn_migrate(struct quic_conn *conn, const struct quic_path *path,
+    bool at_once, uint64_t now)
+{
+	const ngtcp2_transport_params *peer;
+	ngtcp2_path view = path_view(path);
+	int rv;
+
+	if (conn->state != CONN_UP)
+		return -ENOTCONN;
+	peer = ngtcp2_conn_get_remote_transport_params(conn->quic);
+	if (peer->disable_active_migration)
+		return -EPERM;
+	conn->now = now;
+	rv = at_once
+	    ? ngtcp2_conn_initiate_immediate_migration(conn->quic, &view, now)
+	    : ngtcp2_conn_initiate_migration(conn->quic, &view, now);
+	if (rv == NGTCP2_ERR_INVALID_STATE || rv == NGTCP2_ERR_CONN_ID_BLOCKED)
+		return -EAGAIN;
+	if (rv == NGTCP2_ERR_INVALID_ARGUMENT)
+		return -EINVAL;
+	if (rv != 0)
+		return -ENOMEM;
+	conn->migrated_pending = false;
+	conn_follow_path(conn);
+	conn_touch(conn);
+	return 0;
+}

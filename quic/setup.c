@@ -1,0 +1,378 @@
+/*
+ * How a connection comes to be: what is agreed with the peer, and what ngtcp2
+ * tells us of it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <gnutls/crypto.h>
+#include <ngtcp2/ngtcp2_crypto_gnutls.h>
+
+#include "quic/internal.h"
+
+/* Defaults of struct quic_settings. */
+#define HANDSHAKE_TIMEOUT (10 * NS_PER_S)
+#define IDLE_TIMEOUT (30 * NS_PER_S)
+#define STREAMS_MAX 16384 /* tunnels: a household's, with their heads */
+#define HEAD_TIMEOUT (10 * NS_PER_S) /* a time-out of TCP's lies within */
+#define HEADS_MAX 256 /* what a flight of lost packets may hold up */
+#define IP_MTU_MAX 1500 /* bytes: Ethernet */
+
+/*
+ * The connection's receive window (RFC 9000 §4): its credit comes back on
+ * receipt, so it only has to cover the path, and ngtcp2 doubles it while it is
+ * the limit: 32 MiB are 2.5 Gbit/s over 100 ms. It is at most an eighth of the
+ * budget: see there. Those of streams are the business of window.c.
+ */
+#define CONN_WINDOW (4 * 1048576)      /* bytes */
+#define CONN_WINDOW_MAX (32 * 1048576) /* bytes */
+
+/* Three for HTTP/3 (RFC 9114 §6.2), the rest for extensions and grease. */
+#define UNI_STREAMS_MAX 16
+
+/* ---- What ngtcp2 tells us ---- */
+
+static void
+on_rand(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *ctx)
+{
+	(void)ctx;
+	gnutls_rnd(GNUTLS_RND_NONCE, dest, len);
+}
+
+static int
+on_new_id(ngtcp2_conn *quic, ngtcp2_cid *cid, uint8_t *token, size_t len,
+    void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic;
+	if (gnutls_rnd(GNUTLS_RND_RANDOM, cid->data, len) != 0)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	cid->datalen = len;
+	if (conn->server == NULL)
+		return gnutls_rnd(GNUTLS_RND_RANDOM, token,
+		    NGTCP2_STATELESS_RESET_TOKENLEN) == 0
+		    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+	server_reset_token(conn->server, cid, token);
+	return server_add_id(conn->server, conn, cid) == 0
+	    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+}
+
+static int
+on_remove_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic;
+	if (conn->server != NULL)
+		server_remove_id(conn->server, cid);
+	return 0;
+}
+
+static int
+on_handshake_completed(ngtcp2_conn *quic, void *user)
+{
+	struct quic_conn *conn = user;
+	uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN];
+	size_t len;
+
+	if (!tls_is_h3(conn->session)) {
+		conn_fail(conn, QUIC_NO_H3, 0,
+		    "the server does not speak HTTP/3 (ALPN h3)");
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	}
+	if (h3_start(conn) != 0)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	conn->resumed = gnutls_session_is_resumed(conn->session) != 0;
+	conn->connect_pending = true;
+	probe_start(conn, conn->now);
+	if (conn->server == NULL) {
+		conn_set_keep_alive(conn);
+		return 0;
+	}
+	server_handshake_done(conn->server, conn);
+	if (server_is_draining(conn->server))
+		request_drain(conn, conn->now);
+	tls_send_ticket(conn->session);
+	len = server_new_token(conn->server, &conn->path, token, conn->now);
+	if (len > 0)
+		ngtcp2_conn_submit_new_token(quic, token, len);
+	return 0;
+}
+
+static int
+on_new_token(ngtcp2_conn *quic, const uint8_t *token, size_t len, void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic;
+	tls_keep_token(conn->tls, token, len);
+	return 0;
+}
+
+static int
+on_streams_extended(ngtcp2_conn *quic, uint64_t max, void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic, (void)max;
+	if (conn->streams_wanted)
+		conn->streams_pending = true;
+	return 0;
+}
+
+static int
+on_stateless_reset(ngtcp2_conn *quic, const ngtcp2_pkt_stateless_reset *sr,
+    void *user)
+{
+	(void)quic, (void)sr;
+	conn_fail(user, QUIC_RESET, 0,
+	    "the edge does not know this connection any more (restarted?)");
+	return 0;
+}
+
+static const ngtcp2_callbacks callbacks = {
+	.client_initial = ngtcp2_crypto_client_initial_cb,
+	.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
+	.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
+	.handshake_completed = on_handshake_completed,
+	.encrypt = probe_encrypt,
+	.decrypt = probe_decrypt,
+	.hp_mask = ngtcp2_crypto_hp_mask_cb,
+	.recv_stream_data = h3_recv_stream_data,
+	.acked_stream_data_offset = h3_acked,
+	.stream_open = h3_stream_open,
+	.stream_close = h3_stream_close,
+	.recv_stateless_reset = on_stateless_reset,
+	.recv_retry = ngtcp2_crypto_recv_retry_cb,
+	.extend_max_local_streams_bidi = on_streams_extended,
+	.rand = on_rand,
+	.get_new_connection_id = on_new_id,
+	.remove_connection_id = on_remove_id,
+	.update_key = ngtcp2_crypto_update_key_cb,
+	.stream_reset = h3_stream_reset,
+	.extend_max_stream_data = h3_unblock_stream,
+	.recv_new_token = on_new_token,
+	.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
+	.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
+	.get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
+	.path_validation = path_validated,
+	.stream_stop_sending = h3_stop_sending,
+	.version_negotiation = ngtcp2_crypto_version_negotiation_cb,
+};
+
+static void
+on_qlog(void *user, uint32_t flags, const void *data, size_t len)
+{
+	struct quic_conn *conn = user;
+
+	(void)flags;
+	conn->events->qlog(conn, data, len, conn->arg);
+}
+
+/* ---- Birth ---- */
+
+static ngtcp2_conn *
+get_conn(ngtcp2_crypto_conn_ref *ref)
+{
+	return ((struct quic_conn *)ref->user_data)->quic;
+}
+
+static void
+default_settings(struct quic_settings *s)
+{
+	if (s->ip_mtu_max == 0)
+		s->ip_mtu_max = IP_MTU_MAX;
+	if (s->handshake_timeout_ns == 0)
+		s->handshake_timeout_ns = HANDSHAKE_TIMEOUT;
+	if (s->idle_timeout_ns == 0)
+		s->idle_timeout_ns = IDLE_TIMEOUT;
+	if (s->streams_max == 0)
+		s->streams_max = STREAMS_MAX;
+	if (s->head_timeout_ns == 0)
+		s->head_timeout_ns = HEAD_TIMEOUT;
+	if (s->heads_max == 0)
+		s->heads_max = HEADS_MAX;
+}
+
+static int
+conn_alloc(struct quic_conn **out, struct quic_tls *tls,
+    const struct quic_path *path, const struct quic_settings *settings,
+    const struct quic_events *events, void *arg, uint64_t now)
+{
+	struct quic_conn *conn = calloc(1, sizeof(*conn));
+
+	if (conn == NULL)
+		return -ENOMEM;
+	LIST_INIT(&conn->streams);
+	LIST_INIT(&conn->ids);
+	TAILQ_INIT(&conn->ready);
+	TAILQ_INIT(&conn->waiting);
+	TAILQ_INIT(&conn->owing);
+	TAILQ_INIT(&conn->probe.harvest);
+	conn->tls = quic_tls_ref(tls);
+	conn->mtu_told = conn->mtu_logged = PMTU_BASE_SIZE;
+	conn->path = conn->proven = *path;
+	conn->settings = *settings;
+	default_settings(&conn->settings);
+	budget_init(&conn->own_budget, QUIC_BUDGET_DEFAULT);
+	conn->budget = settings->budget != NULL ? settings->budget
+						: &conn->own_budget;
+	LIST_INSERT_HEAD(&conn->budget->conns, conn, budget_entry);
+	conn->relief_at = UINT64_MAX;
+	conn->events = events;
+	conn->arg = arg;
+	conn->now = conn->began_at = now;
+	conn->dirty = true;
+	conn->ref.get_conn = get_conn;
+	conn->ref.user_data = conn;
+	ngtcp2_ccerr_default(&conn->ccerr);
+	*out = conn;
+	return 0;
+}
+
+static size_t
+within_budget(const struct quic_conn *conn, size_t window)
+{
+	return window < conn->budget->max / 8 ? window : conn->budget->max / 8;
+}
+
+static void
+make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
+{
+	ngtcp2_settings_default(s);
+	s->initial_ts = conn->now;
+	s->cc_algo = conn->settings.cc == QUIC_CC_BBR ? NGTCP2_CC_ALGO_BBR
+						      : NGTCP2_CC_ALGO_CUBIC;
+	s->handshake_timeout = conn->settings.handshake_timeout_ns;
+	s->max_window = within_budget(conn, CONN_WINDOW_MAX);
+	s->max_stream_window = 0; /* no doubling */
+	probe_init(conn, s, turns, path_headers_len(&conn->path));
+	if (conn->events->qlog != NULL)
+		s->qlog_write = on_qlog;
+}
+
+static void
+make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
+{
+	ngtcp2_transport_params_default(p);
+	p->initial_max_stream_data_bidi_local = STREAM_WINDOW;
+	p->initial_max_stream_data_bidi_remote = STREAM_WINDOW;
+	p->initial_max_stream_data_uni = STREAM_WINDOW;
+	p->initial_max_data = within_budget(conn, CONN_WINDOW);
+	p->initial_max_streams_uni = UNI_STREAMS_MAX;
+	p->initial_max_streams_bidi =
+	    conn->server != NULL ? conn->settings.streams_max : 0;
+	p->max_idle_timeout = conn->settings.idle_timeout_ns;
+	p->active_connection_id_limit = PEER_IDS_MAX;
+	if (conn->settings.udp_payload_max != 0)
+		p->max_udp_payload_size = conn->settings.udp_payload_max;
+	p->grease_quic_bit = 1;
+}
+
+int
+quic_client_new(struct quic_conn **out, struct quic_tls *tls,
+    const char *server_name, const struct quic_path *path,
+    const struct quic_settings *settings, const struct quic_events *events,
+    void *arg, uint64_t now)
+{
+	uint16_t turns[PROBE_TURNS];
+	ngtcp2_transport_params params;
+	ngtcp2_settings quic_settings;
+	ngtcp2_path view = path_view(path);
+	ngtcp2_cid dcid, scid;
+	struct quic_conn *conn;
+	size_t tokenlen;
+
+	if (conn_alloc(&conn, tls, path, settings, events, arg, now) != 0)
+		return -ENOMEM;
+	make_settings(conn, &quic_settings, turns);
+	make_params(conn, &params);
+	quic_settings.token = tls_token(tls, &tokenlen);
+	quic_settings.tokenlen = tokenlen;
+	dcid.datalen = NGTCP2_MIN_INITIAL_DCIDLEN;
+	scid.datalen = CID_LEN;
+	gnutls_rnd(GNUTLS_RND_RANDOM, dcid.data, dcid.datalen);
+	gnutls_rnd(GNUTLS_RND_RANDOM, scid.data, scid.datalen);
+	conn->server_name = strdup(server_name);
+	if (conn->server_name == NULL ||
+	    ngtcp2_conn_client_new(&conn->quic, &dcid, &scid, &view,
+		NGTCP2_PROTO_VER_V1, &callbacks, &quic_settings, &params, NULL,
+		conn) != 0 || tls_session_new(conn) != 0) {
+		quic_conn_free(conn);
+		return -ENOMEM;
+	}
+	*out = conn;
+	return 0;
+}
+
+int
+conn_server_new(struct quic_conn **out, struct quic_server *server,
+    struct quic_tls *tls, const ngtcp2_pkt_hd *initial,
+    const ngtcp2_cid *original_dcid, bool retried,
+    const struct quic_path *path, const struct quic_settings *settings,
+    const struct quic_events *events, void *arg, uint64_t now)
+{
+	uint16_t turns[PROBE_TURNS];
+	ngtcp2_transport_params params;
+	ngtcp2_settings quic_settings;
+	ngtcp2_path view = path_view(path);
+	struct quic_conn *conn;
+	ngtcp2_cid scid;
+
+	if (conn_alloc(&conn, tls, path, settings, events, arg, now) != 0)
+		return -ENOMEM;
+	conn->server = server;
+	make_settings(conn, &quic_settings, turns);
+	make_params(conn, &params);
+	quic_settings.token = initial->token;
+	quic_settings.tokenlen = initial->tokenlen;
+	quic_settings.token_type = retried ? NGTCP2_TOKEN_TYPE_RETRY
+	    : initial->tokenlen > 0 ? NGTCP2_TOKEN_TYPE_NEW_TOKEN
+				    : NGTCP2_TOKEN_TYPE_UNKNOWN;
+	scid.datalen = CID_LEN;
+	gnutls_rnd(GNUTLS_RND_RANDOM, scid.data, scid.datalen);
+	params.original_dcid = *original_dcid;
+	params.original_dcid_present = 1;
+	if (retried) {
+		params.retry_scid = initial->dcid;
+		params.retry_scid_present = 1;
+	}
+	params.stateless_reset_token_present = 1;
+	server_reset_token(server, &scid, params.stateless_reset_token);
+	if (ngtcp2_conn_server_new(&conn->quic, &initial->scid, &scid, &view,
+		initial->version, &callbacks, &quic_settings, &params, NULL,
+		conn) != 0 || tls_session_new(conn) != 0 ||
+	    server_add_id(server, conn, &scid) != 0 ||
+	    server_add_id(server, conn, &initial->dcid) != 0) {
+		quic_conn_free(conn);
+		return -ENOMEM;
+	}
+	*out = conn;
+	return 0;
+}
+
+void
+quic_conn_free(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+
+	if (conn == NULL)
+		return;
+	while ((s = LIST_FIRST(&conn->streams)) != NULL)
+		stream_free(s);
+	if (conn->server != NULL)
+		server_forget(conn->server, conn);
+	probe_fini(conn);
+	h3_stop(conn);
+	ngtcp2_conn_del(conn->quic);
+	if (conn->session != NULL)
+		gnutls_deinit(conn->session);
+	quic_tls_free(conn->tls);
+	LIST_REMOVE(conn, budget_entry);
+	budget_fini(&conn->own_budget);
+	free(conn->close_packet);
+	free(conn->server_name);
+	free(conn);
+}
