@@ -266,9 +266,11 @@ main(int argc, char **argv)
 	printf("ready\n");
 	fflush(stdout);
 	run(ways);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		printf("passed %ju lost %ju too_big %ju overflowed %ju\n",
 		    (uintmax_t)ways[i].passed, (uintmax_t)ways[i].lost,
 		    (uintmax_t)ways[i].too_big, (uintmax_t)ways[i].overflowed);
+		free(ways[i].ring);
+	}
 	return 0;
 }
