@@ -42,7 +42,11 @@ class Place:
     def __init__(self, name):
         self.name = name
         ip("netns", "add", name)
-        self.ip("link", "set", "lo", "up")
+        try:
+            self.ip("link", "set", "lo", "up")
+        except Forbidden:  # it can be made, but not entered
+            self.close()
+            raise
 
     def ip(self, *args, **options):
         return ip("-n", self.name, *args, **options)
