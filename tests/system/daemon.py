@@ -19,7 +19,7 @@ SAN = BUILD.name == "san"
 FULL = os.environ.get("CULVERT_TESTS") == "full"
 
 # Seconds after which whatever is awaited counts as never happening.
-DEADLINE = 120 if SAN else 60
+DEADLINE = 120 if SAN or FULL else 60
 
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=16",

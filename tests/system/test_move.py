@@ -74,7 +74,8 @@ def print_row(name, **figures):
 def pause(seconds):
     """Lets the time pass that a row of the table asks for."""
     end = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() >= end, f"{seconds} s")
+    wait_until(lambda: time.monotonic() >= end, f"{seconds} s",
+               2 * seconds)
 
 
 def found(mtu):
