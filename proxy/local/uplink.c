@@ -274,38 +274,43 @@ on_step(uv_timer_t *timer)
 
 /* ---- The kernel's word ---- */
 
+/* These have slept for so long; 0: they are on another network. */
 static void
-on_network_changed(void *arg)
+tell(struct link_list *links, uint64_t slept_ns)
 {
-	struct uplink *up = arg;
 	struct link *link;
+
+	TAILQ_FOREACH(link, links, entry)
+		if (slept_ns > 0)
+			link_slept(link, slept_ns);
+		else
+			link_network_changed(link);
+}
+
+/* Either may change everything: what has failed is tried again. */
+static void
+look_again(struct uplink *up, uint64_t slept_ns)
+{
 	struct way *w;
 
 	choice_wake(&up->choice);
 	TAILQ_FOREACH(w, &up->all, entry) {
-		TAILQ_FOREACH(link, &w->links, entry)
-			link_network_changed(link);
-		TAILQ_FOREACH(link, &w->race.links, entry)
-			link_network_changed(link);
+		tell(&w->links, slept_ns);
+		tell(&w->race.links, slept_ns);
 	}
 	make_due(up);
 }
 
 static void
+on_network_changed(void *arg)
+{
+	look_again(arg, 0);
+}
+
+static void
 on_slept(void *arg, uint64_t ns)
 {
-	struct uplink *up = arg;
-	struct link *link;
-	struct way *w;
-
-	choice_wake(&up->choice);
-	TAILQ_FOREACH(w, &up->all, entry) {
-		TAILQ_FOREACH(link, &w->links, entry)
-			link_slept(link, ns);
-		TAILQ_FOREACH(link, &w->race.links, entry)
-			link_slept(link, ns);
-	}
-	make_due(up);
+	look_again(arg, ns);
 }
 
 /* Without it, a change is noticed when the edge falls silent. */
