@@ -8,7 +8,7 @@ import socketserver
 import threading
 
 from client import reset
-from daemon import DEADLINE, wait_until
+from daemon import DEADLINE
 
 # Bytes that repeat late, and at no power of two: what is lost, doubled or
 # swapped on the way shows.
@@ -106,6 +106,20 @@ class Origin:
         for sock in list(self.sockets):
             with contextlib.suppress(OSError):
                 reset(sock)
+
+
+@contextlib.contextmanager
+def silent_port():
+    """A port whose queue is full: the kernel drops what arrives there."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

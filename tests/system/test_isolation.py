@@ -5,16 +5,15 @@ import re
 import resource
 import selectors
 import signal
-import socket
 import threading
 
 import pytest
 
-from client import (GENERAL_FAILURE, SUCCEEDED, USER, connect, http_connect,
-                    receive, reset, socks5_connect, socks5_request, socks5_tunnel)
+from client import (GENERAL_FAILURE, USER, connect, http_connect, receive,
+                    reset, socks5_connect, socks5_request, socks5_tunnel)
 from daemon import DEADLINE, SAN, wait_until
 from names import NameServer
-from origin import BLOCK
+from origin import BLOCK, silent_port
 from test_reload import OTHER, crypted, reload, renew
 
 
@@ -124,20 +123,6 @@ def flood(culvert, host, port, n):
         yield lambda: len(poll.select(0))
 
 
-@contextlib.contextmanager
-def silent_listener():
-    """A port that answers no handshake, for its queue is full."""
-    with contextlib.ExitStack() as stack:
-        sock = stack.enter_context(socket.socket())
-        sock.bind(("127.0.0.1", 0))
-        sock.listen(0)
-        for _ in range(3):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(sock.getsockname())
-        yield sock.getsockname()[1]
-
-
 def few_files():
     """As many descriptors as a careless service manager gives."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
@@ -148,7 +133,7 @@ def test_unreachable_origin(start_edge, start_culvert, origin):
     server = origin()
     edge = start_edge("--connect-timeout", 3, preexec=few_files)
     culvert = start_culvert(edge)
-    with silent_listener() as port, \
+    with silent_port() as port, \
             flood(culvert, "127.0.0.1", port, 600) as answered:
         wait_until(lambda: "for their turn: 344\n" in report(edge), "a queue")
         for _ in range(20):

@@ -1,6 +1,5 @@
 """Refusals are answers: what no tunnel looks like, in each language."""
 
-import contextlib
 import resource
 import socket
 import threading
@@ -12,6 +11,7 @@ from client import (BIND, COMMAND_NOT_SUPPORTED, CONNECTION_REFUSED,
                     NOT_ALLOWED, TTL_EXPIRED, UDP_ASSOCIATE, USER, connect,
                     http_connect, receive, receive_all, socks5_connect,
                     socks5_greet, socks5_request, socks5_tunnel)
+from origin import silent_port
 
 SOCKS4_REJECTED = b"\0\x5b"
 ADDRESS_TYPE_NOT_SUPPORTED = 8
@@ -69,20 +69,6 @@ def test_connection_refused(culvert, edge):
 def test_name_refused(culvert):
     refused_everywhere(culvert, "localhost", closed_port(),
                        CONNECTION_REFUSED, 502, "refused the connection")
-
-
-@contextlib.contextmanager
-def silent_port():
-    """A port whose queue is full: the kernel drops what arrives there."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.socket())
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        for _ in range(4):
-            sock = stack.enter_context(socket.socket())
-            sock.setblocking(False)
-            sock.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
 
 
 def test_connection_timeout(start_culvert, start_edge):
