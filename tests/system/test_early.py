@@ -1,5 +1,6 @@
 """What clients say before they are answered, along with their request."""
 
+import contextlib
 import socket
 import threading
 
@@ -142,21 +143,28 @@ class OneWay(Nat):
 
 
 @pytest.fixture
-def one_way(edge):
-    relay = OneWay(edge)
-    yield relay
-    relay.close()
+def ask_and_lose(edge, start_edge, start_culvert):
+    """
+    ask_and_lose(request, heard) → culvert and a client's socket. No answer
+    arrives; when heard() is true, another edge is there that does not know of
+    the connection.
+    """
+    with contextlib.closing(OneWay(edge)) as relay:
+        def ask(request, heard):
+            culvert = start_culvert(relay.port)
+            relay.silent = True
+            sock = connect(culvert.port)
+            sock.sendall(request)
+            wait_until(heard, "that the origin hears it")
+            edge.kill()
+            relay.edge = ("127.0.0.1", start_edge().port)
+            relay.silent = False
+            return culvert, sock
+
+        yield ask
 
 
-def lose(relay, edge, start_edge):
-    """Another edge is there, and does not know of the connection."""
-    edge.kill()
-    relay.edge = ("127.0.0.1", start_edge().port)
-    relay.silent = False
-
-
-def test_lost_with_the_connection(one_way, edge, start_edge, start_culvert,
-                                  origin, kind):
+def test_lost_with_the_connection(ask_and_lose, origin, kind):
     """The origin has heard it: it must not hear it again."""
     request, answer, granted, _ = kind
     heard = []
@@ -166,12 +174,9 @@ def test_lost_with_the_connection(one_way, edge, start_edge, start_culvert,
         receive_all(sock)
 
     server = origin(listen)
-    culvert = start_culvert(one_way.port)
-    one_way.silent = True
-    with connect(culvert.port) as sock:
-        sock.sendall(request(server.port) + pattern(100))
-        wait_until(lambda: heard, "that the origin hears it")
-        lose(one_way, edge, start_edge)
+    culvert, sock = ask_and_lose(request(server.port) + pattern(100),
+                                 lambda: heard)
+    with sock:
         code = answer(sock)
         assert code != granted
         assert code in (GENERAL_FAILURE, 0x5b, 502)
@@ -186,21 +191,18 @@ def test_lost_with_the_connection(one_way, edge, start_edge, start_culvert,
     assert heard == [pattern(100)]
 
 
-def test_get_is_said_again(one_way, edge, start_edge, start_culvert,
-                           http_origin):
+def test_get_is_said_again(ask_and_lose, http_origin):
     server = http_origin()
-    culvert = start_culvert(one_way.port)
-    one_way.silent = True
-    with connect(culvert.port) as sock:
-        sock.sendall(f"GET {server.url('/again')} HTTP/1.1\r\n"
-                     "Host: x\r\nConnection: close\r\n\r\n".encode())
-        wait_until(lambda: server.requests, "that the origin hears it")
-        lose(one_way, edge, start_edge)
+    _, sock = ask_and_lose(
+        f"GET {server.url('/again')} HTTP/1.1\r\n"
+        "Host: x\r\nConnection: close\r\n\r\n".encode(),
+        lambda: server.requests)
+    with sock:
         assert receive_all(sock).endswith(b"\r\n\r\n/again")
     assert server.requests == ["/again", "/again"]
 
 
-def test_post_is_said_once(one_way, edge, start_edge, start_culvert, origin):
+def test_post_is_said_once(ask_and_lose, origin):
     """It waits for the tunnel, and so outlives the connection."""
     heard = []
 
@@ -211,13 +213,11 @@ def test_post_is_said_once(one_way, edge, start_edge, start_culvert, origin):
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     server = origin(serve)
-    culvert = start_culvert(one_way.port)
-    one_way.silent = True
-    with connect(culvert.port) as sock:
-        sock.sendall(f"POST http://127.0.0.1:{server.port}/ HTTP/1.1\r\n"
-                     "Host: x\r\nContent-Length: 4\r\n\r\nonce".encode())
-        wait_until(lambda: server.connections, "a tunnel for it")
-        lose(one_way, edge, start_edge)
+    culvert, sock = ask_and_lose(
+        f"POST http://127.0.0.1:{server.port}/ HTTP/1.1\r\n"
+        "Host: x\r\nContent-Length: 4\r\n\r\nonce".encode(),
+        lambda: server.connections)
+    with sock:
         assert http_head(sock)[0] == 200
     culvert.wait_idle()
     assert len(heard) == 1
