@@ -449,6 +449,16 @@ received_of(const struct world *w, int way)
 	return way == UP ? w->far[0].received : w->near[0].received;
 }
 
+/* The path narrows, so long after the first of `n` bytes. */
+static void
+begin_and_narrow(struct world *w, int ways, size_t n, uint64_t after)
+{
+	set_path(w, 1500);
+	begin(w, ways, n);
+	pass(w, after);
+	set_path(w, 1300);
+}
+
 /*
  * Bytes move again within 2 probe time-outs and 2 round trips, 5 to 6 in all,
  * and the size is found within 6 more.
@@ -459,10 +469,7 @@ fall(struct world *w, int ways, int way, uint64_t after)
 	uint64_t began_at;
 	size_t received;
 
-	set_path(w, 1500);
-	begin(w, ways, 200 * MB);
-	pass(w, after);
-	set_path(w, 1300);
+	begin_and_narrow(w, ways, 200 * MB, after);
 	began_at = w->link->now;
 	pass(w, RTT); /* what was beyond it still arrives */
 	received = received_of(w, way);
@@ -491,10 +498,7 @@ every_byte_passes_the_hole(void **state)
 {
 	struct world *w = *state;
 
-	set_path(w, 1500);
-	begin(w, BOTH, 2 * MB);
-	pass(w, 6 * RTT);
-	set_path(w, 1300);
+	begin_and_narrow(w, BOTH, 2 * MB, 6 * RTT);
 	pass(w, 10 * LINK_S);
 	assert_whole(&w->near[0], 2 * MB);
 	assert_whole(&w->far[0], 2 * MB);
@@ -508,10 +512,7 @@ a_hole_in_a_quiet_connection(void **state)
 	struct world *w = *state;
 
 	for (int way = UP; way <= DOWN; way++) {
-		set_path(w, 1500);
-		begin(w, way, 10 * KB);
-		pass(w, 5 * LINK_S);
-		set_path(w, 1300);
+		begin_and_narrow(w, way, 10 * KB, 5 * LINK_S);
 		for (unsigned i = 0; i < 20; i++) {
 			send_more(w, way, 10 * KB);
 			pass(w, LINK_S);
@@ -528,10 +529,7 @@ a_hole_heals(void **state)
 	struct world *w = *state;
 
 	for (int way = UP; way <= DOWN; way++) {
-		set_path(w, 1500);
-		begin(w, way, 100 * KB);
-		pass(w, 5 * RTT);
-		set_path(w, 1300);
+		begin_and_narrow(w, way, 100 * KB, 5 * RTT);
 		send_more(w, way, 5 * MB);
 		pass(w, 4 * LINK_S);
 		assert_int_equal(black_holes(w), 1);
