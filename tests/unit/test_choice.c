@@ -161,6 +161,17 @@ edges_are_tried_in_order(void **state)
 	assert_int_equal(at, now + 250); /* the first one again */
 }
 
+/* The second is due now; when it is up, it serves. */
+static void
+try_the_second(void)
+{
+	assert_int_equal(next(), 1);
+	choice_tried(&c, 1, now);
+	assert_int_equal(next(), -1);
+	choice_up(&c, 1, now);
+	assert_int_equal(serving(), 1);
+}
+
 static void
 the_next_edge_waits_a_little_for_the_first(void **state)
 {
@@ -170,11 +181,7 @@ the_next_edge_waits_a_little_for_the_first(void **state)
 	assert_int_equal(next(), -1);
 	assert_int_equal(at, now + SECOND);
 	now = at;
-	assert_int_equal(next(), 1);
-	choice_tried(&c, 1, now);
-	assert_int_equal(next(), -1);
-	choice_up(&c, 1, now);
-	assert_int_equal(serving(), 1);
+	try_the_second();
 }
 
 static void
@@ -273,11 +280,7 @@ a_quiet_edge_is_tried_again_beside_the_next(void **state)
 	assert_int_equal(serving(), 0); /* there is no other */
 	assert_int_equal(next(), 0);
 	choice_tried(&c, 0, now);
-	assert_int_equal(next(), 1);
-	choice_tried(&c, 1, now);
-	assert_int_equal(next(), -1);
-	choice_up(&c, 1, now);
-	assert_int_equal(serving(), 1);
+	try_the_second();
 }
 
 static void
