@@ -75,6 +75,22 @@ a_crowd_is_let_in_bit_by_bit(void **state)
 	assert_true(w->link->now - start >= 3 * LINK_S - LINK_S / 4);
 }
 
+/* There is no room for that client until the first one goes. */
+static void
+waits_for_room(struct world *w, size_t i)
+{
+	world_dial(w, i);
+	assert_true(world_closed(w, i));
+	assert_int_equal(w->client[i].connected, 0);
+	assert_text(&w->client[i], "takes no new connections");
+	assert_int_equal(server_stats(w).refused, 1);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "making room");
+	link_run(w->link, NULL, NULL, RTT);
+	link_drop_client(w->link, i);
+	world_dial(w, i);
+	assert_true(world_connected(w, i));
+}
+
 /* They all come from one address, whatever the port. */
 static void
 a_source_has_its_share(void **state)
@@ -88,16 +104,7 @@ a_source_has_its_share(void **state)
 		assert_true(world_connected(w, i));
 	}
 	link_run(w->link, NULL, NULL, RTT);
-	world_dial(w, 2);
-	assert_true(world_closed(w, 2));
-	assert_int_equal(w->client[2].connected, 0);
-	assert_text(&w->client[2], "takes no new connections");
-	assert_int_equal(server_stats(w).refused, 1);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "making room");
-	link_run(w->link, NULL, NULL, RTT);
-	link_drop_client(w->link, 2);
-	world_dial(w, 2);
-	assert_true(world_connected(w, 2));
+	waits_for_room(w, 2);
 }
 
 /* Who comes to a full server need not wait to know. */
@@ -108,15 +115,7 @@ all_sources_have_a_limit(void **state)
 
 	w->server_settings.connections_max = 1;
 	world_up(w);
-	world_dial(w, 1);
-	assert_true(world_closed(w, 1));
-	assert_text(&w->client[1], "takes no new connections");
-	assert_int_equal(server_stats(w).refused, 1);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "making room");
-	link_run(w->link, NULL, NULL, RTT);
-	link_drop_client(w->link, 1);
-	world_dial(w, 1);
-	assert_true(world_connected(w, 1));
+	waits_for_room(w, 1);
 }
 
 /* Only the first two packets of each client arrive: so far goes a Retry. */
