@@ -7,6 +7,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 
 import pytest
 
@@ -112,26 +113,32 @@ def page(request, ca):
         yield server
 
 
+def end(process):
+    """Ends a browser, and what it has started."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(DEADLINE)
+
+
 @contextlib.contextmanager
 def chromium(directory, *args):
     """A browser of its own, which is gone afterwards."""
     if os.geteuid() == 0:
         args = ("--no-sandbox", *args)
-    with open(directory / "browser.log", "wb") as log:
+    with contextlib.ExitStack() as stack:
+        # It leaves a socket there, and tmp_path may be too long for its name.
+        scratch = stack.enter_context(tempfile.TemporaryDirectory())
+        log = stack.enter_context(open(directory / "browser.log", "wb"))
         process = subprocess.Popen(
             [CHROMIUM, *FLAGS, f"--user-data-dir={directory}/profile", *args],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            env={**environment(), "HOME": str(directory)},
+            env={**environment(), "HOME": str(directory), "TMPDIR": scratch},
             start_new_session=True)
-    try:
+        stack.callback(end, process)
         yield
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(DEADLINE)
 
 
 @pytest.mark.parametrize("proxy", ["socks5", "http"])
