@@ -108,6 +108,20 @@ def socks5_tunnel(proxy, host, port, user=None):
     return sock
 
 
+def ping(sock):
+    """There is an origin that echoes at the other end."""
+    sock.sendall(b"ping")
+    assert receive(sock, 4) == b"ping"
+
+
+def works(culvert, server, host="127.0.0.1"):
+    """A new tunnel carries bytes to an origin that echoes, and their end."""
+    with socks5_tunnel(culvert.port, host, server.port) as sock:
+        sock.sendall(b"ping")
+        sock.shutdown(socket.SHUT_WR)
+        assert receive_all(sock) == b"ping"
+
+
 def http_head(sock):
     """A response's head, and not a byte more: its status and its text."""
     head = bytearray()

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from client import (GENERAL_FAILURE, TTL_EXPIRED, http_connect, receive,
-                    receive_all, socks5_connect, socks5_tunnel)
+from client import (GENERAL_FAILURE, TTL_EXPIRED, http_connect, receive_all,
+                    socks5_connect, works)
 from daemon import DEADLINE
 
 NOT_A_PIN = "sha256//" + "A" * 43 + "="
@@ -31,13 +31,6 @@ def refused(culvert, error):
     culvert.wait_for(error)
 
 
-def works(culvert, origin):
-    server = origin()
-    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
-        sock.sendall(b"ping")
-        assert receive(sock, 4) == b"ping"
-
-
 # ---- The edge's certificate ----
 
 @pytest.mark.parametrize("kind, error", [
@@ -59,7 +52,7 @@ def test_wrong_ca(edge, start_culvert, ca, trust):
 
 
 def test_right_certificate(culvert, origin):
-    works(culvert, origin)
+    works(culvert, origin())
     status = culvert.status()
     assert status["state"] == "up" and status["error"] is None
     assert status["alpn"] == "h3"
@@ -73,7 +66,7 @@ def test_name_is_verified(start_edge, start, ca, origin):
     culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
                     f"localhost:{edge.port}", "--ca", ca.root.cert)
     culvert.wait_for("connected to ")
-    works(culvert, origin)
+    works(culvert, origin())
 
 
 # ---- Pins ----
@@ -90,7 +83,7 @@ def test_right_pin(start_edge, start_culvert, ca, origin, kind):
     pair = getattr(ca, kind)
     culvert = start_culvert(start_edge(pair=pair),
                             trust=("--pin", NOT_A_PIN, "--pin", pair.pin()))
-    works(culvert, origin)
+    works(culvert, origin())
 
 
 def test_self_signed(start, start_culvert, origin, tmp_path):
@@ -102,7 +95,7 @@ def test_self_signed(start, start_culvert, origin, tmp_path):
                      env={"XDG_STATE_HOME": str(tmp_path)})
         pins.append(edge.wait_for(r"--pin (sha256//\S+)")[1])
         culvert = start_culvert(edge, trust=("--pin", pins[-1]))
-        works(culvert, origin)
+        works(culvert, origin())
         culvert.stop()
         edge.stop()
     assert pins[0] == pins[1]
@@ -169,7 +162,7 @@ def test_next_edge(start, edge, start_edge, ca, origin):
                     "-e", f"127.0.0.1:{edge.port}", "--ca", ca.root.cert)
     culvert.wait_for("expired")
     culvert.wait_for(f"connected to 127.0.0.1:{edge.port}")
-    works(culvert, origin)
+    works(culvert, origin())
     assert culvert.status()["edge"] == f"127.0.0.1:{edge.port}"
 
 
@@ -180,7 +173,7 @@ def test_edge_comes_later(start_edge, start_culvert, edge, origin):
     culvert = start_culvert(port, wait=False)
     culvert.wait_for("next attempt in")
     start_edge(port=port)
-    works(culvert, origin)
+    works(culvert, origin())
 
 
 # ---- Our certificate ----
@@ -188,7 +181,7 @@ def test_edge_comes_later(start_edge, start_culvert, edge, origin):
 def test_client_certificate(start_edge, start_culvert, ca, origin):
     edge = start_edge("--client-ca", ca.root.cert)
     works(start_culvert(edge, "--cert", ca.client.cert,
-                        "--key", ca.client.key), origin)
+                        "--key", ca.client.key), origin())
 
 
 def test_no_client_certificate(start_edge, start_culvert, ca):
@@ -207,11 +200,11 @@ def test_wrong_client_certificate(start_edge, start_culvert, ca):
 
 def test_resumption(culvert, edge, origin):
     """The second connection knows the edge by its ticket."""
-    works(culvert, origin)
+    works(culvert, origin())
     assert culvert.status()["resumed"] is False
     culvert.ctl("reconnect")
     status = culvert.wait_status(lambda s: s["reconnects"] == 1,
                                  "another connection")
     assert status["resumed"] is True
-    works(culvert, origin)
+    works(culvert, origin())
     edge.wait_for("connection from .*resumed")

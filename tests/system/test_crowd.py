@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from client import SUCCEEDED, receive, socks5_request, socks5_tunnel
+from client import SUCCEEDED, receive, socks5_request, works
 from conftest import FILES
 from daemon import DEADLINE, SAN, wait_until
 
@@ -82,12 +82,6 @@ def expect_resets(crowd):
             with left.pop(fd) as sock, \
                     pytest.raises(ConnectionResetError):
                 sock.recv(1)
-
-
-def works(culvert, server):
-    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
-        sock.sendall(b"ping")
-        assert receive(sock, 4) == b"ping"
 
 
 def lose(crowd, culvert, start_edge, edge, server):

@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from client import (GENERAL_FAILURE, USER, connect, http_connect, receive,
-                    reset, socks5_connect, socks5_request, socks5_tunnel)
+                    reset, socks5_connect, socks5_request, socks5_tunnel,
+                    works)
 from daemon import DEADLINE, SAN, wait_until
 from names import NameServer
 from origin import BLOCK, silent_port
@@ -23,12 +24,6 @@ def report(edge):
     edge.process.send_signal(signal.SIGUSR1)
     edge.wait_for("connections: .*refused", said + 1)
     return edge.log[edge.log.rindex("tunnels: "):]
-
-
-def works(culvert, host, port):
-    with socks5_tunnel(culvert.port, host, port) as sock:
-        sock.sendall(b"ping")
-        assert receive(sock, 4) == b"ping"
 
 
 # ---- Limits ----
@@ -62,7 +57,7 @@ def test_tunnels_in_all(start, ca, start_culvert, origin, tmp_path):
     assert refused()
     renew(path, text + "3\n")
     reload(edge)
-    works(culvert, "127.0.0.1", server.port)
+    works(culvert, server)
     second.close()
 
 
@@ -80,12 +75,12 @@ def test_tunnels_of_one_user(start_edge, start_culvert, origin, users):
         assert code == GENERAL_FAILURE
         sock.close()
     edge.wait_for("tunnels-per-user is 2, reached by alice")
-    works(bob, "127.0.0.1", server.port)
+    works(bob, server)
     assert "at most 2 of 2 of one user: alice; 2 refused" in report(edge)
     for sock in tunnels:
         sock.close()
     wait_until(lambda: report(edge).startswith("tunnels: 0 "), "an end")
-    works(again, "127.0.0.1", server.port)
+    works(again, server)
 
 
 def test_connections_of_one_source(start_edge, start_culvert, origin):
@@ -94,10 +89,10 @@ def test_connections_of_one_source(start_edge, start_culvert, origin):
     first = start_culvert(edge)
     second = start_culvert(edge, wait=False)
     second.wait_for("the edge takes no new connections")
-    works(first, "127.0.0.1", server.port)
+    works(first, server)
     assert re.search("connections: 1, .* [1-9][0-9]* refused", report(edge))
     first.stop()
-    works(second, "127.0.0.1", server.port)
+    works(second, server)
 
 
 # ---- Floods ----
@@ -137,7 +132,7 @@ def test_unreachable_origin(start_edge, start_culvert, origin):
             flood(culvert, "127.0.0.1", port, 600) as answered:
         wait_until(lambda: "for their turn: 344\n" in report(edge), "a queue")
         for _ in range(20):
-            works(culvert, "127.0.0.1", server.port)
+            works(culvert, server)
         assert answered() == 0
         # Whoever waits and whoever dials is told when it has been enough.
         wait_until(lambda: answered() == 600, "refusals")
@@ -156,8 +151,8 @@ def test_slow_name(start_edge, start_culvert, origin):
             flood(culvert, "two.slow", 82, 300) as three:
         wait_until(lambda: len(names.unanswered) == 2, "questions")
         for i in range(20):
-            works(culvert, f"name{i}.fast", server.port)
-            works(culvert, "127.0.0.1", server.port)
+            works(culvert, server, f"name{i}.fast")
+            works(culvert, server)
         assert one() + two() + three() == 0
     names.close()
 

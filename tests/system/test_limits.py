@@ -11,7 +11,8 @@ import pytest
 
 from client import (GENERAL_FAILURE, SUCCEEDED, USER, connect, http_connect,
                     http_head, receive, receive_all, socks5_connect,
-                    socks5_greet, socks5_reply, socks5_request, socks5_tunnel)
+                    socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
+                    works)
 from daemon import SAN, wait_until
 from origin import expect_pattern, hold, pattern, send_pattern
 from test_reload import reload
@@ -51,14 +52,6 @@ def held(culvert, origin, n):
             for _ in range(n)]
 
 
-def works(culvert, origin):
-    server = origin()
-    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
-        sock.sendall(b"ping")
-        sock.shutdown(socket.SHUT_WR)
-        assert receive_all(sock) == b"ping"
-
-
 # ---- Clients at once ----
 
 def test_status(culvert, origin):
@@ -87,7 +80,7 @@ def test_clients_wait(start_culvert, edge, origin, name):
     assert limit(culvert, name)["use"] == 3
     for sock in socks:
         sock.close()
-    works(culvert, origin)
+    works(culvert, origin())
     assert limit(culvert, name)["hits"] > 0
 
 
@@ -362,9 +355,7 @@ def test_memory_of_stopped_origins(start_culvert, start_edge, origin):
                 break
         memory = limit(culvert, "memory_max")
         assert STOPPED // 4 * 16384 < memory["use"] <= memory["max"]
-        with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
-            sock.sendall(b"ping")
-            assert receive(sock, 4) == b"ping"
+        works(culvert, server)
     culvert.wait_idle()
 
 

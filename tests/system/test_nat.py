@@ -8,7 +8,7 @@ import time
 import pytest
 
 from busy import Busy
-from client import receive, receive_all, socks5_tunnel
+from client import ping, receive_all, socks5_tunnel
 from daemon import FULL, SAN, wait_until
 from origin import echo, expect_pattern, send_pattern
 
@@ -175,8 +175,7 @@ def test_new_address_for_good(nat, edge, start_culvert, origin):
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
         for i in range(20):
             relay.moved = i % 2 == 1
-            sock.sendall(b"ping")
-            assert receive(sock, 4) == b"ping"
+            ping(sock)
     one_connection(culvert, edge)
 
 

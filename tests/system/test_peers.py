@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from client import (connect, receive, receive_all, reset, socks5_connect,
+from client import (connect, ping, receive, receive_all, reset, socks5_connect,
                     socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
                     GENERAL_FAILURE, HOST_UNREACHABLE, SUCCEEDED)
 from daemon import DEADLINE, environment
@@ -203,11 +203,6 @@ def test_server_without_h3(their_edge, start_culvert, alpn):
     sock, code = socks5_connect(culvert.port, "127.0.0.1", 1)
     sock.close()
     assert code == GENERAL_FAILURE
-
-
-def ping(sock):
-    sock.sendall(b"ping")
-    assert receive(sock, 4) == b"ping"
 
 
 def test_move_from_their_edge(places, their_edge, start, ca):

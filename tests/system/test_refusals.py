@@ -9,8 +9,8 @@ import pytest
 from client import (BIND, COMMAND_NOT_SUPPORTED, CONNECTION_REFUSED,
                     GENERAL_FAILURE, HOST_UNREACHABLE, NETWORK_UNREACHABLE,
                     NOT_ALLOWED, TTL_EXPIRED, UDP_ASSOCIATE, USER, connect,
-                    http_connect, receive, receive_all, socks5_connect,
-                    socks5_greet, socks5_request, socks5_tunnel)
+                    http_connect, receive_all, socks5_connect, socks5_greet,
+                    socks5_request, socks5_tunnel, works)
 from origin import silent_port
 
 SOCKS4_REJECTED = b"\0\x5b"
@@ -164,10 +164,7 @@ def test_right_credentials(start_culvert, start_edge, users, origin,
     path = tmp_path / "user"
     path.write_text(":".join(USER) + "\n")
     for flags in (("--user", ":".join(USER)), ("--user-file", path)):
-        culvert = start_culvert(edge, *flags)
-        with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
-            sock.sendall(b"ping")
-            assert receive(sock, 4) == b"ping"
+        works(start_culvert(edge, *flags), server)
     edge.wait_for(r"alice at \S+ to 127\.0\.0\.1", 2)
 
 

@@ -11,9 +11,9 @@ import time
 
 import pytest
 
-from client import (SUCCEEDED, connect, receive, receive_all,
-                    socks5_connect, socks5_greet, socks5_reply,
-                    socks5_request, socks5_tunnel)
+from client import (SUCCEEDED, connect, ping, receive_all, socks5_connect,
+                    socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
+                    works)
 from daemon import DEADLINE, wait_until
 
 # Linux's unshare(2) and mount(2).
@@ -24,16 +24,6 @@ MS_BIND = 4096
 LIMIT = 10  # tunnels that one connection may have
 CONNECTIONS = 4  # that culvert makes to one edge by itself
 CLIENTS = 300
-
-
-def ping(sock):
-    sock.sendall(b"ping")
-    assert receive(sock, 4) == b"ping"
-
-
-def works(culvert, server):
-    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
-        ping(sock)
 
 
 def name(edge):
