@@ -51,6 +51,16 @@ def receive_all(sock):
     return bytes(data)
 
 
+def expect_reset(sock):
+    """Whatever there is to receive, and then not a clean end but RST."""
+    try:
+        while sock.recv(1 << 20):
+            pass
+    except ConnectionResetError:
+        return
+    raise AssertionError("a clean end")
+
+
 def reset(sock):
     """Closes with RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
