@@ -105,26 +105,19 @@ def test_installs_once_and_then_nothing(machine):
     assert machine.calls() == []
 
 
-def test_stanza_gives_the_backports_of_its_mirror(machine):
-    (machine.apt / "sources.list.d/debian.sources").write_text(STANZAS)
+@pytest.mark.parametrize("name, text, key", [
+    ("sources.list.d/debian.sources", STANZAS,
+     "/usr/share/keyrings/debian.gpg"),
+    ("sources.list", ONE_LINE, "/k.gpg")], ids=["stanza", "line"])
+def test_a_mirror_gives_its_backports(machine, name, text, key):
+    (machine.apt / name).write_text(text)
     assert machine.run("build").returncode == 0
     assert machine.backports.read_text() == (
         "Types: deb\n"
         "URIs: http://mirror.example/debian\n"
         "Suites: bookworm-backports\n"
         "Components: main\n"
-        "Signed-By: /usr/share/keyrings/debian.gpg\n")
-
-
-def test_one_line_gives_the_backports_of_its_mirror(machine):
-    (machine.apt / "sources.list").write_text(ONE_LINE)
-    assert machine.run("build").returncode == 0
-    assert machine.backports.read_text() == (
-        "Types: deb\n"
-        "URIs: http://mirror.example/debian\n"
-        "Suites: bookworm-backports\n"
-        "Components: main\n"
-        "Signed-By: /k.gpg\n")
+        f"Signed-By: {key}\n")
 
 
 def test_a_key_inside_a_stanza_is_kept(machine):
