@@ -222,11 +222,12 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o \
 	    $(QUIC_LIBS),$(PACKAGE_LIBS))
 
 $(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/replay.o \
-    $(BUILD)/tests/fuzz/fuzz_%.o $$(addprefix $(BUILD)/,$$(fuzz_%_OBJS))
+    $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/fuzz.o \
+    $$(addprefix $(BUILD)/,$$(fuzz_%_OBJS))
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
 
-build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c \
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c \
     $$(addsuffix .c,$$(basename $$(fuzz_%_OBJS)))
 	@mkdir -p $(@D)
 	$(FUZZ_CC) $(CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined \

@@ -3,13 +3,11 @@
  * in two pieces, and again when its content is coded by us.
  */
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proxy/chunked.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 struct outcome {
 	uint8_t *content; /* as large as the input */
@@ -17,13 +15,6 @@ struct outcome {
 	size_t consumed;
 	int rc;
 };
-
-static void
-must(bool promise)
-{
-	if (!promise)
-		abort();
-}
 
 static void
 feed(struct chunked *c, struct outcome *o, const uint8_t *in, size_t size)
@@ -80,13 +71,10 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct outcome whole, parts;
-	size_t split = 0;
+	size_t split = fuzz_split(data, size);
 
-	/* The sum of its octets says where an input is split. */
-	for (size_t i = 0; i < size; i++)
-		split += data[i];
 	run(&whole, data, size, 0);
-	run(&parts, data, size, split % (size + 1));
+	run(&parts, data, size, split);
 	must(whole.rc == parts.rc && whole.consumed == parts.consumed);
 	must(whole.len == parts.len);
 	must(memcmp(whole.content, parts.content, whole.len) == 0);

@@ -3,19 +3,10 @@
  * as its file.  What was accepted must keep what the header promises.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proxy/config.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool promise)
-{
-	if (!promise)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void
 check_listen(const struct config *config)

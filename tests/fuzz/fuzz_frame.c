@@ -3,31 +3,22 @@
  * that go down, of numbers that can be (RFC 9000 §12.3), no more of them than
  * the bytes can hold, and PADDING or a PING behind it changes nothing else.
  */
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "quic/frame.h"
+#include "tests/fuzz/fuzz.h"
 
 #define NUMBER_MAX ((UINT64_C(1) << 62) - 1)
 #define ACK_LEN_MIN 5 /* bytes: type, largest, delay, count, first range */
 #define RANGE_LEN_MIN 2 /* bytes: gap and length */
 #define PING 0x01
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 struct ranges {
 	size_t n, frames;
 	uint64_t below; /* the next one of this frame must be */
 	uint64_t sum;	/* of all numbers, in its way */
 };
-
-static void
-must(bool promise)
-{
-	if (!promise)
-		abort();
-}
 
 static void
 on_range(void *arg, uint64_t first, uint64_t last)

@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "proxy/local/network.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -21,8 +20,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if ((more = calloc(1, size + 64)) == NULL)
 		return 0;
 	memcpy(more, data, size);
-	if (!network_matters(more, size + 64))
-		abort();
+	must(network_matters(more, size + 64));
 	free(more);
 	return 0;
 }

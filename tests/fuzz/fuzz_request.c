@@ -7,15 +7,7 @@
 #include <string.h>
 
 #include "proxy/local/rewrite.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool promise)
-{
-	if (!promise)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 /* The first piece has memory of its own, so that a sanitizer sees its end. */
 static int
@@ -76,13 +68,9 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct http1_request whole, parts;
-	size_t scanned = 0, split = 0;
+	size_t scanned = 0, split = fuzz_split(data, size);
 	int rc;
 
-	/* The sum of its octets says where an input is split. */
-	for (size_t i = 0; i < size; i++)
-		split += data[i];
-	split %= size + 1;
 	rc = http1_request_parse(&whole, (const char *)data, size, &scanned);
 	must(rc <= (int)size && (rc < 0) == (whole.head.why != NULL));
 	must(rc >= 0 || http1_error_status(rc) != 500);

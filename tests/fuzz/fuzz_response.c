@@ -8,15 +8,7 @@
 #include <string.h>
 
 #include "proxy/local/rewrite.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool promise)
-{
-	if (!promise)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 /* The first piece has memory of its own, so that a sanitizer sees its end. */
 static int
@@ -83,12 +75,8 @@ check(const char *text, size_t size, size_t split, bool head_request)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	size_t split = 0;
+	size_t split = fuzz_split(data, size);
 
-	/* The sum of its octets says where an input is split. */
-	for (size_t i = 0; i < size; i++)
-		split += data[i];
-	split %= size + 1;
 	check((const char *)data, size, split, false);
 	check((const char *)data, size, split, true);
 	return 0;

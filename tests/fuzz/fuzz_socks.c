@@ -2,12 +2,10 @@
  * A SOCKS client, with and without a listener's password, let through and
  * refused.  The session must come out the same fed whole and in two pieces.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "proxy/local/socks.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 /* All that a client sees, and where its tunnel's data begins. */
 struct outcome {
@@ -17,13 +15,6 @@ struct outcome {
 	enum socks_event last;
 	struct target target;
 };
-
-static void
-must(bool promise)
-{
-	if (!promise)
-		abort();
-}
 
 static void
 act(struct socks *s, struct outcome *o, enum socks_event event,
@@ -81,12 +72,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct outcome whole, parts;
-	size_t split = 0;
+	size_t split = fuzz_split(data, size);
 
-	/* The sum of its octets says where an input is split. */
-	for (size_t i = 0; i < size; i++)
-		split += data[i];
-	split %= size + 1;
 	for (unsigned way = 0; way < 4; way++) {
 		enum socks_code code = way & 2 ? SOCKS_GENERAL_FAILURE
 					       : SOCKS_SUCCEEDED;
