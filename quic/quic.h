@@ -252,7 +252,8 @@ struct quic_close {
 
 /*
  * What happens on a connection. Any member may be NULL. `arg` is the one
- * given to quic_client_new() or quic_server_new().
+ * given to quic_client_new() or quic_server_new(). Not copied: it must stay
+ * for as long as the connection, or the server, does.
  */
 struct quic_events {
 	/*

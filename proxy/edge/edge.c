@@ -32,7 +32,8 @@ struct edge {
 	struct tunnel_host host; /* first: on_gone finds us by it */
 	struct edge_settings settings;
 	struct origins origins;
-	char *qlog_dir; /* or NULL */
+	char *qlog_dir; /* or NULL: then there is no event for it */
+	struct quic_events events;
 	struct endpoint endpoints[SOCKETS_MAX];
 	size_t nendpoints;
 	struct trim trim;
@@ -126,15 +127,6 @@ static const struct quic_events events = {
 	.closed = on_closed,
 };
 
-static const struct quic_events events_qlog = {
-	.connected = on_connected,
-	.mtu_changed = on_mtu_changed,
-	.migrated = on_migrated,
-	.request = on_request,
-	.closed = on_closed,
-	.qlog = on_qlog,
-};
-
 /* ---- Life ---- */
 
 static void
@@ -206,6 +198,8 @@ edge_new(struct edge **out, uv_loop_t *loop,
 		free(edge);
 		return -ENOMEM;
 	}
+	edge->events = events;
+	edge->events.qlog = edge->qlog_dir != NULL ? on_qlog : NULL;
 	edge->settings = *settings;
 	edge->host.loop = loop;
 	edge->host.users = settings->users;
@@ -257,7 +251,7 @@ edge_listen(struct edge *edge, const struct sockaddr *addr,
 		return -ENOSPC;
 	rv = quic_server_new(&e->server, edge->settings.tls,
 	    edge->settings.secret, &edge->settings.quic,
-	    edge->qlog_dir != NULL ? &events_qlog : &events, edge);
+	    &edge->events, edge);
 	if (rv != 0)
 		return rv;
 	rv = quic_io_listen(&e->io, edge->host.loop, addr, e->server);

@@ -249,17 +249,6 @@ static const struct quic_events events = {
 	.closed = on_closed,
 };
 
-static const struct quic_events events_qlog = {
-	.connected = on_connected,
-	.streams_available = on_streams_available,
-	.mtu_changed = on_mtu_changed,
-	.draining = on_draining,
-	.silent = on_silent,
-	.migrated = on_migrated,
-	.closed = on_closed,
-	.qlog = on_qlog,
-};
-
 /* ---- Life ---- */
 
 /* Socket, connection and roam are made here, and dropped in link_close(). */
@@ -278,8 +267,10 @@ connect_to(struct link *link, struct quic_tls *tls, const char *name,
 	if (rv != 0)
 		return rv;
 	link->qlog = qlog_open(host->qlog_dir, "culvert");
+	link->events = events;
+	link->events.qlog = link->qlog != NULL ? on_qlog : NULL;
 	rv = quic_client_new(&link->conn, tls, name, &path, &settings,
-	    link->qlog != NULL ? &events_qlog : &events, link, quic_io_now());
+	    &link->events, link, quic_io_now());
 	if (rv == 0)
 		rv = roam_new(&link->roam, host->loop, link->io, link->conn,
 		    &roam_events, link);

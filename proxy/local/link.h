@@ -62,7 +62,8 @@ struct link {
 	struct link_host *host;
 	struct quic_io *io;
 	struct roam *roam;
-	struct qlog *qlog;
+	struct qlog *qlog; /* NULL: none, and no event for it */
+	struct quic_events events;
 	uint64_t heard;	  /* packets, when the doubt began */
 	bool behind;	  /* on an old network, for good */
 	bool silent;	  /* the connection says so */
