@@ -8,7 +8,7 @@
 
 /*
  * What clients may take of the local proxy. Each limit is an option of the
- * same name, and culvert.conf(5) says what happens where it is reached.
+ * same name, and culvert(1) says what happens where it is reached.
  */
 enum limit {
 	/* These have a use that can be told. */

@@ -79,10 +79,12 @@ json_t *status_json(const struct status_facts *facts);
  *
  *	size, ceiling	that may be sent, and that is not exceeded
  *	state		"searching", "complete", "base", "error", "disabled"
- *	cause		of the last change: "probe", "black hole", "new path"
+ *	cause		of the last change: "probe", "black hole", "new path",
+ *			"interface"; or "none"
  *	changed_s	seconds since then
  *	probes_sent, probes_acked, probes_lost
  *	black_holes_suspected, black_holes_confirmed
+ *	ptb_seen, ptb_valid, ptb_ignored: ICMP that said "too big"
  *
  * Returns a new reference, or NULL when memory is out.
  */
