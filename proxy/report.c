@@ -433,10 +433,9 @@ report_mtu(const json_t *mtu, FILE *stream)
 	put_label("state", stream);
 	put_text(text_of(mtu, "state"), stream);
 	if (is_known(mtu, "changed_s")) {
-		fputs(", changed by a ", stream);
-		put_text(text_of(mtu, "cause"), stream);
-		fprintf(stream, " %s ago",
+		fprintf(stream, ", changed %s ago: ",
 		    duration(number_of(mtu, "changed_s"), age));
+		put_text(text_of(mtu, "cause"), stream);
 	}
 	putc('\n', stream);
 	put_label("probes", stream);

@@ -258,7 +258,7 @@ a_path_mtu(void **state)
 	    " \"black_holes_confirmed\": 1, \"ptb_seen\": 8,"
 	    " \"ptb_valid\": 7, \"ptb_ignored\": 6}",
 	    "size       1400 bytes of IP, at most 1500\n"
-	    "state      complete, changed by a black hole 1 min 1 s ago\n"
+	    "state      complete, changed 1 min 1 s ago: black hole\n"
 	    "probes     9 sent, 4 acked, 5 lost\n"
 	    "holes      2 suspected, 1 confirmed\n"
 	    "too big    8 ICMP seen, 7 valid, 6 ignored\n");
