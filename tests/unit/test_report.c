@@ -27,6 +27,14 @@ expect(void (*report)(const json_t *, FILE *), const char *json,
 	json_decref(object);
 }
 
+/* The end of a status that knows of nothing but bytes. */
+#define QUIET(up) \
+	"tunnels    0 open, 0 waiting, 0 in all, 0 failed\n" \
+	"clients    0 here, 0 in all\n" \
+	"bytes      " up " up, 0 B down\n" \
+	"listen     \n" \
+	"culvert    , process 0, for 0 s; 0 reconnects\n"
+
 static void
 status_that_is_up(void **state)
 {
@@ -85,11 +93,7 @@ connections_are_listed_when_there_are_several(void **state)
 	    "edge       a.example:443\n"
 	    "link       a.example:443 ([::1]:443) up, 7 tunnels\n"
 	    "link       b.example:1 (192.0.2.7:1) draining, 1 tunnel\n"
-	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
-	    "clients    0 here, 0 in all\n"
-	    "bytes      0 B up, 0 B down\n"
-	    "listen     \n"
-	    "culvert    , process 0, for 0 s; 0 reconnects\n");
+	    QUIET("0 B"));
 }
 
 static void
@@ -105,11 +109,7 @@ status_that_is_down(void **state)
 	    "state      down\n"
 	    "error      the edge does not answer\n"
 	    "edge       edge.example:443\n"
-	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
-	    "clients    0 here, 0 in all\n"
-	    "bytes      0 B up, 0 B down\n"
-	    "listen     \n"
-	    "culvert    , process 0, for 0 s; 0 reconnects\n");
+	    QUIET("0 B"));
 }
 
 static void
@@ -188,11 +188,7 @@ sizes(const char *n, const char *wanted)
 	snprintf(json, sizeof(json), "{\"bytes\": {\"up\": %s}}", n);
 	snprintf(text, sizeof(text),
 	    "state      \nedge       \n"
-	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
-	    "clients    0 here, 0 in all\n"
-	    "bytes      %s up, 0 B down\n"
-	    "listen     \n"
-	    "culvert    , process 0, for 0 s; 0 reconnects\n", wanted);
+	    QUIET("%s"), wanted);
 	expect(report_status, json, text);
 }
 
@@ -217,11 +213,7 @@ text_is_harmless_to_a_terminal(void **state)
 	    "{\"state\": \"up\\u001b[2J\", \"edge\": \"a\\nb\\\\c\\u00e9\"}",
 	    "state      up\\x1b[2J\n"
 	    "edge       a\\x0ab\\\\c\\xc3\\xa9\n"
-	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
-	    "clients    0 here, 0 in all\n"
-	    "bytes      0 B up, 0 B down\n"
-	    "listen     \n"
-	    "culvert    , process 0, for 0 s; 0 reconnects\n");
+	    QUIET("0 B"));
 	expect(report_tunnels,
 	    "{\"tunnels\": [{\"target\": \"\\u0007\\u0007\\\\\"}]}",
 	    "TARGET      AGE         UP         DOWN       STATE        "
@@ -240,11 +232,7 @@ objects_of_another_shape(void **state)
 	expect(report_status, "{\"tls\": 1, \"bytes\": [], \"listen\": [2],"
 	    " \"state\": {}, \"path_mtu\": \"x\", \"packets\": null}",
 	    "state      \nedge       \n"
-	    "tunnels    0 open, 0 waiting, 0 in all, 0 failed\n"
-	    "clients    0 here, 0 in all\n"
-	    "bytes      0 B up, 0 B down\n"
-	    "listen     \n"
-	    "culvert    , process 0, for 0 s; 0 reconnects\n");
+	    QUIET("0 B"));
 }
 
 static void
