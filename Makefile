@@ -41,10 +41,12 @@ LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/link.o proxy/local/choice.o proxy/local/ticket.o \
 	proxy/local/roam.o proxy/local/network.o proxy/local/wake.o \
 	proxy/local/refusal.o proxy/local/listener.o proxy/local/limits.o \
-	proxy/local/client.o proxy/local/socks.o proxy/local/forward.o \
-	proxy/local/request.o proxy/local/response.o proxy/local/body.o \
-	proxy/local/page.o proxy/local/rewrite.o proxy/local/status.o \
-	proxy/chunked.o $(HTTP1) proxy/control.o
+	proxy/local/client.o proxy/local/client_socks.o \
+	proxy/local/client_http.o proxy/local/client_tunnel.o \
+	proxy/local/socks.o proxy/local/forward.o proxy/local/request.o \
+	proxy/local/response.o proxy/local/body.o proxy/local/page.o \
+	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
+	proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
 	proxy/edge/origin.o proxy/edge/resolver.o proxy/edge/policy.o
 

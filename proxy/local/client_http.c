@@ -1,0 +1,210 @@
+/*
+ * What a client of HTTP/1.1 asks for: a tunnel, an exchange by way of forward.c
+ * or the proxy's own page.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "proxy/basic.h"
+#include "proxy/http1.h"
+#include "proxy/local/client_internal.h"
+#include "proxy/local/forward.h"
+#include "proxy/local/page.h"
+
+/* ---- Refusing ---- */
+
+void
+client_http_error(struct client *c, int status, const char *text)
+{
+	char page[PAGE_MAX];
+
+	client_say_last(c, page, page_error(status, text, page), text);
+}
+
+void
+client_http_refuse(struct client *c, const struct refusal *refusal)
+{
+	client_log_end(c, refusal->text + refusal->cause);
+	client_http_error(c, refusal->http_status, refusal->text);
+}
+
+/* ---- The exchange ---- */
+
+static void
+on_forward_writable(void *arg)
+{
+	struct client *c = arg;
+
+	client_process(c);
+	if (!c->closing && c->state == CLIENT_EXCHANGE && !c->eof_seen)
+		client_start_reading(c);
+}
+
+static void
+on_forward_done(void *arg, bool keep_alive)
+{
+	struct client *c = arg;
+
+	if (!keep_alive || (c->eof_seen && c->len == 0)) {
+		client_linger(c);
+		return;
+	}
+	c->state = CLIENT_NEGOTIATING;
+	c->head_begun = false;
+	client_arm(c, LIMIT_IDLE_TIME);
+	if (!c->eof_seen)
+		client_start_reading(c);
+	client_process(c);
+}
+
+static void
+on_forward_refused(void *arg, const struct refusal *refusal)
+{
+	client_http_refuse(arg, refusal);
+}
+
+/* What was answered so far must not look like all of it. */
+static void
+on_forward_broken(void *arg, const char *reason)
+{
+	struct client *c = arg;
+
+	c->relay.cut_short = true;
+	client_close(c, reason);
+}
+
+static const struct forward_events forward_events = {
+	.writable = on_forward_writable,
+	.done = on_forward_done,
+	.refused = on_forward_refused,
+	.broken = on_forward_broken,
+};
+
+static void
+begin_exchange(struct client *c, const struct http1_request *req, size_t head)
+{
+	int rv = 0;
+
+	if (c->origin.crowded) {
+		client_http_refuse(c, &client_crowded);
+		return;
+	}
+	if (c->forward == NULL)
+		rv = forward_new(&c->forward, &c->relay.tcp, c->host->uplink,
+		    &forward_events, c);
+	if (rv == 0)
+		rv = forward_request(c->forward, req);
+	if (rv == -ELOOP)
+		client_http_error(c, 400, "Max-Forwards is used up, and this "
+		    "is not the origin");
+	else if (rv != 0)
+		client_http_error(c, 500, "the proxy is out of memory");
+	if (rv != 0)
+		return;
+	c->target = req->authority;
+	c->state = CLIENT_EXCHANGE;
+	uv_timer_stop(&c->timer);
+	client_drop(c, head);
+}
+
+bool
+client_http_exchange(struct client *c)
+{
+	ssize_t n = forward_feed(c->forward, (uint8_t *)c->buf, c->len);
+
+	if (c->closing || c->state != CLIENT_EXCHANGE)
+		return false;
+	if (n < 0 && !forward_unanswered(c->forward)) {
+		on_forward_broken(c, "the request's body is malformed");
+		return false;
+	}
+	if (n < 0) {
+		client_http_error(c, n == -ENOMEM ? 503 : 400, n == -ENOMEM
+		    ? "the proxy is out of memory"
+		    : "the request's body is malformed");
+		return false;
+	}
+	client_drop(c, (size_t)n);
+	if (c->len > 0)
+		uv_read_stop((uv_stream_t *)&c->relay.tcp);
+	return n > 0;
+}
+
+/* ---- The head ---- */
+
+static void
+answer_page(struct client *c, const struct http1_request *req)
+{
+	struct sockaddr_storage local = { 0 };
+	int len = sizeof(local);
+	char page[PAGE_MAX];
+
+	uv_tcp_getsockname(&c->relay.tcp, (struct sockaddr *)&local, &len);
+	client_say_last(c, page, page_answer(req, (struct sockaddr *)&local,
+	    c->host->users != NULL, page), "asked for the proxy's own page");
+}
+
+/* Whether the request may pass; if not now, somebody has taken care of it. */
+static bool
+is_authorized(struct client *c, const struct http1_request *req)
+{
+	const struct http1_field *field;
+	struct credentials credentials;
+
+	if (c->host->users == NULL || c->authorized || c->origin.crowded)
+		return true;
+	field = http1_find(&req->head, "proxy-authorization");
+	if (field == NULL) {
+		client_http_error(c, 407, "this proxy wants a password");
+		return false;
+	}
+	if (basic_parse(field->value.p, field->value.len, &credentials) != 0) {
+		client_http_error(c, 407, "this proxy wants Basic credentials");
+		return false;
+	}
+	client_check(c, &credentials);
+	explicit_bzero(&credentials, sizeof(credentials));
+	return c->authorized;
+}
+
+/* The length of the request head, or 0: more bytes are needed, or all over. */
+static size_t
+parse_head(struct client *c, struct http1_request *req)
+{
+	int head = http1_request_parse(req, c->buf, c->len, &c->scanned);
+	int status = head < 0 ? http1_error_status(head) : 0;
+
+	if (limits_hit(c->host->limits, LIMIT_HEAD,
+		head > 0 ? (size_t)head - 1 : c->len - 1) && status == 0) {
+		status = 431;
+		req->head.why = "the head is longer than this proxy takes";
+	}
+	if (status == 0)
+		return (size_t)head;
+	client_http_error(c, status, req->head.why);
+	return 0;
+}
+
+bool
+client_http_step(struct client *c)
+{
+	struct http1_request req;
+	size_t head = parse_head(c, &req);
+
+	if (head == 0)
+		return false;
+	c->kind = req.form == HTTP1_AUTHORITY ? CLIENT_CONNECT : CLIENT_HTTP;
+	if (req.form == HTTP1_ORIGIN || req.form == HTTP1_ASTERISK) {
+		answer_page(c, &req);
+		return false;
+	}
+	if (!is_authorized(c, &req))
+		return false;
+	c->authorized = false;
+	if (req.form == HTTP1_AUTHORITY) {
+		client_drop(c, head);
+		client_tunnel_open(c, &req.authority);
+	} else
+		begin_exchange(c, &req, head);
+	return true;
+}

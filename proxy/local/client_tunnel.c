@@ -1,0 +1,102 @@
+/*
+ * The tunnel of a client: what it says ahead of the edge's answer, and how it
+ * is told of that.
+ */
+#include <stdlib.h>
+
+#include "proxy/local/client_internal.h"
+#include "proxy/local/socks.h"
+
+/* Passes on what the client has said after its request. False: no memory. */
+static bool
+pass_on(struct client *c, struct quic_stream *stream)
+{
+	c->said += quic_stream_push(stream, c->buf + c->said,
+	    c->len - c->said);
+	c->relay.to_stream = c->said;
+	return c->said == c->len;
+}
+
+void
+client_tunnel_say_ahead(struct client *c)
+{
+	pass_on(c, c->ticket.stream);
+	c->ticket.bound = c->said > 0;
+}
+
+static void
+on_asked(void *arg, struct quic_stream *stream)
+{
+	struct client *c = arg;
+
+	(void)stream;
+	c->said = 0;
+	client_tunnel_say_ahead(c);
+}
+
+static void
+on_opened(void *arg, struct quic_stream *stream)
+{
+	static const char established[] =
+	    "HTTP/1.1 200 Connection established\r\n\r\n";
+	struct client *c = arg;
+	bool ok;
+
+	if (client_is_http(c))
+		ok = client_say(c, established, sizeof(established) - 1);
+	else {
+		socks_reply(c->socks, SOCKS_SUCCEEDED);
+		ok = client_say(c, c->socks->out, c->socks->outlen);
+		free(c->socks);
+		c->socks = NULL;
+	}
+	if (!ok || !pass_on(c, stream)) {
+		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+		c->relay.cut_short = true;
+		client_close(c, ok ? "out of memory"
+				   : "the client went away");
+		return;
+	}
+	client_free_buffer(c);
+	c->state = CLIENT_TUNNEL;
+	client_arm(c, LIMIT_TUNNEL_TIME);
+	relay_start(&c->relay, stream);
+}
+
+static void
+on_refused(void *arg, const struct refusal *refusal)
+{
+	struct client *c = arg;
+
+	if (client_is_http(c)) {
+		client_http_refuse(c, refusal);
+		return;
+	}
+	client_log_end(c, refusal->text + refusal->cause);
+	socks_reply(c->socks, refusal->socks_code);
+	client_socks_say_last(c);
+}
+
+static const struct ticket_events ticket_events = {
+	.asked = on_asked,
+	.opened = on_opened,
+	.refused = on_refused,
+};
+
+const struct refusal client_crowded = { .http_status = 503,
+	.socks_code = SOCKS_GENERAL_FAILURE,
+	.text = "there are too many connections from this address" };
+
+void
+client_tunnel_open(struct client *c, const struct target *target)
+{
+	c->target = *target;
+	if (c->origin.crowded) {
+		on_refused(c, &client_crowded);
+		return;
+	}
+	c->state = CLIENT_WAITING;
+	uv_timer_stop(&c->timer);
+	uplink_open(c->host->uplink, &c->ticket, &c->target, &ticket_events,
+	    c);
+}
