@@ -264,8 +264,10 @@ struct quic_conn {
 	bool counted;	/* among the server's open connections ... */
 	bool half_open; /* ... as a handshake under way */
 	struct gate_source *source; /* whose it is, once that is proven */
-	size_t heap_index; /* in the server's deadline heap */
-	uint64_t heap_key;
+
+	/* heap.c */
+	size_t heap_index; /* in the server's heap */
+	uint64_t heap_key; /* the deadline by which it is there */
 };
 
 /* setup.c */

@@ -18,6 +18,7 @@
 #include <netinet/in.h>
 #include <gnutls/crypto.h>
 
+#include "quic/heap.h"
 #include "quic/internal.h"
 
 #define HALF_OPEN_MAX 256 /* handshakes; then addresses must be proven */
@@ -73,8 +74,7 @@ struct quic_server {
 	LIST_HEAD(, quic_conn) conns;
 	TAILQ_HEAD(, quic_conn) dirty; /* have something to write */
 
-	struct quic_conn **heap; /* by heap_key: the next deadline first */
-	size_t heap_len, heap_cap;
+	struct heap heap; /* the deadlines of `conns` */
 
 	struct reply replies[REPLIES_MAX];
 	size_t replies_first, replies_len;
@@ -151,94 +151,6 @@ server_reset_token(struct quic_server *server, const ngtcp2_cid *cid,
 	    sizeof(server->secret), cid);
 }
 
-/* ---- Deadlines: a binary heap ---- */
-
-static void
-heap_put(struct quic_server *server, size_t at, struct quic_conn *conn)
-{
-	server->heap[at] = conn;
-	conn->heap_index = at;
-}
-
-static void
-heap_up(struct quic_server *server, size_t at)
-{
-	struct quic_conn *conn = server->heap[at];
-	size_t parent;
-
-	while (at > 0) {
-		parent = (at - 1) / 2;
-		if (server->heap[parent]->heap_key <= conn->heap_key)
-			break;
-		heap_put(server, at, server->heap[parent]);
-		at = parent;
-	}
-	heap_put(server, at, conn);
-}
-
-static void
-heap_down(struct quic_server *server, size_t at)
-{
-	struct quic_conn *conn = server->heap[at];
-	size_t child;
-
-	while ((child = 2 * at + 1) < server->heap_len) {
-		if (child + 1 < server->heap_len &&
-		    server->heap[child + 1]->heap_key <
-			server->heap[child]->heap_key)
-			child++;
-		if (conn->heap_key <= server->heap[child]->heap_key)
-			break;
-		heap_put(server, at, server->heap[child]);
-		at = child;
-	}
-	heap_put(server, at, conn);
-}
-
-static int
-heap_insert(struct quic_server *server, struct quic_conn *conn)
-{
-	size_t cap = server->heap_cap ? 2 * server->heap_cap : 16;
-	struct quic_conn **heap = server->heap;
-
-	if (server->heap_len == server->heap_cap) {
-		heap = reallocarray(heap, cap, sizeof(*heap));
-		if (heap == NULL)
-			return -ENOMEM;
-		server->heap = heap;
-		server->heap_cap = cap;
-	}
-	conn->heap_key = quic_conn_deadline(conn);
-	heap_put(server, server->heap_len++, conn);
-	heap_up(server, conn->heap_index);
-	return 0;
-}
-
-static void
-heap_remove(struct quic_server *server, struct quic_conn *conn)
-{
-	size_t at = conn->heap_index;
-	struct quic_conn *last = server->heap[--server->heap_len];
-
-	if (last == conn)
-		return;
-	heap_put(server, at, last);
-	heap_up(server, at);
-	heap_down(server, last->heap_index);
-}
-
-static void
-heap_update(struct quic_server *server, struct quic_conn *conn)
-{
-	uint64_t key = quic_conn_deadline(conn);
-
-	if (key == conn->heap_key)
-		return;
-	conn->heap_key = key;
-	heap_up(server, conn->heap_index);
-	heap_down(server, conn->heap_index);
-}
-
 /* ---- Connections ---- */
 
 /* The connection may have something to write: see quic_server_write(). */
@@ -298,7 +210,7 @@ server_forget(struct quic_server *server, struct quic_conn *conn)
 	server_uncount(server, conn);
 	if (!conn->listed)
 		return;
-	heap_remove(server, conn);
+	heap_remove(&server->heap, conn);
 	LIST_REMOVE(conn, server_entry);
 }
 
@@ -321,7 +233,7 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 		proof == PROOF_RETRIED, path, &server->settings,
 		server->events, server->arg, now) != 0)
 		return NULL;
-	if (heap_insert(server, conn) != 0) {
+	if (heap_insert(&server->heap, conn) != 0) {
 		quic_conn_free(conn);
 		return NULL;
 	}
@@ -562,7 +474,7 @@ settle(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 	if (conn_is_over(conn, now))
 		quic_conn_free(conn);
 	else
-		heap_update(server, conn);
+		heap_update(&server->heap, conn);
 }
 
 void
@@ -586,15 +498,14 @@ quic_server_expire(struct quic_server *server, uint64_t now)
 {
 	struct quic_conn *conn;
 
-	while (server->heap_len > 0 && server->heap[0]->heap_key <= now) {
-		conn = server->heap[0];
+	while (heap_deadline(&server->heap) <= now) {
+		conn = server->heap.conns[0];
 		quic_conn_expire(conn, now);
 		if (!conn_is_over(conn, now) &&
 		    quic_conn_deadline(conn) <= now) {
 			/* Its packets are due: the write calls come next. */
 			conn_touch(conn);
-			conn->heap_key = UINT64_MAX;
-			heap_down(server, conn->heap_index);
+			heap_defer_first(&server->heap);
 			continue;
 		}
 		settle(server, conn, now);
@@ -644,7 +555,7 @@ quic_server_write(struct quic_server *server, struct quic_train *train,
 uint64_t
 quic_server_deadline(const struct quic_server *server)
 {
-	return server->heap_len > 0 ? server->heap[0]->heap_key : UINT64_MAX;
+	return heap_deadline(&server->heap);
 }
 
 static bool
@@ -765,7 +676,7 @@ quic_server_free(struct quic_server *server)
 		quic_conn_free(conn);
 	quic_tls_free(server->tls);
 	gnutls_memset(server->secret, 0, sizeof(server->secret));
-	free(server->heap);
+	heap_fini(&server->heap);
 	free(server);
 }
 
