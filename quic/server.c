@@ -1,42 +1,27 @@
 /*
- * A server: from connection IDs to connections, and answers to strangers.
+ * A server: from connection IDs to connections. Whoever has none is a stranger,
+ * and answered by stranger.c.
  *
  *   datagram ──▶ known ID ──▶ that connection
  *            ├─▶ Initial ───▶ a new connection, or what the gate says: Retry
  *            │                (RFC 9000 §8.1.2), CONNECTION_REFUSED, silence
  *            ├─▶ other version ──▶ Version Negotiation (§6)
  *            └─▶ short header, unknown ID ──▶ stateless reset (§10.3)
- *
- * Answers to strangers keep no state; they wait in a short queue for the next
- * write, and when it is full the stranger will ask again.
  */
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <netinet/in.h>
-#include <gnutls/crypto.h>
-
 #include "quic/heap.h"
 #include "quic/internal.h"
+#include "quic/stranger.h"
+#include "quic/token.h"
 
 #define HALF_OPEN_MAX 256 /* handshakes; then addresses must be proven */
 #define HANDSHAKES_MAX 500 /* a second: at 0.4 ms each, a fifth of a core */
 #define CONNECTIONS_MAX 16384 /* at 70 KB each, 1.2 GB of memory */
 #define SOURCE_MAX 1024 /* connections: an office behind one address */
-#define RETRY_TIMEOUT (10 * NS_PER_S) /* a token is for this handshake */
-#define TOKEN_TIMEOUT (86400 * NS_PER_S) /* NEW_TOKEN: one day */
-
-/* The longest answer: a Retry with its token, or all our versions. */
-#define REPLY_SIZE 256	/* bytes */
-#define REPLIES_MAX 128 /* datagrams that wait for the next write */
-
-/*
- * Stateless resets a second. They cost little, but two hosts that answer each
- * other's resets must not go on for ever (RFC 9000 §10.3.3).
- */
-#define RESETS_PER_S 1000
 
 /*
  * Connections are looked up by address so often a second for what routers
@@ -44,21 +29,7 @@
  */
 #define TOO_BIGS_PER_S 100
 
-/*
- * A stateless reset looks like a short packet, and is shorter than the one it
- * answers, or two hosts could answer each other for ever (RFC 9000 §10.3,
- * §10.3.3). The least is five bytes of noise and the token.
- */
-#define RESET_MAX 42 /* bytes */
-#define RESET_MIN (5 + NGTCP2_STATELESS_RESET_TOKENLEN) /* bytes */
-
 #define LONG_HEADER 0x80 /* in the first byte (RFC 9000 §17.2) */
-
-struct reply {
-	struct quic_path path;
-	size_t len;
-	uint8_t data[REPLY_SIZE];
-};
 
 struct quic_server {
 	struct quic_tls *tls;
@@ -75,11 +46,7 @@ struct quic_server {
 	TAILQ_HEAD(, quic_conn) dirty; /* have something to write */
 
 	struct heap heap; /* the deadlines of `conns` */
-
-	struct reply replies[REPLIES_MAX];
-	size_t replies_first, replies_len;
-	uint64_t reset_second;
-	unsigned resets_now;
+	struct strangers strangers;
 	uint64_t too_big_second;
 	unsigned too_bigs_now;
 
@@ -147,8 +114,14 @@ void
 server_reset_token(struct quic_server *server, const ngtcp2_cid *cid,
     uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN])
 {
-	ngtcp2_crypto_generate_stateless_reset_token(token, server->secret,
-	    sizeof(server->secret), cid);
+	token_reset(server->secret, cid, token);
+}
+
+size_t
+server_new_token(struct quic_server *server, const struct quic_path *path,
+    uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now)
+{
+	return token_new(server->secret, path, token, now);
 }
 
 /* ---- Connections ---- */
@@ -214,17 +187,9 @@ server_forget(struct quic_server *server, struct quic_conn *conn)
 	LIST_REMOVE(conn, server_entry);
 }
 
-/* What an Initial's token proves about the address it comes from. */
-enum proof {
-	PROOF_NONE,
-	PROOF_GIVEN,   /* a NEW_TOKEN of an earlier connection */
-	PROOF_RETRIED, /* our Retry was answered */
-	PROOF_WRONG    /* a Retry token that does not fit */
-};
-
 static struct quic_conn *
 accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
-    const ngtcp2_cid *original_dcid, enum proof proof,
+    const ngtcp2_cid *original_dcid, enum token_proof proof,
     const struct quic_path *path, uint64_t now)
 {
 	struct quic_conn *conn;
@@ -249,147 +214,12 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 
 /* ---- Strangers ---- */
 
-static struct reply *
-reply_new(struct quic_server *server, const struct quic_path *path)
-{
-	struct reply *reply;
-
-	if (server->replies_len == REPLIES_MAX)
-		return NULL;
-	reply = &server->replies[(server->replies_first +
-	    server->replies_len) % REPLIES_MAX];
-	reply->path = *path;
-	return reply;
-}
-
 static void
-reply_queue(struct quic_server *server, struct reply *reply, ngtcp2_ssize len)
-{
-	if (len <= 0)
-		return;
-	reply->len = (size_t)len;
-	server->replies_len++;
-}
-
-static void
-send_version_negotiation(struct quic_server *server,
-    const ngtcp2_version_cid *vc, const struct quic_path *path)
-{
-	static const uint32_t versions[] = { NGTCP2_PROTO_VER_V1 };
-	struct reply *reply = reply_new(server, path);
-	uint8_t noise = 0;
-
-	if (reply == NULL)
-		return;
-	gnutls_rnd(GNUTLS_RND_NONCE, &noise, 1);
-	reply_queue(server, reply, ngtcp2_pkt_write_version_negotiation(
-	    reply->data, sizeof(reply->data), noise, vc->scid, vc->scidlen,
-	    vc->dcid, vc->dcidlen, versions, 1));
-}
-
-static void
-send_retry(struct quic_server *server, const ngtcp2_pkt_hd *hd,
-    const struct quic_path *path, uint64_t now)
-{
-	struct reply *reply = reply_new(server, path);
-	uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2];
-	ngtcp2_path view = path_view(path);
-	ngtcp2_ssize len;
-	ngtcp2_cid scid;
-
-	if (reply == NULL)
-		return;
-	scid.datalen = CID_LEN;
-	gnutls_rnd(GNUTLS_RND_RANDOM, scid.data, scid.datalen);
-	len = ngtcp2_crypto_generate_retry_token2(token, server->secret,
-	    sizeof(server->secret), hd->version, view.remote.addr,
-	    view.remote.addrlen, &scid, &hd->dcid, now);
-	if (len < 0)
-		return;
-	reply_queue(server, reply, ngtcp2_crypto_write_retry(reply->data,
-	    sizeof(reply->data), hd->version, &hd->scid, &scid, &hd->dcid,
-	    token, (size_t)len));
-	server->stats.retries_sent++;
-}
-
-static void
-send_reset(struct quic_server *server, const ngtcp2_version_cid *vc,
-    size_t trigger, const struct quic_path *path, uint64_t now)
-{
-	uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN];
-	uint8_t noise[RESET_MAX - NGTCP2_STATELESS_RESET_TOKENLEN];
-	size_t len = trigger > RESET_MAX ? RESET_MAX : trigger - 1;
-	struct reply *reply;
-	ngtcp2_cid cid;
-
-	if (server->reset_second != now / NS_PER_S) {
-		server->reset_second = now / NS_PER_S;
-		server->resets_now = 0;
-	}
-	if (len < RESET_MIN || server->resets_now >= RESETS_PER_S ||
-	    (reply = reply_new(server, path)) == NULL)
-		return;
-	server->resets_now++;
-	server->stats.resets_sent++;
-	ngtcp2_cid_init(&cid, vc->dcid, vc->dcidlen);
-	server_reset_token(server, &cid, token);
-	gnutls_rnd(GNUTLS_RND_NONCE, noise, sizeof(noise));
-	reply_queue(server, reply, ngtcp2_pkt_write_stateless_reset(
-	    reply->data, sizeof(reply->data), token, noise,
-	    len - NGTCP2_STATELESS_RESET_TOKENLEN));
-}
-
-/* CONNECTION_REFUSED: the stranger need not wait for its time-out. */
-static void
-send_refusal(struct quic_server *server, const ngtcp2_pkt_hd *hd,
+refuse(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const struct quic_path *path)
 {
-	struct reply *reply = reply_new(server, path);
-
-	if (reply == NULL)
-		return;
-	server->stats.refused++;
-	reply_queue(server, reply, ngtcp2_crypto_write_connection_close(
-	    reply->data, sizeof(reply->data), hd->version, &hd->scid,
-	    &hd->dcid, NGTCP2_CONNECTION_REFUSED, NULL, 0));
-}
-
-size_t
-server_new_token(struct quic_server *server, const struct quic_path *path,
-    uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now)
-{
-	ngtcp2_path view = path_view(path);
-	ngtcp2_ssize len;
-
-	len = ngtcp2_crypto_generate_regular_token(token, server->secret,
-	    sizeof(server->secret), view.remote.addr, view.remote.addrlen,
-	    now);
-	return len > 0 ? (size_t)len : 0;
-}
-
-static enum proof
-check_token(struct quic_server *server, ngtcp2_pkt_hd *hd,
-    ngtcp2_cid *original_dcid, const struct quic_path *path, uint64_t now)
-{
-	ngtcp2_path view = path_view(path);
-	enum proof proof = PROOF_NONE;
-
-	if (hd->tokenlen == 0)
-		return PROOF_NONE;
-	if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY2)
-		return ngtcp2_crypto_verify_retry_token2(original_dcid,
-		    hd->token, hd->tokenlen, server->secret,
-		    sizeof(server->secret), hd->version, view.remote.addr,
-		    view.remote.addrlen, &hd->dcid, RETRY_TIMEOUT, now) == 0
-		    ? PROOF_RETRIED : PROOF_WRONG;
-	if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_REGULAR &&
-	    ngtcp2_crypto_verify_regular_token(hd->token, hd->tokenlen,
-		server->secret, sizeof(server->secret), view.remote.addr,
-		view.remote.addrlen, TOKEN_TIMEOUT, now) == 0)
-		proof = PROOF_GIVEN;
-	if (proof == PROOF_NONE)
-		hd->token = NULL, hd->tokenlen = 0;
-	return proof;
+	if (stranger_refuse(&server->strangers, hd, path))
+		server->stats.refused++;
 }
 
 /* A first packet, perhaps. Returns the connection that it opens, or NULL. */
@@ -399,17 +229,17 @@ meet(struct quic_server *server, const struct quic_path *path,
 {
 	ngtcp2_cid original_dcid;
 	ngtcp2_pkt_hd hd;
-	enum proof proof;
+	enum token_proof proof;
 
 	if (server->closed || ngtcp2_accept(&hd, data, len) != 0)
 		return NULL;
 	if (server->draining || server->stats.connections >=
 	    server->settings.connections_max) {
-		send_refusal(server, &hd, path);
+		refuse(server, &hd, path);
 		return NULL;
 	}
 	original_dcid = hd.dcid;
-	proof = check_token(server, &hd, &original_dcid, path, now);
+	proof = token_check(server->secret, &hd, &original_dcid, path, now);
 	if (proof == PROOF_WRONG)
 		return NULL;
 	switch (gate_ask(&server->gate, (const struct sockaddr *)&path->remote,
@@ -418,10 +248,11 @@ meet(struct quic_server *server, const struct quic_path *path,
 		return accept_conn(server, &hd, &original_dcid, proof, path,
 		    now);
 	case GATE_PROVE:
-		send_retry(server, &hd, path, now);
+		if (stranger_retry(&server->strangers, &hd, path, now))
+			server->stats.retries_sent++;
 		break;
 	case GATE_REFUSE:
-		send_refusal(server, &hd, path);
+		refuse(server, &hd, path);
 		break;
 	case GATE_LATER:
 		server->stats.postponed++;
@@ -443,7 +274,7 @@ route(struct quic_server *server, const struct quic_path *path,
 
 	rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, CID_LEN);
 	if (rv == NGTCP2_ERR_VERSION_NEGOTIATION && !server->closed)
-		send_version_negotiation(server, &vc, path);
+		stranger_negotiate(&server->strangers, &vc, path);
 	if (rv != 0 || vc.dcidlen > NGTCP2_MAX_CIDLEN)
 		return NULL;
 	ngtcp2_cid_init(&dcid, vc.dcid, vc.dcidlen);
@@ -451,7 +282,8 @@ route(struct quic_server *server, const struct quic_path *path,
 		return conn;
 	if ((data[0] & LONG_HEADER) != 0)
 		return meet(server, path, data, len, now);
-	send_reset(server, &vc, len, path, now);
+	if (stranger_reset(&server->strangers, &vc, len, path, now))
+		server->stats.resets_sent++;
 	return NULL;
 }
 
@@ -512,22 +344,6 @@ quic_server_expire(struct quic_server *server, uint64_t now)
 	}
 }
 
-static bool
-write_reply(struct quic_server *server, struct quic_train *train)
-{
-	struct reply *reply = &server->replies[server->replies_first];
-
-	if (server->replies_len == 0 || train->held_len > 0)
-		return false;
-	memcpy(train->buf, reply->data, reply->len);
-	train->len = train->segment = reply->len;
-	train->path = reply->path;
-	train->ecn = 0;
-	server->replies_first = (server->replies_first + 1) % REPLIES_MAX;
-	server->replies_len--;
-	return true;
-}
-
 /* A train of each connection in turn, until none has any more. */
 bool
 quic_server_write(struct quic_server *server, struct quic_train *train,
@@ -535,7 +351,7 @@ quic_server_write(struct quic_server *server, struct quic_train *train,
 {
 	struct quic_conn *conn;
 
-	if (write_reply(server, train))
+	if (stranger_write(&server->strangers, train))
 		return true;
 	while ((conn = TAILQ_FIRST(&server->dirty)) != NULL) {
 		if (quic_conn_write(conn, train, now)) {
@@ -620,6 +436,7 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 		return -ENOMEM;
 	server->tls = quic_tls_ref(tls);
 	memcpy(server->secret, secret, sizeof(server->secret));
+	server->strangers.secret = server->secret;
 	set_settings(server, settings);
 	server->events = events;
 	server->arg = arg;
