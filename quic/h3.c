@@ -1,5 +1,6 @@
 /*
- * HTTP/3 on a connection, by nghttp3: control streams, heads, DATA frames.
+ * HTTP/3 on a connection, by nghttp3: control streams, heads, DATA frames. What
+ * heads say is gathered in head.c.
  *
  * nghttp3 frames stream data and we carry it to ngtcp2 and back. Its order of
  * sending is one stream after the other; a proxy's streams must share, so
@@ -7,13 +8,9 @@
  * nobody has anything to send in this one.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "quic/internal.h"
-
-/* Bytes of a head at first: authority, credentials and a few fields. */
-#define HEAD_FIRST 512
 
 /* A failure inside a callback must stop the library call around it. */
 static int
@@ -62,139 +59,6 @@ on_deferred_consume(nghttp3_conn *h3, int64_t id, size_t n, void *user,
 	(void)h3, (void)stream;
 	ngtcp2_conn_extend_max_offset(conn->quic, n);
 	ngtcp2_conn_extend_max_stream_offset(conn->quic, id, n);
-	return 0;
-}
-
-/* Makes room for `n` more bytes of text; the head may move. */
-static int
-head_grow(struct quic_stream *s, size_t n)
-{
-	struct head_buffer *head = s->head;
-	size_t size = head != NULL ? head->size : HEAD_FIRST;
-
-	if (head != NULL && head->size - head->len >= n)
-		return 0;
-	if (head != NULL && QUIC_HEAD_MAX - head->len < n)
-		return -EMSGSIZE;
-	while (head != NULL && size - head->len < n)
-		size *= 2;
-	head = realloc(head, sizeof(*head) + size);
-	if (head == NULL)
-		return -ENOMEM;
-	if (s->head == NULL)
-		head->n = head->len = 0;
-	head->size = size;
-	s->head = head;
-	return 0;
-}
-
-static int
-on_begin_headers(nghttp3_conn *h3, int64_t id, void *user, void *stream)
-{
-	struct quic_conn *conn = user;
-	struct quic_stream *s = stream != NULL ? stream : conn->reading;
-
-	if (s == NULL || (s->pending & PENDING_ABORTED) != 0)
-		return 0;
-	nghttp3_conn_set_stream_user_data(h3, id, s);
-	if (head_grow(s, 0) != 0)
-		return NGHTTP3_ERR_CALLBACK_FAILURE;
-	s->head->n = s->head->len = 0;
-	return 0;
-}
-
-/* Appends a string, which nghttp3 has checked; a NUL would end it early. */
-static int
-head_store(struct quic_stream *s, nghttp3_rcbuf *rcbuf)
-{
-	nghttp3_vec v = nghttp3_rcbuf_get_buf(rcbuf);
-	char *to;
-	int rv;
-
-	if (memchr(v.base, '\0', v.len) != NULL)
-		return -EINVAL;
-	if ((rv = head_grow(s, v.len + 1)) != 0)
-		return rv;
-	to = s->head->text + s->head->len;
-	memcpy(to, v.base, v.len);
-	to[v.len] = '\0';
-	s->head->len += v.len + 1;
-	return 0;
-}
-
-/* The head as its reader wants it: `fields` points into the buffer. */
-struct quic_head
-head_view(const struct head_buffer *head,
-    struct quic_field fields[QUIC_FIELDS_MAX])
-{
-	const char *text = head->text;
-
-	for (size_t i = 0; i < head->n; i++) {
-		fields[i].name = text;
-		fields[i].value = text += strlen(text) + 1;
-		text += strlen(text) + 1;
-	}
-	return (struct quic_head){ fields, head->n };
-}
-
-/* Without its buffer the rest of the head is ignored, and so is its end. */
-static void
-refuse_head(struct quic_stream *s)
-{
-	free(s->head);
-	s->head = NULL;
-	stream_abort(s, QUIC_H3_EXCESSIVE_LOAD);
-	ngtcp2_conn_shutdown_stream(s->conn->quic, 0, s->id,
-	    QUIC_H3_EXCESSIVE_LOAD);
-}
-
-static int
-on_header(nghttp3_conn *h3, int64_t id, int32_t token, nghttp3_rcbuf *name,
-    nghttp3_rcbuf *value, uint8_t flags, void *user, void *stream)
-{
-	struct quic_stream *s = stream;
-
-	(void)h3, (void)id, (void)token, (void)flags, (void)user;
-	if (s == NULL || s->head == NULL)
-		return 0;
-	if (s->head->n == QUIC_FIELDS_MAX || head_store(s, name) != 0 ||
-	    head_store(s, value) != 0)
-		refuse_head(s);
-	else
-		s->head->n++;
-	return 0;
-}
-
-const char *
-quic_head_find(const struct quic_head *head, const char *name)
-{
-	for (size_t i = 0; i < head->n; i++)
-		if (strcmp(head->fields[i].name, name) == 0)
-			return head->fields[i].value;
-	return NULL;
-}
-
-static int
-on_end_headers(nghttp3_conn *h3, int64_t id, int fin, void *user, void *stream)
-{
-	struct quic_conn *conn = user;
-	struct quic_stream *s = stream;
-	struct quic_field fields[QUIC_FIELDS_MAX];
-	struct quic_head head;
-	const char *status;
-
-	(void)h3, (void)id, (void)fin;
-	if (s == NULL || s->head == NULL)
-		return 0;
-	request_settled(s);
-	if (conn->server == NULL) {
-		head = head_view(s->head, fields);
-		/* Interim responses say nothing that a tunnel needs. */
-		status = quic_head_find(&head, ":status");
-		if (status == NULL || status[0] == '1')
-			return 0;
-	}
-	stream_pend(s, PENDING_HEAD);
 	return 0;
 }
 
@@ -278,9 +142,9 @@ static const nghttp3_callbacks callbacks = {
 	.acked_stream_data = on_acked,
 	.recv_data = on_data,
 	.deferred_consume = on_deferred_consume,
-	.begin_headers = on_begin_headers,
-	.recv_header = on_header,
-	.end_headers = on_end_headers,
+	.begin_headers = head_begin,
+	.recv_header = head_field,
+	.end_headers = head_end,
 	.stop_sending = on_stop_sending,
 	.end_stream = on_end_stream,
 	.reset_stream = on_reset_stream,

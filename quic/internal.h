@@ -328,11 +328,17 @@ int h3_unblock_stream(ngtcp2_conn *, int64_t id, uint64_t max, void *conn,
 int h3_submit(struct quic_stream *, const struct quic_field *, size_t n);
 void h3_resume(struct quic_stream *);
 void h3_forget(struct quic_stream *);
-struct quic_head head_view(const struct head_buffer *,
-    struct quic_field fields[QUIC_FIELDS_MAX]);
 int h3_announce_end(struct quic_conn *);
 int h3_end(struct quic_conn *);
 bool h3_has_ended(const struct quic_conn *);
+
+/* head.c: what nghttp3 calls, and the result: `fields` points into the buffer */
+int head_begin(nghttp3_conn *, int64_t id, void *conn, void *stream);
+int head_field(nghttp3_conn *, int64_t id, int32_t token, nghttp3_rcbuf *name,
+    nghttp3_rcbuf *value, uint8_t flags, void *conn, void *stream);
+int head_end(nghttp3_conn *, int64_t id, int fin, void *conn, void *stream);
+struct quic_head head_view(const struct head_buffer *,
+    struct quic_field fields[QUIC_FIELDS_MAX]);
 
 /* request.c */
 void request_opened(struct quic_stream *);
