@@ -27,10 +27,10 @@ comma = ,
 
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
 QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
-	quic/head.o quic/stream.o quic/window.o quic/chunk.o quic/budget.o \
-	quic/server.o quic/heap.o quic/stranger.o quic/token.o quic/tls.o \
-	quic/request.o quic/gate.o quic/train.o quic/pmtu.o quic/probe.o \
-	quic/quote.o quic/frame.o
+	quic/head.o quic/offer.o quic/stream.o quic/window.o quic/chunk.o \
+	quic/budget.o quic/server.o quic/heap.o quic/stranger.o quic/token.o \
+	quic/tls.o quic/request.o quic/gate.o quic/train.o quic/pmtu.o \
+	quic/probe.o quic/quote.o quic/frame.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \

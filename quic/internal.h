@@ -248,8 +248,10 @@ struct quic_conn {
 	uint64_t packets_received; /* those that could be opened */
 
 	/* h3.c */
-	struct h3_offer offer;
 	struct quic_stream *reading; /* whose bytes nghttp3 is given now */
+
+	/* offer.c */
+	struct h3_offer offer;
 	int64_t fin_owed;	/* the stream whose FIN did not fit, or -1 */
 	bool met_empty;		/* a stream was asked for data and had none */
 	uint64_t round;		/* of turns; begins when the last is over */
@@ -308,9 +310,7 @@ size_t rx_datagram(const struct quic_rx *, size_t at);
 /* h3.c */
 int h3_start(struct quic_conn *);
 void h3_stop(struct quic_conn *);
-ngtcp2_ssize h3_write_packet(struct quic_conn *, ngtcp2_path *,
-    ngtcp2_pkt_info *, uint8_t *buf, size_t cap, uint64_t now);
-int h3_settle(struct quic_conn *);
+int h3_fail(struct quic_conn *, int rv);
 int h3_recv_stream_data(ngtcp2_conn *, uint32_t flags, int64_t id,
     uint64_t offset, const uint8_t *data, size_t len, void *conn,
     void *stream);
@@ -331,6 +331,11 @@ void h3_forget(struct quic_stream *);
 int h3_announce_end(struct quic_conn *);
 int h3_end(struct quic_conn *);
 bool h3_has_ended(const struct quic_conn *);
+
+/* offer.c */
+ngtcp2_ssize h3_write_packet(struct quic_conn *, ngtcp2_path *,
+    ngtcp2_pkt_info *, uint8_t *buf, size_t cap, uint64_t now);
+int h3_settle(struct quic_conn *);
 
 /* head.c: what nghttp3 calls, and the result: `fields` points into the buffer */
 int head_begin(nghttp3_conn *, int64_t id, void *conn, void *stream);
