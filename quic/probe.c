@@ -15,35 +15,8 @@
 #define PING 0x01 /* RFC 9000 §19.2 */
 #define ACK 0x02 /* RFC 9000 §19.3; with ECN counts 0x03 */
 
-/* A packet is lost when one sent so much later has arrived (RFC 9002 §6.1.1). */
-#define REORDERING 3 /* packets */
-
-/* Numbers below the largest acknowledged that are still looked at. */
-#define LATE_MAX 256
-
-/* Large packets that vanish before small ones betray a black hole. */
-#define VANISHED 3
-
-/*
- * And so do large ones that are lost too often, though others arrive: half of
- * them, when two routes take turns. What a loss adds to the grief and an
- * arrival takes away, how much of it is too much, and how much may be left of
- * a queue that ran over: that passes, before a small packet comes as a rule.
- */
-#define LOSS_GRIEF 2
-#define ARRIVAL_GRIEF 1
-#define GRIEF_ENOUGH 12
-#define GRIEF_MAX (2 * GRIEF_ENOUGH)
-
 /* Tries that the library gives a size, before it gives up. */
 #define TRIES_MAX 3
-
-/* What history knows of a packet number. */
-enum kind {
-	KIND_OTHER, /* asks for no acknowledgement, or has had it */
-	KIND_SMALL, /* at most the base size */
-	KIND_LARGE
-};
 
 /* Whose packets are being sealed or opened; everything is one thread. */
 static struct quic_conn *watched;
@@ -79,24 +52,18 @@ expand(uint64_t next, const uint8_t *aad, size_t aadlen)
 	return number >= next ? number : number + window;
 }
 
+/* Probes are no evidence, nor is what asks for no acknowledgement. */
 static void
 note_sent(struct quic_conn *conn, uint64_t number, size_t size,
     enum frame_kind kind)
 {
 	struct probe *p = &conn->probe;
-	uint8_t *slot = &p->history[number % PROBE_HISTORY];
 
-	p->next_number = number + 1;
-	*slot = KIND_OTHER;
-	if (kind == FRAME_ACK_ONLY || p->sealed != 0)
-		return;
-	*slot = size > p->pmtu.base ? KIND_LARGE : KIND_SMALL;
-	if (*slot == KIND_LARGE && ++p->large_waiting == VANISHED)
-		p->large_third = number;
-	if (!p->waiting) {
-		p->waiting = true;
-		p->progress_at = conn->now;
-	}
+	evidence_sent(&p->evidence, number,
+	    kind == FRAME_ACK_ONLY || p->sealed != 0 ? EVIDENCE_NONE
+	    : size > p->pmtu.base		     ? EVIDENCE_LARGE
+						     : EVIDENCE_SMALL,
+	    conn->now);
 }
 
 /* The packet acknowledges; a probe does only if it arrives. */
@@ -165,7 +132,7 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	if (watched != NULL && SHORT_HEADER(aad[0])) {
 		p = &watched->probe;
 		p->sealed = p->added = 0;
-		p->number = expand(p->next_number, aad, aadlen);
+		p->number = expand(p->evidence.next_number, aad, aadlen);
 		kind = frame_kind(plain, len);
 		/* ngtcp2 seals in place: `plain` is `dest`. */
 		if (p->want > overhead && aad == p->packet &&
@@ -207,47 +174,18 @@ probe_landed(struct quic_conn *conn, size_t at, bool acked)
 }
 
 static void
-note_acked(struct probe *p, uint64_t number, uint64_t now)
-{
-	uint8_t *slot = &p->history[number % PROBE_HISTORY];
-
-	if (*slot == KIND_OTHER)
-		return;
-	if (*slot == KIND_LARGE) {
-		p->large_waiting = 0;
-		p->grief -= p->grief >= ARRIVAL_GRIEF ? ARRIVAL_GRIEF : 0;
-		pmtu_large_acked(&p->pmtu);
-	} else {
-		if (number >= p->small_acked_end)
-			p->small_acked_end = number + 1;
-		pmtu_small_acked(&p->pmtu, now);
-	}
-	*slot = KIND_OTHER;
-	p->progress_at = now;
-}
-
-static void
 on_acked_range(void *arg, uint64_t first, uint64_t last)
 {
 	struct quic_conn *conn = arg;
 	struct probe *p = &conn->probe;
-	uint64_t from = p->acked_end > LATE_MAX ? p->acked_end - LATE_MAX : 0;
 
-	if (last >= p->next_number)
+	if (last >= p->evidence.next_number)
 		return; /* never sent: the library will see to it */
 	for (size_t i = p->nflights; i-- > 0;)
 		if (p->flights[i].number >= first &&
 		    p->flights[i].number <= last)
 			probe_landed(conn, i, true);
-	if (p->next_number - from > PROBE_HISTORY) {
-		from = p->next_number - PROBE_HISTORY;
-		if (first < from)
-			p->large_waiting = 0; /* it may have been large */
-	}
-	for (uint64_t n = first > from ? first : from; n <= last; n++)
-		note_acked(p, n, conn->now);
-	if (last >= p->acked_next)
-		p->acked_next = last + 1;
+	evidence_acked(&p->evidence, &p->pmtu, first, last, conn->now);
 }
 
 static void
@@ -286,9 +224,11 @@ static bool
 is_lost(const struct probe *p, const struct probe_flight *f, uint64_t rtt,
     uint64_t now)
 {
-	if (p->acked_end <= f->number + 1)
+	uint64_t acked_end = p->evidence.acked_end;
+
+	if (acked_end <= f->number + 1)
 		return false; /* nothing later has arrived */
-	return p->acked_end > f->number + REORDERING ||
+	return acked_end > f->number + EVIDENCE_REORDERING ||
 	    now >= f->sent_at + rtt * 9 / 8;
 }
 
@@ -307,32 +247,7 @@ static void
 suspect(struct quic_conn *conn, uint64_t now)
 {
 	pmtu_suspect(&conn->probe.pmtu, now);
-	conn->probe.large_waiting = 0; /* those have had their say */
-	conn->probe.grief = 0;
-}
-
-/* Packets that are lost by now, as RFC 9002 §6.1.1 has it. */
-static void
-grieve(struct probe *p)
-{
-	if (p->next_number - p->judged_end > PROBE_HISTORY)
-		p->judged_end = p->next_number - PROBE_HISTORY;
-	for (; p->judged_end + REORDERING < p->acked_end; p->judged_end++) {
-		if (p->history[p->judged_end % PROBE_HISTORY] != KIND_LARGE)
-			continue;
-		p->grief_end = p->judged_end + 1;
-		if (p->grief < GRIEF_MAX)
-			p->grief += LOSS_GRIEF;
-	}
-}
-
-static bool
-is_suspicious(const struct probe *p)
-{
-	return (p->grief >= GRIEF_ENOUGH &&
-		   p->small_acked_end > p->grief_end) ||
-	    (p->large_waiting >= VANISHED &&
-		p->small_acked_end > p->large_third + REORDERING);
+	evidence_clear(&conn->probe.evidence);
 }
 
 /*
@@ -342,12 +257,14 @@ is_suspicious(const struct probe *p)
 static void
 note_rest(struct quic_conn *conn)
 {
+	struct evidence *e = &conn->probe.evidence;
 	ngtcp2_conn_info info;
 
-	if (!conn->probe.waiting)
+	if (!e->waiting)
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	conn->probe.waiting = info.bytes_in_flight > 0;
+	if (info.bytes_in_flight == 0)
+		evidence_rest(e);
 }
 
 void
@@ -358,12 +275,10 @@ probe_weigh(struct quic_conn *conn, uint64_t now)
 	if (!p->started)
 		return;
 	note_rest(conn);
-	if (p->acked_next == p->acked_end)
+	if (!evidence_moved(&p->evidence))
 		return;
-	p->acked_end = p->acked_next;
 	find_lost(conn, now);
-	grieve(p);
-	if (is_suspicious(p)) {
+	if (evidence_weigh(&p->evidence)) {
 		suspect(conn, now);
 		pmtu_small_acked(&p->pmtu, now);
 	}
@@ -375,10 +290,10 @@ probe_weigh(struct quic_conn *conn, uint64_t now)
 static bool
 is_stalled(struct quic_conn *conn, uint64_t now)
 {
-	const struct probe *p = &conn->probe;
+	const struct evidence *e = &conn->probe.evidence;
 
-	return p->waiting &&
-	    now >= p->progress_at + ngtcp2_conn_get_pto(conn->quic);
+	return e->waiting &&
+	    now >= e->progress_at + ngtcp2_conn_get_pto(conn->quic);
 }
 
 /* Nothing has come back for so long that the size may be to blame. */
@@ -386,11 +301,12 @@ static uint64_t
 suspicious_at(const struct quic_conn *conn)
 {
 	const struct probe *p = &conn->probe;
+	const struct evidence *e = &p->evidence;
 	uint64_t counts_at = pmtu_suspicion_counts_at(&p->pmtu), at;
 
-	if (!p->started || !p->waiting || p->large_waiting == 0)
+	if (!p->started || !e->waiting || e->large_waiting == 0)
 		return UINT64_MAX;
-	at = p->progress_at + 2 * ngtcp2_conn_get_pto(conn->quic);
+	at = e->progress_at + 2 * ngtcp2_conn_get_pto(conn->quic);
 	return at > counts_at ? at : counts_at;
 }
 
@@ -648,8 +564,7 @@ probe_set_link(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
 		if (p->flights[i].size > size)
 			p->flights[i] = p->flights[--p->nflights];
 	/* Those have not left. */
-	p->large_waiting = p->grief = 0;
-	p->judged_end = p->next_number;
+	evidence_discard(&p->evidence);
 	pmtu_set_ceiling(&p->pmtu, size, now);
 	conn_touch(conn);
 }
@@ -746,7 +661,7 @@ probe_start(struct quic_conn *conn, uint64_t now)
 	peer_max = peer != NULL ? peer->max_udp_payload_size : UINT64_MAX;
 	p->started = true;
 	p->nflights = 0;
-	p->large_waiting = p->grief = 0;
+	evidence_clear(&p->evidence);
 	p->turns_left = count_turns(p, peer_max);
 	p->turn_due = p->turns_left > 0;
 	p->turn_expiry = UINT64_MAX;

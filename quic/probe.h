@@ -28,12 +28,10 @@
 
 #include <sys/queue.h>
 
+#include "quic/evidence.h"
 #include "quic/pmtu.h"
 #include "quic/quic.h"
 #include "quic/quote.h"
-
-/* Packet numbers whose kind is remembered: more than a window holds. */
-#define PROBE_HISTORY 8192
 
 /*
  * Sizes that the library is made to try, one after another: each is a turn for
@@ -116,20 +114,7 @@ struct probe {
 	TAILQ_HEAD(, probe_packet) harvest;
 	unsigned nharvest;
 
-	uint64_t next_number;
-	uint64_t acked_end; /* one past the largest number acknowledged */
-	uint64_t acked_next; /* the same, of the datagram that is being read */
-	uint8_t history[PROBE_HISTORY]; /* enum kind of each packet number */
-
-	/* The evidence for a black hole. */
-	uint64_t judged_end;	/* packets below have been weighed */
-	unsigned grief;		/* large ones lost, less those that arrived ... */
-	uint64_t grief_end;	/* ... and one past the last of the lost */
-	unsigned large_waiting; /* large packets since one was acknowledged */
-	uint64_t large_third;	/* number of the third of those */
-	uint64_t small_acked_end; /* one past the last small one acknowledged */
-	bool waiting;		/* something is unacknowledged ... */
-	uint64_t progress_at;	/* ... since then, with nothing new */
+	struct evidence evidence; /* what ordinary packets say */
 };
 
 /*

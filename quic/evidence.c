@@ -1,0 +1,126 @@
+#include "quic/evidence.h"
+
+/* Numbers below the largest acknowledged that are still looked at. */
+#define LATE_MAX 256
+
+/* Large packets that vanish before small ones betray a black hole. */
+#define VANISHED 3
+
+/*
+ * And so do large ones that are lost too often, though others arrive: half of
+ * them, when two routes take turns. What a loss adds to the grief and an
+ * arrival takes away, how much of it is too much, and how much may be left of
+ * a queue that ran over: that passes, before a small packet comes as a rule.
+ */
+#define LOSS_GRIEF 2
+#define ARRIVAL_GRIEF 1
+#define GRIEF_ENOUGH 12
+#define GRIEF_MAX (2 * GRIEF_ENOUGH)
+
+void
+evidence_sent(struct evidence *e, uint64_t number, enum evidence_kind kind,
+    uint64_t now)
+{
+	e->next_number = number + 1;
+	e->history[number % EVIDENCE_HISTORY] = (uint8_t)kind;
+	if (kind == EVIDENCE_NONE)
+		return;
+	if (kind == EVIDENCE_LARGE && ++e->large_waiting == VANISHED)
+		e->large_third = number;
+	if (!e->waiting) {
+		e->waiting = true;
+		e->progress_at = now;
+	}
+}
+
+static void
+note_acked(struct evidence *e, struct pmtu *pmtu, uint64_t number,
+    uint64_t now)
+{
+	uint8_t *slot = &e->history[number % EVIDENCE_HISTORY];
+
+	if (*slot == EVIDENCE_NONE)
+		return;
+	if (*slot == EVIDENCE_LARGE) {
+		e->large_waiting = 0;
+		e->grief -= e->grief >= ARRIVAL_GRIEF ? ARRIVAL_GRIEF : 0;
+		pmtu_large_acked(pmtu);
+	} else {
+		if (number >= e->small_acked_end)
+			e->small_acked_end = number + 1;
+		pmtu_small_acked(pmtu, now);
+	}
+	*slot = EVIDENCE_NONE;
+	e->progress_at = now;
+}
+
+void
+evidence_acked(struct evidence *e, struct pmtu *pmtu, uint64_t first,
+    uint64_t last, uint64_t now)
+{
+	uint64_t from = e->acked_end > LATE_MAX ? e->acked_end - LATE_MAX : 0;
+
+	if (e->next_number - from > EVIDENCE_HISTORY) {
+		from = e->next_number - EVIDENCE_HISTORY;
+		if (first < from)
+			e->large_waiting = 0; /* it may have been large */
+	}
+	for (uint64_t n = first > from ? first : from; n <= last; n++)
+		note_acked(e, pmtu, n, now);
+	if (last >= e->acked_next)
+		e->acked_next = last + 1;
+}
+
+bool
+evidence_moved(struct evidence *e)
+{
+	if (e->acked_next == e->acked_end)
+		return false;
+	e->acked_end = e->acked_next;
+	return true;
+}
+
+/* Packets that are lost by now, as RFC 9002 §6.1.1 has it. */
+static void
+grieve(struct evidence *e)
+{
+	if (e->next_number - e->judged_end > EVIDENCE_HISTORY)
+		e->judged_end = e->next_number - EVIDENCE_HISTORY;
+	for (; e->judged_end + EVIDENCE_REORDERING < e->acked_end; e->judged_end++) {
+		if (e->history[e->judged_end % EVIDENCE_HISTORY] !=
+		    EVIDENCE_LARGE)
+			continue;
+		e->grief_end = e->judged_end + 1;
+		if (e->grief < GRIEF_MAX)
+			e->grief += LOSS_GRIEF;
+	}
+}
+
+bool
+evidence_weigh(struct evidence *e)
+{
+	grieve(e);
+	return (e->grief >= GRIEF_ENOUGH &&
+		   e->small_acked_end > e->grief_end) ||
+	    (e->large_waiting >= VANISHED &&
+		e->small_acked_end > e->large_third + EVIDENCE_REORDERING);
+}
+
+void
+evidence_clear(struct evidence *e)
+{
+	e->large_waiting = e->grief = 0;
+}
+
+void
+evidence_discard(struct evidence *e)
+{
+	evidence_clear(e);
+	e->judged_end = e->next_number;
+}
+
+void
+evidence_rest(struct evidence *e)
+{
+	e->waiting = false;
+}

@@ -1,0 +1,72 @@
+/*
+ * What was sent, what of it has arrived, and whether that speaks of a black
+ * hole: large packets vanish while small ones pass. Pure: packet numbers and
+ * times. The probes themselves are no evidence; pmtu.h weighs those.
+ */
+#ifndef CULVERT_QUIC_EVIDENCE_H
+#define CULVERT_QUIC_EVIDENCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quic/pmtu.h"
+
+/* Packet numbers whose kind is remembered: more than a window holds. */
+#define EVIDENCE_HISTORY 8192
+
+/* A packet is lost when one sent so much later has arrived (RFC 9002 §6.1.1). */
+#define EVIDENCE_REORDERING 3 /* packets */
+
+enum evidence_kind {
+	EVIDENCE_NONE,	/* asks for no acknowledgement, or has had it */
+	EVIDENCE_SMALL, /* at most the base size */
+	EVIDENCE_LARGE
+};
+
+/* All zero at first. */
+struct evidence {
+	/* For the owner to read. */
+	uint64_t next_number;	/* one past the last that was sent */
+	uint64_t acked_end;	/* one past the largest acknowledged */
+	unsigned large_waiting; /* large packets since one was acknowledged */
+	bool waiting;		/* something is unacknowledged ... */
+	uint64_t progress_at;	/* ... since then, with nothing new */
+
+	/* Private. */
+	uint64_t acked_next;	/* as acked_end, of the datagram being read */
+	uint64_t large_third;	/* number of the third of large_waiting */
+	uint64_t judged_end;	/* packets below have been weighed */
+	unsigned grief;		/* large ones lost, less those that arrived ... */
+	uint64_t grief_end;	/* ... and one past the last of the lost */
+	uint64_t small_acked_end; /* one past the last small one acknowledged */
+	uint8_t history[EVIDENCE_HISTORY]; /* kind of each packet number */
+};
+
+/* A packet was sent; numbers only go up. */
+void evidence_sent(struct evidence *, uint64_t number, enum evidence_kind,
+    uint64_t now);
+
+/*
+ * These were acknowledged, all of them below next_number; the search is told
+ * what that means to it.
+ */
+void evidence_acked(struct evidence *, struct pmtu *, uint64_t first,
+    uint64_t last, uint64_t now);
+
+/* A datagram was read. False: it has acknowledged nothing above acked_end. */
+bool evidence_moved(struct evidence *);
+
+/* Whether what is lost by now betrays a black hole. */
+bool evidence_weigh(struct evidence *);
+
+/* It has had its say: what is sent from now on tells. */
+void evidence_clear(struct evidence *);
+
+/* The same, and what was sent before is not to count: it has not left. */
+void evidence_discard(struct evidence *);
+
+/* Nothing is in flight any more: `waiting` ends without an answer. */
+void evidence_rest(struct evidence *);
+
+#endif
