@@ -79,7 +79,7 @@ struct probe_packet {
 	uint8_t data[];
 };
 
-/* Part of a connection; private to probe.c but for `pmtu`. */
+/* Part of a connection; private to probe.c and probe_seal.c but for `pmtu`. */
 struct probe {
 	struct pmtu pmtu;
 	size_t headers; /* bytes of IP and UDP */
@@ -144,7 +144,7 @@ void probe_start(struct quic_conn *, uint64_t now);
  */
 void probe_stop(struct quic_conn *, uint64_t now);
 
-/* The callbacks, in place of those of ngtcp2_crypto. */
+/* The callbacks, in place of those of ngtcp2_crypto: see probe_seal.c. */
 int probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
     const ngtcp2_crypto_aead_ctx *, const uint8_t *plain, size_t len,
     const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen);
@@ -191,5 +191,13 @@ void probe_fini(struct quic_conn *);
 
 void probe_expire(struct quic_conn *, uint64_t now);
 uint64_t probe_deadline(const struct quic_conn *);
+
+/* ---- What probe.c does for probe_seal.c ---- */
+
+/* A probe's fate: that of flights[at], which is no longer there afterwards. */
+void probe_landed(struct quic_conn *, size_t at, bool acked);
+
+/* The latest round trip time or the usual one: the longer; nanoseconds. */
+uint64_t probe_rtt(struct quic_conn *);
 
 #endif
