@@ -241,20 +241,22 @@ flush(struct quic_io *io)
 
 /* ---- The loop ---- */
 
+/*
+ * A timer that fires before it must does no harm, and deadlines move on with
+ * every packet: it is set only to fire earlier, and set anew when it has fired.
+ */
 static void
 arm_timer(struct quic_io *io, uint64_t at)
 {
 	struct itimerspec spec = { 0 };
 
-	if (at == io->timer_at)
+	if (at >= io->timer_at)
 		return;
 	io->timer_at = at;
-	if (at != UINT64_MAX) {
-		spec.it_value.tv_sec = (time_t)(at / NS_PER_S);
-		spec.it_value.tv_nsec = (long)(at % NS_PER_S);
-		if (at == 0)
-			spec.it_value.tv_nsec = 1; /* zero would disarm */
-	}
+	spec.it_value.tv_sec = (time_t)(at / NS_PER_S);
+	spec.it_value.tv_nsec = (long)(at % NS_PER_S);
+	if (at == 0)
+		spec.it_value.tv_nsec = 1; /* zero would disarm */
 	timerfd_settime(io->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
