@@ -109,7 +109,7 @@ struct quic_stream {
 	size_t tx_next_at;     /* ... and the offset in that chunk's data */
 	size_t tx_unsent;      /* bytes not yet given to nghttp3 */
 	uint64_t round;	       /* in which it was given bytes last ... */
-	size_t turn;	       /* ... and how many bytes in that round */
+	size_t turn;	       /* ... and how many more it may have */
 	TAILQ_ENTRY(quic_stream) waiting_entry; /* conn->waiting */
 
 	/* Receiving: bytes that the owner has not consumed. */

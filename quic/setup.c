@@ -209,6 +209,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	LIST_INIT(&conn->ids);
 	TAILQ_INIT(&conn->ready);
 	TAILQ_INIT(&conn->waiting);
+	conn->round = 1; /* a new stream was in none */
 	TAILQ_INIT(&conn->owing);
 	TAILQ_INIT(&conn->probe.harvest);
 	conn->tls = quic_tls_ref(tls);

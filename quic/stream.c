@@ -27,11 +27,13 @@
 #define SEND_MIN 131072 /* bytes */
 
 /*
- * What a stream gives to nghttp3 in a round of turns: enough for many packets
- * at a time, little enough that ten streams beside it do not delay another by
- * more than some 15 ms at 100 Mbit/s.
+ * What a stream gives to nghttp3 in a round of turns: what the path takes in a
+ * millisecond, so that ten streams beside another delay it by some 10 ms; but
+ * enough for many packets at a time, and no more than fills a train.
  */
-#define TURN_BYTES 16384 /* bytes */
+#define TURNS_PER_S 1000
+#define TURN_MIN 16384 /* bytes */
+#define TURN_MAX 65536 /* bytes */
 
 /* ---- Life ---- */
 
@@ -444,15 +446,17 @@ quic_stream_finish(struct quic_stream *s)
 		h3_resume(s);
 }
 
-/* What is left of the stream's turn in this round. */
 static size_t
-turn_left(struct quic_stream *s)
+turn_size(const struct quic_conn *conn)
 {
-	if (s->round != s->conn->round) {
-		s->round = s->conn->round;
-		s->turn = 0;
-	}
-	return s->turn < TURN_BYTES ? TURN_BYTES - s->turn : 0;
+	ngtcp2_conn_info info;
+	uint64_t size;
+
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	size = info.cwnd * (NS_PER_S / TURNS_PER_S) / (info.smoothed_rtt + 1);
+	if (size < TURN_MIN)
+		return TURN_MIN;
+	return size < TURN_MAX ? (size_t)size : TURN_MAX;
 }
 
 void
@@ -471,10 +475,14 @@ stream_stop_waiting(struct quic_stream *s)
 size_t
 stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 {
-	size_t left = turn_left(s), n = 0, len;
+	size_t n = 0, len;
 	struct chunk *c;
 
-	while (s->tx_unsent > 0 && left > 0 && n < max) {
+	if (s->round != s->conn->round) {
+		s->round = s->conn->round;
+		s->turn = turn_size(s->conn);
+	}
+	while (s->tx_unsent > 0 && s->turn > 0 && n < max) {
 		c = s->tx_next;
 		if (s->tx_next_at == c->end) {
 			s->tx_next = c->next;
@@ -482,16 +490,15 @@ stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 			continue;
 		}
 		len = c->end - s->tx_next_at;
-		len = len < left ? len : left;
+		len = len < s->turn ? len : s->turn;
 		vec[n].base = c->data + s->tx_next_at;
 		vec[n].len = len;
 		s->tx_next_at += len;
 		s->tx_unsent -= len;
-		s->turn += len;
-		left -= len;
+		s->turn -= len;
 		n++;
 	}
-	if (s->tx_unsent > 0 && left == 0 && !s->waiting) {
+	if (s->tx_unsent > 0 && s->turn == 0 && !s->waiting) {
 		s->waiting = true;
 		TAILQ_INSERT_TAIL(&s->conn->waiting, s, waiting_entry);
 	}
