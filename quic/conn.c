@@ -24,6 +24,12 @@
 /* Nanoseconds: who wants more signs of life goes without. */
 #define KEEP_ALIVE_MIN NS_PER_S
 
+/*
+ * Packets are paced in bursts of what the path carries in this time: a timer
+ * for less costs more than its packets do. Below 2 Gbit/s a burst is a train.
+ */
+#define BURST (NS_PER_S / 4000)
+
 /* A silence is remarkable after so many probe time-outs. */
 #define SILENCE_PTOS 2
 
@@ -292,6 +298,27 @@ quic_conn_deadline(const struct quic_conn *conn)
 
 /* ---- Writing ---- */
 
+/* Bytes that the path carries in so many nanoseconds. */
+uint64_t
+conn_carries(const struct quic_conn *conn, uint64_t ns)
+{
+	ngtcp2_conn_info info;
+
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	return info.cwnd * ns / (info.smoothed_rtt + 1);
+}
+
+/* At the end of a burst the library computes when the next may begin. */
+static void
+pace(struct quic_conn *conn, size_t len, uint64_t now)
+{
+	conn->burst += len;
+	if (conn->burst < conn_carries(conn, BURST))
+		return;
+	ngtcp2_conn_update_pkt_tx_time(conn->quic, now);
+	conn->burst = 0;
+}
+
 /* Adds packets to the train as far as it and the connection go. */
 static size_t
 write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
@@ -367,7 +394,7 @@ quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 		packets = write_packets(conn, train, now);
 	probe_watch(NULL);
 	if (packets > 0) {
-		ngtcp2_conn_update_pkt_tx_time(conn->quic, now);
+		pace(conn, train->len, now);
 		conn->packets_sent += packets;
 		conn->trains_sent++;
 		note_written(conn);

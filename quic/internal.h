@@ -244,6 +244,7 @@ struct quic_conn {
 	uint64_t credit_withheld; /* connection credit owed, over the budget */
 	uint64_t relief_at; /* see to it that this ends; UINT64_MAX: no need */
 
+	size_t burst; /* bytes sent since the pace was last computed */
 	uint64_t packets_sent, packets_lost, trains_sent;
 	uint64_t packets_received; /* those that could be opened */
 
@@ -284,6 +285,7 @@ void conn_read(struct quic_conn *, const struct quic_path *, uint8_t ecn,
     const uint8_t *data, size_t len, bool more, uint64_t now);
 void conn_deliver(struct quic_conn *);
 void conn_touch(struct quic_conn *);
+uint64_t conn_carries(const struct quic_conn *, uint64_t ns);
 void conn_set_keep_alive(struct quic_conn *);
 
 /* path.c */

@@ -31,7 +31,7 @@
  * millisecond, so that ten streams beside another delay it by some 10 ms; but
  * enough for many packets at a time, and no more than fills a train.
  */
-#define TURNS_PER_S 1000
+#define TURN (NS_PER_S / 1000)
 #define TURN_MIN 16384 /* bytes */
 #define TURN_MAX 65536 /* bytes */
 
@@ -449,11 +449,8 @@ quic_stream_finish(struct quic_stream *s)
 static size_t
 turn_size(const struct quic_conn *conn)
 {
-	ngtcp2_conn_info info;
-	uint64_t size;
+	uint64_t size = conn_carries(conn, TURN);
 
-	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	size = info.cwnd * (NS_PER_S / TURNS_PER_S) / (info.smoothed_rtt + 1);
 	if (size < TURN_MIN)
 		return TURN_MIN;
 	return size < TURN_MAX ? (size_t)size : TURN_MAX;
