@@ -61,8 +61,8 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox control status report pmtu gate quote tally \
-	listener network roam choice race link $(UNIT_QUIC)
+	policy dial sandbox control status report pmtu evidence gate quote \
+	tally listener network roam choice race link $(UNIT_QUIC)
 UNIT_QUIC = tls conn stream budget server path move ticket
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -89,6 +89,7 @@ test_tally_OBJS = proxy/tally.o proxy/addr.o
 test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/tally.o \
 	proxy/trim.o proxy/addr.o proxy/log.o
 test_pmtu_OBJS = quic/pmtu.o
+test_evidence_OBJS = quic/evidence.o $(test_pmtu_OBJS)
 test_gate_OBJS = quic/gate.o
 test_quote_OBJS = quic/quote.o
 test_network_OBJS = proxy/local/network.o proxy/local/wake.o
