@@ -5,7 +5,8 @@
 
 #include "quic/internal.h"
 
-#define HEADERS_MIN 28 /* bytes: IPv4 and UDP */
+/* The largest payload of UDP over IPv4: nobody has a size beyond it. */
+#define PAYLOAD_MAX (UINT16_MAX - 28) /* bytes */
 
 /* Tries that the library gives a size, before it gives up. */
 #define TRIES_MAX 3
@@ -446,14 +447,14 @@ probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
 	p->headers = headers;
 	base = base_of(conn);
 	pmtu_init(&p->pmtu, base);
-	if (max > UINT16_MAX - HEADERS_MIN - PROBE_TURNS_HIGH)
-		max = UINT16_MAX - HEADERS_MIN - PROBE_TURNS_HIGH;
+	if (max > PAYLOAD_MAX - PROBE_TURNS_HIGH)
+		max = PAYLOAD_MAX - PROBE_TURNS_HIGH;
 	p->max = max > base ? max : base;
 	settings->no_tx_udp_payload_size_shaping = 1;
 	settings->pmtud_probes = turns;
 	if (conn->settings.no_mtu_probe || max <= base) {
 		/* A size that never fits: no_pmtud would abort a 1.11 server. */
-		turns[0] = UINT16_MAX;
+		turns[0] = PAYLOAD_MAX;
 		settings->pmtud_probeslen = 1;
 		settings->max_tx_udp_payload_size = base;
 		return;
