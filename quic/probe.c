@@ -149,7 +149,7 @@ probe_expire(struct quic_conn *conn, uint64_t now)
 
 	if (!p->started)
 		return;
-	/* Called after the library's own expiry, which does the same. */
+	/* Called after the library's own expiry, which does much the same. */
 	if (!p->turn_due && now >= p->turn_expiry) {
 		p->turn_due = p->tries < TRIES_MAX;
 		p->turn_expiry = UINT64_MAX;
@@ -164,9 +164,12 @@ probe_expire(struct quic_conn *conn, uint64_t now)
 uint64_t
 probe_deadline(const struct quic_conn *conn)
 {
-	uint64_t at = pmtu_deadline(&conn->probe.pmtu);
+	const struct probe *p = &conn->probe;
+	uint64_t at = pmtu_deadline(&p->pmtu);
 	uint64_t suspicious = suspicious_at(conn);
 
+	if (p->started && !p->turn_due && p->turn_expiry < at)
+		at = p->turn_expiry;
 	return at < suspicious ? at : suspicious;
 }
 
@@ -260,9 +263,11 @@ write_turn(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 		return 0;
 	n = seal(conn, buf, want, true, path, ecn, now);
 	if (p->nflights == before) {
-		/* Too large, and no probe: it does not see itself so. */
-		if (n > (ngtcp2_ssize)probe_cap(conn, now))
+		/* Too large, and no probe: it had better things to say. */
+		if (n > (ngtcp2_ssize)probe_cap(conn, now)) {
 			p->turn_due = false;
+			p->turn_expiry = now + ngtcp2_conn_get_pto(conn->quic);
+		}
 		return n;
 	}
 	p->turn_due = false;
@@ -335,6 +340,27 @@ write_pinged(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 	return seal(conn, buf, want, false, path, ecn, now);
 }
 
+/*
+ * What the handshake has left goes first: it would take the place of the first
+ * probe, and not its size.
+ */
+static ngtcp2_ssize
+write_remnants(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
+    uint8_t *ecn, uint64_t now)
+{
+	struct probe *p = &conn->probe;
+	ngtcp2_pkt_info pi = { 0 };
+	ngtcp2_ssize n;
+
+	if (!p->fresh)
+		return 0;
+	n = ngtcp2_conn_write_pkt(conn->quic, path, &pi, buf,
+	    probe_cap(conn, now), now);
+	*ecn = pi.ecn;
+	p->fresh = n > 0;
+	return n;
+}
+
 ngtcp2_ssize
 probe_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 {
@@ -348,7 +374,9 @@ probe_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 	if ((n = (ngtcp2_ssize)write_harvest(p, train)) > 0)
 		return n;
 	ngtcp2_path_storage_zero(&ps);
-	n = write_turn(conn, train->buf, &ps.path, &ecn, now);
+	n = write_remnants(conn, train->buf, &ps.path, &ecn, now);
+	if (n == 0)
+		n = write_turn(conn, train->buf, &ps.path, &ecn, now);
 	if (n == 0)
 		n = write_pinged(conn, train->buf, &ps.path, &ecn, now);
 	if (n > 0)
@@ -482,6 +510,7 @@ probe_start(struct quic_conn *conn, uint64_t now)
 	p->turns_left = count_turns(p, peer_max);
 	p->turn_due = p->turns_left > 0;
 	p->turn_expiry = UINT64_MAX;
+	p->fresh = true;
 	pmtu_start(&p->pmtu, peer_max < p->max ? (size_t)peer_max : p->max,
 	    p->headers, now);
 	conn_touch(conn);

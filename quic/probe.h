@@ -84,7 +84,7 @@ struct probe {
 	struct pmtu pmtu;
 	size_t headers; /* bytes of IP and UDP */
 	size_t max;	/* the most that is asked for, on any path */
-	bool started;
+	bool started, fresh; /* ... and nothing was written since */
 	struct quotes quotes; /* of packets above the base size */
 
 	/* The packet that is being sealed. */
