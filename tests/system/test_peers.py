@@ -25,6 +25,7 @@ GOPATH = pathlib.Path("/usr/share/gocode")
 # From Debian 13 on quic-go has a new name and a newer interface.
 NEWER = [
     ("lucas-clemente/quic-go", "quic-go/quic-go"),
+    ("http3.RoundTripper", "http3.Transport"),
     ("QuicConfig:", "QUICConfig:"),
     ("quic.VersionNumber", "quic.Version"),
     ("r.Body.(http3.HTTPStreamer)", "w.(http3.HTTPStreamer)"),

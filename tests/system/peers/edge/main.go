@@ -136,11 +136,19 @@ func judge(r *http.Request) int {
 	return http.StatusOK
 }
 
+// tunnel is what relay needs of an http3.Stream, which is an interface in older
+// releases of quic-go and a struct in newer ones.
+type tunnel interface {
+	io.ReadWriteCloser
+	CancelRead(quic.StreamErrorCode)
+	CancelWrite(quic.StreamErrorCode)
+}
+
 // relay carries bytes both ways until both ways have ended, and returns the
 // error that ended the tunnel early, if one did. An end of one direction is
 // passed on as an end of that direction alone, because a target may well
 // answer only after it has seen the last of its input.
-func relay(stream http3.Stream, conn *net.TCPConn) error {
+func relay(stream tunnel, conn *net.TCPConn) error {
 	defer conn.Close()
 	// io.Copy would otherwise prefer the ReadFrom and WriteTo of net.TCPConn,
 	// and those wrap an error of the other side too in a net.OpError, so that
@@ -181,7 +189,7 @@ func relay(stream http3.Stream, conn *net.TCPConn) error {
 
 // abort makes both ends of a broken tunnel see that it broke. A quiet close
 // on either side could be taken for the whole of the data.
-func abort(stream http3.Stream, conn *net.TCPConn, cause error) {
+func abort(stream tunnel, conn *net.TCPConn, cause error) {
 	// Only the TCP side reports a net.OpError. Anything else came from the
 	// stream or its connection, where the client is the one who gave up.
 	code := codeRequestCancelled
