@@ -65,27 +65,38 @@ def idle(pair, edge):
                  once=True)
 
 
-def line(pair, edge, cc, rtt, rate, loss, name, works):
+def line(pair, edge, cc, rtt, rate, loss, name, works, once=False):
     mine = f", {cc}"
     ours = [Peer("culvert" + mine, peers.culvert(pair, cc), "direct" + mine)]
     return Stage(name, functools.partial(Line, rtt, rate, loss, cc),
-                 others(pair, edge, mine) + ours, works)
+                 others(pair, edge, mine) + ours, works, once)
 
 
-def groups(pair, edge):
+def lanes(pair, edge, runs):
+    """What takes little of a line and long: its runs go side by side, each on
+    a line of its own.  Loss leaves CUBIC a few per cent of the rate."""
+    first_byte = [work.first_byte(1), work.from_edge]
+    sparse = [(cc, CLEAN, first_byte) for cc in CCS]
+    return [line(pair, edge, cc, *bad, works, once=True)
+            for cc, bad, works in [*sparse, ("cubic", LOSSY, [work.page])]
+            for _ in range(runs)]
+
+
+def groups(pair, edge, runs):
     """Stages that run at once, group after group.  A line of 100 Mbit/s takes
     little of a processor, and there are many of them."""
     bulk = [work.bulk_line(way, width)
             for way, width in (("down", 1), ("up", 1), ("down", 8))]
-    latency = [work.first_byte(1), work.from_edge, work.echo, work.page]
     lines = [line(pair, edge, cc, *bad, works)
              for bad, works in [*((bad, bulk) for bad in BAD),
-                                (CLEAN, latency), (LOSSY, [work.page])]
+                                (CLEAN, [work.echo, work.page])]
              for cc in CCS]
+    lines.append(line(pair, edge, "bbr", *LOSSY, [work.page]))
     soon = [work.bulk_line(way, 1, share=0.5) for way in ("down", "up")]
     fast = [line(pair, edge, cc, *FAST, soon) for cc in CCS]
     alone = [*loopback(pair, edge), idle(pair, edge)]
-    return [*([stage] for stage in alone), lines, *([stage] for stage in fast)]
+    return [*([stage] for stage in alone), lines + lanes(pair, edge, runs),
+            *([stage] for stage in fast)]
 
 
 def measure(stages, size):
@@ -117,10 +128,10 @@ def main():
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="culvert-"))
     try:
         pair = Pair(scratch, "edge", SERVER + NAMES + "expiration_days = 2\n")
-        stages = groups(pair, edge)
+        size = work.QUICK if args.quick else work.FULL
+        stages = groups(pair, edge, size.runs)
         if args.quick:
             stages = [sum(stages, [])]
-        size = work.QUICK if args.quick else work.FULL
         with allowed(*CCS):
             report = Report(figure for group in stages
                             for figure in measure(group, size))

@@ -235,7 +235,8 @@ class Line(World):
         super().__init__(cc)
         self.rtt, self.rate, self.loss = rtt, rate, loss
         Line.taken += 1
-        self.names = [f"culvert-{os.getpid()}-{Line.taken}-{side}"
+        self.seed = Line.taken
+        self.names = [f"culvert-{os.getpid()}-{self.seed}-{side}"
                       for side in ("near", "far")]
 
     def open_places(self):
@@ -246,7 +247,7 @@ class Line(World):
             self.callback(run, "ip", "netns", "del", name)
         line = self.spawn(
             Place(None), BENCH / "link", "-d", self.rtt / 2, "-r", self.rate,
-            "-q", self.rtt, "-l", self.loss, "-s", 1, *self.names)
+            "-q", self.rtt, "-l", self.loss, "-s", self.seed, *self.names)
         line.wait_line("ready")
         return [self.configure(name, f"10.99.0.{i}")
                 for i, name in enumerate(self.names, 1)]
