@@ -260,6 +260,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
 		probe_expire(conn, now);
 		request_expire(conn, now);
+		warm_expire(conn, now);
 		if (ask_at(conn) <= now) {
 			conn->fed_at = 0;
 			quic_conn_ping(conn);
@@ -293,6 +294,8 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if ((other = silent_at(conn)) < at)
 		at = other;
+	if (conn->warm_at < at)
+		at = conn->warm_at;
 	return conn->relief_at < at ? conn->relief_at : at;
 }
 

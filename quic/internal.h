@@ -251,6 +251,11 @@ struct quic_conn {
 	/* h3.c */
 	struct quic_stream *reading; /* whose bytes nghttp3 is given now */
 
+	/* warm.c */
+	uint64_t warm_at;    /* the next PING; UINT64_MAX: none is due */
+	uint64_t warm_until; /* no more of them then */
+	bool warming;	     /* one of two was sent */
+
 	/* offer.c */
 	struct h3_offer offer;
 	int64_t fin_owed;	/* the stream whose FIN did not fit, or -1 */
@@ -392,6 +397,10 @@ void window_fill(struct quic_stream *, size_t n);
 void window_drain(struct quic_stream *, size_t n);
 void window_close(struct quic_stream *);
 void window_relieve(struct quic_conn *, uint64_t now);
+
+/* warm.c */
+void warm_note(struct quic_conn *);
+void warm_expire(struct quic_conn *, uint64_t now);
 
 /* server.c */
 int server_add_id(struct quic_server *, struct quic_conn *,

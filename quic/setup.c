@@ -221,7 +221,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	conn->budget = settings->budget != NULL ? settings->budget
 						: &conn->own_budget;
 	LIST_INSERT_HEAD(&conn->budget->conns, conn, budget_entry);
-	conn->relief_at = UINT64_MAX;
+	conn->relief_at = conn->warm_at = UINT64_MAX;
 	conn->events = events;
 	conn->arg = arg;
 	conn->now = conn->began_at = now;

@@ -467,7 +467,7 @@ stream_stop_waiting(struct quic_stream *s)
 /*
  * Hands committed bytes to nghttp3, which sends them in one DATA frame: as
  * many as the stream's turn has left. With nothing left the stream waits for
- * the next round, and nghttp3 for h3.c to resume it.
+ * the next round, which resumes it.
  */
 size_t
 stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
@@ -497,6 +497,7 @@ stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 	}
 	if (s->tx_unsent > 0 && s->turn == 0 && !s->waiting) {
 		s->waiting = true;
+		warm_note(s->conn);
 		TAILQ_INSERT_TAIL(&s->conn->waiting, s, waiting_entry);
 	}
 	*eof = s->finished && s->tx_unsent == 0;

@@ -439,6 +439,40 @@ a_day_of_idleness(void **state)
 	assert_in_range(time_to_answer(w), RTT, RTT + LINK_MS);
 }
 
+/* How long an upload takes, from its request on. */
+static uint64_t
+time_to_send(struct world *w, unsigned i)
+{
+	uint64_t start = w->link->now;
+
+	w->near[i].to_send = 4 * MB;
+	assert_int_equal(tunnel_open(w, i), 0);
+	assert_true(link_run(w->link, is_true, &w->far[i].ended, LONG));
+	return w->link->now - start;
+}
+
+/* BBR must not measure the path when there is something to send again. */
+static void
+a_rest_costs_no_time(void **state)
+{
+	struct world *w = *state;
+	uint64_t busy = 0, sent;
+	unsigned i;
+
+	world_up(w);
+	for (i = 0; i < 10; i++)
+		busy = time_to_send(w, i);
+	for (; i < 15; i++) {
+		link_run(w->link, NULL, NULL, i * LINK_S);
+		assert_true(time_to_send(w, i) <= busy + LINK_MS);
+	}
+	/* It does not go on like that for ever. */
+	link_run(w->link, NULL, NULL, 70 * LINK_S);
+	sent = w->link->sent_up;
+	link_run(w->link, NULL, NULL, 600 * LINK_S);
+	assert_in_range(w->link->sent_up - sent, 40, 80);
+}
+
 /*
  * A day passes in one moment. The connection is over at once, whatever still
  * arrives from the day before, and the next one takes a round trip, as does
@@ -549,6 +583,7 @@ main(void)
 		TEST(keep_alive_keeps_it_up),
 		TEST(the_less_patient_side_counts),
 		TEST(a_day_of_idleness),
+		TEST(a_rest_costs_no_time),
 		TEST(a_day_of_sleep),
 		TEST(no_patience_is_no_order),
 		TEST(a_log_is_written),
