@@ -51,8 +51,8 @@ def loopback(pair, edge):
     ours = [Peer(f"culvert, {cc}, {mtu}", peers.culvert(pair, cc, mtu))
             for mtu, cc in ((1500, "cubic"), (1500, "bbr"), (9000, "cubic"),
                             (65535, "cubic"), (65535, "bbr"))]
-    bulk = [work.bulk_loopback(way, width)
-            for width in (1, 8) for way in ("down", "up")]
+    bulk = [work.bulk_loopback(way, width, share)
+            for width, share in ((1, 1), (8, 0.5)) for way in ("down", "up")]
     rest = [work.tunnels, work.page, work.first_byte(10), work.echo]
     return [Stage("loopback", Loopback, others(pair, edge) + ours, bulk),
             Stage("loopback", Loopback, others(pair, edge) + ours[:2], rest)]
@@ -72,31 +72,30 @@ def line(pair, edge, cc, rtt, rate, loss, name, works, once=False):
                  others(pair, edge, mine) + ours, works, once)
 
 
-def lanes(pair, edge, runs):
+def sparse(pair, edge, runs):
     """What takes little of a line and long: its runs go side by side, each on
     a line of its own.  Loss leaves CUBIC a few per cent of the rate."""
     first_byte = [work.first_byte(1), work.from_edge]
-    sparse = [(cc, CLEAN, first_byte) for cc in CCS]
     return [line(pair, edge, cc, *bad, works, once=True)
-            for cc, bad, works in [*sparse, ("cubic", LOSSY, [work.page])]
+            for cc, bad, works in [*((cc, CLEAN, first_byte) for cc in CCS),
+                                   ("cubic", LOSSY, [work.page])]
             for _ in range(runs)]
 
 
 def groups(pair, edge, runs):
     """Stages that run at once, group after group.  A line of 100 Mbit/s takes
     little of a processor, and there are many of them."""
-    bulk = [work.bulk_line(way, width)
-            for way, width in (("down", 1), ("up", 1), ("down", 8))]
-    lines = [line(pair, edge, cc, *bad, works)
-             for bad, works in [*((bad, bulk) for bad in BAD),
-                                (CLEAN, [work.echo, work.page])]
-             for cc in CCS]
-    lines.append(line(pair, edge, "bbr", *LOSSY, [work.page]))
+    bulk = [work.bulk_line("down", 1), work.bulk_line("up", 1),
+            work.bulk_line("down", 8, share=0.5)]
     soon = [work.bulk_line(way, 1, share=0.5) for way in ("down", "up")]
-    fast = [line(pair, edge, cc, *FAST, soon) for cc in CCS]
-    alone = [*loopback(pair, edge), idle(pair, edge)]
-    return [*([stage] for stage in alone), lines + lanes(pair, edge, runs),
-            *([stage] for stage in fast)]
+    alone = [*loopback(pair, edge), idle(pair, edge),
+             *(line(pair, edge, cc, *FAST, soon) for cc in CCS)]
+    return [*([stage] for stage in alone),
+            [line(pair, edge, cc, *bad, works) for bad, works in
+             [*((bad, bulk) for bad in BAD), (CLEAN, [work.echo, work.page])]
+             for cc in CCS],
+            [line(pair, edge, "bbr", *LOSSY, [work.page]),
+             *sparse(pair, edge, runs)]]
 
 
 def measure(stages, size):
