@@ -335,7 +335,7 @@ write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 	while (train->len == 0 || (!train_is_full(train) &&
 	    train->len < quantum)) {
 		ngtcp2_path_storage_zero(&ps);
-		n = h3_write_packet(conn, &ps.path, &pi,
+		n = offer_write_packet(conn, &ps.path, &pi,
 		    train->buf + train->len, cap, now);
 		if (n < 0)
 			conn_check(conn, (int)n);
@@ -346,7 +346,7 @@ write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 		if (!train_add(train, &ps.path, pi.ecn, (size_t)n))
 			break;
 	}
-	conn_check(conn, h3_settle(conn));
+	conn_check(conn, offer_settle(conn));
 	return packets;
 }
 

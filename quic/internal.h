@@ -340,9 +340,9 @@ int h3_end(struct quic_conn *);
 bool h3_has_ended(const struct quic_conn *);
 
 /* offer.c */
-ngtcp2_ssize h3_write_packet(struct quic_conn *, ngtcp2_path *,
+ngtcp2_ssize offer_write_packet(struct quic_conn *, ngtcp2_path *,
     ngtcp2_pkt_info *, uint8_t *buf, size_t cap, uint64_t now);
-int h3_settle(struct quic_conn *);
+int offer_settle(struct quic_conn *);
 
 /* head.c: what nghttp3 calls, and the result: `fields` points into the buffer */
 int head_begin(nghttp3_conn *, int64_t id, void *conn, void *stream);

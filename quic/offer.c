@@ -87,7 +87,7 @@ offer_close(struct quic_conn *conn)
  * before it is acknowledged in the meantime.
  */
 int
-h3_settle(struct quic_conn *conn)
+offer_settle(struct quic_conn *conn)
 {
 	struct h3_offer *o = &conn->offer;
 
@@ -154,11 +154,11 @@ write_offer(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
 
 /*
  * Fills one packet with what is due. Returns as ngtcp2_conn_writev_stream.
- * The offer stays open for the next packet, until h3_settle().
+ * The offer stays open for the next packet, until offer_settle().
  */
 ngtcp2_ssize
-h3_write_packet(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
-    uint8_t *buf, size_t cap, uint64_t now)
+offer_write_packet(struct quic_conn *conn, ngtcp2_path *path,
+    ngtcp2_pkt_info *pi, uint8_t *buf, size_t cap, uint64_t now)
 {
 	struct h3_offer *o = &conn->offer;
 	ngtcp2_ssize n;
@@ -166,7 +166,7 @@ h3_write_packet(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
 	for (;;) {
 		/* Who waits for the connection's window is not blocked. */
 		if (ngtcp2_conn_get_max_data_left(conn->quic) == 0 &&
-		    h3_settle(conn) != 0)
+		    offer_settle(conn) != 0)
 			return NGTCP2_ERR_CALLBACK_FAILURE;
 		if (!o->open && offer_take(conn) != 0)
 			return NGTCP2_ERR_CALLBACK_FAILURE;
@@ -174,7 +174,7 @@ h3_write_packet(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
 		if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED ||
 		    n == NGTCP2_ERR_STREAM_NOT_FOUND ||
 		    n == NGTCP2_ERR_STREAM_SHUT_WR) {
-			if (h3_settle(conn) != 0)
+			if (offer_settle(conn) != 0)
 				return NGTCP2_ERR_CALLBACK_FAILURE;
 			if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED)
 				nghttp3_conn_block_stream(conn->h3, o->id);
