@@ -181,7 +181,10 @@ fits_window(const struct quic_conn *conn, size_t want)
 	return ngtcp2_conn_get_cwnd_left(conn->quic) >= want;
 }
 
-/* Has the library write one packet into `buf`, with its length changed. */
+/*
+ * Has the library write one packet into `buf`, with its length changed to
+ * `want`; 0: it stays as it is.
+ */
 static ngtcp2_ssize
 seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
     ngtcp2_path *path, uint8_t *ecn, uint64_t now)
@@ -349,14 +352,11 @@ write_remnants(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
     uint8_t *ecn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	ngtcp2_pkt_info pi = { 0 };
 	ngtcp2_ssize n;
 
 	if (!p->fresh)
 		return 0;
-	n = ngtcp2_conn_write_pkt(conn->quic, path, &pi, buf,
-	    probe_cap(conn, now), now);
-	*ecn = pi.ecn;
+	n = seal(conn, buf, 0, false, path, ecn, now);
 	p->fresh = n > 0;
 	return n;
 }
