@@ -84,13 +84,15 @@ evidence_moved(struct evidence *e)
 static void
 grieve(struct evidence *e)
 {
+	uint64_t number;
+
 	if (e->next_number - e->judged_end > EVIDENCE_HISTORY)
 		e->judged_end = e->next_number - EVIDENCE_HISTORY;
-	for (; e->judged_end + EVIDENCE_REORDERING < e->acked_end; e->judged_end++) {
-		if (e->history[e->judged_end % EVIDENCE_HISTORY] !=
-		    EVIDENCE_LARGE)
+	while (e->judged_end + EVIDENCE_REORDERING < e->acked_end) {
+		number = e->judged_end++;
+		if (e->history[number % EVIDENCE_HISTORY] != EVIDENCE_LARGE)
 			continue;
-		e->grief_end = e->judged_end + 1;
+		e->grief_end = e->judged_end;
 		if (e->grief < GRIEF_MAX)
 			e->grief += LOSS_GRIEF;
 	}

@@ -37,7 +37,7 @@ struct evidence {
 	uint64_t acked_next;	/* as acked_end, of the datagram being read */
 	uint64_t large_third;	/* number of the third of large_waiting */
 	uint64_t judged_end;	/* packets below have been weighed */
-	unsigned grief;		/* large ones lost, less those that arrived ... */
+	unsigned grief;		/* large ones lost, less those that came ... */
 	uint64_t grief_end;	/* ... and one past the last of the lost */
 	uint64_t small_acked_end; /* one past the last small one acknowledged */
 	uint8_t history[EVIDENCE_HISTORY]; /* kind of each packet number */

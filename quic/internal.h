@@ -344,7 +344,7 @@ ngtcp2_ssize offer_write_packet(struct quic_conn *, ngtcp2_path *,
     ngtcp2_pkt_info *, uint8_t *buf, size_t cap, uint64_t now);
 int offer_settle(struct quic_conn *);
 
-/* head.c: what nghttp3 calls, and the result: `fields` points into the buffer */
+/* head.c: what nghttp3 calls; the view's `fields` point into the buffer */
 int head_begin(nghttp3_conn *, int64_t id, void *conn, void *stream);
 int head_field(nghttp3_conn *, int64_t id, int32_t token, nghttp3_rcbuf *name,
     nghttp3_rcbuf *value, uint8_t flags, void *conn, void *stream);

@@ -481,7 +481,7 @@ probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
 	settings->no_tx_udp_payload_size_shaping = 1;
 	settings->pmtud_probes = turns;
 	if (conn->settings.no_mtu_probe || max <= base) {
-		/* A size that never fits: no_pmtud would abort a 1.11 server. */
+		/* A size that never fits: no_pmtud aborts a 1.11 server. */
 		turns[0] = PAYLOAD_MAX;
 		settings->pmtud_probeslen = 1;
 		settings->max_tx_udp_payload_size = base;

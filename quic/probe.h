@@ -84,7 +84,8 @@ struct probe {
 	struct pmtu pmtu;
 	size_t headers; /* bytes of IP and UDP */
 	size_t max;	/* the most that is asked for, on any path */
-	bool started, fresh; /* ... and nothing was written since */
+	bool started;
+	bool fresh;	/* nothing was written since it was started */
 	struct quotes quotes; /* of packets above the base size */
 
 	/* The packet that is being sealed. */

@@ -33,9 +33,9 @@ class Size:
     idle: int  # tunnels
 
 
-# Ten peers take turns on loopback, and each rests for more than the five seconds
-# after which BBR measures its path: it does that in the rest.  With less, each
-# of its runs would begin with that.
+# Ten peers take turns on loopback, and each rests for more than the five
+# seconds after which BBR measures its path: it does that in the rest.  With
+# less, each of its runs would begin with that.
 FULL = Size(runs=5, bulk_loopback=0.7, bulk_line=1.75, tunnels=0.4, echo=1.0,
             requests=20, objects=100, idle=10000)
 QUICK = Size(runs=1, bulk_loopback=0.2, bulk_line=0.3, tunnels=0.1, echo=0.2,
