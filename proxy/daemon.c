@@ -42,6 +42,7 @@ daemon_begin(struct config *config, enum config_program program, int argc,
 
 	sandbox_early();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* ulimit -f is like a full disk */
 	config_init(config, program);
 	if ((rv = config_load(config, argc, argv)) != 0) {
 		config_free(config);

@@ -12,10 +12,13 @@ struct qlog;
  */
 struct qlog *qlog_open(const char *dir, const char *name);
 
-/* Appends text as it comes. What cannot be written is lost. NULL is fine. */
+/*
+ * Appends text as it comes. When the file takes no more, which a warning says
+ * once, the rest is lost. NULL is fine.
+ */
 void qlog_write(struct qlog *, const void *data, size_t len);
 
-/* Closes and frees. NULL is a no-op. */
+/* Closes and frees, with the same warning. NULL is a no-op. */
 void qlog_close(struct qlog *);
 
 #endif
