@@ -31,7 +31,7 @@ QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
 	quic/budget.o quic/server.o quic/heap.o quic/stranger.o quic/token.o \
 	quic/tls.o quic/request.o quic/gate.o quic/train.o quic/pmtu.o \
 	quic/probe.o quic/probe_seal.o quic/evidence.o quic/quote.o \
-	quic/frame.o quic/warm.o
+	quic/frame.o quic/warm.o quic/brake.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
@@ -63,7 +63,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox control status report pmtu evidence gate quote \
 	tally listener network roam choice race link $(UNIT_QUIC)
-UNIT_QUIC = tls conn stream budget server path move ticket
+UNIT_QUIC = tls conn stream budget server path move brake ticket
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
@@ -104,6 +104,7 @@ test_budget_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)
+test_brake_OBJS = $(test_tls_OBJS)
 test_ticket_OBJS = $(test_tls_OBJS) proxy/local/ticket.o \
 	proxy/local/refusal.o proxy/addr.o proxy/basic.o
 

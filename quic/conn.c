@@ -332,6 +332,7 @@ write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 	ngtcp2_pkt_info pi;
 	ngtcp2_ssize n;
 
+	brake_feel(conn, now);
 	while (train->len == 0 || (!train_is_full(train) &&
 	    train->len < quantum)) {
 		ngtcp2_path_storage_zero(&ps);

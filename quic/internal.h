@@ -168,6 +168,16 @@ enum conn_state {
 	CONN_CLOSED   /* it is written, or there is none to write */
 };
 
+/* What is known of the queue before the bottleneck: brake.c. */
+struct brake {
+	uint64_t rtt;	    /* ns: the last that was looked at */
+	bool queued;	    /* by that, packets wait there */
+	uint64_t cwnd;	    /* bytes: the widest window, nearly, ... */
+	uint64_t grown_at;  /* ... and since when */
+	uint64_t marked_at; /* ns: what left then met no queue of ours; or 0 */
+	uint64_t off_until; /* ns: it is others that make packets wait */
+};
+
 /* How far the server of a connection is on its way out (RFC 9114 §5.2). */
 enum drain {
 	DRAIN_NOT,
@@ -255,6 +265,8 @@ struct quic_conn {
 	uint64_t warm_at;    /* the next PING; UINT64_MAX: none is due */
 	uint64_t warm_until; /* no more of them then */
 	bool warming;	     /* one of two was sent */
+
+	struct brake brake;
 
 	/* offer.c */
 	struct h3_offer offer;
@@ -401,6 +413,10 @@ void window_relieve(struct quic_conn *, uint64_t now);
 /* warm.c */
 void warm_note(struct quic_conn *);
 void warm_expire(struct quic_conn *, uint64_t now);
+
+/* brake.c */
+void brake_feel(struct quic_conn *, uint64_t now);
+bool brake_is_on(const struct quic_conn *);
 
 /* server.c */
 int server_add_id(struct quic_server *, struct quic_conn *,

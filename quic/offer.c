@@ -4,7 +4,7 @@
  *
  * Its order is one stream after the other; a proxy's streams must share, so
  * each has a turn in a round (see stream_take()), and a new round begins when
- * nobody has anything to send in this one.
+ * nobody has anything to send in this one, and no brake is on (see brake.c).
  */
 #include "quic/internal.h"
 
@@ -57,7 +57,8 @@ offer_take(struct quic_conn *conn)
 	if (ngtcp2_conn_get_max_data_left(conn->quic) == 0)
 		return 0;
 	n = ask(conn);
-	if (n == 0 && o->id == -1 && !TAILQ_EMPTY(&conn->waiting)) {
+	if (n == 0 && o->id == -1 && !TAILQ_EMPTY(&conn->waiting) &&
+	    !brake_is_on(conn)) {
 		new_round(conn);
 		n = ask(conn);
 	}

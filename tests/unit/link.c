@@ -179,17 +179,35 @@ by_chance(struct link *link, unsigned of_1000)
 	return of_1000 > 0 && link_random(link, 1000) < of_1000;
 }
 
+/* Whether the queue before the line takes a datagram, and when it is sent. */
+static bool
+line_takes(struct link *link, const struct link_datagram *d, uint64_t *at)
+{
+	uint64_t *busy_until = &link->busy_until[d->up];
+
+	*at = link->now;
+	if (link->byte_ns == 0)
+		return true;
+	if (*busy_until > *at)
+		*at = *busy_until;
+	if (*at - link->now > link->queue_max)
+		return false;
+	*busy_until = *at += d->len * link->byte_ns;
+	return true;
+}
+
 static void
 wire_send(struct link *link, struct link_datagram *d)
 {
-	uint64_t at = link->now + link->delay;
+	uint64_t at;
 
 	if ((link->tamper != NULL && !link->tamper(d, link->tamper_arg)) ||
 	    d->len > link->size_max || link->down[d->place] ||
 	    (link->place_size_max[d->place] != 0 &&
 		d->len > link->place_size_max[d->place]) ||
-	    by_chance(link, link->loss))
+	    by_chance(link, link->loss) || !line_takes(link, d, &at))
 		return;
+	at += link->delay;
 	if (by_chance(link, link->late))
 		at += link_random(link, link->delay);
 	if (by_chance(link, link->twice))

@@ -33,6 +33,8 @@ struct link_datagram {
 struct link {
 	uint64_t now;		/* ns; never 0 */
 	uint64_t delay;		/* ns, one way; 25 ms */
+	uint64_t byte_ns;	/* of the line, each way; 0: no time at all */
+	uint64_t queue_max;	/* ns: who would wait longer before it is lost */
 	unsigned loss;		/* of 1000 datagrams, so many are lost, ... */
 	unsigned late;		/* ... overtaken by later ones ... */
 	unsigned twice;		/* ... or arrive twice */
@@ -64,6 +66,7 @@ struct link {
 
 	size_t sent_up, sent_down; /* datagrams that left, lost ones included */
 	size_t delivered;	/* receive calls: GRO makes them fewer */
+	uint64_t busy_until[2];	/* ns: the line sends by then; down, up */
 
 	TAILQ_HEAD(link_wire, link_datagram) wire;
 	struct quic_train *server_train;
