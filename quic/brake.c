@@ -13,8 +13,8 @@
  * the path has changed, as radio does all the time. Who holds back then leaves
  * the path to the others, and finds less and less bandwidth. A packet tells
  * the cases apart that was sent with no more than half the window before it:
- * nothing of ours waited there. If it was slow all the same, the brake is off
- * for a while.
+ * nothing of ours waited there. If such packets are slow all the same, the
+ * brake is off for a while.
  */
 #include "quic/internal.h"
 
@@ -22,11 +22,12 @@
  * Packets wait if the round trip is longer by this part of the shortest. On
  * short paths it differs by more for other reasons, and nobody feels it.
  */
-#define QUEUE_SHARE 4
+#define QUEUE_SHARE 5
 #define QUEUE_MIN (10 * NS_PER_MS)
 
-/* Nanoseconds: BBR, too, believes in a round trip for so long. */
-#define OFF (10 * NS_PER_S)
+/* So many slow packets in a row are no accident: then it is off for so long. */
+#define DOUBTS_MAX 2
+#define OFF (10 * NS_PER_S) /* BBR, too, believes in a round trip for that */
 
 /*
  * With less than this part of the window in flight nobody sends in bulk, and
@@ -78,7 +79,8 @@ brake_feel(struct quic_conn *conn, uint64_t now)
 	watch_growth(b, info.cwnd, now);
 	b->queued = is_queue(&info);
 	if (b->marked_at != 0 && now - b->rtt >= b->marked_at) {
-		if (b->queued)
+		b->doubts = b->queued ? b->doubts + 1 : 0;
+		if (b->doubts >= DOUBTS_MAX)
 			b->off_until = now + OFF;
 		b->marked_at = 0;
 	}

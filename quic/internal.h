@@ -175,6 +175,7 @@ struct brake {
 	uint64_t cwnd;	    /* bytes: the widest window, nearly, ... */
 	uint64_t grown_at;  /* ... and since when */
 	uint64_t marked_at; /* ns: what left then met no queue of ours; or 0 */
+	unsigned doubts;    /* of them were slow, in a row */
 	uint64_t off_until; /* ns: it is others that make packets wait */
 };
 
