@@ -265,7 +265,7 @@ struct quic_conn {
 	/* warm.c */
 	uint64_t warm_at;    /* the next PING; UINT64_MAX: none is due */
 	uint64_t warm_until; /* no more of them then */
-	bool warming;	     /* one of two was sent */
+	uint64_t warm_cwnd;  /* before the first of two; 0: not between them */
 
 	struct brake brake;
 

@@ -17,39 +17,66 @@
 #define INTERVAL (5 * NS_PER_S + NS_PER_S / 10)
 #define DURATION (NS_PER_S / 4)
 
+/*
+ * How soon after bulk the first is due nobody says: it is tried. On short
+ * paths a busy end answers so much later than an idle one that BBR, with many
+ * answers of idle ends, would make the window too small for a busy one.
+ */
+#define TRY (NS_PER_S / 4)
+#define SHORT (5 * NS_PER_MS)
+
 /* Who has not come back by then may find it cold: radios want to sleep. */
 #define YOUNG (60 * NS_PER_S)
 
 static uint64_t
-round_trip(struct quic_conn *conn)
+first_try(const ngtcp2_conn_info *info)
 {
-	ngtcp2_conn_info info;
-
-	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	return info.smoothed_rtt;
+	return info->min_rtt < SHORT ? INTERVAL : TRY;
 }
 
 /* A stream has sent as much as it may at a time. */
 void
 warm_note(struct quic_conn *conn)
 {
+	ngtcp2_conn_info info;
+
 	if (conn->settings.cc != QUIC_CC_BBR ||
 	    ngtcp2_version(0)->version_num >= NOTICES)
 		return;
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
 	conn->warm_until = conn->now + YOUNG;
-	conn->warm_at = conn->now + INTERVAL;
-	conn->warming = false;
+	conn->warm_at = conn->now + first_try(&info);
+	conn->warm_cwnd = 0;
 }
 
+/* When the next is due: the window shows whether one was. */
+static uint64_t
+next_try(const struct quic_conn *conn, const ngtcp2_conn_info *info,
+    uint64_t now)
+{
+	if (info->cwnd < conn->warm_cwnd ||
+	    conn->warm_until - now < YOUNG - INTERVAL)
+		return INTERVAL;
+	return first_try(info);
+}
+
+/* The first of two packets, or the second, when the first has been seen. */
 void
 warm_expire(struct quic_conn *conn, uint64_t now)
 {
+	ngtcp2_conn_info info;
+
 	if (conn->warm_at > now)
 		return;
-	conn->warming = !conn->warming;
-	conn->warm_at = now + round_trip(conn) +
-	    (conn->warming ? DURATION : INTERVAL);
-	if (!conn->warming && conn->warm_at > conn->warm_until)
-		conn->warm_at = UINT64_MAX;
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	if (conn->warm_cwnd == 0) {
+		conn->warm_at = now + info.smoothed_rtt + DURATION;
+		conn->warm_cwnd = info.cwnd;
+	} else {
+		conn->warm_at = now + next_try(conn, &info, now);
+		if (conn->warm_at > conn->warm_until)
+			conn->warm_at = UINT64_MAX;
+		conn->warm_cwnd = 0;
+	}
 	quic_conn_ping(conn);
 }

@@ -457,7 +457,7 @@ a_rest_costs_no_time(void **state)
 {
 	struct world *w = *state;
 	uint64_t busy = 0, sent;
-	unsigned i;
+	unsigned i, slow = 0;
 
 	world_up(w);
 	for (i = 0; i < 10; i++)
@@ -466,6 +466,13 @@ a_rest_costs_no_time(void **state)
 		link_run(w->link, NULL, NULL, i * LINK_S);
 		assert_true(time_to_send(w, i) <= busy + LINK_MS);
 	}
+	/* Rests of 1.1 to 4.7 seconds; it must measure now and then. */
+	for (; i < 55; i++) {
+		link_run(w->link, NULL, NULL, (i % 4 + 1) * LINK_S +
+		    (3 * i % 7 + 1) * LINK_S / 10);
+		slow += time_to_send(w, i) > busy + LINK_MS;
+	}
+	assert_in_range(slow, 0, 4);
 	/* It does not go on like that for ever. */
 	link_run(w->link, NULL, NULL, 70 * LINK_S);
 	sent = w->link->sent_up;
