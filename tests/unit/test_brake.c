@@ -16,7 +16,8 @@
 #define BYTE_NS 400 /* 20 Mbit/s */
 #define BULK 0	    /* the tunnel that is always full, upwards */
 
-static void
+/* Returns what has arrived of it by the time that it flows. */
+static size_t
 bulk_through_bottleneck(struct world *w)
 {
 	world_up(w);
@@ -25,6 +26,7 @@ bulk_through_bottleneck(struct world *w)
 	w->near[BULK].to_send = SIZE_MAX;
 	assert_int_equal(tunnel_open(w, BULK), 0);
 	link_run(w->link, NULL, NULL, 5 * LINK_S);
+	return w->far[BULK].received;
 }
 
 /* Bytes of bulk in that time, in percent of what the line carries. */
@@ -51,8 +53,7 @@ the_queue_stays_short(void **state)
 	uint64_t longest = 0;
 	size_t before;
 
-	bulk_through_bottleneck(w);
-	before = w->far[BULK].received;
+	before = bulk_through_bottleneck(w);
 	for (unsigned i = 0; i < 30000; i++) {
 		link_run(w->link, NULL, NULL, LINK_MS);
 		if (queue(w->link) > longest)
@@ -72,9 +73,8 @@ a_longer_path_is_no_queue(void **state)
 	struct world *w = *state;
 	size_t before;
 
-	bulk_through_bottleneck(w);
+	before = bulk_through_bottleneck(w);
 	w->link->delay = 45 * LINK_MS;
-	before = w->far[BULK].received;
 	link_run(w->link, NULL, NULL, 20 * LINK_S);
 	assert_true(use_of_line(w, before, 20 * LINK_S) >= 60);
 }
@@ -86,8 +86,7 @@ jitter_is_no_queue(void **state)
 	struct world *w = *state;
 	size_t before;
 
-	bulk_through_bottleneck(w);
-	before = w->far[BULK].received;
+	before = bulk_through_bottleneck(w);
 	for (unsigned i = 0; i < 300; i++) {
 		w->link->delay = (25 + link_random(w->link, 50)) * LINK_MS;
 		link_run(w->link, NULL, NULL, 100 * LINK_MS);
@@ -102,9 +101,8 @@ a_wider_line_is_found(void **state)
 	struct world *w = *state;
 	size_t before;
 
-	bulk_through_bottleneck(w);
+	before = bulk_through_bottleneck(w);
 	w->link->byte_ns = BYTE_NS / 5;
-	before = w->far[BULK].received;
 	link_run(w->link, NULL, NULL, 20 * LINK_S);
 	assert_true(use_of_line(w, before, 20 * LINK_S) >= 60);
 }
