@@ -245,6 +245,7 @@ struct quic_conn {
 	TAILQ_HEAD(, quic_stream) owing; /* server: a head, oldest first */
 	size_t nowing;
 	size_t nstreams;
+	size_t unsent; /* the sum of their tx_unsent */
 
 	struct quic_budget *budget; /* the owner's, or ... */
 	struct quic_budget own_budget;

@@ -27,6 +27,15 @@
 #define SEND_MIN 131072 /* bytes */
 
 /*
+ * What may wait to be put into packets: enough for a turn of the loop on the
+ * fastest path. More would leave the processor's cache before its turn came,
+ * and be read for nothing when its stream is reset. A stream may have its
+ * share whatever the others have. Reading goes on at half of either.
+ */
+#define UNSENT_MAX 1048576U /* bytes, of a connection */
+#define UNSENT_SHARE 131072U /* bytes */
+
+/*
  * What a stream gives to nghttp3 in a round of turns: what the path takes in a
  * millisecond, so that ten streams beside another delay it by some 10 ms; but
  * enough for many packets at a time, and no more than fills a train.
@@ -53,6 +62,13 @@ stream_new(struct quic_conn *conn, int64_t id)
 	return s;
 }
 
+static void
+note_unsent(struct quic_stream *s, size_t n)
+{
+	s->conn->unsent = s->conn->unsent - s->tx_unsent + n;
+	s->tx_unsent = n;
+}
+
 void
 stream_free(struct quic_stream *s)
 {
@@ -64,6 +80,7 @@ stream_free(struct quic_stream *s)
 	request_settled(s);
 	budget_sated(s);
 	window_close(s);
+	note_unsent(s, 0);
 	queue_clear(&s->rx, conn->budget);
 	queue_clear(&s->tx, conn->budget);
 	free(s->head);
@@ -119,7 +136,7 @@ stream_refuse(struct quic_stream *s)
 {
 	s->tx_refused = true;
 	stream_stop_waiting(s);
-	s->tx_unsent = 0;
+	note_unsent(s, 0);
 	s->tx_next = NULL;
 	offer_room(s);
 }
@@ -347,6 +364,15 @@ send_limit(const struct quic_stream *s)
 	return 2 * info.cwnd > SEND_MIN ? 2 * (size_t)info.cwnd : SEND_MIN;
 }
 
+static bool
+is_far_ahead(const struct quic_stream *s)
+{
+	unsigned half = s->wants_room;
+
+	return s->tx_unsent >= UNSENT_SHARE >> half &&
+	    s->conn->unsent >= UNSENT_MAX >> half;
+}
+
 /* What is dropped needs no room; the rest depends on us and on the others. */
 static bool
 has_room(const struct quic_stream *s)
@@ -357,7 +383,7 @@ has_room(const struct quic_stream *s)
 		return true;
 	if (s->tx.len == 0)
 		return !budget_is_full(budget);
-	return s->tx.len < budget_share(budget) &&
+	return !is_far_ahead(s) && s->tx.len < budget_share(budget) &&
 	    (s->tx.len < SEND_MIN || s->tx.len < send_limit(s));
 }
 
@@ -414,7 +440,7 @@ quic_stream_commit(struct quic_stream *s, size_t n)
 	c->end += n;
 	s->tx_flows = c->end == c->cap;
 	s->tx.len += n;
-	s->tx_unsent += n;
+	note_unsent(s, s->tx_unsent + n);
 	h3_resume(s);
 }
 
@@ -491,7 +517,7 @@ stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 		vec[n].base = c->data + s->tx_next_at;
 		vec[n].len = len;
 		s->tx_next_at += len;
-		s->tx_unsent -= len;
+		note_unsent(s, s->tx_unsent - len);
 		s->turn -= len;
 		n++;
 	}
@@ -500,6 +526,7 @@ stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 		warm_note(s->conn);
 		TAILQ_INSERT_TAIL(&s->conn->waiting, s, waiting_entry);
 	}
+	offer_room(s);
 	*eof = s->finished && s->tx_unsent == 0;
 	return n;
 }

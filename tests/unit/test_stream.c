@@ -535,6 +535,71 @@ a_slow_client_stops_the_server(void **state)
 	assert_whole(&w->near[0], 30 * MB);
 }
 
+#define UNSENT_MAX (1024 * 1024) /* bytes: of a connection */
+#define UNSENT_SHARE (128 * 1024) /* bytes: of each stream */
+#define CHUNK (64 * 1024) /* bytes */
+
+/* A transfer that leaves a congestion window of several megabytes behind. */
+static void
+widen(struct world *w)
+{
+	world_up(w);
+	w->near[0].to_send = 30 * MB;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(link_run(w->link, is_true, &w->far[0].ended, LONG));
+	assert_true(stats_of(near_conn(w)).cwnd > 4 * MB);
+}
+
+/* What cannot leave yet is not taken; but each stream has its share. */
+static void
+little_waits_to_be_sent(void **state)
+{
+	struct world *w = *state;
+	size_t all = 0, one;
+
+	widen(w);
+	for (unsigned i = 1; i < 13; i++) {
+		w->far[i].habit = HOLD;
+		w->near[i].to_send = 3 * MB;
+		assert_int_equal(tunnel_open(w, i), 0);
+		link_run(w->link, NULL, NULL, LINK_S);
+	}
+	for (unsigned i = 1; i < 13; i++) {
+		one = w->near[i].sent - buffered(w->far[i].stream);
+		assert_true(one >= UNSENT_SHARE);
+		all += one;
+	}
+	assert_in_range(all, UNSENT_MAX,
+	    UNSENT_MAX + 12 * (UNSENT_SHARE + CHUNK));
+	for (unsigned i = 1; i < 13; i++) {
+		w->far[i].habit = SINK;
+		end_pump(&w->far[i]);
+	}
+	assert_true(tunnels_done(w, 13));
+	for (unsigned i = 1; i < 13; i++)
+		assert_whole(&w->far[i], 3 * MB);
+}
+
+/* What leaves makes room at once: a window is filled within a round trip. */
+static void
+a_wide_window_is_used(void **state)
+{
+	struct world *w = *state;
+
+	widen(w);
+	w->far[1].habit = ECHO;
+	w->near[1].to_send = 3 * MB;
+	w->near[1].stays_open = true;
+	assert_int_equal(tunnel_open(w, 1), 0);
+	assert_true(link_run(w->link, is_true, &w->near[1].answered, LONG));
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_whole(&w->near[1], 3 * MB);
+	w->near[1].to_send += 3 * MB;
+	end_pump(&w->near[1]);
+	link_run(w->link, NULL, NULL, RTT * 9 / 10);
+	assert_int_equal(w->near[1].sent, 6 * MB);
+}
+
 static void
 streams_have_a_limit(void **state)
 {
@@ -587,6 +652,8 @@ main(void)
 		TEST(bytes_follow_the_acknowledged),
 		TEST(a_slow_reader_slows_only_itself),
 		TEST(a_slow_client_stops_the_server),
+		TEST(little_waits_to_be_sent),
+		TEST(a_wide_window_is_used),
 		TEST(streams_have_a_limit),
 	};
 
