@@ -373,10 +373,12 @@ const struct quic_path *quic_conn_path(const struct quic_conn *);
 
 /*
  * Client: moves the connection to another path (RFC 9000 §9). Its local address
- * must be another one, and a socket of it must be open; its remote address must
- * be that of the path in use. The new path is validated first and then used,
- * or used `at_once`, for when the present one is dead: either way `migrated`
- * tells the end. A migration under way is given up without a word.
+ * must be one that it has not had, if only by its port, since ngtcp2 from 1.12
+ * does not validate a path that it knows; and a socket of it must be open. Its
+ * remote address must be that of the path in use. The new path is validated
+ * first and then used, or used `at_once`, for when the present one is dead:
+ * either way `migrated` tells the end. A migration under way is given up
+ * without a word.
  *
  * -EAGAIN: the handshake is not confirmed, or the peer has not given a spare
  * connection ID yet: try again in a round trip. -EPERM: the peer does not allow

@@ -22,9 +22,9 @@
 
 bool link_v6;
 
-/* "192.0.2." and 7 make 192.0.2.7, or 2001:db8::192.0.2.7. */
+/* "192.0.", 2 and 7 make 192.0.2.7, or 2001:db8::192.0.2.7. */
 static struct sockaddr_storage
-address(const char *net, unsigned number, unsigned port)
+address(const char *net, unsigned subnet, unsigned number, unsigned port)
 {
 	struct sockaddr_storage ss;
 	struct sockaddr_in *in = (struct sockaddr_in *)&ss;
@@ -33,8 +33,8 @@ address(const char *net, unsigned number, unsigned port)
 
 	memset(&ss, 0, sizeof(ss));
 	ss.ss_family = link_v6 ? AF_INET6 : AF_INET;
-	snprintf(host, sizeof(host), "%s%s%u", link_v6 ? "2001:db8::" : "",
-	    net, number);
+	snprintf(host, sizeof(host), "%s%s%u.%u",
+	    link_v6 ? "2001:db8::" : "", net, subnet, number);
 	if (link_v6) {
 		in6->sin6_port = htons((uint16_t)port);
 		inet_pton(AF_INET6, host, &in6->sin6_addr);
@@ -46,13 +46,19 @@ address(const char *net, unsigned number, unsigned port)
 }
 
 struct quic_path
-link_path_at(size_t client, size_t place)
+link_path_again(size_t client, size_t place, unsigned visit)
 {
 	return (struct quic_path){
-		.local = address("10.0.0.", 1 + (unsigned)place,
+		.local = address("10.0.", visit, 1 + (unsigned)place,
 		    5000 + (unsigned)client),
-		.remote = address("203.0.113.", 1, SERVER_PORT),
+		.remote = address("203.0.", 113, 1, SERVER_PORT),
 	};
+}
+
+struct quic_path
+link_path_at(size_t client, size_t place)
+{
+	return link_path_again(client, place, 0);
 }
 
 struct quic_path
@@ -63,24 +69,41 @@ link_path(size_t client)
 
 /* The same path from the other end, behind the NAT. */
 static struct quic_path
-server_path(const struct link *link, size_t client, size_t place)
+server_path(const struct link *link, size_t client, size_t place,
+    unsigned visit)
 {
 	return (struct quic_path){
-		.local = address("203.0.113.", 1, SERVER_PORT),
-		.remote = address("192.0.2.", 1 + (unsigned)place,
+		.local = address("203.0.", 113, 1, SERVER_PORT),
+		.remote = address("192.0.", visit, 1 + (unsigned)place,
 		    link->port[client]),
 	};
 }
 
-/* Both ends know a place by the last byte of an address. */
-static size_t
-place_of(const struct sockaddr_storage *ss)
+/* The last four bytes of an address. */
+static uint32_t
+ending_of(const struct sockaddr_storage *ss)
 {
 	const struct sockaddr_in *in = (const void *)ss;
 	const struct sockaddr_in6 *in6 = (const void *)ss;
+	uint32_t ending = in->sin_addr.s_addr;
 
-	return (ss->ss_family == AF_INET6 ? in6->sin6_addr.s6_addr[15]
-	    : (size_t)(ntohl(in->sin_addr.s_addr) & 0xff)) - 1;
+	if (ss->ss_family == AF_INET6)
+		memcpy(&ending, &in6->sin6_addr.s6_addr[12], sizeof(ending));
+	return ntohl(ending);
+}
+
+/* Both ends know a place by the last byte of an address ... */
+static size_t
+place_of(const struct sockaddr_storage *ss)
+{
+	return (ending_of(ss) & 0xff) - 1;
+}
+
+/* ... and a visit there by the one before. */
+static unsigned
+visit_of(const struct sockaddr_storage *ss)
+{
+	return ending_of(ss) >> 8 & 0xff;
 }
 
 static size_t
@@ -220,12 +243,15 @@ static void
 send_train(struct link *link, bool up, size_t client,
     const struct quic_train *train)
 {
+	const struct sockaddr_storage *from_or_to = up ? &train->path.local
+	    : &train->path.remote;
 	struct link_datagram d = { .up = up, .client = client };
 	size_t at, len;
 
-	d.place = place_of(up ? &train->path.local : &train->path.remote);
-	d.path = up ? server_path(link, client, d.place)
-		    : link_path_at(client, d.place);
+	d.place = place_of(from_or_to);
+	d.path = up
+	    ? server_path(link, client, d.place, visit_of(from_or_to))
+	    : link_path_again(client, d.place, visit_of(from_or_to));
 	d.ecn = train->ecn;
 	for (at = 0; at < train->len; at += len) {
 		len = train->len - at;
@@ -262,7 +288,7 @@ link_inject(struct link *link, bool up, size_t client, const void *data,
 {
 	struct link_datagram d = { .up = up, .client = client };
 
-	d.path = up ? server_path(link, client, 0) : link_path(client);
+	d.path = up ? server_path(link, client, 0, 0) : link_path(client);
 	d.len = len;
 	memcpy(d.data, data, len);
 	wire_put(link, &d, link->now);

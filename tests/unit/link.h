@@ -81,11 +81,13 @@ struct link *link_new(void);
 void link_free(struct link *);
 
 /*
- * The path of a client as it sees it itself, for quic_client_new(); and from
- * another place than the first, for quic_conn_migrate().
+ * The path of a client as it sees it itself, for quic_client_new(); from
+ * another place than the first, for quic_conn_migrate(); and from a place where
+ * it has been, which gives it another address at every visit below 256.
  */
 struct quic_path link_path(size_t client);
 struct quic_path link_path_at(size_t client, size_t place);
+struct quic_path link_path_again(size_t client, size_t place, unsigned visit);
 
 /* A number below `n` (which is not 0). */
 uint64_t link_random(struct link *, uint64_t n);

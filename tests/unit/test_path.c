@@ -348,7 +348,8 @@ lost_probes_leave_the_window_alone(void **state)
 
 /*
  * A path that is found has the window of one that is known from the beginning:
- * within a packet if the first probe finds it. Otherwise that is lost, and has
+ * within a packet if the first probe finds it, or, as ngtcp2 1.25 divides what
+ * there is into packets, within a twentieth. Otherwise that is lost, and has
  * taken the place of a packet in the first round trip, one of 13, which doubles
  * from then on as all the window does.
  */
@@ -372,7 +373,7 @@ searches_leave_the_window_alone(void **state)
 			sample_windows(w, way, false, known);
 			restart(w);
 			for (size_t n = 0; n < SAMPLES - 1; n++) {
-				less = paths[i] == 1500 ? 1500 : known[n] / 13;
+				less = known[n] / (paths[i] == 1500 ? 20 : 13);
 				assert_true(found[n] >= known[n] - less);
 			}
 		}
@@ -461,7 +462,8 @@ begin_and_narrow(struct world *w, int ways, size_t n, uint64_t after)
 
 /*
  * Bytes move again within 2 probe time-outs and 2 round trips, 5 to 6 in all,
- * and the size is found within 6 more.
+ * or 8 if by chance a short packet gets through, whose acknowledgement hides
+ * that all the others did not. The size is found within 11 of the beginning.
  */
 static void
 fall(struct world *w, int ways, int way, uint64_t after)
@@ -475,7 +477,7 @@ fall(struct world *w, int ways, int way, uint64_t after)
 	received = received_of(w, way);
 	while (received_of(w, way) == received)
 		pass(w, STEP);
-	assert_true(w->link->now - began_at <= 6 * RTT);
+	assert_true(w->link->now - began_at <= 8 * RTT);
 	while (size_of(w, way) > 1300 || size_of(w, way) < 1292)
 		pass(w, STEP);
 	assert_true(w->link->now - began_at <= 11 * RTT);
