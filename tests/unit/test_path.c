@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <ngtcp2/ngtcp2.h>
 
 #include "tests/unit/world.h"
 
@@ -17,6 +18,13 @@
 
 enum { UP = 1, DOWN = 2, BOTH = UP | DOWN };
 static const char *const names[] = { "idle", "up", "down", "both ways" };
+
+/* Newer libraries (seen: 1.25; not: 1.11) end some packets early. */
+static bool
+sends_short_ones(void)
+{
+	return ngtcp2_version(0)->version_num >= 0x011200;
+}
 
 static const struct quic_conn *
 sender(const struct world *w, int way)
@@ -347,9 +355,18 @@ lost_probes_leave_the_window_alone(void **state)
 }
 
 /*
+ * What a window may lack when the first probe finds the path: a packet, or a
+ * twentieth with a library that may send short ones in between.
+ */
+static uint64_t
+first_probe(uint64_t window)
+{
+	return sends_short_ones() ? window / 20 : 1500;
+}
+
+/*
  * A path that is found has the window of one that is known from the beginning:
- * within a packet if the first probe finds it, or, as ngtcp2 1.25 divides what
- * there is into packets, within a twentieth. Otherwise that is lost, and has
+ * within a packet if the first probe finds it. Otherwise that is lost, and has
  * taken the place of a packet in the first round trip, one of 13, which doubles
  * from then on as all the window does.
  */
@@ -373,7 +390,8 @@ searches_leave_the_window_alone(void **state)
 			sample_windows(w, way, false, known);
 			restart(w);
 			for (size_t n = 0; n < SAMPLES - 1; n++) {
-				less = known[n] / (paths[i] == 1500 ? 20 : 13);
+				less = paths[i] == 1500 ? first_probe(known[n])
+				    : known[n] / 13;
 				assert_true(found[n] >= known[n] - less);
 			}
 		}
@@ -462,8 +480,8 @@ begin_and_narrow(struct world *w, int ways, size_t n, uint64_t after)
 
 /*
  * Bytes move again within 2 probe time-outs and 2 round trips, 5 to 6 in all,
- * or 8 if by chance a short packet gets through, whose acknowledgement hides
- * that all the others did not. The size is found within 11 of the beginning.
+ * or 8 if a short packet gets through, whose acknowledgement hides that all the
+ * others did not. The size is found within 11 of the beginning.
  */
 static void
 fall(struct world *w, int ways, int way, uint64_t after)
@@ -477,7 +495,8 @@ fall(struct world *w, int ways, int way, uint64_t after)
 	received = received_of(w, way);
 	while (received_of(w, way) == received)
 		pass(w, STEP);
-	assert_true(w->link->now - began_at <= 8 * RTT);
+	assert_true(w->link->now - began_at <=
+	    (sends_short_ones() ? 8 : 6) * RTT);
 	while (size_of(w, way) > 1300 || size_of(w, way) < 1292)
 		pass(w, STEP);
 	assert_true(w->link->now - began_at <= 11 * RTT);
