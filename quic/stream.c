@@ -62,13 +62,6 @@ stream_new(struct quic_conn *conn, int64_t id)
 	return s;
 }
 
-static void
-note_unsent(struct quic_stream *s, size_t n)
-{
-	s->conn->unsent = s->conn->unsent - s->tx_unsent + n;
-	s->tx_unsent = n;
-}
-
 void
 stream_free(struct quic_stream *s)
 {
@@ -80,7 +73,6 @@ stream_free(struct quic_stream *s)
 	request_settled(s);
 	budget_sated(s);
 	window_close(s);
-	note_unsent(s, 0);
 	queue_clear(&s->rx, conn->budget);
 	queue_clear(&s->tx, conn->budget);
 	free(s->head);
@@ -118,6 +110,13 @@ let_go(struct quic_stream *s)
 	free(s->head);
 	s->head = NULL;
 	free_if_done(s);
+}
+
+static void
+note_unsent(struct quic_stream *s, size_t n)
+{
+	s->conn->unsent = s->conn->unsent - s->tx_unsent + n;
+	s->tx_unsent = n;
 }
 
 static void
