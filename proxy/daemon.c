@@ -9,6 +9,7 @@
 
 #include "proxy/log.h"
 #include "proxy/option.h"
+#include "proxy/qlog.h"
 #include "quic/socket.h"
 
 static void
@@ -184,5 +185,6 @@ daemon_replace(struct config *config, const struct config *fresh)
 	config_free(config);
 	*config = *fresh;
 	open_log(config);
+	qlog_reloaded();
 	log_info("the configuration is reloaded");
 }

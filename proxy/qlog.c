@@ -11,11 +11,58 @@
 
 #include "proxy/log.h"
 
+/* Seconds without a failed write after which the next one is news. */
+#define QUIET_S 60
+
 struct qlog {
 	FILE *file;
 	bool cut;   /* a write has failed: what would follow makes no sense */
 	char *path; /* malloc */
 };
+
+/* In place of a file that cannot be made: nobody tries again for each event. */
+static struct qlog absent = { .cut = true };
+
+/*
+ * The errno of the last failure to make a file and to write one, each until it
+ * succeeds: a directory that is wrong is wrong for thousands of connections.
+ */
+static int open_error, write_error;
+static time_t write_failed;
+
+/* Whether this failure is worth a warning: the same one has had its own. */
+static bool
+is_news(int *last, int error)
+{
+	bool news = *last != error;
+
+	*last = error;
+	return news;
+}
+
+void
+qlog_reloaded(void)
+{
+	open_error = write_error = 0;
+}
+
+static struct qlog *
+new_file(const char *path)
+{
+	struct qlog *qlog = calloc(1, sizeof(*qlog));
+
+	if (qlog != NULL && (qlog->path = strdup(path)) != NULL &&
+	    (qlog->file = fopen(path, "wex")) != NULL)
+		return qlog;
+	if (is_news(&open_error, errno))
+		log_warn("cannot write %s: %s; connections go on without a "
+		    "trace, and this is not said again until it changes", path,
+		    strerror(errno));
+	if (qlog != NULL)
+		free(qlog->path);
+	free(qlog);
+	return &absent;
+}
 
 struct qlog *
 qlog_open(const char *dir, const char *name)
@@ -31,25 +78,34 @@ qlog_open(const char *dir, const char *name)
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
 	snprintf(path, sizeof(path), "%s/%s-%s-%d-%u.sqlog", dir, name, stamp,
 	    (int)getpid(), number++);
-	if ((qlog = calloc(1, sizeof(*qlog))) == NULL ||
-	    (qlog->path = strdup(path)) == NULL ||
-	    (qlog->file = fopen(path, "wex")) == NULL) {
-		log_warn("cannot write %s: %s", path, strerror(errno));
-		if (qlog != NULL)
-			free(qlog->path);
-		free(qlog);
-		return NULL;
+	qlog = new_file(path);
+	if (qlog != &absent && open_error != 0) {
+		open_error = 0;
+		log_info("qlog traces are written again");
 	}
 	return qlog;
 }
 
-/* Says so once: the connection goes on, and the next one has its own file. */
+/* The connection goes on, and the next one has its own file. */
 static void
 note_failure(struct qlog *qlog)
 {
-	if (!qlog->cut)
-		log_warn("%s ends early: %s", qlog->path, strerror(errno));
+	if (!qlog->cut && is_news(&write_error, errno))
+		log_warn("%s ends early: %s; this is not said again of other "
+		    "traces until it changes", qlog->path, strerror(errno));
 	qlog->cut = true;
+	write_failed = time(NULL);
+}
+
+/*
+ * A disk that is full has room for a short trace now and then: only a while
+ * without failures counts as a success.
+ */
+static void
+note_success(const struct qlog *qlog)
+{
+	if (!qlog->cut && time(NULL) - write_failed > QUIET_S)
+		write_error = 0;
 }
 
 void
@@ -63,10 +119,12 @@ qlog_write(struct qlog *qlog, const void *data, size_t len)
 void
 qlog_close(struct qlog *qlog)
 {
-	if (qlog == NULL)
+	if (qlog == NULL || qlog == &absent)
 		return;
 	if (fclose(qlog->file) != 0)
 		note_failure(qlog);
+	else
+		note_success(qlog);
 	free(qlog->path);
 	free(qlog);
 }

@@ -3,6 +3,10 @@
 import json
 import re
 import resource
+import signal
+import subprocess
+
+import pytest
 
 from client import socks5_tunnel
 from origin import expect_pattern, send_pattern
@@ -39,16 +43,74 @@ def test_qlog(start_edge, start_culvert, tmp_path):
                 event["name"] == "quic:mtu_updated" for event in events)
 
 
-def test_a_trace_that_finds_no_room(start_embedded, origin, tmp_path):
-    """Its end is told once, and the transfers go on."""
-    def little():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MAX, FILE_MAX))
+def little():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MAX, FILE_MAX))
 
-    culvert = start_embedded("--qlog", tmp_path, preexec=little)
-    server = origin(lambda sock: send_pattern(sock, SIZE))
-    for _ in range(2):
+
+def transfers(culvert, server, count=2):
+    """Each goes by a connection of its own."""
+    for _ in range(count):
         with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
             expect_pattern(sock, SIZE)
+        seen = culvert.log.count("connected to ")
+        culvert.ctl("reconnect")
+        culvert.wait_for("connected to ", seen + 1)
+
+
+def told(daemon, pattern):
+    return re.findall(rf"warning: .*{pattern}", daemon.log)
+
+
+def test_a_trace_that_finds_no_room(start_embedded, origin, tmp_path):
+    """That is told once for all traces, and the transfers go on."""
+    culvert = start_embedded("--qlog", tmp_path, preexec=little)
+    transfers(culvert, origin(lambda sock: send_pattern(sock, SIZE)))
     culvert.stop()
-    told = re.findall(r"(\S+\.sqlog) ends early: File too large", culvert.log)
-    assert sorted(told) == sorted(map(str, tmp_path.glob("*.sqlog")))
+    assert len(list(tmp_path.glob("*.sqlog"))) >= 4
+    assert len(told(culvert, r"\.sqlog ends early: File too large")) == 1
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A file system with room for a part of one trace."""
+    path = tmp_path / "tiny"
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none",
+                           path], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {done.stderr}")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_a_disk_that_is_full(start_edge, start_culvert, origin, tiny):
+    """Both ends tell it once, and the transfers go on."""
+    server = origin(lambda sock: send_pattern(sock, SIZE))
+    edge = start_edge("--qlog", tiny)
+    culvert = start_culvert(edge, "--qlog", tiny)
+    transfers(culvert, server, 3)
+    for daemon in (culvert, edge):
+        daemon.stop()
+        assert len(told(daemon, "No space left on device")) == 1
+
+
+def test_a_directory_that_takes_no_trace(start_edge, start_culvert, origin,
+                                         tmp_path):
+    """One warning with the reason, another one after a reload, and none
+    any more when it is mended."""
+    server = origin(lambda sock: send_pattern(sock, SIZE))
+    gone = tmp_path / "gone"
+    edge = start_edge("--qlog", gone)
+    culvert = start_culvert(edge, "--qlog", gone)
+    transfers(culvert, server)
+    for count in (1, 2):
+        for daemon in (culvert, edge):
+            lines = told(daemon, "")
+            assert len(lines) == count
+            assert f"cannot write {gone}/" in lines[-1]
+            assert "No such file or directory" in lines[-1]
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_for("the configuration is reloaded", count)
+        transfers(culvert, server, 1)
+    for daemon in (culvert, edge):
+        assert len(told(daemon, "")) == 3
