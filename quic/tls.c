@@ -213,6 +213,8 @@ verify_chain(const struct quic_conn *conn, gnutls_session_t session)
 		return "the server's certificate is for another name";
 	if ((status & GNUTLS_CERT_REVOKED) != 0)
 		return "the server's certificate is revoked";
+	if ((status & GNUTLS_CERT_PURPOSE_MISMATCH) != 0)
+		return "the server's certificate is not for TLS servers";
 	return "the server's certificate is not acceptable";
 }
 
@@ -239,11 +241,15 @@ verify_client(gnutls_session_t session)
 {
 	struct quic_conn *conn = session_conn(session);
 	unsigned status = 0;
+	gnutls_typed_vdata_st purpose = { .type = GNUTLS_DT_KEY_PURPOSE_OID,
+		.data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT };
 
-	if (gnutls_certificate_verify_peers2(session, &status) == 0 &&
-	    status == 0)
+	if (gnutls_certificate_verify_peers(session, &purpose, 1,
+		&status) == 0 && status == 0)
 		return 0;
-	conn->verify_error = "the client's certificate is not acceptable";
+	conn->verify_error = (status & GNUTLS_CERT_PURPOSE_MISMATCH) != 0
+	    ? "the client's certificate is not for TLS clients"
+	    : "the client's certificate is not acceptable";
 	return GNUTLS_E_CERTIFICATE_ERROR;
 }
 

@@ -18,10 +18,13 @@
 
 #define YEAR INT64_C(31536000) /* seconds */
 
-/* A P-256 key and a certificate for `name` from a CA; NULL: a CA itself. */
+/*
+ * A P-256 key and a certificate for `name` from a CA; NULL: a CA itself. Its
+ * key is for `purpose`, an OID, or NULL for all.
+ */
 static void
 issue(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const char *name,
-    gnutls_x509_crt_t ca, gnutls_x509_privkey_t ca_key)
+    const char *purpose, gnutls_x509_crt_t ca, gnutls_x509_privkey_t ca_key)
 {
 	const char *cn = name != NULL ? name : "A CA";
 
@@ -35,6 +38,8 @@ issue(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const char *name,
 	gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, cn,
 	    (unsigned)strlen(cn));
 	gnutls_x509_crt_set_ca_status(crt, name == NULL);
+	if (purpose != NULL)
+		gnutls_x509_crt_set_key_purpose_oid(crt, purpose, 0);
 	if (name != NULL)
 		gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME,
 		    name, (unsigned)strlen(name), GNUTLS_FSAN_SET);
@@ -48,7 +53,7 @@ struct issued {
 };
 
 static struct issued
-issue_chain(void)
+issue_chain_for(const char *purpose)
 {
 	gnutls_x509_privkey_t ca_key, key;
 	gnutls_x509_crt_t ca, crt;
@@ -58,8 +63,8 @@ issue_chain(void)
 	gnutls_x509_privkey_init(&key);
 	gnutls_x509_crt_init(&ca);
 	gnutls_x509_crt_init(&crt);
-	issue(ca, ca_key, NULL, ca, ca_key);
-	issue(crt, key, SERVER_NAME, ca, ca_key);
+	issue(ca, ca_key, NULL, NULL, ca, ca_key);
+	issue(crt, key, SERVER_NAME, purpose, ca, ca_key);
 	gnutls_x509_crt_export2(ca, GNUTLS_X509_FMT_PEM, &pem_texts.ca);
 	gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &pem_texts.cert);
 	gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &pem_texts.key);
@@ -68,6 +73,12 @@ issue_chain(void)
 	gnutls_x509_crt_deinit(ca);
 	gnutls_x509_crt_deinit(crt);
 	return pem_texts;
+}
+
+static struct issued
+issue_chain(void)
+{
+	return issue_chain_for(NULL);
 }
 
 static void
@@ -220,6 +231,53 @@ a_client_certificate_is_demanded(void **state)
 	issued_free(&forged);
 }
 
+/* What a certificate's key is for counts (RFC 5280 §4.2.1.12). */
+static void
+a_client_does_not_show_a_server_certificate(void **state)
+{
+	struct issued issued = issue_chain_for(GNUTLS_KP_TLS_WWW_SERVER);
+	struct world *w = *state;
+
+	world_present(w, w->cert, w->key, (char *)issued.ca.data);
+	world_trust(w, w->cert, NULL, (char *)issued.cert.data,
+	    (char *)issued.key.data);
+	world_serve(w);
+	world_dial(w, 0);
+	assert_true(world_closed(w, 0));
+	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
+	assert_text(&w->client[0], "refused TLS");
+	assert_int_equal(w->server.connected, 0);
+	issued_free(&issued);
+}
+
+static void
+a_client_shows_a_client_certificate(void **state)
+{
+	struct issued issued = issue_chain_for(GNUTLS_KP_TLS_WWW_CLIENT);
+	struct world *w = *state;
+
+	world_present(w, w->cert, w->key, (char *)issued.ca.data);
+	world_trust(w, w->cert, NULL, (char *)issued.cert.data,
+	    (char *)issued.key.data);
+	world_serve(w);
+	world_dial(w, 0);
+	assert_true(link_run(w->link, is_some, &w->server.connected, LONG));
+	issued_free(&issued);
+}
+
+static void
+a_server_does_not_show_a_client_certificate(void **state)
+{
+	struct issued issued = issue_chain_for(GNUTLS_KP_TLS_WWW_CLIENT);
+	struct world *w = *state;
+
+	world_trust(w, (char *)issued.ca.data, NULL, NULL, NULL);
+	world_present(w, (char *)issued.cert.data, (char *)issued.key.data,
+	    NULL);
+	assert_refused(w, "not for TLS servers");
+	issued_free(&issued);
+}
+
 static void
 unusable_credentials_say_why(void **state)
 {
@@ -306,6 +364,9 @@ main(void)
 		TEST(a_bad_certificate_is_refused),
 		TEST(a_stranger_is_refused),
 		TEST(a_client_certificate_is_demanded),
+		TEST(a_client_does_not_show_a_server_certificate),
+		TEST(a_client_shows_a_client_certificate),
+		TEST(a_server_does_not_show_a_client_certificate),
 		TEST(unusable_credentials_say_why),
 		TEST(a_secret_follows_from_the_key),
 		TEST(a_ticket_resumes),
