@@ -98,6 +98,13 @@ fail_drained(struct quic_conn *conn)
 		    "the edge takes no new connections", CONN_CLOSED);
 		return;
 	}
+	if (!application && err->error_code == NGTCP2_INVALID_TOKEN) {
+		tls_keep_token(conn->tls, NULL, 0);
+		conn_end(conn, QUIC_CLOSED_BY_PEER, false, err->error_code,
+		    "the edge does not take the token that proves our address",
+		    CONN_CLOSED);
+		return;
+	}
 	copy_phrase(phrase, sizeof(phrase), err->reason, err->reasonlen);
 	if (!application && err->error_code >= CRYPTO_ERROR &&
 	    err->error_code < CRYPTO_ERROR + 256)

@@ -514,6 +514,7 @@ struct quic_server_stats {
 	uint64_t postponed;	   /* not answered: too many handshakes */
 	uint64_t refused;	   /* while it drained or was full, or of a
 				      full source */
+	uint64_t tokens_rejected;  /* a Retry's, stale or of another address */
 	uint64_t resets_sent;	   /* stateless resets */
 	uint64_t datagrams_dropped; /* nothing could be made of them */
 };

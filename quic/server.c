@@ -4,7 +4,8 @@
  *
  *   datagram ──▶ known ID ──▶ that connection
  *            ├─▶ Initial ───▶ a new connection, or what the gate says: Retry
- *            │                (RFC 9000 §8.1.2), CONNECTION_REFUSED, silence
+ *            │                (RFC 9000 §8.1.2), CONNECTION_REFUSED, silence;
+ *            │                INVALID_TOKEN (§8.1.3)
  *            ├─▶ other version ──▶ Version Negotiation (§6)
  *            └─▶ short header, unknown ID ──▶ stateless reset (§10.3)
  */
@@ -216,10 +217,24 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 
 static void
 refuse(struct quic_server *server, const ngtcp2_pkt_hd *hd,
-    const struct quic_path *path)
+    const struct quic_path *path, uint64_t now)
 {
-	if (stranger_refuse(&server->strangers, hd, path))
+	if (stranger_close(&server->strangers, hd, NGTCP2_CONNECTION_REFUSED,
+		path, now))
 		server->stats.refused++;
+}
+
+/*
+ * A Retry token that is stale, or of another address: the stranger takes no
+ * second Retry, and need not wait for its time-out (RFC 9000 §8.1.3).
+ */
+static void
+reject_token(struct quic_server *server, const ngtcp2_pkt_hd *hd,
+    const struct quic_path *path, uint64_t now)
+{
+	if (stranger_close(&server->strangers, hd, NGTCP2_INVALID_TOKEN, path,
+		now))
+		server->stats.tokens_rejected++;
 }
 
 /* A first packet, perhaps. Returns the connection that it opens, or NULL. */
@@ -235,13 +250,15 @@ meet(struct quic_server *server, const struct quic_path *path,
 		return NULL;
 	if (server->draining || server->stats.connections >=
 	    server->settings.connections_max) {
-		refuse(server, &hd, path);
+		refuse(server, &hd, path, now);
 		return NULL;
 	}
 	original_dcid = hd.dcid;
 	proof = token_check(server->secret, &hd, &original_dcid, path, now);
-	if (proof == PROOF_WRONG)
+	if (proof == PROOF_WRONG) {
+		reject_token(server, &hd, path, now);
 		return NULL;
+	}
 	switch (gate_ask(&server->gate, (const struct sockaddr *)&path->remote,
 	    proof != PROOF_NONE, server->stats.half_open, now)) {
 	case GATE_ADMIT:
@@ -252,7 +269,7 @@ meet(struct quic_server *server, const struct quic_path *path,
 			server->stats.retries_sent++;
 		break;
 	case GATE_REFUSE:
-		refuse(server, &hd, path);
+		refuse(server, &hd, path, now);
 		break;
 	case GATE_LATER:
 		server->stats.postponed++;

@@ -13,6 +13,9 @@
  */
 #define RESETS_PER_S 1000
 
+/* And CONNECTION_CLOSEs: at 30 us each, 3 % of a core. */
+#define CLOSES_PER_S 1000
+
 /*
  * A stateless reset looks like a short packet, and is shorter than the one it
  * answers, or two hosts could answer each other for ever (RFC 9000 §10.3,
@@ -20,6 +23,16 @@
  */
 #define RESET_MAX 42 /* bytes */
 #define RESET_MIN (5 + NGTCP2_STATELESS_RESET_TOKENLEN) /* bytes */
+
+static bool
+may_answer(struct stranger_rate *rate, unsigned per_second, uint64_t now)
+{
+	if (rate->second != now / NS_PER_S) {
+		rate->second = now / NS_PER_S;
+		rate->n = 0;
+	}
+	return rate->n < per_second;
+}
 
 static struct stranger_reply *
 reply_new(struct strangers *s, const struct quic_path *path)
@@ -82,16 +95,18 @@ stranger_retry(struct strangers *s, const ngtcp2_pkt_hd *hd,
 }
 
 bool
-stranger_refuse(struct strangers *s, const ngtcp2_pkt_hd *hd,
-    const struct quic_path *path)
+stranger_close(struct strangers *s, const ngtcp2_pkt_hd *hd, uint64_t code,
+    const struct quic_path *path, uint64_t now)
 {
-	struct stranger_reply *reply = reply_new(s, path);
+	struct stranger_reply *reply;
 
-	if (reply == NULL)
+	if (!may_answer(&s->closes, CLOSES_PER_S, now) ||
+	    (reply = reply_new(s, path)) == NULL)
 		return false;
+	s->closes.n++;
 	return reply_queue(s, reply, ngtcp2_crypto_write_connection_close(
 	    reply->data, sizeof(reply->data), hd->version, &hd->scid,
-	    &hd->dcid, NGTCP2_CONNECTION_REFUSED, NULL, 0));
+	    &hd->dcid, code, NULL, 0));
 }
 
 bool
@@ -104,14 +119,10 @@ stranger_reset(struct strangers *s, const ngtcp2_version_cid *vc,
 	struct stranger_reply *reply;
 	ngtcp2_cid cid;
 
-	if (s->reset_second != now / NS_PER_S) {
-		s->reset_second = now / NS_PER_S;
-		s->resets_now = 0;
-	}
-	if (len < RESET_MIN || s->resets_now >= RESETS_PER_S ||
+	if (len < RESET_MIN || !may_answer(&s->resets, RESETS_PER_S, now) ||
 	    (reply = reply_new(s, path)) == NULL)
 		return false;
-	s->resets_now++;
+	s->resets.n++;
 	ngtcp2_cid_init(&cid, vc->dcid, vc->dcidlen);
 	token_reset(s->secret, &cid, token);
 	gnutls_rnd(GNUTLS_RND_NONCE, noise, sizeof(noise));

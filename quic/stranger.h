@@ -24,14 +24,19 @@ struct stranger_reply {
 	uint8_t data[STRANGER_REPLY_SIZE];
 };
 
+/* How many answers of one kind were given in the present second. */
+struct stranger_rate {
+	uint64_t second;
+	unsigned n;
+};
+
 struct strangers {
 	const uint8_t *secret; /* the server's, for the owner to set */
 
 	/* Private; all zero at first. */
 	struct stranger_reply replies[STRANGER_REPLIES_MAX];
 	size_t first, len;
-	uint64_t reset_second;
-	unsigned resets_now;
+	struct stranger_rate resets, closes;
 };
 
 /*
@@ -47,9 +52,12 @@ bool stranger_negotiate(struct strangers *, const ngtcp2_version_cid *,
 bool stranger_retry(struct strangers *, const ngtcp2_pkt_hd *initial,
     const struct quic_path *, uint64_t now);
 
-/* CONNECTION_REFUSED: the stranger need not wait for its time-out. */
-bool stranger_refuse(struct strangers *, const ngtcp2_pkt_hd *initial,
-    const struct quic_path *);
+/*
+ * CONNECTION_CLOSE with a `code` of QUIC's (RFC 9000 §20.1), such as
+ * CONNECTION_REFUSED: the stranger need not wait for its time-out.
+ */
+bool stranger_close(struct strangers *, const ngtcp2_pkt_hd *initial,
+    uint64_t code, const struct quic_path *, uint64_t now);
 
 /*
  * Stateless reset (RFC 9000 §10.3), to a short header of a datagram of

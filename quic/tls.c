@@ -519,11 +519,13 @@ tls_token(const struct quic_tls *tls, size_t *len)
 void
 tls_keep_token(struct quic_tls *tls, const uint8_t *token, size_t len)
 {
-	uint8_t *copy = malloc(len);
+	uint8_t *copy = NULL;
 
-	if (copy == NULL)
-		return;
-	memcpy(copy, token, len);
+	if (len > 0) {
+		if ((copy = malloc(len)) == NULL)
+			return;
+		memcpy(copy, token, len);
+	}
 	free(tls->token);
 	tls->token = copy;
 	tls->tokenlen = len;

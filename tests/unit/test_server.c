@@ -13,6 +13,15 @@
  * self.
  */
 
+/* ---- Losses ---- */
+
+static bool
+lose_up(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return !d->up;
+}
+
 /* ---- Addresses ---- */
 
 /* Beyond one half-open handshake the others must prove their address. */
@@ -48,6 +57,60 @@ a_known_address_needs_no_retry(void **state)
 	assert_true(world_connected(w, 0));
 	assert_true(world_connected(w, 1));
 	assert_int_equal(server_stats(w).retries_sent, 0);
+}
+
+#define INVALID_TOKEN 0xb /* RFC 9000 §20.1 */
+
+/* Two clients, and the second one has been sent a Retry. */
+static void
+ask_for_proof(struct world *w)
+{
+	w->client_settings.handshake_timeout_ns = LONG;
+	w->server_settings.half_open_max = 1;
+	world_serve(w);
+	world_dial(w, 0);
+	world_dial(w, 1);
+	link_run(w->link, NULL, NULL, RTT - LINK_MS);
+	assert_int_equal(server_stats(w).retries_sent, 1);
+}
+
+/* Its token is refused at once, and with a new one it gets in. */
+static void
+token_is_refused(struct world *w)
+{
+	assert_true(link_run(w->link, is_some, &w->client[1].closed,
+	    10 * LINK_S));
+	assert_int_equal(w->client[1].why.cause, QUIC_CLOSED_BY_PEER);
+	assert_false(w->client[1].why.application);
+	assert_int_equal(w->client[1].why.code, INVALID_TOKEN);
+	assert_text(&w->client[1], "does not take the token");
+	assert_int_equal(server_stats(w).tokens_rejected, 1);
+	link_drop_client(w->link, 1);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+}
+
+/* A NAT gives the client another port before it answers the Retry. */
+static void
+a_token_of_another_address_is_refused(void **state)
+{
+	struct world *w = *state;
+
+	ask_for_proof(w);
+	w->link->port[1]++;
+	token_is_refused(w);
+}
+
+static void
+a_stale_token_is_refused(void **state)
+{
+	struct world *w = *state;
+
+	ask_for_proof(w);
+	w->link->tamper = lose_up;
+	link_run(w->link, NULL, NULL, 11 * LINK_S);
+	w->link->tamper = NULL;
+	token_is_refused(w);
 }
 
 /* ---- Crowds ---- */
@@ -558,13 +621,6 @@ a_late_request_is_rejected(void **state)
 	assert_int_equal(w->client[0].why.code, QUIC_H3_NO_ERROR);
 }
 
-static bool
-lose_up(struct link_datagram *d, void *arg)
-{
-	(void)arg;
-	return !d->up;
-}
-
 /* GOAWAY says that the request was not looked at: no reset need say it too. */
 static void
 a_request_that_is_lost_is_rejected(void **state)
@@ -739,6 +795,8 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(retry_asks_for_proof),
 		TEST(a_known_address_needs_no_retry),
+		TEST(a_token_of_another_address_is_refused),
+		TEST(a_stale_token_is_refused),
 		TEST(a_crowd_is_let_in_bit_by_bit),
 		TEST(a_source_has_its_share),
 		TEST(a_source_has_its_share_of_handshakes),
