@@ -27,8 +27,8 @@ comma = ,
 
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
 QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
-	quic/head.o quic/offer.o quic/stream.o quic/window.o quic/chunk.o \
-	quic/budget.o quic/server.o quic/heap.o quic/stranger.o quic/token.o \
+	quic/head.o quic/qpack.o quic/offer.o quic/stream.o quic/window.o \
+	quic/chunk.o quic/budget.o quic/server.o quic/heap.o quic/stranger.o quic/token.o \
 	quic/tls.o quic/request.o quic/gate.o quic/train.o quic/pmtu.o \
 	quic/probe.o quic/probe_seal.o quic/evidence.o quic/quote.o \
 	quic/frame.o quic/warm.o quic/brake.o
@@ -62,8 +62,8 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox control status report pmtu evidence gate quote \
-	tally listener network roam choice race link $(UNIT_QUIC)
-UNIT_QUIC = tls conn stream budget server path move brake ticket
+	qpack tally listener network roam choice race link $(UNIT_QUIC)
+UNIT_QUIC = tls conn stream crowd budget server path move brake ticket
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
@@ -91,6 +91,7 @@ test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/tally.o \
 test_pmtu_OBJS = quic/pmtu.o
 test_evidence_OBJS = quic/evidence.o $(test_pmtu_OBJS)
 test_gate_OBJS = quic/gate.o
+test_qpack_OBJS = quic/qpack.o
 test_quote_OBJS = quic/quote.o
 test_network_OBJS = proxy/local/network.o proxy/local/wake.o
 test_roam_OBJS = proxy/local/roam.o
@@ -101,6 +102,7 @@ test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
 test_stream_OBJS = $(test_tls_OBJS)
 test_budget_OBJS = $(test_tls_OBJS)
+test_crowd_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)
@@ -109,7 +111,7 @@ test_ticket_OBJS = $(test_tls_OBJS) proxy/local/ticket.o \
 	proxy/local/refusal.o proxy/addr.o proxy/basic.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
-FUZZ = socks request response chunked config basic frame network
+FUZZ = socks request response chunked config basic frame network qpack
 fuzz_socks_OBJS = $(test_socks_OBJS)
 fuzz_request_OBJS = $(test_rewrite_OBJS)
 fuzz_response_OBJS = $(test_rewrite_OBJS)
@@ -117,6 +119,7 @@ fuzz_chunked_OBJS = $(test_chunked_OBJS)
 fuzz_config_OBJS = $(test_config_OBJS)
 fuzz_basic_OBJS = $(test_basic_OBJS)
 fuzz_frame_OBJS = quic/frame.o
+fuzz_qpack_OBJS = quic/qpack.o
 fuzz_network_OBJS = proxy/local/network.o
 
 # What the benchmark measures with.

@@ -544,10 +544,10 @@ quic_stream_request(struct quic_conn *conn, const struct quic_field *fields,
 		stream_free(s);
 		return conn->streams_wanted ? -EAGAIN : -ENOMEM;
 	}
-	s->id = id;
 	s->events = events;
 	s->arg = arg;
-	if ((rv = h3_submit(s, fields, n)) != 0) {
+	if ((rv = stream_set_id(s, id)) != 0 ||
+	    (rv = h3_submit(s, fields, n)) != 0) {
 		quic_stream_reset(s, QUIC_H3_INTERNAL_ERROR);
 		return rv;
 	}

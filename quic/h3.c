@@ -150,21 +150,54 @@ static const nghttp3_callbacks callbacks = {
 
 /* ---- What ngtcp2 tells us ---- */
 
+static nghttp3_ssize
+read_some(struct quic_conn *conn, int64_t id, const uint8_t *data, size_t len,
+    bool fin, struct quic_stream *s)
+{
+	nghttp3_ssize n;
+
+	conn->reading = s;
+	n = nghttp3_conn_read_stream(conn->h3, id, data, len, fin);
+	conn->reading = NULL;
+	return n;
+}
+
+/* The type of the stream by itself, then what is left of qpack_skip(). */
+static nghttp3_ssize
+read_uni(struct quic_conn *conn, int64_t id, uint64_t offset,
+    const uint8_t *data, size_t len, bool fin)
+{
+	size_t type = offset == 0 && len > 1 ? 1 : 0, skipped;
+	nghttp3_ssize n;
+
+	if (type > 0) {
+		qpack_skip(&conn->qpack, id, offset, data, type);
+		n = read_some(conn, id, data, type, false, NULL);
+		if (n < 0)
+			return n;
+	}
+	skipped = type + qpack_skip(&conn->qpack, id, offset + type,
+	    data + type, len - type);
+	if (skipped == len && !fin)
+		return (nghttp3_ssize)len;
+	n = read_some(conn, id, data + skipped, len - skipped, fin, NULL);
+	return n < 0 ? n : n + (nghttp3_ssize)skipped;
+}
+
 int
 h3_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id,
     uint64_t offset, const uint8_t *data, size_t len, void *user, void *stream)
 {
+	bool fin = (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0;
 	struct quic_conn *conn = user;
 	nghttp3_ssize n;
 
-	(void)offset;
 	if (conn->h3 == NULL)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	conn->fed_at = conn->now;
-	conn->reading = stream;
-	n = nghttp3_conn_read_stream(conn->h3, id, data, len,
-	    (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0);
-	conn->reading = NULL;
+	n = ngtcp2_is_bidi_stream(id)
+	    ? read_some(conn, id, data, len, fin, stream)
+	    : read_uni(conn, id, offset, data, len, fin);
 	if (n < 0)
 		return h3_fail(conn, (int)n);
 	ngtcp2_conn_extend_max_stream_offset(quic, id, (uint64_t)n);
@@ -228,32 +261,19 @@ h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
 	return 0;
 }
 
+/*
+ * ngtcp2 delivers no more of a stream that is reset or that we have asked the
+ * peer to stop, so nghttp3 is not told. It would only have the QPACK decoder
+ * cancel the stream, for which there is no need without a dynamic table (RFC
+ * 9204 §2.2.2.2), and of which peers take only so many in a row.
+ */
 int
 h3_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size,
     uint64_t code, void *user, void *stream)
 {
-	struct quic_conn *conn = user;
-
-	(void)quic, (void)final_size;
+	(void)quic, (void)id, (void)final_size, (void)user;
 	if (stream != NULL)
 		stream_abort(stream, code);
-	if (conn->h3 != NULL &&
-	    nghttp3_conn_shutdown_stream_read(conn->h3, id) != 0)
-		return NGTCP2_ERR_CALLBACK_FAILURE;
-	return 0;
-}
-
-/* It is we who ask the peer to stop. */
-int
-h3_stop_sending(ngtcp2_conn *quic, int64_t id, uint64_t code, void *user,
-    void *stream)
-{
-	struct quic_conn *conn = user;
-
-	(void)quic, (void)code, (void)stream;
-	if (conn->h3 != NULL &&
-	    nghttp3_conn_shutdown_stream_read(conn->h3, id) != 0)
-		return NGTCP2_ERR_CALLBACK_FAILURE;
 	return 0;
 }
 
@@ -390,5 +410,4 @@ h3_forget(struct quic_stream *s)
 	if (s->conn->h3 == NULL)
 		return;
 	nghttp3_conn_shutdown_stream_write(s->conn->h3, s->id);
-	nghttp3_conn_shutdown_stream_read(s->conn->h3, s->id);
 }

@@ -14,6 +14,7 @@
 
 #include "quic/gate.h"
 #include "quic/probe.h"
+#include "quic/qpack.h"
 #include "quic/quic.h"
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -123,6 +124,7 @@ struct quic_stream {
 	uint64_t credited_at; /* when the peer was last given credit; 0: not */
 	TAILQ_ENTRY(quic_stream) hungry_entry; /* budget->hungry, if hungry */
 
+	bool indexed : 1;      /* in conn->stream_ids */
 	bool owes_head : 1;    /* server: the request is not complete */
 	bool tx_started : 1;   /* a head with a body to come was submitted */
 	bool finished : 1;     /* owner: no more to commit */
@@ -241,6 +243,7 @@ struct quic_conn {
 	const char *verify_error; /* static text; set by the TLS verification */
 
 	LIST_HEAD(, quic_stream) streams;
+	void *stream_ids; /* tsearch(3) tree of the same, by ID */
 	TAILQ_HEAD(, quic_stream) ready;
 	TAILQ_HEAD(, quic_stream) owing; /* server: a head, oldest first */
 	size_t nowing;
@@ -262,6 +265,7 @@ struct quic_conn {
 
 	/* h3.c */
 	struct quic_stream *reading; /* whose bytes nghttp3 is given now */
+	struct qpack_reader qpack;
 
 	/* warm.c */
 	uint64_t warm_at;    /* the next PING; UINT64_MAX: none is due */
@@ -342,8 +346,6 @@ int h3_stream_close(ngtcp2_conn *, uint32_t flags, int64_t id, uint64_t code,
     void *conn, void *stream);
 int h3_stream_reset(ngtcp2_conn *, int64_t id, uint64_t final_size,
     uint64_t code, void *conn, void *stream);
-int h3_stop_sending(ngtcp2_conn *, int64_t id, uint64_t code, void *conn,
-    void *stream);
 int h3_unblock_stream(ngtcp2_conn *, int64_t id, uint64_t max, void *conn,
     void *stream);
 int h3_submit(struct quic_stream *, const struct quic_field *, size_t n);
@@ -376,6 +378,8 @@ void request_expire(struct quic_conn *, uint64_t now);
 
 /* stream.c */
 struct quic_stream *stream_new(struct quic_conn *, int64_t id);
+int stream_set_id(struct quic_stream *, int64_t id);
+struct quic_stream *stream_find(const struct quic_conn *, int64_t id);
 void stream_free(struct quic_stream *);
 void stream_pend(struct quic_stream *, unsigned events);
 void stream_deliver(struct quic_stream *);

@@ -130,9 +130,8 @@ stop_stream(struct quic_conn *conn, int64_t id)
 
 	conn->fin_owed = -1;
 	nghttp3_conn_shutdown_stream_write(conn->h3, id);
-	LIST_FOREACH(s, &conn->streams, entry)
-		if (s->id == id)
-			stream_refuse(s);
+	if ((s = stream_find(conn, id)) != NULL)
+		stream_refuse(s);
 }
 
 /* Puts what the offer has into the packet. As ngtcp2_conn_writev_stream. */

@@ -158,7 +158,6 @@ static const ngtcp2_callbacks callbacks = {
 	.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
 	.get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
 	.path_validation = path_validated,
-	.stream_stop_sending = h3_stop_sending,
 	.version_negotiation = ngtcp2_crypto_version_negotiation_cb,
 };
 

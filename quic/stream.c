@@ -14,6 +14,7 @@
  * of the transport, which may still point into tx after a reset.
  */
 #include <errno.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,33 @@
 
 /* ---- Life ---- */
 
+static int
+compare(const void *a, const void *b)
+{
+	const struct quic_stream *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Gives the stream its ID, by which stream_find() finds it; or -ENOMEM. */
+int
+stream_set_id(struct quic_stream *s, int64_t id)
+{
+	s->id = id;
+	s->indexed = tsearch(s, &s->conn->stream_ids, compare) != NULL;
+	return s->indexed ? 0 : -ENOMEM;
+}
+
+struct quic_stream *
+stream_find(const struct quic_conn *conn, int64_t id)
+{
+	struct quic_stream key = { .id = id };
+	struct quic_stream *const *found;
+
+	found = tfind(&key, &conn->stream_ids, compare);
+	return found != NULL ? *found : NULL;
+}
+
 struct quic_stream *
 stream_new(struct quic_conn *conn, int64_t id)
 {
@@ -59,6 +87,10 @@ stream_new(struct quic_conn *conn, int64_t id)
 	LIST_INSERT_HEAD(&conn->streams, s, entry);
 	conn->nstreams++;
 	conn->budget->nstreams++;
+	if (id >= 0 && stream_set_id(s, id) != 0) {
+		stream_free(s);
+		return NULL;
+	}
 	return s;
 }
 
@@ -76,6 +108,8 @@ stream_free(struct quic_stream *s)
 	queue_clear(&s->rx, conn->budget);
 	queue_clear(&s->tx, conn->budget);
 	free(s->head);
+	if (s->indexed)
+		tdelete(s, &conn->stream_ids, compare);
 	LIST_REMOVE(s, entry);
 	conn->nstreams--;
 	/* A process may be idle for days: it keeps no chunks then. */

@@ -13,7 +13,7 @@
 #define RTT (50 * LINK_MS)  /* of a link as it is made */
 #define LONG (60 * LINK_S)  /* longer than anything takes that ends */
 
-#define TUNNELS_MAX 512
+#define TUNNELS_MAX 20480
 #define SERVER_NAME "edge.example"
 #define UNIX_NOW 1750000000 /* seconds: what GnuTLS takes for the present */
 
