@@ -31,7 +31,7 @@ QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
 	quic/chunk.o quic/budget.o quic/server.o quic/heap.o quic/stranger.o quic/token.o \
 	quic/tls.o quic/request.o quic/gate.o quic/train.o quic/pmtu.o \
 	quic/probe.o quic/probe_seal.o quic/evidence.o quic/quote.o \
-	quic/frame.o quic/warm.o quic/brake.o
+	quic/frame.o quic/warm.o quic/brake.o quic/flush.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \

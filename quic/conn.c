@@ -260,6 +260,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
 		probe_expire(conn, now);
 		request_expire(conn, now);
+		flush_expire(conn, now);
 		warm_expire(conn, now);
 		if (ask_at(conn) <= now) {
 			conn->fed_at = 0;
@@ -289,6 +290,8 @@ quic_conn_deadline(const struct quic_conn *conn)
 	if ((other = probe_deadline(conn)) < at)
 		at = other;
 	if ((other = request_deadline(conn)) < at)
+		at = other;
+	if ((other = flush_deadline(conn)) < at)
 		at = other;
 	if ((other = ask_at(conn)) < at)
 		at = other;

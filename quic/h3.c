@@ -273,7 +273,7 @@ h3_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size,
 {
 	(void)quic, (void)id, (void)final_size, (void)user;
 	if (stream != NULL)
-		stream_abort(stream, code);
+		stream_cut(stream, code);
 	return 0;
 }
 

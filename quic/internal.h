@@ -86,7 +86,9 @@ enum stream_pending {
 	PENDING_HEAD = 1 << 0,
 	PENDING_READABLE = 1 << 1,
 	PENDING_WRITABLE = 1 << 2,
-	PENDING_ABORTED = 1 << 3
+	PENDING_RESET = 1 << 3,
+	PENDING_ABORTED = 1 << 4,
+	PENDING_FLUSHED = 1 << 5 /* of a stream that is let go */
 };
 
 struct quic_stream {
@@ -113,6 +115,11 @@ struct quic_stream {
 	size_t turn;	       /* ... and how many more it may have */
 	TAILQ_ENTRY(quic_stream) waiting_entry; /* conn->waiting */
 
+	/* flush.c */
+	TAILQ_ENTRY(quic_stream) flush_entry; /* conn->flushing, if flushing */
+	uint64_t flush_at;   /* ns: the reset, unless tx.len is less ... */
+	size_t flush_left;   /* ... than this many bytes by then */
+
 	/* Receiving: bytes that the owner has not consumed. */
 	struct chunk_queue rx;
 
@@ -136,6 +143,8 @@ struct quic_stream {
 	bool hungry : 1;       /* nothing to send, for want of memory */
 	bool quiet : 1;	       /* idle for long: off the budget's books */
 	bool rx_fin : 1;       /* the peer's FIN is here */
+	bool reset_told : 1;   /* the owner knows that the peer reset it */
+	bool flushing : 1;     /* let go; a reset follows the last byte */
 	bool released : 1;     /* no owner any more */
 	bool transport_gone : 1; /* ngtcp2 has closed it */
 	bool delivering : 1;   /* conn_deliver() is at it: do not free */
@@ -281,6 +290,8 @@ struct quic_conn {
 	uint64_t round;		/* of turns; begins when the last is over */
 	TAILQ_HEAD(, quic_stream) waiting; /* for the next round */
 
+	TAILQ_HEAD(, quic_stream) flushing; /* by flush_at */
+
 	/* server.c */
 	LIST_HEAD(, conn_id) ids;
 	LIST_ENTRY(quic_conn) server_entry;
@@ -384,6 +395,7 @@ void stream_free(struct quic_stream *);
 void stream_pend(struct quic_stream *, unsigned events);
 void stream_deliver(struct quic_stream *);
 void stream_abort(struct quic_stream *, uint64_t code);
+void stream_cut(struct quic_stream *, uint64_t code);
 void stream_transport_gone(struct quic_stream *, uint64_t code);
 void stream_refuse(struct quic_stream *);
 int stream_append(struct quic_stream *, const uint8_t *data, size_t len);
@@ -391,6 +403,13 @@ void stream_append_fin(struct quic_stream *);
 size_t stream_take(struct quic_stream *, nghttp3_vec *, size_t max, bool *eof);
 void stream_stop_waiting(struct quic_stream *);
 void stream_acked(struct quic_stream *, size_t n);
+
+/* flush.c */
+void flush_begin(struct quic_stream *);
+void flush_acked(struct quic_stream *);
+void flush_end(struct quic_stream *);
+uint64_t flush_deadline(const struct quic_conn *);
+void flush_expire(struct quic_conn *, uint64_t now);
 
 /* chunk.c */
 int queue_grow(struct chunk_queue *, struct quic_budget *, size_t room,

@@ -566,6 +566,15 @@ struct quic_stream_events {
 	void (*writable)(struct quic_stream *, void *arg);
 
 	/*
+	 * The peer has reset the stream, or would not take all that was sent;
+	 * `code` says why (RFC 9114 §8.1). It fires once, after `readable`.
+	 * What was received before is still there to be consumed, nothing can
+	 * be sent any more, and the owner ends the stream. Where this member
+	 * is NULL, the stream is aborted.
+	 */
+	void (*reset)(struct quic_stream *, uint64_t code, void *arg);
+
+	/*
 	 * The stream is over before its time: the peer reset it, would not
 	 * take all that was sent, or sent a head over our limits (`why` NULL,
 	 * `code` says it: RFC 9114 §8.1), or the connection went (`why` says
@@ -641,10 +650,15 @@ void quic_stream_finish(struct quic_stream *);
  * Lets go of a stream. No event follows and the pointer is dead. Release still
  * delivers what was committed (with its FIN, if finished; else the stream is
  * reset) and asks the peer to stop sending, unless its FIN came. Reset drops
- * everything, both ways (RFC 9000 §19.4, §19.5).
+ * everything, both ways (RFC 9000 §19.4, §19.5). Flush-and-reset asks the peer
+ * to stop sending, and resets when the peer has acknowledged what was
+ * committed, or has acknowledged nothing more for QUIC_FLUSH_STALL_NS.
  */
+#define QUIC_FLUSH_STALL_NS UINT64_C(30000000000) /* 30 s: many round trips,
+						     and a pause of a reader */
 void quic_stream_release(struct quic_stream *);
 void quic_stream_reset(struct quic_stream *, uint64_t code);
+void quic_stream_flush_and_reset(struct quic_stream *, uint64_t code);
 
 /* The stream ID (RFC 9000 §2.1) and its connection: for logs and lists. */
 int64_t quic_stream_id(const struct quic_stream *);

@@ -208,6 +208,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	LIST_INIT(&conn->ids);
 	TAILQ_INIT(&conn->ready);
 	TAILQ_INIT(&conn->waiting);
+	TAILQ_INIT(&conn->flushing);
 	conn->round = 1; /* a new stream was in none */
 	TAILQ_INIT(&conn->owing);
 	TAILQ_INIT(&conn->probe.harvest);

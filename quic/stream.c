@@ -102,6 +102,7 @@ stream_free(struct quic_stream *s)
 	if (s->pending != 0)
 		TAILQ_REMOVE(&conn->ready, s, ready_entry);
 	stream_stop_waiting(s);
+	flush_end(s);
 	request_settled(s);
 	budget_sated(s);
 	window_close(s);
@@ -184,7 +185,7 @@ void
 stream_transport_gone(struct quic_stream *s, uint64_t code)
 {
 	if (code != QUIC_H3_NO_ERROR && (!s->finished || s->tx.len > 0))
-		stream_abort(s, code);
+		stream_cut(s, code);
 	s->transport_gone = true;
 	stream_refuse(s);
 	queue_clear(&s->tx, s->conn->budget);
@@ -202,11 +203,28 @@ quic_stream_attach(struct quic_stream *s,
 void
 quic_stream_reset(struct quic_stream *s, uint64_t code)
 {
+	flush_end(s);
 	if (!s->transport_gone) {
 		h3_forget(s);
 		ngtcp2_conn_shutdown_stream(s->conn->quic, 0, s->id, code);
 		conn_touch(s->conn);
 	}
+	let_go(s);
+}
+
+void
+quic_stream_flush_and_reset(struct quic_stream *s, uint64_t code)
+{
+	if (s->transport_gone || s->tx_refused || s->tx.len == 0) {
+		quic_stream_reset(s, code);
+		return;
+	}
+	if (!s->rx_fin)
+		ngtcp2_conn_shutdown_stream_read(s->conn->quic, 0, s->id,
+		    code);
+	conn_touch(s->conn);
+	s->abort_code = code;
+	flush_begin(s);
 	let_go(s);
 }
 
@@ -249,7 +267,17 @@ stream_pend(struct quic_stream *s, unsigned events)
 	s->pending |= events;
 }
 
-/* The peer is done with this stream, in anger: so are we. */
+/* The peer has reset the stream, or takes no more of it. */
+void
+stream_cut(struct quic_stream *s, uint64_t code)
+{
+	if (s->reset_told || (s->pending & PENDING_RESET) != 0)
+		return;
+	s->abort_code = code;
+	stream_pend(s, PENDING_RESET);
+}
+
+/* Nothing that is left of the stream is of use to its owner. */
 void
 stream_abort(struct quic_stream *s, uint64_t code)
 {
@@ -290,6 +318,16 @@ deliver_aborted(struct quic_stream *s)
 		quic_stream_reset(s, QUIC_H3_CONNECT_ERROR);
 }
 
+static void
+deliver_reset(struct quic_stream *s)
+{
+	s->reset_told = true;
+	if (s->events != NULL && s->events->reset != NULL)
+		s->events->reset(s, s->abort_code, s->arg);
+	else
+		deliver_aborted(s);
+}
+
 /*
  * Fires what is pending; after each event the owner may be gone. A handler
  * that closes the connection gets here again, and only the outermost call may
@@ -315,6 +353,10 @@ stream_deliver(struct quic_stream *s)
 		s->events->writable(s, s->arg);
 	if ((pending & PENDING_ABORTED) != 0 && !s->released)
 		deliver_aborted(s);
+	else if ((pending & PENDING_RESET) != 0 && !s->released)
+		deliver_reset(s);
+	if ((pending & PENDING_FLUSHED) != 0)
+		quic_stream_reset(s, s->abort_code);
 	s->delivering = inner;
 	free_if_done(s);
 }
@@ -577,5 +619,6 @@ stream_acked(struct quic_stream *s, size_t n)
 		s->tx_next_at = c->next->begin;
 	}
 	queue_drop(&s->tx, s->conn->budget, n, s->reserved);
+	flush_acked(s);
 	offer_room(s);
 }

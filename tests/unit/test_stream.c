@@ -224,6 +224,105 @@ reset_by_the_server(void **state)
 	assert_int_equal(stats_of(w->server.conn).streams, 0);
 }
 
+/* Cuts off what the near end has begun to say. */
+static void
+cut(struct end *e)
+{
+	quic_stream_flush_and_reset(e->stream, QUIC_H3_CONNECT_ERROR);
+	e->stream = NULL;
+}
+
+static void
+a_reset_may_wait_for_the_bytes(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->link->loss = w->link->late = 100;
+	for (unsigned i = 0; i < 20; i++) {
+		w->near[i].to_send = 100 * KB;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+		assert_int_equal(w->near[i].sent, 100 * KB);
+		cut(&w->near[i]);
+	}
+	for (unsigned i = 0; i < 20; i++) {
+		assert_true(link_run(w->link, is_true, &w->far[i].aborted,
+		    LONG));
+		assert_int_equal(w->far[i].received, 100 * KB);
+		assert_false(w->far[i].spoilt);
+		assert_int_equal(w->far[i].code, QUIC_H3_CONNECT_ERROR);
+	}
+	w->link->loss = 0;
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+static void
+a_reset_does_not_wait_for_ever(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	for (unsigned i = 0; i < 100; i++) {
+		w->near[i].to_send = MB;
+		w->far[i].habit = HOLD;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, 10 * RTT);
+	for (unsigned i = 0; i < 100; i++)
+		cut(&w->near[i]);
+	link_run(w->link, NULL, NULL, QUIC_FLUSH_STALL_NS / 2);
+	assert_int_equal(stats_of(near_conn(w)).streams, 100);
+	assert_true(tunnels_done(w, 100));
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+}
+
+static void
+a_lost_connection_ends_a_flush(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = MB;
+	w->far[0].habit = HOLD;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	cut(&w->near[0]);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough");
+	link_run(w->link, NULL, NULL, LONG);
+	assert_true(w->far[0].connection_lost);
+}
+
+static void
+what_came_before_a_reset_is_there(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 50 * KB;
+	w->near[0].stays_open = true;
+	w->far[0].habit = HOLD;
+	w->far[0].stays_open = w->far[0].hears_reset = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	cut(&w->near[0]);
+	assert_true(link_run(w->link, is_some, &w->far[0].reset, LONG));
+	link_run(w->link, NULL, NULL, LONG);
+	assert_int_equal(w->far[0].reset, 1);
+	assert_int_equal(w->far[0].code, QUIC_H3_CONNECT_ERROR);
+	assert_false(w->far[0].aborted);
+	assert_int_equal(w->far[0].received, 0);
+	w->far[0].habit = SINK;
+	end_pump(&w->far[0]);
+	assert_int_equal(w->far[0].received, 50 * KB);
+	assert_false(w->far[0].spoilt);
+	assert_false(w->far[0].ended);
+	quic_stream_reset(w->far[0].stream, QUIC_H3_CONNECT_ERROR);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
 static void
 a_request_may_be_rejected(void **state)
 {
@@ -638,6 +737,10 @@ main(void)
 		TEST(half_closed_by_the_server),
 		TEST(reset_by_the_client),
 		TEST(reset_by_the_server),
+		TEST(a_reset_may_wait_for_the_bytes),
+		TEST(a_reset_does_not_wait_for_ever),
+		TEST(a_lost_connection_ends_a_flush),
+		TEST(what_came_before_a_reset_is_there),
 		TEST(a_request_may_be_rejected),
 		TEST(an_ignored_request_is_reset),
 		TEST(reset_by_a_handler),

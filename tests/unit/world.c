@@ -245,10 +245,27 @@ on_aborted(struct quic_stream *s, uint64_t code, const struct quic_close *why,
 	e->stream = NULL;
 }
 
+static void
+on_reset(struct quic_stream *s, uint64_t code, void *arg)
+{
+	struct end *e = arg;
+
+	assert_ptr_equal(s, e->stream);
+	e->reset++;
+	e->code = code;
+}
+
 static const struct quic_stream_events stream_events = {
 	.response = on_response,
 	.readable = on_readable,
 	.writable = on_writable,
+	.aborted = on_aborted,
+};
+
+static const struct quic_stream_events reset_events = {
+	.readable = on_readable,
+	.writable = on_writable,
+	.reset = on_reset,
 	.aborted = on_aborted,
 };
 
@@ -416,7 +433,8 @@ on_request(struct quic_conn *conn, struct quic_stream *s,
 	if (e->status != NULL)
 		fields[0].value = e->status;
 	fields[1].value = e->proxy_status;
-	quic_stream_attach(s, &stream_events, e);
+	quic_stream_attach(s, e->hears_reset ? &reset_events : &stream_events,
+	    e);
 	assert_int_equal(quic_stream_respond(s, fields,
 	    e->proxy_status != NULL ? 2 : 1), 0);
 	end_pump(e);

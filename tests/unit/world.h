@@ -45,6 +45,7 @@ struct end {
 	size_t client;	    /* near: whose tunnel it is */
 	bool stays_open;    /* no FIN after to_send */
 	bool lets_go;	    /* releases when it has sent FIN, right or wrong */
+	bool hears_reset;   /* far: by an event of its own, not as an abort */
 	const char *status; /* far: of the response; NULL: 200 */
 	const char *proxy_status; /* far: a field of it, or NULL */
 
@@ -56,7 +57,8 @@ struct end {
 	bool answered;		    /* near: the response came */
 	unsigned writable;	    /* events */
 	bool aborted, connection_lost;
-	uint64_t code;		    /* of the abortion */
+	unsigned reset;		    /* events */
+	uint64_t code;		    /* of the abortion, or the reset */
 	enum quic_cause cause;	    /* if the connection was lost */
 };
 
