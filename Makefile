@@ -17,13 +17,26 @@ FUZZ_SECONDS ?= 60
 QUIC_PACKAGES = libngtcp2 libngtcp2_crypto_gnutls libnghttp3 gnutls
 PACKAGES = $(QUIC_PACKAGES) libuv libcares inih jansson
 CFLAGS ?= -O2 -g
-CFLAGS += $(if $(SAN),-fsanitize=address$(comma)undefined \
-	-fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-CFLAGS += $(if $(CI),-Werror)
+OWN_CFLAGS = $(if $(SAN),-fsanitize=address$(comma)undefined \
+	-fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
+	$(if $(CI),-Werror)
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla -Wundef -Wformat=2
-CPPFLAGS += -I. -D_GNU_SOURCE -DCULVERT_VERSION='"$(VERSION)"'
+OWN_CPPFLAGS = -I. -D_GNU_SOURCE -DCULVERT_VERSION='"$(VERSION)"'
 comma = ,
+
+# What hardens the programs, as far as the compiler has it. CFLAGS, CPPFLAGS and
+# LDFLAGS come after it and may undo it. Fortified functions take optimization,
+# and hide from the sanitizers what these look for.
+HARDEN_TRY = -fstack-protector-strong -fstack-clash-protection \
+	-fcf-protection -fPIE
+OPTIMIZED = $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
+FORTIFY = $(if $(OPTIMIZED),$(if $(SAN)$(findstring _FORTIFY_SOURCE,$(CPPFLAGS) \
+	$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY_LEVEL)))
+HARDEN_LDFLAGS = -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack \
+	$(if $(filter -static%,$(LDFLAGS)),,-pie)
+try = $(shell printf '\043include <string.h>\nint x;\n' | \
+	$(CC) -O2 -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo '$(2)')
 
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
 QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
@@ -142,7 +155,14 @@ PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 PACKAGE_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lcrypt
 QUIC_LIBS := $(shell $(PKG_CONFIG) --libs $(QUIC_PACKAGES))
 CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null)
+HARDEN_CFLAGS := $(foreach flag,$(HARDEN_TRY),$(call try,$(flag),$(flag)))
+FORTIFY_LEVEL := $(or $(call try,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3,3),2)
 endif
+
+COMPILE = $(CC) $(OWN_CPPFLAGS) $(FORTIFY) $(CPPFLAGS) $(HARDEN_CFLAGS) \
+	$(OWN_CFLAGS) $(CFLAGS)
+LINK = $(CC) $(HARDEN_CFLAGS) $(OWN_CFLAGS) $(CFLAGS) $(HARDEN_LDFLAGS) \
+	$(LDFLAGS)
 
 all: $(PROGRAMS:%=$(BUILD)/%)
 
@@ -214,19 +234,24 @@ clean:
 	rm -rf build
 
 .PHONY: all deps run check unit system system-full fuzz bench soak
-.PHONY: install uninstall clean
+.PHONY: install uninstall clean always
 .SECONDARY:
 .SECONDEXPANSION:
 
-$(BUILD)/%.o: %.c
+# Other flags make other objects; -Werror does not, nor does an installation.
+$(BUILD)/flags: $(if $(filter install,$(MAKECMDGOALS)),,always)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(PACKAGE_CFLAGS) -std=c11 \
-	    -MMD -MP -c -o $@ $<
+	@printf '%s\n' "$$FLAGS" | cmp -s - $@ || printf '%s\n' "$$FLAGS" >$@
+$(BUILD)/flags: export FLAGS = $(filter-out -Werror,$(COMPILE) $(LINK))
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) $(WARNINGS) $(PACKAGE_CFLAGS) -std=c11 -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o \
     $$(addprefix $(BUILD)/,$$(test_%_OBJS))
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) \
+	$(LINK) -o $@ $^ $(CMOCKA_LIBS) \
 	    $(if $(filter $(UNIT_QUIC:%=test_%),$(@F)), \
 	    $(QUIC_LIBS),$(PACKAGE_LIBS))
 
@@ -234,25 +259,25 @@ $(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/replay.o \
     $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/fuzz.o \
     $$(addprefix $(BUILD)/,$$(fuzz_%_OBJS))
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+	$(LINK) -o $@ $^ $(PACKAGE_LIBS)
 
 build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c \
     $$(addsuffix .c,$$(basename $$(fuzz_%_OBJS)))
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined \
+	$(FUZZ_CC) $(OWN_CPPFLAGS) $(CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined \
 	    $(PACKAGE_CFLAGS) -std=c11 -o $@ $^ $(PACKAGE_LIBS)
 
 $(BENCH:%=$(BUILD)/bench/%): $(BUILD)/bench/%: \
     $$(addprefix $(BUILD)/,$$(%_OBJS))
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+	$(LINK) -o $@ $^
 
 $(SOAK:%=$(BUILD)/soak/%): $(BUILD)/soak/%: \
     $$(addprefix $(BUILD)/,$$(%_OBJS))
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+	$(LINK) -o $@ $^
 
 $(PROGRAMS:%=$(BUILD)/%): $(BUILD)/%: $$(addprefix $(BUILD)/,$$(%_OBJS))
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+	$(LINK) -o $@ $^ $(PACKAGE_LIBS)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
