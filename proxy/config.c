@@ -77,15 +77,36 @@ origin_of(const struct config *config, const char *name)
 	return config->origin[i];
 }
 
+/* Who may read a hash can guess its password as fast as he likes. */
 static void
-warn_exposed(const struct config *config, const char *path)
+warn_exposed(const struct config *config, const char *path, const char *what)
 {
 	struct stat st;
 
-	if (stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0)
-		fprintf(config->err, "%s: warning: %s holds a password that "
-		    "everybody on this machine can read; chmod o= helps\n",
-		    option_program_name(config->program), path);
+	if (stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) != 0)
+		fprintf(config->err, "%s: warning: %s holds %s that everybody "
+		    "on this machine can %s; \"chmod o= %s\" helps\n",
+		    option_program_name(config->program), path, what,
+		    (st.st_mode & S_IROTH) != 0 ? "read" : "replace", path);
+}
+
+/* What the file of an option holds that others must not see, or NULL. */
+static const char *
+secret_of(const struct config_option *option)
+{
+	static const struct {
+		const char *name, *what;
+	} secrets[] = {
+		{ "users", "hashes of passwords" },
+		{ "listen-users", "hashes of passwords" },
+		{ "user-file", "a password" },
+		{ "key", "a private key" },
+	};
+
+	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+		if (strcmp(option->name, secrets[i].name) == 0)
+			return secrets[i].what;
+	return NULL;
 }
 
 static void
@@ -93,16 +114,20 @@ check_files(struct source *source)
 {
 	struct config *config = source->config;
 	const struct config_option *option;
-	const char *path;
+	const char *path, *what;
 
 	for (size_t i = 0;
 	    (option = option_at(config->program, i)) != NULL; i++) {
 		if (option->type == NULL || !option->type->readable)
 			continue;
 		path = *(char **)option_field(option, config);
-		if (path != NULL && access(path, R_OK) != 0)
+		if (path == NULL)
+			continue;
+		if (access(path, R_OK) != 0)
 			source_complain(source, "--%s: %s: %s", option->name,
 			    path, strerror(errno));
+		else if ((what = secret_of(option)) != NULL)
+			warn_exposed(config, path, what);
 	}
 }
 
@@ -140,7 +165,6 @@ check_user(struct source *source)
 		    "--user and --user-file exclude each other");
 		return;
 	}
-	warn_exposed(config, config->user_file);
 	source_read_user(&file);
 	source->errors += file.errors;
 }
@@ -217,7 +241,7 @@ load_file(struct source *source, const char *path)
 	source_read_file(&file);
 	source->errors += file.errors;
 	if (origin_of(config, "user") == CONFIG_FILE)
-		warn_exposed(config, path);
+		warn_exposed(config, path, "a password");
 }
 
 /*

@@ -38,6 +38,7 @@ def users(tmp_path):
         capture_output=True, timeout=60).stdout
     path = tmp_path / "users"
     path.write_text(f"{USER[0]}:{crypted}")
+    path.chmod(0o600)
     return path
 
 

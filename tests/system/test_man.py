@@ -1,5 +1,8 @@
 """The manual pages say what the programs do."""
 
+import contextlib
+import os
+import pty
 import re
 import subprocess
 
@@ -100,3 +103,52 @@ def test_every_member_of_the_status_is_described(embedded):
     for value in status.values():
         members |= set(value) if isinstance(value, dict) else set()
     assert members <= described
+
+
+# ---- What they tell to type ----
+
+def typed(shell, text, tmp_path):
+    """A terminal that such a text is pasted to, and then a password."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.umask(0o022)
+        os.chdir(tmp_path)
+        os.execvp(shell, [shell])
+    os.write(fd, text.encode())
+    seen = b""
+    for prompt in (b"Password:", b"Verifying"):
+        while prompt not in seen:
+            seen += os.read(fd, 4096)
+        os.write(fd, b"sesame\n")
+    os.write(fd, b"\nexit\n")
+    with contextlib.suppress(OSError):  # the terminal is gone
+        while os.read(fd, 4096):
+            pass
+    os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+EXAMPLE = re.compile(r"^.*\$\(openssl passwd.*$(?:\n.*culvert-edge.*$)?", re.M)
+
+
+@pytest.mark.parametrize("page", ["README", "culvert-edge.8", "culvert.1"])
+def test_users_file(tmp_path, page):
+    """Typed or pasted, the line makes a file that nobody else may read and
+    whose user is let in."""
+    text = (ROOT / page).read_text() if page == "README" else render(page)
+    text, = EXAMPLE.findall(text)
+    path = tmp_path / "users"
+    ran = tmp_path / "ran"
+    # What follows the line is not taken for the password.
+    text = re.sub(r"culvert-edge .*", f"echo it ran >{ran}", text)
+    text = re.sub(r">(/etc/culvert\.)?users", f">{path}", text)
+    assert typed("sh", text + "\n", tmp_path) == 0
+    assert path.stat().st_mode & 0o077 == 0
+    name, crypted = path.read_text().strip().split(":")
+    assert name == "alice"
+    salt = crypted.split("$")[2]
+    again = subprocess.run(["openssl", "passwd", "-6", "-salt", salt,
+                            "sesame"], check=True, text=True,
+                           capture_output=True, timeout=60).stdout
+    assert again.strip() == crypted
+    assert page == "culvert.1" or ran.read_text() == "it ran\n"

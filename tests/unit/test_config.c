@@ -676,6 +676,46 @@ the_user_file_gives_the_user(void **state)
 	end();
 }
 
+/* Whoever may read these files is in, or can find out how to be. */
+static void
+exposed_secrets_are_warned_of(void **state)
+{
+	static const struct {
+		enum config_program program;
+		mode_t mode;
+		const char *line, *what;
+	} cases[] = {
+		{ CONFIG_CULVERT_EDGE, 0644, "culvert-edge --self-signed "
+		    "--users @", "hashes of passwords that everybody on this "
+		    "machine can read; \"chmod o= /tmp/test_config." },
+		{ CONFIG_CULVERT, 0604, "culvert --embedded-edge "
+		    "--listen-users @", "hashes of passwords that everybody" },
+		{ CONFIG_CULVERT_EDGE, 0644, "culvert-edge --open --cert @ "
+		    "--key @", "a private key that everybody" },
+		{ CONFIG_CULVERT, 0644, "culvert -e x --cert @ --key @",
+		    "a private key that everybody" },
+		{ CONFIG_CULVERT, 0644, "culvert -e x --user-file @",
+		    "a password that everybody" },
+		{ CONFIG_CULVERT, 0602, "culvert -e x --user-file @",
+		    "everybody on this machine can replace" },
+		{ CONFIG_CULVERT, 0644, "culvert -e x --ca @", NULL },
+		{ CONFIG_CULVERT, 0640, "culvert -e x --user-file @", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		begin(cases[i].program);
+		write_file("alice:secret\n");
+		assert_int_equal(chmod(f.path, cases[i].mode), 0);
+		assert_int_equal(load(cases[i].line), 0);
+		if (cases[i].what == NULL)
+			assert_string_equal(errors(), "");
+		else
+			assert_non_null(strstr(errors(), cases[i].what));
+		end();
+	}
+}
+
 static void
 the_longest_user_fits(void **state)
 {
@@ -918,6 +958,7 @@ main(void)
 		CONFIG_TEST(combinations_are_checked),
 		CONFIG_TEST(passwords_leave_the_command_line),
 		CONFIG_TEST(the_user_file_gives_the_user),
+		CONFIG_TEST(exposed_secrets_are_warned_of),
 		CONFIG_TEST(the_longest_user_fits),
 		CONFIG_TEST(unreadable_files_are_errors),
 		CONFIG_TEST(a_reload_reads_the_file_again),
