@@ -41,10 +41,11 @@ try = $(shell printf '\043include <string.h>\nint x;\n' | \
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
 QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
 	quic/head.o quic/qpack.o quic/offer.o quic/stream.o quic/window.o \
-	quic/chunk.o quic/budget.o quic/server.o quic/heap.o quic/stranger.o quic/token.o \
-	quic/tls.o quic/request.o quic/gate.o quic/train.o quic/pmtu.o \
-	quic/probe.o quic/probe_seal.o quic/evidence.o quic/quote.o \
-	quic/frame.o quic/warm.o quic/brake.o quic/flush.o
+	quic/chunk.o quic/budget.o quic/server.o quic/conn_id.o \
+	quic/closing.o quic/heap.o quic/stranger.o quic/token.o quic/tls.o \
+	quic/request.o quic/gate.o quic/train.o quic/pmtu.o quic/probe.o \
+	quic/probe_seal.o quic/evidence.o quic/quote.o quic/frame.o \
+	quic/warm.o quic/brake.o quic/flush.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
@@ -75,7 +76,8 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox control status report pmtu evidence gate quote \
-	qpack tally listener network roam choice race link $(UNIT_QUIC)
+	qpack closing tally listener network roam choice race link \
+	$(UNIT_QUIC)
 UNIT_QUIC = tls conn stream crowd budget server path move brake ticket
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -106,6 +108,7 @@ test_evidence_OBJS = quic/evidence.o $(test_pmtu_OBJS)
 test_gate_OBJS = quic/gate.o
 test_qpack_OBJS = quic/qpack.o
 test_quote_OBJS = quic/quote.o
+test_closing_OBJS = quic/closing.o quic/conn_id.o
 test_network_OBJS = proxy/local/network.o proxy/local/wake.o
 test_roam_OBJS = proxy/local/roam.o
 test_choice_OBJS = proxy/local/choice.o

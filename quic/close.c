@@ -19,9 +19,7 @@ conn_end(struct quic_conn *conn, enum quic_cause cause, bool application,
 	conn->close.code = code;
 	snprintf(conn->close.text, sizeof(conn->close.text), "%s", text);
 	conn->close_pending = true;
-	conn->gone_at = conn->now + 3 * ngtcp2_conn_get_pto(conn->quic);
-	if (conn->server != NULL)
-		server_uncount(conn->server, conn);
+	conn->lingers = state == CONN_CLOSING;
 	conn_touch(conn);
 }
 
@@ -132,6 +130,7 @@ conn_check(struct quic_conn *conn, int rv)
 		return;
 	case NGTCP2_ERR_DRAINING:
 		fail_drained(conn);
+		conn->lingers = true; /* what was under way is no stranger's */
 		return;
 	case NGTCP2_ERR_CRYPTO:
 		fail_tls(conn);
@@ -154,7 +153,6 @@ conn_check(struct quic_conn *conn, int rv)
 		/* A server's first packet was spoilt: be ready for the next. */
 		conn_end(conn, QUIC_PROTOCOL_ERROR, false, 0,
 		    "the handshake cannot go on", CONN_CLOSED);
-		conn->gone_at = conn->now;
 		return;
 	}
 	if (rv == NGTCP2_ERR_CALLBACK_FAILURE)
@@ -168,10 +166,12 @@ conn_check(struct quic_conn *conn, int rv)
 }
 
 void
-quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason)
+quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason,
+    uint64_t now)
 {
 	if (conn->state >= CONN_CLOSING)
 		return;
+	conn->now = now;
 	conn_end(conn, QUIC_CLOSED_HERE, true, code, reason, CONN_CLOSING);
 	/* The phrase leaves with the next write: let it be our own copy. */
 	ngtcp2_ccerr_set_application_error(&conn->ccerr, code,
@@ -179,33 +179,48 @@ quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason)
 	conn_deliver(conn);
 }
 
-/* The closing period is over: the connection may be freed (server). */
+/* It has ended, and its owner knows: a server may free it. */
 bool
-conn_is_over(const struct quic_conn *conn, uint64_t now)
+conn_is_over(const struct quic_conn *conn)
 {
-	return conn->state == CONN_CLOSED && now >= conn->gone_at;
+	return conn->state >= CONN_CLOSING && !conn->close_pending;
 }
 
-/* The CONNECTION_CLOSE: written once, kept, and sent again to stragglers. */
-bool
-conn_write_close(struct quic_conn *conn, struct quic_train *train,
+/* The CONNECTION_CLOSE, once; 0: there is none. */
+size_t
+conn_seal_close(struct quic_conn *conn, uint8_t *buf, size_t size,
     uint64_t now)
 {
 	ngtcp2_path_storage ps;
 	ngtcp2_pkt_info pi;
 	ngtcp2_ssize n;
 
+	if (conn->state != CONN_CLOSING)
+		return 0;
+	conn->state = CONN_CLOSED;
+	ngtcp2_path_storage_zero(&ps);
+	n = ngtcp2_conn_write_connection_close(conn->quic, &ps.path, &pi, buf,
+	    size, &conn->ccerr, now);
+	return n > 0 ? (size_t)n : 0;
+}
+
+/*
+ * A client's CONNECTION_CLOSE: kept, and sent again to stragglers. A server
+ * frees its connections and leaves that to closing.c.
+ */
+bool
+conn_write_close(struct quic_conn *conn, struct quic_train *train,
+    uint64_t now)
+{
+	size_t n;
+
 	conn->dirty = false;
-	if (conn->state == CONN_CLOSING) {
-		conn->state = CONN_CLOSED;
-		ngtcp2_path_storage_zero(&ps);
-		n = ngtcp2_conn_write_connection_close(conn->quic, &ps.path,
-		    &pi, train->buf, NGTCP2_MAX_UDP_PAYLOAD_SIZE, &conn->ccerr,
-		    now);
-		if (n <= 0 || (conn->close_packet = malloc((size_t)n)) == NULL)
-			return false;
-		memcpy(conn->close_packet, train->buf, (size_t)n);
-		conn->close_packet_len = (size_t)n;
+	if (conn->server != NULL)
+		return false;
+	n = conn_seal_close(conn, train->buf, NGTCP2_MAX_UDP_PAYLOAD_SIZE, now);
+	if (n > 0 && (conn->close_packet = malloc(n)) != NULL) {
+		memcpy(conn->close_packet, train->buf, n);
+		conn->close_packet_len = n;
 	}
 	if (conn->close_packet == NULL)
 		return false;

@@ -208,7 +208,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 
 	conn->now = now;
 	if (conn->state >= CONN_CLOSING) {
-		/* Answered ever more rarely (RFC 9000 §10.2.1). */
+		/* Answered ever more rarely, as by closing.c. */
 		conn->stragglers++;
 		if ((conn->stragglers & (conn->stragglers - 1)) == 0)
 			conn_touch(conn);
@@ -285,7 +285,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 	    !TAILQ_EMPTY(&conn->ready))
 		return conn->now;
 	if (conn->state >= CONN_CLOSING)
-		return conn->server != NULL ? conn->gone_at : UINT64_MAX;
+		return conn->server != NULL ? conn->now : UINT64_MAX;
 	at = ngtcp2_conn_get_expiry(conn->quic);
 	if ((other = probe_deadline(conn)) < at)
 		at = other;

@@ -12,6 +12,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
+#include "quic/conn_id.h"
 #include "quic/gate.h"
 #include "quic/probe.h"
 #include "quic/qpack.h"
@@ -165,17 +166,10 @@ struct h3_offer {
 	size_t taken;	    /* bytes that packets have taken */
 };
 
-/* One of the connection IDs by which a server finds a connection. */
-struct conn_id {
-	ngtcp2_cid cid; /* first: the look-up tree compares keys by it */
-	struct quic_conn *conn;
-	LIST_ENTRY(conn_id) entry; /* conn->ids */
-};
-
 enum conn_state {
 	CONN_HANDSHAKE,
 	CONN_UP,
-	CONN_CLOSING, /* a CONNECTION_CLOSE waits to be written */
+	CONN_CLOSING, /* a CONNECTION_CLOSE is to be written */
 	CONN_CLOSED   /* it is written, or there is none to write */
 };
 
@@ -217,10 +211,10 @@ struct quic_conn {
 	uint64_t now;		/* of the call that we are in */
 	struct quic_close close;
 	ngtcp2_ccerr ccerr;	/* for the CONNECTION_CLOSE */
-	uint8_t *close_packet;	/* kept to answer stragglers; malloc */
+	bool lingers;		/* server: something of it is to be kept ... */
+	uint8_t *close_packet;	/* ... client: to answer stragglers; malloc */
 	size_t close_packet_len;
-	uint64_t gone_at;	/* end of the closing period (RFC 9000 §10.2) */
-	uint64_t stragglers;	/* packets received in it */
+	uint64_t stragglers;	/* packets received since the end */
 	unsigned forgiven;	/* errors that were the library's own */
 
 	struct probe probe;
@@ -293,12 +287,12 @@ struct quic_conn {
 	TAILQ_HEAD(, quic_stream) flushing; /* by flush_at */
 
 	/* server.c */
-	LIST_HEAD(, conn_id) ids;
+	struct conn_ids ids;
 	LIST_ENTRY(quic_conn) server_entry;
 	TAILQ_ENTRY(quic_conn) dirty_entry;
 	bool on_dirty_list;
 	bool listed;	/* in the server's list and heap */
-	bool counted;	/* among the server's open connections ... */
+	bool counted;	/* among the server's connections ... */
 	bool half_open; /* ... as a handshake under way */
 	struct gate_source *source; /* whose it is, once that is proven */
 
@@ -333,8 +327,10 @@ void conn_follow_path(struct quic_conn *);
 void conn_check(struct quic_conn *, int rv);
 void conn_fail(struct quic_conn *, enum quic_cause, int liberr,
     const char *text);
+size_t conn_seal_close(struct quic_conn *, uint8_t *buf, size_t size,
+    uint64_t now);
 bool conn_write_close(struct quic_conn *, struct quic_train *, uint64_t now);
-bool conn_is_over(const struct quic_conn *, uint64_t now);
+bool conn_is_over(const struct quic_conn *);
 
 /* train.c */
 void train_begin(struct quic_train *);
@@ -454,7 +450,6 @@ void server_forget(struct quic_server *, struct quic_conn *);
 size_t server_new_token(struct quic_server *, const struct quic_path *,
     uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now);
 void server_handshake_done(struct quic_server *, struct quic_conn *);
-void server_uncount(struct quic_server *, struct quic_conn *);
 bool server_is_draining(const struct quic_server *);
 
 /* tls.c */

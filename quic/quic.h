@@ -356,7 +356,8 @@ uint64_t quic_conn_deadline(const struct quic_conn *);
  * cause QUIC_CLOSED_HERE. The CONNECTION_CLOSE leaves with the next write.
  * Idempotent.
  */
-void quic_conn_close(struct quic_conn *, uint64_t code, const char *reason);
+void quic_conn_close(struct quic_conn *, uint64_t code, const char *reason,
+    uint64_t now);
 
 /* Frees at once, says nothing to the peer and fires no event. NULL is fine. */
 void quic_conn_free(struct quic_conn *);
@@ -501,7 +502,7 @@ void quic_server_too_big(struct quic_server *, const struct quic_too_big *,
 void quic_server_drain(struct quic_server *, uint64_t now);
 
 /* Closes every connection with H3_NO_ERROR and accepts no more. */
-void quic_server_close(struct quic_server *);
+void quic_server_close(struct quic_server *, uint64_t now);
 
 /* Frees the server and its connections at once. NULL is fine. */
 void quic_server_free(struct quic_server *);
@@ -509,6 +510,7 @@ void quic_server_free(struct quic_server *);
 struct quic_server_stats {
 	size_t connections;	   /* open now, handshakes included */
 	size_t half_open;	   /* handshakes under way */
+	size_t closing;		   /* freed, but for a close to be repeated */
 	uint64_t accepted;	   /* connections since the start */
 	uint64_t retries_sent;	   /* address validation was asked for */
 	uint64_t postponed;	   /* not answered: too many handshakes */

@@ -10,10 +10,10 @@
  *            └─▶ short header, unknown ID ──▶ stateless reset (§10.3)
  */
 #include <errno.h>
-#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "quic/closing.h"
 #include "quic/heap.h"
 #include "quic/internal.h"
 #include "quic/stranger.h"
@@ -42,73 +42,35 @@ struct quic_server {
 	bool closed;   /* ... or not answered at all */
 
 	struct gate gate;
-	void *ids; /* tsearch(3) tree of struct conn_id */
+	struct conn_id_map ids;
 	LIST_HEAD(, quic_conn) conns;
 	TAILQ_HEAD(, quic_conn) dirty; /* have something to write */
 
 	struct heap heap; /* the deadlines of `conns` */
 	struct strangers strangers;
+	struct closings closings; /* of connections that are freed */
 	uint64_t too_big_second;
 	unsigned too_bigs_now;
 
 	struct quic_server_stats stats;
 };
 
-/* ---- Connection IDs ---- */
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	const ngtcp2_cid *x = a, *y = b;
-
-	if (x->datalen != y->datalen)
-		return x->datalen < y->datalen ? -1 : 1;
-	return memcmp(x->data, y->data, x->datalen);
-}
-
-static struct quic_conn *
-find_conn(const struct quic_server *server, const ngtcp2_cid *cid)
-{
-	struct conn_id *const *found = tfind(cid, &server->ids, compare_ids);
-
-	return found != NULL ? (*found)->conn : NULL;
-}
+/* ---- What connections ask of their server ---- */
 
 int
 server_add_id(struct quic_server *server, struct quic_conn *conn,
     const ngtcp2_cid *cid)
 {
-	struct conn_id *id = calloc(1, sizeof(*id));
-	struct conn_id **found;
-
-	if (id == NULL)
-		return -ENOMEM;
-	id->cid = *cid;
-	id->conn = conn;
-	found = tsearch(id, &server->ids, compare_ids);
-	if (found == NULL || *found != id) {
-		free(id);
-		return found == NULL ? -ENOMEM : -EEXIST;
-	}
-	LIST_INSERT_HEAD(&conn->ids, id, entry);
-	return 0;
-}
-
-static void
-free_id(struct quic_server *server, struct conn_id *id)
-{
-	tdelete(id, &server->ids, compare_ids);
-	LIST_REMOVE(id, entry);
-	free(id);
+	return conn_id_add(&server->ids, &conn->ids, conn, cid);
 }
 
 void
 server_remove_id(struct quic_server *server, const ngtcp2_cid *cid)
 {
-	struct conn_id *const *found = tfind(cid, &server->ids, compare_ids);
+	struct conn_id *id = conn_id_find(&server->ids, cid);
 
-	if (found != NULL)
-		free_id(server, *found);
+	if (id != NULL)
+		conn_id_free(&server->ids, id);
 }
 
 void
@@ -158,9 +120,8 @@ server_handshake_done(struct quic_server *server, struct quic_conn *conn)
 	server->stats.accepted++;
 }
 
-/* The connection is over, though it may have a farewell to repeat. */
-void
-server_uncount(struct quic_server *server, struct quic_conn *conn)
+static void
+uncount(struct quic_server *server, struct quic_conn *conn)
 {
 	if (!conn->counted)
 		return;
@@ -176,12 +137,9 @@ server_uncount(struct quic_server *server, struct quic_conn *conn)
 void
 server_forget(struct quic_server *server, struct quic_conn *conn)
 {
-	struct conn_id *id;
-
-	while ((id = LIST_FIRST(&conn->ids)) != NULL)
-		free_id(server, id);
+	conn_ids_free(&server->ids, &conn->ids);
 	untouch(server, conn);
-	server_uncount(server, conn);
+	uncount(server, conn);
 	if (!conn->listed)
 		return;
 	heap_remove(&server->heap, conn);
@@ -284,8 +242,8 @@ static struct quic_conn *
 route(struct quic_server *server, const struct quic_path *path,
     const uint8_t *data, size_t len, uint64_t now)
 {
-	struct quic_conn *conn;
 	ngtcp2_version_cid vc;
+	struct conn_id *id;
 	ngtcp2_cid dcid;
 	int rv;
 
@@ -295,8 +253,11 @@ route(struct quic_server *server, const struct quic_path *path,
 	if (rv != 0 || vc.dcidlen > NGTCP2_MAX_CIDLEN)
 		return NULL;
 	ngtcp2_cid_init(&dcid, vc.dcid, vc.dcidlen);
-	if ((conn = find_conn(server, &dcid)) != NULL)
-		return conn;
+	if ((id = conn_id_find(&server->ids, &dcid)) != NULL) {
+		if (id->closing != NULL)
+			closing_hear(&server->closings, id->closing, len);
+		return id->conn;
+	}
 	if ((data[0] & LONG_HEADER) != 0)
 		return meet(server, path, data, len, now);
 	if (stranger_reset(&server->strangers, &vc, len, path, now))
@@ -316,12 +277,39 @@ receive_one(struct quic_server *server, const struct quic_rx *rx,
 		conn_read(conn, &rx->path, rx->ecn, data, len, more, now);
 }
 
+/*
+ * Frees a connection that is over. What is left of it is a packet, unless its
+ * peer is silent: a connection that nobody has left costs nothing.
+ */
+static void
+bury(struct quic_server *server, struct quic_conn *conn, uint64_t now)
+{
+	uint8_t packet[NGTCP2_MAX_UDP_PAYLOAD_SIZE];
+	size_t len = conn_seal_close(conn, packet, sizeof(packet), now);
+
+	if (conn->lingers)
+		closings_add(&server->closings, &conn->ids, &conn->path,
+		    packet, len, now);
+	quic_conn_free(conn);
+}
+
+/* Not from inside an event. */
+static void
+end(struct quic_server *server, struct quic_conn *conn, uint64_t code,
+    const char *reason, uint64_t now)
+{
+	quic_conn_close(conn, code, reason, now);
+	if (conn->close_pending)
+		conn_deliver(conn); /* it had ended before */
+	bury(server, conn, now);
+}
+
 /* Frees what is over, and gives what stays its place among the deadlines. */
 static void
 settle(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 {
-	if (conn_is_over(conn, now))
-		quic_conn_free(conn);
+	if (conn_is_over(conn))
+		bury(server, conn, now);
 	else
 		heap_update(&server->heap, conn);
 }
@@ -330,7 +318,7 @@ void
 quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
     size_t n, uint64_t now)
 {
-	struct quic_conn *conn;
+	struct quic_conn *conn, *next;
 	size_t at, len;
 
 	for (size_t i = 0; i < n; i++)
@@ -340,6 +328,11 @@ quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
 	/* Every connection that was read from is on the dirty list. */
 	TAILQ_FOREACH(conn, &server->dirty, dirty_entry)
 		conn_deliver(conn);
+	for (conn = TAILQ_FIRST(&server->dirty); conn != NULL; conn = next) {
+		next = TAILQ_NEXT(conn, dirty_entry);
+		if (conn_is_over(conn))
+			bury(server, conn, now);
+	}
 }
 
 void
@@ -347,10 +340,11 @@ quic_server_expire(struct quic_server *server, uint64_t now)
 {
 	struct quic_conn *conn;
 
+	closings_expire(&server->closings, now);
 	while (heap_deadline(&server->heap) <= now) {
 		conn = server->heap.conns[0];
 		quic_conn_expire(conn, now);
-		if (!conn_is_over(conn, now) &&
+		if (!conn_is_over(conn) &&
 		    quic_conn_deadline(conn) <= now) {
 			/* Its packets are due: the write calls come next. */
 			conn_touch(conn);
@@ -368,7 +362,8 @@ quic_server_write(struct quic_server *server, struct quic_train *train,
 {
 	struct quic_conn *conn;
 
-	if (stranger_write(&server->strangers, train))
+	if (stranger_write(&server->strangers, train) ||
+	    closings_write(&server->closings, train))
 		return true;
 	while ((conn = TAILQ_FIRST(&server->dirty)) != NULL) {
 		if (quic_conn_write(conn, train, now)) {
@@ -388,7 +383,10 @@ quic_server_write(struct quic_server *server, struct quic_train *train,
 uint64_t
 quic_server_deadline(const struct quic_server *server)
 {
-	return heap_deadline(&server->heap);
+	uint64_t conns = heap_deadline(&server->heap);
+	uint64_t closings = closings_deadline(&server->closings);
+
+	return conns < closings ? conns : closings;
 }
 
 static bool
@@ -454,6 +452,7 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 	server->tls = quic_tls_ref(tls);
 	memcpy(server->secret, secret, sizeof(server->secret));
 	server->strangers.secret = server->secret;
+	closings_init(&server->closings, &server->ids);
 	set_settings(server, settings);
 	server->events = events;
 	server->arg = arg;
@@ -490,13 +489,13 @@ quic_server_drain(struct quic_server *server, uint64_t now)
 }
 
 void
-quic_server_close(struct quic_server *server)
+quic_server_close(struct quic_server *server, uint64_t now)
 {
 	struct quic_conn *conn;
 
 	server->closed = true;
-	LIST_FOREACH(conn, &server->conns, server_entry)
-		quic_conn_close(conn, QUIC_H3_NO_ERROR, "the edge is closing");
+	while ((conn = LIST_FIRST(&server->conns)) != NULL)
+		end(server, conn, QUIC_H3_NO_ERROR, "the edge is closing", now);
 }
 
 void
@@ -508,6 +507,7 @@ quic_server_free(struct quic_server *server)
 		return;
 	while ((conn = LIST_FIRST(&server->conns)) != NULL)
 		quic_conn_free(conn);
+	closings_fini(&server->closings);
 	quic_tls_free(server->tls);
 	gnutls_memset(server->secret, 0, sizeof(server->secret));
 	heap_fini(&server->heap);
@@ -519,4 +519,5 @@ quic_server_stats(const struct quic_server *server,
     struct quic_server_stats *stats)
 {
 	*stats = server->stats;
+	stats->closing = server->closings.n;
 }

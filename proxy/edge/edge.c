@@ -351,7 +351,7 @@ edge_free(struct edge *edge)
 		return;
 	tunnels_close(&edge->host, "the edge is closing");
 	for (size_t i = 0; i < edge->nendpoints; i++) {
-		quic_server_close(edge->endpoints[i].server);
+		quic_server_close(edge->endpoints[i].server, quic_io_now());
 		quic_io_close(edge->endpoints[i].io);
 		quic_server_free(edge->endpoints[i].server);
 	}

@@ -303,7 +303,8 @@ void
 link_end(struct link *link, const char *why)
 {
 	if (link->state != LINK_OVER)
-		quic_conn_close(link->conn, QUIC_H3_NO_ERROR, why);
+		quic_conn_close(link->conn, QUIC_H3_NO_ERROR, why,
+		    quic_io_now());
 }
 
 void

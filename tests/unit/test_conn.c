@@ -1,5 +1,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -38,7 +39,7 @@ a_request_waits_for_the_connection(void **state)
 	assert_int_equal(tunnel_open(w, 0), -ENOTCONN);
 	assert_true(world_connected(w, 0));
 	assert_int_equal(tunnel_open(w, 0), 0);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough");
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough", w->link->now);
 	assert_int_equal(tunnel_open(w, 1), -ENOTCONN);
 }
 
@@ -258,9 +259,10 @@ closed_by_the_client(void **state)
 	w->near[0].stays_open = w->far[0].stays_open = true;
 	assert_int_equal(tunnel_open(w, 0), 0);
 	link_run(w->link, NULL, NULL, 2 * RTT);
-	quic_conn_close(near_conn(w), QUIC_H3_INTERNAL_ERROR, reason);
+	quic_conn_close(near_conn(w), QUIC_H3_INTERNAL_ERROR, reason,
+	    w->link->now);
 	memset(reason, 'x', sizeof(reason) - 1);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "again");
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "again", w->link->now);
 	assert_int_equal(w->client[0].closed, 1);
 	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_HERE);
 	assert_string_equal(w->client[0].why.text, "that will do");
@@ -288,7 +290,7 @@ closed_by_the_server(void **state)
 	w->near[0].stays_open = w->far[0].stays_open = true;
 	assert_int_equal(tunnel_open(w, 0), 0);
 	link_run(w->link, NULL, NULL, 2 * RTT);
-	quic_server_close(w->link->server);
+	quic_server_close(w->link->server, w->link->now);
 	assert_int_equal(w->server.closed, 1);
 	assert_int_equal(w->server.why.cause, QUIC_CLOSED_HERE);
 	assert_true(world_closed(w, 0));
@@ -311,13 +313,128 @@ a_lost_close_is_repeated(void **state)
 	w->near[0].to_send = 30 * MB;
 	assert_int_equal(tunnel_open(w, 0), 0);
 	link_run(w->link, NULL, NULL, 2 * RTT);
-	quic_conn_close(w->server.conn, QUIC_H3_NO_ERROR, "lost");
+	quic_conn_close(w->server.conn, QUIC_H3_NO_ERROR, "lost", w->link->now);
 	w->link->loss = 1000;
 	link_run(w->link, NULL, NULL, LINK_MS);
 	w->link->loss = 0;
 	assert_true(link_run(w->link, is_some, &w->client[0].closed,
 	    10 * RTT));
 	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
+}
+
+/*
+ * The same after a rest: the close belongs to the present, and whoever has not
+ * heard of it is not told that the connection is unknown.
+ */
+static void
+a_lost_close_is_repeated_after_a_rest(void **state)
+{
+	struct world *w = *state;
+
+	w->client_settings.keep_alive_ns = 3600 * LINK_S;
+	world_up(w);
+	link_run(w->link, NULL, NULL, 20 * LINK_S);
+	w->link->loss = 1000;
+	quic_conn_close(w->server.conn, QUIC_H3_NO_ERROR, "lost",
+	    w->link->now);
+	link_run(w->link, NULL, NULL, LINK_S);
+	w->link->loss = 0;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	assert_true(link_run(w->link, is_some, &w->client[0].closed, RTT));
+	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
+	assert_text(&w->client[0], "lost");
+}
+
+/* A server with so many connections as there is room for on the link. */
+static void
+crowd(struct world *w)
+{
+	world_serve(w);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		world_dial(w, i);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		assert_true(world_connected(w, i));
+	link_run(w->link, NULL, NULL, 2 * w->link->delay);
+	assert_int_equal(server_stats(w).connections, LINK_CLIENTS_MAX);
+}
+
+static void
+crowd_is_dropped(struct world *w)
+{
+	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+		link_drop_client(w->link, i);
+}
+
+/* Bytes that the program has allocated. */
+static size_t
+memory(void)
+{
+	return mallinfo2().uordblks;
+}
+
+#define CLOSED_MAX 4096 /* bytes that a closed connection may take */
+
+/* One that is closed is a packet and some IDs, whoever has closed it. */
+static void
+a_closed_connection_is_small(void **state)
+{
+	struct world *w = *state;
+	size_t before;
+
+	for (int here = 0; here < 2; here++) {
+		world_serve(w);
+		before = memory();
+		link_drop_server(w->link);
+		crowd(w);
+		if (here)
+			quic_server_close(w->link->server, w->link->now);
+		else
+			for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+				quic_conn_close(w->link->clients[i],
+				    QUIC_H3_NO_ERROR, "enough", w->link->now);
+		link_run(w->link, NULL, NULL, RTT);
+		crowd_is_dropped(w);
+		link_run(w->link, NULL, NULL, RTT);
+		assert_int_equal(server_stats(w).connections, 0);
+		assert_int_equal(server_stats(w).closing, LINK_CLIENTS_MAX);
+		assert_in_range(memory(), 0,
+		    before + LINK_CLIENTS_MAX * CLOSED_MAX);
+		link_drop_server(w->link);
+	}
+}
+
+/* The peer's clock and path are not ours: a close is over in seconds. */
+static void
+a_closed_connection_is_gone_in_seconds(void **state)
+{
+	struct world *w = *state;
+
+	w->client_settings.handshake_timeout_ns = LONG;
+	w->server_settings.handshake_timeout_ns = LONG;
+	w->link->delay = 4 * LINK_S;
+	crowd(w);
+	quic_server_close(w->link->server, w->link->now);
+	crowd_is_dropped(w);
+	assert_int_equal(server_stats(w).closing, LINK_CLIENTS_MAX);
+	link_run(w->link, NULL, NULL, 3 * LINK_S);
+	assert_int_equal(server_stats(w).closing, 0);
+	assert_int_equal(quic_server_deadline(w->link->server), UINT64_MAX);
+}
+
+/* There is nobody to be told: nothing is kept. */
+static void
+a_silent_connection_is_gone_at_once(void **state)
+{
+	struct world *w = *state;
+
+	crowd(w);
+	crowd_is_dropped(w);
+	assert_true(link_run(w->link, is_some, &w->server.closed, LONG));
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(w->server.closed, LINK_CLIENTS_MAX);
+	assert_int_equal(w->server.why.cause, QUIC_IDLE);
+	assert_int_equal(server_stats(w).connections, 0);
+	assert_int_equal(quic_server_deadline(w->link->server), UINT64_MAX);
 }
 
 /* A handler closes while its stream's last bytes are being told. */
@@ -584,6 +701,10 @@ main(void)
 		TEST(closed_by_the_client),
 		TEST(closed_by_the_server),
 		TEST(a_lost_close_is_repeated),
+		TEST(a_lost_close_is_repeated_after_a_rest),
+		TEST(a_closed_connection_is_small),
+		TEST(a_closed_connection_is_gone_in_seconds),
+		TEST(a_silent_connection_is_gone_at_once),
 		TEST(closed_by_a_handler),
 		TEST(closed_by_a_handler_of_the_server),
 		TEST(silence_ends_it),

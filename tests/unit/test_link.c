@@ -154,11 +154,13 @@ quic_conn_free(struct quic_conn *of)
 
 /* As the real one: `closed` fires within the call. */
 void
-quic_conn_close(struct quic_conn *of, uint64_t code, const char *reason)
+quic_conn_close(struct quic_conn *of, uint64_t code, const char *reason,
+    uint64_t now)
 {
 	struct quic_close why = { .cause = QUIC_CLOSED_HERE,
 		.application = true, .code = code };
 
+	(void)now;
 	snprintf(why.text, sizeof(why.text), "%s", reason);
 	snprintf(close_reason, sizeof(close_reason), "%s", reason);
 	events->closed(of, &why, events_arg);

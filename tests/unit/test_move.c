@@ -260,7 +260,7 @@ only_who_is_connected_moves(void **state)
 	assert_int_equal(move(w, 0, true), -EINVAL);
 	assert_int_equal(move(w, 1, true), 0);
 	pass(w, 2 * RTT);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough");
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough", w->link->now);
 	assert_int_equal(move(w, 2, true), -ENOTCONN);
 }
 

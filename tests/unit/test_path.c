@@ -914,8 +914,9 @@ a_stall_is_told_in_small_packets(void **state)
 	pass(w, 6 * RTT);
 	w->link->tamper = none_is_large;
 	pass(w, 3 * LINK_S);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough");
-	quic_conn_close(w->server.conn, QUIC_H3_NO_ERROR, "enough");
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough", w->link->now);
+	quic_conn_close(w->server.conn, QUIC_H3_NO_ERROR, "enough",
+	    w->link->now);
 	pass(w, LINK_S);
 }
 

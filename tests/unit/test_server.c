@@ -147,7 +147,8 @@ waits_for_room(struct world *w, size_t i)
 	assert_int_equal(w->client[i].connected, 0);
 	assert_text(&w->client[i], "takes no new connections");
 	assert_int_equal(server_stats(w).refused, 1);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "making room");
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "making room",
+	    w->link->now);
 	link_run(w->link, NULL, NULL, RTT);
 	link_drop_client(w->link, i);
 	world_dial(w, i);
@@ -780,7 +781,8 @@ spoilt_copies_do_no_harm(void **state)
 		assert_int_equal(tunnel_open(w, 0), 0);
 		assert_true(tunnels_done(w, 1));
 		assert_whole(&w->near[0], 10 * KB);
-		quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "next");
+		quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "next",
+		    w->link->now);
 		link_run(w->link, NULL, NULL, RTT);
 		link_drop_client(w->link, 0);
 	}

@@ -291,7 +291,8 @@ a_lost_connection_ends_a_flush(void **state)
 	assert_int_equal(tunnel_open(w, 0), 0);
 	link_run(w->link, NULL, NULL, 4 * RTT);
 	cut(&w->near[0]);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough");
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough",
+	    w->link->now);
 	link_run(w->link, NULL, NULL, LONG);
 	assert_true(w->far[0].connection_lost);
 }

@@ -283,7 +283,7 @@ a_lost_connection_brings_requests_back_in_order(void **state)
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
 		come(i, 0);
 	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), -EAGAIN);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost");
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, LIMIT);
 	assert_int_equal(tickets.nwaiting, LIMIT + 5);
 	world_dial(w, 1);
@@ -377,7 +377,7 @@ what_may_not_be_said_twice_is_lost(void **state)
 	speak(1, KB, true);
 	speak(2, KB, false);
 	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), 0);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost");
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, 1);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[1].why.http_status, 502);

@@ -183,7 +183,8 @@ end_pump(struct end *e)
 	if (e->habit == CLOSE && e->stream != NULL &&
 	    quic_stream_peek(e->stream, &iov, 1) > 0)
 		quic_conn_close(quic_stream_conn(e->stream),
-		    QUIC_H3_INTERNAL_ERROR, "in the middle");
+		    QUIC_H3_INTERNAL_ERROR, "in the middle",
+		    e->world->link->now);
 	if (e->stream == NULL)
 		return;
 	end_take(e);
@@ -428,6 +429,7 @@ on_request(struct quic_conn *conn, struct quic_stream *s,
 		quic_stream_reset(s, QUIC_H3_REQUEST_REJECTED);
 	if (e->habit == REJECT || e->habit == IGNORE)
 		return;
+	e->world = w;
 	e->number = (unsigned)(e - w->far);
 	e->stream = s;
 	if (e->status != NULL)
