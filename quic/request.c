@@ -11,6 +11,12 @@
 #define H3_EXCESSIVE_LOAD 0x107	    /* RFC 9114 §8.1, as all of these */
 #define H3_REQUEST_INCOMPLETE 0x10d
 
+/*
+ * Nanoseconds between two GOAWAYs: longer than most round trips, whatever the
+ * peer says of its delays. What comes later may be asked for again elsewhere.
+ */
+#define DRAIN_WAIT_MAX (3 * NS_PER_S)
+
 /* ---- Heads that are to come ---- */
 
 void
@@ -49,6 +55,14 @@ request_curb(struct quic_conn *conn)
 
 /* ---- The last request ---- */
 
+static uint64_t
+after_round_trip(const struct quic_conn *conn, uint64_t now)
+{
+	uint64_t pto = ngtcp2_conn_get_pto(conn->quic);
+
+	return now + (pto < DRAIN_WAIT_MAX ? pto : DRAIN_WAIT_MAX);
+}
+
 /*
  * A server that wants to go says so in two steps (RFC 9114 §5.2), since
  * requests may be on their way: a round trip after the first GOAWAY, the second
@@ -61,7 +75,7 @@ request_drain(struct quic_conn *conn, uint64_t now)
 	    conn->h3 == NULL || h3_announce_end(conn) != 0)
 		return;
 	conn->drain = DRAIN_ANNOUNCED;
-	conn->drain_at = now + ngtcp2_conn_get_pto(conn->quic);
+	conn->drain_at = after_round_trip(conn, now);
 	conn_touch(conn);
 }
 
@@ -86,7 +100,7 @@ drain_expire(struct quic_conn *conn, uint64_t now)
 	else if (h3_end(conn) == 0)
 		conn->drain = DRAIN_LAST;
 	else
-		conn->drain_at = now + ngtcp2_conn_get_pto(conn->quic);
+		conn->drain_at = after_round_trip(conn, now);
 }
 
 /* ---- Time ---- */

@@ -657,6 +657,22 @@ a_drain_closes_what_is_idle(void **state)
 	assert_true(w->link->now - start < 10 * RTT);
 }
 
+/* The peer's clock and path are not ours: that takes seconds at most. */
+static void
+a_drain_waits_for_no_slow_peer(void **state)
+{
+	struct world *w = *state;
+
+	w->client_settings.handshake_timeout_ns = LONG;
+	w->server_settings.handshake_timeout_ns = LONG;
+	w->link->delay = 4 * LINK_S;
+	world_up(w);
+	link_run(w->link, NULL, NULL, LONG);
+	quic_server_drain(w->link->server, w->link->now);
+	link_run(w->link, NULL, NULL, 4 * LINK_S);
+	assert_int_equal(server_stats(w).connections, 0);
+}
+
 static void
 a_drain_refuses_strangers(void **state)
 {
@@ -818,6 +834,7 @@ main(void)
 		TEST(a_late_request_is_rejected),
 		TEST(a_request_that_is_lost_is_rejected),
 		TEST(a_drain_closes_what_is_idle),
+		TEST(a_drain_waits_for_no_slow_peer),
 		TEST(a_drain_refuses_strangers),
 		TEST(noise_is_ignored),
 		TEST(spoilt_packets_are_lost_packets),
