@@ -49,7 +49,7 @@ QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
-	proxy/relay.o proxy/basic.o proxy/users.o proxy/sandbox.o proxy/pem.o \
+	proxy/relay.o proxy/basic.o proxy/users.o proxy/scheme.o proxy/sandbox.o proxy/pem.o \
 	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o \
 	proxy/tally.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
@@ -92,7 +92,7 @@ test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
 	proxy/local/response.o proxy/local/body.o proxy/chunked.o \
 	proxy/local/refusal.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/basic.o
-test_users_OBJS = proxy/users.o
+test_users_OBJS = proxy/users.o proxy/scheme.o
 test_policy_OBJS = proxy/edge/policy.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \
 	$(test_policy_OBJS)

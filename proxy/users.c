@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include "proxy/scheme.h"
 #include "proxy/users.h"
 
 /*
@@ -128,7 +129,7 @@ parse_line(struct users *users, char *line, unsigned number)
 	struct user *user = &users->list[users->n];
 	char *hash = strchr(line, ':');
 	size_t end = strlen(line);
-	int kind;
+	const char *wrong;
 
 	while (end > 0 && strchr(" \t\r", line[end - 1]) != NULL)
 		line[--end] = '\0';
@@ -139,9 +140,8 @@ parse_line(struct users *users, char *line, unsigned number)
 	*hash++ = '\0';
 	if (hash - line > CREDENTIAL_MAX + 1)
 		return "the name is longer than 255 octets";
-	kind = crypt_checksalt(hash);
-	if (kind == CRYPT_SALT_INVALID || kind == CRYPT_SALT_METHOD_DISABLED)
-		return "the hash is of no kind that crypt(3) knows";
+	if ((wrong = scheme_check(hash)) != NULL)
+		return wrong;
 	*user = (struct user){ .name = line, .hash = hash, .line = number };
 	users->n++;
 	return NULL;

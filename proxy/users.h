@@ -27,8 +27,8 @@ struct users_check;
  * write it; blank lines and lines that begin with '#' are skipped. Returns 0
  * and a new object in `*users`, or -EINVAL with a sentence for the user in
  * `err` ("file:line: what is wrong", NUL-terminated, cut to `errlen` octets):
- * an unreadable, too long or empty file, a malformed line, a hash of a kind
- * that crypt(3) does not know, a name that occurs twice.
+ * an unreadable, too long or empty file, a malformed line, a hash that
+ * scheme_check() refuses, a name that occurs twice.
  */
 int users_load(struct users **users, const char *path, char *err,
     size_t errlen);

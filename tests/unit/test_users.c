@@ -164,7 +164,8 @@ kinds_of_hashes(void **state)
 		const char *prefix;
 		unsigned long count;	/* the least that crypt(5) takes */
 	} kinds[] = {
-		{ "$y$", 1 }, { "$6$", 1000 }, { "$2b$", 4 }, { "$1$", 0 },
+		{ "$y$", 1 }, { "$6$", 1000 }, { "$2b$", 4 }, { "$2y$", 4 },
+		{ "$5$", 1000 }, { "$gy$", 1 }, { "$7$", 6 },
 	};
 	static struct crypt_data data;
 	struct users *users;
@@ -331,19 +332,69 @@ bad_files_are_refused(void **state)
 	expect_error("# only this\n\n", ":", "the file names no user");
 	expect_error("\n\nalice\n", ":3:", "a line is name:hash");
 	expect_error(":$5$culvert$x\n", ":1:", "a line is name:hash");
-	expect_error("alice:\n", ":1:",
-	    "the hash is of no kind that crypt(3) knows");
-	expect_error("alice:secret!\n", ":1:",
-	    "the hash is of no kind that crypt(3) knows");
-	expect_error("alice:*\n", ":1:",
-	    "the hash is of no kind that crypt(3) knows");
-	expect_error("alice:$apr1$abc$d\n", ":1:",
-	    "the hash is of no kind that crypt(3) knows");
 	snprintf(text, sizeof(text), "a:%s\nb:%s\na:%s\n", hash, hash, hash);
 	expect_error(text, ":3:", "the name has a line above");
 	memset(text, 'n', CREDENTIAL_MAX + 1);
 	snprintf(text + CREDENTIAL_MAX + 1, 256, ":%s", hash);
 	expect_error(text, ":1:", "the name is longer than 255 octets");
+}
+
+/* What is weak, locked, foreign or damaged is told by line and name. */
+static void
+bad_hashes_are_refused(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "", "there is no hash after the colon" },
+		{ "ab1XJrbVJjrwo", "the hash is of DES, " },
+		{ "_J9..CCCCXBrJUJV154M", "the hash is of BSDi's DES (_)" },
+		{ "$1$culvert$2lB2cYvhNqG9QMQ3RQyDs0", "the hash is of MD5 " },
+		{ "$md5,rounds=904$iPPKEBnEkp3JV8uX$$9BbpVf1dvZNQoVlJHC8lx0",
+		    "the hash is of Sun's MD5" },
+		{ "$apr1$abc$d", "the hash is of Apache's MD5" },
+		{ "$sha1$24680$abc$d", "the hash is of SHA-1" },
+		{ "$3$$8846f7eaee8fb117ad06bdd830b7586c",
+		    "the hash is of NT's MD4" },
+		{ "$2a$04$abcdefghijklmnopqrstuu", "the hash is of an old" },
+		{ "$2x$04$abcdefghijklmnopqrstuu", "the hash is of an old" },
+		{ "$argon2id$v=19$m=1", "the hash is of a scheme that is not "
+		    "known here" },
+		{ "!", "the password is locked (!)" },
+		{ "!$5$culvert$x", "the password is locked (!)" },
+		{ "*", "the password is locked (*)" },
+		{ "secret!", "what follows the colon is no hash" },
+		{ "x", "what follows the colon is no hash" },
+		{ "$5$culvert$x", "the hash is damaged" },
+		{ "$6$", "the hash is damaged" },
+		{ "$6$culvert", "the hash is damaged" },
+		{ "$y$j9T$abc", "the hash is damaged" },
+		{ "$2b$04$abc", "the hash is damaged" },
+	};
+	char text[512], expected[256], cut[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct users *users;
+
+		snprintf(text, sizeof(text), "# c\nalice:%s\n", cases[i][0]);
+		assert_int_equal(load_text(&users, text), -EINVAL);
+		snprintf(expected, sizeof(expected), "%s:2: %s", path,
+		    cases[i][1]);
+		assert_memory_equal(err, expected, strlen(expected));
+		assert_non_null(strstr(err, "openssl passwd -6"));
+		if (strlen(cases[i][0]) > 8)
+			assert_null(strstr(err, cases[i][0]));
+	}
+	/* One character less, and what shadow(5) has behind it. */
+	strcpy(cut, hash_of("x"));
+	snprintf(text, sizeof(text), "alice:%s:19000:0:99999:7:::\n", cut);
+	cut[strlen(cut) - 1] = '\0';
+	for (int i = 0; i < 2; i++) {
+		struct users *users;
+
+		assert_int_equal(load_text(&users, text), -EINVAL);
+		assert_non_null(strstr(err, ":1: the hash is damaged"));
+		snprintf(text, sizeof(text), "alice:%s\n", cut);
+	}
 }
 
 static void
@@ -404,6 +455,7 @@ main(void)
 		cmocka_unit_test(cancelled_check_stays_silent),
 		cmocka_unit_test(freed_users_still_answer),
 		cmocka_unit_test(bad_files_are_refused),
+		cmocka_unit_test(bad_hashes_are_refused),
 		cmocka_unit_test(bad_paths_are_refused),
 	};
 
