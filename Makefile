@@ -47,7 +47,7 @@ QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
 	quic/probe_seal.o quic/evidence.o quic/quote.o quic/frame.o \
 	quic/warm.o quic/brake.o quic/flush.o
 IO = quic/io.o quic/socket.o
-SHARED = proxy/addr.o proxy/config.o proxy/flags.o proxy/source.o \
+SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
 	proxy/relay.o proxy/basic.o proxy/users.o proxy/scheme.o proxy/sandbox.o proxy/pem.o \
 	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o \
@@ -64,7 +64,8 @@ LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
 	proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
-	proxy/edge/origin.o proxy/edge/resolver.o proxy/edge/policy.o
+	proxy/edge/origin.o proxy/edge/resolver.o proxy/edge/policy.o \
+	proxy/edge/route.o
 
 PROGRAMS = culvert culvert-edge culvertctl
 culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
@@ -79,10 +80,12 @@ UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	qpack closing tally listener network roam choice race link \
 	$(UNIT_QUIC)
 UNIT_QUIC = tls conn stream crowd budget server path move brake ticket
+UNIT += rule route
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
-	proxy/option.o proxy/value.o proxy/control_path.o proxy/addr.o
+	proxy/option.o proxy/value.o proxy/control_path.o $(test_rule_OBJS)
+test_rule_OBJS = proxy/rule.o proxy/addr.o
 test_socks_OBJS = proxy/local/socks.o proxy/addr.o
 test_span_OBJS = proxy/span.o
 test_http1_OBJS = $(HTTP1) proxy/addr.o
@@ -93,7 +96,8 @@ test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
 	proxy/local/refusal.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o proxy/scheme.o
-test_policy_OBJS = proxy/edge/policy.o proxy/addr.o
+test_policy_OBJS = proxy/edge/policy.o $(test_rule_OBJS)
+test_route_OBJS = proxy/edge/route.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \
 	$(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o

@@ -286,12 +286,21 @@ cidr_parse(struct cidr *cidr, const char *s)
 	return 0;
 }
 
+static bool
+is_mapped(const uint8_t bytes[16])
+{
+	return memcmp(bytes, ipv4_mapped, sizeof(ipv4_mapped)) == 0;
+}
+
 bool
 cidr_contains(const struct cidr *cidr, const struct sockaddr *addr)
 {
 	uint8_t bytes[16];
 
 	if (!to_ipv6(addr, bytes))
+		return false;
+	/* A range of IPv6 that is wider than all of IPv4 is none of IPv4. */
+	if (is_mapped(bytes) && cidr->prefix < IPV4_PREFIX)
 		return false;
 	for (unsigned i = 0; i < 16; i++) {
 		if (((bytes[i] ^ cidr->addr[i]) &

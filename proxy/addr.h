@@ -30,7 +30,7 @@ struct target {
 	uint16_t port;
 };
 
-/* A range of addresses, both families in one space. */
+/* A range of addresses of one family, kept in one space for both. */
 struct cidr {
 	/* Network byte order; an IPv4 address a.b.c.d is ::ffff:a.b.c.d. */
 	uint8_t addr[16];
@@ -114,8 +114,8 @@ int cidr_parse(struct cidr *cidr, const char *s);
 
 /*
  * Says whether addr lies within the range.  IPv4 and IPv4-mapped addresses
- * are the same; hence ::/0 holds every address of both families.  Other
- * families lie nowhere.
+ * are the same, and belong to IPv4: no IPv6 range holds them, not even ::/0.
+ * Other families lie nowhere.
  */
 bool cidr_contains(const struct cidr *cidr, const struct sockaddr *addr);
 

@@ -11,6 +11,7 @@
 #include "proxy/addr.h"
 #include "proxy/http1.h"
 #include "proxy/log.h"
+#include "proxy/rule.h"
 #include "quic/quic.h"
 
 /*
@@ -29,9 +30,6 @@
 
 /* Ranges allowed or denied: every dial searches them one by one. */
 #define CONFIG_RANGE_MAX 256
-
-/* Bytes of a range as text: an address with its NUL, '/' and three digits. */
-#define CONFIG_RANGE_STRLEN (INET6_ADDRSTRLEN + 4)
 
 /* Octets of a user's name or password, as in SOCKS5 (RFC 1929 2). */
 #define CONFIG_USER_MAX 255
@@ -93,10 +91,10 @@ struct config_pins {
 	uint8_t v[QUIC_PINS_MAX][QUIC_PIN_LEN];
 };
 
-/* Ranges that cidr_parse reads. */
+/* Rules that rule_parse reads. */
 struct config_ranges {
 	unsigned n;
-	char v[CONFIG_RANGE_MAX][CONFIG_RANGE_STRLEN];
+	char v[CONFIG_RANGE_MAX][RULE_STRLEN];
 };
 
 /* Free of control characters, and the name of ':' (RFC 7617 2). */

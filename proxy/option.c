@@ -107,10 +107,10 @@ static const struct config_option culvert_edge_options[] = {
 	    "seconds", "10", "for a request to come" },
 	{ 0, "connect-timeout", "limits", &value_timeout,
 	    FIELD(connect_timeout), "seconds", "10", "for an origin" },
-	{ 0, "allow", "policy", &value_ranges, FIELD(allow), "cidr",
-	    NULL, "permit destinations denied as a rule" },
-	{ 0, "deny", "policy", &value_ranges, FIELD(deny), "cidr",
-	    NULL, "refuse destinations" },
+	{ 0, "allow", "policy", &value_ranges, FIELD(allow),
+	    "cidr[:port]", NULL, "permit destinations denied as a rule" },
+	{ 0, "deny", "policy", &value_ranges, FIELD(deny),
+	    "cidr[:port]", NULL, "refuse destinations" },
 };
 
 static const struct config_option shared_options[] = {

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include "proxy/config.h"
+#include "proxy/rule.h"
 #include "proxy/value.h"
 
 #define VERBOSE_MAX 3 /* times: more than the log has levels */
@@ -260,10 +261,10 @@ static int
 add_range(void *field, const char *value)
 {
 	struct config_ranges *list = field;
-	struct cidr cidr;
+	struct rule rule;
 
-	if (cidr_parse(&cidr, value) != 0 ||
-	    strlen(value) >= CONFIG_RANGE_STRLEN)
+	if (rule_parse(&rule, value) != 0 ||
+	    strlen(value) >= RULE_STRLEN)
 		return -EINVAL;
 	if (list->n == CONFIG_RANGE_MAX)
 		return -ENOSPC;
@@ -427,7 +428,8 @@ const struct value_type value_targets = {
 const struct value_type value_ranges = {
 	.set = add_range, .size = sizeof(struct config_ranges),
 	.repeats = true, .most = CONFIG_RANGE_MAX,
-	.wanted = "a range of addresses, such as 10.0.0.0/8 or fc00::/7"
+	.wanted = "a range of addresses, a port, or both, such as 10.0.0.0/8, "
+	    "fc00::/7:443 or :25"
 };
 const struct value_type value_pins = {
 	.set = add_pin, .size = sizeof(struct config_pins),

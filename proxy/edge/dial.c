@@ -321,7 +321,8 @@ consider(struct dial *d, const struct sockaddr *addr)
 	/* The port of an IPv6 address is in the same place. */
 	((struct sockaddr_in *)&a->addr)->sin_port = htons(d->target.port);
 	a->fd = -1;
-	if (policy_permits(d->dialer->policy, addr))
+	if (policy_permits(d->dialer->policy,
+		(const struct sockaddr *)&a->addr))
 		d->nattempts++;
 	else
 		note(d, DIAL_PROHIBITED, &a->addr);

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "proxy/addr.h"
+#include "proxy/edge/route.h"
 #include "proxy/edge/tunnel.h"
 #include "proxy/log.h"
 #include "proxy/qlog.h"
@@ -32,6 +33,7 @@ struct edge {
 	struct tunnel_host host; /* first: on_gone finds us by it */
 	struct edge_settings settings;
 	struct origins origins;
+	struct route route;
 	char *qlog_dir; /* or NULL: then there is no event for it */
 	struct quic_events events;
 	struct endpoint endpoints[SOCKETS_MAX];
@@ -137,6 +139,7 @@ free_if_done(struct edge *edge)
 	quic_tls_free(edge->settings.tls);
 	users_free(edge->settings.users);
 	explicit_bzero(edge->settings.secret, sizeof(edge->settings.secret));
+	route_close(&edge->route);
 	free(edge->qlog_dir);
 	free(edge);
 }
@@ -155,6 +158,34 @@ static size_t
 or_default(size_t value, size_t fallback)
 {
 	return value != 0 ? value : fallback;
+}
+
+static bool
+is_own(void *arg, const struct sockaddr *addr)
+{
+	return route_is_own(arg, addr);
+}
+
+static void
+set_policy(struct edge *edge, const struct policy *policy)
+{
+	struct policy *mine = &edge->settings.policy;
+
+	*mine = *policy;
+	mine->is_own = is_own;
+	mine->arg = &edge->route;
+}
+
+static void
+open_route(struct route *route)
+{
+	int rv = route_open(route);
+
+	if (rv != 0)
+		log_warn("the kernel does not tell which addresses are this "
+		    "machine's (netlink: %s); they are guessed: allow "
+		    "AF_NETLINK to this process, or name them with --deny",
+		    strerror(-rv));
 }
 
 /* The first descriptor that is not for tunnels. */
@@ -201,6 +232,7 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	edge->events = events;
 	edge->events.qlog = edge->qlog_dir != NULL ? on_qlog : NULL;
 	edge->settings = *settings;
+	set_policy(edge, &settings->policy);
 	edge->host.loop = loop;
 	edge->host.users = settings->users;
 	edge->host.dialer = (struct dialer){ .policy = &edge->settings.policy,
@@ -215,6 +247,7 @@ edge_new(struct edge **out, uv_loop_t *loop,
 		free(edge);
 		return rv;
 	}
+	open_route(&edge->route);
 	quic_tls_ref(edge->settings.tls);
 	trim_init(&edge->trim, loop);
 	edge->trim.timer.data = edge;
@@ -232,7 +265,7 @@ edge_reload(struct edge *edge, const struct edge_settings *settings)
 	users_free(mine->users);
 	mine->tls = settings->tls;
 	mine->users = edge->host.users = settings->users;
-	mine->policy = settings->policy;
+	set_policy(edge, &settings->policy);
 	mine->quic = settings->quic;
 	set_limits(edge, &settings->limits);
 	for (size_t i = 0; i < edge->nendpoints; i++)

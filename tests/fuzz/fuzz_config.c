@@ -40,11 +40,11 @@ check_edge(const struct config *config)
 static void
 check_ranges(const struct config_ranges *ranges)
 {
-	struct cidr cidr;
+	struct rule rule;
 
 	must(ranges->n <= CONFIG_RANGE_MAX);
 	for (unsigned i = 0; i < ranges->n; i++)
-		must(cidr_parse(&cidr, ranges->v[i]) == 0);
+		must(rule_parse(&rule, ranges->v[i]) == 0);
 }
 
 int

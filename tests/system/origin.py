@@ -68,14 +68,15 @@ def hold(sock):
 class Origin:
     """A server that gives each connection to `handler(sock)` in a thread."""
 
-    def __init__(self, handler, host="127.0.0.1", backlog=1024):
+    def __init__(self, handler, host="127.0.0.1", port=0, backlog=1024):
         self.handler = handler
         self.connections = 0
         self.errors = []
         self.sockets = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.create_server((host, 0), family=family,
-                                             backlog=backlog)
+        self.listener = socket.create_server(
+            (host, port), family=family, backlog=backlog,
+            dualstack_ipv6=host == "::")
         self.host = host
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()

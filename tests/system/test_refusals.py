@@ -111,8 +111,9 @@ def test_unroutable(start_culvert, start_edge):
 
 @pytest.mark.parametrize("host", [
     "127.0.0.1", "localhost", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1",
-    "0.0.0.0", "10.0.0.1", "100.64.0.1", "169.254.169.254", "192.168.1.1",
-    "224.0.0.1", "fe80::1", "fd00::1"])
+    "::ffff:0:127.0.0.1", "64:ff9b:1::7f00:1", "2002:7f00:1::1", "200::1",
+    "0.0.0.0", "10.0.0.1", "100.64.0.1", "168.63.129.16", "169.254.169.254",
+    "192.168.1.1", "224.0.0.1", "fe80::1", "fd00::1"])
 def test_prohibited(start_culvert, start_edge, origin, host):
     edge = start_edge(allow=False)
     server = origin()

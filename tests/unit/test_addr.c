@@ -287,8 +287,9 @@ cidr_has_edges(void **state)
 	}
 }
 
+/* ::/0 is all of IPv6, and the mapped form of IPv4 is none of it. */
 static void
-cidr_of_everything_holds_both_families(void **state)
+cidr_keeps_families_apart(void **state)
 {
 	struct sockaddr_storage addr;
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
@@ -297,9 +298,19 @@ cidr_of_everything_holds_both_families(void **state)
 	(void)state;
 	assert_int_equal(cidr_parse(&cidr, "::/0"), 0);
 	assert_int_equal(cidr.prefix, 0);
-	assert_true(cidr_contains(&cidr, numeric(&addr, "192.0.2.1:1")));
+	assert_false(cidr_contains(&cidr, numeric(&addr, "192.0.2.1:1")));
+	assert_false(cidr_contains(&cidr,
+	    numeric(&addr, "[::ffff:192.0.2.1]:1")));
+	assert_true(cidr_contains(&cidr, numeric(&addr, "[::fffe:0:0]:1")));
+	assert_true(cidr_contains(&cidr, numeric(&addr, "[::1]:1")));
 	assert_true(cidr_contains(&cidr, numeric(&addr, "[ffff::]:1")));
 	assert_false(cidr_contains(&cidr, (struct sockaddr *)&sun));
+	assert_int_equal(cidr_parse(&cidr, "::/80"), 0);
+	assert_false(cidr_contains(&cidr, numeric(&addr, "0.0.0.1:1")));
+	assert_int_equal(cidr_parse(&cidr, "0.0.0.0/0"), 0);
+	assert_true(cidr_contains(&cidr,
+	    numeric(&addr, "[::ffff:192.0.2.1]:1")));
+	assert_false(cidr_contains(&cidr, numeric(&addr, "[::1]:1")));
 }
 
 static void
@@ -337,7 +348,7 @@ main(void)
 		cmocka_unit_test(loopback_is_told_apart),
 		cmocka_unit_test(addr_len_follows_the_family),
 		cmocka_unit_test(cidr_has_edges),
-		cmocka_unit_test(cidr_of_everything_holds_both_families),
+		cmocka_unit_test(cidr_keeps_families_apart),
 		cmocka_unit_test(cidr_parse_refuses),
 	};
 

@@ -229,7 +229,7 @@ value_for(const struct config_option *option)
 		{ "file", "/a" }, { "path", "/a" }, { "dir", "/a" },
 		{ "sha256//base64", PIN_ZEROS }, { "name:password", "a:b" },
 		{ "bytes", "5000" }, { "cubic|bbr", "cubic" },
-		{ "cidr", "10.0.0.0/8" }, { "text|json", "json" },
+		{ "cidr[:port]", "10.0.0.0/8:25" }, { "text|json", "json" },
 		{ "number", "7" }, { "seconds", "7" }, { "size", "20M" },
 		{ "name", "eth0" },
 	};
