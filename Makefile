@@ -153,6 +153,14 @@ SOAK = line
 line_OBJS = tests/soak/line.o
 MINUTES ?= 10
 
+# Hostile clients of the edge, where their tunnels lead, and what measures the
+# edge's loop meanwhile.
+HOSTILE = attacker target
+attacker_OBJS = tests/hostile/attacker.o tests/hostile/acts.o \
+	tests/hostile/acts_wire.o tests/hostile/peer.o tests/hostile/forge.o
+target_OBJS = tests/hostile/target.o
+HOSTILE_ALL = $(HOSTILE:%=$(BUILD)/hostile/%) $(BUILD)/hostile/watch.so
+
 MAN1 = culvert.1 culvertctl.1
 MAN5 = culvert.conf.5 culvert-edge.conf.5
 MAN8 = culvert-edge.8
@@ -192,7 +200,7 @@ unit: $(UNIT:%=$(BUILD)/tests/test_%) $(FUZZ:%=$(BUILD)/tests/replay_%)
 	@for t in $(FUZZ); do \
 		$(BUILD)/tests/replay_$$t tests/fuzz/corpus/$$t || exit 1; done
 
-system: all $(BUILD)/bench/link $(BUILD)/soak/line
+system: all $(BUILD)/bench/link $(BUILD)/soak/line $(HOSTILE_ALL)
 	CULVERT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs \
 		-p no:cacheprovider tests/system $(PYTEST_ARGS)
 
@@ -220,6 +228,13 @@ soak: all $(SOAK:%=$(BUILD)/soak/%)
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/soak/soak.py \
 		--minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+# Hostile clients beside an honest one; TRY=1 only sees that all of it works.
+hostile: all $(HOSTILE_ALL)
+	@CULVERT_BUILD=$(abspath $(BUILD)) PYTHONPATH=tests/system:tests/soak \
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/hostile/hostile.py \
+		$(if $(TRY),--try,--minutes $(MINUTES)) \
+		$(if $(SEED),--seed $(SEED)) $(HOSTILE_ARGS)
+
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) \
 	    $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \
@@ -240,7 +255,7 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all deps run check unit system system-full fuzz bench soak
+.PHONY: all deps run check unit system system-full fuzz bench soak hostile
 .PHONY: install uninstall clean always
 .SECONDARY:
 .SECONDEXPANSION:
@@ -283,6 +298,16 @@ $(SOAK:%=$(BUILD)/soak/%): $(BUILD)/soak/%: \
     $$(addprefix $(BUILD)/,$$(%_OBJS))
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^
+
+$(HOSTILE:%=$(BUILD)/hostile/%): $(BUILD)/hostile/%: \
+    $$(addprefix $(BUILD)/,$$(%_OBJS))
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^ $(QUIC_LIBS)
+
+$(BUILD)/hostile/watch.so: tests/hostile/watch.c tests/hostile/watch.h
+	@mkdir -p $(@D)
+	$(CC) $(OWN_CPPFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) \
+	    $(if $(CI),-Werror) -std=c11 -fPIC -shared $(LDFLAGS) -o $@ $<
 
 $(PROGRAMS:%=$(BUILD)/%): $(BUILD)/%: $$(addprefix $(BUILD)/,$$(%_OBJS))
 	$(LINK) -o $@ $^ $(PACKAGE_LIBS)
