@@ -12,11 +12,20 @@
  *
  * Each direction ends with a FIN that is passed on after its last byte, and
  * the relay is done when both have been.
+ *
+ * A failure is passed on after the last byte, too. When TCP fails, its last
+ * input may still be in the kernel, and even a write may be the first to see
+ * the failure: so reading goes on until it is told of that. When the stream
+ * fails, what it brought is written, and the RST waits until the peer has
+ * acknowledged it, since an RST takes back what is in the kernel. Either is a
+ * drain, which a timer looks after.
  */
 #include "proxy/relay.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
 
 /* Vectors of one write: 512 KiB at most, so that credit flows meanwhile. */
 #define WRITE_VECTORS 32
@@ -24,11 +33,97 @@
 /* Seconds of quiet before TCP asks whether its peer still lives. */
 #define TCP_KEEPALIVE_S 60
 
+/* Milliseconds between two looks at a drain: most are over at the first. */
+#define LOOK_FIRST_MS 1
+#define LOOK_LAST_MS 256
+
+static const char failed[] = "the TCP side failed";
+
 static void
 finish_if_done(struct relay *r)
 {
 	if (r->eof_seen && r->shut)
 		relay_close(r, "done");
+}
+
+/* ---- Drains ---- */
+
+/* Bytes that TCP was given and that its peer has not acknowledged. */
+static size_t
+unacknowledged(const struct relay *r)
+{
+	size_t n = uv_stream_get_write_queue_size((uv_stream_t *)&r->tcp);
+	uv_os_fd_t fd;
+	int queued;
+
+	if (uv_fileno((const uv_handle_t *)&r->tcp, &fd) == 0 &&
+	    ioctl(fd, SIOCOUTQ, &queued) == 0)
+		n += (size_t)queued;
+	return n;
+}
+
+static bool
+is_drained(const struct relay *r)
+{
+	struct iovec iov;
+
+	return r->ending && unacknowledged(r) == 0 && (r->stream == NULL ||
+	    quic_stream_peek(r->stream, &iov, 1) == 0);
+}
+
+/* Progress is what either side has taken. */
+static void
+on_look(uv_timer_t *timer)
+{
+	struct relay *r = timer->data;
+	uint64_t mark = r->to_stream + r->to_tcp - unacknowledged(r);
+	uint64_t now = uv_now(timer->loop);
+
+	if (mark != r->mark) {
+		r->mark = mark;
+		r->mark_ms = now;
+	}
+	if (is_drained(r) || now - r->mark_ms >= RELAY_STALL_MS) {
+		relay_close(r, r->reason);
+		return;
+	}
+	if (r->look_ms < LOOK_LAST_MS)
+		r->look_ms *= 2;
+	uv_timer_start(timer, on_look, r->look_ms, 0);
+}
+
+static void
+drain(struct relay *r, const char *reason)
+{
+	r->reason = reason;
+	if (is_drained(r)) {
+		relay_close(r, reason);
+		return;
+	}
+	if (r->has_timer)
+		return;
+	r->has_timer = true;
+	r->handles++;
+	uv_timer_init(r->tcp.loop, &r->timer);
+	r->timer.data = r;
+	r->mark_ms = uv_now(r->tcp.loop);
+	r->look_ms = LOOK_FIRST_MS;
+	uv_timer_start(&r->timer, on_look, r->look_ms, 0);
+}
+
+/*
+ * TCP takes no more. What the stream brings is dropped, and what TCP has sent
+ * before is read until libuv tells of the end.
+ */
+static void
+tcp_fails(struct relay *r)
+{
+	if (r->eof_seen || r->ending) {
+		relay_close(r, failed);
+		return;
+	}
+	r->tcp_failed = true;
+	drain(r, failed);
 }
 
 /* ---- From TCP to the stream ---- */
@@ -44,17 +139,14 @@ relay_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	buf->len = len;
 }
 
-/*
- * Whether TCP has ended by FIN. When its last bytes and its end are there at
- * once, libuv says EOF without a look: but a reset may have cut it short.
- */
-static bool
-has_ended(const struct relay *r)
+bool
+relay_tcp_ended(const struct relay *r)
 {
 	uv_os_fd_t fd;
 	char byte;
 
-	return uv_fileno((const uv_handle_t *)&r->tcp, &fd) == 0 &&
+	return !r->tcp_failed &&
+	    uv_fileno((const uv_handle_t *)&r->tcp, &fd) == 0 &&
 	    recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
@@ -75,13 +167,13 @@ relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 		r->to_stream += (uint64_t)n;
 		if (!quic_stream_has_room(r->stream))
 			uv_read_stop(tcp);
-	} else if (n == UV_EOF && has_ended(r)) {
+	} else if (n == UV_EOF && relay_tcp_ended(r)) {
 		uv_read_stop(tcp);
 		r->eof_seen = true;
 		quic_stream_finish(r->stream);
 		finish_if_done(r);
 	} else if (n < 0)
-		relay_close(r, "the TCP side failed");
+		relay_close(r, failed);
 }
 
 static void
@@ -90,7 +182,7 @@ on_stream_writable(struct quic_stream *stream, void *arg)
 	struct relay *r = arg;
 
 	(void)stream;
-	if (!r->eof_seen)
+	if (!r->eof_seen && !r->ending)
 		uv_read_start((uv_stream_t *)&r->tcp, relay_alloc, relay_read);
 }
 
@@ -108,12 +200,13 @@ on_written(uv_write_t *request, int status)
 	if (r->closing)
 		return;
 	if (status < 0) {
-		relay_close(r, "the TCP side failed");
-		return;
+		tcp_fails(r);
+	} else {
+		r->to_tcp += n;
+		quic_stream_consume(r->stream, n);
 	}
-	r->to_tcp += n;
-	quic_stream_consume(r->stream, n);
-	pump(r);
+	if (!r->closing)
+		pump(r);
 }
 
 /*
@@ -128,7 +221,7 @@ shut(struct relay *r)
 
 	if (!r->eof_seen && (uv_fileno((uv_handle_t *)&r->tcp, &fd) != 0 ||
 	    shutdown(fd, SHUT_WR) != 0)) {
-		relay_close(r, "the TCP side failed");
+		tcp_fails(r);
 		return;
 	}
 	r->shut = true;
@@ -146,29 +239,51 @@ write_later(struct relay *r, const struct iovec *iov, size_t n)
 	    (const uv_buf_t *)iov, (unsigned)n, on_written);
 }
 
-/* Passes on what was received, and then the FIN if it came. */
-static void
-pump(struct relay *r)
+/* Gives TCP what it takes at once. Returns a negative error when it fails. */
+static int
+write_now(struct relay *r, const struct iovec *iov, size_t n)
 {
 	uv_stream_t *tcp = (uv_stream_t *)&r->tcp;
-	struct iovec iov[WRITE_VECTORS];
-	size_t n;
-	int rv;
+	int rv = uv_try_write(tcp, (const uv_buf_t *)iov, (unsigned)n);
 
-	while (r->writing == 0 &&
-	    (n = quic_stream_peek(r->stream, iov, WRITE_VECTORS)) > 0) {
-		rv = uv_try_write(tcp, (uv_buf_t *)iov, (unsigned)n);
-		if (rv == UV_EAGAIN)
-			rv = write_later(r, iov, n);
-		if (rv < 0) {
-			relay_close(r, "the TCP side failed");
-			return;
-		}
+	if (rv == UV_EAGAIN)
+		rv = write_later(r, iov, n);
+	if (rv > 0) {
 		r->to_tcp += (uint64_t)rv;
 		quic_stream_consume(r->stream, (size_t)rv);
 	}
-	if (quic_stream_ended(r->stream) && !r->shut)
+	return rv;
+}
+
+static void
+drop(struct relay *r, const struct iovec *iov, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		quic_stream_consume(r->stream, iov[i].iov_len);
+}
+
+/* Passes on what was received, and then the FIN if it came, or the reset. */
+static void
+pump(struct relay *r)
+{
+	struct iovec iov[WRITE_VECTORS];
+	size_t n;
+
+	while (r->writing == 0 &&
+	    (n = quic_stream_peek(r->stream, iov, WRITE_VECTORS)) > 0) {
+		if (r->tcp_failed)
+			drop(r, iov, n);
+		else if (write_now(r, iov, n) < 0) {
+			r->writing = 0;
+			tcp_fails(r);
+			if (r->closing)
+				return;
+		}
+	}
+	if (quic_stream_ended(r->stream) && !r->shut && !r->tcp_failed)
 		shut(r);
+	if (r->ending && !r->closing)
+		drain(r, r->reason);
 }
 
 static void
@@ -180,6 +295,32 @@ on_stream_readable(struct quic_stream *stream, void *arg)
 
 /* ---- The end ---- */
 
+static const char *
+reason_of(uint64_t code)
+{
+	return code == QUIC_H3_EXCESSIVE_LOAD
+	    ? "not read for long, and memory is short"
+	    : "reset by the other side";
+}
+
+/* With TCP failed as well, there is nobody to deliver anything to. */
+static void
+on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
+{
+	struct relay *r = arg;
+
+	(void)stream;
+	if (r->tcp_failed) {
+		relay_close(r, r->reason);
+		return;
+	}
+	uv_read_stop((uv_stream_t *)&r->tcp);
+	r->ending = true;
+	r->reason = reason_of(code);
+	pump(r);
+}
+
+/* What is being written goes with the stream, and the rest is not lost. */
 static void
 on_stream_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
@@ -188,18 +329,20 @@ on_stream_aborted(struct quic_stream *stream, uint64_t code,
 
 	(void)stream;
 	r->stream = NULL;
-	relay_close(r, why != NULL ? "the QUIC connection was lost"
-	    : code == QUIC_H3_EXCESSIVE_LOAD
-	    ? "not read for long, and memory is short"
-	    : "reset by the other side");
+	if (why == NULL || r->writing > 0 || r->tcp_failed)
+		relay_close(r, why != NULL ? "the QUIC connection was lost"
+					   : reason_of(code));
+	else
+		relay_end(r, "the QUIC connection was lost");
 }
 
 static void
-on_tcp_closed(uv_handle_t *handle)
+on_handle_closed(uv_handle_t *handle)
 {
 	struct relay *r = handle->data;
 
-	r->on_closed(r);
+	if (--r->handles == 0)
+		r->on_closed(r);
 }
 
 /*
@@ -227,14 +370,26 @@ relay_close(struct relay *r, const char *reason)
 	r->reason = reason;
 	if (r->started || r->cut_short)
 		set_reset(r, r->cut_short || !done);
-	uv_close((uv_handle_t *)&r->tcp, on_tcp_closed);
+	uv_close((uv_handle_t *)&r->tcp, on_handle_closed);
+	if (r->has_timer)
+		uv_close((uv_handle_t *)&r->timer, on_handle_closed);
 	if (r->stream == NULL)
 		return;
 	if (done)
 		quic_stream_release(r->stream);
 	else
-		quic_stream_reset(r->stream, QUIC_H3_CONNECT_ERROR);
+		quic_stream_flush_and_reset(r->stream, QUIC_H3_CONNECT_ERROR);
 	r->stream = NULL;
+}
+
+void
+relay_end(struct relay *r, const char *reason)
+{
+	if (r->closing)
+		return;
+	uv_read_stop((uv_stream_t *)&r->tcp);
+	r->cut_short = r->ending = true;
+	drain(r, reason);
 }
 
 /* ---- The beginning ---- */
@@ -252,13 +407,14 @@ relay_socket_options(int fd)
 static const struct quic_stream_events stream_events = {
 	.readable = on_stream_readable,
 	.writable = on_stream_writable,
+	.reset = on_stream_reset,
 	.aborted = on_stream_aborted,
 };
 
 void
 relay_init(struct relay *r, uv_loop_t *loop, void (*on_closed)(struct relay *))
 {
-	*r = (struct relay){ .on_closed = on_closed };
+	*r = (struct relay){ .on_closed = on_closed, .handles = 1 };
 	uv_tcp_init(loop, &r->tcp);
 	r->tcp.data = r;
 }

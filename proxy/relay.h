@@ -15,6 +15,9 @@
  *
  *	relay_init ──▶ the owner accepts, connects, talks on relay.tcp
  *	           ──▶ relay_start ──▶ bytes ──▶ relay_close ──▶ on_closed
+ *
+ * When one side fails, what it had sent before is delivered first, and then
+ * the other side is reset.
  */
 struct relay {
 	uv_tcp_t tcp; /* the owner's until relay_start */
@@ -22,7 +25,7 @@ struct relay {
 	/* For the owner to read, at any time. */
 	uint64_t to_stream;	/* bytes from TCP, handed to the stream */
 	uint64_t to_tcp;	/* bytes from the stream that the kernel took */
-	const char *reason;	/* why it was closed; static text */
+	const char *reason;	/* why it was or will be closed; static text */
 
 	/* For the owner to set: its peer must see a reset, not an end. */
 	bool cut_short;
@@ -32,11 +35,26 @@ struct relay {
 	void (*on_closed)(struct relay *);
 	uv_write_t write;
 	size_t writing;	   /* bytes in the write that is under way */
+	uv_timer_t timer;  /* of a drain; open if has_timer */
+	unsigned handles;  /* tcp and timer */
+	uint64_t mark;	   /* how far a drain was, when last looked at ... */
+	uint64_t mark_ms;  /* ... and since when */
+	uint64_t look_ms;  /* from one look to the next */
 	bool eof_seen : 1; /* TCP has sent FIN, and so has the stream */
 	bool shut : 1;	   /* the stream's FIN was passed on to TCP */
+	bool tcp_failed : 1; /* what it sent before is still read */
+	bool ending : 1;   /* no more to write: RST when TCP has it all */
+	bool has_timer : 1;
 	bool started : 1;
 	bool closing : 1;
 };
+
+/*
+ * How long a side that still lives may take nothing of what the other had sent
+ * before it failed. Longer than a reader's pause, and no time to hold a tunnel
+ * for nothing.
+ */
+#define RELAY_STALL_MS 30000
 
 /*
  * Sets what a relay wants of its TCP socket: no delay of small writes, and
@@ -65,10 +83,24 @@ void relay_alloc(uv_handle_t *, size_t suggested, uv_buf_t *);
 void relay_read(uv_stream_t *, ssize_t n, const uv_buf_t *);
 
 /*
+ * Whether TCP has ended by FIN. When its last bytes and its end are there at
+ * once, libuv says EOF without a look: but a reset may have cut it short.
+ */
+bool relay_tcp_ended(const struct relay *);
+
+/*
  * Closes in any state; the first call counts. A relay that was started and
  * whose directions have not both ended resets TCP and stream, so that what was
- * cut short looks cut short. `reason` is static text.
+ * cut short looks cut short: TCP at once, the stream when its peer has what
+ * was read from TCP. `reason` is static text.
  */
 void relay_close(struct relay *, const char *reason);
+
+/*
+ * Stops to read, and closes by a reset of TCP when the peer has acknowledged
+ * all that was written, or nothing more of it for RELAY_STALL_MS. Nobody
+ * writes after this.
+ */
+void relay_end(struct relay *, const char *reason);
 
 #endif

@@ -237,11 +237,11 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 
 	if (c->state == CLIENT_TUNNEL)
 		relay_read(tcp, n, buf);
-	else if (n == UV_EOF)
+	else if (n == UV_EOF && relay_tcp_ended(&c->relay))
 		on_eof(c);
 	else if (n == UV_ENOBUFS)
 		on_full(c);
-	else if (n < 0)
+	else if (n < 0) /* after all that came before */
 		client_close(c, "the client went away");
 	else if (c->state != CLIENT_LINGERING) {
 		c->len += (size_t)n;

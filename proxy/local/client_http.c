@@ -68,9 +68,16 @@ static void
 on_forward_broken(void *arg, const char *reason)
 {
 	struct client *c = arg;
+	uv_stream_t *tcp = (uv_stream_t *)&c->relay.tcp;
 
 	c->relay.cut_short = true;
-	client_close(c, reason);
+	if (uv_stream_get_write_queue_size(tcp) > 0) {
+		client_close(c, reason);
+		return;
+	}
+	c->state = CLIENT_LINGERING;
+	uv_timer_stop(&c->timer);
+	relay_end(&c->relay, reason);
 }
 
 static const struct forward_events forward_events = {

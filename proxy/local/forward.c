@@ -40,10 +40,13 @@ struct forward {
 	struct target origin; /* where the tunnel leads, or is to lead */
 	struct quic_stream *stream;
 	bool reused; /* it has carried a request before this one */
+	bool cut;    /* the stream was reset: what has come is all */
 
 	struct request request;
 	struct response response;
 };
+
+static const char was_reset[] = "it reset the connection";
 
 /* ---- The tunnel ---- */
 
@@ -61,6 +64,7 @@ static void
 set_stream(struct forward *f, struct quic_stream *stream)
 {
 	f->stream = stream;
+	f->cut = false;
 	response_from(&f->response, stream);
 }
 
@@ -75,13 +79,16 @@ release_tunnel(struct forward *f)
 	set_stream(f, NULL);
 }
 
-/* Breaks off: the origin must not take what it has for a whole request. */
+/*
+ * Breaks off: the origin gets what was sent, and must not take it for a whole
+ * request.
+ */
 static void
 reset_tunnel(struct forward *f)
 {
 	if (f->stream == NULL)
 		return;
-	quic_stream_reset(f->stream, QUIC_H3_REQUEST_CANCELLED);
+	quic_stream_flush_and_reset(f->stream, QUIC_H3_REQUEST_CANCELLED);
 	set_stream(f, NULL);
 }
 
@@ -91,7 +98,7 @@ keep_tunnel(struct forward *f)
 {
 	struct iovec excess;
 
-	if (!request_sent(&f->request) ||
+	if (f->cut || !request_sent(&f->request) ||
 	    quic_stream_peek(f->stream, &excess, 1) > 0)
 		reset_tunnel(f);
 	else if (!f->response.origin_stays || quic_stream_ended(f->stream))
@@ -149,6 +156,8 @@ pump(struct forward *f)
 
 	switch (response_pump(&f->response, keep_alive)) {
 	case RESPONSE_GOES_ON:
+		if (f->cut && !f->response.writing)
+			fail(f, was_reset);
 		break;
 	case RESPONSE_FAILED:
 		fail(f, f->response.why);
@@ -224,6 +233,20 @@ on_stream_writable(struct quic_stream *stream, void *arg)
 		send_on(f);
 }
 
+/* The response may be complete all the same. */
+static void
+on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
+{
+	struct forward *f = arg;
+
+	(void)stream, (void)code;
+	f->cut = true;
+	if (f->state == CARRYING)
+		pump(f);
+	else
+		reset_tunnel(f);
+}
+
 static void
 on_stream_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
@@ -234,13 +257,14 @@ on_stream_aborted(struct quic_stream *stream, uint64_t code,
 	set_stream(f, NULL);
 	if (f->state == CARRYING)
 		fail(f, why != NULL ? "the QUIC connection was lost"
-				    : "it reset the connection");
+				    : was_reset);
 }
 
 static const struct quic_stream_events stream_events = {
 	.response = on_stream_response,
 	.readable = on_stream_readable,
 	.writable = on_stream_writable,
+	.reset = on_stream_reset,
 	.aborted = on_stream_aborted,
 };
 

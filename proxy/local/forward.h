@@ -51,8 +51,9 @@ struct forward_events {
 
 	/*
 	 * The response was cut short: the client's connection must be reset,
-	 * so that it does not look complete, and its handle closed before the
-	 * handler returns. Static text.
+	 * so that it does not look complete. If libuv has something to write
+	 * yet, the handle must be closed before the handler returns; else what
+	 * the kernel has should be delivered first. Static text.
 	 */
 	void (*broken)(void *arg, const char *reason);
 };

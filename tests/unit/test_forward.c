@@ -114,7 +114,7 @@ quic_stream_release(struct quic_stream *s)
 }
 
 void
-quic_stream_reset(struct quic_stream *s, uint64_t code)
+quic_stream_flush_and_reset(struct quic_stream *s, uint64_t code)
 {
 	assert_int_equal(code, QUIC_H3_REQUEST_CANCELLED);
 	assert_false(s->released || s->reset);
@@ -215,6 +215,12 @@ origin_closes(struct quic_stream *s)
 
 static void
 origin_resets(struct quic_stream *s)
+{
+	s->events->reset(s, QUIC_H3_CONNECT_ERROR, s->arg);
+}
+
+static void
+connection_breaks(struct quic_stream *s)
 {
 	s->reset = true;
 	memset(s->rx, '#', s->rx_end);
@@ -854,6 +860,39 @@ test_slow_client(void **state)
 }
 
 static void
+test_reset_while_writing(void **state)
+{
+	size_t len = 2000000, head = strlen(OK CHUNKED VIA);
+	char *body = malloc(len);
+	struct quic_stream *s = send_large(OK "\r\n", body, len);
+
+	(void)state;
+	origin_resets(s);
+	assert_int_equal(client.outcome, NONE);
+	client_reads();
+	assert_int_equal(client.outcome, BROKEN);
+	assert_true(client.got_len > head + len);
+	assert_null(memchr(client.got, '#', client.got_len));
+	free(body);
+}
+
+/* What is complete is complete; but the tunnel is of no more use. */
+static void
+test_reset_after_answer(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	streams[0].rx_end = strlen(RESPONSE);
+	memcpy(streams[0].rx, RESPONSE, strlen(RESPONSE));
+	origin_resets(&streams[0]);
+	assert_client_got(ANSWER);
+	assert_int_equal(client.outcome, KEPT);
+	assert_true(streams[0].reset);
+	client_asks(GET);
+	exchange_over(&streams[1]);
+}
+
+static void
 test_cut_while_writing(void **state)
 {
 	size_t len = 2000000;
@@ -861,7 +900,7 @@ test_cut_while_writing(void **state)
 	struct quic_stream *s = send_large(OK "\r\n", body, len);
 
 	(void)state;
-	origin_resets(s);
+	connection_breaks(s);
 	assert_int_equal(client.outcome, BROKEN);
 	client_reads();
 	assert_null(memchr(client.got, '#', client.got_len));
@@ -1016,6 +1055,8 @@ main(void)
 		TEST(test_large_body),
 		TEST(test_body_before_tunnel),
 		TEST(test_slow_client),
+		TEST(test_reset_while_writing),
+		TEST(test_reset_after_answer),
 		TEST(test_cut_while_writing),
 		TEST(test_freed_while_writing),
 		TEST(test_client_gone),
