@@ -124,8 +124,8 @@ check_files(struct source *source)
 		if (path == NULL)
 			continue;
 		if (access(path, R_OK) != 0)
-			source_complain(source, "--%s: %s: %s", option->name,
-			    path, strerror(errno));
+			source_complain(source, "--%s: the file cannot be "
+			    "read: %s", option->name, strerror(errno));
 		else if ((what = secret_of(option)) != NULL)
 			warn_exposed(config, path, what);
 	}
@@ -158,7 +158,8 @@ check_user(struct source *source)
 	struct source file = { .config = config, .origin = source->origin,
 		.name = config->user_file };
 
-	if (config->user_file == NULL)
+	/* Where it cannot be read, check_files() has said so. */
+	if (config->user_file == NULL || access(config->user_file, R_OK) != 0)
 		return;
 	if (origin_of(config, "user") != CONFIG_DEFAULT) {
 		source_complain(source,
@@ -259,7 +260,10 @@ config_load(struct config *config, int argc, char **argv)
 		return 1;
 	if (source.errors > 0)
 		return -EINVAL;
-	if (flags.file != NULL)
+	if (flags.file != NULL && access(flags.file, R_OK) != 0)
+		source_complain(&source, "--config: the file cannot be read: "
+		    "%s", strerror(errno));
+	else if (flags.file != NULL)
 		load_file(&source, flags.file);
 	flags_assign(&flags, &source);
 	if (source.errors > 0 || config_check(config) != 0)

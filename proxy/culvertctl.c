@@ -256,7 +256,7 @@ find_command(const char *name)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
 	}
-	fprintf(stderr, "culvertctl: unknown command '%s'\n", name);
+	fprintf(stderr, "culvertctl: unknown command; -h lists them\n");
 	return NULL;
 }
 
@@ -270,7 +270,7 @@ parse_words(int nwords, char *const *words)
 	if (command != NULL && nwords == 1)
 		return command;
 	if (command != NULL)
-		fprintf(stderr, "culvertctl: unexpected '%s'\n", words[1]);
+		fprintf(stderr, "culvertctl: one command at a time\n");
 	print_usage(stderr);
 	return NULL;
 }
@@ -292,6 +292,7 @@ main(int argc, char **argv)
 	bool as_json = false;
 	int c;
 
+	opterr = 0; /* it would print values */
 	while ((c = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
 		switch (c) {
 		case CONTROL:
@@ -307,6 +308,8 @@ main(int argc, char **argv)
 			printf("culvertctl %s\n", CULVERT_VERSION);
 			return 0;
 		default:
+			fprintf(stderr, "culvertctl: unknown option, or one "
+			    "without its value\n");
 			print_usage(stderr);
 			return 2;
 		}

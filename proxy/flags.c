@@ -61,7 +61,21 @@ next_flag(struct flags *flags)
 	return c;
 }
 
-/* Says what getopt_long(3), told to be silent, has found wrong. */
+/* Of "--usr=alice:secret" that is "--usr": what follows may be a password. */
+static int
+name_length(const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-";
+	size_t len = strspn(word, plain);
+
+	return (int)(len < SOURCE_NAME_MAX ? len : SOURCE_NAME_MAX);
+}
+
+/*
+ * Says what getopt_long(3), told to be silent, has found wrong, and never with
+ * the value: it may be a password that was typed at the wrong place.
+ */
 static void
 complain_flag(struct source *source, const struct flags *flags, int c)
 {
@@ -78,7 +92,9 @@ complain_flag(struct source *source, const struct flags *flags, int c)
 		source_complain(source, "unknown option '-%c'; -h lists them",
 		    optopt);
 	else
-		source_complain(source, "unknown option '%s'; -h lists them",
+		source_complain(source,
+		    "unknown option '%.*s'; -h lists them",
+		    name_length(flags->argv[optind - 1]),
 		    flags->argv[optind - 1]);
 }
 
@@ -110,11 +126,15 @@ flags_ask(struct flags *flags, struct source *source)
 		case '?':
 		case ':':
 			complain_flag(source, flags, c);
+			/* More letters of this word may be a value. */
+			if (c == '?' && optopt != 0 && optopt <= UCHAR_MAX)
+				return false;
 			break;
 		}
 	}
-	for (int i = optind; i < flags->argc; i++)
-		source_complain(source, "unexpected '%s'", flags->argv[i]);
+	if (optind < flags->argc)
+		source_complain(source, "words that belong to no option: %d; "
+		    "-h lists the options", flags->argc - optind);
 	return false;
 }
 

@@ -66,9 +66,19 @@ source_assign(struct source *source, const struct config_option *option,
 	print_place(source);
 	fprintf(config->err, "%s%s: ",
 	    source->origin == CONFIG_COMMAND ? "--" : "", option->name);
-	value_explain(type, text, error, config->err);
+	value_explain(type, error, config->err);
 	fputc('\n', config->err);
 	source->errors++;
+}
+
+/* A name that may be shown: nothing else is, it may be half a password. */
+static const char *
+shown(const char *name, const char *instead)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+
+	return strlen(name) <= SOURCE_NAME_MAX &&
+	    name[strspn(name, plain)] == '\0' ? name : instead;
 }
 
 void
@@ -80,11 +90,11 @@ source_assign_key(struct source *source, const char *section, const char *key,
 
 	option = option_find(source->config->program, key, &i);
 	if (option == NULL || option->section == NULL)
-		source_complain(source, "unknown key '%s' in [%s]", key,
-		    section);
+		source_complain(source, "unknown key '%s' in [%s]",
+		    shown(key, "..."), shown(section, "..."));
 	else if (strcmp(option->section, section) != 0)
 		source_complain(source, "'%s' belongs in [%s], not in [%s]",
-		    key, option->section, section);
+		    key, option->section, shown(section, "..."));
 	else
 		source_assign(source, option, i, text);
 }

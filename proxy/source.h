@@ -6,6 +6,9 @@
 #include "proxy/config.h"
 #include "proxy/option.h"
 
+/* Characters of an unknown name that a complaint shows: none is as long. */
+#define SOURCE_NAME_MAX 32
+
 /*
  * One place that values of a configuration come from: a file or the command
  * line.  The caller fills the first four fields; errors counts up.

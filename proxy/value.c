@@ -479,15 +479,12 @@ value_equal(const struct value_type *type, const void *a, const void *b)
 }
 
 void
-value_explain(const struct value_type *type, const char *value, int error,
-    FILE *stream)
+value_explain(const struct value_type *type, int error, FILE *stream)
 {
 	if (error == -ENOMEM)
 		fprintf(stream, "out of memory");
 	else if (error == -ENOSPC)
 		fprintf(stream, "is given more than %u times", type->most);
-	else if (type->secret || value == NULL)
-		fprintf(stream, "the value is not %s", type->wanted);
 	else
-		fprintf(stream, "'%s' is not %s", value, type->wanted);
+		fprintf(stream, "the value is not %s", type->wanted);
 }

@@ -18,12 +18,12 @@ struct value_type {
 	 */
 	int (*set)(void *field, const char *text);
 	size_t size; /* bytes of the field */
-	const char *wanted; /* completes "'x' is not ..." */
+	const char *wanted; /* completes "the value is not ..." */
 	bool owned; /* the field is a char * of its own memory */
 	bool bare; /* a flag of this type takes no value */
 	bool repeats; /* the field is a list with room for .most values */
 	unsigned most;
-	bool secret; /* never printed, and wiped from the command line */
+	bool secret; /* wiped from the command line */
 	bool readable; /* the path of a file that must be there to be read */
 };
 
@@ -65,9 +65,9 @@ bool value_equal(const struct value_type *type, const void *a, const void *b);
 
 /*
  * Writes why set refused a text with this error, as the end of a sentence
- * and without a newline.  A secret stays out of it.
+ * and without a newline.  The text stays out of it: whatever the option, it
+ * may be a password that was meant for another one.
  */
-void value_explain(const struct value_type *type, const char *text, int error,
-    FILE *stream);
+void value_explain(const struct value_type *type, int error, FILE *stream);
 
 #endif

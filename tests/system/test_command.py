@@ -86,9 +86,9 @@ def test_check(config):
 @pytest.mark.parametrize("text, line, word", [
     ("[proxy]\nlisten = 127.0.0.1:0\ncolour = blue\n", 3, "colour"),
     ("[garden]\nlisten = 127.0.0.1:0\n", 2, "garden"),
-    ("[edge]\n\nedge = edge.example:0\n", 3, "edge.example:0"),
+    ("[edge]\n\nedge = edge.example:0\n", 3, "edge: the value"),
     ("[proxy]\nlisten 127.0.0.1:0\n", 2, ""),
-    ("[path]\ncc = reno\n", 2, "reno"),
+    ("[path]\ncc = reno\n", 2, "cubic or bbr"),
 ])
 def test_error_has_a_line(config, text, line, word):
     path = config(text)
@@ -106,7 +106,7 @@ def test_file_is_used(start, config):
 
 def test_option_overrides_the_file(config):
     path = config(GOOD)
-    rejected(run("culvert", "-n", "-f", path, "-o", "path.cc=reno"), "reno")
+    rejected(run("culvert", "-n", "-f", path, "-o", "path.cc=reno"), "cc: ")
     assert run("culvert", "-n", "-f", path, "-o",
                "path.cc=bbr").returncode == 0
 
@@ -114,7 +114,7 @@ def test_option_overrides_the_file(config):
 @pytest.mark.parametrize("flags", [
     ("--colour", "blue"), ("-l", "nowhere"), ("-f", "/nonexistent"),
     ("--ca", "/nonexistent"), ("-o", "proxy.colour=blue"),
-    ("--pin", "sha256//short"), ("--user", "no password"), ("stray",)])
+    ("--pin", "sha256//short"), ("--user", "no password")])
 def test_wrong_flag(flags):
     done = run("culvert", "-e", "edge.example", *flags)
     rejected(done)
@@ -134,6 +134,24 @@ def test_help_and_version(program):
     version = run(program, "-V")
     assert version.returncode == 0
     assert version.stdout.startswith(program)
+
+
+SECRET = "geheim"
+
+
+@pytest.mark.parametrize("program", ["culvert", "culvert-edge", "culvertctl"])
+@pytest.mark.parametrize("flags", [
+    (f"--usr=alice:{SECRET}",), ("--usr", f"alice:{SECRET}"),
+    (f"-xalice:{SECRET}",), (f"-zalice:{SECRET}",), (SECRET,),
+    (f"alice:{SECRET}",), ("--edge", f"https://alice:{SECRET}@edge.example"),
+    ("--user", SECRET), ("--user-file", f"alice:{SECRET}"),
+    ("--users", f"alice:{SECRET}"), ("--ca", SECRET), ("-f", SECRET),
+    ("-o", f"edge.usr=alice:{SECRET}"), (f"--json={SECRET}",)])
+def test_a_secret_at_the_wrong_place(program, flags):
+    """What was mistyped is named, and its value is not."""
+    done = run(program, *flags)
+    rejected(done, f"{program}: ")
+    assert SECRET not in done.stderr
 
 
 # ---- culvertctl ----

@@ -352,18 +352,18 @@ files_are_read_strictly(void **state)
 		const char *text, *error;
 	} rows[] = {
 		{ "[path]\ncc = reno\n",
-		    "x.conf:2: cc: 'reno' is not cubic or bbr\n" },
-		{ "\n; c\n[path]\nmtu-max = 12x\n", "x.conf:4: mtu-max: '12x' "
-		    "is not a number of bytes from 1228 to 65535\n" },
-		{ "[path]\ninterface = a/b\n", "x.conf:2: interface: 'a/b' "
-		    "is not the name of an interface, such as eth0\n" },
+		    "x.conf:2: cc: the value is not cubic or bbr\n" },
+		{ "\n; c\n[path]\nmtu-max = 12x\n", "x.conf:4: mtu-max: the "
+		    "value is not a number of bytes from 1228 to 65535\n" },
+		{ "[path]\ninterface = a/b\n", "x.conf:2: interface: the "
+		    "value is not the name of an interface, such as eth0\n" },
 		{ "[path]\ninterface = sixteen-letters-\n", "x.conf:2: "
-		    "interface: 'sixteen-letters-' is not the name of an "
+		    "interface: the value is not the name of an "
 		    "interface, such as eth0\n" },
-		{ "[path]\nfwmark = 0\n", "x.conf:2: fwmark: '0' is not a "
-		    "number from 1 to 0xffffffff\n" },
+		{ "[path]\nfwmark = 0\n", "x.conf:2: fwmark: the value is "
+		    "not a number from 1 to 0xffffffff\n" },
 		{ "[path]\nfwmark = 0x100000000\n", "x.conf:2: fwmark: "
-		    "'0x100000000' is not a number from 1 to 0xffffffff\n" },
+		    "the value is not a number from 1 to 0xffffffff\n" },
 		{ "[path]\ncc = bbr\ncc = bbr\n",
 		    "x.conf:3: 'cc' is set a second time\n" },
 		{ "[path]\nxx = bbr\n", "x.conf:2: unknown key 'xx' in "
@@ -381,15 +381,15 @@ files_are_read_strictly(void **state)
 		    "x.conf:2: neither [section] nor key = value\n" },
 		{ "[path\n", "x.conf:1: neither [section] nor key = value\n" },
 		{ "[limits]\nconnections = 0\n", "x.conf:2: connections: "
-		    "'0' is not a number from 1 to 16\n" },
+		    "the value is not a number from 1 to 16\n" },
 		{ "[limits]\nconnections = 17\n", "x.conf:2: connections: "
-		    "'17' is not a number from 1 to 16\n" },
+		    "the value is not a number from 1 to 16\n" },
 		{ "[edge]\nuser = secret\n", "x.conf:2: user: the value is "
 		    "not name:password of at most 255 bytes each\n" },
 		{ "[proxy]\nlisten = :1\nlisten = 1\n",
-		    "x.conf:2: listen: ':1' is not an address and a port, "
+		    "x.conf:2: listen: the value is not an address and a port, "
 		    "such as 127.0.0.1:1080 or [::1]:1080\n"
-		    "x.conf:3: listen: '1' is not an address and a port, "
+		    "x.conf:3: listen: the value is not an address and a port, "
 		    "such as 127.0.0.1:1080 or [::1]:1080\n" },
 	};
 
@@ -502,16 +502,17 @@ bad_flags_are_named(void **state)
 		    "--embedded-edge takes no value" },
 		{ "culvert -e", "--edge needs a value: host[:port]" },
 		{ "culvert -e a --cc", "--cc needs a value: cubic|bbr" },
-		{ "culvert -e a b", "unexpected 'b'" },
+		{ "culvert -e a b", "words that belong to no option: 1; "
+		    "-h lists the options" },
 		{ "culvert -e a -f x -f y", "--config is given twice" },
-		{ "culvert -e a --mtu-max 1k", "--mtu-max: '1k' is not a "
-		    "number of bytes from 1228 to 65535" },
-		{ "culvert -e a --head-max 70000", "--head-max: '70000' is "
+		{ "culvert -e a --mtu-max 1k", "--mtu-max: the value is not "
+		    "a number of bytes from 1228 to 65535" },
+		{ "culvert -e a --head-max 70000", "--head-max: the value is "
 		    "not a number of bytes from 4096 to 65536" },
-		{ "culvert -e a --clients-max -1", "--clients-max: '-1' is "
-		    "not a number from 0 to 10000000" },
-		{ "culvert -e a --linger-timeout 0", "--linger-timeout: '0' "
-		    "is not a number of seconds from 1 to 86400" },
+		{ "culvert -e a --clients-max -1", "--clients-max: the value "
+		    "is not a number from 0 to 10000000" },
+		{ "culvert -e a --linger-timeout 0", "--linger-timeout: the "
+		    "value is not a number of seconds from 1 to 86400" },
 		{ "culvert -e a -o x", "--option: wants section.key=value" },
 		{ "culvert -e a -o x.y=z", "unknown key 'y' in [x]" },
 		{ "culvert -e a --user secret", "--user: the value is not "
@@ -525,6 +526,57 @@ bad_flags_are_named(void **state)
 		assert_int_equal(load(rows[i].line), -EINVAL);
 		snprintf(text, sizeof(text), "culvert: %s\n", rows[i].error);
 		assert_string_equal(errors(), text);
+		end();
+	}
+}
+
+/* Whatever is mistyped, and wherever: a complaint never says what was typed. */
+static void
+values_stay_out_of_complaints(void **state)
+{
+	static const char *const lines[] = {
+		"--usr=geheim", "--usr geheim", "--usr=alice:geheim",
+		"--alice:geheim", "--pass=geheim", "-xgeheim", "-vxgeheim",
+		"-ualice:geheim", "-u alice:geheim", "geheim", "alice:geheim",
+		"--user geheim", "--user=geheim", "--embedded-edge=geheim",
+		"--edge https://alice:geheim@host", "--edge=alice:geheim@b",
+		"--user-file geheim", "--ca geheim", "--key geheim --cert @",
+		"--listen-users geheim", "--config geheim", "-f geheim",
+		"--pin geheim", "--pin sha256//geheim", "--mtu-max geheim",
+		"--listen geheim", "--interface alice:geheim", "--cc geheim",
+		"--fwmark geheim", "--log-format geheim", "--grace geheim",
+		"--memory-max geheim", "-o geheim", "-o usr=alice:geheim",
+		"-o edge.usr=alice:geheim", "-o edge.edge=a:geheim@b",
+		"-o edge.user=geheim", "-o geheim=alice.x", "-o :geheim.x=y",
+		"--option=alice:geheim", "--verbose=geheim", "-q=geheim",
+	};
+	static const char *const texts[] = {
+		"[edge]\nusr = alice:geheim\n", "[edge]\nuser = geheim\n",
+		"[edge]\nuser alice:geheim\n", "[edge]\nalice:geheim\n",
+		"[edge]\nuser=alice:x\nuser=bob:geheim\n",
+		"[edge]\nedge = https://alice:geheim@host\n",
+		"[edge]\nGeHeIm geheim = x\n", "[path]\ncc = geheim\n",
+		"[user alice:geheim]\nx = y\n", "geheim\n",
+		"[alice:geheim]\nuser = a:b\n", "[edge]\npin = geheim\n",
+	};
+	char line[128];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(lines); i++) {
+		begin(CONFIG_CULVERT);
+		write_file("x");
+		snprintf(line, sizeof(line), "culvert -e a %s", lines[i]);
+		assert_int_equal(load(line), -EINVAL);
+		assert_non_null(strstr(errors(), "culvert: "));
+		assert_null(strstr(errors(), "geheim"));
+		assert_null(strstr(errors(), "'-g'"));
+		end();
+	}
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		begin(CONFIG_CULVERT);
+		assert_int_equal(parse(texts[i]), -EINVAL);
+		assert_non_null(strstr(errors(), "x.conf:"));
+		assert_null(strstr(errors(), "geheim"));
 		end();
 	}
 }
@@ -571,7 +623,7 @@ combinations_are_checked(void **state)
 		{ CONFIG_CULVERT, "culvert -e a --key @",
 		    "--cert and --key need each other" },
 		{ CONFIG_CULVERT, "culvert -e a --ca /nonexistent",
-		    "--ca: /nonexistent: No such file or directory" },
+		    "--ca: the file cannot be read: No such file or directory" },
 		{ CONFIG_CULVERT, "culvert -e a --mtu-min 1401 --mtu-max 1400",
 		    "--mtu-min 1401 is above --mtu-max 1400" },
 		{ CONFIG_CULVERT, "culvert -e a --mtu-min 1400 --mtu-max 1400",
@@ -748,7 +800,8 @@ unreadable_files_are_errors(void **state)
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert -e a -f /nonexistent"), -EINVAL);
 	assert_string_equal(errors(),
-	    "/nonexistent: No such file or directory\n");
+	    "culvert: --config: the file cannot be read: "
+	    "No such file or directory\n");
 	end();
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert -e a -f /"), -EINVAL);
@@ -830,8 +883,8 @@ a_wrong_file_changes_nothing(void **state)
 	assert_int_equal(load("culvert -f @"), 0);
 	write_file("[edge]\nedge = b\npin = no\n");
 	assert_int_equal(reload(), -EINVAL);
-	snprintf(error, sizeof(error), "%s:3: pin: 'no' is not sha256// and "
-	    "the base64 of 32 bytes\n", f.path);
+	snprintf(error, sizeof(error), "%s:3: pin: the value is "
+	    "not sha256// and the base64 of 32 bytes\n", f.path);
 	assert_string_equal(errors(), error);
 	assert_string_equal(f.config.edge.v[0].host, "a");
 	write_file("");
@@ -954,6 +1007,7 @@ main(void)
 		CONFIG_TEST(lists_are_bounded),
 		CONFIG_TEST(wrong_values_are_refused),
 		CONFIG_TEST(bad_flags_are_named),
+		CONFIG_TEST(values_stay_out_of_complaints),
 		CONFIG_TEST(sizes_have_units),
 		CONFIG_TEST(combinations_are_checked),
 		CONFIG_TEST(passwords_leave_the_command_line),
