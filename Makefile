@@ -42,10 +42,10 @@ try = $(shell printf '\043include <string.h>\nint x;\n' | \
 QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
 	quic/head.o quic/qpack.o quic/offer.o quic/stream.o quic/window.o \
 	quic/chunk.o quic/budget.o quic/server.o quic/conn_id.o \
-	quic/closing.o quic/heap.o quic/stranger.o quic/token.o quic/tls.o \
-	quic/request.o quic/gate.o quic/train.o quic/pmtu.o quic/probe.o \
-	quic/probe_seal.o quic/evidence.o quic/quote.o quic/frame.o \
-	quic/warm.o quic/brake.o quic/flush.o
+	quic/closing.o quic/evict.o quic/heap.o quic/stranger.o \
+	quic/token.o quic/tls.o quic/request.o quic/gate.o quic/train.o \
+	quic/pmtu.o quic/probe.o quic/probe_seal.o quic/evidence.o \
+	quic/quote.o quic/frame.o quic/warm.o quic/brake.o quic/flush.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
@@ -109,7 +109,7 @@ test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/tally.o \
 	proxy/trim.o proxy/addr.o proxy/log.o
 test_pmtu_OBJS = quic/pmtu.o
 test_evidence_OBJS = quic/evidence.o $(test_pmtu_OBJS)
-test_gate_OBJS = quic/gate.o
+test_gate_OBJS = quic/gate.o quic/evict.o
 test_qpack_OBJS = quic/qpack.o
 test_quote_OBJS = quic/quote.o
 test_closing_OBJS = quic/closing.o quic/conn_id.o

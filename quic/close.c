@@ -18,6 +18,7 @@ conn_end(struct quic_conn *conn, enum quic_cause cause, bool application,
 	conn->close.application = application;
 	conn->close.code = code;
 	snprintf(conn->close.text, sizeof(conn->close.text), "%s", text);
+	conn->close.streams = conn->nstreams;
 	conn->close_pending = true;
 	conn->lingers = state == CONN_CLOSING;
 	conn_touch(conn);

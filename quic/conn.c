@@ -558,9 +558,22 @@ quic_stream_request(struct quic_conn *conn, const struct quic_field *fields,
 	return 0;
 }
 
+static bool
+is_success(const struct quic_field *fields, size_t n)
+{
+	const struct quic_head head = { fields, n };
+	const char *status = quic_head_find(&head, ":status");
+
+	return status != NULL && status[0] == '2';
+}
+
 int
 quic_stream_respond(struct quic_stream *s, const struct quic_field *fields,
     size_t n)
 {
-	return s->transport_gone ? -EPIPE : h3_submit(s, fields, n);
+	int rv = s->transport_gone ? -EPIPE : h3_submit(s, fields, n);
+
+	if (rv == 0 && is_success(fields, n))
+		evict_admitted(s->conn);
+	return rv;
 }

@@ -10,12 +10,6 @@
 
 #define IPV6_PREFIX 8 /* bytes: what a network gives to one customer */
 
-/* First the key, of family and address: compare() looks at nothing else. */
-struct gate_source {
-	uint8_t key[1 + IPV6_PREFIX];
-	size_t connections;
-};
-
 static void
 set_key(struct gate_source *source, const struct sockaddr *addr)
 {
@@ -39,14 +33,14 @@ compare(const void *a, const void *b)
 	return memcmp(x->key, y->key, sizeof(x->key));
 }
 
-static size_t
-connections_of(const struct gate *gate, const struct sockaddr *addr)
+struct gate_source *
+gate_find(const struct gate *gate, const struct sockaddr *addr)
 {
 	struct gate_source key, *const *found;
 
 	set_key(&key, addr);
 	found = tfind(&key, &gate->sources, compare);
-	return found != NULL ? (*found)->connections : 0;
+	return found != NULL ? *found : NULL;
 }
 
 /*
@@ -67,11 +61,8 @@ take_turn(struct gate *gate, uint64_t now)
 }
 
 enum gate_verdict
-gate_ask(struct gate *gate, const struct sockaddr *remote, bool proven,
-    size_t half_open, uint64_t now)
+gate_ask(struct gate *gate, bool proven, size_t half_open, uint64_t now)
 {
-	if (connections_of(gate, remote) >= gate->per_source)
-		return GATE_REFUSE;
 	if (!proven && half_open >= gate->half_open_max)
 		return GATE_PROVE;
 	if (take_turn(gate, now))
@@ -87,6 +78,7 @@ gate_enter(struct gate *gate, const struct sockaddr *remote)
 	if (source == NULL)
 		return NULL;
 	set_key(source, remote);
+	evict_order_init(&source->order);
 	found = tsearch(source, &gate->sources, compare);
 	if (found == NULL || *found != source)
 		free(source);

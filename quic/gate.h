@@ -11,14 +11,21 @@
 
 #include <sys/socket.h>
 
+#include "quic/evict.h"
+
+#define GATE_KEY_LEN 9 /* bytes: a family, and an IPv4 address or /64 */
+
 /* Connections of one source, an IPv4 address or an IPv6 /64. */
-struct gate_source;
+struct gate_source {
+	uint8_t key[GATE_KEY_LEN]; /* first: look-ups compare nothing else */
+	size_t connections;
+	struct evict_order order;
+};
 
 /* The caller sets the first part, and may set it anew at any time. */
 struct gate {
 	size_t half_open_max;	/* handshakes under way; then proof is asked */
 	unsigned per_second;	/* handshakes begun; not 0 */
-	size_t per_source;	/* connections of one source */
 
 	/* Private; all zero at first. */
 	uint64_t full_at; /* as `now`: when a second's worth is there again */
@@ -28,16 +35,19 @@ struct gate {
 enum gate_verdict {
 	GATE_ADMIT,  /* begin the handshake: it is counted */
 	GATE_PROVE,  /* let it prove its address first (RFC 9000 §8.1) */
-	GATE_LATER,  /* do not answer: it will ask again when it is not heard */
-	GATE_REFUSE  /* its source has as many connections as it may */
+	GATE_LATER   /* do not answer: it will ask again when it is not heard */
 };
 
 /*
- * What to do with a stranger at `remote`, who has `proven` or not that it is
- * there, while so many handshakes are `half_open`.
+ * What to do with a stranger who has `proven` or not to be where it says,
+ * while so many handshakes are `half_open`.
  */
-enum gate_verdict gate_ask(struct gate *, const struct sockaddr *remote,
-    bool proven, size_t half_open, uint64_t now);
+enum gate_verdict gate_ask(struct gate *, bool proven, size_t half_open,
+    uint64_t now);
+
+/* The source of that address, or NULL: it has no connection. */
+struct gate_source *gate_find(const struct gate *,
+    const struct sockaddr *remote);
 
 /*
  * Counts a connection of that source, once a token or the handshake has shown

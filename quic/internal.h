@@ -13,6 +13,7 @@
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include "quic/conn_id.h"
+#include "quic/evict.h"
 #include "quic/gate.h"
 #include "quic/probe.h"
 #include "quic/qpack.h"
@@ -295,6 +296,11 @@ struct quic_conn {
 	bool counted;	/* among the server's connections ... */
 	bool half_open; /* ... as a handshake under way */
 	struct gate_source *source; /* whose it is, once that is proven */
+
+	/* evict.c */
+	enum evict_rank evict_rank;
+	struct evict_place evict[EVICT_LINES];
+	uint64_t rested_at; /* since when it has no stream, if RESTING */
 
 	/* heap.c */
 	size_t heap_index; /* in the server's heap */

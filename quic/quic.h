@@ -192,7 +192,8 @@ struct quic_settings {
 	unsigned handshakes_max;     /* server: a second; 500 */
 	size_t connections_max;	     /* server: of all sources; 16384 */
 	size_t source_max;	     /* server: connections of an IPv4 address
-					or an IPv6 /64; 1024 */
+					or an IPv6 /64; 1024; see
+					quic_server_new() */
 	struct quic_budget *budget;  /* shared, must outlive the connection;
 					none: one of QUIC_BUDGET_DEFAULT */
 };
@@ -248,6 +249,7 @@ struct quic_close {
 	bool application;	/* HTTP/3's code (RFC 9114 §8.1), else QUIC's */
 	uint64_t code;		/* error code on the wire, 0 where none was */
 	char text[QUIC_ERROR_MAX]; /* a sentence for a person, no full stop */
+	size_t streams;		/* tunnels that it has ended */
 };
 
 /*
@@ -465,6 +467,15 @@ void quic_conn_pulse(const struct quic_conn *, struct quic_pulse *);
  * A server. `secret` makes stateless reset and address tokens: the same one
  * after a restart lets clients of the earlier process learn at once that it
  * is gone (RFC 9000 §10.3). Keeps a reference to `tls`.
+ *
+ * When seven eighths of the connections that it may have are there, or of
+ * those that a source may have, whoever comes new takes the place of the
+ * oldest that never had a request admitted, which is one that was answered by
+ * quic_stream_respond() with a status of 2xx. When all are there, and of all
+ * a request was admitted, it takes the place of the one that has had no stream
+ * for the longest time, a minute or more; or else it is refused. Whoever has
+ * to go is closed with H3_EXCESSIVE_LOAD, or in its handshake with
+ * CONNECTION_REFUSED.
  */
 int quic_server_new(struct quic_server **, struct quic_tls *tls,
     const uint8_t secret[QUIC_SECRET_LEN], const struct quic_settings *,
@@ -516,6 +527,7 @@ struct quic_server_stats {
 	uint64_t postponed;	   /* not answered: too many handshakes */
 	uint64_t refused;	   /* while it drained or was full, or of a
 				      full source */
+	uint64_t evicted;	   /* closed, to make room for others */
 	uint64_t tokens_rejected;  /* a Retry's, stale or of another address */
 	uint64_t resets_sent;	   /* stateless resets */
 	uint64_t datagrams_dropped; /* nothing could be made of them */

@@ -25,6 +25,12 @@
 #define SOURCE_MAX 1024 /* connections: an office behind one address */
 
 /*
+ * From so many of a number of places on, newcomers take those of connections
+ * that have asked for nothing. The rest is for others to come, who will.
+ */
+#define CROWDED(places) ((places) - (places) / 8)
+
+/*
  * Connections are looked up by address so often a second for what routers
  * say: a flood of that costs no more, and what is missed will be found anyhow.
  */
@@ -47,6 +53,7 @@ struct quic_server {
 	TAILQ_HEAD(, quic_conn) dirty; /* have something to write */
 
 	struct heap heap; /* the deadlines of `conns` */
+	struct evict_order order; /* in which they make room */
 	struct strangers strangers;
 	struct closings closings; /* of connections that are freed */
 	uint64_t too_big_second;
@@ -108,6 +115,16 @@ untouch(struct quic_server *server, struct quic_conn *conn)
 	TAILQ_REMOVE(&server->dirty, conn, dirty_entry);
 }
 
+/* The source of a connection is known for sure. */
+static void
+enter_source(struct quic_server *server, struct quic_conn *conn)
+{
+	conn->source = gate_enter(&server->gate,
+	    (const struct sockaddr *)&conn->path.remote);
+	if (conn->source != NULL)
+		evict_join(conn, EVICT_SOURCE, &conn->source->order);
+}
+
 void
 server_handshake_done(struct quic_server *server, struct quic_conn *conn)
 {
@@ -115,8 +132,7 @@ server_handshake_done(struct quic_server *server, struct quic_conn *conn)
 		server->stats.half_open--;
 	conn->half_open = false;
 	if (conn->counted && conn->source == NULL)
-		conn->source = gate_enter(&server->gate,
-		    (const struct sockaddr *)&conn->path.remote);
+		enter_source(server, conn);
 	server->stats.accepted++;
 }
 
@@ -129,6 +145,7 @@ uncount(struct quic_server *server, struct quic_conn *conn)
 		server->stats.half_open--;
 	server->stats.connections--;
 	conn->counted = conn->half_open = false;
+	evict_leave(conn);
 	gate_leave(&server->gate, conn->source);
 	conn->source = NULL;
 }
@@ -162,119 +179,13 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 		return NULL;
 	}
 	conn->listed = conn->counted = conn->half_open = true;
+	evict_join(conn, EVICT_ALL, &server->order);
 	if (proof != PROOF_NONE)
-		conn->source = gate_enter(&server->gate,
-		    (const struct sockaddr *)&path->remote);
+		enter_source(server, conn);
 	LIST_INSERT_HEAD(&server->conns, conn, server_entry);
 	server->stats.connections++;
 	server->stats.half_open++;
 	return conn;
-}
-
-/* ---- Strangers ---- */
-
-static void
-refuse(struct quic_server *server, const ngtcp2_pkt_hd *hd,
-    const struct quic_path *path, uint64_t now)
-{
-	if (stranger_close(&server->strangers, hd, NGTCP2_CONNECTION_REFUSED,
-		path, now))
-		server->stats.refused++;
-}
-
-/*
- * A Retry token that is stale, or of another address: the stranger takes no
- * second Retry, and need not wait for its time-out (RFC 9000 §8.1.3).
- */
-static void
-reject_token(struct quic_server *server, const ngtcp2_pkt_hd *hd,
-    const struct quic_path *path, uint64_t now)
-{
-	if (stranger_close(&server->strangers, hd, NGTCP2_INVALID_TOKEN, path,
-		now))
-		server->stats.tokens_rejected++;
-}
-
-/* A first packet, perhaps. Returns the connection that it opens, or NULL. */
-static struct quic_conn *
-meet(struct quic_server *server, const struct quic_path *path,
-    const uint8_t *data, size_t len, uint64_t now)
-{
-	ngtcp2_cid original_dcid;
-	ngtcp2_pkt_hd hd;
-	enum token_proof proof;
-
-	if (server->closed || ngtcp2_accept(&hd, data, len) != 0)
-		return NULL;
-	if (server->draining || server->stats.connections >=
-	    server->settings.connections_max) {
-		refuse(server, &hd, path, now);
-		return NULL;
-	}
-	original_dcid = hd.dcid;
-	proof = token_check(server->secret, &hd, &original_dcid, path, now);
-	if (proof == PROOF_WRONG) {
-		reject_token(server, &hd, path, now);
-		return NULL;
-	}
-	switch (gate_ask(&server->gate, (const struct sockaddr *)&path->remote,
-	    proof != PROOF_NONE, server->stats.half_open, now)) {
-	case GATE_ADMIT:
-		return accept_conn(server, &hd, &original_dcid, proof, path,
-		    now);
-	case GATE_PROVE:
-		if (stranger_retry(&server->strangers, &hd, path, now))
-			server->stats.retries_sent++;
-		break;
-	case GATE_REFUSE:
-		refuse(server, &hd, path, now);
-		break;
-	case GATE_LATER:
-		server->stats.postponed++;
-		break;
-	}
-	return NULL;
-}
-
-/* ---- The four calls ---- */
-
-static struct quic_conn *
-route(struct quic_server *server, const struct quic_path *path,
-    const uint8_t *data, size_t len, uint64_t now)
-{
-	ngtcp2_version_cid vc;
-	struct conn_id *id;
-	ngtcp2_cid dcid;
-	int rv;
-
-	rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, CID_LEN);
-	if (rv == NGTCP2_ERR_VERSION_NEGOTIATION && !server->closed)
-		stranger_negotiate(&server->strangers, &vc, path);
-	if (rv != 0 || vc.dcidlen > NGTCP2_MAX_CIDLEN)
-		return NULL;
-	ngtcp2_cid_init(&dcid, vc.dcid, vc.dcidlen);
-	if ((id = conn_id_find(&server->ids, &dcid)) != NULL) {
-		if (id->closing != NULL)
-			closing_hear(&server->closings, id->closing, len);
-		return id->conn;
-	}
-	if ((data[0] & LONG_HEADER) != 0)
-		return meet(server, path, data, len, now);
-	if (stranger_reset(&server->strangers, &vc, len, path, now))
-		server->stats.resets_sent++;
-	return NULL;
-}
-
-static void
-receive_one(struct quic_server *server, const struct quic_rx *rx,
-    const uint8_t *data, size_t len, bool more, uint64_t now)
-{
-	struct quic_conn *conn = route(server, &rx->path, data, len, now);
-
-	if (conn == NULL)
-		server->stats.datagrams_dropped++;
-	else
-		conn_read(conn, &rx->path, rx->ecn, data, len, more, now);
 }
 
 /*
@@ -304,14 +215,195 @@ end(struct quic_server *server, struct quic_conn *conn, uint64_t code,
 	bury(server, conn, now);
 }
 
+/* ---- Room ---- */
+
+/* What there is of places, for a newcomer from a source or none yet. */
+struct room {
+	bool full;		  /* all are taken ... */
+	struct quic_conn *leaver; /* ... unless this one goes, or NULL */
+};
+
+/*
+ * Who fills the places of one source gives up one of these. One that goes is
+ * enough: there are as many as before then.
+ */
+static struct room
+find_room(const struct quic_server *server, const struct gate_source *source,
+    uint64_t now)
+{
+	size_t all = server->settings.connections_max, here = 0;
+	size_t most = server->settings.source_max;
+	struct room room = { false, NULL };
+
+	if (source != NULL && (here = source->connections) >= CROWDED(most)) {
+		room.full = here >= most;
+		room.leaver = evict_first(&source->order, most, room.full,
+		    now);
+	}
+	if (room.full || room.leaver != NULL ||
+	    server->stats.connections < CROWDED(all))
+		return room;
+	room.full = server->stats.connections >= all;
+	room.leaver = evict_first(&server->order, all, room.full, now);
+	return room;
+}
+
+static void
+evict(struct quic_server *server, struct quic_conn *conn, uint64_t now)
+{
+	static const char why[] = "the edge needs the room of what is idle";
+
+	if (conn->half_open && conn->state < CONN_CLOSING) {
+		conn->now = now;
+		ngtcp2_ccerr_set_transport_error(&conn->ccerr,
+		    NGTCP2_CONNECTION_REFUSED, NULL, 0);
+		conn_fail(conn, QUIC_CLOSED_HERE, 0, why);
+	}
+	end(server, conn, QUIC_H3_EXCESSIVE_LOAD, why, now);
+	server->stats.evicted++;
+}
+
+/* ---- Strangers ---- */
+
+static void
+refuse(struct quic_server *server, const ngtcp2_pkt_hd *hd,
+    const struct quic_path *path, uint64_t now)
+{
+	if (stranger_close(&server->strangers, hd, NGTCP2_CONNECTION_REFUSED,
+		path, now))
+		server->stats.refused++;
+}
+
+/*
+ * A Retry token that is stale, or of another address: the stranger takes no
+ * second Retry, and need not wait for its time-out (RFC 9000 §8.1.3).
+ */
+static void
+reject_token(struct quic_server *server, const ngtcp2_pkt_hd *hd,
+    const struct quic_path *path, uint64_t now)
+{
+	if (stranger_close(&server->strangers, hd, NGTCP2_INVALID_TOKEN, path,
+		now))
+		server->stats.tokens_rejected++;
+}
+
+/* A stranger whose token is right, or who has none. */
+static enum gate_verdict
+ask_gate(struct quic_server *server, enum token_proof proof,
+    const struct room *room, uint64_t now)
+{
+	/* Whoever cannot be who it says takes nobody's place. */
+	if (proof == PROOF_NONE && room->leaver != NULL)
+		return GATE_PROVE;
+	return gate_ask(&server->gate, proof != PROOF_NONE,
+	    server->stats.half_open, now);
+}
+
+/* A first packet. Returns the connection that it opens, or NULL. */
+static struct quic_conn *
+meet(struct quic_server *server, const ngtcp2_pkt_hd *hd,
+    const ngtcp2_cid *original_dcid, enum token_proof proof,
+    const struct quic_path *path, uint64_t now)
+{
+	struct room room = find_room(server, gate_find(&server->gate,
+	    (const struct sockaddr *)&path->remote), now);
+
+	if (room.full && room.leaver == NULL) {
+		refuse(server, hd, path, now);
+		return NULL;
+	}
+	switch (ask_gate(server, proof, &room, now)) {
+	case GATE_ADMIT:
+		if (room.leaver != NULL)
+			evict(server, room.leaver, now);
+		return accept_conn(server, hd, original_dcid, proof, path,
+		    now);
+	case GATE_PROVE:
+		if (stranger_retry(&server->strangers, hd, path, now))
+			server->stats.retries_sent++;
+		break;
+	case GATE_LATER:
+		server->stats.postponed++;
+		break;
+	}
+	return NULL;
+}
+
+/* A long header of an unknown connection. Returns as meet(). */
+static struct quic_conn *
+greet(struct quic_server *server, const struct quic_path *path,
+    const uint8_t *data, size_t len, uint64_t now)
+{
+	ngtcp2_cid original_dcid;
+	ngtcp2_pkt_hd hd;
+	enum token_proof proof;
+
+	if (server->closed || ngtcp2_accept(&hd, data, len) != 0)
+		return NULL;
+	if (server->draining) {
+		refuse(server, &hd, path, now);
+		return NULL;
+	}
+	original_dcid = hd.dcid;
+	proof = token_check(server->secret, &hd, &original_dcid, path, now);
+	if (proof == PROOF_WRONG) {
+		reject_token(server, &hd, path, now);
+		return NULL;
+	}
+	return meet(server, &hd, &original_dcid, proof, path, now);
+}
+
+/* ---- The four calls ---- */
+
+static struct quic_conn *
+route(struct quic_server *server, const struct quic_path *path,
+    const uint8_t *data, size_t len, uint64_t now)
+{
+	ngtcp2_version_cid vc;
+	struct conn_id *id;
+	ngtcp2_cid dcid;
+	int rv;
+
+	rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, CID_LEN);
+	if (rv == NGTCP2_ERR_VERSION_NEGOTIATION && !server->closed)
+		stranger_negotiate(&server->strangers, &vc, path);
+	if (rv != 0 || vc.dcidlen > NGTCP2_MAX_CIDLEN)
+		return NULL;
+	ngtcp2_cid_init(&dcid, vc.dcid, vc.dcidlen);
+	if ((id = conn_id_find(&server->ids, &dcid)) != NULL) {
+		if (id->closing != NULL)
+			closing_hear(&server->closings, id->closing, len);
+		return id->conn;
+	}
+	if ((data[0] & LONG_HEADER) != 0)
+		return greet(server, path, data, len, now);
+	if (stranger_reset(&server->strangers, &vc, len, path, now))
+		server->stats.resets_sent++;
+	return NULL;
+}
+
+static void
+receive_one(struct quic_server *server, const struct quic_rx *rx,
+    const uint8_t *data, size_t len, bool more, uint64_t now)
+{
+	struct quic_conn *conn = route(server, &rx->path, data, len, now);
+
+	if (conn == NULL)
+		server->stats.datagrams_dropped++;
+	else
+		conn_read(conn, &rx->path, rx->ecn, data, len, more, now);
+}
+
 /* Frees what is over, and gives what stays its place among the deadlines. */
 static void
 settle(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 {
-	if (conn_is_over(conn))
+	if (conn_is_over(conn)) {
 		bury(server, conn, now);
-	else
-		heap_update(&server->heap, conn);
+		return;
+	}
+	evict_note(conn, now);
+	heap_update(&server->heap, conn);
 }
 
 void
@@ -428,15 +520,14 @@ set_settings(struct quic_server *server, const struct quic_settings *settings)
 	server->settings = *settings;
 	if (server->settings.connections_max == 0)
 		server->settings.connections_max = CONNECTIONS_MAX;
+	if (server->settings.source_max == 0)
+		server->settings.source_max = SOURCE_MAX;
 	gate->half_open_max = settings->half_open_max;
 	gate->per_second = settings->handshakes_max;
-	gate->per_source = settings->source_max;
 	if (gate->half_open_max == 0)
 		gate->half_open_max = HALF_OPEN_MAX;
 	if (gate->per_second == 0)
 		gate->per_second = HANDSHAKES_MAX;
-	if (gate->per_source == 0)
-		gate->per_source = SOURCE_MAX;
 }
 
 int
@@ -457,6 +548,7 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 	server->events = events;
 	server->arg = arg;
 	LIST_INIT(&server->conns);
+	evict_order_init(&server->order);
 	TAILQ_INIT(&server->dirty);
 	*out = server;
 	return 0;

@@ -329,6 +329,7 @@ sum(const struct edge *edge)
 		all.retries_sent += one.retries_sent;
 		all.postponed += one.postponed;
 		all.refused += one.refused;
+		all.evicted += one.evicted;
 	}
 	return all;
 }
@@ -370,11 +371,13 @@ edge_report(const struct edge *edge)
 	    edge->origins.waiting);
 	log_info("connections: %zu, of these %zu in a handshake; since the "
 	    "start %llu accepted, %llu asked for proof, %llu let wait, "
-	    "%llu refused", stats.connections, stats.half_open,
+	    "%llu refused, %llu closed to make room",
+	    stats.connections, stats.half_open,
 	    (unsigned long long)stats.accepted,
 	    (unsigned long long)stats.retries_sent,
 	    (unsigned long long)stats.postponed,
-	    (unsigned long long)stats.refused);
+	    (unsigned long long)stats.refused,
+	    (unsigned long long)stats.evicted);
 }
 
 void

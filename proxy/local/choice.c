@@ -10,6 +10,12 @@
 #define PAUSE_MAX_MS 30000
 #define PAUSE_WAITED_MS 500
 
+/*
+ * Milliseconds, on average, until an edge is tried again that needed the room
+ * of an idle connection: nobody misses it until a client asks for a tunnel.
+ */
+#define REST_MS 60000
+
 /* Milliseconds that an edge must be up for its attempt to have succeeded. */
 #define STABLE_MS 1000
 
@@ -136,6 +142,17 @@ choice_down(struct choice *c, size_t i, uint64_t now)
 		leave_alone(c, e, now);
 	e->trust = lasted >= TRUST_MAX_MS ? TRUST_FIRST_MS
 	    : at_most(2 * e->trust, TRUST_MAX_MS);
+}
+
+void
+choice_rest(struct choice *c, size_t i, uint64_t now)
+{
+	struct choice_edge *e = &c->edges[i];
+
+	settle(e, now);
+	e->up = e->doubted = false;
+	e->failed = 0;
+	e->retry = now + REST_MS / 2 + c->random(REST_MS);
 }
 
 void

@@ -72,6 +72,12 @@ void choice_doubt(struct choice *, size_t i, bool doubted);
  */
 void choice_down(struct choice *, size_t i, uint64_t now);
 
+/*
+ * The same, because the edge had better use for the room of a connection that
+ * nobody used. It is tried again when a client asks for a tunnel, or later.
+ */
+void choice_rest(struct choice *, size_t i, uint64_t now);
+
 /* Ends all pauses: somebody asks for a tunnel, or the network has changed. */
 void choice_wake(struct choice *);
 

@@ -92,6 +92,14 @@ is_hopeless(const struct quic_close *why)
 	    why->code <= CRYPTO_ERROR_LAST);
 }
 
+/* An edge that is full closes what is idle, and no tunnel is lost. */
+static bool
+is_spare(const struct quic_close *why)
+{
+	return why->cause == QUIC_CLOSED_BY_PEER && why->application &&
+	    why->code == QUIC_H3_EXCESSIVE_LOAD && why->streams == 0;
+}
+
 static void
 on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 {
@@ -102,6 +110,7 @@ on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 		return;
 	snprintf(link->why, sizeof(link->why), "%s", why->text);
 	link->hopeless = is_hopeless(why);
+	link->spare = link->state != LINK_CONNECTING && is_spare(why);
 	link->state = LINK_OVER;
 	changed(link);
 }

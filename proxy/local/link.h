@@ -48,6 +48,7 @@ struct link {
 	bool was_up;  /* it has been UP ... */
 	bool drained; /* ... or DRAINING: true when it is OVER, too */
 	bool hopeless; /* OVER: the next attempt would end the same way */
+	bool spare;    /* OVER: nobody used it, and the edge needed its room */
 	struct quic_conn *conn;
 	char address[ADDR_STRLEN];
 	char why[QUIC_ERROR_MAX]; /* OVER: a sentence */

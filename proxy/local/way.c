@@ -95,7 +95,7 @@ attempt_lost(struct way *w, uint64_t now)
 static bool
 bury(struct way *w, struct link *link)
 {
-	bool lost = !link->drained;
+	bool lost = !link->drained && !link->spare;
 	char edge[TARGET_STRLEN];
 
 	if (lost) {
@@ -160,11 +160,17 @@ retire(struct way *w, uint64_t now)
 	}
 }
 
-/* True: one was lost; `hopeless` says whether for a reason that stays. */
-static bool
-tend(struct way *w, uint64_t now, uint64_t *at, bool *hopeless)
+/* What has become of links that are OVER. */
+struct ends {
+	bool lost;     /* one ended against our wish ... */
+	bool hopeless; /* ... for a reason that stays */
+	bool spare;    /* one was not missed */
+};
+
+static void
+tend(struct way *w, uint64_t now, uint64_t *at, struct ends *ends)
 {
-	bool lost = false, restless = way_width(w) > 1;
+	bool restless = way_width(w) > 1;
 	struct link *link, *next;
 	uint64_t due;
 
@@ -176,13 +182,14 @@ tend(struct way *w, uint64_t now, uint64_t *at, bool *hopeless)
 		if (link->state == LINK_DRAINING && link_tunnels(link) == 0)
 			link_end(link, "its last tunnel has ended");
 		restless |= link->state == LINK_DRAINING;
-		*hopeless |= link->state == LINK_OVER && link->hopeless;
-		if (link->state == LINK_OVER)
-			lost |= bury(w, link);
+		if (link->state != LINK_OVER)
+			continue;
+		ends->hopeless |= link->hopeless;
+		ends->spare |= link->spare;
+		ends->lost |= bury(w, link);
 	}
 	if (restless && now + TICK_MS < *at)
 		*at = now + TICK_MS;
-	return lost;
 }
 
 /* ---- The step ---- */
@@ -212,7 +219,7 @@ run_race(struct way *w, uint64_t now, uint64_t *at)
 
 /* What is left of the links is what the choice must know. */
 static void
-report(struct way *w, uint64_t now, bool hopeless)
+report(struct way *w, uint64_t now, const struct ends *ends)
 {
 	struct link *best = way_best(w);
 
@@ -220,9 +227,11 @@ report(struct way *w, uint64_t now, bool hopeless)
 		return;
 	if (best != NULL)
 		choice_doubt(w->choice, w->index, best->doubted);
+	else if (ends->spare && !ends->lost)
+		choice_rest(w->choice, w->index, now);
 	else {
 		choice_down(w->choice, w->index, now);
-		if (hopeless)
+		if (ends->hopeless)
 			choice_failed(w->choice, w->index, now, true);
 	}
 }
@@ -230,12 +239,12 @@ report(struct way *w, uint64_t now, bool hopeless)
 bool
 way_step(struct way *w, uint64_t now, uint64_t *at)
 {
-	bool hopeless = false;
+	struct ends ends = { .lost = false };
 	bool failed = run_race(w, now, at);
 
-	failed |= tend(w, now, at, &hopeless);
-	report(w, now, hopeless);
-	return failed;
+	tend(w, now, at, &ends);
+	report(w, now, &ends);
+	return failed || ends.lost;
 }
 
 /* ---- The end ---- */

@@ -87,12 +87,29 @@ def test_connections_of_one_source(start_edge, start_culvert, origin):
     server = origin()
     edge = start_edge("--source-connections", 1)
     first = start_culvert(edge)
+    works(first, server)
     second = start_culvert(edge, wait=False)
     second.wait_for("the edge takes no new connections")
     works(first, server)
     assert re.search("connections: 1, .* [1-9][0-9]* refused", report(edge))
     first.stop()
     works(second, server)
+
+
+def test_idle_connections_make_room(start_edge, start_culvert, origin):
+    """Nobody misses one that has served no client yet."""
+    server = origin()
+    edge = start_edge("--source-connections", 1)
+    first = start_culvert(edge)
+    second = start_culvert(edge)
+    first.wait_status(lambda s: s["state"] != "up", "the end of the idle one")
+    assert "the edge needs the room of what is idle" in first.log
+    assert "connection lost" not in first.log
+    assert "WARN" not in first.log.upper()
+    works(first, server)
+    second.wait_status(lambda s: s["state"] != "up", "the end of the other")
+    assert "2 closed to make room" in report(edge)
+    assert first.log.count("connected to") == 2
 
 
 # ---- Floods ----

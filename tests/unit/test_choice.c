@@ -117,6 +117,30 @@ success_that_lasts_ends_the_doubling(void **state)
 	assert_int_equal(lose(0), 250);
 }
 
+/* The edge had better use for the room: it is not in demand. */
+static void
+a_rest_lasts_until_a_client_asks(void **state)
+{
+	(void)state;
+	begin(1);
+	bring_up(0);
+	now += MINUTE;
+	choice_rest(&c, 0, now);
+	assert_int_equal(serving(), -1);
+	assert_int_equal(next(), -1);
+	assert_in_range(at, now + MINUTE, now + 2 * MINUTE);
+	assert_int_equal(choice_next(&c, now, true, &at), 0);
+	choice_wake(&c);
+	assert_int_equal(next(), 0);
+	/* It was no failure. */
+	assert_int_equal(lose(0), 250);
+	c.random = least;
+	bring_up(0);
+	choice_rest(&c, 0, now);
+	assert_int_equal(next(), -1);
+	assert_int_equal(at, now + MINUTE / 2);
+}
+
 static void
 a_client_ends_the_pause(void **state)
 {
@@ -346,6 +370,7 @@ main(void)
 		cmocka_unit_test(pauses_double_to_half_a_minute),
 		cmocka_unit_test(chance_takes_up_to_half),
 		cmocka_unit_test(success_that_lasts_ends_the_doubling),
+		cmocka_unit_test(a_rest_lasts_until_a_client_asks),
 		cmocka_unit_test(a_client_ends_the_pause),
 		cmocka_unit_test(pauses_are_short_while_clients_wait),
 		cmocka_unit_test(edges_are_tried_in_order),

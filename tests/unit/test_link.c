@@ -314,6 +314,23 @@ what_time_does_not_cure(void **state)
 	}
 }
 
+/* The edge is full, and nobody has used this connection. */
+static void
+what_is_not_missed(void **state)
+{
+	struct quic_close why = { .cause = QUIC_CLOSED_BY_PEER,
+		.application = true, .code = QUIC_H3_EXCESSIVE_LOAD };
+
+	(void)state;
+	for (int row = 0; row < 4; row++) {
+		link_->state = row == 1 ? LINK_CONNECTING : LINK_UP;
+		why.streams = row == 2;
+		why.application = row != 3;
+		events->closed(conn, &why, events_arg);
+		assert_int_equal(link_->spare, row == 0);
+	}
+}
+
 static void
 where_there_is_no_way(void **state)
 {
@@ -477,6 +494,7 @@ main(void)
 		LINK_TEST(it_drains_once_and_remembers),
 		LINK_TEST(room_is_told),
 		LINK_TEST(what_time_does_not_cure),
+		LINK_TEST(what_is_not_missed),
 		LINK_TEST(where_there_is_no_way),
 		LINK_TEST(unreachable_ends_a_handshake),
 		LINK_TEST(unreachable_and_silent_is_gone),

@@ -13,6 +13,8 @@
  * self.
  */
 
+#define EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
+
 /* ---- Losses ---- */
 
 static bool
@@ -138,6 +140,22 @@ a_crowd_is_let_in_bit_by_bit(void **state)
 	assert_true(w->link->now - start >= 3 * LINK_S - LINK_S / 4);
 }
 
+/* Those clients are connected, and each has a tunnel. */
+static void
+are_of_use(struct world *w, size_t n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		world_dial(w, i);
+		assert_true(world_connected(w, i));
+		w->near[i].client = i;
+		w->near[i].stays_open = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+		assert_true(link_run(w->link, is_true, &w->near[i].answered,
+		    LONG));
+	}
+	link_run(w->link, NULL, NULL, RTT);
+}
+
 /* There is no room for that client until the first one goes. */
 static void
 waits_for_room(struct world *w, size_t i)
@@ -163,11 +181,7 @@ a_source_has_its_share(void **state)
 
 	w->server_settings.source_max = 2;
 	world_serve(w);
-	for (size_t i = 0; i < 2; i++) {
-		world_dial(w, i);
-		assert_true(world_connected(w, i));
-	}
-	link_run(w->link, NULL, NULL, RTT);
+	are_of_use(w, 2);
 	waits_for_room(w, 2);
 }
 
@@ -178,7 +192,8 @@ all_sources_have_a_limit(void **state)
 	struct world *w = *state;
 
 	w->server_settings.connections_max = 1;
-	world_up(w);
+	world_serve(w);
+	are_of_use(w, 1);
 	waits_for_room(w, 1);
 }
 
@@ -207,13 +222,177 @@ a_source_has_its_share_of_handshakes(void **state)
 		world_dial(w, i);
 	link_run(w->link, NULL, NULL, 4 * RTT);
 	assert_int_equal(server_stats(w).half_open, 1 + 2);
-	assert_int_equal(server_stats(w).refused, LINK_CLIENTS_MAX - 3);
+	assert_int_equal(server_stats(w).evicted, LINK_CLIENTS_MAX - 3);
 	link_run(w->link, NULL, NULL, LONG);
 	assert_int_equal(server_stats(w).connections, 0);
 	w->link->tamper = NULL;
 	link_drop_client(w->link, 0);
 	world_dial(w, 0);
 	assert_true(world_connected(w, 0));
+}
+
+/* ---- Room for newcomers ---- */
+
+static void
+connect_all(struct world *w, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++) {
+		world_dial(w, i);
+		assert_true(world_connected(w, i));
+	}
+	link_run(w->link, NULL, NULL, RTT);
+}
+
+/* That client was told that its connection is not worth its room. */
+static void
+assert_evicted(struct world *w, size_t i)
+{
+	assert_true(world_closed(w, i));
+	assert_int_equal(w->client[i].why.cause, QUIC_CLOSED_BY_PEER);
+	assert_true(w->client[i].why.application);
+	assert_int_equal(w->client[i].why.code, EXCESSIVE_LOAD);
+	assert_text(&w->client[i], "idle");
+}
+
+/* Whoever has asked for nothing goes, the oldest first. */
+static void
+a_newcomer_takes_the_place_of_the_idle(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.connections_max = 4;
+	world_serve(w);
+	are_of_use(w, 1);
+	connect_all(w, 1, 4);
+	assert_int_equal(server_stats(w).connections, 4);
+	for (size_t i = 4; i < LINK_CLIENTS_MAX; i++) {
+		connect_all(w, i, i + 1);
+		assert_evicted(w, i - 3);
+		assert_int_equal(server_stats(w).connections, 4);
+		assert_int_equal(w->client[i - 2].closed, 0);
+	}
+	assert_int_equal(server_stats(w).evicted, LINK_CLIENTS_MAX - 4);
+	assert_int_equal(server_stats(w).refused, 0);
+	w->near[0].to_send = KB;
+	w->near[0].stays_open = false;
+	end_pump(&w->near[0]);
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->far[0], KB);
+}
+
+/* Before all is taken: some room is for those who come at once. */
+static void
+some_room_is_kept(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.connections_max = LINK_CLIENTS_MAX;
+	world_serve(w);
+	connect_all(w, 0, LINK_CLIENTS_MAX);
+	assert_int_equal(server_stats(w).connections, LINK_CLIENTS_MAX -
+	    LINK_CLIENTS_MAX / 8);
+	for (size_t i = 0; i < LINK_CLIENTS_MAX / 8; i++)
+		assert_evicted(w, i);
+}
+
+/* A request that is refused is no use. */
+static void
+a_refused_request_keeps_no_room(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.connections_max = 2;
+	world_serve(w);
+	w->far[0].status = "407";
+	are_of_use(w, 2);
+	connect_all(w, 2, 3);
+	assert_evicted(w, 0);
+	assert_int_equal(w->client[1].closed, 0);
+}
+
+/* Nor is one that was of use, and has had no stream for a minute. */
+static void
+a_long_rest_keeps_no_room(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.connections_max = 2;
+	world_serve(w);
+	are_of_use(w, 2);
+	quic_stream_reset(w->near[1].stream, QUIC_H3_REQUEST_CANCELLED);
+	link_run(w->link, NULL, NULL, 50 * LINK_S);
+	world_dial(w, 2);
+	assert_true(world_closed(w, 2));
+	assert_text(&w->client[2], "takes no new connections");
+	link_run(w->link, NULL, NULL, 10 * LINK_S);
+	link_drop_client(w->link, 2);
+	connect_all(w, 2, 3);
+	assert_evicted(w, 1);
+	assert_int_equal(w->client[0].closed, 0);
+	/* The tunnel has been open all the time. */
+	link_run(w->link, NULL, NULL, LONG);
+	connect_all(w, 3, 4);
+	assert_evicted(w, 2);
+	assert_int_equal(w->client[0].closed, 0);
+}
+
+/* The first packet of each client arrives, and no other. */
+static bool
+say_no_more(struct link_datagram *d, void *arg)
+{
+	unsigned *sent = arg;
+
+	return !d->up || d->client == 0 || ++sent[d->client] <= 1;
+}
+
+/* Anybody can make up an address. */
+static void
+a_forged_address_takes_no_room(void **state)
+{
+	unsigned sent[LINK_CLIENTS_MAX] = { 0 };
+	struct world *w = *state;
+
+	w->server_settings.connections_max = 1;
+	world_serve(w);
+	connect_all(w, 0, 1);
+	w->link->tamper = say_no_more;
+	w->link->tamper_arg = sent;
+	for (size_t i = 1; i < LINK_CLIENTS_MAX; i++)
+		world_dial_from(w, i, 1);
+	link_run(w->link, NULL, NULL, LONG);
+	assert_true(server_stats(w).retries_sent >= LINK_CLIENTS_MAX - 1);
+	assert_int_equal(server_stats(w).evicted, 0);
+	assert_int_equal(w->client[0].closed, 0);
+}
+
+/* Connects a client from an address that it shares with those at `place`. */
+static void
+connect_from(struct world *w, size_t i, size_t place)
+{
+	world_dial_from(w, i, place);
+	assert_true(world_connected(w, i));
+	link_run(w->link, NULL, NULL, RTT);
+}
+
+/* Whoever fills the places of one source has only those to take. */
+static void
+a_source_makes_room_for_its_own(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.source_max = 2;
+	w->server_settings.connections_max = 4;
+	world_serve(w);
+	connect_from(w, 0, 0);
+	for (size_t i = 1; i < 8; i++)
+		connect_from(w, i, 1);
+	assert_int_equal(server_stats(w).connections, 3);
+	assert_int_equal(server_stats(w).evicted, 5);
+	assert_int_equal(w->client[0].closed, 0);
+	connect_from(w, 8, 2);
+	connect_from(w, 9, 3);
+	assert_evicted(w, 0);
+	assert_int_equal(server_stats(w).connections, 4);
 }
 
 /* ---- Versions ---- */
@@ -384,7 +563,6 @@ what_cannot_be_opened_is_silence(void **state)
 
 /* ---- Heads that do not come ---- */
 
-#define EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
 #define REQUEST_INCOMPLETE 0x10d
 
 /* Every third packet of the client is lost, and all when `left` is 0. */
@@ -819,6 +997,12 @@ main(void)
 		TEST(a_source_has_its_share),
 		TEST(a_source_has_its_share_of_handshakes),
 		TEST(all_sources_have_a_limit),
+		TEST(a_newcomer_takes_the_place_of_the_idle),
+		TEST(some_room_is_kept),
+		TEST(a_refused_request_keeps_no_room),
+		TEST(a_long_rest_keeps_no_room),
+		TEST(a_forged_address_takes_no_room),
+		TEST(a_source_makes_room_for_its_own),
 		TEST(the_server_names_its_versions),
 		TEST(the_client_knows_one_version),
 		TEST(a_restart_is_noticed),

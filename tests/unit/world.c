@@ -461,7 +461,13 @@ world_serve(struct world *w)
 void
 world_dial(struct world *w, size_t i)
 {
-	struct quic_path path = link_path(i);
+	world_dial_from(w, i, 0);
+}
+
+void
+world_dial_from(struct world *w, size_t i, size_t place)
+{
+	struct quic_path path = link_path_at(i, place);
 
 	memset(&w->client[i], 0, sizeof(w->client[i]));
 	assert_int_equal(quic_client_new(&w->link->clients[i], w->client_tls,

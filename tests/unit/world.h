@@ -89,9 +89,13 @@ void world_present(struct world *, const char *cert, const char *key,
 
 struct quic_pem pem(const char *text);
 
-/* The server, and client number `i`; the packets go with the next run. */
+/*
+ * The server, and client number `i`, from the first place or another; the
+ * packets go with the next run.
+ */
 void world_serve(struct world *);
 void world_dial(struct world *, size_t i);
+void world_dial_from(struct world *, size_t i, size_t place);
 
 /* Both of those and the handshake of client 0, which must succeed. */
 void world_up(struct world *);
