@@ -165,7 +165,7 @@ MAN1 = culvert.1 culvertctl.1
 MAN5 = culvert.conf.5 culvert-edge.conf.5
 MAN8 = culvert-edge.8
 
-ifneq ($(filter-out deps clean run check,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps clean run check releases,$(or $(MAKECMDGOALS),all)),)
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 PACKAGE_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lcrypt
 QUIC_LIBS := $(shell $(PKG_CONFIG) --libs $(QUIC_PACKAGES))
@@ -235,6 +235,10 @@ hostile: all $(HOSTILE_ALL)
 		$(if $(TRY),--try,--minutes $(MINUTES)) \
 		$(if $(SEED),--seed $(SEED)) $(HOSTILE_ARGS)
 
+# make check in a chroot of each release, or of those in RELEASES="12 sid".
+releases:
+	@tests/releases.sh $(RELEASES)
+
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) \
 	    $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 \
@@ -256,7 +260,7 @@ clean:
 	rm -rf build
 
 .PHONY: all deps run check unit system system-full fuzz bench soak hostile
-.PHONY: install uninstall clean always
+.PHONY: releases install uninstall clean always
 .SECONDARY:
 .SECONDEXPANSION:
 
@@ -312,4 +316,5 @@ $(BUILD)/hostile/watch.so: tests/hostile/watch.c tests/hostile/watch.h
 $(PROGRAMS:%=$(BUILD)/%): $(BUILD)/%: $$(addprefix $(BUILD)/,$$(%_OBJS))
 	$(LINK) -o $@ $^ $(PACKAGE_LIBS)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path build/releases -prune -o \
+	-type f -name '*.d' -print 2>/dev/null)

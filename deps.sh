@@ -1,8 +1,10 @@
 #!/bin/sh
 # Installs what culvert is built, tested and fuzzed with on Debian and Ubuntu;
 # "deps.sh build" only what it is built with; "deps.sh bench" what it is
-# measured beside. Does nothing, quickly and without a word, when nothing is
-# missing.
+# measured beside; "deps.sh releases" what makes chroots of other releases.
+# Does nothing, quickly and without a word, when nothing is missing.
+# "deps.sh mirror" prints where this release comes from, "deps.sh mirror
+# -security" where its suite with that ending does.
 #
 # Debian 12 has ngtcp2 and nghttp3 of the needed age in its backports, which
 # come from the mirror that the machine already uses.
@@ -25,6 +27,7 @@ BENCH='microsocks openssh-client openssh-server shadowsocks-libev gnuplot-nox
 	gnutls-bin iproute2 python3 golang-go
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
+RELEASES='debootstrap debian-archive-keyring ubuntu-keyring'
 
 # What BENCH brings and would start by itself, now and with the machine.
 SERVICES='ssh.service ssh.socket shadowsocks-libev.service'
@@ -225,12 +228,15 @@ install_quietly()
 	    as_root systemctl -q disable $idle 2>/dev/null || true
 }
 
+codename=$(. "$OS_RELEASE" 2>/dev/null && echo "${VERSION_CODENAME-}") || true
 put=install
 case ${1-} in
 build) want=$BUILD ;;
 bench) want=$BENCH put=install_quietly ;;
+releases) want=$RELEASES ;;
+mirror) main_source "$codename${2-}" | cut -f 2; exit ;;
 '') want="$BUILD $TEST $FUZZ" ;;
-*) die 'usage: deps.sh [build|bench]' ;;
+*) die 'usage: deps.sh [build|bench|releases|mirror [ENDING]]' ;;
 esac
 
 command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
@@ -247,7 +253,6 @@ needed=$(missing $want)
 echo "deps.sh: installing" $needed
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-codename=$(. "$OS_RELEASE" && echo "${VERSION_CODENAME-}")
 old=
 case $want in *libngtcp2*) old=$(missing $QUIC) ;; esac
 release=

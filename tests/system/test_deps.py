@@ -182,6 +182,23 @@ def test_other_names_of_a_package_will_do(machine):
     assert machine.run().stdout == ""
 
 
+@pytest.mark.parametrize("ending, uri", [
+    ((), "http://mirror.example/debian\n"),
+    (("-security",), "http://security.example/debian-security\n"),
+    (("-nowhere",), "")])
+def test_the_mirror_is_told(machine, ending, uri):
+    (machine.apt / "sources.list.d/debian.sources").write_text(STANZAS)
+    done = machine.run("mirror", *ending)
+    assert (done.returncode, done.stdout, done.stderr) == (0, uri, "")
+    assert machine.calls() == []
+
+
+def test_chroots_need_no_backports(machine):
+    assert machine.run("releases").returncode == 0
+    assert "debootstrap" in machine.calls()[-1].split()
+    assert not machine.backports.exists()
+
+
 def test_a_package_that_nobody_knows_is_named(machine):
     machine.codename("trixie")
     (machine.root / "unknown").write_text("libngtcp2-dev\n")
