@@ -131,6 +131,16 @@ check_files(struct source *source)
 	}
 }
 
+bool
+config_listens_locally(const struct config *config)
+{
+	for (unsigned i = 0; i < config->listen.n; i++)
+		if (!addr_is_loopback(
+			(const struct sockaddr *)&config->listen.v[i]))
+			return false;
+	return true;
+}
+
 /* Anybody who reaches a listener without a password may use the edge. */
 static void
 check_listeners(struct source *source)
@@ -181,6 +191,10 @@ check_culvert(struct source *source)
 	if (config->edge.n > 0 && config->embedded_edge)
 		source_complain(source,
 		    "--edge and --embedded-edge exclude each other");
+	if ((config->allow.n > 0 || config->deny.n > 0) &&
+	    !config->embedded_edge)
+		source_complain(source, "--allow and --deny are for "
+		    "--embedded-edge; another edge has its own");
 	if (config->interface != NULL && config->embedded_edge)
 		source_complain(source, "--interface and --embedded-edge "
 		    "exclude each other: that edge is reached by loopback");

@@ -124,6 +124,8 @@ struct config {
 	unsigned verbose;
 	bool quiet; /* wins over verbose: LOG_QUIET */
 	enum log_format log_format;
+	struct config_ranges allow; /* culvert: with embedded_edge alone */
+	struct config_ranges deny;
 	size_t memory_max; /* bytes, from QUIC_BUDGET_MIN */
 	unsigned head_timeout; /* seconds, as the next two */
 	unsigned connect_timeout;
@@ -165,8 +167,6 @@ struct config {
 	unsigned source_connections;
 	unsigned handshake_rate;
 	unsigned half_open_max; /* handshakes; then Retry */
-	struct config_ranges allow;
-	struct config_ranges deny;
 
 	/* Private: who set each option, by its index in the table. */
 	uint8_t origin[CONFIG_OPTIONS_MAX];
@@ -221,6 +221,9 @@ int config_check(struct config *config);
  * and the lines are warnings; or -EINVAL: `fresh` is empty, `old` stays.
  */
 int config_reload(struct config *fresh, const struct config *old, FILE *err);
+
+/* Whether no other machine can reach any of the listeners. */
+bool config_listens_locally(const struct config *config);
 
 /* Wipes what is secret and releases what is owned; the struct is empty. */
 void config_free(struct config *config);

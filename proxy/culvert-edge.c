@@ -81,17 +81,6 @@ load_tls(struct edge_settings *settings, const struct config *config,
 	return rv;
 }
 
-/* The configuration has checked the ranges, and holds no more than fit. */
-static void
-load_policy(struct policy *policy, const struct config *config)
-{
-	policy_init(policy, false);
-	for (unsigned i = 0; i < config->allow.n; i++)
-		policy_allow(policy, config->allow.v[i]);
-	for (unsigned i = 0; i < config->deny.n; i++)
-		policy_deny(policy, config->deny.v[i]);
-}
-
 static void
 load_limits(struct edge_settings *settings, const struct config *config,
     struct quic_budget *budget)
@@ -128,7 +117,9 @@ load(struct edge_settings *settings, const struct config *config,
 
 	*settings = (struct edge_settings){ .qlog_dir = config->qlog };
 	load_limits(settings, config, budget);
-	load_policy(&settings->policy, config);
+	policy_init(&settings->policy, false);
+	policy_load(&settings->policy, config->allow.v, config->allow.n,
+	    config->deny.v, config->deny.n);
 	if (config->users != NULL)
 		rv = users_load(&settings->users, config->users, error,
 		    ERROR_MAX);

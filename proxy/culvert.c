@@ -137,6 +137,18 @@ static const struct control_events control_events = {
 };
 
 /*
+ * Who is on this machine reaches all of it without us; others shall not reach
+ * by us what this machine or its network keeps for itself.
+ */
+static void
+load_policy(struct policy *policy, const struct config *config)
+{
+	policy_init(policy, config_listens_locally(config));
+	policy_load(policy, config->allow.v, config->allow.n, config->deny.v,
+	    config->deny.n);
+}
+
+/*
  * ---- What the configuration names ----
  *
  * All of it is loaded, or nothing; what is wrong is said in `error`.
@@ -234,6 +246,7 @@ on_reload(void *arg)
 	struct culvert *culvert = arg;
 	struct uplink_settings settings;
 	char error[ERROR_MAX];
+	struct policy policy;
 	struct config fresh;
 	struct users *users;
 
@@ -253,6 +266,10 @@ on_reload(void *arg)
 		return;
 	}
 	unload(&settings);
+	if (culvert->edge != NULL) {
+		load_policy(&policy, &fresh);
+		edge_set_policy(culvert->edge, &policy);
+	}
 	listener_set_users(culvert->listener, users);
 	users_free(culvert->users);
 	culvert->users = users;
@@ -319,7 +336,7 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 	uint8_t pin[1][QUIC_PIN_LEN];
 	int rv;
 
-	policy_init(&settings.policy, true);
+	load_policy(&settings.policy, &culvert->config);
 	/* There is one client: we. */
 	settings.limits.tunnels_per_user = EDGE_TUNNELS_MAX;
 	addr_parse(&addr, "127.0.0.1:0");
@@ -487,7 +504,10 @@ start(struct culvert *culvert)
 		return -1;
 	if (culvert->config.embedded_edge)
 		log_info("ready, with an embedded edge: "
-		    "connections leave from this machine");
+		    "connections leave from this machine%s",
+		    config_listens_locally(&culvert->config) ? ""
+		    : ", to public addresses and what --allow names, since "
+		    "other machines can reach --listen");
 	else
 		log_info("ready");
 	log_notify("READY=1");

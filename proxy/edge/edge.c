@@ -166,8 +166,8 @@ is_own(void *arg, const struct sockaddr *addr)
 	return route_is_own(arg, addr);
 }
 
-static void
-set_policy(struct edge *edge, const struct policy *policy)
+void
+edge_set_policy(struct edge *edge, const struct policy *policy)
 {
 	struct policy *mine = &edge->settings.policy;
 
@@ -232,7 +232,7 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	edge->events = events;
 	edge->events.qlog = edge->qlog_dir != NULL ? on_qlog : NULL;
 	edge->settings = *settings;
-	set_policy(edge, &settings->policy);
+	edge_set_policy(edge, &settings->policy);
 	edge->host.loop = loop;
 	edge->host.users = settings->users;
 	edge->host.dialer = (struct dialer){ .policy = &edge->settings.policy,
@@ -265,7 +265,7 @@ edge_reload(struct edge *edge, const struct edge_settings *settings)
 	users_free(mine->users);
 	mine->tls = settings->tls;
 	mine->users = edge->host.users = settings->users;
-	set_policy(edge, &settings->policy);
+	edge_set_policy(edge, &settings->policy);
 	mine->quic = settings->quic;
 	set_limits(edge, &settings->limits);
 	for (size_t i = 0; i < edge->nendpoints; i++)

@@ -57,6 +57,9 @@ int edge_new(struct edge **, uv_loop_t *, const struct edge_settings *);
  */
 void edge_reload(struct edge *, const struct edge_settings *);
 
+/* Takes another policy alone. What is open goes on. */
+void edge_set_policy(struct edge *, const struct policy *);
+
 /*
  * Serves on one more UDP address. On success `bound` (or NULL) gets it with
  * the port that was chosen. 0, or a negative errno of bind(2).

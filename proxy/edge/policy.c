@@ -294,6 +294,16 @@ policy_allow(struct policy *policy, const char *rule)
 	return add(policy->allow, &policy->nallow, rule);
 }
 
+void
+policy_load(struct policy *policy, const char (*allow)[RULE_STRLEN],
+    size_t nallow, const char (*deny)[RULE_STRLEN], size_t ndeny)
+{
+	for (size_t i = 0; i < nallow; i++)
+		policy_allow(policy, allow[i]);
+	for (size_t i = 0; i < ndeny; i++)
+		policy_deny(policy, deny[i]);
+}
+
 bool
 policy_permits(const struct policy *policy, const struct sockaddr *addr)
 {

@@ -59,6 +59,10 @@ void policy_init(struct policy *policy, bool open);
 int policy_deny(struct policy *policy, const char *rule);
 int policy_allow(struct policy *policy, const char *rule);
 
+/* Adds what the configuration holds, of which each is known to be a rule. */
+void policy_load(struct policy *policy, const char (*allow)[RULE_STRLEN],
+    size_t nallow, const char (*deny)[RULE_STRLEN], size_t ndeny);
+
 /*
  * Whether this address and its port may be dialled. A family other than
  * AF_INET and AF_INET6 may not.

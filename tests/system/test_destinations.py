@@ -4,10 +4,11 @@ import contextlib
 
 import pytest
 
-from client import NOT_ALLOWED, SUCCEEDED, socks5_connect, works
+from client import NOT_ALLOWED, SUCCEEDED, USER, socks5_connect, works
 from daemon import run
 from origin import Origin, echo
 from places import Forbidden, Place
+from test_reload import reload, renew
 
 OWN, LATER, ROUTED = "198.20.7.1", "198.20.8.1", "198.20.9.9"
 OWN6 = "2a00:7::1"
@@ -130,6 +131,70 @@ def test_rules_with_ports(start_edge, start_culvert, origin):
     culvert = start_culvert(edge)
     works(culvert, first)
     assert code(culvert, "127.0.0.1", second.port) == NOT_ALLOWED
+
+
+# ---- The edge inside culvert ----
+
+EVERYWHERE = ("-l", "0.0.0.0:0")
+LOCALLY = ("-l", "127.0.0.1:0")
+
+
+def embedded_code(culvert, server, host="127.0.0.1"):
+    """What a user gets who asks for a service of this machine."""
+    sock, got = socks5_connect(culvert.port, host, server.port, USER)
+    sock.close()
+    return got
+
+
+@pytest.mark.parametrize("flags", [EVERYWHERE, (*EVERYWHERE, *LOCALLY),
+                                   (*LOCALLY, *EVERYWHERE)],
+                         ids=["all", "all-first", "all-last"])
+def test_embedded_for_others(start, users, origin, flags):
+    """Others do not reach by a listener what listens on loopback here."""
+    server = origin(host="::")
+    culvert = start("culvert", "--embedded-edge", "--listen-users", users,
+                    *flags)
+    for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0",
+                 "::ffff:127.0.0.1"):
+        assert embedded_code(culvert, server, host) == NOT_ALLOWED
+    assert server.connections == 0
+    culvert.wait_for("ready, .* to public addresses and what --allow names")
+
+
+def test_embedded_with_rules(start, users, origin):
+    server, other = origin(), origin()
+    culvert = start("culvert", "--embedded-edge", "--listen-users", users,
+                    *EVERYWHERE, "--allow", f"127.0.0.0/8:{server.port}")
+    assert embedded_code(culvert, server) == SUCCEEDED
+    assert embedded_code(culvert, other) == NOT_ALLOWED
+
+
+def test_embedded_for_this_machine(start, users, origin):
+    """Nothing is built in for those who are here, but rules count."""
+    server, other = origin(), origin()
+    culvert = start("culvert", "--embedded-edge", "--listen-users", users,
+                    *LOCALLY, "-l", "[::1]:0", "--deny",
+                    f"127.0.0.1:{other.port}")
+    assert embedded_code(culvert, server) == SUCCEEDED
+    assert embedded_code(culvert, other) == NOT_ALLOWED
+
+
+def test_embedded_reloads_rules(start, users, origin, tmp_path):
+    server = origin()
+    path = tmp_path / "culvert.conf"
+    text = (f"[proxy]\nlisten = 0.0.0.0:0\nlisten-users = {users}\n"
+            "[edge]\nembedded-edge = yes\n[policy]\n")
+    renew(path, text)
+    culvert = start("culvert", "-f", path)
+    assert embedded_code(culvert, server) == NOT_ALLOWED
+    renew(path, f"{text}allow = 127.0.0.1:{server.port}\n")
+    reload(culvert)
+    assert embedded_code(culvert, server) == SUCCEEDED
+    # The listener stays what it was, and so does what is built in.
+    renew(path, text.replace("0.0.0.0", "127.0.0.1"))
+    reload(culvert)
+    culvert.wait_for("'listen' takes a restart")
+    assert embedded_code(culvert, server) == NOT_ALLOWED
 
 
 @pytest.mark.parametrize("rule", ["10.0.0.0/8:0", "10.0.0.1/8", ":", "[::1",

@@ -632,6 +632,12 @@ combinations_are_checked(void **state)
 		{ CONFIG_CULVERT, "culvert --embedded-edge --interface lo",
 		    "--interface and --embedded-edge exclude each other" },
 		{ CONFIG_CULVERT, "culvert --embedded-edge --fwmark 1", NULL },
+		{ CONFIG_CULVERT, "culvert --embedded-edge --allow 10.0.0.0/8 "
+		    "--deny :25", NULL },
+		{ CONFIG_CULVERT, "culvert -e a --allow 10.0.0.0/8",
+		    "--allow and --deny are for --embedded-edge" },
+		{ CONFIG_CULVERT, "culvert -e a --deny [fc00::]/7:443",
+		    "--allow and --deny are for --embedded-edge" },
 		{ CONFIG_CULVERT, "culvert -e a --edge-timeout 1",
 		    "--edge-timeout 1 is below 2" },
 		{ CONFIG_CULVERT, "culvert -e a --edge-timeout 2", NULL },
