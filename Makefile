@@ -99,7 +99,7 @@ test_users_OBJS = proxy/users.o proxy/scheme.o
 test_policy_OBJS = proxy/edge/policy.o $(test_rule_OBJS)
 test_route_OBJS = proxy/edge/route.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \
-	$(test_policy_OBJS)
+	proxy/tally.o $(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o
 test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/addr.o

@@ -1,10 +1,12 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/basic.h"
 #include "proxy/edge/dial.h"
 
 /*
@@ -45,6 +47,7 @@ struct dial {
 	struct lookup *lookup;	/* NULL unless resolving */
 	const struct dialer *dialer;
 	struct target target;
+	char asker[CREDENTIAL_MAX + 1];
 	struct dial_result result;	/* the most telling one so far */
 	struct sockaddr_storage about;	/* what result.address points to */
 	void (*on_dialled)(void *arg, const struct dial_result *result);
@@ -373,8 +376,8 @@ begin(struct dial *d)
 		return;
 	}
 	arm(d);
-	if (resolver_lookup(d->dialer->resolver, target->host, &d->lookup,
-		on_addresses, d) != 0) {
+	if (resolver_lookup(d->dialer->resolver, target->host, d->asker,
+		&d->lookup, on_addresses, d) != 0) {
 		d->result.status = DIAL_LIMIT;
 		settle(d);
 	}
@@ -391,7 +394,7 @@ on_turn(void *arg)
 
 int
 dial_start(struct dial **dial, const struct dialer *dialer,
-    const struct target *target,
+    const struct target *target, const char *asker,
     void (*on_dialled)(void *arg, const struct dial_result *result),
     void *arg)
 {
@@ -407,6 +410,7 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 	d->deadline = uv_now(loop) + dialer->timeout_ms;
 	d->dialer = dialer;
 	d->target = *target;
+	snprintf(d->asker, sizeof(d->asker), "%s", asker);
 	d->result.status = DIAL_DNS_ERROR;
 	d->result.fd = -1;
 	d->on_dialled = on_dialled;

@@ -70,7 +70,8 @@ struct dial;
  * Dials `target` for at most the dialer's time-out, on the resolver's loop.
  * Address literals ask no name server; what looks like a number but is no
  * dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR and never interpreted.
- * `target` is copied.
+ * `target` is copied, and `asker` in whose share a name
+ * counts while it is asked for: a user, or where the client comes from.
  *
  * Returns 0 and sets `*dial`: `on_dialled` will fire once, from the loop,
  * never from inside this call, and `*dial` is gone as it fires. Returns a
@@ -78,7 +79,7 @@ struct dial;
  * for DIAL_LIMIT.
  */
 int dial_start(struct dial **dial, const struct dialer *dialer,
-    const struct target *target,
+    const struct target *target, const char *asker,
     void (*on_dialled)(void *arg, const struct dial_result *result),
     void *arg);
 

@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "proxy/edge/resolver.h"
+#include "proxy/tally.h"
 
 /*
  * c-ares opens and closes its own sockets and says so in on_socket_state();
@@ -29,6 +30,15 @@
 /* Rounds: 2 s and 4 s are over before a dial's time is. */
 #define ROUNDS 2
 
+/*
+ * Milliseconds. c-ares may look through all questions for the first that is
+ * due: it is asked for that when the timer has fired, but neither for each
+ * question nor too often. No time-out of c-ares' is shorter than the longer of
+ * these, so a question that comes while the timer runs is not forgotten.
+ */
+#define TIMER_MIN_MS 20
+#define TIMER_MAX_MS 250
+
 struct resolver {
 	uv_loop_t *loop;
 	uv_timer_t timer;
@@ -37,6 +47,7 @@ struct resolver {
 	unsigned handles;	/* open ones, the timer included */
 	void *questions;	/* tsearch(3) tree, those in flight */
 	unsigned nquestions;
+	struct tally askers;	/* whose they are */
 };
 
 struct watch {
@@ -50,6 +61,7 @@ struct watch {
 struct question {
 	char name[RESOLVER_NAME_MAX + 1];
 	struct resolver *resolver;
+	struct tally_entry *asker;
 	TAILQ_HEAD(, lookup) lookups;
 };
 
@@ -72,42 +84,54 @@ release(struct resolver *r)
 
 static void on_timer(uv_timer_t *timer);
 
+/* When c-ares wants it. */
 static void
 arm(struct resolver *r)
 {
 	struct timeval tv;
+	uint64_t ms;
 
-	if (ares_timeout(r->channel, NULL, &tv) == NULL)
+	if (ares_timeout(r->channel, NULL, &tv) == NULL) {
 		uv_timer_stop(&r->timer);
-	else
-		uv_timer_start(&r->timer, on_timer, (uint64_t)tv.tv_sec * 1000 +
-		    (uint64_t)tv.tv_usec / 1000 + 1, 0);
+		return;
+	}
+	ms = (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + 1;
+	uv_timer_start(&r->timer, on_timer, ms > TIMER_MIN_MS ? ms
+							      : TIMER_MIN_MS,
+	    0);
 }
 
+/* In time for what c-ares may want by now: too early is no harm. */
 static void
-process(struct resolver *r, ares_socket_t readable, ares_socket_t writable)
+arm_early(struct resolver *r)
 {
-	ares_process_fd(r->channel, readable, writable);
-	arm(r);
+	if (!uv_is_active((uv_handle_t *)&r->timer) ||
+	    uv_timer_get_due_in(&r->timer) > TIMER_MAX_MS)
+		uv_timer_start(&r->timer, on_timer, TIMER_MAX_MS, 0);
 }
 
 static void
 on_timer(uv_timer_t *timer)
 {
-	process(timer->data, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	struct resolver *r = timer->data;
+
+	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	arm(r);
 }
 
 static void
 on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct watch *w = poll->data;
+	struct resolver *r = w->resolver;
 
 	/* An error is c-ares' to find, by reading or by writing. */
 	if (status < 0)
 		events = UV_READABLE | UV_WRITABLE;
-	process(w->resolver,
+	ares_process_fd(r->channel,
 	    (events & UV_READABLE) != 0 ? w->fd : ARES_SOCKET_BAD,
 	    (events & UV_WRITABLE) != 0 ? w->fd : ARES_SOCKET_BAD);
+	arm_early(r);
 }
 
 static void
@@ -264,6 +288,7 @@ on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *answer)
 	(void)timeouts;
 	tdelete(q, &q->resolver->questions, compare_names);
 	q->resolver->nquestions--;
+	tally_give(&q->resolver->askers, q->asker);
 	if (status == ARES_SUCCESS && answer != NULL)
 		list = answer->nodes;
 	while ((l = TAILQ_FIRST(&q->lookups)) != NULL) {
@@ -278,12 +303,14 @@ on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *answer)
 
 /* A new question, in the tree and not yet asked; NULL without memory. */
 static struct question *
-question_new(struct resolver *resolver, const char *name)
+question_new(struct resolver *resolver, const char *name,
+    struct tally_entry *asker)
 {
 	struct question *q = calloc(1, sizeof(*q));
 
 	if (q == NULL)
 		return NULL;
+	q->asker = asker;
 	strcpy(q->name, name);
 	q->resolver = resolver;
 	TAILQ_INIT(&q->lookups);
@@ -307,30 +334,50 @@ ask(struct question *q)
 	/* This may answer at once, and then the question is gone. */
 	ares_getaddrinfo(resolver->channel, q->name, NULL, &hints, on_addrinfo,
 	    q);
-	arm(resolver);
+	arm_early(resolver);
+}
+
+/* Makes a question for somebody who may have one more. */
+static int
+question_add(struct resolver *resolver, const char *name, const char *asker,
+    struct question **out)
+{
+	struct tally_entry *share;
+	int rv;
+
+	if (resolver->nquestions == RESOLVER_QUESTIONS_MAX)
+		return -EAGAIN;
+	rv = tally_take(&resolver->askers, asker, RESOLVER_QUESTIONS_PER_ASKER,
+	    &share);
+	if (rv != 0)
+		return rv == -EDQUOT ? -EAGAIN : rv;
+	if ((*out = question_new(resolver, name, share)) != NULL)
+		return 0;
+	tally_give(&resolver->askers, share);
+	return -ENOMEM;
 }
 
 int
 resolver_lookup(struct resolver *resolver, const char *name,
-    struct lookup **lookup,
+    const char *asker, struct lookup **lookup,
     void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list),
     void *arg)
 {
 	struct question *const *found, *q, *fresh = NULL;
 	struct lookup *l;
+	int rv;
 
 	if (strlen(name) > RESOLVER_NAME_MAX)
 		return -EINVAL;
-	found = tfind(name, &resolver->questions, compare_names);
-	if (found == NULL && resolver->nquestions == RESOLVER_QUESTIONS_MAX)
-		return -EAGAIN;
 	if ((l = malloc(sizeof(*l))) == NULL)
 		return -ENOMEM;
-	q = found != NULL ? *found : (fresh = question_new(resolver, name));
-	if (q == NULL) {
+	found = tfind(name, &resolver->questions, compare_names);
+	if (found == NULL &&
+	    (rv = question_add(resolver, name, asker, &fresh)) != 0) {
 		free(l);
-		return -ENOMEM;
+		return rv;
 	}
+	q = found != NULL ? *found : fresh;
 	*l = (struct lookup){ .question = q, .on_addresses = on_addresses,
 		.arg = arg };
 	TAILQ_INSERT_TAIL(&q->lookups, l, entry);

@@ -21,6 +21,9 @@ struct lookup;
  */
 #define RESOLVER_QUESTIONS_MAX 8192
 
+/* Of these one asker may have so many: what others ask for must find room. */
+#define RESOLVER_QUESTIONS_PER_ASKER 1024
+
 /* Octets of a name (RFC 1035 2.3.4). */
 #define RESOLVER_NAME_MAX 255
 
@@ -46,15 +49,16 @@ uv_loop_t *resolver_loop(const struct resolver *resolver);
  * Asks for the addresses of both families of `name`: /etc/hosts first, then
  * A and AAAA side by side, no search domains. Underscores and A-labels pass.
  * Whoever wants a name that is being asked for already gets the same answer.
+ * `asker` is a name under which this counts until the question is answered.
  * `on_addresses` fires once, perhaps from inside this call, with the list in
  * the order of RFC 6724 and port 0 in each address, or with NULL when there
  * are none; the list belongs to the resolver and lives until the callback
  * returns. `*lookup` is set before and is gone as it fires. Returns 0, -EAGAIN
- * when too many names are being asked for, -EINVAL for a name that is too
+ * when too many names are being asked for, of that asker or of all, -EINVAL for a name that is too
  * long, or -ENOMEM; then nothing fires.
  */
 int resolver_lookup(struct resolver *resolver, const char *name,
-    struct lookup **lookup,
+    const char *asker, struct lookup **lookup,
     void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list),
     void *arg);
 

@@ -153,6 +153,15 @@ refuse(struct tunnel *t, int status, const char *error)
 
 /* ---- The dial ---- */
 
+/* Whose shares it counts in: a user's; where there are none, a source's. */
+static const char *
+name_of(const struct tunnel *t, char buf[TALLY_SOURCE_STRLEN])
+{
+	if (t->user[0] != '\0')
+		return t->user;
+	return tally_source((const struct sockaddr *)&t->client, buf);
+}
+
 static void
 open_relay(struct tunnel *t, int fd)
 {
@@ -195,8 +204,10 @@ on_dialled(void *arg, const struct dial_result *result)
 static void
 dial(struct tunnel *t)
 {
-	if (dial_start(&t->dial, &t->host->dialer, &t->target, on_dialled,
-		t) != 0)
+	char buf[TALLY_SOURCE_STRLEN];
+
+	if (dial_start(&t->dial, &t->host->dialer, &t->target,
+		name_of(t, buf), on_dialled, t) != 0)
 		refuse(t, dial_http_status(DIAL_LIMIT),
 		    dial_proxy_error(DIAL_LIMIT));
 }
@@ -216,15 +227,6 @@ warn_limit(struct tunnel_host *host, const char *key, size_t max,
 	host->warned_ms = now;
 	log_warn("tunnels are refused: %s is %zu%s%s", key, max,
 	    whose != NULL ? ", reached by " : "", whose != NULL ? whose : "");
-}
-
-/* Whose share of all tunnels: a user's; where there are none, a source's. */
-static const char *
-name_of(const struct tunnel *t, char buf[TALLY_SOURCE_STRLEN])
-{
-	if (t->user[0] != '\0')
-		return t->user;
-	return tally_source((const struct sockaddr *)&t->client, buf);
 }
 
 static void

@@ -268,8 +268,8 @@ start(struct world *w, const char *host, uint64_t timeout_ms)
 	w->answers = 0;
 	assert_int_equal(target_set(&target, host, strlen(host), w->port), 0);
 	w->dialer.timeout_ms = timeout_ms;
-	assert_int_equal(dial_start(&d, &w->dialer, &target, on_dialled, w),
-	    0);
+	assert_int_equal(dial_start(&d, &w->dialer, &target, "someone",
+	    on_dialled, w), 0);
 	assert_int_equal(w->answers, 0);
 	return d;
 }
@@ -638,25 +638,56 @@ one_name_is_one_question(void **state)
 	assert_connected(w, "127.0.0.1");
 }
 
+/* Asks for so many names that nobody answers for, and does not wait. */
 static void
-questions_are_bounded(void **state)
+ask_for_silent(struct world *w, int n, const char *asker)
 {
-	struct world *w = *state;
 	struct target target = { "", 80 };
 	struct dial *d;
 
 	w->dialer.timeout_ms = DIAL_TIMEOUT_MS;
-	for (int i = 0; i < RESOLVER_QUESTIONS_MAX; i++) {
-		snprintf(target.host, sizeof(target.host), "silent%d.test", i);
-		assert_int_equal(dial_start(&d, &w->dialer, &target,
+	for (int i = 0; i < n; i++) {
+		snprintf(target.host, sizeof(target.host), "silent%d-%s.test",
+		    i, asker);
+		assert_int_equal(dial_start(&d, &w->dialer, &target, asker,
 		    on_dialled, w), 0);
 		dial_cancel(d);
+		/* The name server's queue holds a few hundred. */
+		if (i % 64 == 0)
+			uv_run(&w->loop, UV_RUN_NOWAIT);
+	}
+}
+
+static void
+questions_are_bounded(void **state)
+{
+	struct world *w = *state;
+	char asker[8];
+	int i = 0;
+
+	for (; i < RESOLVER_QUESTIONS_MAX / RESOLVER_QUESTIONS_PER_ASKER; i++) {
+		snprintf(asker, sizeof(asker), "a%d", i);
+		ask_for_silent(w, RESOLVER_QUESTIONS_PER_ASKER, asker);
 	}
 	assert_int_equal(dial(w, "four.test"), DIAL_LIMIT);
 	/* Who asks what is asked for already is no burden. */
-	dial_cancel(start(w, "silent7.test", DIAL_TIMEOUT_MS));
+	dial_cancel(start(w, "silent7-a1.test", DIAL_TIMEOUT_MS));
 	uv_run(&w->loop, UV_RUN_NOWAIT);
 	assert_int_equal(w->answers, 0);
+}
+
+/* Whoever asks for ever more names gets no more than its share. */
+static void
+askers_have_shares(void **state)
+{
+	struct world *w = *state;
+
+	listen(w->listener4, 8);
+	ask_for_silent(w, RESOLVER_QUESTIONS_MAX, "a");
+	assert_int_equal(dial(w, "four.test"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	ask_for_silent(w, RESOLVER_QUESTIONS_PER_ASKER, "someone");
+	assert_int_equal(dial(w, "both.test"), DIAL_LIMIT);
 }
 
 /* ---- Turns ---- */
@@ -792,6 +823,7 @@ main(void)
 		TEST(resolver_goes_first),
 		TEST(one_name_is_one_question),
 		TEST(questions_are_bounded),
+		TEST(askers_have_shares),
 		TEST(dials_to_one_origin_take_turns),
 		TEST(a_long_queue_is_served_in_order),
 		TEST(whoever_waits_may_leave),
