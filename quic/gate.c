@@ -43,29 +43,73 @@ gate_find(const struct gate *gate, const struct sockaddr *addr)
 	return found != NULL ? *found : NULL;
 }
 
+static uint64_t *
+slot_of(struct gate *gate, const struct sockaddr *remote)
+{
+	struct gate_source key;
+	uint64_t hash = gate->seed;
+
+	set_key(&key, remote);
+	for (size_t i = 0; i < sizeof(key.key); i++) {
+		hash = (hash ^ key.key[i]) * UINT64_C(0x9e3779b97f4a7c15);
+		hash ^= hash >> 32;
+	}
+	return &gate->slots[hash % GATE_SLOTS];
+}
+
 /*
- * A bucket that holds a second's worth of handshakes and fills evenly, kept as
- * the time at which it will be full.
+ * Buckets that hold what fills them evenly in a second, kept as the time at
+ * which each will be full: whether there is room for `cost`, in nanoseconds of
+ * filling, and `spare` is left then.
  */
 static bool
-take_turn(struct gate *gate, uint64_t now)
+has(uint64_t full_at, uint64_t cost, uint64_t spare, uint64_t now)
+{
+	if (full_at < now)
+		full_at = now;
+	return full_at + cost + spare <= now + NS_PER_S;
+}
+
+static void
+take(uint64_t *full_at, uint64_t cost, uint64_t now)
+{
+	if (*full_at < now)
+		*full_at = now;
+	*full_at += cost;
+}
+
+static uint64_t
+at_most(uint64_t value, uint64_t most)
+{
+	return value < most ? value : most;
+}
+
+/* At least one in a second is there for whoever comes, and a source's share. */
+static bool
+take_turn(struct gate *gate, const struct sockaddr *remote, bool proven,
+    uint64_t now)
 {
 	uint64_t cost = NS_PER_S / gate->per_second;
+	uint64_t share = at_most(cost * GATE_SHARES, NS_PER_S);
+	uint64_t spare = at_most(NS_PER_S / GATE_KEPT, NS_PER_S - cost);
+	uint64_t *slot = slot_of(gate, remote);
+	bool in_share = proven && has(*slot, share, 0, now);
 
-	if (gate->full_at < now)
-		gate->full_at = now;
-	if (gate->full_at + cost > now + NS_PER_S)
+	if (!has(gate->full_at, cost, in_share ? 0 : spare, now))
 		return false;
-	gate->full_at += cost;
+	if (in_share)
+		take(slot, share, now);
+	take(&gate->full_at, cost, now);
 	return true;
 }
 
 enum gate_verdict
-gate_ask(struct gate *gate, bool proven, size_t half_open, uint64_t now)
+gate_ask(struct gate *gate, const struct sockaddr *remote, bool proven,
+    size_t half_open, uint64_t now)
 {
 	if (!proven && half_open >= gate->half_open_max)
 		return GATE_PROVE;
-	if (take_turn(gate, now))
+	if (take_turn(gate, remote, proven, now))
 		return GATE_ADMIT;
 	return proven ? GATE_LATER : GATE_PROVE;
 }

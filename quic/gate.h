@@ -22,13 +22,26 @@ struct gate_source {
 	struct evict_order order;
 };
 
+/*
+ * A source that has had its share of the handshakes of a second, an eighth,
+ * goes on only while a quarter of them is left, and so does whoever has not
+ * proven an address: that is for those who have, and who have not had theirs.
+ * Sources are told apart by a hash with a secret seed, which takes no more
+ * memory under a flood; two that fall together have one share.
+ */
+#define GATE_SHARES 8
+#define GATE_KEPT 4
+#define GATE_SLOTS 1024
+
 /* The caller sets the first part, and may set it anew at any time. */
 struct gate {
 	size_t half_open_max;	/* handshakes under way; then proof is asked */
 	unsigned per_second;	/* handshakes begun; not 0 */
+	uint64_t seed;		/* random; to be set once */
 
 	/* Private; all zero at first. */
 	uint64_t full_at; /* as `now`: when a second's worth is there again */
+	uint64_t slots[GATE_SLOTS]; /* the same of the shares of sources */
 	void *sources;	  /* tsearch(3) tree of struct gate_source */
 };
 
@@ -39,11 +52,11 @@ enum gate_verdict {
 };
 
 /*
- * What to do with a stranger who has `proven` or not to be where it says,
- * while so many handshakes are `half_open`.
+ * What to do with a stranger at `remote`, who has `proven` or not that it is
+ * there, while so many handshakes are `half_open`.
  */
-enum gate_verdict gate_ask(struct gate *, bool proven, size_t half_open,
-    uint64_t now);
+enum gate_verdict gate_ask(struct gate *, const struct sockaddr *remote,
+    bool proven, size_t half_open, uint64_t now);
 
 /* The source of that address, or NULL: it has no connection. */
 struct gate_source *gate_find(const struct gate *,

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <gnutls/crypto.h>
+
 #include "quic/closing.h"
 #include "quic/heap.h"
 #include "quic/internal.h"
@@ -289,14 +291,14 @@ reject_token(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 
 /* A stranger whose token is right, or who has none. */
 static enum gate_verdict
-ask_gate(struct quic_server *server, enum token_proof proof,
-    const struct room *room, uint64_t now)
+ask_gate(struct quic_server *server, const struct quic_path *path,
+    enum token_proof proof, const struct room *room, uint64_t now)
 {
 	/* Whoever cannot be who it says takes nobody's place. */
 	if (proof == PROOF_NONE && room->leaver != NULL)
 		return GATE_PROVE;
-	return gate_ask(&server->gate, proof != PROOF_NONE,
-	    server->stats.half_open, now);
+	return gate_ask(&server->gate, (const struct sockaddr *)&path->remote,
+	    proof != PROOF_NONE, server->stats.half_open, now);
 }
 
 /* A first packet. Returns the connection that it opens, or NULL. */
@@ -312,7 +314,7 @@ meet(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 		refuse(server, hd, path, now);
 		return NULL;
 	}
-	switch (ask_gate(server, proof, &room, now)) {
+	switch (ask_gate(server, path, proof, &room, now)) {
 	case GATE_ADMIT:
 		if (room.leaver != NULL)
 			evict(server, room.leaver, now);
@@ -547,6 +549,8 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 	set_settings(server, settings);
 	server->events = events;
 	server->arg = arg;
+	gnutls_rnd(GNUTLS_RND_KEY, &server->gate.seed,
+	    sizeof(server->gate.seed));
 	LIST_INIT(&server->conns);
 	evict_order_init(&server->order);
 	TAILQ_INIT(&server->dirty);

@@ -37,25 +37,45 @@ address(const char *text)
 	return (struct sockaddr *)&ss;
 }
 
-/* How many of `n` who come at once are let in. */
+/* How many of `n` who come at once from there are let in. */
 static unsigned
-admitted(unsigned n, bool proven, uint64_t now)
+admitted_from(const char *text, unsigned n, bool proven, uint64_t now)
 {
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		count += gate_ask(&gate, proven, 0, now) == GATE_ADMIT;
+		count += gate_ask(&gate, address(text), proven, 0,
+		    now) == GATE_ADMIT;
+	return count;
+}
+
+/* ... or each from another place. */
+static unsigned
+admitted(unsigned n, uint64_t now)
+{
+	static unsigned places;
+	unsigned count = 0;
+	char text[32];
+
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "10.%u.%u.1", places / 256 % 256,
+		    places % 256);
+		places++;
+		count += admitted_from(text, 1, true, now);
+	}
 	return count;
 }
 
 static void
 half_open_handshakes_ask_for_proof(void **state)
 {
+	struct sockaddr *who = address("192.0.2.1");
+
 	(void)state;
 	gate.half_open_max = 10;
-	assert_int_equal(gate_ask(&gate, false, 9, 0), GATE_ADMIT);
-	assert_int_equal(gate_ask(&gate, false, 10, 0), GATE_PROVE);
-	assert_int_equal(gate_ask(&gate, true, 10, 0), GATE_ADMIT);
+	assert_int_equal(gate_ask(&gate, who, false, 9, 0), GATE_ADMIT);
+	assert_int_equal(gate_ask(&gate, who, false, 10, 0), GATE_PROVE);
+	assert_int_equal(gate_ask(&gate, who, true, 10, 0), GATE_ADMIT);
 }
 
 static void
@@ -64,25 +84,62 @@ handshakes_have_their_rate(void **state)
 	(void)state;
 	gate.per_second = 100;
 	/* A quiet server takes a second's worth at once, and no more. */
-	assert_int_equal(admitted(1000, true, 50 * SECOND), 100);
-	assert_int_equal(admitted(1000, true, 50 * SECOND), 0);
-	assert_int_equal(admitted(10, true, 50 * SECOND + SECOND / 100), 1);
-	assert_int_equal(admitted(1000, true, 50 * SECOND + SECOND / 2), 49);
-	assert_int_equal(admitted(1000, true, 90 * SECOND), 100);
+	assert_int_equal(admitted(1000, 50 * SECOND), 100);
+	assert_int_equal(admitted(1000, 50 * SECOND), 0);
+	assert_int_equal(admitted(10, 50 * SECOND + SECOND / 100), 1);
+	assert_int_equal(admitted(1000, 50 * SECOND + SECOND / 2), 49);
+	assert_int_equal(admitted(1000, 90 * SECOND), 100);
 	/* A change holds at once. */
 	gate.per_second = 1000;
-	assert_int_equal(admitted(1000, true, 90 * SECOND + SECOND / 2), 500);
+	assert_int_equal(admitted(1000, 90 * SECOND + SECOND / 2), 500);
 }
 
 static void
 beyond_it_who_is_proven_waits(void **state)
 {
+	struct sockaddr *who = address("192.0.2.1");
+
 	(void)state;
 	gate.per_second = 1;
-	assert_int_equal(admitted(1, false, 0), 1);
-	assert_int_equal(gate_ask(&gate, false, 0, 0), GATE_PROVE);
-	assert_int_equal(gate_ask(&gate, true, 0, 0), GATE_LATER);
-	assert_int_equal(gate_ask(&gate, true, 0, SECOND), GATE_ADMIT);
+	assert_int_equal(gate_ask(&gate, who, false, 0, 0), GATE_ADMIT);
+	assert_int_equal(gate_ask(&gate, who, false, 0, 0), GATE_PROVE);
+	assert_int_equal(gate_ask(&gate, who, true, 0, 0), GATE_LATER);
+	assert_int_equal(gate_ask(&gate, who, true, 0, SECOND), GATE_ADMIT);
+}
+
+/* Whoever takes all that there is leaves some for those who come after. */
+static void
+a_source_leaves_a_quarter(void **state)
+{
+	uint64_t now = 50 * SECOND;
+	unsigned taken = 0;
+
+	(void)state;
+	gate.per_second = 800;
+	assert_int_equal(admitted_from("192.0.2.1", 10000, true, now), 600);
+	/* The others have their shares, one after the other. */
+	assert_int_equal(admitted_from("192.0.2.2", 10000, true, now), 100);
+	assert_int_equal(admitted_from("2001:db8::1", 10000, true, now), 100);
+	assert_int_equal(admitted_from("2001:db8::2", 10000, true, now), 0);
+	assert_int_equal(admitted(1000, now), 0);
+	/* Nothing is wasted when there is nobody else. */
+	for (int i = 0; i < 100; i++)
+		taken += admitted_from("192.0.2.1", 100, true,
+		    now + SECOND + (uint64_t)i * SECOND / 10);
+	assert_in_range(taken, 8000, 8600);
+	assert_int_equal(admitted_from("192.0.2.3", 10000, true,
+	    now + 11 * SECOND - SECOND / 10), 100);
+}
+
+/* Addresses that are made up, and those of others, leave it too. */
+static void
+a_forger_leaves_a_quarter(void **state)
+{
+	(void)state;
+	gate.per_second = 100;
+	assert_int_equal(admitted_from("192.0.2.1", 1000, false, SECOND), 75);
+	assert_int_equal(admitted_from("192.0.2.1", 1000, true, SECOND), 12);
+	assert_int_equal(admitted(1000, SECOND), 13);
 }
 
 static size_t
@@ -139,6 +196,8 @@ main(void)
 		GATE_TEST(half_open_handshakes_ask_for_proof),
 		GATE_TEST(handshakes_have_their_rate),
 		GATE_TEST(beyond_it_who_is_proven_waits),
+		GATE_TEST(a_source_leaves_a_quarter),
+		GATE_TEST(a_forger_leaves_a_quarter),
 		GATE_TEST(sources_are_counted),
 		GATE_TEST(an_ipv6_source_is_a_network),
 	};
