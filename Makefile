@@ -15,7 +15,7 @@ FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 60
 
 QUIC_PACKAGES = libngtcp2 libngtcp2_crypto_gnutls libnghttp3 gnutls
-PACKAGES = $(QUIC_PACKAGES) libuv libcares inih jansson
+PACKAGES = $(QUIC_PACKAGES) libuv libcares inih jansson libseccomp
 CFLAGS ?= -O2 -g
 OWN_CFLAGS = $(if $(SAN),-fsanitize=address$(comma)undefined \
 	-fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
@@ -49,7 +49,9 @@ QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
-	proxy/relay.o proxy/basic.o proxy/users.o proxy/scheme.o proxy/sandbox.o proxy/pem.o \
+	proxy/relay.o proxy/basic.o proxy/users.o proxy/scheme.o proxy/pem.o \
+	proxy/privsep.o proxy/privsep_child.o proxy/run_as.o proxy/sandbox.o \
+	proxy/seccomp.o \
 	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o \
 	proxy/tally.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
@@ -76,15 +78,16 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox control status report pmtu evidence gate quote \
-	qpack closing tally listener network roam choice race link \
+	policy dial sandbox privsep control status report pmtu evidence gate \
+	quote qpack closing tally listener network roam choice race link \
 	$(UNIT_QUIC)
 UNIT_QUIC = tls conn stream crowd budget server path move brake ticket
 UNIT += rule route
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
-	proxy/option.o proxy/value.o proxy/control_path.o $(test_rule_OBJS)
+	proxy/option.o proxy/value.o proxy/control_path.o proxy/privsep.o \
+	proxy/run_as.o $(test_rule_OBJS)
 test_rule_OBJS = proxy/rule.o proxy/addr.o
 test_socks_OBJS = proxy/local/socks.o proxy/addr.o
 test_span_OBJS = proxy/span.o
@@ -95,13 +98,15 @@ test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
 	proxy/local/response.o proxy/local/body.o proxy/chunked.o \
 	proxy/local/refusal.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/basic.o
-test_users_OBJS = proxy/users.o proxy/scheme.o
+test_users_OBJS = proxy/users.o proxy/scheme.o proxy/privsep.o
 test_policy_OBJS = proxy/edge/policy.o $(test_rule_OBJS)
 test_route_OBJS = proxy/edge/route.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \
 	proxy/tally.o $(test_policy_OBJS)
-test_sandbox_OBJS = proxy/sandbox.o
-test_control_OBJS = proxy/control.o proxy/control_path.o $(test_http1_OBJS)
+test_sandbox_OBJS = proxy/sandbox.o proxy/seccomp.o proxy/run_as.o
+test_privsep_OBJS = proxy/privsep.o proxy/privsep_child.o $(test_sandbox_OBJS)
+test_control_OBJS = proxy/control.o proxy/control_path.o proxy/privsep.o \
+	$(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/addr.o
 test_report_OBJS = proxy/report.o
 test_tally_OBJS = proxy/tally.o proxy/addr.o
@@ -117,7 +122,8 @@ test_network_OBJS = proxy/local/network.o proxy/local/wake.o
 test_roam_OBJS = proxy/local/roam.o
 test_choice_OBJS = proxy/local/choice.o
 test_race_OBJS = proxy/local/race.o proxy/addr.o quic/socket.o
-test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o proxy/qlog.o
+test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o proxy/qlog.o \
+	proxy/privsep.o
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
 test_stream_OBJS = $(test_tls_OBJS)

@@ -17,7 +17,7 @@ OS_RELEASE=${OS_RELEASE:-/etc/os-release}
 QUIC='libngtcp2-dev>=1.11 libngtcp2-crypto-gnutls-dev>=1.11
 	libnghttp3-dev>=1.8'
 BUILD="gcc make pkgconf libc6-dev libgnutls28-dev libuv1-dev libc-ares-dev
-	libinih-dev libjansson-dev libcrypt-dev ca-certificates $QUIC"
+	libinih-dev libjansson-dev libseccomp-dev libcrypt-dev ca-certificates $QUIC"
 TEST='libcmocka-dev python3-pytest curl gnutls-bin mandoc iproute2 openvpn
 	chromium|chromium-browser chromium-sandbox|chromium-browser golang-go
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
@@ -242,7 +242,7 @@ esac
 command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
     die 'this is neither Debian nor Ubuntu; culvert needs a C11 compiler,
 make, pkg-config, ngtcp2 >= 1.11 with its GnuTLS crypto library, nghttp3 >= 1.8,
-GnuTLS >= 3.7.9, libuv >= 1.44, c-ares, inih, jansson and libcrypt'
+GnuTLS >= 3.7.9, libuv >= 1.44, c-ares, inih, jansson, libseccomp and libcrypt'
 
 look
 needed=$(missing $want)

@@ -8,6 +8,8 @@
 #include "proxy/control_path.h"
 #include "proxy/flags.h"
 #include "proxy/option.h"
+#include "proxy/privsep.h"
+#include "proxy/run_as.h"
 #include "proxy/source.h"
 
 void
@@ -83,7 +85,8 @@ warn_exposed(const struct config *config, const char *path, const char *what)
 {
 	struct stat st;
 
-	if (stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) != 0)
+	if (privsep_stat(path, &st) == 0 &&
+	    (st.st_mode & (S_IROTH | S_IWOTH)) != 0)
 		fprintf(config->err, "%s: warning: %s holds %s that everybody "
 		    "on this machine can %s; \"chmod o= %s\" helps\n",
 		    option_program_name(config->program), path, what,
@@ -115,6 +118,8 @@ check_files(struct source *source)
 	struct config *config = source->config;
 	const struct config_option *option;
 	const char *path, *what;
+	struct stat st;
+	int rv;
 
 	for (size_t i = 0;
 	    (option = option_at(config->program, i)) != NULL; i++) {
@@ -123,9 +128,9 @@ check_files(struct source *source)
 		path = *(char **)option_field(option, config);
 		if (path == NULL)
 			continue;
-		if (access(path, R_OK) != 0)
+		if ((rv = privsep_stat(path, &st)) != 0)
 			source_complain(source, "--%s: the file cannot be "
-			    "read: %s", option->name, strerror(errno));
+			    "read: %s", option->name, privsep_strerror(-rv));
 		else if ((what = secret_of(option)) != NULL)
 			warn_exposed(config, path, what);
 	}
@@ -244,6 +249,27 @@ config_check(struct config *config)
 	return source.errors == 0 ? 0 : -EINVAL;
 }
 
+/* At the start alone: the databases of users are out of reach later. */
+static void
+check_run_as(struct source *source)
+{
+	const char *name = source->config->run_as;
+	struct run_as user;
+	int rv;
+
+	if (name == NULL)
+		return;
+	if ((rv = run_as_find(&user, name)) == -ENOENT)
+		source_complain(source, "--run-as: this machine has no user "
+		    "'%s'; name one that exists", name);
+	else if (rv != 0)
+		source_complain(source, "--run-as: %s: %s", name,
+		    strerror(-rv));
+	else if (geteuid() != 0 && !run_as_is_us(&user))
+		source_complain(source, "--run-as: only root can become '%s'; "
+		    "start as root or as that user, or leave this out", name);
+}
+
 static void
 load_file(struct source *source, const char *path)
 {
@@ -280,6 +306,7 @@ config_load(struct config *config, int argc, char **argv)
 	else if (flags.file != NULL)
 		load_file(&source, flags.file);
 	flags_assign(&flags, &source);
+	check_run_as(&source);
 	if (source.errors > 0 || config_check(config) != 0)
 		return -EINVAL;
 	if (!flags.check)

@@ -121,6 +121,7 @@ struct config {
 	unsigned mtu_max; /* IP bytes; 0: 1500 */
 	enum quic_cc cc;
 	char *qlog; /* directory */
+	char *run_as; /* user, or NULL: see run_as_find() */
 	unsigned verbose;
 	bool quiet; /* wins over verbose: LOG_QUIET */
 	enum log_format log_format;

@@ -25,6 +25,7 @@
 #include "proxy/control.h"
 #include "proxy/control_path.h"
 #include "proxy/http1.h"
+#include "proxy/privsep.h"
 
 /* Seconds that a culvert which may be dead gets to prove that it is not. */
 #define PROBE_TIMEOUT_S 1
@@ -360,18 +361,6 @@ bind_path(int fd, const struct sockaddr_un *address)
 	return error != 0 ? error : bind_private(fd, address);
 }
 
-/* Removes the file, unless somebody has put another in its place. */
-static void
-remove_own(const struct control *control)
-{
-	struct stat file;
-
-	if (lstat(control->address.sun_path, &file) == 0 &&
-	    file.st_dev == control->file.st_dev &&
-	    file.st_ino == control->file.st_ino)
-		unlink(control->address.sun_path);
-}
-
 /* Hands the listening socket to the loop, which closes it if that fails. */
 static int
 listen_on(struct control *control, uv_loop_t *loop, int fd)
@@ -460,7 +449,8 @@ control_close(struct control *control)
 	if (control == NULL || control->closing)
 		return;
 	control->closing = true;
-	remove_own(control);
+	/* Unless somebody has put another in its place. */
+	(void)privsep_remove(control->address.sun_path, &control->file);
 	uv_close((uv_handle_t *)&control->listener, on_listener_closed);
 	for (size_t i = 0; i < CONTROL_PEERS_MAX; i++)
 		peer_close(&control->peers[i]);

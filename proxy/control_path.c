@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -15,12 +16,26 @@ control_path_default(char buf[CONTROL_PATH_SIZE])
 	int len;
 
 	if (dir != NULL && dir[0] == '/') {
-		len = snprintf(buf, CONTROL_PATH_SIZE, "%s/culvert.sock", dir);
+		len = snprintf(buf, CONTROL_PATH_SIZE,
+		    "%s/culvert/control.sock", dir);
 		if (len > 0 && (size_t)len < CONTROL_PATH_SIZE)
 			return buf;
 	}
-	snprintf(buf, CONTROL_PATH_SIZE, "/run/culvert.sock");
+	snprintf(buf, CONTROL_PATH_SIZE, "/run/culvert/control.sock");
 	return buf;
+}
+
+int
+control_path_make_directory(const char *path)
+{
+	char dir[CONTROL_PATH_SIZE];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	if ((slash = strrchr(dir, '/')) == NULL || slash == dir)
+		return 0;
+	*slash = '\0';
+	return mkdir(dir, 0755) == 0 || errno == EEXIST ? 0 : -errno;
 }
 
 int

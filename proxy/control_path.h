@@ -12,11 +12,18 @@
 
 /*
  * Writes into buf the path that both use when nobody says another: in
- * $XDG_RUNTIME_DIR when that is an absolute path that fits, else in /run.
+ * the directory culvert of $XDG_RUNTIME_DIR, when that is an absolute path that
+ * fits, else of /run.
  *
  * Returns buf.
  */
 const char *control_path_default(char buf[CONTROL_PATH_SIZE]);
+
+/*
+ * Makes the directory that a path is in, which is the socket's own. Returns 0,
+ * also when it exists, or a negative errno of mkdir(2).
+ */
+int control_path_make_directory(const char *path);
 
 /*
  * Makes an address of a path.  Returns 0, -ENAMETOOLONG, or -ENOENT for an

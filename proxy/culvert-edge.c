@@ -18,6 +18,7 @@
 #include "proxy/edge/edge.h"
 #include "proxy/log.h"
 #include "proxy/pem.h"
+#include "proxy/privsep.h"
 #include "proxy/signals.h"
 
 struct daemon {
@@ -237,13 +238,15 @@ listen_all(struct daemon *daemon)
 static int
 enter_sandbox(const struct config *config)
 {
-	const char *const write[] = { config->qlog, NULL };
-	char made[PEM_PATH_MAX], error[QUIC_ERROR_MAX];
-	const char *more = NULL;
+	char cert[PEM_OWN_PATH_MAX], key[PEM_OWN_PATH_MAX];
+	struct daemon_needs needs = { .connects = true };
+	char error[QUIC_ERROR_MAX];
 
-	if (config->self_signed && pem_directory(made, error) == 0)
-		more = made;
-	return daemon_confine(config, more, write, 0);
+	if (config->self_signed && pem_own_paths(cert, key, error) == 0) {
+		needs.cert = cert;
+		needs.key = key;
+	}
+	return daemon_confine(config, &needs);
 }
 
 /* Name servers as the resolver wants them: "addr:port,addr:port". */
@@ -315,5 +318,6 @@ main(int argc, char **argv)
 	uv_loop_close(&daemon.loop);
 	quic_budget_free(daemon.budget);
 	config_free(&daemon.config);
+	privsep_stop();
 	return rv == 0 ? 0 : 1;
 }

@@ -25,6 +25,8 @@
 #include "proxy/local/uplink.h"
 #include "proxy/log.h"
 #include "proxy/pem.h"
+#include "proxy/privsep.h"
+#include "proxy/sandbox.h"
 #include "proxy/signals.h"
 #include "quic/io.h"
 
@@ -457,12 +459,15 @@ start_control(struct culvert *culvert)
 {
 	char error[CONTROL_ERROR_MAX], path[CONTROL_PATH_SIZE];
 	const char *wanted = culvert->config.control;
+	bool is_default = strcmp(wanted, control_path_default(path)) == 0;
 	int rv;
 
+	/* What stands against the directory shows when the socket is made. */
+	if (is_default)
+		(void)control_path_make_directory(path);
 	rv = control_new(&culvert->control, &culvert->loop, wanted,
 	    &control_events, culvert, error);
-	if ((rv == -EACCES || rv == -EROFS) &&
-	    strcmp(wanted, control_path_default(path)) == 0) {
+	if ((rv == -EACCES || rv == -EROFS || rv == -ENOENT) && is_default) {
 		log_warn("%s: culvertctl will not work; "
 		    "--control names another place", error);
 		return 0;
@@ -473,34 +478,18 @@ start_control(struct culvert *culvert)
 }
 
 static int
-enter_sandbox(const struct config *config, uint64_t keep)
-{
-	char *dir = strdup(config->control), *slash;
-	const char *write[] = { NULL, config->qlog, NULL };
-	int rv;
-
-	if (dir == NULL)
-		return -ENOMEM;
-	if ((slash = strrchr(dir, '/')) != NULL)
-		slash[slash == dir] = '\0';
-	write[0] = slash != NULL ? dir : ".";
-	rv = daemon_confine(config, NULL, write, keep);
-	free(dir);
-	return rv;
-}
-
-static int
 start(struct culvert *culvert)
 {
-	uint64_t keep = 0;
+	struct daemon_needs needs = {
+		.connects = culvert->config.embedded_edge };
 
 	limits_set(&culvert->limits, &culvert->config);
 	if (quic_budget_new(&culvert->budget, culvert->config.memory_max) != 0)
 		return -1;
-	if (allow_via(&culvert->config, &keep) != 0 ||
+	if (allow_via(&culvert->config, &needs.capabilities) != 0 ||
 	    start_uplink(culvert) != 0 || start_listener(culvert) != 0 ||
 	    start_control(culvert) != 0 ||
-	    enter_sandbox(&culvert->config, keep) != 0)
+	    daemon_confine(&culvert->config, &needs) != 0)
 		return -1;
 	if (culvert->config.embedded_edge)
 		log_info("ready, with an embedded edge: "
@@ -534,5 +523,6 @@ main(int argc, char **argv)
 	uv_loop_close(&culvert.loop);
 	quic_budget_free(culvert.budget);
 	config_free(&culvert.config);
+	privsep_stop();
 	return rv == 0 ? 0 : 1;
 }

@@ -6,10 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "proxy/log.h"
 #include "proxy/option.h"
+#include "proxy/privsep.h"
 #include "proxy/qlog.h"
+#include "proxy/run_as.h"
+#include "proxy/sandbox.h"
+#include "proxy/seccomp.h"
 #include "quic/socket.h"
 
 static void
@@ -42,6 +47,8 @@ daemon_begin(struct config *config, enum config_program program, int argc,
 	int rv;
 
 	sandbox_early();
+	/* libuv's io_uring would go past the filter of system calls. */
+	setenv("UV_USE_IO_URING", "0", 1);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* ulimit -f is like a full disk */
 	config_init(config, program);
@@ -67,80 +74,212 @@ tell_of_buffers(void)
 		    QUIC_SOCKET_BUFFER / 1024);
 }
 
-/* ---- The sandbox ---- */
-
-/* Every file, its directory as it is named, and that where it really is. */
-#define PATHS_MAX (3 * (CONFIG_OPTIONS_MAX + 1) + 2)
+/* ---- Files that a reload, a trace or the end needs ---- */
 
 struct paths {
-	const char *v[PATHS_MAX];
-	char *owned[PATHS_MAX];
-	size_t n, nowned;
+	struct privsep_path v[PRIVSEP_PATHS_MAX];
+	size_t n;
 };
 
-/* A file in / would open everything: its directory stays out. */
 static void
-add_directory(struct paths *paths, const char *file)
+add_path(struct paths *paths, enum privsep_use use, const char *path)
 {
-	char *path = strdup(file), *slash;
-
-	if (path == NULL)
-		return;
-	paths->owned[paths->nowned++] = path;
-	slash = strrchr(path, '/');
-	if (slash == path)
-		return;
-	if (slash != NULL)
-		*slash = '\0';
-	paths->v[paths->n++] = slash != NULL ? path : ".";
+	if (path != NULL && paths->n < PRIVSEP_PATHS_MAX)
+		paths->v[paths->n++] = (struct privsep_path){ use, path };
 }
 
-static void
-add_file(struct paths *paths, const char *file)
-{
-	char *real;
-
-	if (file == NULL)
-		return;
-	paths->v[paths->n++] = file;
-	add_directory(paths, file);
-	if ((real = realpath(file, NULL)) != NULL)
-		add_directory(paths, real);
-	free(real);
-}
-
-static void
-add_files(struct paths *paths, const struct config *config)
+static int
+start_privsep(const struct config *config, const struct daemon_needs *needs)
 {
 	const struct config_option *option;
+	struct paths paths = { .n = 0 };
+	int rv;
 
-	add_file(paths, config->file);
+	add_path(&paths, PRIVSEP_READ, config->file);
 	for (size_t i = 0;
 	    (option = option_at(config->program, i)) != NULL; i++)
 		if (option->type != NULL && option->type->readable)
-			add_file(paths,
+			add_path(&paths, PRIVSEP_READ,
 			    *(char **)option_field(option, config));
+	add_path(&paths, PRIVSEP_READ, needs->cert);
+	add_path(&paths, PRIVSEP_READ, needs->key);
+	add_path(&paths, PRIVSEP_CREATE, config->qlog);
+	add_path(&paths, PRIVSEP_REMOVE, config->control);
+	if (paths.n > 0 && (rv = privsep_start(paths.v, paths.n)) != 0) {
+		log_error("cannot start the process that opens files: %s",
+		    strerror(-rv));
+		return rv;
+	}
+	return 0;
+}
+
+/* ---- The user ---- */
+
+/*
+ * A wish that was uttered counts, or the start fails. Without one, root in a
+ * container that may not change users is better off with the rest of the
+ * sandbox than without the daemon.
+ */
+static int
+become_user(const struct config *config)
+{
+	struct run_as user;
+	int rv;
+
+	if (geteuid() != 0)
+		return 0;
+	if ((rv = run_as_find(&user, config->run_as)) == 0 && user.uid == 0) {
+		log_warn("runs on as root, as --run-as asks: files of root's "
+		    "stay within reach");
+		return 0;
+	}
+	if (rv == 0 && (rv = run_as_become(&user)) == 0)
+		return 0;
+	if (config->run_as != NULL) {
+		log_error("cannot become the user %s: %s; give the "
+		    "capabilities CAP_SETUID and CAP_SETGID, or leave "
+		    "--run-as out", config->run_as, strerror(-rv));
+		return rv;
+	}
+	log_warn("stays root, without capabilities: it cannot become the user "
+	    "%s (%s); give CAP_SETUID and CAP_SETGID, or start it as another "
+	    "user", user.name, strerror(-rv));
+	return 0;
+}
+
+/* ---- The sandbox ---- */
+
+/* TCP to here is a name server's answer that was too long for UDP. */
+#define NAME_SERVER_PORT 53
+
+/*
+ * The system's own, with the places that symbolic links lead to: what names are
+ * looked up by, the trust store, random numbers for c-ares, and what libuv keeps
+ * a descriptor free with.
+ */
+static const struct sandbox_rule system_rules[] = {
+	{ "/etc/ssl/certs", SANDBOX_READ | SANDBOX_LIST },
+	{ "/etc/pki", SANDBOX_READ | SANDBOX_LIST },
+	{ "/etc/ca-certificates", SANDBOX_READ | SANDBOX_LIST },
+	{ "/etc/gnutls", SANDBOX_READ },
+	{ "/etc/crypto-policies", SANDBOX_READ },
+	{ "/usr/share/ca-certificates", SANDBOX_READ | SANDBOX_LIST },
+	{ "/usr/share/pki", SANDBOX_READ | SANDBOX_LIST },
+	{ "/usr/share/p11-kit", SANDBOX_READ | SANDBOX_LIST },
+	{ "/usr/share/zoneinfo", SANDBOX_READ },
+	{ "/usr/local/share/ca-certificates", SANDBOX_READ | SANDBOX_LIST },
+	{ "/dev/urandom", SANDBOX_READ },
+	{ "/dev/null", SANDBOX_READ },
+#ifdef __SANITIZE_ADDRESS__
+	{ "/proc/self", SANDBOX_READ | SANDBOX_LIST },
+#endif
+};
+
+/* What names are looked up by, as it is now: for root, who reads all else. */
+static const struct sandbox_rule name_files[] = {
+	{ "/etc/resolv.conf", SANDBOX_READ },
+	{ "/etc/hosts", SANDBOX_READ },
+	{ "/etc/host.conf", SANDBOX_READ },
+	{ "/etc/nsswitch.conf", SANDBOX_READ },
+	{ "/etc/gai.conf", SANDBOX_READ },
+	{ "/etc/services", SANDBOX_READ },
+	{ "/etc/localtime", SANDBOX_READ },
+};
+
+/*
+ * The same with their directories. Whoever changes networks renames a new
+ * resolv.conf into place; what root keeps to itself there is closed by its
+ * mode.
+ */
+static const struct sandbox_rule name_directories[] = {
+	{ "/etc", SANDBOX_READ },
+	{ "/run/systemd/resolve", SANDBOX_READ },
+	{ "/run/resolvconf", SANDBOX_READ },
+	{ "/run/NetworkManager", SANDBOX_READ },
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define RULES_MAX \
+	(COUNT(system_rules) + COUNT(name_files) + COUNT(name_directories))
+
+static size_t
+add_rules(struct sandbox_rule *to, const struct sandbox_rule *from, size_t n)
+{
+	memcpy(to, from, n * sizeof(*from));
+	return n;
+}
+
+static void
+warn_missing(const struct sandbox_missing *missing)
+{
+	if (missing->files != 0) {
+		log_warn("no Landlock (%s): files that this user may read, and "
+		    "TCP, stay within reach; it takes Linux 5.13 and "
+		    "\"landlock\" in the kernel's list lsm=",
+		    strerror(-missing->files));
+		return;
+	}
+	if (missing->network != 0)
+		log_warn("this kernel's Landlock has no rules for TCP: ports "
+		    "stay within reach; it takes Linux 6.7");
+	if (missing->scope != 0)
+		log_warn("this kernel's Landlock has no scopes: abstract Unix "
+		    "sockets and signals stay within reach; it takes Linux "
+		    "6.12");
+}
+
+static void
+filter_calls(void)
+{
+	int rv = seccomp_daemon();
+
+	if (rv > 0)
+		log_info("no seccomp filter: this build has sanitizers");
+	else if (rv < 0)
+		log_warn("no seccomp filter (%s): every system call stays "
+		    "within reach", strerror(-rv));
+}
+
+static int
+enter_sandbox(const struct daemon_needs *needs)
+{
+	struct sandbox_rule rules[RULES_MAX];
+	struct sandbox sandbox = { .rules = rules,
+		.connect_port = needs->connects ? SANDBOX_ANY_PORT
+						: NAME_SERVER_PORT,
+		.capabilities = needs->capabilities };
+	struct sandbox_missing missing;
+	int rv;
+
+	sandbox.nrules = add_rules(rules, system_rules, COUNT(system_rules));
+	sandbox.nrules += add_rules(rules + sandbox.nrules, name_files,
+	    COUNT(name_files));
+	if (geteuid() != 0)
+		sandbox.nrules += add_rules(rules + sandbox.nrules,
+		    name_directories, COUNT(name_directories));
+	if ((rv = sandbox_enter(&sandbox, &missing)) != 0) {
+		log_error("cannot give up privileges: %s", strerror(-rv));
+		return rv;
+	}
+	warn_missing(&missing);
+	filter_calls();
+	return 0;
 }
 
 int
-daemon_confine(const struct config *config, const char *more,
-    const char *const *write, uint64_t keep)
+daemon_confine(const struct config *config, const struct daemon_needs *needs)
 {
-	struct paths paths = { .n = 0 };
-	struct sandbox_paths sandbox = { paths.v, write };
 	int rv;
 
-	add_files(&paths, config);
-	paths.v[paths.n++] = more;
-	rv = sandbox_enter(&sandbox, keep);
-	tell_of_buffers();
-	if (rv < 0)
-		log_error("cannot give up privileges: %s", strerror(-rv));
-	else if (rv > 0)
-		log_debug("this kernel has no Landlock");
-	for (size_t i = 0; i < paths.nowned; i++)
-		free(paths.owned[i]);
-	return rv < 0 ? rv : 0;
+	log_notify_prepare();
+	rv = start_privsep(config, needs);
+	if (rv == 0)
+		rv = become_user(config);
+	if (rv == 0)
+		rv = enter_sandbox(needs);
+	if (rv == 0)
+		tell_of_buffers();
+	return rv;
 }
 
 /* ---- Reloads ---- */

@@ -1,8 +1,10 @@
 #ifndef CULVERT_PROXY_DAEMON_H
 #define CULVERT_PROXY_DAEMON_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "proxy/config.h"
-#include "proxy/sandbox.h"
 
 /* What the mains of both daemons do alike. */
 
@@ -15,17 +17,27 @@
  */
 int daemon_begin(struct config *, enum config_program, int argc, char **argv);
 
+/* What a daemon needs while it serves, besides what its configuration names. */
+struct daemon_needs {
+	const char *cert, *key; /* files that it has made itself, or NULL */
+	bool connects;		/* by TCP, to others than name servers */
+	uint64_t capabilities;	/* bit n is number n; 0 as a rule */
+};
+
 /*
- * Last thing before serving: gives up the rest, and says what the system does
- * not grant of what was hoped for. The files that the configuration names stay
- * readable, and those beside them, since a reload wants them and whoever renews
- * a certificate renames a new one into place. `more` (or NULL) is one more
- * directory to read, `write` a list as in struct sandbox_paths, `keep` a set of
- * capabilities as of sandbox_enter(). 0, or a negative errno that has been
- * logged: the caller refuses to serve.
+ * Last thing before serving, when files and sockets are open and there is no
+ * thread yet: gives up the rest, in this order.
+ *
+ *	privsep		a child keeps the right to open the files that the
+ *			configuration names, for reloads, traces and the end
+ *	run-as		root becomes another user
+ *	Landlock	files, TCP, signals; and capabilities go
+ *	seccomp		system calls
+ *
+ * What the system does not grant of this is a warning each. 0, or a negative
+ * errno that has been logged: the caller refuses to serve.
  */
-int daemon_confine(const struct config *, const char *more,
-    const char *const *write, uint64_t keep);
+int daemon_confine(const struct config *, const struct daemon_needs *);
 
 /*
  * Reads the configuration again, see config_reload(): 0, or -EINVAL when

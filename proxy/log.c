@@ -329,16 +329,25 @@ log_tunnel(const struct log_tunnel *tunnel)
 
 /* ---- The service manager ---- */
 
-int
-log_notify(const char *state)
+static int notify_fd = -1;
+
+/* Its socket, or NULL: nobody asked to be told. */
+static const char *
+notify_path(void)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
+
+	return path != NULL && path[0] != '\0' ? path : NULL;
+}
+
+/* A descriptor that is connected to it, or a negative errno. */
+static int
+connect_notify(const char *path)
+{
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	socklen_t size;
-	int fd, error = 0;
+	int fd, error;
 
-	if (path == NULL || path[0] == '\0')
-		return 0;
 	if (strlen(path) >= sizeof(sun.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(sun.sun_path, path);
@@ -349,9 +358,42 @@ log_notify(const char *state)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL,
-	    (const struct sockaddr *)&sun, size) < 0)
-		error = -errno;
+	if (connect(fd, (const struct sockaddr *)&sun, size) == 0)
+		return fd;
+	error = -errno;
+	close(fd);
+	return error;
+}
+
+static int
+send_notify(int fd, const char *state)
+{
+	return send(fd, state, strlen(state), MSG_NOSIGNAL) >= 0 ? 0 : -errno;
+}
+
+void
+log_notify_prepare(void)
+{
+	const char *path = notify_path();
+
+	if (notify_fd < 0 && path != NULL)
+		notify_fd = connect_notify(path);
+}
+
+int
+log_notify(const char *state)
+{
+	const char *path = notify_path();
+	int fd, error;
+
+	/* A manager that was started anew has a new socket. */
+	if (notify_fd >= 0 && send_notify(notify_fd, state) == 0)
+		return 0;
+	if (path == NULL)
+		return 0;
+	if ((fd = connect_notify(path)) < 0)
+		return fd;
+	error = send_notify(fd, state);
 	close(fd);
 	return error;
 }

@@ -91,6 +91,12 @@ void log_tunnel(const struct log_tunnel *);
 bool log_shows_tunnels(void);
 
 /*
+ * Opens the way to the service manager while it can be reached: its socket may
+ * be where only root comes to. log_notify() goes that way from then on.
+ */
+void log_notify_prepare(void);
+
+/*
  * Sends a state such as "READY=1" to the service manager's $NOTIFY_SOCKET
  * (sd_notify(3)), a path or an abstract name with a leading '@'.
  *

@@ -17,6 +17,8 @@ static const struct config_option culvert_options[] = {
 	    NULL, "ask clients for a name and password" },
 	{ 0, "control", "proxy", &value_socket, FIELD(control), "path",
 	    NULL, "socket that culvertctl asks" },
+	{ 0, "run-as", "proxy", &value_user_name, FIELD(run_as), "name",
+	    NULL, "if root starts it, become this user" },
 	{ 'e', "edge", "edge", &value_targets, FIELD(edge), "host[:port]",
 	    NULL, "edge to use, the preferred one first" },
 	{ 0, "embedded-edge", "edge", &value_flag, FIELD(embedded_edge), NULL,
@@ -90,6 +92,8 @@ static const struct config_option culvert_edge_options[] = {
 	    NULL, "let everybody use this edge" },
 	{ 0, "resolver", "edge", &value_addrs, FIELD(resolver), "addr:port",
 	    NULL, "ask this name server, not the system's" },
+	{ 0, "run-as", "edge", &value_user_name, FIELD(run_as), "name",
+	    NULL, "if root starts it, become this user" },
 	{ 0, "tunnels-max", "limits", &value_count, FIELD(tunnels_max),
 	    "number", "65536", "of all users together" },
 	{ 0, "tunnels-per-user", "limits", &value_count,
@@ -199,7 +203,8 @@ bool
 option_is_fixed(const struct config_option *option)
 {
 	static const char *const names[] = {
-		"listen", "control", "embedded-edge", "qlog", "resolver"
+		"listen", "control", "embedded-edge", "qlog", "resolver",
+		"run-as"
 	};
 
 	for (size_t i = 0; i < COUNT(names); i++)

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/privsep.h"
+
 static int
 complain(char error[QUIC_ERROR_MAX], const char *path, const char *why)
 {
@@ -28,8 +30,8 @@ pem_load(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 	*pem = (struct quic_pem){ NULL, 0 };
 	if (path == NULL)
 		return 0;
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-		return complain(error, path, strerror(errno));
+	if ((fd = privsep_open(path)) < 0)
+		return complain(error, path, privsep_strerror(-fd));
 	if ((text = malloc(PEM_FILE_MAX + 1)) == NULL) {
 		close(fd);
 		return complain(error, path, strerror(ENOMEM));
@@ -91,13 +93,12 @@ make_directories(char *path)
 	}
 }
 
-int
-pem_directory(char path[PEM_PATH_MAX], char error[QUIC_ERROR_MAX])
+static int
+own_directory(char path[PEM_PATH_MAX], char error[QUIC_ERROR_MAX])
 {
 	const char *given = getenv("STATE_DIRECTORY");
 	const char *xdg = getenv("XDG_STATE_HOME");
 	const char *home = getenv("HOME");
-	int rv;
 
 	if (given != NULL && given[0] == '/')
 		snprintf(path, PEM_PATH_MAX, "%s", given);
@@ -109,8 +110,20 @@ pem_directory(char path[PEM_PATH_MAX], char error[QUIC_ERROR_MAX])
 	else
 		return complain(error, "--self-signed",
 		    "neither STATE_DIRECTORY nor HOME says where to keep it");
-	if ((rv = make_directories(path)) != 0)
-		return complain(error, path, strerror(-rv));
+	return 0;
+}
+
+int
+pem_own_paths(char cert[PEM_OWN_PATH_MAX], char key[PEM_OWN_PATH_MAX],
+    char error[QUIC_ERROR_MAX])
+{
+	char dir[PEM_PATH_MAX];
+	int rv = own_directory(dir, error);
+
+	if (rv != 0)
+		return rv;
+	snprintf(cert, PEM_OWN_PATH_MAX, "%s/cert.pem", dir);
+	snprintf(key, PEM_OWN_PATH_MAX, "%s/key.pem", dir);
 	return 0;
 }
 
@@ -118,9 +131,13 @@ static int
 make_pair(const char *cert_path, const char *key_path,
     char error[QUIC_ERROR_MAX])
 {
-	char *cert, *key;
+	char dir[PEM_PATH_MAX], *cert, *key;
 	int rv;
 
+	if ((rv = own_directory(dir, error)) != 0)
+		return rv;
+	if ((rv = make_directories(dir)) != 0)
+		return complain(error, dir, strerror(-rv));
 	if (quic_tls_self_signed("culvert-edge", time(NULL), &cert, &key) != 0)
 		return complain(error, key_path, "the key cannot be made");
 	if ((rv = store(key_path, key, 0600, error)) == 0)
@@ -135,16 +152,15 @@ int
 pem_self_signed(struct quic_pem *cert, struct quic_pem *key,
     char error[QUIC_ERROR_MAX])
 {
-	char cert_path[PEM_PATH_MAX + 16], key_path[PEM_PATH_MAX + 16];
-	char dir[PEM_PATH_MAX];
+	char cert_path[PEM_OWN_PATH_MAX], key_path[PEM_OWN_PATH_MAX];
+	struct stat st;
 	int rv;
 
 	*cert = *key = (struct quic_pem){ NULL, 0 };
-	if ((rv = pem_directory(dir, error)) != 0)
+	if ((rv = pem_own_paths(cert_path, key_path, error)) != 0)
 		return rv;
-	snprintf(cert_path, sizeof(cert_path), "%s/cert.pem", dir);
-	snprintf(key_path, sizeof(key_path), "%s/key.pem", dir);
-	if ((access(cert_path, F_OK) != 0 || access(key_path, F_OK) != 0) &&
+	if ((privsep_stat(cert_path, &st) == -ENOENT ||
+	    privsep_stat(key_path, &st) == -ENOENT) &&
 	    (rv = make_pair(cert_path, key_path, error)) != 0)
 		return rv;
 	if ((rv = pem_load(cert, cert_path, error)) == 0)

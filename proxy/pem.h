@@ -19,11 +19,15 @@ void pem_free(struct quic_pem *);
 
 #define PEM_PATH_MAX 4096 /* bytes, with the NUL: PATH_MAX of Linux */
 
+/* The same of a file in a directory that may be as long. */
+#define PEM_OWN_PATH_MAX (PEM_PATH_MAX + 16)
+
 /*
- * Where an edge keeps the key pair that it has made for itself; the directory
- * is made. 0, or -EINVAL with a sentence in `error`.
+ * Where an edge keeps the key pair that it has made for itself. 0, or -EINVAL
+ * with a sentence in `error`.
  */
-int pem_directory(char path[PEM_PATH_MAX], char error[QUIC_ERROR_MAX]);
+int pem_own_paths(char cert[PEM_OWN_PATH_MAX], char key[PEM_OWN_PATH_MAX],
+    char error[QUIC_ERROR_MAX]);
 
 /*
  * Loads the key pair that an edge has made for itself, or makes and keeps one

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proxy/log.h"
+#include "proxy/privsep.h"
 
 /* Seconds without a failed write after which the next one is news. */
 #define QUIET_S 60
@@ -46,18 +47,31 @@ qlog_reloaded(void)
 	open_error = write_error = 0;
 }
 
+static FILE *
+create(const char *path)
+{
+	int fd = privsep_create(path);
+	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+	if (fd < 0)
+		errno = -fd;
+	else if (file == NULL)
+		close(fd);
+	return file;
+}
+
 static struct qlog *
 new_file(const char *path)
 {
 	struct qlog *qlog = calloc(1, sizeof(*qlog));
 
 	if (qlog != NULL && (qlog->path = strdup(path)) != NULL &&
-	    (qlog->file = fopen(path, "wex")) != NULL)
+	    (qlog->file = create(path)) != NULL)
 		return qlog;
 	if (is_news(&open_error, errno))
 		log_warn("cannot write %s: %s; connections go on without a "
 		    "trace, and this is not said again until it changes", path,
-		    strerror(errno));
+		    privsep_strerror(errno));
 	if (qlog != NULL)
 		free(qlog->path);
 	free(qlog);

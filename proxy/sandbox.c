@@ -13,36 +13,38 @@
 
 #include "proxy/sandbox.h"
 
-/* Rights that are younger than the headers of Debian 12, with their ABI. */
+/*
+ * What is younger than the headers of Debian 12, each with the version of
+ * Landlock's ABI that brought it.
+ */
 #ifndef LANDLOCK_ACCESS_FS_TRUNCATE
 #define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)	/* 3 */
 #endif
+#define ACCESS_NET_BIND_TCP (1ULL << 0)			/* 4 */
+#define ACCESS_NET_CONNECT_TCP (1ULL << 1)		/* 4 */
+#define RULE_NET_PORT 2					/* 4 */
 #ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
 #define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)	/* 5 */
 #endif
+#define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)		/* 6 */
+#define SCOPE_SIGNAL (1ULL << 1)			/* 6 */
+
+/* A kernel takes as many bytes of this as its ABI has. */
+struct ruleset {
+	uint64_t fs;
+	uint64_t net;	/* 4 */
+	uint64_t scope;	/* 6 */
+};
+
+struct port_rule {
+	uint64_t access;
+	uint64_t port;
+};
 
 #define RIGHTS_ABI1 (2 * LANDLOCK_ACCESS_FS_MAKE_SYM - 1)
-#define RIGHTS_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define RIGHTS_WRITE \
-	(RIGHTS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | \
-	LANDLOCK_ACCESS_FS_TRUNCATE | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
-	LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK)
 
 /* What a file that is no directory may be given. */
-#define RIGHTS_OF_FILE \
-	(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | \
-	LANDLOCK_ACCESS_FS_TRUNCATE)
-
-/*
- * The system's own: resolv.conf, hosts and the trust store, with the places
- * that their symbolic links lead to; random numbers for c-ares; /proc/self
- * for sanitizers.
- */
-static const char *const system_paths[] = {
-	"/etc", "/usr/share", "/usr/local/share/ca-certificates",
-	"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
-	"/dev/urandom", "/proc/self", NULL
-};
+#define RIGHTS_OF_FILE LANDLOCK_ACCESS_FS_READ_FILE
 
 unsigned long
 sandbox_early(void)
@@ -125,70 +127,100 @@ sandbox_least(bool (*works)(void *arg), void *arg, uint64_t *keep)
 	return !found ? -EPERM : rv;
 }
 
-/* Every right that this kernel's Landlock knows, or 0 without Landlock. */
-static uint64_t
-known_rights(void)
+/* The version of this kernel's Landlock, or a negative errno without one. */
+static int
+landlock_abi(void)
 {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
 	    LANDLOCK_CREATE_RULESET_VERSION);
-	uint64_t rights = RIGHTS_ABI1;
 
-	if (abi < 1)
-		return 0;
-	if (abi >= 2)
-		rights |= LANDLOCK_ACCESS_FS_REFER;
-	if (abi >= 3)
-		rights |= LANDLOCK_ACCESS_FS_TRUNCATE;
-	if (abi >= 5)
-		rights |= LANDLOCK_ACCESS_FS_IOCTL_DEV;
-	return rights;
+	return abi >= 1 ? (int)abi : abi == 0 ? -ENOSYS : -errno;
 }
 
 static int
-allow(int ruleset, const char *path, uint64_t rights)
+create_ruleset(const struct sandbox *sandbox, int abi)
 {
-	struct landlock_path_beneath_attr rule = { .allowed_access = rights };
+	struct ruleset ruleset = { .fs = RIGHTS_ABI1 };
+	int fd;
+
+	if (abi >= 2)
+		ruleset.fs |= LANDLOCK_ACCESS_FS_REFER;
+	if (abi >= 3)
+		ruleset.fs |= LANDLOCK_ACCESS_FS_TRUNCATE;
+	if (abi >= 4)
+		ruleset.net = ACCESS_NET_BIND_TCP;
+	if (abi >= 4 && sandbox->connect_port != SANDBOX_ANY_PORT)
+		ruleset.net |= ACCESS_NET_CONNECT_TCP;
+	if (abi >= 5)
+		ruleset.fs |= LANDLOCK_ACCESS_FS_IOCTL_DEV;
+	if (abi >= 6)
+		ruleset.scope = SCOPE_SIGNAL | SCOPE_ABSTRACT_UNIX_SOCKET;
+	fd = (int)syscall(SYS_landlock_create_ruleset, &ruleset,
+	    abi >= 6 ? sizeof(ruleset)
+	    : abi >= 4 ? offsetof(struct ruleset, scope)
+	    : offsetof(struct ruleset, net), 0);
+	return fd >= 0 ? fd : -errno;
+}
+
+static uint64_t
+landlock_rights(unsigned rights)
+{
+	uint64_t access = 0;
+
+	if ((rights & SANDBOX_READ) != 0)
+		access |= LANDLOCK_ACCESS_FS_READ_FILE;
+	if ((rights & SANDBOX_LIST) != 0)
+		access |= LANDLOCK_ACCESS_FS_READ_DIR;
+	if ((rights & SANDBOX_CREATE) != 0)
+		access |= LANDLOCK_ACCESS_FS_MAKE_REG |
+		    LANDLOCK_ACCESS_FS_WRITE_FILE;
+	if ((rights & SANDBOX_REMOVE) != 0)
+		access |= LANDLOCK_ACCESS_FS_REMOVE_FILE;
+	return access;
+}
+
+static int
+allow_path(int ruleset, const struct sandbox_rule *allowed)
+{
+	struct landlock_path_beneath_attr rule = {
+		.allowed_access = landlock_rights(allowed->rights) };
 	struct stat st;
 	int rv = 0;
 
-	rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
+	rule.parent_fd = open(allowed->path, O_PATH | O_CLOEXEC);
 	/* What cannot be reached now is left to be denied. */
 	if (rule.parent_fd < 0)
 		return 0;
 	if (fstat(rule.parent_fd, &st) == 0 && !S_ISDIR(st.st_mode))
 		rule.allowed_access &= RIGHTS_OF_FILE;
-	if (syscall(SYS_landlock_add_rule, ruleset,
-	    LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
+	if (rule.allowed_access != 0 &&
+	    syscall(SYS_landlock_add_rule, ruleset,
+		LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
 		rv = -errno;
 	close(rule.parent_fd);
 	return rv;
 }
 
 static int
-allow_all(int ruleset, const char *const *paths, uint64_t rights)
+allow_port(int ruleset, int port)
 {
-	int rv = 0;
+	struct port_rule rule = { ACCESS_NET_CONNECT_TCP, (uint64_t)port };
 
-	while (rv == 0 && paths != NULL && *paths != NULL)
-		rv = allow(ruleset, *paths++, rights);
-	return rv;
+	return syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule,
+	    0) == 0 ? 0 : -errno;
 }
 
 static int
-confine(const struct sandbox_paths *paths, uint64_t known)
+confine(const struct sandbox *sandbox, int abi)
 {
-	struct landlock_ruleset_attr attr = { .handled_access_fs = known };
-	int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr,
-	    sizeof(attr), 0);
-	int rv;
+	int ruleset = create_ruleset(sandbox, abi), rv = 0;
 
 	if (ruleset < 0)
-		return -errno;
-	rv = allow_all(ruleset, system_paths, RIGHTS_READ & known);
-	if (rv == 0)
-		rv = allow_all(ruleset, paths->read, RIGHTS_READ & known);
-	if (rv == 0)
-		rv = allow_all(ruleset, paths->write, RIGHTS_WRITE & known);
+		return ruleset;
+	for (size_t i = 0; i < sandbox->nrules && rv == 0; i++)
+		rv = allow_path(ruleset, &sandbox->rules[i]);
+	if (rv == 0 && abi >= 4 && sandbox->connect_port > 0)
+		rv = allow_port(ruleset, sandbox->connect_port);
 	if (rv == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
 		rv = -errno;
 	close(ruleset);
@@ -196,16 +228,18 @@ confine(const struct sandbox_paths *paths, uint64_t known)
 }
 
 int
-sandbox_enter(const struct sandbox_paths *paths, uint64_t keep)
+sandbox_enter(const struct sandbox *sandbox, struct sandbox_missing *missing)
 {
-	uint64_t known = known_rights();
-	int rv, dropped;
+	int abi = landlock_abi(), rv = abi;
 
 	/* Landlock asks for it, even if sandbox_early() was not called. */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return -errno;
-	rv = known != 0 ? confine(paths, known) : 1;
+	if (abi >= 1)
+		rv = confine(sandbox, abi);
+	*missing = (struct sandbox_missing){ rv < 0 ? rv : 0,
+		rv < 0 ? rv : abi < 4 ? -ENOSYS : 0,
+		rv < 0 ? rv : abi < 6 ? -ENOSYS : 0 };
 	/* Last: the rules above may name what only root can reach. */
-	dropped = drop_capabilities(keep);
-	return dropped < 0 ? dropped : rv;
+	return drop_capabilities(sandbox->capabilities);
 }

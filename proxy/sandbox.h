@@ -2,6 +2,7 @@
 #define CULVERT_PROXY_SANDBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -10,17 +11,42 @@
  * both calls come before the first of libuv's pool is started.
  */
 
+/* What may be done with files; see struct sandbox_rule. */
+enum sandbox_rights {
+	SANDBOX_READ = 1,
+	SANDBOX_LIST = 2, /* the names in a directory */
+	SANDBOX_CREATE = 4, /* and write what was created */
+	SANDBOX_REMOVE = 8
+};
+
 /*
- * What stays reachable in the file system besides the system's own
- * configuration and trust store. Each list ends with NULL and may itself be
- * NULL; a path names a file, or a directory and everything below it, and is
- * skipped when it cannot be reached now. A file that is replaced by rename(2)
- * is a new file: list its directory when it must stay reachable.
+ * A path that stays reachable: a file, or a directory and everything below it.
+ * It is skipped when it cannot be reached now. A file that is replaced by
+ * rename(2) is a new file, which no rule for the old one covers.
  */
-struct sandbox_paths {
-	const char *const *read;	/* certificates, keys, users */
-	const char *const *write;	/* read, made, changed, removed: qlog,
-					 * the directory of a Unix socket */
+struct sandbox_rule {
+	const char *path;
+	unsigned rights; /* enum sandbox_rights */
+};
+
+#define SANDBOX_ANY_PORT (-1)
+
+/* What a process keeps. */
+struct sandbox {
+	const struct sandbox_rule *rules;
+	size_t nrules;
+	int connect_port; /* where TCP may connect to; 0: nowhere */
+	uint64_t capabilities; /* bit n is number n; 0 as a rule */
+};
+
+/*
+ * What the kernel does not give, by the calls that were to give it: 0, or the
+ * negative errno that says why.
+ */
+struct sandbox_missing {
+	int files;
+	int network; /* rules for TCP, from Linux 6.7 on */
+	int scope; /* abstract Unix sockets and signals, from 6.12 on */
 };
 
 /*
@@ -35,18 +61,17 @@ unsigned long sandbox_early(void);
  * Finds the least of the network's capabilities (capabilities(7)) with which
  * works(arg) is true, by trying: none, CAP_NET_RAW, CAP_NET_ADMIN, both; what
  * takes which has changed from kernel to kernel. 0 with a set in `keep` for
- * sandbox_enter(), or -EPERM: all that we have do not help.
+ * struct sandbox, or -EPERM: all that we have do not help.
  */
 int sandbox_least(bool (*works)(void *arg), void *arg, uint64_t *keep);
 
 /*
- * Once listeners and files are open: gives up every capability but those of the
- * set `keep` (bit n is number n; 0 as a rule) that we have, then confines the
- * file system by Landlock to `paths`. There is no way back. Returns 0, 1
- * when the kernel has no Landlock and only the capabilities are gone (the
- * caller says so in a debug line), or a negative errno: the caller refuses to
- * serve.
+ * Once listeners and files are open: confines files, TCP, signals and abstract
+ * Unix sockets by Landlock, then gives up every capability but those of the set
+ * that we have. TCP listens nowhere any more. There is no way back. Returns 0,
+ * with what could not be had in `missing`, or a negative errno when
+ * capabilities are still there: the caller refuses to serve.
  */
-int sandbox_enter(const struct sandbox_paths *paths, uint64_t keep);
+int sandbox_enter(const struct sandbox *, struct sandbox_missing *missing);
 
 #endif

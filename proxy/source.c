@@ -10,13 +10,13 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/privsep.h"
 #include "proxy/source.h"
 
 /* Bytes of a user-file that are read: its first line and to spare. */
@@ -159,12 +159,12 @@ source_read_text(struct source *source, const char *text, size_t len)
 static ssize_t
 read_file(const char *path, char *buf, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = privsep_open(path);
 	size_t len = 0;
 	ssize_t n;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	do {
 		n = read(fd, buf + len, size - len);
 		if (n > 0)
@@ -184,7 +184,7 @@ source_read_file(struct source *source)
 	    read_file(source->name, text, CONFIG_FILE_MAX + 1) : -ENOMEM;
 
 	if (len < 0)
-		source_complain(source, "%s", strerror((int)-len));
+		source_complain(source, "%s", privsep_strerror((int)-len));
 	else if (len > CONFIG_FILE_MAX)
 		source_complain(source, "larger than %d bytes",
 		    CONFIG_FILE_MAX);
@@ -202,7 +202,7 @@ source_read_user(struct source *source)
 	ssize_t len = read_file(source->name, line, USER_FILE_MAX);
 
 	if (len < 0) {
-		source_complain(source, "%s", strerror((int)-len));
+		source_complain(source, "%s", privsep_strerror((int)-len));
 		return;
 	}
 	line[len] = '\0';

@@ -1,6 +1,5 @@
 #include <crypt.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <stdint.h>
@@ -10,6 +9,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include "proxy/privsep.h"
 #include "proxy/scheme.h"
 #include "proxy/users.h"
 
@@ -102,11 +102,11 @@ release(struct users *users)
 static const char *
 read_file(struct users *users, const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = privsep_open(path);
 	ssize_t n = 1;
 
 	if (fd < 0)
-		return strerror(errno);
+		return privsep_strerror(-fd);
 	while (n > 0 && users->textlen <= USERS_FILE_MAX) {
 		n = read(fd, users->text + users->textlen,
 		    USERS_FILE_MAX + 1 - users->textlen);

@@ -353,6 +353,10 @@ const struct value_type value_socket = {
 	.set = set_socket_path, .size = sizeof(char *), .owned = true,
 	.wanted = "a path that a Unix socket can have (107 bytes)"
 };
+const struct value_type value_user_name = {
+	.set = set_text, .size = sizeof(char *), .owned = true,
+	.wanted = "the name of a user"
+};
 const struct value_type value_flag = {
 	.set = set_flag, .size = sizeof(bool), .bare = true,
 	.wanted = "yes or no"

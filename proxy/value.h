@@ -30,6 +30,7 @@ struct value_type {
 extern const struct value_type value_file;
 extern const struct value_type value_directory;
 extern const struct value_type value_socket; /* fits a sockaddr_un */
+extern const struct value_type value_user_name; /* of this machine */
 extern const struct value_type value_flag; /* bool */
 extern const struct value_type value_verbose; /* unsigned; each flag adds 1 */
 extern const struct value_type value_mtu; /* unsigned, IP bytes */

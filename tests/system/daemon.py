@@ -46,21 +46,23 @@ def environment():
     return {**kept, **SANITIZERS}
 
 
-def run(program, *args, env=None, deadline=DEADLINE):
+def run(program, *args, env=None, deadline=DEADLINE, preexec=None):
     """Runs one of the programs to its end: returncode, stdout, stderr."""
     return subprocess.run(
         [BUILD / program, *map(str, args)], capture_output=True, text=True,
         stdin=subprocess.DEVNULL, timeout=deadline, check=False,
+        preexec_fn=preexec,
         env={**environment(), **(env or {})})
 
 
 class Daemon:
     """A culvert or a culvert-edge, with its log in a file."""
 
-    def __init__(self, program, directory, *args, preexec=None, env=None):
+    def __init__(self, program, directory, *args, preexec=None, env=None,
+                 control=True):
         self.program = program
         self.control = directory / "c.sock"
-        if program == "culvert":
+        if program == "culvert" and control:
             args = ("--control", self.control, *args)
         self.path = directory / f"{program}.log"
         with open(self.path, "wb") as log:

@@ -173,10 +173,15 @@ def test_ctl_usage(flags):
 
 def test_ctl_by_default_path(start, tmp_path):
     """Both programs agree on where the socket is."""
+    env = {"XDG_RUNTIME_DIR": str(tmp_path)}
     culvert = start("culvert", "-l", "127.0.0.1:0", "--embedded-edge",
-                    "--control", tmp_path / "culvert.sock")
+                    control=False, env=env)
     culvert.wait_for("connected to ")
-    done = run("culvertctl", "status",
-               env={"XDG_RUNTIME_DIR": str(tmp_path)})
+    path = tmp_path / "culvert" / "control.sock"
+    assert path.stat().st_mode & 0o7777 == 0o600
+    assert path.parent.stat().st_mode & 0o022 == 0
+    done = run("culvertctl", "status", env=env)
     assert done.returncode == 0, done.stderr
     assert "up" in done.stdout
+    culvert.stop()
+    assert list(path.parent.iterdir()) == []

@@ -130,7 +130,7 @@ defaults(void **state)
 	assert_string_equal(errors(), "");
 	assert_int_equal(f.config.listen.n, 1);
 	assert_string_equal(listen_at(0), "127.0.0.1:1080");
-	assert_string_equal(f.config.control, "/run/culvert.sock");
+	assert_string_equal(f.config.control, "/run/culvert/control.sock");
 	assert_int_equal(f.config.edge.n, 1);
 	assert_string_equal(f.config.edge.v[0].host, "edge.example");
 	assert_int_equal(f.config.edge.v[0].port, 443);
@@ -283,6 +283,30 @@ every_key_sets_its_field(void **state)
 				key_sets_its_field(program, option);
 		}
 	}
+}
+
+/* Nobody but root can wish for another user. */
+static void
+run_as_takes_a_user_that_we_can_become(void **state)
+{
+	(void)state;
+	begin(CONFIG_CULVERT);
+	assert_int_equal(load("culvert --embedded-edge --run-as no-such-user"),
+	    -EINVAL);
+	assert_string_equal(errors(), "culvert: --run-as: this machine has no "
+	    "user 'no-such-user'; name one that exists\n");
+	end();
+	begin(CONFIG_CULVERT_EDGE);
+	if (geteuid() == 0) {
+		assert_int_equal(load("culvert-edge --self-signed --open "
+		    "--run-as root"), 0);
+		assert_string_equal(f.config.run_as, "root");
+	} else {
+		assert_int_equal(load("culvert-edge --self-signed --open "
+		    "--run-as root"), -EINVAL);
+		assert_non_null(strstr(errors(), "only root can become 'root'"));
+	}
+	end();
 }
 
 static void
@@ -1004,6 +1028,7 @@ main(void)
 		CONFIG_TEST(defaults),
 		CONFIG_TEST(flags_set_every_field),
 		CONFIG_TEST(every_key_sets_its_field),
+		CONFIG_TEST(run_as_takes_a_user_that_we_can_become),
 		CONFIG_TEST(the_table_is_sound),
 		CONFIG_TEST(the_command_line_overrides_the_file),
 		CONFIG_TEST(the_last_flag_wins),

@@ -528,15 +528,36 @@ the_path_follows_the_runtime_directory(void **state)
 	(void)state;
 	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
 	assert_string_equal(control_path_default(buf),
-	    "/run/user/7/culvert.sock");
+	    "/run/user/7/culvert/control.sock");
 	setenv("XDG_RUNTIME_DIR", "relative", 1);
-	assert_string_equal(control_path_default(buf), "/run/culvert.sock");
+	assert_string_equal(control_path_default(buf),
+	    "/run/culvert/control.sock");
 	memset(longest, '/', sizeof(longest));
 	longest[sizeof(longest) - 1] = '\0';
 	setenv("XDG_RUNTIME_DIR", longest, 1);
-	assert_string_equal(control_path_default(buf), "/run/culvert.sock");
+	assert_string_equal(control_path_default(buf),
+	    "/run/culvert/control.sock");
 	unsetenv("XDG_RUNTIME_DIR");
-	assert_string_equal(control_path_default(buf), "/run/culvert.sock");
+	assert_string_equal(control_path_default(buf),
+	    "/run/culvert/control.sock");
+}
+
+static void
+the_socket_gets_a_directory_of_its_own(void **state)
+{
+	struct stat st;
+	char path[64];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/own/control.sock", w.dir);
+	assert_int_equal(control_path_make_directory(path), 0);
+	assert_int_equal(control_path_make_directory(path), 0);
+	*strrchr(path, '/') = '\0';
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0022, 0);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(control_path_make_directory("/nowhere/own/x"),
+	    -ENOENT);
 }
 
 #define STARTED(name) \
@@ -564,6 +585,7 @@ main(void)
 		FRESH(other_files_are_left_alone),
 		FRESH(unusable_paths_are_named),
 		cmocka_unit_test(the_path_follows_the_runtime_directory),
+		FRESH(the_socket_gets_a_directory_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
