@@ -39,13 +39,13 @@ try = $(shell printf '\043include <string.h>\nint x;\n' | \
 	$(CC) -O2 -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo '$(2)')
 
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
-QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/h3.o \
-	quic/head.o quic/qpack.o quic/offer.o quic/stream.o quic/window.o \
-	quic/chunk.o quic/budget.o quic/server.o quic/conn_id.o \
-	quic/closing.o quic/evict.o quic/heap.o quic/stranger.o \
-	quic/token.o quic/tls.o quic/request.o quic/gate.o quic/train.o \
-	quic/pmtu.o quic/probe.o quic/probe_seal.o quic/evidence.o \
-	quic/quote.o quic/frame.o quic/warm.o quic/brake.o quic/flush.o
+QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/fault.o \
+	quic/h3.o quic/head.o quic/qpack.o quic/offer.o quic/stream.o \
+	quic/window.o quic/chunk.o quic/budget.o quic/server.o quic/conn_id.o \
+	quic/closing.o quic/evict.o quic/heap.o quic/stranger.o quic/token.o \
+	quic/tls.o quic/request.o quic/gate.o quic/train.o quic/pmtu.o \
+	quic/probe.o quic/probe_seal.o quic/evidence.o quic/quote.o \
+	quic/frame.o quic/warm.o quic/brake.o quic/flush.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
@@ -81,7 +81,7 @@ UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox privsep control status report pmtu evidence gate \
 	quote qpack closing tally listener network roam choice race link \
 	$(UNIT_QUIC)
-UNIT_QUIC = tls conn stream crowd budget server path move brake ticket
+UNIT_QUIC = fault tls conn stream crowd budget server path move brake ticket
 UNIT += rule route
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -126,6 +126,8 @@ test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o proxy/qlog.o \
 	proxy/privsep.o
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
+test_fault_OBJS = $(test_tls_OBJS)
+test_fault_LDFLAGS = -Wl,--wrap=calloc
 test_stream_OBJS = $(test_tls_OBJS)
 test_budget_OBJS = $(test_tls_OBJS)
 test_crowd_OBJS = $(test_tls_OBJS)
@@ -287,7 +289,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o \
     $$(addprefix $(BUILD)/,$$(test_%_OBJS))
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(CMOCKA_LIBS) \
+	$(LINK) $(test_$*_LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) \
 	    $(if $(filter $(UNIT_QUIC:%=test_%),$(@F)), \
 	    $(QUIC_LIBS),$(PACKAGE_LIBS))
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quic/fault.h"
 #include "quic/internal.h"
 
 static void
@@ -24,16 +25,16 @@ conn_end(struct quic_conn *conn, enum quic_cause cause, bool application,
 	conn_touch(conn);
 }
 
-/* Notes why the connection fails; the peer is told if it can be. */
+/*
+ * Notes why the connection fails; the peer is told if it can be, by what is in
+ * ccerr.
+ */
 void
-conn_fail(struct quic_conn *conn, enum quic_cause cause, int liberr,
-    const char *text)
+conn_fail(struct quic_conn *conn, enum quic_cause cause, const char *text)
 {
 	bool silent = cause == QUIC_RESET || cause == QUIC_IDLE ||
 	    cause == QUIC_NO_ANSWER || cause == QUIC_NO_VERSION;
 
-	if (liberr != 0 && conn->ccerr.error_code == 0)
-		ngtcp2_ccerr_set_liberr(&conn->ccerr, liberr, NULL, 0);
 	conn_end(conn, cause, conn->ccerr.type == NGTCP2_CCERR_TYPE_APPLICATION,
 	    conn->ccerr.error_code, text, silent ? CONN_CLOSED : CONN_CLOSING);
 }
@@ -51,17 +52,17 @@ fail_tls(struct quic_conn *conn)
 		snprintf(text, sizeof(text), "%s%s%s", conn->verify_error,
 		    conn->server_name != NULL ? ": " : "",
 		    conn->server_name != NULL ? conn->server_name : "");
-		conn_fail(conn, QUIC_BAD_CERTIFICATE, 0, text);
+		conn_fail(conn, QUIC_BAD_CERTIFICATE, text);
 		return;
 	}
 	if (alert == ALERT_NO_APPLICATION_PROTOCOL) {
-		conn_fail(conn, QUIC_NO_H3, 0,
+		conn_fail(conn, QUIC_NO_H3,
 		    "the other side does not speak HTTP/3 (ALPN h3)");
 		return;
 	}
 	snprintf(text, sizeof(text), "the TLS handshake failed: %s",
 	    gnutls_alert_get_name((gnutls_alert_description_t)alert));
-	conn_fail(conn, QUIC_PROTOCOL_ERROR, 0, text);
+	conn_fail(conn, QUIC_PROTOCOL_ERROR, text);
 }
 
 /* Copies a reason phrase that a stranger wrote: printable ASCII only. */
@@ -120,12 +121,26 @@ fail_drained(struct quic_conn *conn)
 	    CONN_CLOSED);
 }
 
+/* A rule was broken, or we have failed. */
+static void
+fail_fault(struct quic_conn *conn, int rv)
+{
+	struct quic_close why;
+
+	fault_describe(&why, rv, conn->h3_error);
+	if (why.application)
+		ngtcp2_ccerr_set_application_error(&conn->ccerr, why.code,
+		    NULL, 0);
+	else
+		ngtcp2_ccerr_set_transport_error(&conn->ccerr, why.code, NULL,
+		    0);
+	conn_fail(conn, why.cause, why.text);
+}
+
 /* Turns what a library call returned into the end of the connection. */
 void
 conn_check(struct quic_conn *conn, int rv)
 {
-	char text[QUIC_ERROR_MAX];
-
 	switch (rv) {
 	case 0:
 		return;
@@ -137,16 +152,16 @@ conn_check(struct quic_conn *conn, int rv)
 		fail_tls(conn);
 		return;
 	case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
-		conn_fail(conn, QUIC_NO_VERSION, 0,
+		conn_fail(conn, QUIC_NO_VERSION,
 		    "the server does not speak QUIC version 1");
 		return;
 	case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
-		conn_fail(conn, QUIC_NO_ANSWER, 0, "no answer");
+		conn_fail(conn, QUIC_NO_ANSWER, "no answer");
 		return;
 	case NGTCP2_ERR_IDLE_CLOSE:
 		conn_fail(conn, conn->state == CONN_UP ? QUIC_IDLE
 						       : QUIC_NO_ANSWER,
-		    0, conn->state == CONN_UP ? "the other side went silent"
+		    conn->state == CONN_UP ? "the other side went silent"
 					      : "no answer");
 		return;
 	case NGTCP2_ERR_DROP_CONN:
@@ -156,14 +171,9 @@ conn_check(struct quic_conn *conn, int rv)
 		    "the handshake cannot go on", CONN_CLOSED);
 		return;
 	}
-	if (rv == NGTCP2_ERR_CALLBACK_FAILURE)
-		snprintf(text, sizeof(text),
-		    "a rule of HTTP/3 was broken (error 0x%llx)",
-		    (unsigned long long)conn->ccerr.error_code);
-	else
-		snprintf(text, sizeof(text),
-		    "a rule of QUIC was broken (%s)", ngtcp2_strerror(rv));
-	conn_fail(conn, QUIC_PROTOCOL_ERROR, rv, text);
+	/* A callback may have ended the connection itself. */
+	if (conn->state < CONN_CLOSING)
+		fail_fault(conn, rv);
 }
 
 void

@@ -13,9 +13,8 @@
 int
 h3_fail(struct quic_conn *conn, int rv)
 {
-	if (conn->ccerr.error_code == 0)
-		ngtcp2_ccerr_set_application_error(&conn->ccerr,
-		    nghttp3_err_infer_quic_app_error_code(rv), NULL, 0);
+	if (conn->h3_error == 0)
+		conn->h3_error = rv;
 	return NGTCP2_ERR_CALLBACK_FAILURE;
 }
 

@@ -212,6 +212,7 @@ struct quic_conn {
 	uint64_t now;		/* of the call that we are in */
 	struct quic_close close;
 	ngtcp2_ccerr ccerr;	/* for the CONNECTION_CLOSE */
+	int h3_error;		/* of nghttp3, which made ngtcp2 fail; or 0 */
 	bool lingers;		/* server: something of it is to be kept ... */
 	uint8_t *close_packet;	/* ... client: to answer stragglers; malloc */
 	size_t close_packet_len;
@@ -331,8 +332,7 @@ void conn_follow_path(struct quic_conn *);
 
 /* close.c */
 void conn_check(struct quic_conn *, int rv);
-void conn_fail(struct quic_conn *, enum quic_cause, int liberr,
-    const char *text);
+void conn_fail(struct quic_conn *, enum quic_cause, const char *text);
 size_t conn_seal_close(struct quic_conn *, uint8_t *buf, size_t size,
     uint64_t now);
 bool conn_write_close(struct quic_conn *, struct quic_train *, uint64_t now);

@@ -240,7 +240,8 @@ enum quic_cause {
 	QUIC_BAD_CERTIFICATE,	/* the server is not who it should be */
 	QUIC_NO_H3,		/* the server does not speak ALPN h3 */
 	QUIC_NO_VERSION,	/* no QUIC version in common */
-	QUIC_PROTOCOL_ERROR	/* one side broke a rule, or memory ran out */
+	QUIC_PROTOCOL_ERROR,	/* the other side broke a rule, or TLS failed */
+	QUIC_INTERNAL_ERROR	/* this side has failed: memory ran out, say */
 };
 
 /* The end of a connection. Valid as long as the connection. */

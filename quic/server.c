@@ -259,7 +259,7 @@ evict(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 		conn->now = now;
 		ngtcp2_ccerr_set_transport_error(&conn->ccerr,
 		    NGTCP2_CONNECTION_REFUSED, NULL, 0);
-		conn_fail(conn, QUIC_CLOSED_HERE, 0, why);
+		conn_fail(conn, QUIC_CLOSED_HERE, why);
 	}
 	end(server, conn, QUIC_H3_EXCESSIVE_LOAD, why, now);
 	server->stats.evicted++;

@@ -76,14 +76,20 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	struct quic_conn *conn = user;
 	uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN];
 	size_t len;
+	int rv;
 
 	if (!tls_is_h3(conn->session)) {
-		conn_fail(conn, QUIC_NO_H3, 0,
+		ngtcp2_ccerr_set_tls_alert(&conn->ccerr,
+		    GNUTLS_A_NO_APPLICATION_PROTOCOL, NULL, 0);
+		conn_fail(conn, QUIC_NO_H3,
 		    "the server does not speak HTTP/3 (ALPN h3)");
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	}
-	if (h3_start(conn) != 0)
+	if ((rv = h3_start(conn)) != 0) {
+		conn->h3_error = rv == -EPROTO
+		    ? NGHTTP3_ERR_H3_GENERAL_PROTOCOL_ERROR : NGHTTP3_ERR_NOMEM;
 		return NGTCP2_ERR_CALLBACK_FAILURE;
+	}
 	conn->resumed = gnutls_session_is_resumed(conn->session) != 0;
 	conn->connect_pending = true;
 	probe_start(conn, conn->now);
@@ -127,7 +133,7 @@ on_stateless_reset(ngtcp2_conn *quic, const ngtcp2_pkt_stateless_reset *sr,
     void *user)
 {
 	(void)quic, (void)sr;
-	conn_fail(user, QUIC_RESET, 0,
+	conn_fail(user, QUIC_RESET,
 	    "the edge does not know this connection any more (restarted?)");
 	return 0;
 }
