@@ -81,7 +81,8 @@ UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox privsep control status report pmtu evidence gate \
 	quote qpack closing tally listener network roam choice race link \
 	$(UNIT_QUIC)
-UNIT_QUIC = fault tls conn stream crowd budget server path move brake ticket
+UNIT_QUIC = fault seal tls conn stream crowd budget server path move brake \
+	ticket
 UNIT += rule route
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -127,6 +128,8 @@ test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o proxy/qlog.o \
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
 test_fault_OBJS = $(test_tls_OBJS)
+test_seal_OBJS = $(test_tls_OBJS)
+test_seal_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
 test_fault_LDFLAGS = -Wl,--wrap=calloc
 test_stream_OBJS = $(test_tls_OBJS)
 test_budget_OBJS = $(test_tls_OBJS)

@@ -339,6 +339,7 @@ write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 	while (train->len == 0 || (!train_is_full(train) &&
 	    train->len < quantum)) {
 		ngtcp2_path_storage_zero(&ps);
+		probe_begin(conn, train->buf + train->len);
 		n = offer_write_packet(conn, &ps.path, &pi,
 		    train->buf + train->len, cap, now);
 		if (n < 0)

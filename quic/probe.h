@@ -89,6 +89,7 @@ struct probe {
 	struct quotes quotes; /* of packets above the base size */
 
 	/* The packet that is being sealed. */
+	const uint8_t *datagram; /* where its datagram begins */
 	const uint8_t *packet; /* where it lies; NULL: not to be resized */
 	size_t want;	/* bytes it is to have */
 	size_t sealed;	/* bytes it has got, or 0 */
@@ -173,7 +174,13 @@ void probe_harvest(struct quic_conn *, uint64_t now);
 /* The most that the library may fill of an ordinary packet now, in bytes ... */
 size_t probe_cap(struct quic_conn *, uint64_t now);
 
-/* ... and what was added to the last one while it was sealed. */
+/*
+ * ... one that it is about to write there, alone or behind others that it
+ * coalesces (RFC 9000 §12.2) ...
+ */
+void probe_begin(struct quic_conn *, const uint8_t *datagram);
+
+/* ... and what was added to it while it was sealed. */
 size_t probe_added(const struct quic_conn *);
 
 /*

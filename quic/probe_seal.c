@@ -64,13 +64,18 @@ note_acking(struct probe *p, uint8_t first)
 		p->owes = false;
 }
 
-/* Adds a PING to an acknowledgement, for a sender who looks for its size. */
+/*
+ * Adds a PING to an acknowledgement, for a sender who looks for its size. Not
+ * to one that is coalesced: the library has filled that datagram.
+ */
 static size_t
-add_ping(struct quic_conn *conn, uint8_t *payload, size_t len, size_t overhead)
+add_ping(struct quic_conn *conn, const uint8_t *packet, uint8_t *payload,
+    size_t len, size_t overhead)
 {
 	struct probe *p = &conn->probe;
 
-	if (!p->sees_base || len + 1 + overhead > PMTU_BASE_SIZE)
+	if (!p->sees_base || packet != p->datagram ||
+	    len + 1 + overhead > PMTU_BASE_SIZE)
 		return len;
 	if (conn->now >= p->pings_at + probe_rtt(conn)) {
 		p->pings_at = conn->now;
@@ -127,7 +132,7 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 			     : kind == FRAME_ACK_ONLY))
 			len = resize(p, dest, len, kind, overhead);
 		else if (p->packet == NULL && kind == FRAME_ACK_ONLY)
-			len = add_ping(watched, dest, len, overhead);
+			len = add_ping(watched, aad, dest, len, overhead);
 		note_sent(watched, p->number, len + overhead, kind);
 		note_acking(p, dest[0]);
 	}
@@ -136,6 +141,13 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	if (p != NULL && len + overhead > p->pmtu.base)
 		quotes_note(&p->quotes, aad, len + overhead);
 	return rv;
+}
+
+void
+probe_begin(struct quic_conn *conn, const uint8_t *datagram)
+{
+	conn->probe.datagram = datagram;
+	conn->probe.added = 0;
 }
 
 size_t
