@@ -172,9 +172,11 @@ check_user(struct source *source)
 	struct config *config = source->config;
 	struct source file = { .config = config, .origin = source->origin,
 		.name = config->user_file };
+	struct stat st;
 
 	/* Where it cannot be read, check_files() has said so. */
-	if (config->user_file == NULL || access(config->user_file, R_OK) != 0)
+	if (config->user_file == NULL ||
+	    privsep_stat(config->user_file, &st) != 0)
 		return;
 	if (origin_of(config, "user") != CONFIG_DEFAULT) {
 		source_complain(source,
