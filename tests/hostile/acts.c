@@ -193,6 +193,33 @@ act_drops(struct attack *a)
 	leave(a, p);
 }
 
+#define RAPID_AT_ONCE 64
+#define RAPID_TIME (2 * SECOND)
+
+/* Requests that are taken back as soon as they are made, without end. */
+static void
+act_rapid(struct attack *a)
+{
+	static const enum target targets[] = { ECHO_BACK, SILENT };
+	static struct forgery head;
+	struct peer_options o = from_some(a, 4);
+	struct peer *p = join(&o);
+	uint64_t until = peer_now() + RAPID_TIME;
+
+	if (p == NULL)
+		return;
+	ask_for(a, &head, PICK(a, targets));
+	do {
+		for (int i = 0; i < RAPID_AT_ONCE; i++)
+			if (peer_open(p, head.data, head.len, 0, false) == NULL)
+				break;
+		while (!TAILQ_EMPTY(&p->pending) && peer_turn(until))
+			continue;
+		end_streams(p, BOTH);
+	} while (peer_turn(until) && !p->over);
+	leave(a, p);
+}
+
 /* ---- Memory ---- */
 
 static const size_t hoards[] = { 1, 1000, 16000 };
@@ -576,6 +603,7 @@ act_wander(struct attack *a)
 const struct act acts[] = {
 	{ "ends", act_ends },
 	{ "drops", act_drops },
+	{ "rapid", act_rapid },
 	{ "unread-up", act_unread_up },
 	{ "unread-down", act_unread_down },
 	{ "unacked", act_unacked },
@@ -595,5 +623,6 @@ const struct act acts[] = {
 	{ "challenges", act_challenges },
 	{ "junk", act_junk },
 	{ "empties", act_empties },
+	{ "crumbs", act_crumbs },
 };
 const size_t nacts = sizeof(acts) / sizeof(acts[0]);

@@ -37,6 +37,7 @@ void act_holes(struct attack *a);
 void act_challenges(struct attack *a);
 void act_junk(struct attack *a);
 void act_empties(struct attack *a);
+void act_crumbs(struct attack *a);
 
 /* ---- What acts share ---- */
 

@@ -154,6 +154,30 @@ perforate(struct peer *p, const struct stream *s, uint64_t step, uint64_t len,
 	return true;
 }
 
+/* Tunnels that carry much in DATA frames of a byte each. */
+void
+act_crumbs(struct attack *a)
+{
+	static const uint8_t crumb[] = { 0x00, 0x01, 0x00 };
+	static uint8_t crumbs[30000];
+	static struct forgery head;
+	struct peer_options o = from_some(a, 4);
+	struct peer *p = join(&o);
+
+	if (p == NULL)
+		return;
+	p->reads = true;
+	ask_for(a, &head, ECHO_BACK);
+	memcpy(crumbs, head.data, head.len);
+	for (size_t at = head.len; at + sizeof(crumb) <= sizeof(crumbs);
+	     at += sizeof(crumb))
+		memcpy(crumbs + at, crumb, sizeof(crumb));
+	for (uint64_t end = peer_now() + 2 * SPELL; peer_turn(end);)
+		if (p->nstreams < 64)
+			peer_open(p, crumbs, sizeof(crumbs), 0, true);
+	peer_close(p, 0x100);
+}
+
 /* Single bytes with gaps between: all must be kept until the gaps close. */
 void
 act_holes(struct attack *a)

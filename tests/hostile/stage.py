@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import struct
@@ -115,9 +116,10 @@ class Sampler:
 class Stage(contextlib.ExitStack):
     """An edge with so much memory, and who uses it."""
 
-    def __init__(self, directory, memory, attackers_have):
+    def __init__(self, directory, memory, attackers_have, files=None):
         super().__init__()
         self.directory, self.memory = pathlib.Path(directory), memory
+        self.files = files
         self.attackers_have = attackers_have
 
     def __enter__(self):
@@ -134,7 +136,8 @@ class Stage(contextlib.ExitStack):
             "culvert-edge", self.directory, "-l", "127.0.0.1:0", "--open",
             "--cert", self.pair.cert, "--key", self.pair.key, "--allow",
             "127.0.0.0/8", "--memory-max", self.memory, "--grace", 1,
-            "--resolver", f"127.0.0.1:{self.names.port}", env=self.watch.env)
+            "--resolver", f"127.0.0.1:{self.names.port}", preexec=self.limit_files,
+            env=self.watch.env)
         self.callback(self.edge.stop)
         self.start_target()
         self.culvert = self.start_culvert("honest")
@@ -160,6 +163,11 @@ class Stage(contextlib.ExitStack):
             process.stdout.close()
 
         self.callback(stop)
+
+    def limit_files(self):
+        if self.files:
+            resource.setrlimit(resource.RLIMIT_NOFILE,
+                               (self.files, self.files))
 
     def step_aside(self):
         os.sched_setaffinity(0, self.attackers_have)
