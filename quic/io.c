@@ -25,6 +25,7 @@
 #include "quic/socket.h"
 
 #define RX_ROUNDS_MAX 4	 /* calls a turn: then others have their say */
+#define RX_TIME_MAX 2000000 /* nanoseconds, after which no call follows */
 #define TX_TRAINS_MAX 64 /* trains a turn: 4 MiB, for the same reason */
 #define ERRORS_MAX 64	 /* errors a turn */
 
@@ -164,13 +165,15 @@ receive_all(struct port *port)
 {
 	struct quic_rx rx[QUIC_SOCKET_BATCH];
 	struct quic_io *io = port->io;
+	uint64_t until = quic_io_now() + RX_TIME_MAX;
 	int n;
 
 	for (int round = 0; round < RX_ROUNDS_MAX && !io->closing; round++) {
 		n = quic_socket_receive(&port->socket, io->rx_memory, rx);
 		if (n > 0)
 			drive_receive(io, rx, (size_t)n, quic_io_now());
-		if (n < QUIC_SOCKET_BATCH && (n >= 0 || n == -EAGAIN))
+		if ((n < QUIC_SOCKET_BATCH && (n >= 0 || n == -EAGAIN)) ||
+		    quic_io_now() > until)
 			return;
 	}
 }

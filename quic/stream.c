@@ -329,6 +329,21 @@ deliver_reset(struct quic_stream *s)
 }
 
 /*
+ * A request that its client gave up before anybody was told of it, and without
+ * a byte for whoever it was meant for.
+ */
+static bool
+is_taken_back(struct quic_stream *s, unsigned pending)
+{
+	if (s->conn->server == NULL || ((pending & PENDING_ABORTED) == 0 &&
+	    ((pending & PENDING_RESET) == 0 || s->rx.len > 0)))
+		return false;
+	free(s->head);
+	s->head = NULL;
+	return true;
+}
+
+/*
  * Fires what is pending; after each event the owner may be gone. A handler
  * that closes the connection gets here again, and only the outermost call may
  * free the stream.
@@ -342,7 +357,7 @@ stream_deliver(struct quic_stream *s)
 	TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
 	s->pending = 0;
 	s->delivering = true;
-	if ((pending & PENDING_HEAD) != 0)
+	if ((pending & PENDING_HEAD) != 0 && !is_taken_back(s, pending))
 		deliver_head(s);
 	if ((pending & PENDING_READABLE) != 0 && s->events != NULL &&
 	    s->events->readable != NULL)

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -190,6 +191,111 @@ requests_rejected_all(void **state)
 	the_other_goes_on(w);
 }
 
+/* What one call of the library may have told of, at most. */
+struct pace {
+	struct world *w;
+	unsigned requests; /* that were seen before this step ... */
+	size_t calls;	   /* ... and receive calls */
+	unsigned most;	   /* requests in a call, on average of a step's */
+};
+
+static bool
+note_pace(void *arg)
+{
+	struct pace *pace = arg;
+	struct world *w = pace->w;
+	size_t calls = w->link->delivered - pace->calls + 1; /* and expire */
+	unsigned most = (w->requests - pace->requests + (unsigned)calls - 1) /
+	    (unsigned)calls;
+
+	pace->most = most > pace->most ? most : pace->most;
+	pace->calls = w->link->delivered;
+	pace->requests = w->requests;
+	return w->requests == FLIGHT;
+}
+
+/* Datagrams that have left and shall arrive together. */
+struct held {
+	struct link_datagram *datagrams[FLIGHT];
+	size_t n;
+};
+
+static bool
+hold_up(struct link_datagram *d, void *arg)
+{
+	struct held *held = arg;
+
+	if (!d->up || held->n == FLIGHT)
+		return true;
+	held->datagrams[held->n] = malloc(sizeof(*d));
+	*held->datagrams[held->n++] = *d;
+	return false;
+}
+
+static void
+let_go(struct link *link, struct held *held)
+{
+	link->tamper = NULL;
+	for (size_t i = 0; i < held->n; i++) {
+		link_inject(link, true, 0, held->datagrams[i]->data,
+		    held->datagrams[i]->len);
+		free(held->datagrams[i]);
+	}
+}
+
+/* Thousands of requests that leave together; none has arrived. */
+static void
+open_flight(struct world *w, struct held *held)
+{
+	world_up(w);
+	/* The window grows until all of them fit. */
+	w->near[FLIGHT].to_send = 4 * MB;
+	assert_int_equal(tunnel_open(w, FLIGHT), 0);
+	assert_true(tunnels_done(w, FLIGHT + 1));
+	w->link->tamper = hold_up;
+	w->link->tamper_arg = held;
+	held->n = 0;
+	for (unsigned i = 0; i < FLIGHT; i++)
+		assert_int_equal(tunnel_open(w, i), 0);
+	link_run(w->link, NULL, NULL, RTT / 4);
+	w->requests = 0;
+}
+
+/* Others have their turn while thousands of requests are seen to. */
+static void
+requests_take_turns(void **state)
+{
+	struct world *w = *state;
+	struct pace pace = { .w = w };
+	static struct held held;
+
+	open_flight(w, &held);
+	let_go(w->link, &held);
+	pace.calls = w->link->delivered;
+	assert_true(link_run(w->link, note_pace, &pace, LONG));
+	assert_in_range(pace.most, 1, 64);
+	assert_true(tunnels_done(w, FLIGHT));
+	for (unsigned i = 0; i < FLIGHT; i++)
+		assert_whole(&w->near[i], 0);
+}
+
+/* Nobody is told of requests that come with their end. */
+static void
+what_is_taken_back_is_not_told(void **state)
+{
+	struct world *w = *state;
+	static struct held held;
+
+	open_flight(w, &held);
+	for (unsigned i = 0; i < FLIGHT; i++)
+		end_one(w, i, NEAR_RESETS);
+	link_run(w->link, NULL, NULL, RTT / 4);
+	let_go(w->link, &held);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_true(tunnels_done(w, FLIGHT));
+	assert_in_range(w->requests, 1, FLIGHT / 4);
+}
+
 int
 main(void)
 {
@@ -199,6 +305,8 @@ main(void)
 		TEST(near_stops_all),
 		TEST(far_finishes_all),
 		TEST(tunnels_come_and_go),
+		TEST(requests_take_turns),
+		TEST(what_is_taken_back_is_not_told),
 		TEST(the_peer_cancels_all),
 		TEST(requests_rejected_all),
 	};
