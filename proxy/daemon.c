@@ -47,8 +47,7 @@ daemon_begin(struct config *config, enum config_program program, int argc,
 	int rv;
 
 	sandbox_early();
-	/* libuv's io_uring would go past the filter of system calls. */
-	setenv("UV_USE_IO_URING", "0", 1);
+	(void)seccomp_early(); /* if there is no filter, others say so */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* ulimit -f is like a full disk */
 	config_init(config, program);

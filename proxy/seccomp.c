@@ -248,6 +248,22 @@ enter(int (*add_own)(scmp_filter_ctx filter))
 }
 
 int
+seccomp_early(void)
+{
+	scmp_filter_ctx filter;
+	int rv;
+
+	if ((filter = seccomp_init(SCMP_ACT_ALLOW)) == NULL)
+		return -ENOMEM;
+	rv = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS),
+	    SCMP_SYS(io_uring_setup), 0);
+	if (rv == 0)
+		rv = seccomp_load(filter);
+	seccomp_release(filter);
+	return rv;
+}
+
+int
 seccomp_daemon(void)
 {
 	return enter(add_daemon);

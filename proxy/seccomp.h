@@ -10,10 +10,18 @@
  * on. What only an intruder asks for (a new program, another process's memory,
  * a mount) ends the process.
  *
- * Both take effect for all threads and for good. They return 0; 1 when this
- * build has sanitizers, whose own calls differ, and no filter was set; or a
- * negative errno: the kernel takes no filter, and nothing has changed.
+ * All take effect for good, and the last two for all threads. They return 0; 1
+ * when this build has sanitizers, whose own calls differ, and no filter was
+ * set; or a negative errno: the kernel takes no filter, and nothing has
+ * changed.
  */
+
+/*
+ * Before there is a loop or a thread: takes io_uring away, whose operations no
+ * filter sees. libuv (seen: 1.50, 1.53) uses it for each loop, whatever
+ * UV_USE_IO_URING says, and aborts if it is taken away later.
+ */
+int seccomp_early(void);
 
 /*
  * What the daemons need once their listeners are open: files to read, sockets

@@ -489,6 +489,14 @@ on_thread(void *arg)
 }
 
 static void
+no_io_uring(void)
+{
+	EXPECT(seccomp_early() == 0);
+	EXPECT(syscall(SYS_io_uring_setup, 1, NULL) == -1 && errno == ENOSYS);
+	EXPECT(setuid(getuid()) == 0);
+}
+
+static void
 calls(void)
 {
 	int sockets[] = { socket(AF_INET, SOCK_STREAM, 0),
@@ -597,6 +605,7 @@ IN_CHILD(one_capability_may_stay, one_capability)
 IN_CHILD(limits_are_set_early, early)
 IN_CHILD(root_becomes_another_for_good, becoming)
 IN_CHILD(files_of_root_are_closed, reading_as_nobody)
+IN_CHILD(io_uring_is_out_of_reach, no_io_uring)
 IN_CHILD(calls_that_are_not_listed_fail, calls)
 DIES_IN_CHILD(a_new_program_is_deadly, exec_filtered)
 DIES_IN_CHILD(tracing_is_deadly, ptrace_filtered)
@@ -620,6 +629,7 @@ main(void)
 		cmocka_unit_test(limits_are_set_early),
 		cmocka_unit_test(root_becomes_another_for_good),
 		cmocka_unit_test(files_of_root_are_closed),
+		cmocka_unit_test(io_uring_is_out_of_reach),
 		cmocka_unit_test(calls_that_are_not_listed_fail),
 		cmocka_unit_test(a_new_program_is_deadly),
 		cmocka_unit_test(tracing_is_deadly),
