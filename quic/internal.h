@@ -324,6 +324,7 @@ uint64_t conn_carries(const struct quic_conn *, uint64_t ns);
 void conn_set_keep_alive(struct quic_conn *);
 
 /* path.c */
+#define PATH_HEADERS_MIN 28 /* bytes: of IPv4 and UDP */
 ngtcp2_path path_view(const struct quic_path *);
 size_t path_headers_len(const struct quic_path *);
 int path_validated(ngtcp2_conn *, uint32_t flags, const ngtcp2_path *path,

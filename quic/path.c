@@ -13,7 +13,7 @@
 #include "quic/internal.h"
 
 /* IP and UDP headers (RFC 791, 8200, 768). */
-#define HEADERS_V4 28 /* bytes */
+#define HEADERS_V4 PATH_HEADERS_MIN
 #define HEADERS_V6 48 /* bytes */
 
 size_t
@@ -92,15 +92,17 @@ conn_follow_path(struct quic_conn *conn)
 	const ngtcp2_path *path = ngtcp2_conn_get_path(conn->quic);
 	ngtcp2_path ours = path_view(&conn->path);
 	ngtcp2_path proven = path_view(&conn->proven);
+	bool moved;
 
 	if (!ngtcp2_path_eq(path, &ours)) {
 		conn->migrations++;
-		if (conn->server == NULL ||
-		    !same_host(path->remote.addr, ours.remote.addr)) {
+		moved = conn->server == NULL ||
+		    !same_host(path->remote.addr, ours.remote.addr);
+		path_copy(&conn->path, path);
+		if (moved) {
 			conn->path_unproven = true;
 			probe_stop(conn, conn->now);
 		}
-		path_copy(&conn->path, path);
 	}
 	if (conn->path_unproven && ngtcp2_path_eq(path, &proven)) {
 		conn->path_unproven = false;

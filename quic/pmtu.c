@@ -242,6 +242,12 @@ begin_raise(struct pmtu *p)
 /* ---- Beginning ---- */
 
 void
+pmtu_set_base(struct pmtu *p, size_t base)
+{
+	p->sure = base;
+}
+
+void
 pmtu_start(struct pmtu *p, size_t max, size_t headers, uint64_t now)
 {
 	p->max = max > PMTU_BASE_SIZE ? max : PMTU_BASE_SIZE;

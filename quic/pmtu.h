@@ -101,6 +101,9 @@ struct pmtu {
  */
 void pmtu_init(struct pmtu *, size_t base);
 
+/* The next path is of another family, say: so much is sure there. */
+void pmtu_set_base(struct pmtu *, size_t base);
+
 /*
  * The path is validated: searches for the largest size up to `max`, from the
  * top. If that is not above the base size there is no search. Called again, it

@@ -441,6 +441,18 @@ base_of(const struct quic_conn *conn)
 	    ? conn->settings.ip_mtu_min - headers : PMTU_BASE_SIZE;
 }
 
+/* The most that may be tried on this path. */
+static size_t
+path_max(const struct quic_conn *conn)
+{
+	const struct probe *p = &conn->probe;
+	size_t max = conn->settings.ip_mtu_max - p->headers;
+
+	if (max > p->max)
+		max = p->max;
+	return max > base_of(conn) ? max : base_of(conn);
+}
+
 static void
 plan_turns(const struct probe *p, uint16_t turns[PROBE_TURNS])
 {
@@ -466,13 +478,13 @@ count_turns(const struct probe *p, uint64_t peer_max)
 
 void
 probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
-    uint16_t turns[PROBE_TURNS], size_t headers)
+    uint16_t turns[PROBE_TURNS])
 {
 	struct probe *p = &conn->probe;
-	size_t max = conn->settings.ip_mtu_max - headers, base;
+	size_t max = conn->settings.ip_mtu_max - PATH_HEADERS_MIN, base;
 
 	TAILQ_INIT(&p->harvest);
-	p->headers = headers;
+	p->headers = path_headers_len(&conn->path);
 	base = base_of(conn);
 	pmtu_init(&p->pmtu, base);
 	if (max > PAYLOAD_MAX - PROBE_TURNS_HIGH)
@@ -487,7 +499,7 @@ probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
 		settings->max_tx_udp_payload_size = base;
 		return;
 	}
-	p->pmtu.ceiling = max;
+	p->pmtu.ceiling = path_max(conn);
 	plan_turns(p, turns);
 	settings->pmtud_probeslen = PROBE_TURNS;
 	settings->max_tx_udp_payload_size = max + PROBE_TURNS_HIGH;
@@ -499,6 +511,7 @@ probe_start(struct quic_conn *conn, uint64_t now)
 	const ngtcp2_transport_params *peer;
 	struct probe *p = &conn->probe;
 	uint64_t peer_max;
+	size_t max;
 
 	if (conn->settings.no_mtu_probe)
 		return;
@@ -511,7 +524,8 @@ probe_start(struct quic_conn *conn, uint64_t now)
 	p->turn_due = p->turns_left > 0;
 	p->turn_expiry = UINT64_MAX;
 	p->fresh = true;
-	pmtu_start(&p->pmtu, peer_max < p->max ? (size_t)peer_max : p->max,
+	max = path_max(conn);
+	pmtu_start(&p->pmtu, peer_max < max ? (size_t)peer_max : max,
 	    p->headers, now);
 	conn_touch(conn);
 }
@@ -521,6 +535,8 @@ probe_stop(struct quic_conn *conn, uint64_t now)
 {
 	conn->probe.started = false;
 	conn->probe.pings_left = 0;
+	conn->probe.headers = path_headers_len(&conn->path);
+	pmtu_set_base(&conn->probe.pmtu, base_of(conn));
 	pmtu_stop(&conn->probe.pmtu, now);
 }
 

@@ -82,7 +82,7 @@ struct probe_packet {
 /* Part of a connection; private to probe.c and probe_seal.c but for `pmtu`. */
 struct probe {
 	struct pmtu pmtu;
-	size_t headers; /* bytes of IP and UDP */
+	size_t headers; /* bytes of IP and UDP on this path */
 	size_t max;	/* the most that is asked for, on any path */
 	bool started;
 	bool fresh;	/* nothing was written since it was started */
@@ -122,10 +122,10 @@ struct probe {
 /*
  * Prepares the library's settings: no shaping of packets by its own discovery,
  * and the sizes of its turns in `turns`, which must live until the connection
- * is made. `headers` are those of IP and UDP.
+ * is made.
  */
 void probe_init(struct quic_conn *, ngtcp2_settings *,
-    uint16_t turns[PROBE_TURNS], size_t headers);
+    uint16_t turns[PROBE_TURNS]);
 
 /*
  * The interface takes IP packets of so many bytes, and no more: what was larger
@@ -141,8 +141,9 @@ void probe_too_big(struct quic_conn *, const struct quic_too_big *,
 void probe_start(struct quic_conn *, uint64_t now);
 
 /*
- * The path is another one, and not validated yet: packets are of the base size
- * and none is a probe until probe_start().
+ * The path of the connection is another one, perhaps of the other family, and
+ * not validated yet: packets are of the base size and none is a probe until
+ * probe_start().
  */
 void probe_stop(struct quic_conn *, uint64_t now);
 

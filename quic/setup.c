@@ -255,7 +255,7 @@ make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
 	s->handshake_timeout = conn->settings.handshake_timeout_ns;
 	s->max_window = within_budget(conn, CONN_WINDOW_MAX);
 	s->max_stream_window = 0; /* no doubling */
-	probe_init(conn, s, turns, path_headers_len(&conn->path));
+	probe_init(conn, s, turns);
 	if (conn->events->qlog != NULL)
 		s->qlog_write = on_qlog;
 }

@@ -210,6 +210,74 @@ every_network_has_its_own_size(void **state)
 }
 
 /* Another port of the same host is no other network. */
+/* ---- From one family to the other ---- */
+
+struct families {
+	struct link *link;
+	bool crossed;	/* the client's packets come by the other one */
+	size_t largest; /* bytes of IP that the server has sent there */
+};
+
+/* A network between them translates, for a server with both addresses. */
+static bool
+cross(struct link_datagram *d, void *arg)
+{
+	struct families *f = arg;
+	bool v6 = link_v6 != f->crossed;
+	size_t ip = d->len + (v6 ? 48 : 28);
+	struct quic_path path;
+
+	if (ip > 1500)
+		return false;
+	if (!f->crossed || d->place != 0)
+		return true;
+	if (!d->up) {
+		f->largest = ip > f->largest ? ip : f->largest;
+		return true;
+	}
+	link_v6 = !link_v6;
+	path = link_path_at(0, 0);
+	link_v6 = !link_v6;
+	d->path.local = path.remote;
+	d->path.remote = path.local;
+	((struct sockaddr_in *)&d->path.remote)->sin_port =
+	    htons(f->link->port[0]);
+	return true;
+}
+
+/* How large packets may be follows the family, both ways. */
+static void
+a_family_has_its_own_headers(void **state)
+{
+	struct world *w = *state;
+	struct families f = { .link = w->link };
+
+	w->link->tamper = cross;
+	w->link->tamper_arg = &f;
+	for (int v6 = 0; v6 < 2; v6++) {
+		link_v6 = v6 != 0;
+		f.crossed = false;
+		f.largest = 0;
+		world_up(w);
+		pass(w, 5 * LINK_S);
+		assert_int_equal(stats_of(w->server.conn).ip_mtu, 1500);
+		assert_int_equal(stats_of(w->server.conn).udp_payload,
+		    v6 ? 1452 : 1472);
+		f.crossed = true;
+		quic_conn_ping(near_conn(w));
+		pass(w, 10 * LINK_S);
+		assert_int_equal(quic_conn_path(w->server.conn)->
+		    remote.ss_family, v6 ? AF_INET : AF_INET6);
+		assert_int_equal(stats_of(w->server.conn).ip_mtu, 1500);
+		assert_int_equal(stats_of(w->server.conn).udp_payload,
+		    v6 ? 1472 : 1452);
+		assert_int_equal(stats_of(w->server.conn).ip_mtu_ceiling, 1500);
+		assert_int_equal(f.largest, 1500);
+		link_v6 = false;
+		world_down(w);
+	}
+}
+
 static void
 a_new_port_keeps_the_size(void **state)
 {
@@ -441,6 +509,7 @@ main(void)
 		TEST(a_client_that_cannot_make_up_its_mind),
 		TEST(a_move_in_a_bad_network),
 		TEST(every_network_has_its_own_size),
+		TEST(a_family_has_its_own_headers),
 		TEST(a_new_port_keeps_the_size),
 		TEST(a_new_port_and_a_new_network),
 		TEST(only_who_is_connected_moves),
