@@ -54,19 +54,35 @@ note_acked(struct evidence *e, struct pmtu *pmtu, uint64_t number,
 	e->progress_at = now;
 }
 
+/* The first number that is still looked at. */
+static uint64_t
+oldest(const struct evidence *e)
+{
+	uint64_t from = e->acked_end > LATE_MAX ? e->acked_end - LATE_MAX : 0;
+
+	return e->next_number - from > EVIDENCE_HISTORY
+	    ? e->next_number - EVIDENCE_HISTORY : from;
+}
+
+void
+evidence_opened(struct evidence *e)
+{
+	e->steps_left = e->next_number - oldest(e);
+}
+
 void
 evidence_acked(struct evidence *e, struct pmtu *pmtu, uint64_t first,
     uint64_t last, uint64_t now)
 {
-	uint64_t from = e->acked_end > LATE_MAX ? e->acked_end - LATE_MAX : 0;
+	uint64_t from = oldest(e);
 
-	if (e->next_number - from > EVIDENCE_HISTORY) {
-		from = e->next_number - EVIDENCE_HISTORY;
-		if (first < from)
-			e->large_waiting = 0; /* it may have been large */
-	}
-	for (uint64_t n = first > from ? first : from; n <= last; n++)
+	if (first < from && from == e->next_number - EVIDENCE_HISTORY)
+		e->large_waiting = 0; /* it may have been large */
+	for (uint64_t n = first > from ? first : from;
+	     n <= last && e->steps_left > 0; n++) {
 		note_acked(e, pmtu, n, now);
+		e->steps_left--;
+	}
 	if (last >= e->acked_next)
 		e->acked_next = last + 1;
 }

@@ -35,6 +35,7 @@ struct evidence {
 
 	/* Private. */
 	uint64_t acked_next;	/* as acked_end, of the datagram being read */
+	uint64_t steps_left;	/* numbers to be looked at for this packet */
 	uint64_t large_third;	/* number of the third of large_waiting */
 	uint64_t judged_end;	/* packets below have been weighed */
 	unsigned grief;		/* large ones lost, less those that came ... */
@@ -46,6 +47,12 @@ struct evidence {
 /* A packet was sent; numbers only go up. */
 void evidence_sent(struct evidence *, uint64_t number, enum evidence_kind,
     uint64_t now);
+
+/*
+ * A packet was opened. What it acknowledges is looked at once: as many numbers
+ * as one ACK frame can have, and no more if it has hundreds of frames.
+ */
+void evidence_opened(struct evidence *);
 
 /*
  * These were acknowledged, all of them below next_number; the search is told

@@ -99,6 +99,7 @@ struct probe {
 
 	struct probe_flight flights[PROBE_FLIGHTS_MAX];
 	size_t nflights;
+	unsigned ranges_left; /* to be looked at in the packet being read */
 
 	/* The library's discovery, as it must see itself. */
 	bool turn_due;	/* it would send a probe if it had the room */

@@ -34,6 +34,7 @@ send_packets(enum evidence_kind kind, unsigned n)
 static bool
 acked(uint64_t first, uint64_t last)
 {
+	evidence_opened(&evidence);
 	evidence_acked(&evidence, &pmtu, first, last, now);
 	return evidence_moved(&evidence) && evidence_weigh(&evidence);
 }
@@ -53,6 +54,27 @@ large_ones_vanish_before_small_ones(void **state)
 	/* The third may only be late. */
 	assert_false(acked(3, 4));
 	assert_true(acked(5, 5));
+}
+
+/*
+ * Hundreds of frames may acknowledge the same packets over and over: what comes
+ * after as many numbers as one frame can have is not looked at.
+ */
+static void
+a_packet_is_looked_at_once(void **state)
+{
+	(void)state;
+	send_packets(EVIDENCE_LARGE, 3);
+	send_packets(EVIDENCE_SMALL, 1000);
+	evidence_opened(&evidence);
+	for (int i = 0; i < 300; i++)
+		evidence_acked(&evidence, &pmtu, 3, 1002, now);
+	evidence_acked(&evidence, &pmtu, 0, 0, now);
+	assert_int_equal(evidence.large_waiting, 3);
+	/* The next packet is another matter. */
+	evidence_opened(&evidence);
+	evidence_acked(&evidence, &pmtu, 0, 0, now);
+	assert_int_equal(evidence.large_waiting, 0);
 }
 
 static void
@@ -174,6 +196,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		EVIDENCE_TEST(large_ones_vanish_before_small_ones),
+		EVIDENCE_TEST(a_packet_is_looked_at_once),
 		EVIDENCE_TEST(two_large_ones_may_be_lost),
 		EVIDENCE_TEST(one_that_arrives_speaks_for_the_others),
 		EVIDENCE_TEST(loss_by_half_betrays),
