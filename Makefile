@@ -42,10 +42,10 @@ try = $(shell printf '\043include <string.h>\nint x;\n' | \
 QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/fault.o \
 	quic/h3.o quic/head.o quic/qpack.o quic/offer.o quic/stream.o \
 	quic/window.o quic/chunk.o quic/budget.o quic/server.o quic/conn_id.o \
-	quic/closing.o quic/evict.o quic/heap.o quic/stranger.o quic/token.o \
-	quic/tls.o quic/request.o quic/gate.o quic/train.o quic/pmtu.o \
-	quic/probe.o quic/probe_seal.o quic/evidence.o quic/quote.o \
-	quic/frame.o quic/warm.o quic/brake.o quic/flush.o
+	quic/closing.o quic/evict.o quic/remote.o quic/heap.o quic/stranger.o \
+	quic/token.o quic/tls.o quic/request.o quic/gate.o quic/train.o \
+	quic/pmtu.o quic/probe.o quic/probe_seal.o quic/evidence.o \
+	quic/quote.o quic/frame.o quic/warm.o quic/brake.o quic/flush.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
@@ -81,8 +81,8 @@ UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox privsep control status report pmtu evidence gate \
 	quote qpack closing tally listener network roam choice race link \
 	$(UNIT_QUIC)
-UNIT_QUIC = fault seal tls conn stream crowd budget server path move brake \
-	ticket
+UNIT_QUIC = fault seal steps tls conn stream crowd budget server path move \
+	brake ticket
 UNIT += rule route
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o
@@ -128,6 +128,8 @@ test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o proxy/qlog.o \
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
 test_fault_OBJS = $(test_tls_OBJS)
+test_steps_OBJS = $(test_tls_OBJS)
+test_steps_LDFLAGS = -Wl,--wrap=conn_deliver -Wl,--wrap=ngtcp2_path_eq
 test_seal_OBJS = $(test_tls_OBJS)
 test_seal_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
 test_fault_LDFLAGS = -Wl,--wrap=calloc

@@ -293,10 +293,16 @@ struct quic_conn {
 	LIST_ENTRY(quic_conn) server_entry;
 	TAILQ_ENTRY(quic_conn) dirty_entry;
 	bool on_dirty_list;
+	TAILQ_ENTRY(quic_conn) fed_entry; /* of those with events to tell */
+	bool on_fed_list;
 	bool listed;	/* in the server's list and heap */
 	bool counted;	/* among the server's connections ... */
 	bool half_open; /* ... as a handshake under way */
 	struct gate_source *source; /* whose it is, once that is proven */
+
+	/* remote.c */
+	struct remote *remote; /* where it is; NULL: nowhere */
+	LIST_ENTRY(quic_conn) remote_entry;
 
 	/* evict.c */
 	enum evict_rank evict_rank;
@@ -454,6 +460,7 @@ void server_reset_token(struct quic_server *, const ngtcp2_cid *,
     uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN]);
 void server_touch(struct quic_server *, struct quic_conn *);
 void server_forget(struct quic_server *, struct quic_conn *);
+void server_moved(struct quic_server *, struct quic_conn *);
 size_t server_new_token(struct quic_server *, const struct quic_path *,
     uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now);
 void server_handshake_done(struct quic_server *, struct quic_conn *);

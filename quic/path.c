@@ -99,6 +99,8 @@ conn_follow_path(struct quic_conn *conn)
 		moved = conn->server == NULL ||
 		    !same_host(path->remote.addr, ours.remote.addr);
 		path_copy(&conn->path, path);
+		if (conn->server != NULL)
+			server_moved(conn->server, conn);
 		if (moved) {
 			conn->path_unproven = true;
 			probe_stop(conn, conn->now);

@@ -18,6 +18,7 @@
 #include "quic/closing.h"
 #include "quic/heap.h"
 #include "quic/internal.h"
+#include "quic/remote.h"
 #include "quic/stranger.h"
 #include "quic/token.h"
 
@@ -33,8 +34,8 @@
 #define CROWDED(places) ((places) - (places) / 8)
 
 /*
- * Connections are looked up by address so often a second for what routers
- * say: a flood of that costs no more, and what is missed will be found anyhow.
+ * What routers say is listened to so often a second: a flood of that costs no
+ * more, and what is missed will be found anyhow.
  */
 #define TOO_BIGS_PER_S 100
 
@@ -53,6 +54,8 @@ struct quic_server {
 	struct conn_id_map ids;
 	LIST_HEAD(, quic_conn) conns;
 	TAILQ_HEAD(, quic_conn) dirty; /* have something to write */
+	TAILQ_HEAD(, quic_conn) fed; /* were read from in this call */
+	struct remotes remotes;
 
 	struct heap heap; /* the deadlines of `conns` */
 	struct evict_order order; /* in which they make room */
@@ -127,6 +130,13 @@ enter_source(struct quic_server *server, struct quic_conn *conn)
 		evict_join(conn, EVICT_SOURCE, &conn->source->order);
 }
 
+/* Its path leads elsewhere now. */
+void
+server_moved(struct quic_server *server, struct quic_conn *conn)
+{
+	remote_join(&server->remotes, conn);
+}
+
 void
 server_handshake_done(struct quic_server *server, struct quic_conn *conn)
 {
@@ -157,7 +167,10 @@ void
 server_forget(struct quic_server *server, struct quic_conn *conn)
 {
 	conn_ids_free(&server->ids, &conn->ids);
+	remote_leave(&server->remotes, conn);
 	untouch(server, conn);
+	if (conn->on_fed_list)
+		TAILQ_REMOVE(&server->fed, conn, fed_entry);
 	uncount(server, conn);
 	if (!conn->listed)
 		return;
@@ -182,6 +195,7 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 	}
 	conn->listed = conn->counted = conn->half_open = true;
 	evict_join(conn, EVICT_ALL, &server->order);
+	remote_join(&server->remotes, conn);
 	if (proof != PROOF_NONE)
 		enter_source(server, conn);
 	LIST_INSERT_HEAD(&server->conns, conn, server_entry);
@@ -390,10 +404,14 @@ receive_one(struct quic_server *server, const struct quic_rx *rx,
 {
 	struct quic_conn *conn = route(server, &rx->path, data, len, now);
 
-	if (conn == NULL)
+	if (conn == NULL) {
 		server->stats.datagrams_dropped++;
-	else
-		conn_read(conn, &rx->path, rx->ecn, data, len, more, now);
+		return;
+	}
+	conn_read(conn, &rx->path, rx->ecn, data, len, more, now);
+	if (!conn->on_fed_list)
+		TAILQ_INSERT_TAIL(&server->fed, conn, fed_entry);
+	conn->on_fed_list = true;
 }
 
 /* Frees what is over, and gives what stays its place among the deadlines. */
@@ -412,18 +430,17 @@ void
 quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
     size_t n, uint64_t now)
 {
-	struct quic_conn *conn, *next;
+	struct quic_conn *conn;
 	size_t at, len;
 
 	for (size_t i = 0; i < n; i++)
 		for (at = 0; (len = rx_datagram(&rx[i], at)) > 0; at += len)
 			receive_one(server, &rx[i], rx[i].data + at, len,
 			    i + 1 < n || at + len < rx[i].len, now);
-	/* Every connection that was read from is on the dirty list. */
-	TAILQ_FOREACH(conn, &server->dirty, dirty_entry)
+	while ((conn = TAILQ_FIRST(&server->fed)) != NULL) {
+		TAILQ_REMOVE(&server->fed, conn, fed_entry);
+		conn->on_fed_list = false;
 		conn_deliver(conn);
-	for (conn = TAILQ_FIRST(&server->dirty); conn != NULL; conn = next) {
-		next = TAILQ_NEXT(conn, dirty_entry);
 		if (conn_is_over(conn))
 			bury(server, conn, now);
 	}
@@ -497,19 +514,15 @@ void
 quic_server_too_big(struct quic_server *server,
     const struct quic_too_big *news, uint64_t now)
 {
-	struct quic_path path = { .remote = news->remote };
+	const struct remote_conns *conns;
 	struct quic_conn *conn;
-	ngtcp2_path there, here;
 
 	if (!news->local && !may_look_up(server, now))
 		return;
-	LIST_FOREACH(conn, &server->conns, server_entry) {
-		path.local = conn->path.local;
-		there = path_view(&path);
-		here = path_view(&conn->path);
-		if (ngtcp2_path_eq(&there, &here))
+	conns = remote_find(&server->remotes, &news->remote);
+	if (conns != NULL)
+		LIST_FOREACH(conn, conns, remote_entry)
 			quic_conn_too_big(conn, news, now);
-	}
 }
 
 /* ---- Life ---- */
@@ -554,6 +567,7 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 	LIST_INIT(&server->conns);
 	evict_order_init(&server->order);
 	TAILQ_INIT(&server->dirty);
+	TAILQ_INIT(&server->fed);
 	*out = server;
 	return 0;
 }
