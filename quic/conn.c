@@ -534,6 +534,8 @@ quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 {
 	pulse->packets_received = conn->packets_received;
 	pulse->streams = conn->nstreams;
+	pulse->ip_mtu = conn->probe.pmtu.size + conn->probe.headers;
+	pulse->mtu_cause = pmtu_cause_name(conn->probe.pmtu.cause);
 }
 
 int

@@ -295,7 +295,7 @@ struct quic_events {
 	    void *arg);
 
 	/*
-	 * Packets may be of another size now: see quic_conn_stats(). Fires
+	 * Packets may be of another size now: see quic_conn_pulse(). Fires
 	 * once for each batch, when the size has changed.
 	 */
 	void (*mtu_changed)(struct quic_conn *conn, void *arg);
@@ -451,12 +451,14 @@ struct quic_stats {
 void quic_conn_stats(const struct quic_conn *, struct quic_stats *);
 
 /*
- * Two of the numbers above, which cost the same however many streams there
+ * Some of the numbers above, which cost the same however many streams there
  * are: ask as often as you like.
  */
 struct quic_pulse {
 	uint64_t packets_received;
 	size_t streams;
+	size_t ip_mtu;
+	const char *mtu_cause;
 };
 void quic_conn_pulse(const struct quic_conn *, struct quic_pulse *);
 

@@ -62,13 +62,13 @@ static void
 on_mtu_changed(struct quic_conn *conn, void *arg)
 {
 	char client[ADDR_STRLEN];
-	struct quic_stats stats;
+	struct quic_pulse pulse;
 
 	(void)arg;
-	quic_conn_stats(conn, &stats);
+	quic_conn_pulse(conn, &pulse);
 	log_info("path MTU to %s is %zu (%s)",
 	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
-		client), stats.ip_mtu, stats.mtu_cause);
+		client), pulse.ip_mtu, pulse.mtu_cause);
 }
 
 static void

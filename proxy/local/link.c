@@ -53,11 +53,11 @@ static void
 on_mtu_changed(struct quic_conn *conn, void *arg)
 {
 	struct link *link = arg;
-	struct quic_stats stats;
+	struct quic_pulse pulse;
 
-	quic_conn_stats(conn, &stats);
-	log_info("path MTU to %s is %zu (%s)", link->address, stats.ip_mtu,
-	    stats.mtu_cause);
+	quic_conn_pulse(conn, &pulse);
+	log_info("path MTU to %s is %zu (%s)", link->address, pulse.ip_mtu,
+	    pulse.mtu_cause);
 }
 
 static void

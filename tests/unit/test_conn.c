@@ -156,10 +156,14 @@ static void
 the_largest_packet_is_found(void **state)
 {
 	struct world *w = *state;
+	struct quic_pulse pulse;
 
 	world_up(w);
 	link_run(w->link, NULL, NULL, 20 * LINK_S);
 	assert_int_equal(stats_of(near_conn(w)).ip_mtu, 1500);
+	quic_conn_pulse(near_conn(w), &pulse);
+	assert_int_equal(pulse.ip_mtu, 1500);
+	assert_string_equal(pulse.mtu_cause, stats_of(near_conn(w)).mtu_cause);
 	assert_int_equal(stats_of(w->server.conn).udp_payload, 1472);
 	link_drop_client(w->link, 0);
 	w->link->size_max = 1400 - 28;
