@@ -106,6 +106,18 @@ evict_note(struct quic_conn *conn, uint64_t now)
 	set_rank(conn, conn->nstreams == 0 ? EVICT_RESTING : EVICT_BUSY);
 }
 
+/* A request may have come of which nothing was noted yet. */
+static struct quic_conn *
+first_resting(const struct evict_order *order)
+{
+	struct quic_conn *conn;
+
+	while ((conn = TAILQ_FIRST(&order->resting)) != NULL &&
+	    conn->nstreams > 0)
+		set_rank(conn, EVICT_BUSY);
+	return conn;
+}
+
 struct quic_conn *
 evict_first(const struct evict_order *order, size_t places, bool full,
     uint64_t now)
@@ -117,6 +129,6 @@ evict_first(const struct evict_order *order, size_t places, bool full,
 		return conn;
 	if (!full)
 		return NULL;
-	conn = TAILQ_FIRST(&order->resting);
+	conn = first_resting(order);
 	return conn != NULL && now >= conn->rested_at + REST_MIN ? conn : NULL;
 }

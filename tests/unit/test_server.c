@@ -359,6 +359,26 @@ a_long_rest_keeps_no_room(void **state)
 	assert_int_equal(w->client[0].closed, 0);
 }
 
+/* ... even if that stream and the newcomer come at the same time. */
+static void
+a_rest_ends_with_a_request(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.connections_max = 1;
+	world_serve(w);
+	are_of_use(w, 1);
+	quic_stream_reset(w->near[0].stream, QUIC_H3_REQUEST_CANCELLED);
+	link_run(w->link, NULL, NULL, 2 * LONG);
+	w->near[1].stays_open = true;
+	assert_int_equal(tunnel_open(w, 1), 0);
+	world_dial(w, 1);
+	assert_true(world_closed(w, 1));
+	assert_text(&w->client[1], "takes no new connections");
+	assert_int_equal(w->client[0].closed, 0);
+	assert_true(w->near[1].answered);
+}
+
 /* The first packet of each client arrives, and no other. */
 static bool
 say_no_more(struct link_datagram *d, void *arg)
@@ -1025,6 +1045,7 @@ main(void)
 		TEST(some_room_is_kept),
 		TEST(a_refused_request_keeps_no_room),
 		TEST(a_long_rest_keeps_no_room),
+		TEST(a_rest_ends_with_a_request),
 		TEST(a_forged_address_takes_no_room),
 		TEST(a_source_makes_room_for_its_own),
 		TEST(the_server_names_its_versions),
