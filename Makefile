@@ -103,7 +103,7 @@ test_users_OBJS = proxy/users.o proxy/scheme.o proxy/privsep.o
 test_policy_OBJS = proxy/edge/policy.o $(test_rule_OBJS)
 test_route_OBJS = proxy/edge/route.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \
-	proxy/tally.o $(test_policy_OBJS)
+	proxy/tally.o proxy/log.o $(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o proxy/seccomp.o proxy/run_as.o
 test_privsep_OBJS = proxy/privsep.o proxy/privsep_child.o $(test_sandbox_OBJS)
 test_control_OBJS = proxy/control.o proxy/control_path.o proxy/privsep.o \

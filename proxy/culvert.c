@@ -270,7 +270,7 @@ on_reload(void *arg)
 	unload(&settings);
 	if (culvert->edge != NULL) {
 		load_policy(&policy, &fresh);
-		edge_set_policy(culvert->edge, &policy);
+		edge_reload_policy(culvert->edge, &policy);
 	}
 	listener_set_users(culvert->listener, users);
 	users_free(culvert->users);

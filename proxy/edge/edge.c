@@ -166,8 +166,8 @@ is_own(void *arg, const struct sockaddr *addr)
 	return route_is_own(arg, addr);
 }
 
-void
-edge_set_policy(struct edge *edge, const struct policy *policy)
+static void
+set_policy(struct edge *edge, const struct policy *policy)
 {
 	struct policy *mine = &edge->settings.policy;
 
@@ -232,7 +232,7 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	edge->events = events;
 	edge->events.qlog = edge->qlog_dir != NULL ? on_qlog : NULL;
 	edge->settings = *settings;
-	edge_set_policy(edge, &settings->policy);
+	set_policy(edge, &settings->policy);
 	edge->host.loop = loop;
 	edge->host.users = settings->users;
 	edge->host.dialer = (struct dialer){ .policy = &edge->settings.policy,
@@ -240,7 +240,7 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	set_limits(edge, &settings->limits);
 	edge->host.on_gone = on_gone;
 	LIST_INIT(&edge->host.tunnels);
-	rv = resolver_new(&edge->host.dialer.resolver, loop,
+	rv = resolver_new(&edge->host.dialer.resolver, loop, RESOLVER_CONF,
 	    settings->resolvers);
 	if (rv != 0) {
 		free(edge->qlog_dir);
@@ -256,6 +256,13 @@ edge_new(struct edge **out, uv_loop_t *loop,
 }
 
 void
+edge_reload_policy(struct edge *edge, const struct policy *policy)
+{
+	set_policy(edge, policy);
+	resolver_reload(edge->host.dialer.resolver);
+}
+
+void
 edge_reload(struct edge *edge, const struct edge_settings *settings)
 {
 	struct edge_settings *mine = &edge->settings;
@@ -265,7 +272,7 @@ edge_reload(struct edge *edge, const struct edge_settings *settings)
 	users_free(mine->users);
 	mine->tls = settings->tls;
 	mine->users = edge->host.users = settings->users;
-	edge_set_policy(edge, &settings->policy);
+	edge_reload_policy(edge, &settings->policy);
 	mine->quic = settings->quic;
 	set_limits(edge, &settings->limits);
 	for (size_t i = 0; i < edge->nendpoints; i++)

@@ -53,12 +53,12 @@ int edge_new(struct edge **, uv_loop_t *, const struct edge_settings *);
 
 /*
  * Takes other settings, as edge_new() would, but for the secret, resolvers and
- * qlog_dir, which stay. What is open goes on.
+ * qlog_dir, which stay, and reads /etc/resolv.conf again. What is open goes on.
  */
 void edge_reload(struct edge *, const struct edge_settings *);
 
-/* Takes another policy alone. What is open goes on. */
-void edge_set_policy(struct edge *, const struct policy *);
+/* The same for an edge of which nothing else has changed. */
+void edge_reload_policy(struct edge *, const struct policy *);
 
 /*
  * Serves on one more UDP address. On success `bound` (or NULL) gets it with

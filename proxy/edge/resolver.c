@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 
 #include "proxy/edge/resolver.h"
+#include "proxy/log.h"
 #include "proxy/tally.h"
 
 /*
@@ -15,6 +17,7 @@
  * for. Both only call ares_process_fd(), which calls on_addrinfo().
  *
  *	question	asked -> answered, freed
+ *			  ^---------v when the servers have changed meanwhile
  *	lookup		joined to a question -> told or cancelled, freed
  *
  * Whoever looks up a name that is being asked for joins that question: a
@@ -22,6 +25,10 @@
  * be in flight. c-ares answers every question, if only from ares_destroy(), so
  * questions need no count to be freed. The resolver is freed by the close
  * callback of the last handle.
+ *
+ * A channel of c-ares keeps the servers it was made with (ares_reinit() is
+ * younger than Debian 12). When the files have changed there is a new channel,
+ * and the end of the old one brings back what it was asked.
  */
 
 /* Milliseconds until a server is asked again; doubles with every round. */
@@ -39,8 +46,27 @@
 #define TIMER_MIN_MS 20
 #define TIMER_MAX_MS 250
 
+/* What tells a file from the one that was there before. */
+struct stamp {
+	int error; /* of stat(2): there is no file */
+	dev_t device;
+	ino_t inode;
+	off_t size;
+	struct timespec modified, changed;
+};
+
+#define HOSTS "/etc/hosts"
+
+struct stamps {
+	struct stamp conf, hosts;
+};
+
 struct resolver {
 	uv_loop_t *loop;
+	char *conf, *servers;	/* servers may be NULL */
+	struct stamps stamps;	/* of the files that the channel has read */
+	bool busy;		/* c-ares calls us: it keeps its channel */
+	bool closing;
 	uv_timer_t timer;
 	ares_channel channel;
 	LIST_HEAD(, watch) watches;
@@ -48,6 +74,7 @@ struct resolver {
 	void *questions;	/* tsearch(3) tree, those in flight */
 	unsigned nquestions;
 	struct tally askers;	/* whose they are */
+	TAILQ_HEAD(, question) again;	/* to be asked once more */
 };
 
 struct watch {
@@ -63,6 +90,7 @@ struct question {
 	struct resolver *resolver;
 	struct tally_entry *asker;
 	TAILQ_HEAD(, lookup) lookups;
+	TAILQ_ENTRY(question) entry;
 };
 
 struct lookup {
@@ -79,6 +107,8 @@ release(struct resolver *r)
 	if (--r->handles > 0)
 		return;
 	ares_library_cleanup();
+	free(r->conf);
+	free(r->servers);
 	free(r);
 }
 
@@ -91,6 +121,10 @@ arm(struct resolver *r)
 	struct timeval tv;
 	uint64_t ms;
 
+	if (!TAILQ_EMPTY(&r->again)) {
+		uv_timer_start(&r->timer, on_timer, 0, 0);
+		return;
+	}
 	if (ares_timeout(r->channel, NULL, &tv) == NULL) {
 		uv_timer_stop(&r->timer);
 		return;
@@ -111,12 +145,11 @@ arm_early(struct resolver *r)
 }
 
 static void
-on_timer(uv_timer_t *timer)
+process(struct resolver *r, ares_socket_t readable, ares_socket_t writable)
 {
-	struct resolver *r = timer->data;
-
-	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	arm(r);
+	r->busy = true;
+	ares_process_fd(r->channel, readable, writable);
+	r->busy = false;
 }
 
 static void
@@ -128,8 +161,7 @@ on_poll(uv_poll_t *poll, int status, int events)
 	/* An error is c-ares' to find, by reading or by writing. */
 	if (status < 0)
 		events = UV_READABLE | UV_WRITABLE;
-	ares_process_fd(r->channel,
-	    (events & UV_READABLE) != 0 ? w->fd : ARES_SOCKET_BAD,
+	process(r, (events & UV_READABLE) != 0 ? w->fd : ARES_SOCKET_BAD,
 	    (events & UV_WRITABLE) != 0 ? w->fd : ARES_SOCKET_BAD);
 	arm_early(r);
 }
@@ -198,8 +230,51 @@ on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 	uv_close((uv_handle_t *)&w->poll, on_watch_closed);
 }
 
+/* ---- Servers that change ---- */
+
+static struct stamp
+stamp_of(const char *path)
+{
+	struct stat st = { 0 };
+	int error = stat(path, &st) == 0 ? 0 : errno;
+
+	return (struct stamp){ .error = error, .device = st.st_dev,
+		.inode = st.st_ino, .size = st.st_size,
+		.modified = st.st_mtim, .changed = st.st_ctim };
+}
+
+static bool
+same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool
+same_stamp(const struct stamp *a, const struct stamp *b)
+{
+	return a->error == b->error && a->device == b->device &&
+	    a->inode == b->inode && a->size == b->size &&
+	    same_time(&a->modified, &b->modified) &&
+	    same_time(&a->changed, &b->changed);
+}
+
+static struct stamps
+stamps_of(const struct resolver *r)
+{
+	return (struct stamps){ stamp_of(r->conf), stamp_of(HOSTS) };
+}
+
+static bool
+is_changed(const struct resolver *r)
+{
+	struct stamps now = stamps_of(r);
+
+	return !same_stamp(&now.conf, &r->stamps.conf) ||
+	    !same_stamp(&now.hosts, &r->stamps.hosts);
+}
+
 static int
-open_channel(struct resolver *r, const char *servers)
+open_channel(ares_channel *channel, struct resolver *r)
 {
 	static char lookups[] = "fb"; /* the hosts file, then the servers */
 	struct ares_options options = {
@@ -209,25 +284,78 @@ open_channel(struct resolver *r, const char *servers)
 		.lookups = lookups,
 		.sock_state_cb = on_socket_state,
 		.sock_state_cb_data = r,
+		.resolvconf_path = r->conf,
 	};
 	int status;
 
-	status = ares_init_options(&r->channel, &options,
+	/* Before they are read: what changes meanwhile is read once more. */
+	r->stamps = stamps_of(r);
+	status = ares_init_options(channel, &options,
 	    ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-	    ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
+	    ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF);
 	if (status != ARES_SUCCESS)
 		return status == ARES_ENOMEM ? -ENOMEM : -EIO;
-	if (servers == NULL)
+	if (r->servers == NULL)
 		return 0;
-	status = ares_set_servers_ports_csv(r->channel, servers);
+	status = ares_set_servers_ports_csv(*channel, r->servers);
 	if (status == ARES_SUCCESS)
 		return 0;
-	ares_destroy(r->channel);
+	ares_destroy(*channel);
 	return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
 }
 
+/*
+ * Makes a new channel in the place of the old one, which gives back what it
+ * was asked as it ends: that is asked again by the timer. Not from inside a
+ * call of c-ares.
+ */
+static void
+renew(struct resolver *r)
+{
+	ares_channel fresh;
+	int rv = open_channel(&fresh, r);
+
+	if (rv != 0) {
+		log_warn("%s cannot be read (%s): names are asked of the "
+		    "servers from before; SIGHUP tries again", r->conf,
+		    rv == -EIO ? "is it for all to read?" : strerror(-rv));
+		return;
+	}
+	ares_destroy(r->channel);
+	r->channel = fresh;
+}
+
+static void
+follow(struct resolver *r)
+{
+	if (r->busy || !is_changed(r))
+		return;
+	log_info("%s or " HOSTS " has changed: they are read again", r->conf);
+	renew(r);
+}
+
+void
+resolver_reload(struct resolver *resolver)
+{
+	renew(resolver);
+}
+
+/* ---- Life ---- */
+
+static int
+init(struct resolver *r, const char *conf, const char *servers)
+{
+	r->conf = strdup(conf);
+	r->servers = servers != NULL ? strdup(servers) : NULL;
+	if (r->conf == NULL || (servers != NULL && r->servers == NULL) ||
+	    ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
+		return -ENOMEM;
+	return 0;
+}
+
 int
-resolver_new(struct resolver **resolver, uv_loop_t *loop, const char *servers)
+resolver_new(struct resolver **resolver, uv_loop_t *loop, const char *conf,
+    const char *servers)
 {
 	struct resolver *r = calloc(1, sizeof(*r));
 	int rv;
@@ -236,13 +364,13 @@ resolver_new(struct resolver **resolver, uv_loop_t *loop, const char *servers)
 		return -ENOMEM;
 	r->loop = loop;
 	LIST_INIT(&r->watches);
-	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
-		free(r);
-		return -ENOMEM;
-	}
-	rv = open_channel(r, servers);
-	if (rv < 0) {
+	TAILQ_INIT(&r->again);
+	rv = init(r, conf, servers);
+	if (rv == 0 && (rv = open_channel(&r->channel, r)) != 0)
 		ares_library_cleanup();
+	if (rv != 0) {
+		free(r->conf);
+		free(r->servers);
 		free(r);
 		return rv;
 	}
@@ -251,21 +379,6 @@ resolver_new(struct resolver **resolver, uv_loop_t *loop, const char *servers)
 	r->handles = 1;
 	*resolver = r;
 	return 0;
-}
-
-void
-resolver_free(struct resolver *resolver)
-{
-	if (resolver == NULL)
-		return;
-	ares_destroy(resolver->channel);
-	uv_close((uv_handle_t *)&resolver->timer, on_timer_closed);
-}
-
-uv_loop_t *
-resolver_loop(const struct resolver *resolver)
-{
-	return resolver->loop;
 }
 
 static int
@@ -279,18 +392,13 @@ compare_names(const void *a, const void *b)
  * its callback begins another one.
  */
 static void
-on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *answer)
+answer(struct question *q, const struct ares_addrinfo_node *list)
 {
-	const struct ares_addrinfo_node *list = NULL;
-	struct question *q = arg;
 	struct lookup *l, told;
 
-	(void)timeouts;
 	tdelete(q, &q->resolver->questions, compare_names);
 	q->resolver->nquestions--;
 	tally_give(&q->resolver->askers, q->asker);
-	if (status == ARES_SUCCESS && answer != NULL)
-		list = answer->nodes;
 	while ((l = TAILQ_FIRST(&q->lookups)) != NULL) {
 		TAILQ_REMOVE(&q->lookups, l, entry);
 		told = *l;
@@ -298,7 +406,54 @@ on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *answer)
 		told.on_addresses(told.arg, list);
 	}
 	free(q);
-	ares_freeaddrinfo(answer);
+}
+
+void
+resolver_free(struct resolver *resolver)
+{
+	struct question *q;
+
+	if (resolver == NULL)
+		return;
+	resolver->closing = true;
+	ares_destroy(resolver->channel);
+	while ((q = TAILQ_FIRST(&resolver->again)) != NULL) {
+		TAILQ_REMOVE(&resolver->again, q, entry);
+		answer(q, NULL);
+	}
+	uv_close((uv_handle_t *)&resolver->timer, on_timer_closed);
+}
+
+uv_loop_t *
+resolver_loop(const struct resolver *resolver)
+{
+	return resolver->loop;
+}
+
+/* Whether the servers had a say: without them, others may have one now. */
+static bool
+is_answer(int status)
+{
+	return status == ARES_SUCCESS || status == ARES_ENODATA ||
+	    status == ARES_ENOTFOUND || status == ARES_EBADNAME;
+}
+
+static void
+on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct question *q = arg;
+	struct resolver *r = q->resolver;
+
+	(void)timeouts;
+	if (!r->closing && !TAILQ_EMPTY(&q->lookups) && !is_answer(status) &&
+	    (status == ARES_EDESTRUCTION || is_changed(r))) {
+		TAILQ_INSERT_TAIL(&r->again, q, entry);
+		uv_timer_start(&r->timer, on_timer, 0, 0);
+	} else {
+		answer(q, status == ARES_SUCCESS && info != NULL
+		    ? info->nodes : NULL);
+	}
+	ares_freeaddrinfo(info);
 }
 
 /* A new question, in the tree and not yet asked; NULL without memory. */
@@ -330,10 +485,13 @@ ask(struct question *q)
 		.ai_socktype = SOCK_STREAM,
 	};
 	struct resolver *resolver = q->resolver;
+	bool busy = resolver->busy;
 
 	/* This may answer at once, and then the question is gone. */
+	resolver->busy = true;
 	ares_getaddrinfo(resolver->channel, q->name, NULL, &hints, on_addrinfo,
 	    q);
+	resolver->busy = busy;
 	arm_early(resolver);
 }
 
@@ -357,6 +515,35 @@ question_add(struct resolver *resolver, const char *name, const char *asker,
 	return -ENOMEM;
 }
 
+/* Those that nobody waits for any more are done with. */
+static void
+ask_again(struct resolver *r)
+{
+	TAILQ_HEAD(, question) list = TAILQ_HEAD_INITIALIZER(list);
+	struct question *q;
+
+	TAILQ_CONCAT(&list, &r->again, entry);
+	while ((q = TAILQ_FIRST(&list)) != NULL) {
+		TAILQ_REMOVE(&list, q, entry);
+		if (TAILQ_EMPTY(&q->lookups))
+			answer(q, NULL);
+		else
+			ask(q);
+	}
+}
+
+/* An answer is late, or has been given back. */
+static void
+on_timer(uv_timer_t *timer)
+{
+	struct resolver *r = timer->data;
+
+	follow(r);
+	ask_again(r);
+	process(r, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	arm(r);
+}
+
 int
 resolver_lookup(struct resolver *resolver, const char *name,
     const char *asker, struct lookup **lookup,
@@ -369,6 +556,7 @@ resolver_lookup(struct resolver *resolver, const char *name,
 
 	if (strlen(name) > RESOLVER_NAME_MAX)
 		return -EINVAL;
+	follow(resolver);
 	if ((l = malloc(sizeof(*l))) == NULL)
 		return -ENOMEM;
 	found = tfind(name, &resolver->questions, compare_names);

@@ -27,13 +27,22 @@ struct lookup;
 /* Octets of a name (RFC 1035 2.3.4). */
 #define RESOLVER_NAME_MAX 255
 
+/* Where the system names its servers. */
+#define RESOLVER_CONF "/etc/resolv.conf"
+
 /*
- * Makes a resolver in `*resolver`. It asks the servers of /etc/resolv.conf,
- * or those of `servers` ("127.0.0.1:5353,[::1]:53", for tests) when that is
- * not NULL. Returns 0 or a negative errno.
+ * Makes a resolver in `*resolver`. It asks the servers of the file `conf`, in
+ * the format of resolv.conf(5), or those of `servers`
+ * ("127.0.0.1:5353,[::1]:53") when that is not NULL. The file is followed: with
+ * every name that is asked for, and whenever an answer is late, it is looked
+ * whether there is another one now, and those who wait are asked for again.
+ * Returns 0 or a negative errno.
  */
 int resolver_new(struct resolver **resolver, uv_loop_t *loop,
-    const char *servers);
+    const char *conf, const char *servers);
+
+/* Reads the files again whether they have changed or not, as on SIGHUP. */
+void resolver_reload(struct resolver *resolver);
 
 /*
  * Answers what is pending with NULL, from inside this call, and closes every

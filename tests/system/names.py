@@ -11,9 +11,9 @@ A = 1
 class NameServer:
     """Names ending in .fast are 127.0.0.1; .slow ones get no answer."""
 
-    def __init__(self):
+    def __init__(self, host="127.0.0.1", port=0):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock.bind((host, port))
         self.port = self.sock.getsockname()[1]
         self.unanswered = set()
         threading.Thread(target=self.serve, daemon=True).start()

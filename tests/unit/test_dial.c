@@ -219,7 +219,8 @@ setup(void **state)
 	w->descriptors = count_descriptors();
 	assert_int_equal(uv_loop_init(&w->loop), 0);
 	serve_names(w, server);
-	assert_int_equal(resolver_new(&w->resolver, &w->loop, server), 0);
+	assert_int_equal(resolver_new(&w->resolver, &w->loop, RESOLVER_CONF,
+	    server), 0);
 	policy_init(&w->policy, true);
 	w->origins.dials_max = 100;
 	w->dialer = (struct dialer){ .resolver = w->resolver,
@@ -690,6 +691,168 @@ askers_have_shares(void **state)
 	assert_int_equal(dial(w, "both.test"), DIAL_LIMIT);
 }
 
+/* ---- Servers that change ---- */
+
+/* Who is named in a file without a port has this one; it takes a privilege. */
+#define SERVER "127.0.0.77"
+#define SILENT "127.0.0.78"
+#define NAME_PORT 53
+
+/* A file in the format of resolv.conf(5), and a server that never answers. */
+struct conf {
+	char path[64], beside[80];
+	uv_udp_t server;
+	int silence;
+};
+
+static void
+write_conf(const char *path, const char *server)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fprintf(file, "nameserver %s\n", server);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* As those do who change it: another file in the place of this one. */
+static void
+replace_conf(const struct conf *conf, const char *server)
+{
+	write_conf(conf->beside, server);
+	assert_int_equal(rename(conf->beside, conf->path), 0);
+}
+
+static void
+begin_conf(struct world *w, struct conf *conf)
+{
+	struct sockaddr_storage ss;
+
+	assert_true(addr_literal(&ss, SERVER, NAME_PORT));
+	uv_udp_init(&w->loop, &conf->server);
+	conf->server.data = w;
+	if (uv_udp_bind(&conf->server, (struct sockaddr *)&ss, 0) != 0) {
+		uv_close((uv_handle_t *)&conf->server, NULL);
+		uv_run(&w->loop, UV_RUN_NOWAIT);
+		print_message("port 53 of " SERVER " is not for us\n");
+		skip();
+	}
+	uv_udp_recv_start(&conf->server, on_alloc, on_query);
+	assert_true(addr_literal(&ss, SILENT, NAME_PORT));
+	conf->silence = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(bind(conf->silence, (struct sockaddr *)&ss,
+	    sizeof(struct sockaddr_in)), 0);
+	snprintf(conf->path, sizeof(conf->path), "/tmp/culvert-dial-%d",
+	    (int)getpid());
+	snprintf(conf->beside, sizeof(conf->beside), "%s.new", conf->path);
+	unlink(conf->path);
+	resolver_free(w->resolver);
+	assert_int_equal(resolver_new(&w->resolver, &w->loop, conf->path,
+	    NULL), 0);
+	w->dialer.resolver = w->resolver;
+	assert_int_equal(listen(w->listener4, 8), 0);
+}
+
+static void
+end_conf(struct world *w, struct conf *conf)
+{
+	uv_close((uv_handle_t *)&conf->server, NULL);
+	uv_run(&w->loop, UV_RUN_NOWAIT);
+	close(conf->silence);
+	unlink(conf->path);
+}
+
+static void
+servers_are_followed(void **state)
+{
+	struct world *w = *state;
+	struct conf conf;
+
+	begin_conf(w, &conf);
+	/* There is no file, as at a start before there is a network. */
+	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_ERROR);
+	replace_conf(&conf, SERVER);
+	assert_int_equal(dial(w, "four.test"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	/* In place, by another file, away and back. */
+	write_conf(conf.path, SILENT);
+	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_ERROR);
+	replace_conf(&conf, SERVER);
+	assert_int_equal(dial(w, "four.test"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	assert_int_equal(unlink(conf.path), 0);
+	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_ERROR);
+	write_conf(conf.path, SERVER);
+	assert_int_equal(dial(w, "four.test"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	/* Behind a link that leads elsewhere now. */
+	assert_int_equal(unlink(conf.path), 0);
+	write_conf(conf.beside, SERVER);
+	assert_int_equal(symlink("/dev/null", conf.path), 0);
+	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_ERROR);
+	assert_int_equal(unlink(conf.path), 0);
+	assert_int_equal(symlink(conf.beside, conf.path), 0);
+	assert_int_equal(dial(w, "four.test"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	unlink(conf.beside);
+	end_conf(w, &conf);
+}
+
+/* Who has asked the old servers need not wait until these have failed. */
+static void
+new_servers_are_asked_again(void **state)
+{
+	struct world *w = *state;
+	struct dial *gone;
+	struct conf conf;
+
+	begin_conf(w, &conf);
+	replace_conf(&conf, SILENT);
+	start(w, "four.test", DIAL_TIMEOUT_MS);
+	gone = start(w, "both.test", DIAL_TIMEOUT_MS);
+	uv_run(&w->loop, UV_RUN_NOWAIT);
+	dial_cancel(gone);
+	assert_int_equal(w->queries, 0);
+	replace_conf(&conf, SERVER);
+	dial_cancel(start(w, "missing.test", DIAL_TIMEOUT_MS));
+	run_until(w, 1);
+	assert_connected(w, "127.0.0.1");
+	assert_int_equal(w->queries, 4); /* nobody waits for the third name */
+	/* Nor does it take another name: the file is looked at while waiting. */
+	replace_conf(&conf, SILENT);
+	start(w, "four.test", DIAL_TIMEOUT_MS);
+	replace_conf(&conf, SERVER);
+	run_until(w, 1);
+	assert_connected(w, "127.0.0.1");
+	end_conf(w, &conf);
+}
+
+static void
+a_reload_asks_again(void **state)
+{
+	struct world *w = *state;
+	struct conf conf;
+
+	begin_conf(w, &conf);
+	replace_conf(&conf, SERVER);
+	start(w, "silent.test", DIAL_TIMEOUT_MS);
+	while (w->queries < 2)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	/* Whether the file has changed or not. */
+	resolver_reload(w->resolver);
+	while (w->queries < 4)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(dial(w, "four.test"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	/* Given back, not asked again yet, and then it is over. */
+	resolver_reload(w->resolver);
+	resolver_free(w->resolver);
+	w->resolver = NULL;
+	run_until(w, 1);
+	assert_int_equal(w->result.status, DIAL_DNS_ERROR);
+	end_conf(w, &conf);
+}
+
 /* ---- Turns ---- */
 
 /* Whoever comes now is refused at once. */
@@ -824,6 +987,9 @@ main(void)
 		TEST(one_name_is_one_question),
 		TEST(questions_are_bounded),
 		TEST(askers_have_shares),
+		TEST(servers_are_followed),
+		TEST(new_servers_are_asked_again),
+		TEST(a_reload_asks_again),
 		TEST(dials_to_one_origin_take_turns),
 		TEST(a_long_queue_is_served_in_order),
 		TEST(whoever_waits_may_leave),
