@@ -102,7 +102,7 @@ static const struct config_option culvert_edge_options[] = {
 	    "number", "16384", "of one connection" },
 	{ 0, "dials-per-origin", "limits", &value_count,
 	    FIELD(dials_per_origin), "number", "256",
-	    "under way to one host and port" },
+	    "under way to one address and port" },
 	{ 0, "source-connections", "limits", &value_count,
 	    FIELD(source_connections), "number", "1024",
 	    "of one IPv4 address or IPv6 /64" },

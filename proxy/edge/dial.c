@@ -12,17 +12,23 @@
 /*
  * A dial goes
  *
- *	waiting -> resolving -> racing -> settled -> told
+ *	resolving -> racing -> settled -> told
  *
  * and a literal does not resolve. Every address that the policy permits is an
  * attempt; attempts start in the order of RFC 6724 with the families taking
  * turns (RFC 8305 section 4), each a delay after the one before, or at once
- * when that one fails.
+ * when that one fails. An attempt goes
  *
- * The one timer serves all states: it limits waiting and resolving, starts the
- * next attempt, ends the race, and tells the owner what was settled, so that
- * the owner is never called from inside its own call. settle() closes whatever
- * is still open; the memory goes in on_closed(), with the last handle.
+ *	started -> waiting -> ready -> connecting -> over
+ *
+ * and connects at once when it is its turn. One that waits does not hold up
+ * those after it, whose addresses may have nobody in front of them.
+ *
+ * The one timer serves all states: it limits the whole, starts the next
+ * attempt, lets those that are ready go, and tells the owner what was settled,
+ * so that neither the owner nor another dial is called from inside its own
+ * call. settle() closes whatever is still open; the memory goes in on_closed(),
+ * with the last handle.
  *
  * For a loopback literal all this is four system calls: the handshake is over
  * before connect(2) returns, and a second connect(2) says so without a poll.
@@ -31,7 +37,10 @@
 struct attempt {
 	uv_poll_t poll;		/* first: on_poll() casts it back */
 	struct sockaddr_storage addr;
-	int fd;			/* -1 before it starts and once it failed */
+	struct dial *dial;
+	struct turn turn;
+	bool waiting, ready;	/* for its turn; it is its turn */
+	int fd;			/* -1 unless it is connecting */
 	bool watched;		/* poll is open */
 };
 
@@ -42,8 +51,8 @@ struct dial {
 	unsigned nstarted;
 	unsigned handles;	/* open ones, the timer included */
 	uint64_t deadline;	/* in milliseconds of uv_now() */
-	bool begun, settled;
-	struct turn turn;
+	uint64_t next;		/* the same: another attempt starts */
+	bool settled;
 	struct lookup *lookup;	/* NULL unless resolving */
 	const struct dialer *dialer;
 	struct target target;
@@ -68,7 +77,6 @@ static const struct {
 };
 
 static void on_timer(uv_timer_t *timer);
-static void begin(struct dial *d);
 static void race(struct dial *d);
 
 /*
@@ -139,7 +147,7 @@ on_closed(uv_handle_t *handle)
 		free(d);
 }
 
-/* Stops watching before the descriptor is closed or handed on. */
+/* Ends it. Watching stops before the descriptor is closed or handed on. */
 static int
 attempt_take(struct attempt *a)
 {
@@ -147,30 +155,38 @@ attempt_take(struct attempt *a)
 
 	if (a->watched)
 		uv_close((uv_handle_t *)&a->poll, on_closed);
-	a->watched = false;
+	turn_end(&a->turn);
+	a->waiting = a->ready = a->watched = false;
 	a->fd = -1;
 	return fd;
 }
 
-static struct attempt *
-in_flight(struct dial *d)
+static bool
+attempt_is_open(const struct attempt *a)
+{
+	return a->waiting || a->ready || a->fd >= 0;
+}
+
+static bool
+is_racing(const struct dial *d)
 {
 	for (unsigned i = 0; i < d->nstarted; i++)
-		if (d->attempts[i].fd >= 0)
-			return &d->attempts[i];
-	return NULL;
+		if (attempt_is_open(&d->attempts[i]))
+			return true;
+	return false;
 }
 
 static void
 stop(struct dial *d)
 {
-	struct attempt *a;
-
-	turn_end(&d->turn);
 	resolver_cancel(d->lookup);
 	d->lookup = NULL;
-	while ((a = in_flight(d)) != NULL)
-		close(attempt_take(a));
+	for (unsigned i = 0; i < d->nstarted; i++) {
+		int fd = attempt_take(&d->attempts[i]);
+
+		if (fd >= 0)
+			close(fd);
+	}
 }
 
 static void
@@ -235,11 +251,19 @@ attempt_watch(struct dial *d, struct attempt *a)
 	return uv_poll_start(&a->poll, UV_WRITABLE, on_poll);
 }
 
+/* It is its turn. Since it began to wait the policy may have changed. */
 static void
-attempt_start(struct dial *d, struct attempt *a)
+attempt_go(struct dial *d, struct attempt *a)
 {
 	int rv;
 
+	if (a->ready && !policy_permits(d->dialer->policy,
+		(const struct sockaddr *)&a->addr)) {
+		note(d, DIAL_PROHIBITED, &a->addr);
+		attempt_take(a);
+		return;
+	}
+	a->ready = false;
 	a->fd = socket(a->addr.ss_family,
 	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (a->fd < 0 || a->fd >= d->dialer->descriptors_end) {
@@ -255,15 +279,39 @@ attempt_start(struct dial *d, struct attempt *a)
 		attempt_done(d, a, rv);
 }
 
+/* From the end of another attempt, in which this one must not nest. */
+static void
+on_turn(void *arg)
+{
+	struct attempt *a = arg;
+
+	a->waiting = false;
+	a->ready = true;
+	uv_timer_start(&a->dial->timer, on_timer, 0, 0);
+}
+
+static void
+attempt_start(struct dial *d, struct attempt *a)
+{
+	int rv = turn_take(&a->turn, d->dialer->origins,
+	    (const struct sockaddr *)&a->addr, on_turn, a);
+
+	if (rv < 0)
+		attempt_done(d, a, rv);
+	else if (rv == 0)
+		a->waiting = true;
+	else
+		attempt_go(d, a);
+}
+
 static void
 arm(struct dial *d)
 {
-	uint64_t now = uv_now(d->timer.loop);
-	uint64_t left = d->deadline > now ? d->deadline - now : 0;
+	uint64_t now = uv_now(d->timer.loop), at = d->deadline;
 
-	if (d->nstarted < d->nattempts && left > DIAL_ATTEMPT_DELAY_MS)
-		left = DIAL_ATTEMPT_DELAY_MS;
-	uv_timer_start(&d->timer, on_timer, left, 0);
+	if (d->nstarted < d->nattempts && d->next < at)
+		at = d->next;
+	uv_timer_start(&d->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
 /* Starts the next attempt, and those after it while they fail at once. */
@@ -274,15 +322,44 @@ race(struct dial *d)
 		struct attempt *a = &d->attempts[d->nstarted++];
 
 		attempt_start(d, a);
-		if (a->fd >= 0)
+		if (attempt_is_open(a))
 			break;
 	}
 	if (d->settled)
 		return;
-	if (in_flight(d) == NULL)
+	d->next = uv_now(d->timer.loop) + DIAL_ATTEMPT_DELAY_MS;
+	if (is_racing(d))
+		arm(d);
+	else
 		settle(d);
+}
+
+/* Those whose turn has come meanwhile. */
+static void
+let_go(struct dial *d)
+{
+	for (unsigned i = 0; i < d->nstarted && !d->settled; i++)
+		if (d->attempts[i].ready)
+			attempt_go(d, &d->attempts[i]);
+	if (d->settled)
+		return;
+	if (uv_now(d->timer.loop) >= d->next || !is_racing(d))
+		race(d);
 	else
 		arm(d);
+}
+
+static void
+time_out(struct dial *d)
+{
+	for (unsigned i = 0; i < d->nstarted; i++) {
+		struct attempt *a = &d->attempts[i];
+
+		if (attempt_is_open(a))
+			note(d, a->fd >= 0 ? DIAL_TIMEOUT : DIAL_LIMIT,
+			    &a->addr);
+	}
+	settle(d);
 }
 
 static void
@@ -296,21 +373,23 @@ static void
 on_timer(uv_timer_t *timer)
 {
 	struct dial *d = timer->data;
-	struct attempt *a = in_flight(d);
 
-	if (d->settled) {
+	if (d->settled)
 		tell(d);
-	} else if (uv_now(timer->loop) >= d->deadline) {
-		if (a != NULL)
-			note(d, DIAL_TIMEOUT, &a->addr);
-		else if (!d->begun)
-			d->result.status = DIAL_LIMIT;
-		settle(d);
-	} else if (!d->begun) {
-		begin(d);
-	} else {
-		race(d);
-	}
+	else if (uv_now(timer->loop) >= d->deadline)
+		time_out(d);
+	else
+		let_go(d);
+}
+
+/* A name may have the same address many times: that is one attempt. */
+static bool
+is_known(const struct dial *d, const struct sockaddr_storage *addr)
+{
+	for (unsigned i = 0; i < d->nattempts; i++)
+		if (memcmp(&d->attempts[i].addr, addr, sizeof(*addr)) == 0)
+			return true;
+	return false;
 }
 
 static void
@@ -320,10 +399,14 @@ consider(struct dial *d, const struct sockaddr *addr)
 
 	if (d->nattempts == DIAL_ADDRESSES_MAX)
 		return;
+	memset(&a->addr, 0, sizeof(a->addr));
 	memcpy(&a->addr, addr, addr_len(addr));
 	/* The port of an IPv6 address is in the same place. */
 	((struct sockaddr_in *)&a->addr)->sin_port = htons(d->target.port);
 	a->fd = -1;
+	a->dial = d;
+	if (is_known(d, &a->addr))
+		return;
 	if (policy_permits(d->dialer->policy,
 		(const struct sockaddr *)&a->addr))
 		d->nattempts++;
@@ -365,7 +448,6 @@ begin(struct dial *d)
 	const struct target *target = &d->target;
 	struct sockaddr_storage literal;
 
-	d->begun = true;
 	if (addr_literal(&literal, target->host, target->port)) {
 		consider(d, (const struct sockaddr *)&literal);
 		race(d);
@@ -383,15 +465,6 @@ begin(struct dial *d)
 	}
 }
 
-/* From the end of another dial, which this one might otherwise nest in. */
-static void
-on_turn(void *arg)
-{
-	struct dial *d = arg;
-
-	uv_timer_start(&d->timer, on_timer, 0, 0);
-}
-
 int
 dial_start(struct dial **dial, const struct dialer *dialer,
     const struct target *target, const char *asker,
@@ -400,7 +473,6 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 {
 	uv_loop_t *loop = resolver_loop(dialer->resolver);
 	struct dial *d = calloc(1, sizeof(*d));
-	int rv;
 
 	if (d == NULL)
 		return -ENOMEM;
@@ -415,15 +487,7 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 	d->result.fd = -1;
 	d->on_dialled = on_dialled;
 	d->arg = arg;
-	rv = turn_take(&d->turn, dialer->origins, target, on_turn, d);
-	if (rv < 0) {
-		dial_cancel(d);
-		return rv;
-	}
-	if (rv == 1)
-		begin(d);
-	else
-		arm(d);
+	begin(d);
 	*dial = d;
 	return 0;
 }

@@ -10,9 +10,10 @@
 #include "proxy/edge/resolver.h"
 
 /*
- * From a target to a connected TCP socket: wait for a turn, resolve, hold every
- * address against the policy, race the permitted ones (RFC 8305). The address
- * that was held against the policy is the address that is dialled.
+ * From a target to a connected TCP socket: resolve, hold every address against
+ * the policy, race the permitted ones (RFC 8305), each of which waits for its
+ * turn. The address that was held against the policy is the address that is
+ * dialled, and is held against it again when it has waited.
  */
 
 /* Milliseconds for all of it: what a client waits before it gives up. */

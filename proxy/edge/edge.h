@@ -25,7 +25,7 @@ struct edge;
  * user alone can fill what memory there is for these, 192 MiB.
  */
 #define EDGE_TUNNELS_PER_USER 10240
-#define EDGE_DIALS_PER_ORIGIN 256  /* under way; beyond, they wait */
+#define EDGE_DIALS_PER_ORIGIN 256  /* attempts; beyond, they wait */
 
 struct edge_limits {
 	size_t tunnels;

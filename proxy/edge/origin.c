@@ -1,38 +1,73 @@
 #include "proxy/edge/origin.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <search.h>
+#include <stdint.h>
 #include <stdlib.h>
-#include <strings.h>
+#include <string.h>
+
+#define IPV4_AT 12 /* octets in front of an IPv4 address, mapped or by NAT64 */
+
+/* IPv4 in its mapped form, IPv6 without its interface identifier. */
+struct key {
+	uint8_t host[16];
+	in_port_t port;
+};
 
 /* First the key, which the tree compares. It lives while a turn is out. */
 struct origin {
-	struct target target;
+	struct key key;
 	size_t dials; /* whose turn it is */
+	size_t nwaiting;
 	TAILQ_HEAD(, turn) waiting;
 };
+
+static const uint8_t mapped[IPV4_AT] = { [10] = 0xff, 0xff };
+static const uint8_t nat64[IPV4_AT] = { 0, 0x64, 0xff, 0x9b };
+
+static struct key
+key_of(const struct sockaddr *addr)
+{
+	const struct sockaddr_in6 *sin6 = (const void *)addr;
+	const struct sockaddr_in *sin = (const void *)addr;
+	struct key key = { .port = sin->sin_port }; /* the same in IPv6 */
+
+	memcpy(key.host, mapped, IPV4_AT);
+	if (addr->sa_family == AF_INET)
+		memcpy(key.host + IPV4_AT, &sin->sin_addr, 4);
+	else if (memcmp(&sin6->sin6_addr, mapped, IPV4_AT) == 0 ||
+	    memcmp(&sin6->sin6_addr, nat64, IPV4_AT) == 0)
+		memcpy(key.host + IPV4_AT, &sin6->sin6_addr.s6_addr[IPV4_AT],
+		    4);
+	else {
+		memset(key.host, 0, sizeof(key.host));
+		memcpy(key.host, &sin6->sin6_addr, 8);
+	}
+	return key;
+}
 
 static int
 compare(const void *a, const void *b)
 {
-	const struct target *x = a, *y = b;
+	const struct key *x = a, *y = b;
 
 	if (x->port != y->port)
 		return x->port < y->port ? -1 : 1;
-	return strcasecmp(x->host, y->host);
+	return memcmp(x->host, y->host, sizeof(x->host));
 }
 
 static struct origin *
-find_or_make(struct origins *origins, const struct target *target)
+find_or_make(struct origins *origins, const struct key *key)
 {
-	struct origin *const *found = tfind(target, &origins->tree, compare);
+	struct origin *const *found = tfind(key, &origins->tree, compare);
 	struct origin *o;
 
 	if (found != NULL)
 		return *found;
 	if ((o = calloc(1, sizeof(*o))) == NULL)
 		return NULL;
-	o->target = *target;
+	o->key = *key;
 	TAILQ_INIT(&o->waiting);
 	if (tsearch(o, &origins->tree, compare) == NULL) {
 		free(o);
@@ -42,20 +77,25 @@ find_or_make(struct origins *origins, const struct target *target)
 }
 
 int
-turn_take(struct turn *t, struct origins *origins, const struct target *target,
+turn_take(struct turn *t, struct origins *origins, const struct sockaddr *addr,
     void (*go)(void *arg), void *arg)
 {
-	struct origin *o = find_or_make(origins, target);
+	struct key key = key_of(addr);
+	struct origin *o = find_or_make(origins, &key);
 
 	*t = (struct turn){ .origin = o, .go = go, .arg = arg };
 	if (o == NULL)
 		return -ENOMEM;
+	/* Then there are others, for whom it lives on. */
+	if (o->nwaiting == ORIGIN_WAITING_MAX)
+		return -EAGAIN;
 	t->origins = origins;
 	if (o->dials < origins->dials_max) {
 		o->dials++;
 		return 1;
 	}
 	t->waiting = true;
+	o->nwaiting++;
 	TAILQ_INSERT_TAIL(&o->waiting, t, entry);
 	origins->waiting++;
 	return 0;
@@ -65,6 +105,7 @@ static void
 stop_waiting(struct turn *t)
 {
 	TAILQ_REMOVE(&t->origin->waiting, t, entry);
+	t->origin->nwaiting--;
 	t->origins->waiting--;
 	t->waiting = false;
 }

@@ -5,12 +5,15 @@
 #include <stddef.h>
 #include <sys/queue.h>
 
-#include "proxy/addr.h"
+#include <sys/socket.h>
 
 /*
- * Turns to dial an origin. Few dials to one host and port are under way at a
- * time, and the others wait in the order of their coming: a thousand tunnels to
- * an origin that does not answer must not take the descriptors of all others.
+ * Turns to connect to an origin: an address and a port, whatever the names are
+ * that lead there. Few attempts at one are under way at a time, and the others
+ * wait in the order of their coming: a thousand tunnels to an origin that does
+ * not answer must neither flood it nor take the descriptors of all others. An
+ * IPv6 origin is its /64, which one host has for itself; an IPv4 address that
+ * is reached by NAT64 counts as itself.
  */
 struct origins {
 	size_t dials_max; /* to one origin at once; may change at any time */
@@ -22,7 +25,13 @@ struct origins {
 	void *tree; /* tsearch(3), of struct origin */
 };
 
-/* One host and port that is being dialled. */
+/*
+ * Who wait for one origin, at most: with the usual 256 turns and round trips of
+ * 300 ms as many as have theirs within a dial's time. A turn costs 3 KB.
+ */
+#define ORIGIN_WAITING_MAX 8192
+
+/* One address and port that is being dialled. */
 struct origin;
 
 /* A turn, in the caller's memory. */
@@ -36,15 +45,15 @@ struct turn {
 };
 
 /*
- * Takes a turn to dial `target`. Returns 1 when it is there; 0 when it is to
- * come: then `go` is called once, from inside somebody's turn_end(); or
- * -ENOMEM, and nothing was taken.
+ * Takes a turn to connect to `addr`. Returns 1 when it is there; 0 when it is
+ * to come: then `go` is called once, from inside somebody's turn_end(); or
+ * -EAGAIN when too many wait, or -ENOMEM, and nothing was taken.
  */
-int turn_take(struct turn *, struct origins *, const struct target *target,
+int turn_take(struct turn *, struct origins *, const struct sockaddr *addr,
     void (*go)(void *arg), void *arg);
 
 /*
- * The dial is over, or has given up waiting. Whoever comes next is told to go
+ * The attempt is over, or has given up waiting. Whoever comes next is told to go
  * before this returns. No-op when none was taken.
  */
 void turn_end(struct turn *);

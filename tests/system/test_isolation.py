@@ -157,6 +157,37 @@ def test_unreachable_origin(start_edge, start_culvert, origin):
     assert "for their turn: 0\n" in report(edge)
 
 
+def opening(port):
+    """How many handshakes with that port of loopback have no answer yet."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        return sum(line.split()[2].endswith(f":{port:04X}") and
+                   line.split()[3] == "02" for line in table)
+
+
+def test_many_names_of_one_address(start_edge, start_culvert, origin):
+    """Whoever has many names for a host cannot flood it by them."""
+    server = origin()
+    names = NameServer()
+    edge = start_edge("--resolver", f"127.0.0.1:{names.port}",
+                      "--dials-per-origin", 16)
+    culvert = start_culvert(edge, "--grace", 0)
+    with silent_port() as port, contextlib.ExitStack() as stack:
+        others = opening(port)
+        for i in range(600):
+            stack.callback(reset, ask(culvert, f"name{i}.fast", port))
+
+        def dials():
+            waiting = re.search(r"for their turn: (\d+)\n", report(edge))
+            return opening(port) - others, int(waiting[1])
+
+        wait_until(lambda: sum(dials()) == 600, "600 dials")
+        assert dials() == (16, 584)
+        for _ in range(20):
+            works(culvert, server)
+        works(culvert, server, "name.fast")
+    names.close()
+
+
 def test_slow_name(start_edge, start_culvert, origin):
     """Nor does a name that nobody answers for, whatever the port."""
     server = origin()

@@ -41,6 +41,8 @@ static const struct record {
 	{ "under_score.test", "127.0.0.1" },
 	{ "xn--bcher-kva.test", "127.0.0.1" },
 	{ "mapped.test", "::ffff:127.0.0.1" },
+	{ "twice.test", "127.0.0.1" },
+	{ "twice.test", "127.0.0.1" },
 };
 
 struct world {
@@ -906,13 +908,15 @@ a_long_queue_is_served_in_order(void **state)
 {
 	struct world *w = *state;
 	struct dial *first;
-	int n = 20000, fds[3];
+	int n = ORIGIN_WAITING_MAX, fds[3];
 
 	w->origins.dials_max = 1;
 	fill(w, "127.0.0.1", w->listener4, fds);
 	first = start(w, "127.0.0.1", DIAL_TIMEOUT_MS);
 	for (int i = 0; i < n; i++)
 		start(w, "127.0.0.1", 10 * DIAL_TIMEOUT_MS);
+	assert_int_equal(w->origins.waiting, n);
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_LIMIT);
 	assert_int_equal(w->origins.waiting, n);
 	stop_listening(w, fds);
 	dial_cancel(first);
@@ -938,6 +942,137 @@ whoever_waits_may_leave(void **state)
 	/* Told to go, and gone before it went. */
 	dial_cancel(d[1]);
 	dial_cancel(d[3]);
+	assert_null(w->origins.tree);
+	drain(fds);
+}
+
+/* However it is called, it is one host that gets the SYNs. */
+static void
+names_of_one_address_share_its_turns(void **state)
+{
+	static const char *const names[] = {
+		"four.test", "under_score.test", "xn--bcher-kva.test",
+		"127.0.0.1", "::ffff:127.0.0.1", "mapped.test",
+	};
+	struct world *w = *state;
+	struct dial *first;
+	size_t n = sizeof(names) / sizeof(names[0]);
+	int fds[3];
+
+	w->origins.dials_max = 1;
+	fill(w, "127.0.0.1", w->listener4, fds);
+	first = start(w, "127.0.0.1", DIAL_TIMEOUT_MS);
+	for (size_t i = 0; i < n; i++)
+		start(w, names[i], DIAL_TIMEOUT_MS);
+	while (w->origins.waiting < n)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(w->answers, 0);
+	stop_listening(w, fds);
+	dial_cancel(first);
+	run_until(w, (int)n);
+	assert_int_equal(w->result.status, DIAL_REFUSED);
+	assert_null(w->origins.tree);
+}
+
+/* An address that others wait for does not keep a dial from the next one. */
+static void
+every_attempt_takes_a_turn(void **state)
+{
+	struct world *w = *state;
+	struct dial *first;
+	int fds[3];
+
+	w->origins.dials_max = 1;
+	listen(w->listener4, 8);
+	fill(w, "::1", w->listener6, fds);
+	first = start(w, "::1", DIAL_TIMEOUT_MS);
+	start(w, "both.test", DIAL_TIMEOUT_MS);
+	while (w->origins.waiting == 0)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	while (w->answers == 0)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(w->result.status, DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	assert_int_equal(w->origins.waiting, 0);
+	dial_cancel(first);
+	assert_null(w->origins.tree);
+	drain(fds);
+}
+
+static void
+the_same_address_is_one_attempt(void **state)
+{
+	struct world *w = *state;
+	size_t most = 0;
+	int fds[3];
+
+	w->origins.dials_max = 1;
+	fill(w, "127.0.0.1", w->listener4, fds);
+	start(w, "twice.test", 2 * DIAL_ATTEMPT_DELAY_MS);
+	while (w->answers == 0) {
+		uv_run(&w->loop, UV_RUN_ONCE);
+		if (w->origins.waiting > most)
+			most = w->origins.waiting;
+	}
+	assert_int_equal(w->result.status, DIAL_TIMEOUT);
+	assert_int_equal(most, 0);
+	drain(fds);
+}
+
+/* IPv6 by its /64, and what goes by NAT64 as the IPv4 address. */
+static void
+hosts_are_told_apart(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool same;
+	} rows[] = {
+		{ "192.0.2.1", "192.0.2.2", false },
+		{ "192.0.2.1", "::ffff:192.0.2.1", true },
+		{ "192.0.2.1", "64:ff9b::192.0.2.1", true },
+		{ "64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false },
+		{ "2001:db8::1", "2001:db8::ffff:1:1", true },
+		{ "2001:db8::1", "2001:db8:0:1::1", false },
+		{ "::1", "0.0.0.1", false },
+	};
+	struct origins origins = { .dials_max = 1 };
+	struct sockaddr_storage a, b;
+	struct turn first, second;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_true(addr_literal(&a, rows[i].a, 80));
+		assert_true(addr_literal(&b, rows[i].b, 80));
+		assert_int_equal(turn_take(&first, &origins,
+		    (struct sockaddr *)&a, NULL, NULL), 1);
+		assert_int_equal(turn_take(&second, &origins,
+		    (struct sockaddr *)&b, NULL, NULL), !rows[i].same);
+		turn_end(&second);
+		/* Nor is another port another's turn. */
+		assert_true(addr_literal(&b, rows[i].a, 81));
+		assert_int_equal(turn_take(&second, &origins,
+		    (struct sockaddr *)&b, NULL, NULL), 1);
+		turn_end(&second);
+		turn_end(&first);
+		assert_null(origins.tree);
+	}
+}
+
+static void
+the_policy_may_change_meanwhile(void **state)
+{
+	struct world *w = *state;
+	struct dial *first;
+	int fds[3];
+
+	w->origins.dials_max = 1;
+	fill(w, "127.0.0.1", w->listener4, fds);
+	first = start(w, "127.0.0.1", DIAL_TIMEOUT_MS);
+	start(w, "127.0.0.1", DIAL_TIMEOUT_MS);
+	assert_int_equal(policy_deny(&w->policy, "127.0.0.1"), 0);
+	dial_cancel(first);
+	run_until(w, 1);
+	assert_int_equal(w->result.status, DIAL_PROHIBITED);
 	assert_null(w->origins.tree);
 	drain(fds);
 }
@@ -993,6 +1128,11 @@ main(void)
 		TEST(dials_to_one_origin_take_turns),
 		TEST(a_long_queue_is_served_in_order),
 		TEST(whoever_waits_may_leave),
+		TEST(names_of_one_address_share_its_turns),
+		TEST(every_attempt_takes_a_turn),
+		TEST(the_same_address_is_one_attempt),
+		TEST(hosts_are_told_apart),
+		TEST(the_policy_may_change_meanwhile),
 		TEST(refusals_have_their_words),
 	};
 
