@@ -117,8 +117,10 @@ release()
 	fi
 	mkdir -p "$dir"
 	export distribution version suite root mirror
-	if unshare --mount --pid --fork --kill-child "$0" inside \
-	    >"$dir/log" 2>&1 </dev/null; then
+	unshare --mount --pid --fork --kill-child "$0" inside \
+	    >"$dir/log" 2>&1 </dev/null &
+	running=$!
+	if wait "$running"; then
 		echo "$1 $2:" "$(sed -n \
 		    's/^\([0-9]* passed.*\) in [0-9.]*s.*/\1/p' "$dir/log")"
 	else
@@ -140,7 +142,9 @@ for version; do
 done
 
 ./deps.sh releases
-failed=0
+running= failed=0
+# unshare ignores lesser signals; all that it has started goes with it.
+trap '[ -z "$running" ] || kill -KILL "$running"; exit 1' HUP INT TERM
 while read -r distribution version suite; do
 	case " ${*:-$version} " in
 	*" $version "*) release "$distribution" "$version" "$suite" ;;
