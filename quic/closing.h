@@ -41,7 +41,7 @@ void closings_add(struct closings *, struct conn_ids *,
 /* A datagram of `len` bytes has come for it. */
 void closing_hear(struct closings *, struct closing *, size_t len);
 
-/* Puts a packet that is due into the train. False: there is none, or no room. */
+/* Puts one that is due into the train. False: there is none, or no room. */
 bool closings_write(struct closings *, struct quic_train *);
 
 /* Drops those whose time is over. */
