@@ -17,7 +17,8 @@ OS_RELEASE=${OS_RELEASE:-/etc/os-release}
 QUIC='libngtcp2-dev>=1.11 libngtcp2-crypto-gnutls-dev>=1.11
 	libnghttp3-dev>=1.8'
 BUILD="gcc make pkgconf libc6-dev libgnutls28-dev libuv1-dev libc-ares-dev
-	libinih-dev libjansson-dev libseccomp-dev libcrypt-dev ca-certificates $QUIC"
+	libinih-dev libjansson-dev libseccomp-dev libcrypt-dev
+	ca-certificates $QUIC"
 TEST='libcmocka-dev python3-pytest curl gnutls-bin mandoc iproute2 openvpn
 	chromium|chromium-browser chromium-sandbox|chromium-browser golang-go
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev

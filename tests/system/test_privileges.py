@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import pwd
 import re
@@ -215,6 +216,31 @@ def test_root_that_may_not_change_users(start_edge, start_culvert, origin):
     assert done.returncode == 1
     assert "error: cannot become the user daemon: Operation not permitted" \
         in done.stderr
+
+
+def without_landlock():
+    """Root on a kernel of before Linux 5.13."""
+    library = ctypes.CDLL("libseccomp.so.2")
+    library.seccomp_init.restype = ctypes.c_void_p
+    allow, enosys = 0x7fff0000, 0x00050000 | errno.ENOSYS
+    rules = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(allow)))
+    call = library.seccomp_syscall_resolve_name(b"landlock_create_ruleset")
+    assert library.seccomp_rule_add(rules, ctypes.c_uint32(enosys), call,
+                                    0) == 0
+    assert library.seccomp_load(rules) == 0
+
+
+def test_what_the_kernel_lacks_is_a_warning(start_edge, start_culvert,
+                                            origin):
+    edge = start_edge(preexec=without_landlock)
+    expect_user(edge.pid, default_user())
+    assert len(re.findall("warning: ", edge.log)) == 1
+    assert re.search(r"warning: no Landlock \(Function not implemented\): "
+                     r"files that this user may read, and TCP, stay within "
+                     r"reach; it takes Linux 5.13", edge.log)
+    works(start_culvert(edge), origin())
+    reload(edge)
+    assert "the configuration is reloaded" in edge.log
 
 
 # ---- Files of root's ----
