@@ -135,6 +135,19 @@ class Daemon:
         except PermissionError:
             return None
 
+    def limit_files(self, most):
+        """How many it may have open; returns how many that were before."""
+        limits = pathlib.Path(f"/proc/{self.pid}/limits").read_text()
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        user, group = (int(re.search(rf"^{name}:\s+(\d+)", status, re.M)[1])
+                       for name in ("Uid", "Gid"))
+        # Root may change those of its own processes alone in a container.
+        become = {"user": user, "group": group, "extra_groups": []} \
+            if os.geteuid() == 0 else {}
+        subprocess.run(["prlimit", f"--pid={self.pid}", f"--nofile={most}:"],
+                       check=True, timeout=DEADLINE, **become)
+        return int(re.search(r"^Max open files +(\d+)", limits, re.M)[1])
+
     def rss(self):
         """Bytes in memory."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:

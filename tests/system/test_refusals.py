@@ -1,6 +1,5 @@
 """Refusals are answers: what no tunnel looks like, in each language."""
 
-import resource
 import socket
 import threading
 
@@ -137,11 +136,10 @@ def test_denied_although_allowed(start_culvert, start_edge, origin):
 def test_limit(culvert, edge, origin):
     """An edge without descriptors says so, and recovers."""
     server = origin()
-    limits = resource.prlimit(edge.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(edge.pid, resource.RLIMIT_NOFILE, (0, limits[1]))
+    before = edge.limit_files(0)
     refused_everywhere(culvert, "127.0.0.1", server.port, GENERAL_FAILURE,
                        503, "the edge answered 503")
-    resource.prlimit(edge.pid, resource.RLIMIT_NOFILE, limits)
+    edge.limit_files(before)
     socks5_tunnel(culvert.port, "127.0.0.1", server.port).close()
 
 
