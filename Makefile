@@ -49,7 +49,8 @@ QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/fault.o \
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
-	proxy/relay.o proxy/basic.o proxy/users.o proxy/scheme.o proxy/pem.o \
+	proxy/relay.o proxy/basic.o proxy/users.o proxy/share_queue.o \
+	proxy/failures.o proxy/scheme.o proxy/pem.o \
 	proxy/privsep.o proxy/privsep_child.o proxy/run_as.o proxy/sandbox.o \
 	proxy/seccomp.o \
 	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o \
@@ -99,7 +100,8 @@ test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
 	proxy/local/response.o proxy/local/body.o proxy/chunked.o \
 	proxy/local/refusal.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/basic.o
-test_users_OBJS = proxy/users.o proxy/scheme.o proxy/privsep.o
+test_users_OBJS = proxy/users.o proxy/share_queue.o proxy/failures.o \
+	proxy/scheme.o proxy/tally.o proxy/privsep.o
 test_policy_OBJS = proxy/edge/policy.o $(test_rule_OBJS)
 test_route_OBJS = proxy/edge/route.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \

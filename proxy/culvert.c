@@ -272,9 +272,8 @@ on_reload(void *arg)
 		load_policy(&policy, &fresh);
 		edge_reload_policy(culvert->edge, &policy);
 	}
-	listener_set_users(culvert->listener, users);
-	users_free(culvert->users);
-	culvert->users = users;
+	users_replace(&culvert->users, users);
+	listener_set_users(culvert->listener, culvert->users);
 	daemon_replace(&culvert->config, &fresh);
 	limits_set(&culvert->limits, &culvert->config);
 	quic_budget_resize(culvert->budget, culvert->config.memory_max);

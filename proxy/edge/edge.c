@@ -269,9 +269,9 @@ edge_reload(struct edge *edge, const struct edge_settings *settings)
 
 	quic_tls_ref(settings->tls);
 	quic_tls_free(mine->tls);
-	users_free(mine->users);
+	users_replace(&mine->users, settings->users);
 	mine->tls = settings->tls;
-	mine->users = edge->host.users = settings->users;
+	edge->host.users = mine->users;
 	edge_reload_policy(edge, &settings->policy);
 	mine->quic = settings->quic;
 	set_limits(edge, &settings->limits);

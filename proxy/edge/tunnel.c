@@ -103,12 +103,22 @@ tunnel_close(struct tunnel *t, const char *reason)
 
 /* ---- Refusals ---- */
 
-/* Answers a status, and why, and lets the stream go. */
+/* That a password was not checked is no word about it. */
+#define OVERLOAD \
+	"proxy_internal_error; details=\"too many passwords to check\""
+
+/* Seconds after which a client that met a limit may ask again. */
+#define RETRY_AFTER "5"
+
+/*
+ * Answers a status, and why, and lets the stream go. 503 has a few words for
+ * people as well: it is the one that passes by itself.
+ */
 static void
 refuse_stream(struct quic_stream *stream, int status, const char *error)
 {
-	struct quic_field fields[3] = { { ":status", NULL } };
-	char code[4], why[64];
+	struct quic_field fields[5] = { { ":status", NULL } };
+	char code[4], why[128], body[192];
 	size_t n = 1;
 
 	snprintf(code, sizeof(code), "%d", status);
@@ -120,9 +130,19 @@ refuse_stream(struct quic_stream *stream, int status, const char *error)
 	if (status == 407)
 		fields[n++] = (struct quic_field){ "proxy-authenticate",
 			"Basic realm=\"culvert-edge\"" };
+	if (status == 503 && error != NULL) {
+		fields[n++] = (struct quic_field){ "retry-after", RETRY_AFTER };
+		fields[n++] = (struct quic_field){ "content-type",
+			"text/plain" };
+	}
 	if (quic_stream_respond(stream, fields, n) != 0) {
 		quic_stream_reset(stream, QUIC_H3_INTERNAL_ERROR);
 		return;
+	}
+	if (status == 503 && error != NULL) {
+		snprintf(body, sizeof(body), "culvert-edge: 503 %s: try again "
+		    "in " RETRY_AFTER " seconds\n", error);
+		quic_stream_push(stream, body, strlen(body));
 	}
 	quic_stream_finish(stream);
 	quic_stream_release(stream);
@@ -253,15 +273,17 @@ admit(struct tunnel *t)
 /* ---- The user ---- */
 
 static void
-on_checked(void *arg, bool ok)
+on_checked(void *arg, enum users_verdict verdict)
 {
 	struct tunnel *t = arg;
 
 	t->check = NULL;
-	if (ok)
+	if (verdict == USERS_RIGHT)
 		admit(t);
-	else
+	else if (verdict == USERS_WRONG)
 		refuse(t, 407, "http_request_denied");
+	else
+		refuse(t, 503, OVERLOAD);
 }
 
 static void
@@ -280,13 +302,14 @@ check_user(struct tunnel *t, const char *authorization)
 		return;
 	}
 	memcpy(t->user, credentials.user, sizeof(t->user));
-	rv = users_check(t->host->users, t->host->loop, &credentials,
-	    &t->check, on_checked, t);
+	rv = users_check(t->host->users, t->host->loop,
+	    (const struct sockaddr *)&t->client, &credentials, &t->check,
+	    on_checked, t);
 	explicit_bzero(&credentials, sizeof(credentials));
 	if (rv == 1)
 		admit(t);
 	else if (rv < 0)
-		refuse(t, 503, "http_request_denied");
+		refuse(t, 503, OVERLOAD);
 }
 
 /* ---- The stream, before it is the relay's ---- */

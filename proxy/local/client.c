@@ -127,31 +127,47 @@ client_say_last(struct client *c, const void *bytes, size_t n, const char *why)
 /* ---- Passwords ---- */
 
 static void
-verdict(struct client *c, bool ok)
+verdict_http(struct client *c, enum users_verdict verdict)
 {
-	if (client_is_http(c)) {
-		if (!ok) {
-			client_http_error(c, 407,
-			    "this proxy wants another password");
-			return;
-		}
-		c->authorized = true;
-		return;
-	}
-	if (socks_authenticated(c->socks, ok) == SOCKS_CLOSE)
+	c->authorized = verdict == USERS_RIGHT;
+	if (verdict == USERS_WRONG)
+		client_http_error(c, 407, "proxy authentication failed");
+	else if (verdict == USERS_OVERLOAD)
+		client_http_refuse(c, &client_overloaded);
+}
+
+/*
+ * The answer to a password in SOCKS knows right and wrong alone (RFC 1929): of
+ * an overload the answer to the request tells, and no tunnel is opened.
+ */
+static void
+verdict_socks(struct client *c, enum users_verdict verdict)
+{
+	c->overloaded = verdict == USERS_OVERLOAD;
+	if (socks_authenticated(c->socks, verdict != USERS_WRONG) ==
+	    SOCKS_CLOSE)
 		client_socks_say_last(c);
 	else if (c->len == 0)
 		client_socks_say(c);
 }
 
 static void
-on_checked(void *arg, bool ok)
+take_verdict(struct client *c, enum users_verdict verdict)
+{
+	if (client_is_http(c))
+		verdict_http(c, verdict);
+	else
+		verdict_socks(c, verdict);
+}
+
+static void
+on_checked(void *arg, enum users_verdict verdict)
 {
 	struct client *c = arg;
 
 	c->check = NULL;
 	c->state = CLIENT_NEGOTIATING;
-	verdict(c, ok);
+	take_verdict(c, verdict);
 	if (c->closing || c->state != CLIENT_NEGOTIATING)
 		return;
 	client_arm(c, LIMIT_HEAD_TIME);
@@ -165,14 +181,15 @@ client_check(struct client *c, const struct credentials *credentials)
 	int rv = 1; /* a reload may have opened the listener meanwhile */
 
 	if (c->host->users != NULL)
-		rv = users_check(c->host->users, c->host->loop, credentials,
+		rv = users_check(c->host->users, c->host->loop,
+		    (const struct sockaddr *)&c->origin.peer, credentials,
 		    &c->check, on_checked, c);
 	if (rv == 0) {
 		c->state = CLIENT_CHECKING;
 		uv_read_stop((uv_stream_t *)&c->relay.tcp);
 		uv_timer_stop(&c->timer);
 	} else
-		verdict(c, rv == 1);
+		take_verdict(c, rv == 1 ? USERS_RIGHT : USERS_OVERLOAD);
 }
 
 /* ---- Reading ---- */

@@ -53,6 +53,7 @@ struct client {
 	struct forward *forward; /* of a client of plain HTTP */
 	bool head_begun;	 /* bytes of a head have come: HEAD_TIMEOUT */
 	bool authorized;	 /* the head at the buffer's start has passed */
+	bool overloaded;	 /* its password was not checked: no tunnel */
 	bool eof_seen;
 	bool logged;		 /* a refusal says more than the close does */
 
@@ -142,6 +143,9 @@ void client_http_refuse(struct client *, const struct refusal *);
 
 /* There are too many from this address. */
 extern const struct refusal client_crowded;
+
+/* There are too many passwords to check. */
+extern const struct refusal client_overloaded;
 
 /* Asks for a tunnel to `target`, and says how that went. */
 void client_tunnel_open(struct client *, const struct target *target);

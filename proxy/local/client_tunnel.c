@@ -87,12 +87,18 @@ const struct refusal client_crowded = { .http_status = 503,
 	.socks_code = SOCKS_GENERAL_FAILURE,
 	.text = "there are too many connections from this address" };
 
+const struct refusal client_overloaded = { .http_status = 503,
+	.socks_code = SOCKS_GENERAL_FAILURE,
+	.text = "too many passwords wait to be checked; this one was not, and "
+	    "may be tried again in a few seconds" };
+
 void
 client_tunnel_open(struct client *c, const struct target *target)
 {
 	c->target = *target;
-	if (c->origin.crowded) {
-		on_refused(c, &client_crowded);
+	if (c->origin.crowded || c->overloaded) {
+		on_refused(c, c->overloaded ? &client_overloaded
+					    : &client_crowded);
 		return;
 	}
 	c->state = CLIENT_WAITING;

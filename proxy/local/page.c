@@ -10,6 +10,9 @@
 /* Bytes of the longest body. */
 #define BODY_MAX 2048
 
+/* Seconds after which what was too much may be asked for again. */
+#define RETRY_AFTER "5"
+
 static size_t
 respond(int status, const char *type, const char *extra, const char *body,
     bool with_body, char out[PAGE_MAX])
@@ -38,7 +41,8 @@ page_error(int status, const char *text, char out[PAGE_MAX])
 	snprintf(body, sizeof(body), "culvert: %d %s\n%s.\n", status,
 	    http1_reason(status), text);
 	return respond(status, "text/plain; charset=utf-8", status == 407
-	    ? "Proxy-Authenticate: Basic realm=\"culvert\"\r\n" : "",
+	    ? "Proxy-Authenticate: Basic realm=\"culvert\"\r\n"
+	    : status == 503 ? "Retry-After: " RETRY_AFTER "\r\n" : "",
 	    body, true, out);
 }
 

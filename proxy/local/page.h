@@ -26,7 +26,7 @@ size_t page_answer(const struct http1_request *, const struct sockaddr *local,
 
 /*
  * An error as a response with a readable body, `text` being a sentence about
- * it; 407 asks for Basic credentials. Returns the bytes written.
+ * it; 407 asks for Basic credentials, and 503 names a time to ask again. Returns the bytes written.
  */
 size_t page_error(int status, const char *text, char out[PAGE_MAX]);
 

@@ -26,6 +26,9 @@ refusal_of(struct refusal *refusal, const struct target *to, int http_status,
 	refusal->cause = strlen(target) + strlen(": ");
 }
 
+/* How an edge of ours says so in the details of its proxy-status. */
+#define REFUSAL_OVERLOAD "too many passwords to check"
+
 /* What the error types of RFC 9209 §2.3 mean to a SOCKS client. */
 static const struct {
 	const char *error;
@@ -82,6 +85,16 @@ socks_code_of(int status)
 	}
 }
 
+/* culvert-edge could not check our password: that does not mean it is wrong. */
+static bool
+is_overload(const struct quic_head *head, int status)
+{
+	const char *value = quic_head_find(head, "proxy-status");
+
+	return status == 503 && value != NULL &&
+	    strstr(value, "details=\"" REFUSAL_OVERLOAD "\"") != NULL;
+}
+
 void
 refusal_read(struct refusal *refusal, const struct target *to,
     const struct quic_head *head, int status)
@@ -93,6 +106,12 @@ refusal_read(struct refusal *refusal, const struct target *to,
 		/* The client has no part in this: 407 would ask it. */
 		refusal_set(refusal, 502, SOCKS_NOT_ALLOWED,
 		    "the edge does not accept our user and password");
+		return;
+	}
+	if (is_overload(head, status)) {
+		refusal_set(refusal, 503, SOCKS_GENERAL_FAILURE,
+		    "the edge has too many passwords to check, and did not "
+		    "check ours; try again in a few seconds");
 		return;
 	}
 	if (i < sizeof(proxy_errors) / sizeof(proxy_errors[0])) {

@@ -228,6 +228,27 @@ a_refusal_is_passed_on(void **state)
 	assert_int_equal(tickets_deadline(&tickets), UINT64_MAX);
 }
 
+/* The edge did not check our password: nobody says that it is wrong. */
+static void
+an_overload_is_no_refusal_of_ours(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].status = "503";
+	w->far[1].proxy_status = "culvert-edge; error=proxy_internal_error; "
+	    "details=\"too many passwords to check\"";
+	w->far[2].status = "407";
+	come(1, 0);
+	come(2, 0);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].why.http_status, 503);
+	assert_int_equal(clients[1].why.socks_code, SOCKS_GENERAL_FAILURE);
+	assert_non_null(strstr(clients[1].why.text, "too many passwords"));
+	assert_int_equal(clients[2].why.socks_code, SOCKS_NOT_ALLOWED);
+	assert_non_null(strstr(clients[2].why.text, "does not accept"));
+}
+
 /* The edge would not look at it: that is tried again, but not for ever. */
 static void
 a_rejected_request_is_sent_again(void **state)
@@ -495,6 +516,7 @@ main(void)
 		TICKET_TEST(a_full_connection_leaves_the_rest_to_another),
 		TICKET_TEST(credentials_go_with_every_request),
 		TICKET_TEST(a_refusal_is_passed_on),
+		TICKET_TEST(an_overload_is_no_refusal_of_ours),
 		TICKET_TEST(a_rejected_request_is_sent_again),
 		TICKET_TEST(those_who_come_during_refusals_are_not_refused),
 		TICKET_TEST(a_lost_connection_brings_requests_back_in_order),

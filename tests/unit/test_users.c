@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <crypt.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -12,6 +13,9 @@
 
 #include <cmocka.h>
 
+#include "proxy/failures.h"
+#include "proxy/log.h"
+#include "proxy/share_queue.h"
 #include "proxy/users.h"
 
 /*
@@ -100,29 +104,46 @@ load_alice_and_bob(void)
 
 struct asker {
 	struct users_check *check;
-	int answers;
+	int answers, order;
 	bool ok;
+	enum users_verdict verdict;
 };
 
+static int answers; /* of all askers */
+
 static void
-on_checked(void *arg, bool ok)
+on_checked(void *arg, enum users_verdict verdict)
 {
 	struct asker *asker = arg;
 
 	asker->answers++;
-	asker->ok = ok;
+	asker->order = answers++;
+	asker->verdict = verdict;
+	asker->ok = verdict == USERS_RIGHT;
+}
+
+static int
+ask_from(struct users *users, struct asker *asker, const char *from,
+    const char *user, const char *password)
+{
+	struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	struct credentials c = { 0 };
+	bool v4 = inet_pton(AF_INET, from, &sin.sin_addr) == 1;
+
+	assert_true(v4 || inet_pton(AF_INET6, from, &sin6.sin6_addr) == 1);
+	memset(asker, 0, sizeof(*asker));
+	strcpy(c.user, user);
+	strcpy(c.password, password);
+	return users_check(users, &loop, v4 ? (struct sockaddr *)&sin
+	    : (struct sockaddr *)&sin6, &c, &asker->check, on_checked, asker);
 }
 
 static int
 ask(struct users *users, struct asker *asker, const char *user,
     const char *password)
 {
-	struct credentials c = { 0 };
-
-	memset(asker, 0, sizeof(*asker));
-	strcpy(c.user, user);
-	strcpy(c.password, password);
-	return users_check(users, &loop, &c, &asker->check, on_checked, asker);
+	return ask_from(users, asker, "127.0.0.1", user, password);
 }
 
 /* Asks and waits; true when the credentials are right. */
@@ -243,26 +264,336 @@ hundred_at_once_cost_few_hashes(void **state)
 	users_free(users);
 }
 
+/* What the log was told; stands before log.o. */
+static struct {
+	int lines;
+	char last[256], all[8192];
+} warned;
+
+void
+log_warn(const char *fmt, ...)
+{
+	va_list ap;
+
+	warned.lines++;
+	va_start(ap, fmt);
+	vsnprintf(warned.last, sizeof(warned.last), fmt, ap);
+	va_end(ap);
+	snprintf(warned.all + strlen(warned.all),
+	    sizeof(warned.all) - strlen(warned.all), "%s\n", warned.last);
+}
+
+/* Guesses, each another one, until no more are taken; how many there are. */
+static int
+flood(struct users *users, struct asker *askers, int max, const char *from,
+    bool names)
+{
+	char user[32], password[32];
+	int n;
+
+	for (n = 0; n < max; n++) {
+		snprintf(user, sizeof(user), names ? "guest%d" : "bob", n);
+		snprintf(password, sizeof(password), "guess%d", n);
+		if (ask_from(users, &askers[n], from, user, password) != 0)
+			break;
+	}
+	return n;
+}
+
+#define FLOOD 3000
+static struct asker guesses[FLOOD];
+
+static void
+expect_answers(const struct asker *askers, int n, enum users_verdict verdict)
+{
+	for (int i = 0; i < n; i++) {
+		assert_int_equal(askers[i].answers, 1);
+		assert_int_equal(askers[i].verdict, verdict);
+	}
+}
+
 static void
 waiting_is_bounded(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	static struct asker askers[1000];
+	struct asker alice;
+	int n;
+
+	(void)state;
+	gate_set(true);
+	n = flood(users, guesses, FLOOD, "127.0.0.1", false);
+	assert_int_equal(n, 2 + SHARE_SOURCE_MAX);
+	/* One more guess at the same name is refused; the same one waits. */
+	assert_int_equal(ask(users, &alice, "bob", "x"), -EAGAIN);
+	assert_int_equal(ask(users, &alice, "bob", "guess7"), 0);
+	users_check_cancel(alice.check);
+	gate_set(false);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	expect_answers(guesses, n, USERS_WRONG);
+	assert_true(admits(users, "alice", "secret"));
+	users_free(users);
+}
+
+/* 200 sources that ask for all they can: it is all that one gets. */
+static void
+all_sources_are_bounded(void **state)
+{
+	struct users *users = load_alice_and_bob();
+	struct asker late;
+	char from[32];
 	int n = 0;
 
 	(void)state;
 	gate_set(true);
-	while (n < 1000 && ask(users, &askers[n], "bob", "wrong") == 0)
-		n++;
-	assert_in_range(n, 100, 200);
-	assert_int_equal(ask(users, &askers[n], "alice", "secret"), -EAGAIN);
+	for (int i = 0; i < 8; i++) {
+		snprintf(from, sizeof(from), "10.0.0.%d", i);
+		n += flood(users, guesses + n, SHARE_SOURCE_MAX + (i == 0) * 2,
+		    from, true);
+	}
+	assert_int_equal(n, SHARE_MAX + 2);
+	/* A ninth has its share, at the cost of the largest. */
+	assert_int_equal(ask_from(users, &late, "10.0.1.1", "alice",
+	    "secret"), 0);
+	assert_int_equal(ask_from(users, &guesses[n], "10.0.0.1", "x", "y"),
+	    -EAGAIN);
+	answers = 0;
 	gate_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
-	for (int i = 0; i < n; i++) {
-		assert_int_equal(askers[i].answers, 1);
-		assert_false(askers[i].ok);
-	}
+	assert_true(late.ok);
+	assert_in_range(late.order, 0, 12);
+	n = 0;
+	for (int i = 0; i < SHARE_MAX + 2; i++)
+		n += guesses[i].verdict == USERS_OVERLOAD;
+	assert_int_equal(n, 1);
+	users_free(users);
+}
+
+/* 192.0.2.1 floods; the others wait for their turn alone. */
+static void
+sources_take_turns(void **state)
+{
+	struct users *users = load_alice_and_bob();
+	struct asker alice, bob, neighbour;
+	int n;
+
+	(void)state;
+	gate_set(true);
+	n = flood(users, guesses, 250, "192.0.2.1", true);
+	assert_int_equal(n, 250);
+	ask_from(users, &alice, "192.0.2.2", "alice", "secret");
+	/* An IPv6 network is one source: this one has two. */
+	ask_from(users, &bob, "2001:db8:1:1::1", "bob", "hunter2");
+	ask_from(users, &neighbour, "2001:db8:1:1::2", "bob", "hunter2");
+	answers = 0;
+	gate_set(false);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_true(alice.ok && bob.ok && neighbour.ok);
+	assert_in_range(alice.order, 0, 8);
+	assert_in_range(bob.order, 0, 8);
+	assert_in_range(neighbour.order, 0, 8);
+	users_free(users);
+}
+
+/* All clients of a loopback listener are one source. */
+static void
+names_of_a_source_take_turns(void **state)
+{
+	struct users *users = load_alice_and_bob();
+	struct asker alice;
+
+	(void)state;
+	gate_set(true);
+	assert_int_equal(flood(users, guesses, FLOOD, "127.0.0.1", false),
+	    2 + SHARE_SOURCE_MAX);
+	/* There is room for another name, at the cost of bob's. */
+	assert_int_equal(ask(users, &alice, "alice", "secret"), 0);
+	answers = 0;
+	gate_set(false);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_true(alice.ok);
+	assert_in_range(alice.order, 0, 8);
+	assert_int_equal(guesses[1 + SHARE_SOURCE_MAX].verdict,
+	    USERS_OVERLOAD);
+	users_free(users);
+}
+
+static void
+who_is_known_passes_a_flood(void **state)
+{
+	struct users *users = load_alice_and_bob();
+	struct asker alice;
+
+	(void)state;
 	assert_true(admits(users, "alice", "secret"));
+	gate_set(true);
+	flood(users, guesses, FLOOD, "127.0.0.1", true);
+	assert_int_equal(ask(users, &alice, "alice", "secret"), 1);
+	gate_set(false);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	users_free(users);
+}
+
+/* All tunnels of a client that has just come ask with the same password. */
+static void
+thousand_of_one_cost_few_hashes(void **state)
+{
+	struct users *users = load_alice_and_bob();
+	int before = gate.hashes;
+
+	(void)state;
+	gate_set(true);
+	for (int i = 0; i < FLOOD; i++)
+		assert_int_equal(ask(users, &guesses[i], "alice", "secret"),
+		    0);
+	gate_set(false);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	expect_answers(guesses, FLOOD, USERS_RIGHT);
+	assert_in_range(gate.hashes - before, 1, 4);
+	users_free(users);
+}
+
+static void
+failures_are_told_by_source(void **state)
+{
+	struct users *users = load_alice_and_bob();
+	struct asker askers[3];
+
+	(void)state;
+	memset(&warned, 0, sizeof(warned));
+	assert_false(admits(users, "alice", "sesame"));
+	assert_string_equal(warned.last, "authentication failed from "
+	    "127.0.0.1: 1 wrong name or password");
+	/* More of them within the interval are told when it is over. */
+	for (int i = 0; i < 5; i++)
+		assert_false(admits(users, "mallory", "sesame"));
+	gate_set(true);
+	ask_from(users, &askers[0], "2001:db8::1", "alice", "sesame");
+	flood(users, guesses, FLOOD, "192.0.2.1", false);
+	assert_int_equal(ask_from(users, &askers[1], "192.0.2.1", "bob", "x"),
+	    -EAGAIN);
+	gate_set(false);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(warned.lines, 1);
+	users_free(users);
+	assert_int_equal(warned.lines, 4);
+	assert_non_null(strstr(warned.all, "failed from 127.0.0.1: 5 wrong "
+	    "names or passwords\n"));
+	assert_non_null(strstr(warned.all, "failed from 2001:db8::/64: 1 "));
+	assert_non_null(strstr(warned.all, "failed from 192.0.2.1: 257 wrong "
+	    "names or passwords, 2 refused unchecked"));
+	assert_null(strstr(warned.all, "mallory"));
+	assert_null(strstr(warned.all, "sesame"));
+}
+
+/* Thousands of sources are some lines. */
+static void
+failures_of_many_are_few_lines(void **state)
+{
+	struct users *users = load_alice_and_bob();
+	char from[64];
+
+	(void)state;
+	memset(&warned, 0, sizeof(warned));
+	for (int i = 0; i < 200; i++) {
+		struct asker asker;
+
+		snprintf(from, sizeof(from), "2001:db8:0:%x::1", i);
+		ask_from(users, &asker, from, "alice", "x");
+		uv_run(&loop, UV_RUN_DEFAULT);
+	}
+	users_free(users);
+	assert_int_equal(warned.lines, 1 + FAILURES_LINES_MAX + 1);
+	assert_non_null(strstr(warned.all, "from other addresses: 191 wrong"));
+}
+
+/* ---- Reloads ---- */
+
+static struct users *
+load_lines(const char *alice, const char *bob)
+{
+	struct users *users;
+	char text[512];
+
+	snprintf(text, sizeof(text), "%s%s%s%s%s", bob != NULL ? "bob:" : "",
+	    bob != NULL ? bob : "", bob != NULL ? "\n" : "",
+	    alice != NULL ? "alice:" : "", alice != NULL ? alice : "");
+	assert_int_equal(load_text(&users, text), 0);
+	return users;
+}
+
+static void
+who_is_known_stays_so_over_a_reload(void **state)
+{
+	char secret[128], other[128];
+	struct asker asker;
+	struct users *users;
+
+	(void)state;
+	strcpy(secret, hash_of("secret"));
+	strcpy(other, hash_of("hunter2"));
+	users = load_lines(secret, other);
+	assert_true(admits(users, "alice", "secret"));
+	assert_true(admits(users, "bob", "hunter2"));
+	/* The same lines: both stay known. */
+	users_replace(&users, load_lines(secret, other));
+	assert_int_equal(ask(users, &asker, "alice", "secret"), 1);
+	assert_int_equal(ask(users, &asker, "bob", "hunter2"), 1);
+	/* alice has another password, and bob is gone. */
+	users_replace(&users, load_lines(other, NULL));
+	assert_false(admits(users, "alice", "secret"));
+	assert_false(admits(users, "bob", "hunter2"));
+	assert_true(admits(users, "alice", "hunter2"));
+	/* Back again, they are not known from before. */
+	users_replace(&users, load_lines(secret, other));
+	assert_int_equal(ask(users, &asker, "bob", "hunter2"), 0);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_true(asker.ok);
+	assert_false(admits(users, "alice", "hunter2"));
+	assert_true(admits(users, "alice", "secret"));
+	users_replace(&users, NULL);
+	assert_null(users);
+	users_replace(&users, load_lines(secret, NULL));
+	assert_true(admits(users, "alice", "secret"));
+	users_free(users);
+}
+
+/* What is hashed or waits during a reload is answered as the new file says. */
+static void
+a_reload_rules_what_is_under_way(void **state)
+{
+	struct asker askers[6], late[4];
+	char secret[128], other[128];
+	struct users *users;
+
+	(void)state;
+	strcpy(secret, hash_of("secret"));
+	strcpy(other, hash_of("hunter2"));
+	users = load_lines(secret, other);
+	gate_set(true);
+	ask(users, &askers[0], "alice", "secret"); /* hashes */
+	ask(users, &askers[1], "bob", "hunter2");
+	ask(users, &askers[2], "alice", "secret"); /* waits */
+	ask(users, &askers[3], "alice", "hunter2");
+	ask(users, &askers[4], "bob", "hunter2");
+	ask(users, &askers[5], "carol", "secret");
+	users_replace(&users, load_lines(other, NULL));
+	gate_set(false);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	for (int i = 0; i < 6; i++) {
+		assert_int_equal(askers[i].answers, 1);
+		assert_int_equal(askers[i].ok, i == 3);
+	}
+	/* Whose line is the same is let in by what was hashed before. */
+	gate_set(true);
+	ask(users, &late[0], "alice", "hunter2x");
+	ask(users, &late[1], "bob", "secret");
+	users_replace(&users, load_lines(other, secret));
+	ask(users, &late[2], "bob", "secret");
+	gate_set(false);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(late[0].verdict, USERS_WRONG);
+	assert_true(late[1].ok);
+	assert_true(late[2].ok);
 	users_free(users);
 }
 
@@ -439,6 +770,7 @@ teardown(void **state)
 {
 	(void)state;
 	unlink(path);
+	uv_run(&loop, UV_RUN_DEFAULT); /* what closes, is closed then */
 	return uv_loop_close(&loop);
 }
 
@@ -452,6 +784,15 @@ main(void)
 		cmocka_unit_test(unknown_name_costs_a_hash),
 		cmocka_unit_test(hundred_at_once_cost_few_hashes),
 		cmocka_unit_test(waiting_is_bounded),
+		cmocka_unit_test(all_sources_are_bounded),
+		cmocka_unit_test(sources_take_turns),
+		cmocka_unit_test(names_of_a_source_take_turns),
+		cmocka_unit_test(who_is_known_passes_a_flood),
+		cmocka_unit_test(thousand_of_one_cost_few_hashes),
+		cmocka_unit_test(failures_are_told_by_source),
+		cmocka_unit_test(failures_of_many_are_few_lines),
+		cmocka_unit_test(who_is_known_stays_so_over_a_reload),
+		cmocka_unit_test(a_reload_rules_what_is_under_way),
 		cmocka_unit_test(cancelled_check_stays_silent),
 		cmocka_unit_test(freed_users_still_answer),
 		cmocka_unit_test(bad_files_are_refused),

@@ -49,6 +49,7 @@ var errAborted = errors.New("tunnel aborted")
 // options are the flags, shared read-only by all tunnels.
 type options struct {
 	edge, target, mode, user string
+	guess                    bool
 	bytes                    int64
 }
 
@@ -59,6 +60,8 @@ type outcome struct {
 	bytes  int64
 	sha256 string
 	answer string
+	status int
+	told   string
 	err    error
 }
 
@@ -73,6 +76,10 @@ type report struct {
 	SHA256  string   `json:"sha256"`
 	Answer  string   `json:"answer,omitempty"`
 	Errors  []string `json:"errors"`
+	// How many refusals there were of each status, and of each the first
+	// one's Retry-After and body.
+	Statuses map[int]int    `json:"statuses"`
+	Told     map[int]string `json:"told"`
 }
 
 func main() {
@@ -83,6 +90,7 @@ func main() {
 	flag.StringVar(&o.target, "target", "", "`host:port` to ask the proxy for")
 	flag.StringVar(&o.mode, "mode", "download", "download, upload or echo")
 	flag.StringVar(&o.user, "user", "", "`name:password` for proxy-authorization")
+	flag.BoolVar(&o.guess, "guess", false, "append the tunnel's number to the password")
 	flag.Int64Var(&o.bytes, "bytes", 0, "bytes to send per tunnel, or to expect in a download (0 there: any number)")
 	caFile := flag.String("ca", "", "PEM `file` with the trusted certificates")
 	serverName := flag.String("servername", "", "`name` the proxy's certificate must carry (default: host of -edge)")
@@ -136,7 +144,8 @@ func main() {
 		go func(index int) { outcomes <- run(ctx, transport, &o, index) }(i)
 	}
 	// Errors starts as an empty list because nil would be written as null.
-	result := report{Tunnels: *tunnels, Errors: []string{}}
+	result := report{Tunnels: *tunnels, Errors: []string{},
+		Statuses: map[int]int{}, Told: map[int]string{}}
 	for i := 0; i < *tunnels; i++ {
 		result.add(<-outcomes)
 	}
@@ -161,6 +170,12 @@ func (r *report) add(o outcome) {
 		return
 	}
 	r.Failed++
+	if o.status != 0 && r.Statuses[o.status] == 0 {
+		r.Told[o.status] = o.told
+	}
+	if o.status != 0 {
+		r.Statuses[o.status]++
+	}
 	if len(r.Errors) < maxErrors {
 		r.Errors = append(r.Errors, fmt.Sprintf("tunnel %d: %v", o.index, o.err))
 	}
@@ -180,7 +195,11 @@ func run(ctx context.Context, transport *http3.RoundTripper, o *options, index i
 		Body:   sent,
 	}).WithContext(ctx)
 	if o.user != "" {
-		credentials := base64.StdEncoding.EncodeToString([]byte(o.user))
+		user := o.user
+		if o.guess {
+			user += fmt.Sprint(index)
+		}
+		credentials := base64.StdEncoding.EncodeToString([]byte(user))
 		request.Header.Set("Proxy-Authorization", "Basic "+credentials)
 	}
 	response, err := transport.RoundTrip(request)
@@ -192,7 +211,10 @@ func run(ctx context.Context, transport *http3.RoundTripper, o *options, index i
 	defer response.Body.Close()
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		close(sent.abort)
+		out.status = response.StatusCode
 		out.err = fmt.Errorf("status %d", response.StatusCode)
+		body, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		out.told = response.Header.Get("Retry-After") + ": " + string(body)
 		return out
 	}
 
