@@ -49,6 +49,7 @@ QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/fault.o \
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
+	proxy/log_sink.o \
 	proxy/relay.o proxy/basic.o proxy/users.o proxy/share_queue.o \
 	proxy/failures.o proxy/scheme.o proxy/pem.o \
 	proxy/privsep.o proxy/privsep_child.o proxy/run_as.o proxy/sandbox.o \
@@ -86,7 +87,7 @@ UNIT_QUIC = fault seal steps tls conn stream crowd budget server path move \
 	brake ticket
 UNIT += rule route
 test_addr_OBJS = proxy/addr.o
-test_log_OBJS = proxy/log.o
+test_log_OBJS = proxy/log.o proxy/log_sink.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/privsep.o \
 	proxy/run_as.o $(test_rule_OBJS)
@@ -105,7 +106,7 @@ test_users_OBJS = proxy/users.o proxy/share_queue.o proxy/failures.o \
 test_policy_OBJS = proxy/edge/policy.o $(test_rule_OBJS)
 test_route_OBJS = proxy/edge/route.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \
-	proxy/tally.o proxy/log.o $(test_policy_OBJS)
+	proxy/tally.o proxy/log.o proxy/log_sink.o $(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o proxy/seccomp.o proxy/run_as.o
 test_privsep_OBJS = proxy/privsep.o proxy/privsep_child.o $(test_sandbox_OBJS)
 test_control_OBJS = proxy/control.o proxy/control_path.o proxy/privsep.o \
@@ -114,7 +115,7 @@ test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/addr.o
 test_report_OBJS = proxy/report.o
 test_tally_OBJS = proxy/tally.o proxy/addr.o
 test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/tally.o \
-	proxy/trim.o proxy/addr.o proxy/log.o
+	proxy/trim.o proxy/addr.o proxy/log.o proxy/log_sink.o
 test_pmtu_OBJS = quic/pmtu.o
 test_evidence_OBJS = quic/evidence.o $(test_pmtu_OBJS)
 test_gate_OBJS = quic/gate.o quic/evict.o
@@ -125,7 +126,8 @@ test_network_OBJS = proxy/local/network.o proxy/local/wake.o
 test_roam_OBJS = proxy/local/roam.o
 test_choice_OBJS = proxy/local/choice.o
 test_race_OBJS = proxy/local/race.o proxy/addr.o quic/socket.o
-test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o proxy/qlog.o \
+test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o \
+	proxy/log_sink.o proxy/qlog.o \
 	proxy/privsep.o
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)

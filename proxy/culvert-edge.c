@@ -319,5 +319,6 @@ main(int argc, char **argv)
 	quic_budget_free(daemon.budget);
 	config_free(&daemon.config);
 	privsep_stop();
+	log_drain();
 	return rv == 0 ? 0 : 1;
 }

@@ -523,5 +523,6 @@ main(int argc, char **argv)
 	quic_budget_free(culvert.budget);
 	config_free(&culvert.config);
 	privsep_stop();
+	log_drain();
 	return rv == 0 ? 0 : 1;
 }

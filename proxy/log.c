@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "proxy/log.h"
+#include "proxy/log_sink.h"
 
 /* Bytes of one text as it is written: six such members fit into a line. */
 #define MEMBER_MAX 512
@@ -63,6 +64,7 @@ log_init(const char *program, int verbosity, enum log_format format)
 	log_verbosity = verbosity;
 	log_format = format;
 	log_to_journal = stderr_is_journal();
+	log_sink_open();
 }
 
 /* ---- A line as it grows ---- */
@@ -214,13 +216,104 @@ begin(struct line *line, const struct level *level)
 }
 
 static void
-end(struct line *line)
+put_message(struct line *line, const char *text)
+{
+	if (log_format == LOG_JSON)
+		put(line, ",\"message\":\"");
+	put_foreign(line, text, LOG_LINE_MAX - FRAME_MAX);
+	if (log_format == LOG_JSON)
+		put(line, "\"");
+}
+
+static void
+finish(struct line *line)
 {
 	put(line, log_format == LOG_JSON ? "}" : "");
 	line->text[line->len++] = '\n';
-	if (write(STDERR_FILENO, line->text, line->len) < 0) {
-		/* There is nowhere left to say so. */
-	}
+}
+
+/* Once it goes on: how much is missing before what follows. */
+static void
+tell_lost(void)
+{
+	struct line line;
+	char text[FRAME_MAX];
+	uint64_t lost;
+	int error;
+
+	if ((lost = log_sink_lost(&error)) == 0)
+		return;
+	snprintf(text, sizeof(text), "%" PRIu64 " line%s dropped here: %s",
+	    lost, lost > 1 ? "s were" : " was", error == EAGAIN
+	    ? "the log was not read in time" : strerror(error));
+	begin(&line, &level_warn);
+	put_message(&line, text);
+	finish(&line);
+	log_sink_tell(line.text, line.len);
+}
+
+/* ---- What waits ---- */
+
+static struct {
+	uv_timer_t timer;
+	bool open;
+	uint64_t delay_ms;
+} retry;
+
+static void
+on_retry(uv_timer_t *timer)
+{
+	log_sink_flush();
+	tell_lost();
+	if (!log_sink_is_behind())
+		return;
+	if (retry.delay_ms < LOG_SINK_RETRY_MAX_MS)
+		retry.delay_ms *= 2;
+	uv_timer_start(timer, on_retry, retry.delay_ms, 0);
+}
+
+static void
+arm_retry(void)
+{
+	if (!retry.open || uv_is_active((uv_handle_t *)&retry.timer))
+		return;
+	retry.delay_ms = LOG_SINK_RETRY_MS;
+	uv_timer_start(&retry.timer, on_retry, retry.delay_ms, 0);
+}
+
+void
+log_start(uv_loop_t *loop)
+{
+	if (retry.open)
+		return;
+	uv_timer_init(loop, &retry.timer);
+	uv_unref((uv_handle_t *)&retry.timer);
+	retry.open = true;
+}
+
+void
+log_stop(void)
+{
+	if (retry.open)
+		uv_close((uv_handle_t *)&retry.timer, NULL);
+	retry.open = false;
+}
+
+void
+log_drain(void)
+{
+	log_sink_drain();
+	tell_lost();
+}
+
+static void
+end(struct line *line)
+{
+	finish(line);
+	tell_lost();
+	log_sink_write(line->text, line->len);
+	if (log_sink_is_behind())
+		arm_retry();
 }
 
 static void
@@ -234,11 +327,7 @@ log_line(const struct level *level, const char *fmt, va_list ap)
 	    vsnprintf(text, sizeof(text), fmt, ap) < 0)
 		return;
 	begin(&line, level);
-	if (log_format == LOG_JSON)
-		put(&line, ",\"message\":\"");
-	put_foreign(&line, text, LOG_LINE_MAX - FRAME_MAX);
-	if (log_format == LOG_JSON)
-		put(&line, "\"");
+	put_message(&line, text);
 	end(&line);
 	errno = saved_errno;
 }

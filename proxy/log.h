@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <uv.h>
+
 /*
  * One line on standard error for each event, and a word to the service
  * manager.  Libraries of this tree do not log: errors go up as negative
@@ -57,12 +59,26 @@ void log_init(const char *program, int verbosity, enum log_format format);
  * written so that it stays within its line and harmless to a terminal: in
  * text, bytes that are not printable ASCII become "\xNN" and a backslash
  * "\\"; in JSON, controls become "\u00NN", and what is not UTF-8 becomes
- * U+FFFD.  errno is left as it was.  A line that cannot be written is lost.
+ * U+FFFD.  errno is left as it was.
+ *
+ * None of them ever waits for who reads the log: what is not taken at once is
+ * kept, see log_start(), up to a limit; beyond, lines are dropped, and a line
+ * tells how many and why when it goes on.
  */
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Has the loop write what waits, by itself, from now on; otherwise the next
+ * line brings it along. log_stop() closes the handle that this takes.
+ */
+void log_start(uv_loop_t *loop);
+void log_stop(void);
+
+/* At the end of the process: waits, but not long, for a reader that is slow. */
+void log_drain(void);
 
 /*
  * A tunnel that has come to its end, or a client that was refused one.  Text

@@ -76,6 +76,7 @@ signals_init(struct signals *s, uv_loop_t *loop, uint64_t grace_ms,
 	uv_signal_init(loop, &s->hangup);
 	uv_signal_init(loop, &s->user1);
 	uv_timer_init(loop, &s->grace);
+	log_start(loop);
 	s->term.data = s->interrupt.data = s->hangup.data = s;
 	s->user1.data = s->grace.data = s;
 	uv_signal_start(&s->term, on_stop, SIGTERM);
@@ -104,4 +105,5 @@ signals_close(struct signals *s)
 	uv_close((uv_handle_t *)&s->hangup, NULL);
 	uv_close((uv_handle_t *)&s->user1, NULL);
 	uv_close((uv_handle_t *)&s->grace, NULL);
+	log_stop();
 }

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,7 @@
 #include <jansson.h>
 
 #include "proxy/log.h"
+#include "proxy/log_sink.h"
 
 /* Standard error is a pipe while a test runs; cmocka writes there too, after
  * the test, when the real one is back. */
@@ -376,6 +378,176 @@ the_manager_is_told(void **state)
 
 #define LOG_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- A reader that does not read ---- */
+
+/* Lines of the log until `bytes` have been offered; returns how many. */
+static unsigned
+fill(size_t bytes)
+{
+	char text[1000];
+	unsigned n = 0;
+
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	for (; n * sizeof(text) < bytes; n++)
+		log_info("%u %s", n, text);
+	return n;
+}
+
+/* Reads all that is there, and what the log writes when there is room. */
+static unsigned
+count_lines(int reader, char *last, size_t size)
+{
+	static char buf[65536];
+	unsigned lines = 0;
+	ssize_t n;
+
+	do {
+		log_sink_flush();
+		n = read(reader, buf, sizeof(buf) - 1);
+		for (ssize_t i = 0; i < n; i++)
+			lines += buf[i] == '\n';
+		if (n > 0) {
+			size_t len = (size_t)n < size ? (size_t)n : size - 1;
+
+			memcpy(last, buf + n - len, len);
+			last[len] = '\0';
+		}
+	} while (n > 0);
+	return lines;
+}
+
+static void
+a_full_pipe_stops_nobody(void **state)
+{
+	unsigned n, more, lines;
+	char last[300];
+
+	(void)state;
+	assert_int_equal(fcntl(STDERR_FILENO, F_SETFL, 0), 0);
+	log_init("culvert", 0, LOG_TEXT);
+	/* More than the pipe and what is kept: some lines are dropped. */
+	n = fill(3 * LOG_SINK_MAX);
+	assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
+	lines = count_lines(capture.reader, last, sizeof(last));
+	assert_in_range(lines, LOG_SINK_MAX / 1100, n - 1);
+	log_info("it goes on");
+	more = count_lines(capture.reader, last, sizeof(last));
+	assert_int_equal(more, 2);
+	snprintf(capture.text, sizeof(capture.text), "warning: %u lines were "
+	    "dropped here: the log was not read in time\n", n - lines);
+	assert_non_null(strstr(last, capture.text));
+	assert_non_null(strstr(last, "it goes on\n"));
+}
+
+/* As under systemd: standard error is a socket, and shared. */
+static void
+a_full_socket_stops_nobody(void **state)
+{
+	unsigned n, lines;
+	char last[300];
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	dup2(fds[1], STDERR_FILENO);
+	log_init("culvert", 0, LOG_TEXT);
+	n = fill(3 * LOG_SINK_MAX);
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	lines = count_lines(fds[0], last, sizeof(last));
+	assert_in_range(lines, LOG_SINK_MAX / 1100, n - 1);
+	log_info("it goes on");
+	assert_int_equal(count_lines(fds[0], last, sizeof(last)), 2);
+	assert_non_null(strstr(last, " lines were dropped here: "));
+	close(fds[0]);
+	close(fds[1]);
+	log_info("nobody is there"); /* and SIGPIPE does not come */
+}
+
+static void
+on_idle(uv_idle_t *idle)
+{
+	(void)idle;
+}
+
+/* What is not written at once is written by the loop, in order. */
+static void
+the_loop_writes_what_waits(void **state)
+{
+	unsigned n, lines = 0;
+	char last[300];
+	uv_idle_t daemon; /* what a loop is for */
+	uv_loop_t loop;
+
+	(void)state;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	uv_idle_init(&loop, &daemon);
+	uv_idle_start(&daemon, on_idle);
+	log_start(&loop);
+	log_info("what was lost before is told");
+	count_lines(capture.reader, last, sizeof(last));
+	n = fill(300000);
+	assert_true(log_sink_is_behind());
+	while (log_sink_is_behind()) {
+		static char buf[65536];
+		ssize_t got = read(capture.reader, buf, sizeof(buf));
+
+		for (ssize_t i = 0; i < got; i++)
+			lines += buf[i] == '\n';
+		uv_run(&loop, UV_RUN_NOWAIT);
+	}
+	log_stop();
+	uv_close((uv_handle_t *)&daemon, NULL);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(uv_loop_close(&loop), 0);
+	lines += count_lines(capture.reader, last, sizeof(last));
+	assert_int_equal(lines, n);
+}
+
+/* A reader that goes takes nothing with it; the next one is told. */
+static void
+a_reader_that_goes_stops_nobody(void **state)
+{
+	int fds[2], before = capture.reader;
+	char last[300];
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	fill(10000);
+	close(before);
+	fill(2 * LOG_SINK_MAX);
+	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	capture.reader = fds[0];
+	dup2(fds[1], STDERR_FILENO);
+	close(fds[1]);
+	log_init("culvert", 0, LOG_TEXT);
+	log_info("it goes on");
+	assert_int_equal(count_lines(capture.reader, last, sizeof(last)), 2);
+	assert_non_null(strstr(last, " lines were dropped here: Broken pipe"));
+}
+
+/* A disk that is full for a while: what it does not take is kept for it. */
+static void
+a_full_disk_stops_nobody(void **state)
+{
+	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	int saved = dup(STDERR_FILENO);
+	char last[300];
+
+	(void)state;
+	assert_true(full >= 0);
+	dup2(full, STDERR_FILENO);
+	log_init("culvert", 0, LOG_TEXT);
+	log_info("one");
+	log_info("two");
+	assert_true(log_sink_is_behind());
+	dup2(saved, STDERR_FILENO);
+	log_init("culvert", 0, LOG_TEXT);
+	assert_int_equal(count_lines(capture.reader, last, sizeof(last)), 2);
+	close(full);
+	close(saved);
+}
+
 int
 main(void)
 {
@@ -392,6 +564,11 @@ main(void)
 		LOG_TEST(a_tunnel_is_an_object),
 		LOG_TEST(a_tunnel_fits_its_line),
 		LOG_TEST(the_manager_is_told),
+		LOG_TEST(a_full_pipe_stops_nobody),
+		LOG_TEST(a_full_socket_stops_nobody),
+		LOG_TEST(the_loop_writes_what_waits),
+		LOG_TEST(a_reader_that_goes_stops_nobody),
+		LOG_TEST(a_full_disk_stops_nobody),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
