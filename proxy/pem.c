@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/log.h"
 #include "proxy/privsep.h"
 
 static int
@@ -59,20 +60,44 @@ pem_free(struct quic_pem *pem)
 
 /* ---- A key of our own ---- */
 
+#define NAME "culvert-edge" /* of whom the certificate is */
+
+/* The entry of a file in its directory reaches the disk, too. */
+static void
+sync_directory(const char *path)
+{
+	char dir[PEM_OWN_PATH_MAX];
+	int fd;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	*strrchr(dir, '/') = '\0';
+	if ((fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return;
+	(void)fsync(fd);
+	close(fd);
+}
+
+/* A file is there as a whole, or as it was before: also after a power cut. */
 static int
 store(const char *path, const char *text, mode_t mode,
     char error[QUIC_ERROR_MAX])
 {
+	char beside[PEM_OWN_PATH_MAX + 8];
 	size_t len = strlen(text);
 	int fd, rv = 0;
 
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-	    mode);
-	if (fd < 0)
+	snprintf(beside, sizeof(beside), "%s.XXXXXX", path);
+	if ((fd = mkostemp(beside, O_CLOEXEC)) < 0)
 		return complain(error, path, strerror(errno));
-	if (write(fd, text, len) != (ssize_t)len || fsync(fd) != 0)
+	errno = EIO;
+	if (fchmod(fd, mode) != 0 || write(fd, text, len) != (ssize_t)len ||
+	    fsync(fd) != 0 || rename(beside, path) != 0) {
 		rv = complain(error, path, strerror(errno));
+		unlink(beside);
+	}
 	close(fd);
+	if (rv == 0)
+		sync_directory(path);
 	return rv;
 }
 
@@ -138,7 +163,7 @@ make_pair(const char *cert_path, const char *key_path,
 		return rv;
 	if ((rv = make_directories(dir)) != 0)
 		return complain(error, dir, strerror(-rv));
-	if (quic_tls_self_signed("culvert-edge", time(NULL), &cert, &key) != 0)
+	if (quic_tls_self_signed(NAME, time(NULL), &cert, &key) != 0)
 		return complain(error, key_path, "the key cannot be made");
 	if ((rv = store(key_path, key, 0600, error)) == 0)
 		rv = store(cert_path, cert, 0644, error);
@@ -148,20 +173,82 @@ make_pair(const char *cert_path, const char *key_path,
 	return rv;
 }
 
+/* ---- What was lost ---- */
+
+/* Loads a file if there is one. 0; 1: there is none, or it is empty; -EINVAL. */
+static int
+load_own(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
+{
+	struct stat st;
+	int rv = privsep_stat(path, &st);
+
+	*pem = (struct quic_pem){ NULL, 0 };
+	if (rv == -ENOENT || (rv == 0 && st.st_size == 0))
+		return 1;
+	return pem_load(pem, path, error);
+}
+
+/*
+ * The certificate is gone, or not the key's: another one for the same key has
+ * the same pin. Where it cannot be kept, it is made again at the next start.
+ */
+static int
+renew_cert(struct quic_pem *cert, const struct quic_pem *key,
+    const char *cert_path, const char *key_path, char error[QUIC_ERROR_MAX])
+{
+	char *text, why[QUIC_ERROR_MAX];
+	int rv = quic_tls_sign_again(NAME, time(NULL), key, &text);
+
+	if (rv != 0)
+		return complain(error, key_path, rv == -EINVAL
+		    ? "this is no private key: put back the one that was "
+		      "there, or remove the file to have another one, with "
+		      "another pin" : strerror(-rv));
+	pem_free(cert);
+	*cert = (struct quic_pem){ text, strlen(text) };
+	if (store(cert_path, text, 0644, why) != 0)
+		log_warn("the certificate is made anew for the key that is "
+		    "there, but cannot be kept: %s; the pin stays the same",
+		    why);
+	else
+		log_warn("%s was lost, broken or of another key, and is made "
+		    "anew for the key that is there: the pin stays the same",
+		    cert_path);
+	return 0;
+}
+
+/* The first start, or the key is gone: whoever has the pin must have a new. */
+static int
+make_key(const char *cert_path, const char *key_path, bool had_cert,
+    char error[QUIC_ERROR_MAX])
+{
+	int rv = make_pair(cert_path, key_path, error);
+
+	if (rv == 0 && had_cert)
+		log_warn("%s was lost: there is another key, and clients must "
+		    "use the new pin", key_path);
+	return rv;
+}
+
 int
 pem_self_signed(struct quic_pem *cert, struct quic_pem *key,
     char error[QUIC_ERROR_MAX])
 {
 	char cert_path[PEM_OWN_PATH_MAX], key_path[PEM_OWN_PATH_MAX];
-	struct stat st;
-	int rv;
+	int rv, has_cert;
 
 	*cert = *key = (struct quic_pem){ NULL, 0 };
 	if ((rv = pem_own_paths(cert_path, key_path, error)) != 0)
 		return rv;
-	if ((privsep_stat(cert_path, &st) == -ENOENT ||
-	    privsep_stat(key_path, &st) == -ENOENT) &&
-	    (rv = make_pair(cert_path, key_path, error)) != 0)
+	if ((has_cert = load_own(cert, cert_path, error)) < 0)
+		return has_cert;
+	rv = load_own(key, key_path, error);
+	if (rv == 0 && quic_tls_match(cert, key) != 0)
+		return renew_cert(cert, key, cert_path, key_path, error);
+	if (rv <= 0)
+		return rv;
+	pem_free(cert);
+	if ((rv = make_key(cert_path, key_path, has_cert == 0, error)) != 0)
 		return rv;
 	if ((rv = pem_load(cert, cert_path, error)) == 0)
 		rv = pem_load(key, key_path, error);

@@ -150,6 +150,16 @@ void quic_tls_free(struct quic_tls *);
 int quic_tls_self_signed(const char *name, int64_t unix_now, char **cert_pem,
     char **key_pem);
 
+/*
+ * Makes another such certificate for a key that is there already: the pin stays
+ * the same. 0; -EINVAL: the text holds no key that can be used; -ENOMEM.
+ */
+int quic_tls_sign_again(const char *name, int64_t unix_now,
+    const struct quic_pem *key, char **cert_pem);
+
+/* 0 when the certificate is of this key; -EINVAL when not, or one is broken. */
+int quic_tls_match(const struct quic_pem *cert, const struct quic_pem *key);
+
 /* The pin of the first certificate in a PEM text, or -EINVAL. */
 int quic_tls_pin(const struct quic_pem *cert, uint8_t pin[QUIC_PIN_LEN]);
 

@@ -393,6 +393,64 @@ quic_tls_self_signed(const char *name, int64_t unix_now, char **cert_pem,
 	return -ENOMEM;
 }
 
+/* A key as text; NULL: it holds none that can be used. */
+static gnutls_x509_privkey_t
+read_key(const struct quic_pem *pem)
+{
+	gnutls_datum_t text = datum(pem);
+	gnutls_x509_privkey_t key;
+
+	if (gnutls_x509_privkey_init(&key) != 0)
+		return NULL;
+	if (gnutls_x509_privkey_import2(key, &text, GNUTLS_X509_FMT_PEM, NULL,
+		0) == 0)
+		return key;
+	gnutls_x509_privkey_deinit(key);
+	return NULL;
+}
+
+int
+quic_tls_sign_again(const char *name, int64_t unix_now,
+    const struct quic_pem *key_pem, char **cert_pem)
+{
+	gnutls_x509_privkey_t key = read_key(key_pem);
+	gnutls_datum_t cert = { NULL, 0 };
+	gnutls_x509_crt_t crt = NULL;
+
+	*cert_pem = NULL;
+	if (key == NULL)
+		return -EINVAL;
+	if (gnutls_x509_crt_init(&crt) == 0 &&
+	    sign_self(crt, key, name, unix_now) == 0)
+		gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &cert);
+	gnutls_x509_privkey_deinit(key);
+	gnutls_x509_crt_deinit(crt);
+	*cert_pem = take_text(&cert);
+	return *cert_pem != NULL ? 0 : -ENOMEM;
+}
+
+int
+quic_tls_match(const struct quic_pem *cert_pem, const struct quic_pem *key_pem)
+{
+	gnutls_datum_t text = datum(cert_pem);
+	gnutls_x509_privkey_t key = read_key(key_pem);
+	unsigned char a[QUIC_PIN_LEN], b[QUIC_PIN_LEN];
+	size_t alen = sizeof(a), blen = sizeof(b);
+	gnutls_x509_crt_t crt = NULL;
+	int rv = -EINVAL;
+
+	if (key != NULL && gnutls_x509_crt_init(&crt) == 0 &&
+	    gnutls_x509_crt_import(crt, &text, GNUTLS_X509_FMT_PEM) == 0 &&
+	    gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA256, a,
+		&alen) == 0 &&
+	    gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, b,
+		&blen) == 0 && alen == blen && memcmp(a, b, alen) == 0)
+		rv = 0;
+	gnutls_x509_privkey_deinit(key);
+	gnutls_x509_crt_deinit(crt);
+	return rv;
+}
+
 int
 quic_tls_secret(const struct quic_pem *key, uint8_t secret[QUIC_SECRET_LEN])
 {

@@ -8,7 +8,7 @@ import pytest
 
 from client import (GENERAL_FAILURE, TTL_EXPIRED, http_connect, receive_all,
                     socks5_connect, works)
-from daemon import DEADLINE
+from daemon import DEADLINE, run
 
 NOT_A_PIN = "sha256//" + "A" * 43 + "="
 
@@ -100,6 +100,52 @@ def test_self_signed(start, start_culvert, origin, tmp_path):
         edge.stop()
     assert pins[0] == pins[1]
     assert (tmp_path / "culvert-edge/key.pem").stat().st_mode & 0o77 == 0
+
+
+@pytest.mark.parametrize("harm, same, word", [
+    (lambda cert, key: cert.unlink(), True, "the pin stays the same"),
+    (lambda cert, key: cert.write_text(""), True, "the pin stays the same"),
+    (lambda cert, key: cert.write_text(cert.read_text()[:200]), True,
+     "the pin stays the same"),
+    (lambda cert, key: key.unlink(), False, "clients must use the new pin"),
+    (lambda cert, key: key.write_text(""), False,
+     "clients must use the new pin")],
+    ids=["no cert", "empty cert", "half a cert", "no key", "empty key"])
+def test_what_self_signed_has_lost(start, tmp_path, harm, same, word):
+    """Only a lost key changes the pin, and that is said."""
+    def pin():
+        edge = start("culvert-edge", "-v", "--open", "--self-signed", "-l",
+                     "127.0.0.1:0", env={"XDG_STATE_HOME": str(tmp_path)})
+        found = edge.wait_for(r"--pin (sha256//\S+)")[1]
+        edge.stop()
+        return found, edge.log
+
+    cert, key = (tmp_path / "culvert-edge" / name
+                 for name in ("cert.pem", "key.pem"))
+    first, log = pin()
+    assert "warning" not in log.replace("warning: this kernel", "")
+    harm(cert, key)
+    second, log = pin()
+    assert (second == first) == same
+    assert word in log
+    third, log = pin()
+    assert third == second and word not in log
+    assert key.stat().st_mode & 0o77 == 0
+    assert sorted(path.name for path in cert.parent.iterdir()) == \
+        ["cert.pem", "key.pem"]
+
+
+def test_half_a_key(start, tmp_path):
+    """It is not replaced: whoever has it elsewhere can put it back."""
+    args = ("--open", "--self-signed", "-l", "127.0.0.1:0")
+    env = {"XDG_STATE_HOME": str(tmp_path)}
+    start("culvert-edge", *args, env=env).stop()
+    key = tmp_path / "culvert-edge/key.pem"
+    key.write_text(key.read_text()[:60])
+    done = run("culvert-edge", *args, env=env)
+    assert done.returncode == 1
+    assert f"{key}: this is no private key: put back" in done.stderr
+    assert len(key.read_text()) == 60
 
 
 # ---- Nobody there ----
