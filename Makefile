@@ -41,11 +41,11 @@ try = $(shell printf '\043include <string.h>\nint x;\n' | \
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
 QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/fault.o \
 	quic/h3.o quic/head.o quic/qpack.o quic/offer.o quic/stream.o \
-	quic/window.o quic/chunk.o quic/budget.o quic/server.o quic/conn_id.o \
+	quic/orphan.o quic/memory.o quic/flow.o quic/server.o quic/conn_id.o \
 	quic/closing.o quic/evict.o quic/remote.o quic/heap.o quic/stranger.o \
 	quic/token.o quic/tls.o quic/request.o quic/gate.o quic/train.o \
 	quic/pmtu.o quic/probe.o quic/probe_seal.o quic/evidence.o \
-	quic/quote.o quic/frame.o quic/warm.o quic/brake.o quic/flush.o
+	quic/quote.o quic/frame.o quic/warm.o quic/brake.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
@@ -83,7 +83,7 @@ UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox privsep control status report pmtu evidence gate \
 	quote qpack closing tally listener network roam choice race link \
 	$(UNIT_QUIC)
-UNIT_QUIC = fault seal steps tls conn stream crowd budget server path move \
+UNIT_QUIC = fault seal steps tls conn stream crowd memory server path move \
 	brake ticket
 UNIT += rule route
 test_addr_OBJS = proxy/addr.o
@@ -138,7 +138,7 @@ test_seal_OBJS = $(test_tls_OBJS)
 test_seal_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
 test_fault_LDFLAGS = -Wl,--wrap=calloc
 test_stream_OBJS = $(test_tls_OBJS)
-test_budget_OBJS = $(test_tls_OBJS)
+test_memory_OBJS = $(test_tls_OBJS)
 test_crowd_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)

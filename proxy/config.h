@@ -127,7 +127,7 @@ struct config {
 	enum log_format log_format;
 	struct config_ranges allow; /* culvert: with embedded_edge alone */
 	struct config_ranges deny;
-	size_t memory_max; /* bytes, from QUIC_BUDGET_MIN */
+	size_t memory_max; /* bytes, from QUIC_MEMORY_MIN */
 	unsigned head_timeout; /* seconds, as the next two */
 	unsigned connect_timeout;
 	unsigned grace;

@@ -26,7 +26,7 @@ struct daemon {
 	uv_loop_t loop;
 	struct signals signals;
 	uv_tcp_t first; /* see init_loop() */
-	struct quic_budget *budget;
+	struct quic_memory *memory;
 	struct edge *edge;
 };
 
@@ -84,10 +84,10 @@ load_tls(struct edge_settings *settings, const struct config *config,
 
 static void
 load_limits(struct edge_settings *settings, const struct config *config,
-    struct quic_budget *budget)
+    struct quic_memory *memory)
 {
 	settings->quic = (struct quic_settings){ .cc = config->cc,
-		.budget = budget,
+		.memory = memory,
 		.ip_mtu_max = config->mtu_max,
 		.streams_max = config->streams_max,
 		.head_timeout_ns = UINT64_C(1000000000) * config->head_timeout,
@@ -112,12 +112,12 @@ unload(struct edge_settings *settings)
 
 static int
 load(struct edge_settings *settings, const struct config *config,
-    struct quic_budget *budget, char error[ERROR_MAX])
+    struct quic_memory *memory, char error[ERROR_MAX])
 {
 	int rv = 0;
 
 	*settings = (struct edge_settings){ .qlog_dir = config->qlog };
-	load_limits(settings, config, budget);
+	load_limits(settings, config, memory);
 	policy_init(&settings->policy, false);
 	policy_load(&settings->policy, config->allow.v, config->allow.n,
 	    config->deny.v, config->deny.n);
@@ -141,7 +141,7 @@ on_reload(void *arg)
 
 	if (daemon_reload(&fresh, &daemon->config) != 0)
 		return;
-	if (load(&settings, &fresh, daemon->budget, error) != 0) {
+	if (load(&settings, &fresh, daemon->memory, error) != 0) {
 		log_error(DAEMON_NOT_RELOADED "%s", error);
 		config_free(&fresh);
 		return;
@@ -150,7 +150,7 @@ on_reload(void *arg)
 	settings.users = NULL; /* the edge's */
 	unload(&settings);
 	daemon_replace(&daemon->config, &fresh);
-	quic_budget_resize(daemon->budget, daemon->config.memory_max);
+	quic_memory_resize(daemon->memory, daemon->config.memory_max);
 	daemon->signals.grace_ms = UINT64_C(1000) * daemon->config.grace;
 }
 
@@ -271,7 +271,7 @@ start_edge(struct daemon *daemon)
 	struct edge_settings settings;
 	int rv;
 
-	if ((rv = load(&settings, &daemon->config, daemon->budget,
+	if ((rv = load(&settings, &daemon->config, daemon->memory,
 		error)) != 0) {
 		log_error("%s", error);
 		return rv;
@@ -291,7 +291,7 @@ start(struct daemon *daemon)
 {
 	const struct config *config = &daemon->config;
 
-	if (quic_budget_new(&daemon->budget, config->memory_max) != 0 ||
+	if (quic_memory_new(&daemon->memory, config->memory_max) != 0 ||
 	    start_edge(daemon) != 0 || listen_all(daemon) != 0 ||
 	    enter_sandbox(config) != 0)
 		return -1;
@@ -316,7 +316,7 @@ main(int argc, char **argv)
 		close_all(&daemon);
 	uv_run(&daemon.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&daemon.loop);
-	quic_budget_free(daemon.budget);
+	quic_memory_free(daemon.memory);
 	config_free(&daemon.config);
 	privsep_stop();
 	log_drain();

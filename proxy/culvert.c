@@ -39,7 +39,7 @@ struct culvert {
 	uint64_t started_ns;
 
 	struct limits limits;
-	struct quic_budget *budget;
+	struct quic_memory *memory;
 	struct users *users;
 	struct uplink *uplink;
 	struct listener *listener;
@@ -49,13 +49,13 @@ struct culvert {
 };
 
 static struct quic_settings
-quic_settings(const struct config *config, struct quic_budget *budget)
+quic_settings(const struct config *config, struct quic_memory *memory)
 {
 	return (struct quic_settings){ .cc = config->cc,
 		.ip_mtu_max = config->mtu_max,
 		.ip_mtu_min = config->mtu_min,
 		.idle_timeout_ns = config->edge_timeout * NS_PER_S,
-		.no_mtu_probe = config->no_mtu_probe, .budget = budget };
+		.no_mtu_probe = config->no_mtu_probe, .memory = memory };
 }
 
 /* ---- The control socket's questions ---- */
@@ -63,9 +63,9 @@ quic_settings(const struct config *config, struct quic_budget *budget)
 static void
 note_memory(struct culvert *culvert)
 {
-	struct quic_budget_stats stats;
+	struct quic_memory_stats stats;
 
-	quic_budget_stats(culvert->budget, &stats);
+	quic_memory_stats(culvert->memory, &stats);
 	culvert->limits.v[LIMIT_MEMORY].use = stats.held;
 	culvert->limits.v[LIMIT_MEMORY].hits = stats.aborted;
 }
@@ -206,7 +206,7 @@ unload(struct uplink_settings *settings)
 
 static int
 load(struct uplink_settings *settings, struct users **users,
-    const struct config *config, struct quic_budget *budget,
+    const struct config *config, struct quic_memory *memory,
     char error[ERROR_MAX])
 {
 	struct credentials *user = &settings->user;
@@ -214,7 +214,7 @@ load(struct uplink_settings *settings, struct users **users,
 
 	*users = NULL;
 	*settings = (struct uplink_settings){
-		.quic = quic_settings(config, budget),
+		.quic = quic_settings(config, memory),
 		.connections = config->connections,
 		.connect_timeout_ms = UINT64_C(1000) * config->connect_timeout,
 		.via = quic_via(config), .qlog_dir = config->qlog };
@@ -255,7 +255,7 @@ on_reload(void *arg)
 	if (daemon_reload(&fresh, &culvert->config) != 0)
 		return;
 	if (check_via(&fresh, error) != 0 ||
-	    load(&settings, &users, &fresh, culvert->budget, error) != 0) {
+	    load(&settings, &users, &fresh, culvert->memory, error) != 0) {
 		log_error(DAEMON_NOT_RELOADED "%s", error);
 		config_free(&fresh);
 		return;
@@ -276,7 +276,7 @@ on_reload(void *arg)
 	listener_set_users(culvert->listener, culvert->users);
 	daemon_replace(&culvert->config, &fresh);
 	limits_set(&culvert->limits, &culvert->config);
-	quic_budget_resize(culvert->budget, culvert->config.memory_max);
+	quic_memory_resize(culvert->memory, culvert->config.memory_max);
 	culvert->signals.grace_ms = UINT64_C(1000) * culvert->config.grace;
 }
 
@@ -328,7 +328,7 @@ static int
 start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 {
 	struct edge_settings settings = {
-		.quic = quic_settings(&culvert->config, culvert->budget),
+		.quic = quic_settings(&culvert->config, culvert->memory),
 		.qlog_dir = culvert->config.qlog };
 	struct quic_tls_client_settings client = { .npins = 1 };
 	struct quic_tls_server_settings server;
@@ -409,7 +409,7 @@ start_uplink(struct culvert *culvert)
 	int rv;
 
 	if ((rv = load(&settings, &culvert->users, &culvert->config,
-		culvert->budget, error)) != 0) {
+		culvert->memory, error)) != 0) {
 		log_error("%s", error);
 		return rv;
 	}
@@ -483,7 +483,7 @@ start(struct culvert *culvert)
 		.connects = culvert->config.embedded_edge };
 
 	limits_set(&culvert->limits, &culvert->config);
-	if (quic_budget_new(&culvert->budget, culvert->config.memory_max) != 0)
+	if (quic_memory_new(&culvert->memory, culvert->config.memory_max) != 0)
 		return -1;
 	if (allow_via(&culvert->config, &needs.capabilities) != 0 ||
 	    start_uplink(culvert) != 0 || start_listener(culvert) != 0 ||
@@ -520,7 +520,7 @@ main(int argc, char **argv)
 		close_all(&culvert);
 	uv_run(&culvert.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&culvert.loop);
-	quic_budget_free(culvert.budget);
+	quic_memory_free(culvert.memory);
 	config_free(&culvert.config);
 	privsep_stop();
 	log_drain();

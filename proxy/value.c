@@ -169,7 +169,7 @@ set_memory(void *field, const char *value)
 		end++;
 	}
 	if (errno != 0 || *end != '\0' || number > SIZE_MAX >> shift ||
-	    number << shift < QUIC_BUDGET_MIN)
+	    number << shift < QUIC_MEMORY_MIN)
 		return -EINVAL;
 	*(size_t *)field = number << shift;
 	return 0;

@@ -239,6 +239,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	if (more && conn->state == CONN_UP)
 		probe_harvest(conn, now);
 	probe_watch(NULL);
+	memory_check(conn, now);
 	conn_touch(conn);
 }
 
@@ -269,7 +270,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
 		probe_expire(conn, now);
 		request_expire(conn, now);
-		flush_expire(conn, now);
+		orphan_expire(conn, now);
 		warm_expire(conn, now);
 		if (ask_at(conn) <= now) {
 			conn->fed_at = 0;
@@ -277,8 +278,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		}
 		if (silent_at(conn) <= now)
 			conn->silence_told = conn->silence_pending = true;
-		if (conn->relief_at <= now)
-			window_relieve(conn, now);
+		memory_expire(conn, now);
 		conn_touch(conn);
 	}
 	conn_deliver(conn);
@@ -300,7 +300,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if ((other = request_deadline(conn)) < at)
 		at = other;
-	if ((other = flush_deadline(conn)) < at)
+	if ((other = orphan_deadline(conn)) < at)
 		at = other;
 	if ((other = ask_at(conn)) < at)
 		at = other;
@@ -308,7 +308,8 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if (conn->warm_at < at)
 		at = conn->warm_at;
-	return conn->relief_at < at ? conn->relief_at : at;
+	other = memory_deadline(conn);
+	return other < at ? other : at;
 }
 
 /* ---- Writing ---- */

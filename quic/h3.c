@@ -319,15 +319,15 @@ h3_start(struct quic_conn *conn)
 	settings.max_field_section_size = QUIC_HEAD_MAX;
 	if (conn->server != NULL)
 		rv = nghttp3_conn_server_new(&conn->h3, &callbacks, &settings,
-		    nghttp3_mem_default(), conn);
+		    &conn->memory.h3_allocator, conn);
 	else
 		rv = nghttp3_conn_client_new(&conn->h3, &callbacks, &settings,
-		    nghttp3_mem_default(), conn);
+		    &conn->memory.h3_allocator, conn);
 	if (rv != 0)
 		return -ENOMEM;
 	if (conn->server != NULL)
 		nghttp3_conn_set_max_client_streams_bidi(conn->h3,
-		    conn->settings.streams_max);
+		    memory_streams_max(conn, conn->settings.streams_max));
 	conn->fin_owed = -1;
 	return bind_streams(conn);
 }

@@ -25,7 +25,7 @@ head_grow(struct quic_stream *s, size_t n)
 		return -EMSGSIZE;
 	while (head != NULL && size - head->len < n)
 		size *= 2;
-	head = realloc(head, sizeof(*head) + size);
+	head = memory_realloc(s->conn, head, sizeof(*head) + size);
 	if (head == NULL)
 		return -ENOMEM;
 	if (s->head == NULL)
@@ -98,7 +98,7 @@ head_begin(nghttp3_conn *h3, int64_t id, void *user, void *stream)
 static void
 refuse_head(struct quic_stream *s)
 {
-	free(s->head);
+	memory_release(s->conn, s->head);
 	s->head = NULL;
 	stream_abort(s, QUIC_H3_EXCESSIVE_LOAD);
 	ngtcp2_conn_shutdown_stream(s->conn->quic, 0, s->id,

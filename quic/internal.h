@@ -14,7 +14,9 @@
 
 #include "quic/conn_id.h"
 #include "quic/evict.h"
+#include "quic/flow.h"
 #include "quic/gate.h"
+#include "quic/memory.h"
 #include "quic/probe.h"
 #include "quic/qpack.h"
 #include "quic/quic.h"
@@ -27,50 +29,6 @@
 
 /* Connection IDs that a peer may give us (RFC 9000 §5.1.1). */
 #define PEER_IDS_MAX 7
-
-/*
- * Stream data lives in chunks of two sizes. 64 KiB is what one read from a
- * socket usually has to offer at speed; a stream that begins to send, and one
- * whose bytes wait to be read, should not take that much for a few bytes.
- */
-enum chunk_size { CHUNK_SMALL, CHUNK_LARGE, CHUNK_SIZES };
-#define CHUNK_SMALL_DATA 16384 /* bytes, as is: */
-#define CHUNK_LARGE_DATA 65536
-struct chunk {
-	struct chunk *next;
-	enum chunk_size size;
-	size_t cap;   /* bytes of data */
-	size_t begin; /* first byte that is still wanted */
-	size_t end;   /* one past the last byte that is filled */
-	uint8_t data[];
-};
-
-/* A first-in first-out run of bytes in chunks. */
-struct chunk_queue {
-	struct chunk *first, *last;
-	size_t len; /* bytes from first->begin to last->end */
-};
-
-/* Memory of streams, see budget.c. */
-struct quic_budget {
-	size_t max;	 /* bytes */
-	size_t held;	 /* bytes of the chunks that are in use */
-	size_t promised; /* bytes that windows let peers send besides */
-	size_t nstreams; /* of all connections */
-	uint64_t aborted; /* streams, for want of memory */
-	uint64_t swept_at;
-	LIST_HEAD(, quic_conn) conns;
-	TAILQ_HEAD(, quic_stream) hungry; /* that wait for a first chunk */
-	struct chunk *pool[CHUNK_SIZES];  /* a few that are kept warm */
-	size_t npool[CHUNK_SIZES];
-};
-
-/*
- * What a peer may send on a stream without being asked (RFC 9000 §18.2). A
- * thousand streams that nobody reads hold 64 MiB of it, and an answer of that
- * size takes no more than one round trip.
- */
-#define STREAM_WINDOW 65536 /* bytes */
 
 /*
  * A head while its fields arrive: name and value in turn, each with its NUL,
@@ -93,6 +51,17 @@ enum stream_pending {
 	PENDING_FLUSHED = 1 << 5 /* of a stream that is let go */
 };
 
+/* A stream that nobody owns any more: orphan.c. */
+struct stream_orphan {
+	TAILQ_ENTRY(quic_stream) entry; /* conn->orphans, if listed */
+	uint64_t check_at; /* ns: it must have made progress by then: ... */
+	size_t left;	   /* ... fewer bytes than this are unacknowledged */
+	uint64_t code;	   /* of its reset */
+	bool listed;
+	bool flushing;	   /* a reset follows the last byte */
+	bool overdue;	   /* among conn->noverdue: the peer does not end it */
+};
+
 struct quic_stream {
 	struct quic_conn *conn;
 	int64_t id;
@@ -113,40 +82,30 @@ struct quic_stream {
 	struct chunk *tx_next; /* where nghttp3 goes on; NULL: all given */
 	size_t tx_next_at;     /* ... and the offset in that chunk's data */
 	size_t tx_unsent;      /* bytes not yet given to nghttp3 */
+	size_t tx_chunk;       /* bytes of the next chunk */
 	uint64_t round;	       /* in which it was given bytes last ... */
 	size_t turn;	       /* ... and how many more it may have */
 	TAILQ_ENTRY(quic_stream) waiting_entry; /* conn->waiting */
 
-	/* flush.c */
-	TAILQ_ENTRY(quic_stream) flush_entry; /* conn->flushing, if flushing */
-	uint64_t flush_at;   /* ns: the reset, unless tx.len is less ... */
-	size_t flush_left;   /* ... than this many bytes by then */
-
 	/* Receiving: bytes that the owner has not consumed. */
 	struct chunk_queue rx;
 
-	/* window.c */
-	size_t window;	 /* bytes that the peer may send, or has sent */
-	size_t owed;	 /* bytes of it that are consumed */
-	size_t promised; /* bytes of it on the budget's books */
-	uint64_t moved_at;    /* when the owner consumed, or could begin to */
-	uint64_t credited_at; /* when the peer was last given credit; 0: not */
-	TAILQ_ENTRY(quic_stream) hungry_entry; /* budget->hungry, if hungry */
+	struct stream_memory memory;
+	struct stream_flow flow;
+	struct stream_orphan orphan;
 
 	bool indexed : 1;      /* in conn->stream_ids */
 	bool owes_head : 1;    /* server: the request is not complete */
 	bool tx_started : 1;   /* a head with a body to come was submitted */
 	bool finished : 1;     /* owner: no more to commit */
 	bool waiting : 1;      /* for the next round, to go on */
+	bool tx_lost : 1;      /* ... and has not acknowledged all */
 	bool tx_refused : 1;   /* the peer wants no more: drop what comes */
 	bool reserved : 1;     /* the room in tx.last is in the owner's hands */
 	bool wants_room : 1;   /* reserve failed: owe a writable event */
-	bool tx_flows : 1;     /* the last chunk was filled to its end */
-	bool hungry : 1;       /* nothing to send, for want of memory */
-	bool quiet : 1;	       /* idle for long: off the budget's books */
 	bool rx_fin : 1;       /* the peer's FIN is here */
 	bool reset_told : 1;   /* the owner knows that the peer reset it */
-	bool flushing : 1;     /* let go; a reset follows the last byte */
+	bool reset_sent : 1;   /* by us, both ways */
 	bool released : 1;     /* no owner any more */
 	bool transport_gone : 1; /* ngtcp2 has closed it */
 	bool delivering : 1;   /* conn_deliver() is at it: do not free */
@@ -255,14 +214,9 @@ struct quic_conn {
 	size_t nstreams;
 	size_t unsent; /* the sum of their tx_unsent */
 
-	struct quic_budget *budget; /* the owner's, or ... */
-	struct quic_budget own_budget;
-	LIST_ENTRY(quic_conn) budget_entry; /* budget->conns */
-
-	/* window.c */
-	size_t unread; /* bytes received, not consumed, on all streams */
-	uint64_t credit_withheld; /* connection credit owed, over the budget */
-	uint64_t relief_at; /* see to it that this ends; UINT64_MAX: no need */
+	struct quic_memory own_memory; /* if the owner gives none */
+	struct conn_memory memory;
+	struct conn_flow flow;
 
 	size_t burst; /* bytes sent since the pace was last computed */
 	uint64_t packets_sent, packets_lost, trains_sent;
@@ -286,7 +240,8 @@ struct quic_conn {
 	uint64_t round;		/* of turns; begins when the last is over */
 	TAILQ_HEAD(, quic_stream) waiting; /* for the next round */
 
-	TAILQ_HEAD(, quic_stream) flushing; /* by flush_at */
+	TAILQ_HEAD(, quic_stream) orphans; /* by check_at */
+	size_t noverdue; /* orphans that the peer should have ended */
 
 	/* server.c */
 	struct conn_ids ids;
@@ -413,36 +368,12 @@ size_t stream_take(struct quic_stream *, nghttp3_vec *, size_t max, bool *eof);
 void stream_stop_waiting(struct quic_stream *);
 void stream_acked(struct quic_stream *, size_t n);
 
-/* flush.c */
-void flush_begin(struct quic_stream *);
-void flush_acked(struct quic_stream *);
-void flush_end(struct quic_stream *);
-uint64_t flush_deadline(const struct quic_conn *);
-void flush_expire(struct quic_conn *, uint64_t now);
-
-/* chunk.c */
-int queue_grow(struct chunk_queue *, struct quic_budget *, size_t room,
-    enum chunk_size);
-void queue_drop(struct chunk_queue *, struct quic_budget *, size_t n,
-    bool keep);
-void queue_clear(struct chunk_queue *, struct quic_budget *);
-
-/* budget.c */
-void budget_init(struct quic_budget *, size_t max);
-void budget_fini(struct quic_budget *);
-struct chunk *budget_get(struct quic_budget *, enum chunk_size);
-void budget_put(struct quic_budget *, struct chunk *);
-size_t budget_share(const struct quic_budget *);
-bool budget_is_full(const struct quic_budget *);
-void budget_hungry(struct quic_stream *);
-void budget_sated(struct quic_stream *);
-
-/* window.c */
-void window_open(struct quic_stream *);
-void window_fill(struct quic_stream *, size_t n);
-void window_drain(struct quic_stream *, size_t n);
-void window_close(struct quic_stream *);
-void window_relieve(struct quic_conn *, uint64_t now);
+/* orphan.c */
+void orphan_begin(struct quic_stream *);
+void orphan_acked(struct quic_stream *);
+void orphan_end(struct quic_stream *);
+uint64_t orphan_deadline(const struct quic_conn *);
+void orphan_expire(struct quic_conn *, uint64_t now);
 
 /* warm.c */
 void warm_note(struct quic_conn *);

@@ -37,7 +37,7 @@ struct quic_conn;
 struct quic_stream;
 struct quic_server;
 struct quic_head;
-struct quic_budget;
+struct quic_memory;
 
 /* -------------------------------------------------------------------------
  * Datagrams in and out
@@ -194,7 +194,8 @@ struct quic_settings {
 	uint64_t keep_alive_ns;	     /* client: PING after this quiet; half of
 					the lesser idle time-out, but 1 s */
 	uint64_t silence_ns;	     /* client: see `silent` below; never */
-	uint64_t streams_max;	     /* server: requests at once; 16384 */
+	uint64_t streams_max;	     /* server: requests at once; 16384, but
+					no more than memory is for */
 	uint64_t head_timeout_ns;    /* server: for a request's head; 10 s */
 	size_t heads_max;	     /* server: heads that are on their way
 					between batches of packets; 256 */
@@ -204,41 +205,46 @@ struct quic_settings {
 	size_t source_max;	     /* server: connections of an IPv4 address
 					or an IPv6 /64; 1024; see
 					quic_server_new() */
-	struct quic_budget *budget;  /* shared, must outlive the connection;
-					none: one of QUIC_BUDGET_DEFAULT */
+	struct quic_memory *memory;  /* shared, must outlive the connection;
+					none: one of QUIC_MEMORY_DEFAULT */
 };
 
 /*
- * Memory for the bytes of streams, both ways, of all connections that are
- * given the same budget: bytes that wait for an acknowledgement, and bytes
- * that nobody has consumed. The largest holders stop first: where little is
- * left, there is no more room to send, and peers get less credit than was
- * consumed, for whoever holds more than a share of the rest.
+ * The memory that peers make us hold, of all connections that are given the
+ * same object: bytes of streams that wait for an acknowledgement or that nobody
+ * has consumed, the streams themselves, and what the libraries keep of each
+ * connection. It has three levels, all, connection and stream, and at each the
+ * largest holders stop first: they get no room to send, and give the peer less
+ * credit than was consumed. A connection may hold half of what the others leave.
  *
- * When all is used up nevertheless, by thousands of streams that nobody reads,
- * connections with much unread stop as a whole; if that lasts for some
- * seconds, the largest streams that nobody reads are aborted.
+ * What a peer was allowed to send may be too much nevertheless. Then the
+ * largest connection aborts streams whose bytes have not moved for seconds, and
+ * if that is not enough it is closed with H3_EXCESSIVE_LOAD.
  */
-#define QUIC_BUDGET_DEFAULT 268435456 /* bytes: ten times what fills a path of
+#define QUIC_MEMORY_DEFAULT 268435456 /* bytes: ten times what fills a path of
 					 1 Gbit/s and 100 ms both ways, and
 					 what a small machine can spare */
-#define QUIC_BUDGET_MIN 16777216 /* bytes: below, single streams are slow */
+#define QUIC_MEMORY_MIN 16777216 /* bytes: below, single streams are slow */
 
-/* 0 or -ENOMEM. `max` is in bytes, not less than QUIC_BUDGET_MIN. */
-int quic_budget_new(struct quic_budget **, size_t max);
+/* 0 or -ENOMEM. `max` is in bytes, not less than QUIC_MEMORY_MIN. */
+int quic_memory_new(struct quic_memory **, size_t max);
 
-/* Another `max`. What is held beyond it goes as it is used up. */
-void quic_budget_resize(struct quic_budget *, size_t max);
+/*
+ * Another `max`. What is held beyond it goes as it is used up; connections keep
+ * the number of streams and the window that they were allowed.
+ */
+void quic_memory_resize(struct quic_memory *, size_t max);
 
 /* After the last connection that uses it. NULL is fine. */
-void quic_budget_free(struct quic_budget *);
+void quic_memory_free(struct quic_memory *);
 
-struct quic_budget_stats {
+struct quic_memory_stats {
 	size_t max;	  /* bytes */
-	size_t held;	  /* bytes of memory that hold data of streams now */
-	uint64_t aborted; /* streams, because all was used up */
+	size_t held;	  /* bytes */
+	uint64_t aborted; /* streams, because memory was short */
+	uint64_t closed;  /* connections, likewise */
 };
-void quic_budget_stats(const struct quic_budget *, struct quic_budget_stats *);
+void quic_memory_stats(const struct quic_memory *, struct quic_memory_stats *);
 
 /* Why a connection is over. */
 enum quic_cause {

@@ -22,8 +22,8 @@
 /*
  * The connection's receive window (RFC 9000 §4): its credit comes back on
  * receipt, so it only has to cover the path, and ngtcp2 doubles it while it is
- * the limit: 32 MiB are 2.5 Gbit/s over 100 ms. It is at most an eighth of the
- * budget: see there. Those of streams are the business of window.c.
+ * the limit: 32 MiB are 2.5 Gbit/s over 100 ms. memory.c may allow less, and
+ * those of streams are the business of flow.c.
  */
 #define CONN_WINDOW (4 * 1048576)      /* bytes */
 #define CONN_WINDOW_MAX (32 * 1048576) /* bytes */
@@ -214,7 +214,8 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	LIST_INIT(&conn->ids);
 	TAILQ_INIT(&conn->ready);
 	TAILQ_INIT(&conn->waiting);
-	TAILQ_INIT(&conn->flushing);
+	TAILQ_INIT(&conn->orphans);
+	TAILQ_INIT(&conn->flow.granted);
 	conn->round = 1; /* a new stream was in none */
 	TAILQ_INIT(&conn->owing);
 	TAILQ_INIT(&conn->probe.harvest);
@@ -223,11 +224,10 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	conn->path = conn->proven = *path;
 	conn->settings = *settings;
 	default_settings(&conn->settings);
-	budget_init(&conn->own_budget, QUIC_BUDGET_DEFAULT);
-	conn->budget = settings->budget != NULL ? settings->budget
-						: &conn->own_budget;
-	LIST_INSERT_HEAD(&conn->budget->conns, conn, budget_entry);
-	conn->relief_at = conn->warm_at = UINT64_MAX;
+	memory_init(&conn->own_memory, QUIC_MEMORY_DEFAULT);
+	memory_attach(conn, settings->memory != NULL ? settings->memory
+						      : &conn->own_memory);
+	conn->warm_at = UINT64_MAX;
 	conn->events = events;
 	conn->arg = arg;
 	conn->now = conn->began_at = now;
@@ -239,12 +239,6 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	return 0;
 }
 
-static size_t
-within_budget(const struct quic_conn *conn, size_t window)
-{
-	return window < conn->budget->max / 8 ? window : conn->budget->max / 8;
-}
-
 static void
 make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
 {
@@ -253,7 +247,7 @@ make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
 	s->cc_algo = conn->settings.cc == QUIC_CC_BBR ? NGTCP2_CC_ALGO_BBR
 						      : NGTCP2_CC_ALGO_CUBIC;
 	s->handshake_timeout = conn->settings.handshake_timeout_ns;
-	s->max_window = within_budget(conn, CONN_WINDOW_MAX);
+	s->max_window = memory_window(conn, CONN_WINDOW_MAX);
 	s->max_stream_window = 0; /* no doubling */
 	probe_init(conn, s, turns);
 	if (conn->events->qlog != NULL)
@@ -267,10 +261,11 @@ make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
 	p->initial_max_stream_data_bidi_local = STREAM_WINDOW;
 	p->initial_max_stream_data_bidi_remote = STREAM_WINDOW;
 	p->initial_max_stream_data_uni = STREAM_WINDOW;
-	p->initial_max_data = within_budget(conn, CONN_WINDOW);
+	p->initial_max_data = memory_window(conn, CONN_WINDOW);
 	p->initial_max_streams_uni = UNI_STREAMS_MAX;
 	p->initial_max_streams_bidi =
-	    conn->server != NULL ? conn->settings.streams_max : 0;
+	    conn->server != NULL ? memory_streams_max(conn,
+	    conn->settings.streams_max) : 0;
 	p->max_idle_timeout = conn->settings.idle_timeout_ns;
 	p->active_connection_id_limit = PEER_IDS_MAX;
 	if (conn->settings.udp_payload_max != 0)
@@ -305,8 +300,8 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls,
 	conn->server_name = strdup(server_name);
 	if (conn->server_name == NULL ||
 	    ngtcp2_conn_client_new(&conn->quic, &dcid, &scid, &view,
-		NGTCP2_PROTO_VER_V1, &callbacks, &quic_settings, &params, NULL,
-		conn) != 0 || tls_session_new(conn) != 0) {
+		NGTCP2_PROTO_VER_V1, &callbacks, &quic_settings, &params,
+		&conn->memory.quic_allocator, conn) != 0 || tls_session_new(conn) != 0) {
 		quic_conn_free(conn);
 		return -ENOMEM;
 	}
@@ -349,8 +344,8 @@ conn_server_new(struct quic_conn **out, struct quic_server *server,
 	params.stateless_reset_token_present = 1;
 	server_reset_token(server, &scid, params.stateless_reset_token);
 	if (ngtcp2_conn_server_new(&conn->quic, &initial->scid, &scid, &view,
-		initial->version, &callbacks, &quic_settings, &params, NULL,
-		conn) != 0 || tls_session_new(conn) != 0 ||
+		initial->version, &callbacks, &quic_settings, &params,
+		&conn->memory.quic_allocator, conn) != 0 || tls_session_new(conn) != 0 ||
 	    server_add_id(server, conn, &scid) != 0 ||
 	    server_add_id(server, conn, &initial->dcid) != 0) {
 		quic_conn_free(conn);
@@ -377,8 +372,8 @@ quic_conn_free(struct quic_conn *conn)
 	if (conn->session != NULL)
 		gnutls_deinit(conn->session);
 	quic_tls_free(conn->tls);
-	LIST_REMOVE(conn, budget_entry);
-	budget_fini(&conn->own_budget);
+	memory_detach(conn);
+	memory_fini(&conn->own_memory);
 	free(conn->close_packet);
 	free(conn->server_name);
 	free(conn);

@@ -77,21 +77,50 @@ stream_find(const struct quic_conn *conn, int64_t id)
 struct quic_stream *
 stream_new(struct quic_conn *conn, int64_t id)
 {
-	struct quic_stream *s = calloc(1, sizeof(*s));
+	struct quic_stream *s = memory_calloc(conn, sizeof(*s));
 
 	if (s == NULL)
 		return NULL;
 	s->conn = conn;
 	s->id = id;
-	window_open(s);
+	s->rx.use = MEMORY_RX;
+	s->tx.use = MEMORY_TX;
+	s->tx_chunk = CHUNK_FIRST;
+	flow_open(s);
 	LIST_INSERT_HEAD(&conn->streams, s, entry);
 	conn->nstreams++;
-	conn->budget->nstreams++;
+	conn->memory.all->nstreams++;
 	if (id >= 0 && stream_set_id(s, id) != 0) {
 		stream_free(s);
 		return NULL;
 	}
 	return s;
+}
+
+static void
+drop_received(struct quic_stream *s)
+{
+	queue_clear(s, &s->rx);
+	flow_close(s);
+}
+
+static void
+note_unsent(struct quic_stream *s, size_t n)
+{
+	s->conn->unsent = s->conn->unsent - s->tx_unsent + n;
+	s->tx_unsent = n;
+}
+
+/*
+ * Nothing points into tx any more: ngtcp2 sends nothing again of a stream that
+ * is reset, and nghttp3 nothing of one that is shut.
+ */
+static void
+drop_committed(struct quic_stream *s)
+{
+	note_unsent(s, 0);
+	s->tx_next = NULL;
+	queue_clear(s, &s->tx);
 }
 
 void
@@ -102,23 +131,22 @@ stream_free(struct quic_stream *s)
 	if (s->pending != 0)
 		TAILQ_REMOVE(&conn->ready, s, ready_entry);
 	stream_stop_waiting(s);
-	flush_end(s);
+	orphan_end(s);
 	request_settled(s);
-	budget_sated(s);
-	window_close(s);
-	queue_clear(&s->rx, conn->budget);
-	queue_clear(&s->tx, conn->budget);
-	free(s->head);
+	memory_wait_end(s);
+	drop_received(s);
+	drop_committed(s);
+	memory_release(conn, s->head);
 	if (s->indexed)
 		tdelete(s, &conn->stream_ids, compare);
 	LIST_REMOVE(s, entry);
 	conn->nstreams--;
 	/* A process may be idle for days: it keeps no chunks then. */
-	if (--conn->budget->nstreams == 0)
-		budget_fini(conn->budget);
+	if (--conn->memory.all->nstreams == 0)
+		memory_fini(conn->memory.all);
 	if (conn->drain == DRAIN_LAST)
 		conn_touch(conn); /* it may have been the last of all */
-	free(s);
+	memory_release(conn, s);
 }
 
 static void
@@ -139,19 +167,13 @@ let_go(struct quic_stream *s)
 		TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
 		s->pending = 0;
 	}
-	budget_sated(s);
-	window_close(s);
-	queue_clear(&s->rx, s->conn->budget);
-	free(s->head);
+	memory_wait_end(s);
+	drop_received(s);
+	memory_release(s->conn, s->head);
 	s->head = NULL;
+	if (!s->transport_gone)
+		orphan_begin(s);
 	free_if_done(s);
-}
-
-static void
-note_unsent(struct quic_stream *s, size_t n)
-{
-	s->conn->unsent = s->conn->unsent - s->tx_unsent + n;
-	s->tx_unsent = n;
 }
 
 static void
@@ -169,9 +191,10 @@ void
 stream_refuse(struct quic_stream *s)
 {
 	s->tx_refused = true;
+	s->tx_lost = s->tx_lost || s->tx.len > 0;
 	stream_stop_waiting(s);
-	note_unsent(s, 0);
-	s->tx_next = NULL;
+	if (!s->reserved)
+		drop_committed(s);
 	offer_room(s);
 }
 
@@ -184,11 +207,11 @@ stream_refuse(struct quic_stream *s)
 void
 stream_transport_gone(struct quic_stream *s, uint64_t code)
 {
-	if (code != QUIC_H3_NO_ERROR && (!s->finished || s->tx.len > 0))
+	if (code != QUIC_H3_NO_ERROR &&
+	    (!s->finished || s->tx_lost || s->tx.len > 0))
 		stream_cut(s, code);
 	s->transport_gone = true;
 	stream_refuse(s);
-	queue_clear(&s->tx, s->conn->budget);
 	free_if_done(s);
 }
 
@@ -203,12 +226,15 @@ quic_stream_attach(struct quic_stream *s,
 void
 quic_stream_reset(struct quic_stream *s, uint64_t code)
 {
-	flush_end(s);
 	if (!s->transport_gone) {
 		h3_forget(s);
 		ngtcp2_conn_shutdown_stream(s->conn->quic, 0, s->id, code);
 		conn_touch(s->conn);
 	}
+	s->reset_sent = true;
+	s->reserved = false;
+	s->orphan.flushing = false;
+	stream_refuse(s);
 	let_go(s);
 }
 
@@ -223,8 +249,8 @@ quic_stream_flush_and_reset(struct quic_stream *s, uint64_t code)
 		ngtcp2_conn_shutdown_stream_read(s->conn->quic, 0, s->id,
 		    code);
 	conn_touch(s->conn);
-	s->abort_code = code;
-	flush_begin(s);
+	s->orphan.code = code;
+	s->orphan.flushing = true;
 	let_go(s);
 }
 
@@ -240,6 +266,7 @@ quic_stream_release(struct quic_stream *s)
 		    QUIC_H3_NO_ERROR);
 		conn_touch(s->conn);
 	}
+	s->orphan.code = QUIC_H3_REQUEST_CANCELLED;
 	let_go(s);
 }
 
@@ -302,7 +329,7 @@ deliver_head(struct quic_stream *s)
 		s->events->response(s, &head, s->arg);
 	if (!s->released && s->events == NULL)
 		quic_stream_reset(s, QUIC_H3_INTERNAL_ERROR);
-	free(buffer);
+	memory_release(conn, buffer);
 }
 
 static void
@@ -338,7 +365,7 @@ is_taken_back(struct quic_stream *s, unsigned pending)
 	if (s->conn->server == NULL || ((pending & PENDING_ABORTED) == 0 &&
 	    ((pending & PENDING_RESET) == 0 || s->rx.len > 0)))
 		return false;
-	free(s->head);
+	memory_release(s->conn, s->head);
 	s->head = NULL;
 	return true;
 }
@@ -371,7 +398,7 @@ stream_deliver(struct quic_stream *s)
 	else if ((pending & PENDING_RESET) != 0 && !s->released)
 		deliver_reset(s);
 	if ((pending & PENDING_FLUSHED) != 0)
-		quic_stream_reset(s, s->abort_code);
+		quic_stream_reset(s, s->orphan.code);
 	s->delivering = inner;
 	free_if_done(s);
 }
@@ -382,18 +409,17 @@ int
 stream_append(struct quic_stream *s, const uint8_t *data, size_t len)
 {
 	struct quic_conn *conn = s->conn;
+	size_t here, n = len;
 	struct chunk *c;
-	size_t here;
 
-	if (s->released) {
+	if (s->released || (s->pending & PENDING_ABORTED) != 0) {
 		ngtcp2_conn_extend_max_offset(conn->quic, len);
 		ngtcp2_conn_extend_max_stream_offset(conn->quic, s->id, len);
 		return 0;
 	}
 	s->rx.len += len;
-	window_fill(s, len);
 	while (len > 0) {
-		if (queue_grow(&s->rx, conn->budget, 1, CHUNK_SMALL) != 0)
+		if (queue_grow(s, &s->rx, 1, flow_chunk(s, len)) != 0)
 			return -ENOMEM;
 		c = s->rx.last;
 		here = c->cap - c->end;
@@ -403,6 +429,7 @@ stream_append(struct quic_stream *s, const uint8_t *data, size_t len)
 		data += here;
 		len -= here;
 	}
+	flow_fill(s, n);
 	stream_pend(s, PENDING_READABLE);
 	return 0;
 }
@@ -433,8 +460,9 @@ quic_stream_consume(struct quic_stream *s, size_t n)
 {
 	if (n == 0)
 		return;
-	queue_drop(&s->rx, s->conn->budget, n, false);
-	window_drain(s, n);
+	queue_drop(s, &s->rx, n, false);
+	memory_moved(s);
+	flow_drain(s, n);
 }
 
 bool
@@ -467,14 +495,11 @@ is_far_ahead(const struct quic_stream *s)
 static bool
 has_room(const struct quic_stream *s)
 {
-	const struct quic_budget *budget = s->conn->budget;
-
 	if (s->tx_refused)
 		return true;
-	if (s->tx.len == 0)
-		return !budget_is_full(budget);
-	return !is_far_ahead(s) && s->tx.len < budget_share(budget) &&
-	    (s->tx.len < SEND_MIN || s->tx.len < send_limit(s));
+	return !is_far_ahead(s) &&
+	    s->tx.held + CHUNK_FIRST <= memory_to_send(s) &&
+	    (s->tx.held < SEND_MIN || s->tx.held < send_limit(s));
 }
 
 bool
@@ -483,10 +508,21 @@ quic_stream_has_room(struct quic_stream *s)
 	s->wants_room = !has_room(s);
 	/* One that holds nothing has no acknowledgement to wait for. */
 	if (s->wants_room && s->tx.len == 0)
-		budget_hungry(s);
+		memory_wait(s);
 	else
-		budget_sated(s);
+		memory_wait_end(s);
 	return !s->wants_room;
+}
+
+/* As large as the last one calls for, and no larger than memory is for. */
+static size_t
+chunk_to_send(const struct quic_stream *s)
+{
+	size_t room = memory_to_send(s) - s->tx.held;
+
+	if (room >= s->tx_chunk)
+		return s->tx_chunk;
+	return room >= CHUNK_NEXT ? CHUNK_NEXT : CHUNK_FIRST;
 }
 
 void *
@@ -496,11 +532,10 @@ quic_stream_reserve(struct quic_stream *s, size_t *len)
 
 	if (!quic_stream_has_room(s))
 		return NULL;
-	if (queue_grow(&s->tx, s->conn->budget, QUIC_RESERVE_MIN,
-		s->tx_flows ? CHUNK_LARGE : CHUNK_SMALL) != 0) {
+	if (queue_grow(s, &s->tx, QUIC_RESERVE_MIN, chunk_to_send(s)) != 0) {
 		s->wants_room = true;
 		if (s->tx.len == 0)
-			budget_hungry(s);
+			memory_wait(s);
 		return NULL;
 	}
 	c = s->tx.last;
@@ -509,26 +544,36 @@ quic_stream_reserve(struct quic_stream *s, size_t *len)
 	return c->data + c->end;
 }
 
+/* A chunk that was filled wants a larger one, and little data a small one. */
+static size_t
+next_chunk(const struct chunk *c, size_t n)
+{
+	if (c->end == c->cap)
+		return CHUNK_MAX;
+	return n < CHUNK_FIRST ? CHUNK_FIRST : CHUNK_NEXT;
+}
+
 void
 quic_stream_commit(struct quic_stream *s, size_t n)
 {
-	struct chunk *c = s->tx.last;
+	struct chunk *c;
 
 	s->reserved = false;
 	if (n == 0 || s->tx_refused || s->transport_gone) {
 		/* An idle stream holds no chunk. */
-		if (s->tx.len == 0) {
-			queue_clear(&s->tx, s->conn->budget);
-			s->tx_next = NULL;
-		}
+		if (s->tx.len == 0)
+			drop_committed(s);
 		return;
 	}
+	if (s->tx.len == 0)
+		queue_trim(s, &s->tx, n);
+	c = s->tx.last;
 	if (s->tx_next == NULL) {
 		s->tx_next = c;
 		s->tx_next_at = c->end;
 	}
 	c->end += n;
-	s->tx_flows = c->end == c->cap;
+	s->tx_chunk = next_chunk(c, n);
 	s->tx.len += n;
 	note_unsent(s, s->tx_unsent + n);
 	h3_resume(s);
@@ -540,8 +585,8 @@ quic_stream_push(struct quic_stream *s, const void *data, size_t len)
 	size_t done = 0, here;
 	struct chunk *c;
 
-	while (done < len && queue_grow(&s->tx, s->conn->budget, 1,
-	    CHUNK_SMALL) == 0) {
+	while (done < len && queue_grow(s, &s->tx, 1, len - done < CHUNK_NEXT
+	    ? len - done : CHUNK_NEXT) == 0) {
 		c = s->tx.last;
 		here = c->cap - c->end;
 		here = here < len - done ? here : len - done;
@@ -626,6 +671,8 @@ stream_acked(struct quic_stream *s, size_t n)
 {
 	struct chunk *c = s->tx_next;
 
+	if (s->tx.len == 0)
+		return; /* dropped when it was reset */
 	/* tx_next may point at a used-up chunk that is now about to go. */
 	if (c != NULL && s->tx_unsent == 0 && n == s->tx.len && !s->reserved)
 		s->tx_next = NULL;
@@ -633,7 +680,8 @@ stream_acked(struct quic_stream *s, size_t n)
 		s->tx_next = c->next;
 		s->tx_next_at = c->next->begin;
 	}
-	queue_drop(&s->tx, s->conn->budget, n, s->reserved);
-	flush_acked(s);
+	queue_drop(s, &s->tx, n, s->reserved);
+	memory_moved(s);
+	orphan_acked(s);
 	offer_room(s);
 }

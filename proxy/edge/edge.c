@@ -348,13 +348,13 @@ edge_connections(const struct edge *edge)
 }
 
 static void
-report_memory(const struct quic_budget *budget)
+report_memory(const struct quic_memory *memory)
 {
-	struct quic_budget_stats stats;
+	struct quic_memory_stats stats;
 
-	if (budget == NULL)
+	if (memory == NULL)
 		return; /* each connection has its own */
-	quic_budget_stats(budget, &stats);
+	quic_memory_stats(memory, &stats);
 	log_info("memory: %zu of %zu KiB; %llu tunnels aborted for want of it",
 	    stats.held / 1024, stats.max / 1024,
 	    (unsigned long long)stats.aborted);
@@ -373,7 +373,7 @@ edge_report(const struct edge *edge)
 	    host->tunnels_per_user, host->users != NULL ? "user" : "address",
 	    name != NULL ? ": " : "", name != NULL ? name : "",
 	    (unsigned long long)host->refused);
-	report_memory(edge->settings.quic.budget);
+	report_memory(edge->settings.quic.memory);
 	log_info("dials that wait for their turn: %zu",
 	    edge->origins.waiting);
 	log_info("connections: %zu, of these %zu in a handshake; since the "

@@ -16,7 +16,7 @@ enum limit {
 	LIMIT_PER_LISTENER, /* clients at once of one address to listen on */
 	LIMIT_PER_SOURCE,   /* clients at once from one address */
 	LIMIT_DESCRIPTORS,  /* of this process; the system's */
-	LIMIT_MEMORY,	    /* bytes: see quic_budget_new() */
+	LIMIT_MEMORY,	    /* bytes: see quic_memory_new() */
 
 	/* These are for each client by itself. */
 	LIMIT_HEAD,	    /* bytes of a request's head */

@@ -583,11 +583,12 @@ a_rest_costs_no_time(void **state)
 	world_up(w);
 	for (i = 0; i < 10; i++)
 		busy = time_to_send(w, i);
+	/* Rests of 10 to 14 seconds; it must measure now and then, ... */
 	for (; i < 15; i++) {
 		link_run(w->link, NULL, NULL, i * LINK_S);
-		assert_true(time_to_send(w, i) <= busy + LINK_MS);
+		slow += time_to_send(w, i) > busy + LINK_MS;
 	}
-	/* Rests of 1.1 to 4.7 seconds; it must measure now and then. */
+	/* ... and rests of 1.1 to 4.7 seconds. */
 	for (; i < 55; i++) {
 		link_run(w->link, NULL, NULL, (i % 4 + 1) * LINK_S +
 		    (3 * i % 7 + 1) * LINK_S / 10);

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -10,14 +11,17 @@
 #include "tests/unit/world.h"
 
 /*
- * Thousands of tunnels on one connection: they open and end at once, and the
- * tunnel beside them goes on.
+ * Thousands of tunnels on one connection: they end at once, or make the server
+ * hold all that they can, and whoever is beside them goes on.
  */
 
 #define CROWD 20000   /* tunnels */
-#define OTHER CROWD   /* the number of the tunnel that must go on */
+#define OTHER CROWD  /* the number of the tunnel that must go on */
 #define CANCELLED 400 /* streams in one packet */
+#define MEMORY 1073741824 /* bytes: a crowd is more than the default is for */
 #define FLIGHT 4000   /* requests that one batch of the line takes */
+
+static struct quic_memory *memory; /* of the server */
 
 /* How the crowd ends. */
 enum ending {
@@ -95,6 +99,8 @@ crowded_world(void **state)
 {
 	struct world *w = *state;
 
+	assert_int_equal(quic_memory_new(&memory, MEMORY), 0);
+	w->server_settings.memory = memory;
 	w->server_settings.streams_max = CROWD + 1;
 	w->server_settings.heads_max = CROWD;
 	world_up(w);
@@ -296,19 +302,263 @@ what_is_taken_back_is_not_told(void **state)
 	assert_in_range(w->requests, 1, FLIGHT / 4);
 }
 
+/* ---- Memory ---- */
+
+#define MOVED (20 * MB)
+#define WINDOW 65536 /* bytes: what a peer may send before it is asked */
+
+/* What one connection makes the server hold. */
+struct hog {
+	unsigned streams;
+	size_t bytes; /* on each */
+	bool unread;  /* received and not read, or sent and not acknowledged */
+};
+
+static size_t
+held_now(void)
+{
+	struct quic_memory_stats stats;
+
+	quic_memory_stats(memory, &stats);
+	return stats.held;
+}
+
+static void
+memory_world(struct world *w, size_t max)
+{
+	assert_int_equal(quic_memory_new(&memory, max), 0);
+	w->server_settings.memory = memory;
+	world_up(w);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+}
+
+/* Nothing of client 0 arrives any more: what it gets is not acknowledged. */
+static bool
+drop_acks(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return !d->up || d->client != 0;
+}
+
+static void
+let_hog(struct world *w, const struct hog *hog)
+{
+	unsigned opened = 0;
+
+	for (unsigned i = 0; i < hog->streams; i++) {
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		if (hog->unread) {
+			w->far[i].habit = HOLD;
+			w->near[i].to_send = hog->bytes;
+		}
+		if (tunnel_open(w, i) != 0)
+			break; /* the server allows no more */
+		opened++;
+		if (i % 64 == 0)
+			link_run(w->link, NULL, NULL, LINK_MS);
+	}
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	if (hog->unread)
+		return;
+	w->link->tamper = drop_acks;
+	for (unsigned i = 0; i < opened; i++) {
+		w->far[i].to_send = hog->bytes;
+		end_pump(&w->far[i]);
+	}
+	link_run(w->link, NULL, NULL, RTT);
+}
+
+struct watched {
+	const struct world *w;
+	size_t most; /* bytes held at any time */
+};
+
+static bool
+has_moved(void *arg)
+{
+	struct watched *watched = arg;
+	size_t held = held_now();
+
+	if (held > watched->most)
+		watched->most = held;
+	return watched->w->near[OTHER].ended && watched->w->far[OTHER].ended;
+}
+
+/* How long client 1 takes to move 20 MB up and as many down. */
+static uint64_t
+time_to_move(struct world *w, size_t max)
+{
+	struct watched watched = { w, 0 };
+	uint64_t start = w->link->now;
+
+	w->near[OTHER].client = 1;
+	w->near[OTHER].to_send = w->far[OTHER].to_send = MOVED;
+	assert_int_equal(tunnel_open(w, OTHER), 0);
+	assert_true(link_run(w->link, has_moved, &watched, LONG));
+	assert_whole(&w->near[OTHER], MOVED);
+	assert_whole(&w->far[OTHER], MOVED);
+	assert_true(watched.most <= max);
+	return w->link->now - start;
+}
+
+static void
+memory_world_down(struct world *w)
+{
+	w->link->tamper = NULL;
+	link_drop_client(w->link, 1);
+	world_down(w);
+	assert_int_equal(held_now(), 0);
+	quic_memory_free(memory);
+	memory = NULL;
+}
+
+/* A hog does not slow the other connection, and does not pass the limit. */
+static void
+a_hog_hurts_nobody_else(struct world *w, size_t max)
+{
+	static const unsigned counts[] = { 1, 1000, 16000 };
+	uint64_t alone, beside;
+
+	memory_world(w, max);
+	alone = time_to_move(w, max);
+	memory_world_down(w);
+	for (size_t i = 0; i < 4 * COUNT(counts); i++) {
+		struct hog hog = { counts[i / 4], i % 2 ? WINDOW : 1,
+			i / 2 % 2 != 0 };
+
+		memory_world(w, max);
+		let_hog(w, &hog);
+		assert_true(held_now() <= max);
+		beside = time_to_move(w, max);
+		printf("max %zu MiB, %u streams, %zu bytes %s: %.2f\n",
+		    max >> 20, hog.streams, hog.bytes,
+		    hog.unread ? "unread" : "unacknowledged",
+		    (double)alone / (double)beside);
+		assert_true(10 * alone >= 8 * beside);
+		memory_world_down(w);
+	}
+}
+
+static void
+a_hog_hurts_nobody(void **state)
+{
+	a_hog_hurts_nobody_else(*state, QUIC_MEMORY_DEFAULT);
+}
+
+static void
+a_hog_of_little_memory_hurts_nobody(void **state)
+{
+	a_hog_hurts_nobody_else(*state, QUIC_MEMORY_MIN);
+}
+
+/* Ten hogs at once, of which none is needed to go beyond the limit. */
+static void
+hogs_hurt_nobody(void **state)
+{
+	struct hog hog = { 1000, WINDOW, true };
+	struct world *w = *state;
+
+	memory_world(w, QUIC_MEMORY_MIN);
+	for (unsigned i = 2; i < 12; i++) {
+		world_dial(w, i);
+		assert_true(world_connected(w, i));
+	}
+	for (unsigned i = 0; i < hog.streams; i++) {
+		w->near[i].client = i % 11 == 0 ? 0 : i % 11 + 1;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		w->far[i].habit = HOLD;
+		w->near[i].to_send = hog.bytes;
+		if (tunnel_open(w, i) != 0)
+			continue;
+		assert_true(held_now() <= QUIC_MEMORY_MIN);
+		link_run(w->link, NULL, NULL, LINK_MS);
+	}
+	time_to_move(w, QUIC_MEMORY_MIN);
+	for (unsigned i = 2; i < 12; i++)
+		link_drop_client(w->link, i);
+	link_drop_client(w->link, 0);
+	memory_world_down(w);
+}
+
+/* Streams that nobody reads are aborted, and never many in one iteration. */
+static void
+relief_takes_small_steps(void **state)
+{
+	struct hog hog = { 16000, WINDOW, true };
+	struct world *w = *state;
+	unsigned aborted = 0;
+
+	memory_world(w, QUIC_MEMORY_DEFAULT);
+	let_hog(w, &hog);
+	link_run(w->link, NULL, NULL, 20 * LINK_S);
+	/* The client may have given up some of its own, too. */
+	for (unsigned i = 0; i < hog.streams; i++)
+		aborted += w->far[i].aborted &&
+		    w->far[i].code == QUIC_H3_EXCESSIVE_LOAD;
+	assert_in_range(aborted, 64, hog.streams);
+	assert_int_equal(memory->aborted, aborted);
+	assert_in_range(memory->steps_max, 1, 64);
+	assert_int_equal(w->client[0].closed, 0);
+	assert_int_equal(w->client[1].closed, 0);
+	time_to_move(w, QUIC_MEMORY_DEFAULT);
+	memory_world_down(w);
+}
+
+/* What was reset takes no memory, and a peer must end it in the end. */
+static void
+unfinished_streams_are_counted(void **state)
+{
+	struct hog hog = { 1000, WINDOW, false };
+	struct world *w = *state;
+	size_t held;
+
+	w->client_settings.idle_timeout_ns = 600 * LINK_S;
+	w->server_settings.idle_timeout_ns = 600 * LINK_S;
+	memory_world(w, QUIC_MEMORY_DEFAULT);
+	held = held_now();
+	let_hog(w, &hog);
+	assert_true(held_now() > held + hog.streams * WINDOW);
+	for (unsigned i = 0; i < hog.streams; i++)
+		end_one(w, i, FAR_RESETS);
+	assert_true(held_now() < held + hog.streams * 4 * KB);
+	assert_true(link_run(w->link, is_some, &w->server.closed, 90 * LINK_S));
+	assert_int_equal(w->server.why.code, QUIC_H3_EXCESSIVE_LOAD);
+	assert_text(&w->server, "does not end the streams");
+	memory_world_down(w);
+}
+
+static int
+crowd_free(void **state)
+{
+	int rv = world_free(state);
+
+	quic_memory_free(memory);
+	memory = NULL;
+	return rv;
+}
+
+#define CROWDED(name) \
+	cmocka_unit_test_setup_teardown(name, world_new, crowd_free)
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(near_resets_all),
-		TEST(far_resets_all),
-		TEST(near_stops_all),
-		TEST(far_finishes_all),
-		TEST(tunnels_come_and_go),
-		TEST(requests_take_turns),
-		TEST(what_is_taken_back_is_not_told),
-		TEST(the_peer_cancels_all),
-		TEST(requests_rejected_all),
+		CROWDED(requests_take_turns),
+		CROWDED(what_is_taken_back_is_not_told),
+		CROWDED(near_resets_all),
+		CROWDED(far_resets_all),
+		CROWDED(near_stops_all),
+		CROWDED(far_finishes_all),
+		CROWDED(tunnels_come_and_go),
+		CROWDED(the_peer_cancels_all),
+		CROWDED(requests_rejected_all),
+		CROWDED(a_hog_hurts_nobody),
+		CROWDED(a_hog_of_little_memory_hurts_nobody),
+		CROWDED(hogs_hurt_nobody),
+		CROWDED(relief_takes_small_steps),
+		CROWDED(unfinished_streams_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

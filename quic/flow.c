@@ -1,0 +1,180 @@
+/*
+ * Flow control (RFC 9000 §4): what peers may send, on a stream and on the
+ * connection.
+ *
+ *   window = on its way + in s->rx + owed, all in bytes
+ *
+ * A stream's window starts small, since a thousand may be idle, and doubles
+ * while it is the limit, as far as the stream's share of memory goes. What was
+ * granted cannot be taken back, so a window that has grown counts against the
+ * share of others as if it were full; where the share has shrunk, less is
+ * given back than was consumed, and the window shrinks with it. Windows that
+ * were not used for long count no more: not all of them will be used at once.
+ *
+ * The connection's credit comes back on receipt, so that a slow reader slows
+ * its own stream alone. Only when the connection holds more unread bytes than
+ * it may does it wait.
+ */
+#include "quic/internal.h"
+
+/* The largest window: 1 Gbit/s over 100 ms, with some to spare. */
+#define STREAM_WINDOW_MAX (16 * 1048576) /* bytes */
+
+/* A window that is used up faster than this many round trips is too small. */
+#define GROWTH_RTTS 2
+
+/* The second window, for those whose first bytes were read: most want more. */
+#define STREAM_WINDOW_NEXT 262144 /* bytes */
+
+/*
+ * Credit goes back when this part of a window is owed. The first time it does
+ * so soon, with the acknowledgement of what a sender begins with.
+ */
+#define DUE 4
+#define FIRST_DUE 8
+
+/* Windows that were not used for so long do not count ... */
+#define QUIET (10 * NS_PER_S)
+/* ... for which so many are looked at, each time that room is wanted. */
+#define SWEEP_STEPS 64
+
+/* ---- What windows promise ---- */
+
+/* Streams with a promise are listed in the order in which they were used. */
+static void
+note_promise(struct quic_stream *s)
+{
+	struct conn_flow *c = &s->conn->flow;
+	struct stream_flow *f = &s->flow;
+	size_t promised = 0;
+
+	if (!f->quiet && f->window > STREAM_WINDOW && f->window > s->rx.len)
+		promised = f->window - s->rx.len;
+	if (f->promised > 0)
+		TAILQ_REMOVE(&c->granted, s, flow.entry);
+	if (promised > 0)
+		TAILQ_INSERT_TAIL(&c->granted, s, flow.entry);
+	c->promised = c->promised - f->promised + promised;
+	f->promised = promised;
+}
+
+/* Forgets what the oldest windows promise, as long as nobody uses them. */
+static void
+sweep(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+
+	for (int i = 0; i < SWEEP_STEPS; i++) {
+		s = TAILQ_FIRST(&conn->flow.granted);
+		if (s == NULL || conn->now - s->flow.used_at < QUIET)
+			return;
+		s->flow.quiet = s->rx.len == 0;
+		note_promise(s);
+	}
+}
+
+/* ---- Streams ---- */
+
+void
+flow_open(struct quic_stream *s)
+{
+	s->flow.window = STREAM_WINDOW;
+	s->flow.used_at = s->conn->now;
+}
+
+static size_t
+next_window(struct quic_stream *s)
+{
+	size_t share, size = s->flow.window;
+	struct quic_conn *conn = s->conn;
+	ngtcp2_conn_info info;
+
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	if (s->flow.credited_at == 0)
+		size = STREAM_WINDOW_NEXT;
+	else if (conn->now - s->flow.credited_at <
+	    GROWTH_RTTS * info.smoothed_rtt)
+		size = size < STREAM_WINDOW_MAX / 2 ? 2 * size
+						    : STREAM_WINDOW_MAX;
+	if (size > (share = memory_share(conn, MEMORY_RX))) {
+		sweep(conn);
+		share = memory_share(conn, MEMORY_RX);
+		size = size < share ? size : share;
+	}
+	return size > STREAM_WINDOW ? size : STREAM_WINDOW;
+}
+
+/* Gives back what is owed, and as much more or less as the window changes. */
+static void
+give_credit(struct quic_stream *s)
+{
+	size_t next = next_window(s), rest = s->flow.window - s->flow.owed;
+	struct quic_conn *conn = s->conn;
+
+	s->flow.credited_at = conn->now;
+	s->flow.owed = 0;
+	s->flow.window = next > rest ? next : rest;
+	if (s->transport_gone || s->flow.window == rest)
+		return;
+	ngtcp2_conn_extend_max_stream_offset(conn->quic, s->id,
+	    s->flow.window - rest);
+	conn_touch(conn);
+}
+
+size_t
+flow_chunk(const struct quic_stream *s, size_t len)
+{
+	size_t want = len > s->rx.len ? len : s->rx.len;
+
+	return want < CHUNK_NEXT && s->flow.window <= STREAM_WINDOW
+	    ? want : CHUNK_NEXT;
+}
+
+/* ---- Connections ---- */
+
+void
+flow_resume(struct quic_conn *conn)
+{
+	if (conn->flow.withheld == 0 || memory_is_unread(conn))
+		return;
+	ngtcp2_conn_extend_max_offset(conn->quic, conn->flow.withheld);
+	conn->flow.withheld = 0;
+	conn_touch(conn);
+}
+
+/* ---- Bytes come and go ---- */
+
+void
+flow_fill(struct quic_stream *s, size_t n)
+{
+	struct quic_conn *conn = s->conn;
+
+	s->flow.used_at = conn->now;
+	s->flow.quiet = false;
+	note_promise(s);
+	if (memory_is_unread(conn))
+		conn->flow.withheld += n;
+	else
+		ngtcp2_conn_extend_max_offset(conn->quic, n);
+}
+
+void
+flow_drain(struct quic_stream *s, size_t n)
+{
+	struct stream_flow *f = &s->flow;
+
+	f->used_at = s->conn->now;
+	f->owed += n;
+	if (f->owed >= f->window / (f->credited_at == 0 ? FIRST_DUE : DUE))
+		give_credit(s);
+	note_promise(s);
+	flow_resume(s->conn);
+}
+
+void
+flow_close(struct quic_stream *s)
+{
+	s->flow.window = s->flow.owed = 0;
+	note_promise(s);
+	flow_resume(s->conn);
+}

@@ -1,0 +1,173 @@
+/*
+ * The memory that peers make us hold, in three levels: all connections, a
+ * connection, a stream. This module alone allocates the bytes of streams, and
+ * it counts what ngtcp2 and nghttp3 allocate, so that what is charged is what
+ * is held. Used by the files of quic/ only; see memory.c for the limits.
+ */
+#ifndef CULVERT_QUIC_MEMORY_H
+#define CULVERT_QUIC_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sys/queue.h>
+
+#include <nghttp3/nghttp3.h>
+#include <ngtcp2/ngtcp2.h>
+
+struct quic_conn;
+struct quic_stream;
+
+/* What a connection holds memory for. */
+enum memory_use {
+	MEMORY_RX,    /* chunks of bytes that nobody has consumed */
+	MEMORY_TX,    /* chunks of bytes that are not acknowledged */
+	MEMORY_OTHER, /* the connection, its streams, their heads */
+	MEMORY_USES
+};
+
+/*
+ * Bytes of a chunk's data, of each size there is. A stream that begins, and one
+ * whose bytes wait to be read, should not take much for a few bytes; 64 KiB is
+ * what one read from a socket usually has to offer at speed.
+ */
+#define CHUNK_SIZES 5
+#define CHUNK_LEAST 512
+#define CHUNK_FIRST 8192  /* to send, at first: two of QUIC_RESERVE_MIN */
+#define CHUNK_NEXT 16384  /* to send after that; the most to receive */
+#define CHUNK_MAX 65536
+
+struct chunk {
+	struct chunk *next;
+	unsigned size; /* index: below CHUNK_SIZES */
+	size_t cap;   /* bytes of data */
+	size_t begin; /* first byte that is still wanted */
+	size_t end;   /* one past the last byte that is filled */
+	uint8_t data[];
+};
+
+/* A first-in first-out run of bytes in chunks, of one stream. */
+struct chunk_queue {
+	struct chunk *first, *last;
+	size_t len;  /* bytes from first->begin to last->end */
+	size_t held; /* bytes of memory of the chunks */
+	enum memory_use use;
+};
+
+/* By size: rank n holds what has at least 512 << n bytes; the last, more. */
+#define MEMORY_RANKS 24
+TAILQ_HEAD(conn_rank, quic_conn);
+TAILQ_HEAD(stream_rank, quic_stream);
+
+/* All connections. */
+struct quic_memory {
+	size_t max;    /* bytes */
+	size_t held;   /* bytes, with those of the pool: */
+	size_t pooled; /* bytes */
+	struct conn_rank conns[MEMORY_RANKS];
+	size_t nstreams;
+	uint64_t aborted, closed; /* streams, connections, for want of memory */
+	uint64_t relieved_at;	  /* as `now` */
+	unsigned steps_max;	  /* looks of the longest relief; for tests */
+	struct chunk *pool[CHUNK_SIZES]; /* a few chunks that are kept warm */
+	size_t npool[CHUNK_SIZES];
+};
+
+/* A connection's part, embedded in it as `memory`. */
+struct conn_memory {
+	struct quic_memory *all;
+	size_t held; /* bytes: the sum of `used` */
+	size_t used[MEMORY_USES];
+	unsigned rank;
+	TAILQ_ENTRY(quic_conn) rank_entry;
+	struct stream_rank streams[MEMORY_RANKS]; /* those that hold chunks */
+	TAILQ_HEAD(, quic_stream) hungry; /* wait for their first chunk */
+	uint64_t relief_at;	/* look after them; UINT64_MAX: no need */
+	ngtcp2_mem quic_allocator;
+	nghttp3_mem h3_allocator;
+};
+
+/* A stream's part, embedded in it as `memory`. */
+struct stream_memory {
+	size_t held;	   /* bytes of its chunks */
+	unsigned rank;
+	TAILQ_ENTRY(quic_stream) rank_entry;
+	uint64_t moved_at; /* when bytes last found their way, as `now` */
+	TAILQ_ENTRY(quic_stream) hungry_entry;
+	bool hungry;
+};
+
+/* ---- All ---- */
+
+void memory_init(struct quic_memory *, size_t max);
+void memory_fini(struct quic_memory *);
+
+/* ---- A connection ---- */
+
+void memory_attach(struct quic_conn *, struct quic_memory *);
+
+/* After everything else of the connection is freed. */
+void memory_detach(struct quic_conn *);
+
+/*
+ * Memory of the connection that is not bytes of streams; as malloc(3) and its
+ * kin, `old` may be NULL. memory_charge() is for what others allocate.
+ */
+void *memory_calloc(struct quic_conn *, size_t size);
+void *memory_realloc(struct quic_conn *, void *old, size_t size);
+void memory_release(struct quic_conn *, void *);
+void memory_charge(struct quic_conn *, size_t size);
+void memory_discharge(struct quic_conn *, size_t size);
+
+/* Bytes that one more stream of the connection may hold in that direction. */
+size_t memory_share(const struct quic_conn *, enum memory_use);
+
+/* The connection holds more unread bytes than it may: give no credit. */
+bool memory_is_unread(const struct quic_conn *);
+
+/* Requests at once that the connection may be allowed, of `wanted`. */
+uint64_t memory_streams_max(const struct quic_conn *, uint64_t wanted);
+
+/* The largest window of the connection, of `wanted` bytes. */
+size_t memory_window(const struct quic_conn *, size_t wanted);
+
+/*
+ * Relief. memory_check() comes after every datagram and costs nothing while
+ * there is room; the other two serve the connection's own streams that wait.
+ */
+void memory_check(struct quic_conn *, uint64_t now);
+uint64_t memory_deadline(const struct quic_conn *);
+void memory_expire(struct quic_conn *, uint64_t now);
+
+/* ---- A stream ---- */
+
+/*
+ * Makes sure that the last chunk has `room` bytes free, or adds a chunk of
+ * `want` bytes or more, up to CHUNK_MAX. -ENOMEM.
+ */
+int queue_grow(struct quic_stream *, struct chunk_queue *, size_t room,
+    size_t want);
+
+/*
+ * The first `n` bytes of the only chunk are about to be filled in: if they are
+ * few, they move to a chunk that is no larger than they need.
+ */
+void queue_trim(struct quic_stream *, struct chunk_queue *, size_t n);
+
+/* Drops `n` bytes from the front, and chunks but, if wanted, the last. */
+void queue_drop(struct quic_stream *, struct chunk_queue *, size_t n,
+    bool keep);
+void queue_clear(struct quic_stream *, struct chunk_queue *);
+
+/* Bytes of memory that the stream may hold to send; 0: not even a chunk. */
+size_t memory_to_send(const struct quic_stream *);
+
+/* Owes the stream a writable event for when it may have its first chunk. */
+void memory_wait(struct quic_stream *);
+void memory_wait_end(struct quic_stream *);
+
+/* Bytes of the stream have found their way: its memory is not stuck. */
+void memory_moved(struct quic_stream *);
+
+#endif

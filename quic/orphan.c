@@ -1,0 +1,105 @@
+/*
+ * Streams that nobody owns any more and that the transport has not closed: the
+ * peer has bytes to acknowledge, or its own half to end.
+ *
+ *   released, bytes to go ──▶ all acknowledged ──▶ closed, or reset if it was
+ *        │                                         cut short
+ *        └── no progress ──▶ reset ── not ended ──▶ overdue
+ *
+ * A reset takes back all that the peer has not acknowledged (RFC 9000 §3.1), so
+ * that of a stream that was cut short comes after the last byte. A peer that
+ * takes nothing or ends nothing does not hold streams for ever: it gets time,
+ * and when too many are overdue its connection is closed.
+ */
+#include "quic/internal.h"
+
+/* Streams that one call looks at, so that it is short: the next call goes on. */
+#define STEPS 64
+
+/* Streams that a peer may forget: a fault in it must not cost a connection. */
+#define OVERDUE_MAX 256
+
+static void
+append(struct quic_stream *s, uint64_t now)
+{
+	s->orphan.check_at = now + QUIC_FLUSH_STALL_NS;
+	TAILQ_INSERT_TAIL(&s->conn->orphans, s, orphan.entry);
+	s->orphan.listed = true;
+}
+
+static void
+unlist(struct quic_stream *s)
+{
+	if (s->orphan.listed)
+		TAILQ_REMOVE(&s->conn->orphans, s, orphan.entry);
+	s->orphan.listed = false;
+}
+
+/* The connection may have been idle, and its time old: twice, if so. */
+void
+orphan_begin(struct quic_stream *s)
+{
+	unlist(s);
+	s->orphan.left = SIZE_MAX;
+	append(s, s->conn->now);
+}
+
+void
+orphan_end(struct quic_stream *s)
+{
+	unlist(s);
+	if (s->orphan.overdue)
+		s->conn->noverdue--;
+	s->orphan.overdue = false;
+}
+
+/* The reset waits for the library to return, as events do. */
+void
+orphan_acked(struct quic_stream *s)
+{
+	if (!s->orphan.flushing || s->tx.len > 0 || s->pending != 0)
+		return;
+	s->pending = PENDING_FLUSHED;
+	TAILQ_INSERT_TAIL(&s->conn->ready, s, ready_entry);
+}
+
+uint64_t
+orphan_deadline(const struct quic_conn *conn)
+{
+	const struct quic_stream *s = TAILQ_FIRST(&conn->orphans);
+
+	return s != NULL ? s->orphan.check_at : UINT64_MAX;
+}
+
+static void
+note_overdue(struct quic_stream *s, uint64_t now)
+{
+	struct quic_conn *conn = s->conn;
+
+	s->orphan.overdue = true;
+	if (++conn->noverdue > OVERDUE_MAX)
+		quic_conn_close(conn, QUIC_H3_EXCESSIVE_LOAD,
+		    "the peer does not end the streams that were reset", now);
+}
+
+static void
+check(struct quic_stream *s, uint64_t now)
+{
+	size_t left = s->orphan.left;
+
+	unlist(s);
+	s->orphan.left = s->tx.len;
+	if (left > s->tx.len)
+		append(s, now);
+	else if (!s->reset_sent)
+		quic_stream_reset(s, s->orphan.code);
+	else
+		note_overdue(s, now);
+}
+
+void
+orphan_expire(struct quic_conn *conn, uint64_t now)
+{
+	for (int i = 0; i < STEPS && orphan_deadline(conn) <= now; i++)
+		check(TAILQ_FIRST(&conn->orphans), now);
+}
