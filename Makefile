@@ -50,7 +50,8 @@ IO = quic/io.o quic/socket.o
 SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
 	proxy/log_sink.o \
-	proxy/relay.o proxy/basic.o proxy/users.o proxy/share_queue.o \
+	proxy/relay.o proxy/liveness.o proxy/basic.o proxy/users.o \
+	proxy/share_queue.o \
 	proxy/failures.o proxy/scheme.o proxy/pem.o \
 	proxy/privsep.o proxy/privsep_child.o proxy/run_as.o proxy/sandbox.o \
 	proxy/seccomp.o \
@@ -115,7 +116,8 @@ test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/addr.o
 test_report_OBJS = proxy/report.o
 test_tally_OBJS = proxy/tally.o proxy/addr.o
 test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/tally.o \
-	proxy/trim.o proxy/addr.o proxy/log.o proxy/log_sink.o
+	proxy/liveness.o proxy/trim.o proxy/addr.o proxy/log.o \
+	proxy/log_sink.o
 test_pmtu_OBJS = quic/pmtu.o
 test_evidence_OBJS = quic/evidence.o $(test_pmtu_OBJS)
 test_gate_OBJS = quic/gate.o quic/evict.o

@@ -128,8 +128,10 @@ struct config {
 	struct config_ranges allow; /* culvert: with embedded_edge alone */
 	struct config_ranges deny;
 	size_t memory_max; /* bytes, from QUIC_MEMORY_MIN */
-	unsigned head_timeout; /* seconds, as the next two */
+	unsigned head_timeout; /* seconds, as the next four */
 	unsigned connect_timeout;
+	unsigned tunnel_timeout; /* 0: never */
+	unsigned keepalive_timeout;
 	unsigned grace;
 
 	/* culvert */
@@ -151,8 +153,7 @@ struct config {
 	unsigned clients_per_listener;
 	unsigned clients_per_source;
 	unsigned head_max; /* bytes */
-	unsigned idle_timeout; /* seconds, as the next two */
-	unsigned tunnel_timeout; /* 0: never */
+	unsigned idle_timeout; /* seconds, as the next */
 	unsigned linger_timeout;
 
 	/* culvert-edge */

@@ -99,7 +99,9 @@ load_limits(struct edge_settings *settings, const struct config *config,
 		.tunnels_per_user = config->tunnels_per_user,
 		.dials_per_origin = config->dials_per_origin,
 		.connect_timeout_ms = UINT64_C(1000) *
-		    config->connect_timeout };
+		    config->connect_timeout,
+		.tunnel_timeout_ms = UINT64_C(1000) * config->tunnel_timeout,
+		.keepalive_timeout_s = config->keepalive_timeout };
 }
 
 static void

@@ -340,6 +340,8 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 	load_policy(&settings.policy, &culvert->config);
 	/* There is one client: we. */
 	settings.limits.tunnels_per_user = EDGE_TUNNELS_MAX;
+	settings.limits.keepalive_timeout_s =
+	    culvert->config.keepalive_timeout;
 	addr_parse(&addr, "127.0.0.1:0");
 	if (quic_tls_self_signed("127.0.0.1", time(NULL), &cert, &key) != 0) {
 		log_error("the embedded edge has no key: %s", error);

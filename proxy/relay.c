@@ -24,20 +24,16 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <sys/ioctl.h>
 #include <linux/sockios.h>
 
 /* Vectors of one write: 512 KiB at most, so that credit flows meanwhile. */
 #define WRITE_VECTORS 32
 
-/* Seconds of quiet before TCP asks whether its peer still lives. */
-#define TCP_KEEPALIVE_S 60
-
 /* Milliseconds between two looks at a drain: most are over at the first. */
 #define LOOK_FIRST_MS 1
 #define LOOK_LAST_MS 256
-
-static const char failed[] = "the TCP side failed";
 
 static void
 finish_if_done(struct relay *r)
@@ -116,14 +112,58 @@ drain(struct relay *r, const char *reason)
  * before is read until libuv tells of the end.
  */
 static void
-tcp_fails(struct relay *r)
+tcp_fails(struct relay *r, const char *why)
 {
 	if (r->eof_seen || r->ending) {
-		relay_close(r, failed);
+		relay_close(r, why);
 		return;
 	}
 	r->tcp_failed = true;
-	drain(r, failed);
+	drain(r, why);
+}
+
+/* ---- The peer is gone ---- */
+
+/* Of an error libuv tells, too, where it reads, and after the last input. */
+static void
+on_gone(struct liveness_watch *watch, const char *why)
+{
+	struct relay *r = (struct relay *)((char *)watch -
+	    offsetof(struct relay, watch));
+
+	if (r->reading && why == liveness_failed)
+		return;
+	if (r->ending || (r->started && r->reading))
+		relay_close(r, why);
+	else if (r->started)
+		tcp_fails(r, why);
+	else
+		r->on_gone(r, why);
+}
+
+void
+relay_watch(struct relay *r, struct liveness *liveness, unsigned timeout_s,
+    void (*gone)(struct relay *, const char *why))
+{
+	uv_os_fd_t fd;
+
+	r->on_gone = gone;
+	r->watch.on_gone = on_gone;
+	if (uv_fileno((const uv_handle_t *)&r->tcp, &fd) == 0)
+		liveness_watch(liveness, &r->watch, fd, timeout_s);
+}
+
+void
+relay_read_start(struct relay *r, uv_alloc_cb alloc, uv_read_cb read)
+{
+	r->reading = uv_read_start((uv_stream_t *)&r->tcp, alloc, read) == 0;
+}
+
+void
+relay_read_stop(struct relay *r)
+{
+	uv_read_stop((uv_stream_t *)&r->tcp);
+	r->reading = false;
 }
 
 /* ---- From TCP to the stream ---- */
@@ -157,7 +197,7 @@ relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 
 	(void)buf;
 	if (n == UV_ENOBUFS) {
-		uv_read_stop(tcp);
+		relay_read_stop(r);
 		if (quic_stream_has_room(r->stream))
 			relay_close(r, "out of memory");
 		return;
@@ -166,14 +206,14 @@ relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 	if (n > 0) {
 		r->to_stream += (uint64_t)n;
 		if (!quic_stream_has_room(r->stream))
-			uv_read_stop(tcp);
+			relay_read_stop(r);
 	} else if (n == UV_EOF && relay_tcp_ended(r)) {
-		uv_read_stop(tcp);
+		relay_read_stop(r);
 		r->eof_seen = true;
 		quic_stream_finish(r->stream);
 		finish_if_done(r);
 	} else if (n < 0)
-		relay_close(r, failed);
+		relay_close(r, liveness_failed);
 }
 
 static void
@@ -183,7 +223,7 @@ on_stream_writable(struct quic_stream *stream, void *arg)
 
 	(void)stream;
 	if (!r->eof_seen && !r->ending)
-		uv_read_start((uv_stream_t *)&r->tcp, relay_alloc, relay_read);
+		relay_read_start(r, relay_alloc, relay_read);
 }
 
 /* ---- From the stream to TCP ---- */
@@ -200,7 +240,7 @@ on_written(uv_write_t *request, int status)
 	if (r->closing)
 		return;
 	if (status < 0) {
-		tcp_fails(r);
+		tcp_fails(r, liveness_failed);
 	} else {
 		r->to_tcp += n;
 		quic_stream_consume(r->stream, n);
@@ -221,7 +261,7 @@ shut(struct relay *r)
 
 	if (!r->eof_seen && (uv_fileno((uv_handle_t *)&r->tcp, &fd) != 0 ||
 	    shutdown(fd, SHUT_WR) != 0)) {
-		tcp_fails(r);
+		tcp_fails(r, liveness_failed);
 		return;
 	}
 	r->shut = true;
@@ -275,7 +315,7 @@ pump(struct relay *r)
 			drop(r, iov, n);
 		else if (write_now(r, iov, n) < 0) {
 			r->writing = 0;
-			tcp_fails(r);
+			tcp_fails(r, liveness_failed);
 			if (r->closing)
 				return;
 		}
@@ -314,7 +354,7 @@ on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
 		relay_close(r, r->reason);
 		return;
 	}
-	uv_read_stop((uv_stream_t *)&r->tcp);
+	relay_read_stop(r);
 	r->ending = true;
 	r->reason = reason_of(code);
 	pump(r);
@@ -370,6 +410,7 @@ relay_close(struct relay *r, const char *reason)
 	r->reason = reason;
 	if (r->started || r->cut_short)
 		set_reset(r, r->cut_short || !done);
+	liveness_unwatch(&r->watch);
 	uv_close((uv_handle_t *)&r->tcp, on_handle_closed);
 	if (r->has_timer)
 		uv_close((uv_handle_t *)&r->timer, on_handle_closed);
@@ -387,7 +428,7 @@ relay_end(struct relay *r, const char *reason)
 {
 	if (r->closing)
 		return;
-	uv_read_stop((uv_stream_t *)&r->tcp);
+	relay_read_stop(r);
 	r->cut_short = r->ending = true;
 	drain(r, reason);
 }
@@ -397,11 +438,9 @@ relay_end(struct relay *r, const char *reason)
 void
 relay_socket_options(int fd)
 {
-	int on = 1, idle = TCP_KEEPALIVE_S;
+	int on = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
 }
 
 static const struct quic_stream_events stream_events = {
@@ -426,6 +465,6 @@ relay_start(struct relay *r, struct quic_stream *stream)
 	r->started = true;
 	quic_stream_attach(stream, &stream_events, r);
 	set_reset(r, true); /* should this process be killed */
-	uv_read_start((uv_stream_t *)&r->tcp, relay_alloc, relay_read);
+	relay_read_start(r, relay_alloc, relay_read);
 	pump(r);
 }

@@ -6,6 +6,7 @@
 
 #include <uv.h>
 
+#include "proxy/liveness.h"
 #include "quic/quic.h"
 
 /*
@@ -33,6 +34,8 @@ struct relay {
 	/* Private. */
 	struct quic_stream *stream;
 	void (*on_closed)(struct relay *);
+	struct liveness_watch watch;
+	void (*on_gone)(struct relay *, const char *why);
 	uv_write_t write;
 	size_t writing;	   /* bytes in the write that is under way */
 	uv_timer_t timer;  /* of a drain; open if has_timer */
@@ -40,6 +43,7 @@ struct relay {
 	uint64_t mark;	   /* how far a drain was, when last looked at ... */
 	uint64_t mark_ms;  /* ... and since when */
 	uint64_t look_ms;  /* from one look to the next */
+	bool reading : 1;  /* libuv polls TCP, and tells of an error */
 	bool eof_seen : 1; /* TCP has sent FIN, and so has the stream */
 	bool shut : 1;	   /* the stream's FIN was passed on to TCP */
 	bool tcp_failed : 1; /* what it sent before is still read */
@@ -57,9 +61,8 @@ struct relay {
 #define RELAY_STALL_MS 30000
 
 /*
- * Sets what a relay wants of its TCP socket: no delay of small writes, and
- * keep-alive, by which a peer that is gone without a word is noticed. Linux
- * hands both from a listening socket to those that it accepts. Best effort.
+ * Sets what a relay wants of its TCP socket: no delay of small writes. Linux
+ * hands it from a listening socket to those that it accepts. Best effort.
  */
 void relay_socket_options(int fd);
 
@@ -69,6 +72,18 @@ void relay_socket_options(int fd);
  */
 void relay_init(struct relay *, uv_loop_t *loop,
     void (*on_closed)(struct relay *));
+
+/*
+ * Has a TCP handle with a descriptor watched until it is closed. When the peer
+ * is gone a relay that was started sees to it. Before that, `on_gone` is called
+ * if nothing is read, or the peer is silent; else libuv tells of the error.
+ */
+void relay_watch(struct relay *, struct liveness *, unsigned timeout_s,
+    void (*on_gone)(struct relay *, const char *why));
+
+/* For the owner, before relay_start: uv_read_start and uv_read_stop. */
+void relay_read_start(struct relay *, uv_alloc_cb, uv_read_cb);
+void relay_read_stop(struct relay *);
 
 /*
  * Joins a connected TCP side and a stream, whose events it takes over; what

@@ -140,6 +140,7 @@ free_if_done(struct edge *edge)
 	users_free(edge->settings.users);
 	explicit_bzero(edge->settings.secret, sizeof(edge->settings.secret));
 	route_close(&edge->route);
+	liveness_close(edge->host.liveness);
 	free(edge->qlog_dir);
 	free(edge);
 }
@@ -213,6 +214,9 @@ set_limits(struct edge *edge, const struct edge_limits *limits)
 	host->dialer.descriptors_end = descriptors();
 	host->dialer.timeout_ms = or_default(limits->connect_timeout_ms,
 	    DIAL_TIMEOUT_MS);
+	host->tunnel_timeout_ms = limits->tunnel_timeout_ms;
+	host->keepalive_timeout_s = (unsigned)or_default(
+	    limits->keepalive_timeout_s, EDGE_KEEPALIVE_S);
 }
 
 int
@@ -240,9 +244,12 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	set_limits(edge, &settings->limits);
 	edge->host.on_gone = on_gone;
 	LIST_INIT(&edge->host.tunnels);
-	rv = resolver_new(&edge->host.dialer.resolver, loop, RESOLVER_CONF,
-	    settings->resolvers);
+	rv = liveness_new(&edge->host.liveness, loop);
+	if (rv == 0)
+		rv = resolver_new(&edge->host.dialer.resolver, loop,
+		    RESOLVER_CONF, settings->resolvers);
 	if (rv != 0) {
+		liveness_close(edge->host.liveness);
 		free(edge->qlog_dir);
 		free(edge);
 		return rv;

@@ -26,12 +26,15 @@ struct edge;
  */
 #define EDGE_TUNNELS_PER_USER 10240
 #define EDGE_DIALS_PER_ORIGIN 256  /* attempts; beyond, they wait */
+#define EDGE_KEEPALIVE_S 120	   /* s: that an origin does not answer */
 
 struct edge_limits {
 	size_t tunnels;
 	size_t tunnels_per_user; /* without users: of a client's address */
 	size_t dials_per_origin;
 	uint64_t connect_timeout_ms; /* of a dial; DIAL_TIMEOUT_MS */
+	uint64_t tunnel_timeout_ms; /* without a byte; none */
+	unsigned keepalive_timeout_s; /* EDGE_KEEPALIVE_S */
 };
 
 struct edge_settings {

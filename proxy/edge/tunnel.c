@@ -27,6 +27,8 @@
 
 struct tunnel {
 	struct relay relay; /* first: its callback finds us by it */
+	uv_timer_t idle;    /* open if has_timer */
+	uint64_t moved;	    /* bytes, when it was started */
 	struct tunnel_host *host;
 	LIST_ENTRY(tunnel) entry;
 	struct quic_stream *stream; /* until the relay has it */
@@ -34,6 +36,7 @@ struct tunnel {
 	struct dial *dial;
 	struct tally_entry *share; /* it counts there, once admitted */
 	bool has_tcp;	/* relay_init was called: its close frees us */
+	bool has_timer;
 	uint64_t started_ms;
 	struct target target;
 	struct sockaddr_storage client, address;
@@ -77,12 +80,21 @@ tunnel_free(struct tunnel *t)
 }
 
 static void
+on_idle_closed(uv_handle_t *handle)
+{
+	tunnel_free(handle->data);
+}
+
+static void
 on_relay_closed(struct relay *relay)
 {
 	struct tunnel *t = (struct tunnel *)relay;
 
 	log_end(t, relay->reason);
-	tunnel_free(t);
+	if (t->has_timer)
+		uv_close((uv_handle_t *)&t->idle, on_idle_closed);
+	else
+		tunnel_free(t);
 }
 
 /* Closes in any state; the stream has been taken care of. */
@@ -171,6 +183,32 @@ refuse(struct tunnel *t, int status, const char *error)
 	tunnel_close(t, error != NULL ? error : "refused");
 }
 
+/* ---- Time ---- */
+
+static void
+on_idle(uv_timer_t *timer)
+{
+	struct tunnel *t = timer->data;
+	uint64_t moved = t->relay.to_stream + t->relay.to_tcp;
+
+	if (moved == t->moved)
+		relay_close(&t->relay, "the tunnel was idle");
+	else
+		uv_timer_start(timer, on_idle, t->host->tunnel_timeout_ms, 0);
+	t->moved = moved;
+}
+
+static void
+start_idle(struct tunnel *t)
+{
+	if (t->host->tunnel_timeout_ms == 0)
+		return;
+	uv_timer_init(t->host->loop, &t->idle);
+	t->idle.data = t;
+	t->has_timer = true;
+	uv_timer_start(&t->idle, on_idle, t->host->tunnel_timeout_ms, 0);
+}
+
 /* ---- The dial ---- */
 
 /* Whose shares it counts in: a user's; where there are none, a source's. */
@@ -202,6 +240,9 @@ open_relay(struct tunnel *t, int fd)
 		tunnel_close(t, "out of memory");
 		return;
 	}
+	relay_watch(&t->relay, t->host->liveness, t->host->keepalive_timeout_s,
+	    NULL);
+	start_idle(t);
 	relay_start(&t->relay, stream);
 }
 

@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "proxy/edge/dial.h"
+#include "proxy/liveness.h"
 #include "proxy/tally.h"
 #include "proxy/users.h"
 #include "quic/quic.h"
@@ -20,6 +21,9 @@ struct tunnel_host {
 	uv_loop_t *loop;
 	struct users *users; /* NULL: open */
 	struct dialer dialer;
+	struct liveness *liveness; /* of the sockets to origins */
+	uint64_t tunnel_timeout_ms; /* without a byte; 0: none */
+	unsigned keepalive_timeout_s;
 	size_t tunnels_max;	   /* of all together */
 	size_t tunnels_per_user;   /* of one user, or of one address */
 	LIST_HEAD(, tunnel) tunnels;

@@ -186,7 +186,7 @@ client_check(struct client *c, const struct credentials *credentials)
 		    &c->check, on_checked, c);
 	if (rv == 0) {
 		c->state = CLIENT_CHECKING;
-		uv_read_stop((uv_stream_t *)&c->relay.tcp);
+		relay_read_stop(&c->relay);
 		uv_timer_stop(&c->timer);
 	} else
 		take_verdict(c, rv == 1 ? USERS_RIGHT : USERS_OVERLOAD);
@@ -228,7 +228,7 @@ static void
 on_eof(struct client *c)
 {
 	c->eof_seen = true;
-	uv_read_stop((uv_stream_t *)&c->relay.tcp);
+	relay_read_stop(&c->relay);
 	/* Half-closed after a whole request: the answer is still wanted. */
 	if (c->state == CLIENT_WAITING || (c->state == CLIENT_EXCHANGE &&
 	    forward_request_complete(c->forward)))
@@ -242,7 +242,7 @@ static void
 on_full(struct client *c)
 {
 	if (c->state == CLIENT_EXCHANGE || c->state == CLIENT_WAITING)
-		uv_read_stop((uv_stream_t *)&c->relay.tcp);
+		relay_read_stop(&c->relay);
 	else
 		client_close(c, "out of memory");
 }
@@ -258,8 +258,11 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 		on_eof(c);
 	else if (n == UV_ENOBUFS)
 		on_full(c);
-	else if (n < 0) /* after all that came before */
-		client_close(c, "the client went away");
+	else if (n < 0) { /* after all that came before */
+		c->eof_seen = true;
+		relay_read_stop(&c->relay);
+		client_gone(c, "the client went away");
+	}
 	else if (c->state != CLIENT_LINGERING) {
 		c->len += (size_t)n;
 		if (c->ticket.stream != NULL)
@@ -272,21 +275,81 @@ void
 client_start_reading(struct client *c)
 {
 	if (!c->closing)
-		uv_read_start((uv_stream_t *)&c->relay.tcp, on_alloc, on_read);
+		relay_read_start(&c->relay, on_alloc, on_read);
+}
+
+static void
+bytes_of(const struct client *c, uint64_t *up, uint64_t *down)
+{
+	*up = c->relay.to_stream;
+	*down = c->relay.to_tcp;
+	if (c->forward != NULL)
+		forward_bytes(c->forward, up, down);
+}
+
+/* Whether bytes have moved since the last call, which is noted. */
+static bool
+has_moved(struct client *c)
+{
+	uint64_t up, down, before = c->moved;
+
+	bytes_of(c, &up, &down);
+	c->moved = up + down;
+	return c->moved != before;
+}
+
+static void
+on_gone_timeout(uv_timer_t *timer)
+{
+	struct client *c = timer->data;
+
+	if (has_moved(c))
+		uv_timer_start(timer, on_gone_timeout, RELAY_STALL_MS, 0);
+	else
+		client_close(c, "the client went away");
+}
+
+void
+client_wind_up(struct client *c)
+{
+	if (c->gone)
+		return;
+	c->gone = true;
+	has_moved(c);
+	uv_timer_start(&c->timer, on_gone_timeout, RELAY_STALL_MS, 0);
+}
+
+void
+client_gone(struct client *c, const char *reason)
+{
+	if (c->state != CLIENT_EXCHANGE || !forward_is_behind(c->forward)) {
+		client_close(c, reason);
+		return;
+	}
+	client_wind_up(c);
+}
+
+static void
+on_relay_gone(struct relay *relay, const char *why)
+{
+	client_gone((struct client *)relay, why);
 }
 
 static void
 on_timeout(uv_timer_t *timer)
 {
 	struct client *c = timer->data;
-	uint64_t moved = c->relay.to_stream + c->relay.to_tcp;
 
-	if (c->armed == LIMIT_TUNNEL_TIME && moved != c->moved) {
-		c->moved = moved;
+	if (c->armed == LIMIT_TUNNEL_TIME && (has_moved(c) ||
+	    (c->state == CLIENT_EXCHANGE && forward_is_opening(c->forward)))) {
 		client_arm(c, LIMIT_TUNNEL_TIME);
 		return;
 	}
 	c->host->limits->v[c->armed].hits++;
+	if (c->state == CLIENT_EXCHANGE) {
+		client_http_idle(c);
+		return;
+	}
 	client_close(c, c->armed == LIMIT_LINGER_TIME ? "answered"
 	    : c->armed == LIMIT_HEAD_TIME ? "the request took too long"
 	    : c->armed == LIMIT_TUNNEL_TIME ? "the tunnel was idle" : "idle");
@@ -305,15 +368,6 @@ client_arm(struct client *c, enum limit limit)
 }
 
 /* ---- Life ---- */
-
-static void
-bytes_of(const struct client *c, uint64_t *up, uint64_t *down)
-{
-	*up = c->relay.to_stream;
-	*down = c->relay.to_tcp;
-	if (c->forward != NULL)
-		forward_bytes(c->forward, up, down);
-}
 
 static const char *const kinds[] = { "new", "socks4", "socks5", "connect",
 	"http" };
@@ -422,6 +476,9 @@ client_new(struct client_host *host, int fd,
 		client_close(c, "the system refuses the socket");
 		return 0;
 	}
+	relay_watch(&c->relay, host->liveness,
+	    (unsigned)host->limits->v[LIMIT_KEEPALIVE_TIME].max,
+	    on_relay_gone);
 	client_arm(c, origin->crowded ? LIMIT_HEAD_TIME : LIMIT_IDLE_TIME);
 	client_start_reading(c);
 	return 0;

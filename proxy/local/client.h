@@ -27,6 +27,7 @@ struct client_host {
 	struct uplink *uplink;
 	struct users *users; /* NULL: no password */
 	struct limits *limits;
+	struct liveness *liveness;
 	LIST_HEAD(, client) clients;
 	struct listener_totals totals;
 	/* A client is gone, and its descriptor free. */

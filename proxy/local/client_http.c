@@ -36,8 +36,12 @@ on_forward_writable(void *arg)
 	struct client *c = arg;
 
 	client_process(c);
-	if (!c->closing && c->state == CLIENT_EXCHANGE && !c->eof_seen)
+	if (c->closing || c->state != CLIENT_EXCHANGE)
+		return;
+	if (!c->eof_seen)
 		client_start_reading(c);
+	else if (c->gone && !forward_is_behind(c->forward))
+		client_close(c, "the client went away");
 }
 
 static void
@@ -80,11 +84,24 @@ on_forward_broken(void *arg, const char *reason)
 	relay_end(&c->relay, reason);
 }
 
+/* The origin is still to get what the client has sent. */
+static void
+on_forward_unwanted(void *arg)
+{
+	struct client *c = arg;
+
+	if (c->eof_seen)
+		client_close(c, "the client went away");
+	else
+		client_wind_up(c);
+}
+
 static const struct forward_events forward_events = {
 	.writable = on_forward_writable,
 	.done = on_forward_done,
 	.refused = on_forward_refused,
 	.broken = on_forward_broken,
+	.unwanted = on_forward_unwanted,
 };
 
 static void
@@ -110,8 +127,26 @@ begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 		return;
 	c->target = req->authority;
 	c->state = CLIENT_EXCHANGE;
-	uv_timer_stop(&c->timer);
+	client_arm(c, LIMIT_TUNNEL_TIME);
 	client_drop(c, head);
+}
+
+/* The client is at fault if it owes something of its request. */
+void
+client_http_idle(struct client *c)
+{
+	bool complete = forward_request_complete(c->forward);
+	bool unanswered = forward_unanswered(c->forward);
+
+	forward_abandon(c->forward);
+	if (!unanswered)
+		on_forward_broken(c, "the exchange was idle");
+	else if (complete)
+		client_http_error(c, 504,
+		    "the origin did not answer within the tunnel-timeout");
+	else
+		client_http_error(c, 408,
+		    "the request was not complete within the tunnel-timeout");
 }
 
 bool
@@ -133,7 +168,7 @@ client_http_exchange(struct client *c)
 	}
 	client_drop(c, (size_t)n);
 	if (c->len > 0)
-		uv_read_stop((uv_stream_t *)&c->relay.tcp);
+		relay_read_stop(&c->relay);
 	return n > 0;
 }
 

@@ -54,7 +54,8 @@ struct client {
 	bool head_begun;	 /* bytes of a head have come: HEAD_TIMEOUT */
 	bool authorized;	 /* the head at the buffer's start has passed */
 	bool overloaded;	 /* its password was not checked: no tunnel */
-	bool eof_seen;
+	bool eof_seen;		 /* nothing more comes from it */
+	bool gone;		 /* what it sent before has yet to leave */
 	bool logged;		 /* a refusal says more than the close does */
 
 	char *buf;
@@ -66,6 +67,15 @@ struct client {
 
 /* Speaks HTTP/1.1, and not SOCKS. */
 bool client_is_http(const struct client *);
+
+/*
+ * The client is gone. It closes, unless the origin has yet to get of a request
+ * what came before. Static text.
+ */
+void client_gone(struct client *, const char *reason);
+
+/* What the client has sent goes on its way, unless that takes for ever. */
+void client_wind_up(struct client *);
 
 /* Closes in any state; the first reason counts. Static text. */
 void client_close(struct client *, const char *reason);
@@ -132,6 +142,9 @@ bool client_http_step(struct client *);
 
 /* The body of the request under way. False: no more of it can be taken. */
 bool client_http_exchange(struct client *);
+
+/* The exchange under way has carried nothing for too long: ends it. */
+void client_http_idle(struct client *);
 
 /* A page that says what is wrong, as the last word. Static text. */
 void client_http_error(struct client *, int status, const char *text);

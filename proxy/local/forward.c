@@ -41,6 +41,7 @@ struct forward {
 	struct quic_stream *stream;
 	bool reused; /* it has carried a request before this one */
 	bool cut;    /* the stream was reset: what has come is all */
+	bool unwanted; /* the client takes no more of the response */
 
 	struct request request;
 	struct response response;
@@ -148,19 +149,40 @@ fail(struct forward *f, const char *why)
 		refuse(f, why);
 }
 
+/* The client takes no more, and the origin has yet to get the request. */
+static void
+drop_response(struct forward *f)
+{
+	struct iovec iov;
+
+	while (quic_stream_peek(f->stream, &iov, 1) > 0)
+		quic_stream_consume(f->stream, iov.iov_len);
+	if (f->unwanted)
+		return;
+	f->unwanted = true;
+	f->events->unwanted(f->arg);
+}
+
 /* Moves the response.  Last in its caller. */
 static void
 pump(struct forward *f)
 {
 	bool keep_alive = f->request.keep_alive && f->request.body.complete;
 
+	if (f->unwanted) {
+		drop_response(f);
+		return;
+	}
 	switch (response_pump(&f->response, keep_alive)) {
 	case RESPONSE_GOES_ON:
 		if (f->cut && !f->response.writing)
 			fail(f, was_reset);
 		break;
 	case RESPONSE_FAILED:
-		fail(f, f->response.why);
+		if (f->response.lost && !f->request.body.complete)
+			drop_response(f);
+		else
+			fail(f, f->response.why);
 		break;
 	case RESPONSE_DONE:
 		keep_tunnel(f);
@@ -361,6 +383,29 @@ forward_request(struct forward *f, const struct http1_request *req)
 	f->origin = req->authority;
 	open_tunnel(f);
 	return 0;
+}
+
+bool
+forward_is_behind(struct forward *f)
+{
+	if (f->state == IDLE)
+		return false;
+	if (f->state == OPENING || !request_head_sent(&f->request))
+		f->request.wants_room = true;
+	return f->request.wants_room;
+}
+
+bool
+forward_is_opening(const struct forward *f)
+{
+	return f->state == OPENING;
+}
+
+void
+forward_abandon(struct forward *f)
+{
+	uplink_cancel(&f->ticket);
+	abandon(f);
 }
 
 ssize_t

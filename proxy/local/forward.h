@@ -56,6 +56,13 @@ struct forward_events {
 	 * the kernel has should be delivered first. Static text.
 	 */
 	void (*broken)(void *arg, const char *reason);
+
+	/*
+	 * The client does not take the response, of which the rest is dropped;
+	 * its request is not complete: feed on, and forward_free() when nothing
+	 * more comes.
+	 */
+	void (*unwanted)(void *arg);
 };
 
 /*
@@ -89,6 +96,21 @@ ssize_t forward_feed(struct forward *, const uint8_t *data, size_t len);
 
 /* Nothing of the final response is on its way to the client. */
 bool forward_unanswered(const struct forward *);
+
+/*
+ * Something that was handed over, or of the head, has not left for the origin:
+ * `writable` follows when it may. False when nothing is under way.
+ */
+bool forward_is_behind(struct forward *);
+
+/* There is no tunnel yet, and the uplink sees to the time that it takes. */
+bool forward_is_opening(const struct forward *);
+
+/*
+ * Ends the exchange, if one is under way; no event follows. What the origin
+ * was sent arrives. The client's handle: as with forward_free().
+ */
+void forward_abandon(struct forward *);
 
 /* The client's request is complete: what it sends now is the next one. */
 bool forward_request_complete(const struct forward *);

@@ -13,6 +13,7 @@ limits_set(struct limits *limits, const struct config *config)
 	limits->v[LIMIT_CONNECT_TIME].max = config->connect_timeout;
 	limits->v[LIMIT_TUNNEL_TIME].max = config->tunnel_timeout;
 	limits->v[LIMIT_LINGER_TIME].max = config->linger_timeout;
+	limits->v[LIMIT_KEEPALIVE_TIME].max = config->keepalive_timeout;
 }
 
 bool
@@ -45,6 +46,7 @@ limits_name(enum limit limit)
 		[LIMIT_CONNECT_TIME] = "connect_timeout",
 		[LIMIT_TUNNEL_TIME] = "tunnel_timeout",
 		[LIMIT_LINGER_TIME] = "linger_timeout",
+		[LIMIT_KEEPALIVE_TIME] = "keepalive_timeout",
 	};
 
 	return names[limit];

@@ -299,8 +299,10 @@ listener_addresses(const struct listener *l, struct sockaddr_storage *out,
 static void
 free_if_done(struct listener *l)
 {
-	if (l->freeing && l->handles == 0 && LIST_EMPTY(&l->host.clients))
-		free(l);
+	if (!l->freeing || l->handles > 0 || !LIST_EMPTY(&l->host.clients))
+		return;
+	liveness_close(l->host.liveness);
+	free(l);
 }
 
 static void
@@ -321,9 +323,14 @@ listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	struct rlimit limit;
+	int rv;
 
 	if (l == NULL)
 		return -ENOMEM;
+	if ((rv = liveness_new(&l->host.liveness, loop)) != 0) {
+		free(l);
+		return rv;
+	}
 	l->host.loop = loop;
 	l->host.uplink = uplink;
 	l->host.users = users;

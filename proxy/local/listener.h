@@ -21,7 +21,7 @@ struct listener;
  * Makes a listener that gives its clients tunnels on `uplink` and, unless
  * `users` is NULL, demands a password. It looks at `limits` whenever a client
  * comes or asks for something, and counts hits there. All three must outlive
- * it. 0 or -ENOMEM.
+ * it. 0, or a negative errno.
  */
 int listener_new(struct listener **, uv_loop_t *, struct uplink *uplink,
     struct users *users, struct limits *limits);

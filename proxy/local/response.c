@@ -67,7 +67,7 @@ batch_done(struct response *r)
 static void
 lose_client(struct response *r)
 {
-	r->answered = true;
+	r->answered = r->lost = true;
 	fail(r, -EPIPE, "the client's connection failed");
 }
 

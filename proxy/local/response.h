@@ -43,6 +43,7 @@ struct response {
 	bool answered;	    /* the final head is on its way to the client */
 	bool client_stays;  /* ... and says that its connection stays open */
 	bool origin_stays;  /* the origin said so of its own */
+	bool lost;	    /* the client does not take it */
 	bool writing;	    /* on_written will come: the memory must stay */
 	const char *why;    /* after RESPONSE_FAILED: static text */
 	uint64_t written;   /* bytes that the client's kernel took, ever */

@@ -248,3 +248,77 @@ def test_client_resets_http(culvert, origin, size):
         assert data.endswith(pattern(size))
         assert was_reset
     culvert.wait_idle()
+
+
+def test_client_asks_and_resets(culvert, origin):
+    """It is gone before there is a tunnel, and the request is made."""
+    heard = []
+    server = origin(keep(heard))
+    for _ in range(TIMES):
+        say_and_reset(connect(culvert.port),
+                      f"GET http://127.0.0.1:{server.port}/ HTTP/1.1\r\n"
+                      "Host: x\r\n\r\n".encode())
+    wait_until(lambda: len(heard) == TIMES, "all ends")
+    for data, was_reset in heard:
+        assert data.startswith(b"GET / HTTP/1.1\r\n")
+        assert data.endswith(b"\r\n\r\n") and was_reset
+    culvert.wait_idle()
+
+
+# Bytes: more than fits into the kernel on the way.
+LARGE = 3_000_000
+
+
+def talk(sock):
+    """Sends until that fails."""
+    with contextlib.suppress(OSError):
+        while True:
+            sock.sendall(pattern(10_000))
+
+
+def start_talking(sock):
+    threading.Thread(target=talk, args=(sock,), daemon=True).start()
+
+
+def all_heard(heard):
+    wait_until(lambda: len(heard) == TIMES, "all ends")
+    for data, _ in heard:  # of the reset one of two threads is told
+        assert len(data) == LARGE and data == pattern(LARGE)
+
+
+def test_client_resets_answered(culvert, origin, tunnel):
+    """What the origin says cannot be delivered; what it is told can."""
+    heard = []
+
+    def serve(sock):
+        start_talking(sock)
+        heard.append(received(sock))
+
+    server = origin(serve)
+    for _ in range(TIMES):
+        sock = tunnel(culvert, server)
+        receive(sock, 1000)
+        say_and_reset(sock, pattern(LARGE))
+    all_heard(heard)
+    culvert.wait_idle()
+
+
+def test_client_resets_answered_http(culvert, origin):
+    heard = []
+
+    def serve(sock):
+        request_head(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        start_talking(sock)
+        heard.append(received(sock))
+
+    server = origin(serve)
+    for _ in range(TIMES):
+        sock = connect(culvert.port)
+        sock.sendall(f"POST http://127.0.0.1:{server.port}/ HTTP/1.1\r\n"
+                     f"Host: x\r\nContent-Length: {LARGE + 1}\r\n\r\n"
+                     .encode())
+        receive(sock, 1000)
+        say_and_reset(sock, pattern(LARGE))
+    all_heard(heard)
+    culvert.wait_idle()

@@ -239,7 +239,7 @@ static struct {
 	char *got;
 	size_t got_len;
 	enum outcome outcome;
-	size_t writable;
+	size_t writable, unwanted;
 	char refusal[REFUSAL_TEXT_MAX];
 } client;
 
@@ -277,11 +277,19 @@ on_broken(void *arg, const char *reason)
 	uv_close((uv_handle_t *)&client.tcp, NULL);
 }
 
+static void
+on_unwanted(void *arg)
+{
+	(void)arg;
+	client.unwanted++;
+}
+
 static const struct forward_events events = {
 	.writable = on_writable,
 	.done = on_done,
 	.refused = on_refused,
 	.broken = on_broken,
+	.unwanted = on_unwanted,
 };
 
 static int
