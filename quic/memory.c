@@ -51,7 +51,7 @@ static const struct {
  * What a connection holds that is not counted as it is allocated: the TLS
  * session, with its keys and buffers.
  */
-#define TLS_SESSION 24576 /* bytes, as measured with GnuTLS 3.7 and 3.8 */
+#define TLS_SESSION 18432 /* bytes, as measured with GnuTLS 3.7 */
 
 /* A connection may hold this much whatever the others hold: for its start. */
 #define CONN_LEAST 524288 /* bytes */
@@ -167,6 +167,12 @@ static bool
 is_free(const struct quic_memory *m, size_t part)
 {
 	return m->held + m->max / part <= m->max;
+}
+
+bool
+memory_is_short(const struct quic_memory *m)
+{
+	return m != NULL && !is_free(m, SHORT_PART);
 }
 
 /* ---- Ranks ---- */

@@ -103,6 +103,9 @@ struct stream_memory {
 void memory_init(struct quic_memory *, size_t max);
 void memory_fini(struct quic_memory *);
 
+/* Little is left: for no newcomer, unless it takes another's place. */
+bool memory_is_short(const struct quic_memory *); /* NULL is fine */
+
 /* ---- A connection ---- */
 
 void memory_attach(struct quic_conn *, struct quic_memory *);

@@ -256,10 +256,12 @@ find_room(const struct quic_server *server, const struct gate_source *source,
 		room.leaver = evict_first(&source->order, most, room.full,
 		    now);
 	}
-	if (room.full || room.leaver != NULL ||
-	    server->stats.connections < CROWDED(all))
+	if (room.full || room.leaver != NULL)
 		return room;
-	room.full = server->stats.connections >= all;
+	room.full = server->stats.connections >= all ||
+	    memory_is_short(server->settings.memory);
+	if (!room.full && server->stats.connections < CROWDED(all))
+		return room;
 	room.leaver = evict_first(&server->order, all, room.full, now);
 	return room;
 }

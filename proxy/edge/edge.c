@@ -362,9 +362,11 @@ report_memory(const struct quic_memory *memory)
 	if (memory == NULL)
 		return; /* each connection has its own */
 	quic_memory_stats(memory, &stats);
-	log_info("memory: %zu of %zu KiB; %llu tunnels aborted for want of it",
+	log_info("memory: %zu of %zu KiB; %llu tunnels aborted for want of it, "
+	    "%llu connections closed",
 	    stats.held / 1024, stats.max / 1024,
-	    (unsigned long long)stats.aborted);
+	    (unsigned long long)stats.aborted,
+	    (unsigned long long)stats.closed);
 }
 
 void

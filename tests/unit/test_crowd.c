@@ -481,6 +481,31 @@ hogs_hurt_nobody(void **state)
 	memory_world_down(w);
 }
 
+/* Newcomers are refused before those who are there must make room. */
+static void
+newcomers_do_not_fill_memory(void **state)
+{
+	struct hog hog = { 300, WINDOW, true };
+	struct world *w = *state;
+	size_t used;
+
+	memory_world(w, QUIC_MEMORY_MIN);
+	let_hog(w, &hog);
+	link_run(w->link, NULL, NULL, LINK_S);
+	used = memory->held - memory->pooled;
+	quic_memory_resize(memory, used + used / 16);
+	world_dial(w, 2);
+	assert_false(world_connected(w, 2));
+	assert_text(&w->client[2], "takes no new connections");
+	assert_int_equal(w->server.closed, 0);
+	quic_memory_resize(memory, QUIC_MEMORY_MIN);
+	world_dial(w, 3);
+	assert_true(world_connected(w, 3));
+	for (unsigned i = 2; i < 4; i++)
+		link_drop_client(w->link, i);
+	memory_world_down(w);
+}
+
 /* Streams that nobody reads are aborted, and never many in one iteration. */
 static void
 relief_takes_small_steps(void **state)
@@ -557,6 +582,7 @@ main(void)
 		CROWDED(a_hog_hurts_nobody),
 		CROWDED(a_hog_of_little_memory_hurts_nobody),
 		CROWDED(hogs_hurt_nobody),
+		CROWDED(newcomers_do_not_fill_memory),
 		CROWDED(relief_takes_small_steps),
 		CROWDED(unfinished_streams_are_counted),
 	};
