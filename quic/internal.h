@@ -390,6 +390,7 @@ void server_remove_id(struct quic_server *, const ngtcp2_cid *);
 void server_reset_token(struct quic_server *, const ngtcp2_cid *,
     uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN]);
 void server_touch(struct quic_server *, struct quic_conn *);
+struct quic_conn *server_unused(struct quic_server *);
 void server_forget(struct quic_server *, struct quic_conn *);
 void server_moved(struct quic_server *, struct quic_conn *);
 size_t server_new_token(struct quic_server *, const struct quic_path *,

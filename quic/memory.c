@@ -53,8 +53,14 @@ static const struct {
  */
 #define TLS_SESSION 18432 /* bytes, as measured with GnuTLS 3.7 */
 
+/*
+ * What a connection holds when its handshake is over and nothing is open: it is
+ * charged so much from the start, or those under way would be too many.
+ */
+#define HANDSHAKE 49152 /* bytes, with the above a little less than measured */
+
 /* A connection may hold this much whatever the others hold: for its start. */
-#define CONN_LEAST 524288 /* bytes */
+#define CONN_LEAST 262144 /* bytes */
 
 /* A connection with less than this unread is no part of the problem. */
 #define UNREAD_LEAST 262144 /* bytes */
@@ -77,8 +83,11 @@ static const struct {
  */
 #define OTHER_PART 4
 
-/* Relief begins when this part of `max` is free no more, and ends the largest
- * connection when that part is. */
+/*
+ * When this part of `max` is free no more, nobody new is let in; when that part
+ * is not, relief begins; and when the last is not, a connection is closed.
+ */
+#define NEWCOMER_PART 4
 #define SHORT_PART 8
 #define EXHAUSTED_PART 32
 
@@ -172,7 +181,7 @@ is_free(const struct quic_memory *m, size_t part)
 bool
 memory_is_short(const struct quic_memory *m)
 {
-	return m != NULL && !is_free(m, SHORT_PART);
+	return m != NULL && !is_free(m, NEWCOMER_PART);
 }
 
 /* ---- Ranks ---- */
@@ -335,6 +344,15 @@ memory_attach(struct quic_conn *conn, struct quic_memory *all)
 		lib_calloc, lib_realloc };
 	TAILQ_INSERT_TAIL(&all->conns[0], conn, memory.rank_entry);
 	memory_charge(conn, sizeof(*conn) + TLS_SESSION);
+	m->handshake = HANDSHAKE;
+	memory_charge(conn, m->handshake);
+}
+
+void
+memory_handshake_done(struct quic_conn *conn)
+{
+	memory_discharge(conn, conn->memory.handshake);
+	conn->memory.handshake = 0;
 }
 
 void
@@ -342,7 +360,9 @@ memory_detach(struct quic_conn *conn)
 {
 	struct conn_memory *m = &conn->memory;
 
+	memory_handshake_done(conn);
 	memory_discharge(conn, sizeof(*conn) + TLS_SESSION);
+	m->all->doomed -= m->doomed;
 	TAILQ_REMOVE(&m->all->conns[m->rank], conn, memory.rank_entry);
 }
 
@@ -661,15 +681,31 @@ largest_conn(const struct quic_memory *m)
 	return TAILQ_FIRST(&m->conns[rank]);
 }
 
+/* Its memory is free when it has been told, and has said so to its peer. */
 static void
 close_for_memory(struct quic_conn *conn, uint64_t now)
 {
+	struct conn_memory *m = &conn->memory;
+
 	if (conn->state >= CONN_CLOSING)
 		return;
-	conn->memory.all->closed++;
+	m->doomed = m->held;
+	m->all->doomed += m->doomed;
+	m->all->closed++;
 	quic_conn_close(conn, QUIC_H3_EXCESSIVE_LOAD,
-	    "this connection holds too much memory: the peer opens streams "
-	    "or sends data that nobody takes", now);
+	    "memory is short, and this connection is the first to go: it was "
+	    "never used, or it holds the most", now);
+}
+
+/* All is used up, but for what goes already: one connection makes room. */
+static void
+close_one(struct quic_conn *largest, uint64_t now)
+{
+	struct quic_conn *unused = NULL;
+
+	if (largest->server != NULL)
+		unused = server_unused(largest->server);
+	close_for_memory(unused != NULL ? unused : largest, now);
 }
 
 /* All is nearly used up: the largest connection makes room. */
@@ -688,8 +724,8 @@ relieve_all(struct quic_memory *m, uint64_t now)
 	    exhausted ? STUCK_EXHAUSTED : STUCK, now);
 	if (n > m->steps_max)
 		m->steps_max = n;
-	if (n == 0 && exhausted)
-		close_for_memory(conn, now);
+	if (n == 0 && m->held - m->doomed > m->max - m->max / EXHAUSTED_PART)
+		close_one(conn, now);
 }
 
 void

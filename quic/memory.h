@@ -65,6 +65,7 @@ struct quic_memory {
 	size_t max;    /* bytes */
 	size_t held;   /* bytes, with those of the pool: */
 	size_t pooled; /* bytes */
+	size_t doomed; /* bytes of connections that are being closed for it */
 	struct conn_rank conns[MEMORY_RANKS];
 	size_t nstreams;
 	uint64_t aborted, closed; /* streams, connections, for want of memory */
@@ -83,6 +84,8 @@ struct conn_memory {
 	TAILQ_ENTRY(quic_conn) rank_entry;
 	struct stream_rank streams[MEMORY_RANKS]; /* those that hold chunks */
 	TAILQ_HEAD(, quic_stream) hungry; /* wait for their first chunk */
+	size_t handshake;	/* bytes charged for what is to come */
+	size_t doomed;		/* bytes of it in all->doomed */
 	uint64_t relief_at;	/* look after them; UINT64_MAX: no need */
 	ngtcp2_mem quic_allocator;
 	nghttp3_mem h3_allocator;
@@ -109,6 +112,9 @@ bool memory_is_short(const struct quic_memory *); /* NULL is fine */
 /* ---- A connection ---- */
 
 void memory_attach(struct quic_conn *, struct quic_memory *);
+
+/* The handshake is over: the connection holds what it needs by now. */
+void memory_handshake_done(struct quic_conn *);
 
 /* After everything else of the connection is freed. */
 void memory_detach(struct quic_conn *);

@@ -233,6 +233,20 @@ end(struct quic_server *server, struct quic_conn *conn, uint64_t code,
 
 /* ---- Room ---- */
 
+/*
+ * The oldest connection that never had a request admitted, or NULL. It makes
+ * room, and is not the oldest any more.
+ */
+struct quic_conn *
+server_unused(struct quic_server *server)
+{
+	struct quic_conn *conn = TAILQ_FIRST(&server->order.fresh);
+
+	if (conn != NULL)
+		evict_leave(conn);
+	return conn;
+}
+
 /* What there is of places, for a newcomer from a source or none yet. */
 struct room {
 	bool full;		  /* all are taken ... */

@@ -90,6 +90,7 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 		    ? NGHTTP3_ERR_H3_GENERAL_PROTOCOL_ERROR : NGHTTP3_ERR_NOMEM;
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	}
+	memory_handshake_done(conn);
 	conn->resumed = gnutls_session_is_resumed(conn->session) != 0;
 	conn->connect_pending = true;
 	probe_start(conn, conn->now);

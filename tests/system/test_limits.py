@@ -323,8 +323,9 @@ def test_memory_of_stopped_readers(start_culvert, start_edge, origin):
         for sock in socks[::STOPPED // 20]:
             assert receive(sock, MIB) == pattern(MIB)
     culvert.wait_idle()
-    culvert.wait_status(lambda s: s["limits"]["memory_max"]["use"] == 0,
-                        "all memory is free")
+    culvert.wait_status(
+        lambda s: s["limits"]["memory_max"]["use"] < MIB,
+        "all memory is free but for that of the connection")
 
 
 def test_memory_of_stopped_origins(start_culvert, start_edge, origin):

@@ -17,6 +17,7 @@
 
 #define CROWD 20000   /* tunnels */
 #define OTHER CROWD  /* the number of the tunnel that must go on */
+#define USED (CROWD + 1) /* ... of another one beside it */
 #define CANCELLED 400 /* streams in one packet */
 #define MEMORY 1073741824 /* bytes: a crowd is more than the default is for */
 #define FLIGHT 4000   /* requests that one batch of the line takes */
@@ -460,6 +461,11 @@ hogs_hurt_nobody(void **state)
 	struct world *w = *state;
 
 	memory_world(w, QUIC_MEMORY_MIN);
+	/* One that was never used would be the first to go. */
+	w->near[USED].client = 1;
+	w->near[USED].stays_open = w->far[USED].stays_open = true;
+	assert_int_equal(tunnel_open(w, USED), 0);
+	link_run(w->link, NULL, NULL, 2 * RTT);
 	for (unsigned i = 2; i < 12; i++) {
 		world_dial(w, i);
 		assert_true(world_connected(w, i));
