@@ -1,6 +1,7 @@
 #include "proxy/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -40,12 +41,27 @@ raise_descriptors(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/*
+ * The first three descriptors, if they are closed, would go to pipes and
+ * sockets of the loop, and the log would be written into one of these.
+ */
+static int
+open_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+			return -errno;
+	return 0;
+}
+
 int
 daemon_begin(struct config *config, enum config_program program, int argc,
     char **argv)
 {
 	int rv;
 
+	if (open_standard() != 0)
+		return 1; /* without a place to say so */
 	sandbox_early();
 	(void)seccomp_early(); /* if there is no filter, others say so */
 	signal(SIGPIPE, SIG_IGN);

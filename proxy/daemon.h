@@ -9,10 +9,11 @@
 /* What the mains of both daemons do alike. */
 
 /*
- * First thing in main(): takes what privileges can be done without at once,
- * reads the configuration, raises the limit of descriptors to what the system
- * allows and opens the log. Returns -1 to go on, or the exit status: 0 when a
- * question such as -h was answered, 2 for a wrong configuration, which has been
+ * First thing in main(): has /dev/null stand in for standard descriptors that
+ * are closed, takes what privileges can be done without at once, reads the
+ * configuration, raises the limit of descriptors to what the system allows and
+ * opens the log. Returns -1 to go on, or the exit status: 0 when a question
+ * such as -h was answered, 2 for a wrong configuration, which has been
  * complained about and released.
  */
 int daemon_begin(struct config *, enum config_program, int argc, char **argv);

@@ -1,8 +1,11 @@
 """The programs as commands: what they refuse to do, and how they say it."""
 
+import os
+import subprocess
+
 import pytest
 
-from daemon import run
+from daemon import BUILD, DEADLINE, environment, run, wait_until
 
 
 @pytest.fixture
@@ -23,6 +26,28 @@ def rejected(done, *words):
     assert done.stdout == ""
     for word in words:
         assert word in done.stderr, done.stderr
+
+
+# ---- What it is started with ----
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees descriptors of "
+                    "a process that may not be traced")
+def test_closed_descriptors(tmp_path):
+    """No socket or pipe becomes standard error, into which the log goes."""
+    control = tmp_path / "c.sock"
+    with subprocess.Popen(
+            [BUILD / "culvert", "--embedded-edge", "-l", "127.0.0.1:0",
+             "--control", control], env=environment(),
+            preexec_fn=lambda: os.closerange(0, 3)) as process:
+        try:
+            wait_until(lambda: control.exists() or process.poll() is not None,
+                       "it listens")
+            found = [os.readlink(f"/proc/{process.pid}/fd/{fd}")
+                     for fd in range(3)]
+        finally:
+            process.terminate()
+        assert process.wait(DEADLINE) == 0
+    assert found == ["/dev/null"] * 3
 
 
 # ---- Listeners ----
