@@ -2,9 +2,10 @@
  * What may be held, and who gives up when there is too much of it.
  *
  *   all          max: what all connections hold, and the pool
- *   connection   at a server half of what the others leave: one hog gets 1/2
- *                of max, two get 1/3 each, n get 1/(n+1), and as much stays
- *                free for whoever comes; a client chose its connections
+ *   connection   at a server half of what the others leave of nine tenths of
+ *                max: one hog gets 1/2 of that, two get 1/3 each, n get
+ *                1/(n+1), and as much stays free for whoever comes; the rest
+ *                is for what cannot be refused. A client chose its connections
  *                itself, and each may hold three quarters of what is left
  *   direction    seven eighths of its connection's, so that the other goes on
  *   stream       two thirds of what is left of three quarters of its direction;
@@ -21,7 +22,8 @@
  * libraries hold is theirs to free. So there is relief. A connection whose own
  * streams wait aborts those that have been stuck for long, largest first. When
  * all is nearly used up, the largest connection does so whether it waits or
- * not, and if that is not enough it is closed.
+ * not, and if that is not enough a connection is closed: one that was never
+ * used, or the one whose peer makes us hold most without need, or the largest.
  */
 #include "quic/memory.h"
 
@@ -59,11 +61,16 @@ static const struct {
  */
 #define HANDSHAKE 49152 /* bytes, with the above a little less than measured */
 
-/* A connection may hold this much whatever the others hold: for its start. */
-#define CONN_LEAST 262144 /* bytes */
+/* The part of `max` that the connections of a server do not share. */
+#define UNSHARED_PART 10
 
-/* A connection with less than this unread is no part of the problem. */
-#define UNREAD_LEAST 262144 /* bytes */
+/*
+ * Bytes of streams that a connection may hold whatever the others hold: for
+ * its start. Many have a part of `max` between them, since so much for each of
+ * a thousand is too much.
+ */
+#define CONN_LEAST 262144 /* bytes */
+#define LEAST_PART 32
 
 /* A stream with its head costs so much in this process, most of it in the
  * libraries: as measured, and some. */
@@ -84,12 +91,20 @@ static const struct {
 #define OTHER_PART 4
 
 /*
- * When this part of `max` is free no more, nobody new is let in; when that part
- * is not, relief begins; and when the last is not, a connection is closed.
+ * When this part of `max` is free no more, or holds only bytes to send, which
+ * make room, nobody new is let in; when that part is not, relief begins; and
+ * when the last is not, a connection is closed.
  */
 #define NEWCOMER_PART 4
-#define SHORT_PART 8
+#define SHORT_PART 16
 #define EXHAUSTED_PART 32
+
+/*
+ * Who makes us hold so much without need is closed when nobody is let in for
+ * some time: this part of `max` in bytes that are not read, and in what the
+ * libraries hold beyond the cost of its streams.
+ */
+#define EXCESS_PART 64
 
 /* A stream is stuck when its bytes have not moved for so long. */
 #define STUCK (5 * NS_PER_S)
@@ -108,7 +123,7 @@ static const struct {
 void
 memory_init(struct quic_memory *m, size_t max)
 {
-	*m = (struct quic_memory){ .max = max };
+	*m = (struct quic_memory){ .max = max, .short_since = UINT64_MAX };
 	for (size_t i = 0; i < MEMORY_RANKS; i++)
 		TAILQ_INIT(&m->conns[i]);
 }
@@ -181,7 +196,9 @@ is_free(const struct quic_memory *m, size_t part)
 bool
 memory_is_short(const struct quic_memory *m)
 {
-	return m != NULL && !is_free(m, NEWCOMER_PART);
+	return m != NULL && (!is_free(m, EXHAUSTED_PART) ||
+	    m->held - m->pooled - m->sending + m->max / NEWCOMER_PART >
+	    m->max);
 }
 
 /* ---- Ranks ---- */
@@ -242,6 +259,8 @@ charge(struct quic_conn *conn, enum memory_use use, size_t size)
 	conn->memory.used[use] += size;
 	conn->memory.held += size;
 	conn->memory.all->held += size;
+	if (use == MEMORY_TX)
+		conn->memory.all->sending += size;
 	conn_rank(conn);
 }
 
@@ -251,6 +270,8 @@ discharge(struct quic_conn *conn, enum memory_use use, size_t size)
 	conn->memory.used[use] -= size;
 	conn->memory.held -= size;
 	conn->memory.all->held -= size;
+	if (use == MEMORY_TX)
+		conn->memory.all->sending -= size;
 	conn_rank(conn);
 }
 
@@ -343,6 +364,7 @@ memory_attach(struct quic_conn *conn, struct quic_memory *all)
 	m->h3_allocator = (nghttp3_mem){ conn, lib_malloc, lib_free,
 		lib_calloc, lib_realloc };
 	TAILQ_INSERT_TAIL(&all->conns[0], conn, memory.rank_entry);
+	all->nconns++;
 	memory_charge(conn, sizeof(*conn) + TLS_SESSION);
 	m->handshake = HANDSHAKE;
 	memory_charge(conn, m->handshake);
@@ -364,6 +386,16 @@ memory_detach(struct quic_conn *conn)
 	memory_discharge(conn, sizeof(*conn) + TLS_SESSION);
 	m->all->doomed -= m->doomed;
 	TAILQ_REMOVE(&m->all->conns[m->rank], conn, memory.rank_entry);
+	m->all->nconns--;
+}
+
+/* Bytes of streams that any connection may hold. */
+static size_t
+conn_least(const struct quic_memory *m)
+{
+	size_t least = m->max / LEAST_PART / m->nconns;
+
+	return least < CONN_LEAST ? least : CONN_LEAST;
 }
 
 /* Bytes that the connection may hold, of what the others leave. */
@@ -372,10 +404,14 @@ conn_limit(const struct quic_conn *conn)
 {
 	const struct quic_memory *m = conn->memory.all;
 	size_t others = m->held - m->pooled - conn->memory.held, left;
+	size_t shared = m->max - m->max / UNSHARED_PART;
+	size_t least = conn_least(m) + conn->memory.used[MEMORY_OTHER];
 
-	left = others < m->max ? m->max - others : 0;
+	if (conn->server == NULL)
+		shared = m->max;
+	left = others < shared ? shared - others : 0;
 	left = conn->server != NULL ? left / 2 : left / 4 * 3;
-	return left > CONN_LEAST ? left : CONN_LEAST;
+	return left > least ? left : least;
 }
 
 static size_t
@@ -414,7 +450,8 @@ memory_is_unread(const struct quic_conn *conn)
 {
 	size_t unread = conn->memory.used[MEMORY_RX];
 
-	return unread >= UNREAD_LEAST &&
+	/* With less it is no part of the problem. */
+	return unread >= conn_least(conn->memory.all) / 2 &&
 	    (is_over(conn) || unread >= direction_limit(conn));
 }
 
@@ -697,15 +734,71 @@ close_for_memory(struct quic_conn *conn, uint64_t now)
 	    "never used, or it holds the most", now);
 }
 
+/* Bytes that the peer makes us hold, beyond what its streams call for. */
+static size_t
+excess(const struct quic_conn *conn)
+{
+	size_t other = conn->memory.used[MEMORY_OTHER];
+	size_t streams = conn->nstreams * STREAM_COST;
+
+	return conn->memory.used[MEMORY_RX] +
+	    (other > streams ? other - streams : 0);
+}
+
+/*
+ * Of the largest connections, the one with the most excess if that is much. One
+ * that is busy may hold more, in bytes to send, but those go in a round trip.
+ * NULL: there is none, or one is about to be freed.
+ */
+static struct quic_conn *
+most_excessive(const struct quic_memory *m)
+{
+	struct quic_conn *conn, *worst = NULL;
+	size_t most = m->max / EXCESS_PART;
+	unsigned n = 0;
+
+	for (unsigned rank = MEMORY_RANKS; rank-- > 0;)
+		TAILQ_FOREACH(conn, &m->conns[rank], memory.rank_entry) {
+			if (n++ == RELIEF_STEPS)
+				return worst;
+			if (conn->state >= CONN_CLOSING || excess(conn) <= most)
+				continue;
+			most = excess(conn);
+			worst = conn;
+		}
+	return worst;
+}
+
 /* All is used up, but for what goes already: one connection makes room. */
 static void
 close_one(struct quic_conn *largest, uint64_t now)
 {
-	struct quic_conn *unused = NULL;
+	struct quic_conn *conn = NULL;
 
 	if (largest->server != NULL)
-		unused = server_unused(largest->server);
-	close_for_memory(unused != NULL ? unused : largest, now);
+		conn = server_unused(largest->server);
+	if (conn == NULL)
+		conn = most_excessive(largest->memory.all);
+	close_for_memory(conn != NULL ? conn : largest, now);
+}
+
+/* Nobody is let in, and that must not last because of a few. */
+static void
+relieve_newcomers(struct quic_memory *m, uint64_t now)
+{
+	struct quic_conn *conn;
+
+	if (!memory_is_short(m)) {
+		m->short_since = UINT64_MAX;
+		return;
+	}
+	if (m->short_since > now)
+		m->short_since = now;
+	if (now - m->short_since < STUCK)
+		return;
+	m->short_since = now;
+	if ((conn = most_excessive(m)) != NULL)
+		close_for_memory(conn, now);
 }
 
 /* All is nearly used up: the largest connection makes room. */
@@ -737,6 +830,7 @@ memory_check(struct quic_conn *conn, uint64_t now)
 		close_for_memory(conn, now);
 	if (!is_free(m, SHORT_PART))
 		relieve_all(m, now);
+	relieve_newcomers(m, now);
 	if (memory_is_unread(conn) && conn->memory.relief_at == UINT64_MAX)
 		relieve_at(conn, now + RELIEF_INTERVAL);
 }

@@ -65,11 +65,13 @@ struct quic_memory {
 	size_t max;    /* bytes */
 	size_t held;   /* bytes, with those of the pool: */
 	size_t pooled; /* bytes */
+	size_t sending; /* bytes of it that are MEMORY_TX */
 	size_t doomed; /* bytes of connections that are being closed for it */
 	struct conn_rank conns[MEMORY_RANKS];
-	size_t nstreams;
+	size_t nconns, nstreams;
 	uint64_t aborted, closed; /* streams, connections, for want of memory */
 	uint64_t relieved_at;	  /* as `now` */
+	uint64_t short_since;	  /* as `now`; UINT64_MAX: it is not short */
 	unsigned steps_max;	  /* looks of the longest relief; for tests */
 	struct chunk *pool[CHUNK_SIZES]; /* a few chunks that are kept warm */
 	size_t npool[CHUNK_SIZES];

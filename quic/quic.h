@@ -215,11 +215,13 @@ struct quic_settings {
  * has consumed, the streams themselves, and what the libraries keep of each
  * connection. It has three levels, all, connection and stream, and at each the
  * largest holders stop first: they get no room to send, and give the peer less
- * credit than was consumed. A connection may hold half of what the others leave.
+ * credit than was consumed. A connection may hold half of what the others leave
+ * of nine tenths.
  *
  * What a peer was allowed to send may be too much nevertheless. Then the
- * largest connection aborts streams whose bytes have not moved for seconds, and
- * if that is not enough it is closed with H3_EXCESSIVE_LOAD.
+ * largest connection aborts streams whose bytes have not moved for seconds. If
+ * that is not enough, the connection whose peer makes us hold most without need
+ * is closed with H3_EXCESSIVE_LOAD, or else the largest.
  */
 #define QUIC_MEMORY_DEFAULT 268435456 /* bytes: ten times what fills a path of
 					 1 Gbit/s and 100 ms both ways, and

@@ -559,6 +559,116 @@ unfinished_streams_are_counted(void **state)
 	memory_world_down(w);
 }
 
+#define BUSY 15	  /* clients: all that the line has but one */
+#define BUSY_TUNNELS 40	  /* of each */
+#define DOWNLOAD (400 * KB)
+
+static void
+dial_more(struct world *w, size_t first, size_t n)
+{
+	for (size_t i = first; i < n; i++) {
+		world_dial(w, i);
+		assert_true(world_connected(w, i));
+	}
+}
+
+static void
+drop_more(struct world *w, size_t first, size_t n)
+{
+	for (size_t i = first; i < n; i++)
+		link_drop_client(w->link, i);
+}
+
+/* Many that want all that they can get are no reason to close any of them. */
+static void
+the_busy_share(void **state)
+{
+	struct world *w = *state;
+	unsigned n = BUSY * BUSY_TUNNELS;
+
+	memory_world(w, QUIC_MEMORY_MIN);
+	dial_more(w, 2, BUSY);
+	for (unsigned i = 0; i < n; i++) {
+		w->near[i].client = i % BUSY;
+		w->far[i].to_send = DOWNLOAD;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_true(held_now() > QUIC_MEMORY_MIN / 2);
+	dial_more(w, BUSY, BUSY + 1);
+	assert_true(tunnels_done(w, n));
+	assert_int_equal(memory->aborted, 0);
+	assert_int_equal(memory->closed, 0);
+	for (unsigned i = 0; i < n; i++)
+		assert_whole(&w->near[i], DOWNLOAD);
+	drop_more(w, 2, BUSY + 1);
+	memory_world_down(w);
+}
+
+#define GAPPERS 5 /* clients, but for client 1, who does no harm */
+#define GAPS 300  /* tunnels of each with a gap */
+
+/* Those who leave gaps are not heard. */
+static bool
+drop_others(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return !d->up || d->client == 1 || d->client >= GAPPERS;
+}
+
+/* Of each tunnel a byte is lost, and the next one arrives. */
+static void
+leave_gaps(struct world *w, unsigned first, unsigned n)
+{
+	w->link->tamper = drop_others;
+	for (size_t len = 1; len < 3; len++) {
+		for (unsigned i = first; i < n; i++) {
+			w->near[i].to_send = len;
+			end_pump(&w->near[i]);
+		}
+		link_run(w->link, NULL, NULL, 10 * LINK_MS);
+		w->link->tamper = len == 1 ? NULL : drop_others;
+	}
+	link_run(w->link, NULL, NULL, RTT);
+}
+
+/* A few who make the library hold much do not keep others out. */
+static void
+gaps_do_not_shut_the_door(void **state)
+{
+	struct world *w = *state;
+	unsigned n = GAPPERS * GAPS;
+
+	w->client_settings.idle_timeout_ns = 600 * LINK_S;
+	w->server_settings.idle_timeout_ns = 600 * LINK_S;
+	memory_world(w, QUIC_MEMORY_MIN);
+	dial_more(w, 2, GAPPERS);
+	for (unsigned i = 0; i < n; i++) {
+		w->near[i].client = i % GAPPERS;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		/* The windows grow until all the second bytes fit. */
+		w->near[i].to_send = i < GAPPERS ? 2 * MB : 0;
+		assert_int_equal(tunnel_open(w, i), 0);
+		if (i % GAPPERS == 0)
+			link_run(w->link, NULL, NULL, LINK_MS);
+	}
+	link_run(w->link, NULL, NULL, 3 * LINK_S);
+	leave_gaps(w, GAPPERS, n);
+	assert_int_equal(w->server.closed, 0);
+	assert_true(held_now() > QUIC_MEMORY_MIN / 2);
+	quic_memory_resize(memory, held_now() + held_now() / 24);
+	for (unsigned i = 0; i < 20; i++) {
+		w->near[1].to_send += KB;
+		end_pump(&w->near[1]);
+		link_run(w->link, NULL, NULL, LINK_S);
+	}
+	dial_more(w, GAPPERS, GAPPERS + 1);
+	assert_whole(&w->far[1], w->near[1].to_send);
+	w->link->tamper = NULL;
+	drop_more(w, 2, GAPPERS + 1);
+	memory_world_down(w);
+}
+
 static int
 crowd_free(void **state)
 {
@@ -591,6 +701,8 @@ main(void)
 		CROWDED(newcomers_do_not_fill_memory),
 		CROWDED(relief_takes_small_steps),
 		CROWDED(unfinished_streams_are_counted),
+		CROWDED(the_busy_share),
+		CROWDED(gaps_do_not_shut_the_door),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
