@@ -194,11 +194,12 @@ static int
 descriptors(void)
 {
 	struct rlimit files;
+	int all;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) != 0 ||
-	    files.rlim_cur - RESERVE > INT_MAX)
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur > INT_MAX)
 		return INT_MAX;
-	return (int)files.rlim_cur - RESERVE;
+	all = (int)files.rlim_cur;
+	return all > 2 * RESERVE ? all - RESERVE : all / 2;
 }
 
 static void
