@@ -55,7 +55,9 @@ enum stream_pending {
 struct stream_orphan {
 	TAILQ_ENTRY(quic_stream) entry; /* conn->orphans, if listed */
 	uint64_t check_at; /* ns: it must have made progress by then: ... */
-	size_t left;	   /* ... fewer bytes than this are unacknowledged */
+	size_t left;	   /* ... fewer bytes than this are unacknowledged, ... */
+	uint64_t acked;	   /* ... or others had more of conn->acked ... */
+	unsigned waits;	   /* ... in so many checks in a row */
 	uint64_t code;	   /* of its reset */
 	bool listed;
 	bool flushing;	   /* a reset follows the last byte */
@@ -213,6 +215,7 @@ struct quic_conn {
 	size_t nowing;
 	size_t nstreams;
 	size_t unsent; /* the sum of their tx_unsent */
+	uint64_t acked; /* bytes of streams that the peer acknowledged */
 
 	struct quic_memory own_memory; /* if the owner gives none */
 	struct conn_memory memory;

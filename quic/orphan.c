@@ -16,6 +16,9 @@
 /* Streams that one call looks at, so that it is short: the next call goes on. */
 #define STEPS 64
 
+/* Checks that a stream may wait for others in a row: ten minutes. */
+#define WAITS_MAX 20
+
 /* Streams that a peer may forget: a fault in it must not cost a connection. */
 #define OVERDUE_MAX 256
 
@@ -82,14 +85,30 @@ note_overdue(struct quic_stream *s, uint64_t now)
 		    "the peer does not end the streams that were reset", now);
 }
 
+/*
+ * On a slow path it may be long until a stream has its turn, or what was lost
+ * of it; others go on meanwhile, and the peer is not to blame.
+ */
+static bool
+waits_for_others(struct quic_stream *s)
+{
+	return s->tx.len > 0 && s->conn->acked > s->orphan.acked &&
+	    ngtcp2_conn_get_max_stream_data_left(s->conn->quic, s->id) > 0 &&
+	    s->orphan.waits++ < WAITS_MAX;
+}
+
 static void
 check(struct quic_stream *s, uint64_t now)
 {
-	size_t left = s->orphan.left;
+	bool moved = s->tx.len < s->orphan.left;
+	bool goes_on = moved || waits_for_others(s);
 
 	unlist(s);
+	if (moved)
+		s->orphan.waits = 0;
 	s->orphan.left = s->tx.len;
-	if (left > s->tx.len)
+	s->orphan.acked = s->conn->acked;
+	if (goes_on)
 		append(s, now);
 	else if (!s->reset_sent)
 		quic_stream_reset(s, s->orphan.code);

@@ -687,7 +687,8 @@ void quic_stream_finish(struct quic_stream *);
  * reset) and asks the peer to stop sending, unless its FIN came. Reset drops
  * everything, both ways (RFC 9000 §19.4, §19.5). Flush-and-reset asks the peer
  * to stop sending, and resets when the peer has acknowledged what was
- * committed, or has acknowledged nothing more for QUIC_FLUSH_STALL_NS.
+ * committed, or has acknowledged nothing more of it for QUIC_FLUSH_STALL_NS,
+ * and nothing of others either before which it may have to wait.
  */
 #define QUIC_FLUSH_STALL_NS UINT64_C(30000000000) /* 30 s: many round trips,
 						     and a pause of a reader */

@@ -671,6 +671,7 @@ stream_acked(struct quic_stream *s, size_t n)
 {
 	struct chunk *c = s->tx_next;
 
+	s->conn->acked += n;
 	if (s->tx.len == 0)
 		return; /* dropped when it was reset */
 	/* tx_next may point at a used-up chunk that is now about to go. */

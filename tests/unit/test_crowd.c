@@ -669,6 +669,31 @@ gaps_do_not_shut_the_door(void **state)
 	memory_world_down(w);
 }
 
+#define SLOW_BYTE 125000 /* ns: 8 KB/s, as where a phone hardly hears */
+#define SLOW_TUNNELS 30
+#define SLOW_DOWNLOAD (40 * KB)
+
+/* A stream whose turn has not come for long is not the fault of its peer. */
+static void
+finished_streams_wait_for_their_turn(void **state)
+{
+	struct world *w = *state;
+	bool done = false;
+
+	world_up(w);
+	w->link->byte_ns = SLOW_BYTE;
+	w->link->queue_max = 2 * LINK_S;
+	for (unsigned i = 0; i < SLOW_TUNNELS; i++) {
+		w->far[i].to_send = SLOW_DOWNLOAD;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	for (unsigned i = 0; i < 5 && !done; i++)
+		done = tunnels_done(w, SLOW_TUNNELS);
+	assert_true(done);
+	for (unsigned i = 0; i < SLOW_TUNNELS; i++)
+		assert_whole(&w->near[i], SLOW_DOWNLOAD);
+}
+
 static int
 crowd_free(void **state)
 {
@@ -702,6 +727,7 @@ main(void)
 		CROWDED(relief_takes_small_steps),
 		CROWDED(unfinished_streams_are_counted),
 		CROWDED(the_busy_share),
+		CROWDED(finished_streams_wait_for_their_turn),
 		CROWDED(gaps_do_not_shut_the_door),
 	};
 
