@@ -66,7 +66,7 @@ load_tls(struct edge_settings *settings, const struct config *config,
 	else if ((rv = pem_load(&server.cert, config->cert, error)) == 0)
 		rv = pem_load(&server.key, config->key, error);
 	if (rv == 0)
-		rv = pem_load(&server.client_ca, config->client_ca, error);
+		rv = pem_load_ca(&server.client_ca, config->client_ca, error);
 	if (rv == 0 &&
 	    (rv = quic_tls_server_new(&settings->tls, &server, why)) != 0)
 		snprintf(error, ERROR_MAX, "%s: %s", config->self_signed

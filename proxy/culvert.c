@@ -168,7 +168,7 @@ load_edges(struct uplink_settings *uplink, const struct config *config,
 		.npins = config->pin.n };
 	int rv;
 
-	rv = pem_load(&settings.ca, config->ca, error);
+	rv = pem_load_ca(&settings.ca, config->ca, error);
 	if (rv == 0)
 		rv = pem_load(&settings.cert, config->cert, error);
 	if (rv == 0)

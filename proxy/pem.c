@@ -24,9 +24,9 @@ int
 pem_load(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 {
 	size_t len = 0;
-	ssize_t n;
+	ssize_t n = 0;
 	char *text;
-	int fd;
+	int fd, rv;
 
 	*pem = (struct quic_pem){ NULL, 0 };
 	if (path == NULL)
@@ -40,13 +40,32 @@ pem_load(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 	while (len <= PEM_FILE_MAX &&
 	    (n = read(fd, text + len, PEM_FILE_MAX + 1 - len)) > 0)
 		len += (size_t)n;
+	rv = n < 0 ? errno : 0;
 	close(fd);
 	*pem = (struct quic_pem){ text, len };
-	if (len > 0 && len <= PEM_FILE_MAX)
+	if (rv == 0 && len > 0 && len <= PEM_FILE_MAX)
 		return 0;
 	pem_free(pem);
+	if (rv != 0)
+		return complain(error, path, strerror(rv));
 	return complain(error, path, len == 0 ? "the file is empty"
 					      : "the file is too large");
+}
+
+/* Ends the line that a certificate begins with, of whatever kind. */
+#define CERTIFICATE "CERTIFICATE-----"
+
+int
+pem_load_ca(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
+{
+	int rv = pem_load(pem, path, error);
+
+	if (rv != 0 || path == NULL || memmem(pem->data, pem->len, CERTIFICATE,
+	    strlen(CERTIFICATE)) != NULL)
+		return rv;
+	pem_free(pem);
+	return complain(error, path, "the file holds no certificate; it takes "
+	    "those of the authorities to trust, as PEM");
 }
 
 void

@@ -14,6 +14,10 @@
  */
 int pem_load(struct quic_pem *, const char *path, char error[QUIC_ERROR_MAX]);
 
+/* The same for a file of authorities, in which there must be certificates. */
+int pem_load_ca(struct quic_pem *, const char *path,
+    char error[QUIC_ERROR_MAX]);
+
 /* Wipes and frees; empty is fine. */
 void pem_free(struct quic_pem *);
 

@@ -50,6 +50,24 @@ def test_closed_descriptors(tmp_path):
     assert found == ["/dev/null"] * 3
 
 
+@pytest.mark.parametrize("text", ["no PEM", None])
+@pytest.mark.parametrize("program", ["culvert", "culvert-edge"])
+def test_authorities_that_are_none(ca, tmp_path, program, text):
+    """The message names the file that is wrong, and what is wrong with it."""
+    path = tmp_path / "authorities"
+    if text is None:
+        path.mkdir()
+    else:
+        path.write_text(text)
+    flags = ("-e", "127.0.0.1:1", "--ca", path) if program == "culvert" else (
+        "--open", "--cert", ca.good.cert, "--key", ca.good.key,
+        "--client-ca", path)
+    done = run(program, "-l", "127.0.0.1:0", *flags)
+    assert done.returncode == 1
+    why = "Is a directory" if text is None else "the file holds no certificate"
+    assert f"{path}: {why}" in done.stderr, done.stderr
+
+
 # ---- Listeners ----
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"])
