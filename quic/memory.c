@@ -110,6 +110,8 @@ static const struct {
 #define STUCK (5 * NS_PER_S)
 /* When memory is exhausted there is less patience. */
 #define STUCK_EXHAUSTED NS_PER_S
+/* Newcomers wait so long: until what is stuck is aborted, and some. */
+#define SHUT (2 * STUCK)
 
 /* One relief looks at so many streams and connections, so that it is short; */
 #define RELIEF_STEPS 64
@@ -794,7 +796,7 @@ relieve_newcomers(struct quic_memory *m, uint64_t now)
 	}
 	if (m->short_since > now)
 		m->short_since = now;
-	if (now - m->short_since < STUCK)
+	if (now - m->short_since < SHUT)
 		return;
 	m->short_since = now;
 	if ((conn = most_excessive(m)) != NULL)
