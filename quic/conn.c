@@ -239,7 +239,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	if (more && conn->state == CONN_UP)
 		probe_harvest(conn, now);
 	probe_watch(NULL);
-	memory_check(conn, now);
+	relief_check(conn, now);
 	conn_touch(conn);
 }
 
@@ -278,7 +278,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		}
 		if (silent_at(conn) <= now)
 			conn->silence_told = conn->silence_pending = true;
-		memory_expire(conn, now);
+		relief_expire(conn, now);
 		conn_touch(conn);
 	}
 	conn_deliver(conn);
@@ -308,7 +308,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if (conn->warm_at < at)
 		at = conn->warm_at;
-	other = memory_deadline(conn);
+	other = relief_deadline(conn);
 	return other < at ? other : at;
 }
 

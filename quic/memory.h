@@ -2,7 +2,8 @@
  * The memory that peers make us hold, in three levels: all connections, a
  * connection, a stream. This module alone allocates the bytes of streams, and
  * it counts what ngtcp2 and nghttp3 allocate, so that what is charged is what
- * is held. Used by the files of quic/ only; see memory.c for the limits.
+ * is held. Used by the files of quic/ only; memory.c has the limits, chunk.c
+ * the bytes, and relief.c what happens beyond the limits.
  */
 #ifndef CULVERT_QUIC_MEMORY_H
 #define CULVERT_QUIC_MEMORY_H
@@ -55,6 +56,12 @@ struct chunk_queue {
 	enum memory_use use;
 };
 
+/*
+ * A stream with its head costs so much in this process, most of it in the
+ * libraries: as measured, and some.
+ */
+#define STREAM_COST 2048 /* bytes */
+
 /* By size: rank n holds what has at least 512 << n bytes; the last, more. */
 #define MEMORY_RANKS 24
 TAILQ_HEAD(conn_rank, quic_conn);
@@ -106,10 +113,7 @@ struct stream_memory {
 /* ---- All ---- */
 
 void memory_init(struct quic_memory *, size_t max);
-void memory_fini(struct quic_memory *);
-
-/* Little is left: for no newcomer, unless it takes another's place. */
-bool memory_is_short(const struct quic_memory *); /* NULL is fine */
+void memory_trim(struct quic_memory *); /* frees the pool; chunk.c */
 
 /* ---- A connection ---- */
 
@@ -143,19 +147,31 @@ uint64_t memory_streams_max(const struct quic_conn *, uint64_t wanted);
 /* The largest window of the connection, of `wanted` bytes. */
 size_t memory_window(const struct quic_conn *, size_t wanted);
 
+/* Bytes that the connection may hold, and whether it holds more. */
+size_t memory_limit(const struct quic_conn *);
+bool memory_is_over(const struct quic_conn *);
+
 /*
- * Relief. memory_check() comes after every datagram and costs nothing while
- * there is room; the other two serve the connection's own streams that wait.
+ * relief.c. While relief is due, a newcomer is let in only if it takes the
+ * place of another. relief_check() comes after every datagram and costs nothing
+ * while there is room; the next two serve the connection's own streams that
+ * wait, and relief_at() has them called by then.
  */
-void memory_check(struct quic_conn *, uint64_t now);
-uint64_t memory_deadline(const struct quic_conn *);
-void memory_expire(struct quic_conn *, uint64_t now);
+bool relief_is_due(const struct quic_memory *); /* NULL is fine */
+void relief_check(struct quic_conn *, uint64_t now);
+uint64_t relief_deadline(const struct quic_conn *);
+void relief_expire(struct quic_conn *, uint64_t now);
+void relief_at(struct quic_conn *, uint64_t at);
 
 /* ---- A stream ---- */
 
+/* Its chunks have grown by `added` bytes of memory, and shrunk by `removed`. */
+void memory_note(struct quic_stream *, enum memory_use, size_t added,
+    size_t removed);
+
 /*
- * Makes sure that the last chunk has `room` bytes free, or adds a chunk of
- * `want` bytes or more, up to CHUNK_MAX. -ENOMEM.
+ * chunk.c. Makes sure that the last chunk has `room` bytes free, or adds a
+ * chunk of `want` bytes or more, up to CHUNK_MAX. -ENOMEM.
  */
 int queue_grow(struct quic_stream *, struct chunk_queue *, size_t room,
     size_t want);
@@ -175,8 +191,8 @@ void queue_clear(struct quic_stream *, struct chunk_queue *);
 size_t memory_to_send(const struct quic_stream *);
 
 /* Owes the stream a writable event for when it may have its first chunk. */
-void memory_wait(struct quic_stream *);
-void memory_wait_end(struct quic_stream *);
+void relief_wait(struct quic_stream *);
+void relief_wait_end(struct quic_stream *);
 
 /* Bytes of the stream have found their way: its memory is not stuck. */
 void memory_moved(struct quic_stream *);

@@ -273,7 +273,7 @@ find_room(const struct quic_server *server, const struct gate_source *source,
 	if (room.full || room.leaver != NULL)
 		return room;
 	room.full = server->stats.connections >= all ||
-	    memory_is_short(server->settings.memory);
+	    relief_is_due(server->settings.memory);
 	if (!room.full && server->stats.connections < CROWDED(all))
 		return room;
 	room.leaver = evict_first(&server->order, all, room.full, now);

@@ -374,7 +374,7 @@ quic_conn_free(struct quic_conn *conn)
 		gnutls_deinit(conn->session);
 	quic_tls_free(conn->tls);
 	memory_detach(conn);
-	memory_fini(&conn->own_memory);
+	memory_trim(&conn->own_memory);
 	free(conn->close_packet);
 	free(conn->server_name);
 	free(conn);

@@ -133,7 +133,7 @@ stream_free(struct quic_stream *s)
 	stream_stop_waiting(s);
 	orphan_end(s);
 	request_settled(s);
-	memory_wait_end(s);
+	relief_wait_end(s);
 	drop_received(s);
 	drop_committed(s);
 	memory_release(conn, s->head);
@@ -143,7 +143,7 @@ stream_free(struct quic_stream *s)
 	conn->nstreams--;
 	/* A process may be idle for days: it keeps no chunks then. */
 	if (--conn->memory.all->nstreams == 0)
-		memory_fini(conn->memory.all);
+		memory_trim(conn->memory.all);
 	if (conn->drain == DRAIN_LAST)
 		conn_touch(conn); /* it may have been the last of all */
 	memory_release(conn, s);
@@ -167,7 +167,7 @@ let_go(struct quic_stream *s)
 		TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
 		s->pending = 0;
 	}
-	memory_wait_end(s);
+	relief_wait_end(s);
 	drop_received(s);
 	memory_release(s->conn, s->head);
 	s->head = NULL;
@@ -508,9 +508,9 @@ quic_stream_has_room(struct quic_stream *s)
 	s->wants_room = !has_room(s);
 	/* One that holds nothing has no acknowledgement to wait for. */
 	if (s->wants_room && s->tx.len == 0)
-		memory_wait(s);
+		relief_wait(s);
 	else
-		memory_wait_end(s);
+		relief_wait_end(s);
 	return !s->wants_room;
 }
 
@@ -535,7 +535,7 @@ quic_stream_reserve(struct quic_stream *s, size_t *len)
 	if (queue_grow(s, &s->tx, QUIC_RESERVE_MIN, chunk_to_send(s)) != 0) {
 		s->wants_room = true;
 		if (s->tx.len == 0)
-			memory_wait(s);
+			relief_wait(s);
 		return NULL;
 	}
 	c = s->tx.last;
