@@ -31,9 +31,8 @@ comma = ,
 HARDEN_TRY = -fstack-protector-strong -fstack-clash-protection \
 	-fcf-protection -fPIE
 OPTIMIZED = $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
-FORTIFY = $(if $(OPTIMIZED),$(if \
-	$(SAN)$(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(CFLAGS)),, \
-	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY_LEVEL)))
+FORTIFY = $(if $(OPTIMIZED),$(if $(SAN)$(findstring _FORTIFY_SOURCE,$(CPPFLAGS) \
+	$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY_LEVEL)))
 HARDEN_LDFLAGS = -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack \
 	$(if $(filter -static%,$(LDFLAGS)),,-pie)
 try = $(shell printf '\043include <string.h>\nint x;\n' | \
@@ -83,11 +82,12 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	rule policy route dial sandbox privsep control status report pmtu \
-	evidence gate quote qpack closing tally listener network roam choice \
-	race link $(UNIT_QUIC)
+	policy dial sandbox privsep control status report pmtu evidence gate \
+	quote qpack closing tally listener network roam choice race link \
+	$(UNIT_QUIC)
 UNIT_QUIC = fault seal steps tls conn stream crowd memory server path move \
 	brake ticket
+UNIT += rule route
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o proxy/log_sink.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
@@ -314,8 +314,7 @@ $(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/replay.o \
 build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c \
     $$(addsuffix .c,$$(basename $$(fuzz_%_OBJS)))
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(OWN_CPPFLAGS) $(CPPFLAGS) -g -O1 \
-	    -fsanitize=fuzzer,address,undefined \
+	$(FUZZ_CC) $(OWN_CPPFLAGS) $(CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined \
 	    $(PACKAGE_CFLAGS) -std=c11 -o $@ $^ $(PACKAGE_LIBS)
 
 $(BENCH:%=$(BUILD)/bench/%): $(BUILD)/bench/%: \

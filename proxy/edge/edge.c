@@ -194,12 +194,11 @@ static int
 descriptors(void)
 {
 	struct rlimit files;
-	int all;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur > INT_MAX)
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 ||
+	    files.rlim_cur - RESERVE > INT_MAX)
 		return INT_MAX;
-	all = (int)files.rlim_cur;
-	return all > 2 * RESERVE ? all - RESERVE : all / 2;
+	return (int)files.rlim_cur - RESERVE;
 }
 
 static void

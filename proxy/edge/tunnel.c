@@ -73,8 +73,6 @@ tunnel_free(struct tunnel *t)
 	struct tunnel_host *host = t->host;
 
 	LIST_REMOVE(t, entry);
-	if (t->share != NULL)
-		host->admitted--;
 	tally_give(&host->shares, t->share);
 	host->open--;
 	free(t);
@@ -292,52 +290,24 @@ warn_limit(struct tunnel_host *host, const char *key, size_t max,
 	    whose != NULL ? ", reached by " : "", whose != NULL ? whose : "");
 }
 
-/*
- * One user may hold as many tunnels as this times the descriptors that are left
- * for all: alone three quarters of them, and less the more users there are, so
- * that something is left for the next.
- */
-#define DESCRIPTORS_FACTOR 3
-
-static size_t
-descriptors_share(const struct tunnel_host *host)
-{
-	size_t all = (size_t)host->dialer.descriptors_end;
-
-	return host->admitted < all
-	    ? DESCRIPTORS_FACTOR * (all - host->admitted) : 0;
-}
-
-static void
-warn_share(struct tunnel_host *host, size_t share, const char *name)
-{
-	if (share < host->tunnels_per_user)
-		warn_limit(host, "one user's share of the open files (raise "
-		    "their hard limit)", share, name);
-	else
-		warn_limit(host, "tunnels-per-user", host->tunnels_per_user,
-		    name);
-}
-
 static void
 admit(struct tunnel *t)
 {
 	struct tunnel_host *host = t->host;
-	size_t share = descriptors_share(host);
 	char buf[TALLY_SOURCE_STRLEN];
 	const char *name = name_of(t, buf);
 	int rv;
 
 	t->admitted = true;
-	rv = tally_take(&host->shares, name, share < host->tunnels_per_user
-	    ? share : host->tunnels_per_user, &t->share);
+	rv = tally_take(&host->shares, name, host->tunnels_per_user,
+	    &t->share);
 	if (rv == 0) {
-		host->admitted++;
 		dial(t);
 		return;
 	}
 	if (rv == -EDQUOT)
-		warn_share(host, share, name);
+		warn_limit(host, "tunnels-per-user", host->tunnels_per_user,
+		    name);
 	refuse(t, 503, "connection_limit_reached");
 }
 

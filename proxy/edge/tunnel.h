@@ -28,7 +28,6 @@ struct tunnel_host {
 	size_t tunnels_per_user;   /* of one user, or of one address */
 	LIST_HEAD(, tunnel) tunnels;
 	size_t open;
-	size_t admitted;	   /* of these, those of known users */
 	struct tally shares;	   /* of users, or of addresses */
 	uint64_t refused;	   /* for one of the two limits */
 	uint64_t warned_ms;	   /* when the log last said so; 0: never */

@@ -83,29 +83,6 @@ def test_tunnels_of_one_user(start_edge, start_culvert, origin, users):
     works(again, server)
 
 
-def test_files_of_one_user(start_edge, start_culvert, origin, users):
-    """Where few files may be open, one user leaves some for the others."""
-    server = origin()
-    renew(users, crypted(USER) + crypted(OTHER))
-    files = 200
-    edge = start_edge("--users", users, preexec=lambda: resource.setrlimit(
-        resource.RLIMIT_NOFILE, (files, files)))
-    alice, bob = (start_culvert(edge, "--user", ":".join(user))
-                  for user in (USER, OTHER))
-    with contextlib.ExitStack() as stack:
-        codes = []
-        for _ in range(files):
-            sock, code = socks5_connect(alice.port, "127.0.0.1", server.port)
-            stack.callback(sock.close)
-            codes.append(code)
-        assert codes.count(0) >= files // 3
-        edge.wait_for(r"one user's share of the open files \(raise their "
-                      r"hard limit\) is \d+, reached by alice")
-        for _ in range(10):
-            stack.enter_context(socks5_tunnel(bob.port, "127.0.0.1",
-                                              server.port))
-
-
 def test_connections_of_one_source(start_edge, start_culvert, origin):
     server = origin()
     edge = start_edge("--source-connections", 1)
