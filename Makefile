@@ -84,10 +84,9 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox privsep control status report pmtu evidence gate \
 	quote qpack closing tally listener network roam choice race link \
-	$(UNIT_QUIC)
+	rule route $(UNIT_QUIC)
 UNIT_QUIC = fault seal steps tls conn stream crowd memory server path move \
 	brake ticket
-UNIT += rule route
 test_addr_OBJS = proxy/addr.o
 test_log_OBJS = proxy/log.o proxy/log_sink.o
 test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
