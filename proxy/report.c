@@ -245,11 +245,11 @@ put_counts(const json_t *status, FILE *stream)
 
 	put_label("tunnels", stream);
 	fprintf(stream, "%" PRIu64 " open, %" PRIu64 " waiting, %" PRIu64
-	    " in all, %" PRIu64 " failed\n", number_of(tunnels, "open"),
+	    " total, %" PRIu64 " failed\n", number_of(tunnels, "open"),
 	    number_of(tunnels, "waiting"), number_of(tunnels, "total"),
 	    number_of(tunnels, "failed"));
 	put_label("clients", stream);
-	fprintf(stream, "%" PRIu64 " here, %" PRIu64 " in all\n",
+	fprintf(stream, "%" PRIu64 " open, %" PRIu64 " total\n",
 	    number_of(clients, "open"), number_of(clients, "total"));
 	put_label("bytes", stream);
 	fprintf(stream, "%s up, %s down\n", bytes(number_of(total, "up"), up),
@@ -331,7 +331,7 @@ put_process(const json_t *status, FILE *stream)
 
 	put_label("culvert", stream);
 	put_text(text_of(status, "version"), stream);
-	fprintf(stream, ", process %" PRIu64 ", for %s; ",
+	fprintf(stream, ", process %" PRIu64 ", up %s; ",
 	    number_of(status, "pid"),
 	    duration(number_of(status, "uptime_s"), uptime));
 	put_count(number_of(status, "reconnects"), "reconnect", stream);
@@ -408,14 +408,14 @@ void
 report_reconnect(const json_t *object, FILE *stream)
 {
 	(void)object;
-	fputs("culvert is connecting anew\n", stream);
+	fputs("culvert is opening a new connection to the edge\n", stream);
 }
 
 void
 report_reprobe(const json_t *object, FILE *stream)
 {
 	(void)object;
-	fputs("culvert is probing the path\n", stream);
+	fputs("culvert is searching for a larger path MTU\n", stream);
 }
 
 void
@@ -424,7 +424,7 @@ report_mtu(const json_t *mtu, FILE *stream)
 	char age[QUANTITY_SIZE];
 
 	if (!is_known(mtu, "size")) {
-		fputs("there is no connection\n", stream);
+		fputs("there is no connection to an edge\n", stream);
 		return;
 	}
 	put_label("size", stream);

@@ -29,11 +29,11 @@ expect(void (*report)(const json_t *, FILE *), const char *json,
 
 /* The end of a status that knows of nothing but bytes. */
 #define QUIET(up) \
-	"tunnels    0 open, 0 waiting, 0 in all, 0 failed\n" \
-	"clients    0 here, 0 in all\n" \
+	"tunnels    0 open, 0 waiting, 0 total, 0 failed\n" \
+	"clients    0 open, 0 total\n" \
 	"bytes      " up " up, 0 B down\n" \
 	"listen     \n" \
-	"culvert    , process 0, for 0 s; 0 reconnects\n"
+	"culvert    , process 0, up 0 s; 0 reconnects\n"
 
 static void
 status_that_is_up(void **state)
@@ -68,14 +68,14 @@ status_that_is_up(void **state)
 	    "path       rtt 23.4 ms, MTU 1480 (ceiling 1500)\n"
 	    "window     64.0 KiB, 1.2 KiB in flight\n"
 	    "packets    100 sent, 99 received, 1 lost\n"
-	    "tunnels    12 open, 0 waiting, 340 in all, 2 failed\n"
-	    "clients    13 here, 400 in all\n"
+	    "tunnels    12 open, 0 waiting, 340 total, 2 failed\n"
+	    "clients    13 open, 400 total\n"
 	    "bytes      1.2 GiB up, 3.4 GiB down\n"
 	    "listen     127.0.0.1:1080, [::1]:1080\n"
 	    "limits     13 of 65536 clients, 5 of 16 from one address, "
 	    "40 of 1024 descriptors, 64.0 KiB of 256.0 MiB\n"
 	    "met        clients_max 2 times, head_timeout 7 times\n"
-	    "culvert    0.1.0, process 7, for 3 min 4 s; 4 reconnects\n");
+	    "culvert    0.1.0, process 7, up 3 min 4 s; 4 reconnects\n");
 }
 
 static void
@@ -250,7 +250,7 @@ a_path_mtu(void **state)
 	    "probes     9 sent, 4 acked, 5 lost\n"
 	    "holes      2 suspected, 1 confirmed\n"
 	    "too big    8 ICMP seen, 7 valid, 6 ignored\n");
-	expect(report_mtu, "{\"size\": null}", "there is no connection\n");
+	expect(report_mtu, "{\"size\": null}", "there is no connection to an edge\n");
 }
 
 int
