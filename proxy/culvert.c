@@ -32,6 +32,8 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
+#define LOOPBACK "127.0.0.1" /* where the embedded edge is */
+
 struct culvert {
 	struct config config;
 	uv_loop_t loop;
@@ -321,20 +323,50 @@ static const struct signals_events signals_events = {
 /* ---- The beginning ---- */
 
 /*
- * An edge in this process, on a loopback port and with a key that is made now:
- * only its pin, known to nobody else, makes the uplink believe it.
+ * The embedded edge and its uplink have one key, made now and known to nobody
+ * else: each takes the other by its pin alone. Whoever finds the port, another
+ * user of this machine, has no connection to it.
  */
+static int
+make_pair(struct edge_settings *edge, struct uplink_edge *uplink,
+    char error[QUIC_ERROR_MAX])
+{
+	struct quic_tls_client_settings client = { .npins = 1 };
+	struct quic_tls_server_settings server = { .nclient_pins = 1 };
+	uint8_t pin[1][QUIC_PIN_LEN];
+	char *cert, *key;
+	int rv;
+
+	snprintf(error, QUIC_ERROR_MAX, "no key can be made");
+	if ((rv = quic_tls_self_signed(LOOPBACK, time(NULL), &cert,
+		&key)) != 0)
+		return rv;
+	client.cert = server.cert = (struct quic_pem){ cert, strlen(cert) };
+	client.key = server.key = (struct quic_pem){ key, strlen(key) };
+	client.pins = server.client_pins =
+	    (const uint8_t(*)[QUIC_PIN_LEN])pin;
+	rv = quic_tls_pin(&server.cert, pin[0]);
+	if (rv == 0)
+		rv = quic_tls_secret(&server.key, edge->secret);
+	if (rv == 0)
+		rv = quic_tls_server_new(&edge->tls, &server, error);
+	if (rv == 0)
+		rv = quic_tls_client_new(&uplink->tls, &client, error);
+	explicit_bzero(key, strlen(key));
+	free(key);
+	free(cert);
+	return rv;
+}
+
+/* An edge in this process, on a loopback port. */
 static int
 start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 {
 	struct edge_settings settings = {
 		.quic = quic_settings(&culvert->config, culvert->memory),
 		.qlog_dir = culvert->config.qlog };
-	struct quic_tls_client_settings client = { .npins = 1 };
-	struct quic_tls_server_settings server;
 	struct sockaddr_storage addr;
-	char *cert, *key, error[QUIC_ERROR_MAX] = "out of memory";
-	uint8_t pin[1][QUIC_PIN_LEN];
+	char error[QUIC_ERROR_MAX];
 	int rv;
 
 	load_policy(&settings.policy, &culvert->config);
@@ -342,39 +374,21 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 	settings.limits.tunnels_per_user = EDGE_TUNNELS_MAX;
 	settings.limits.keepalive_timeout_s =
 	    culvert->config.keepalive_timeout;
-	addr_parse(&addr, "127.0.0.1:0");
-	if (quic_tls_self_signed("127.0.0.1", time(NULL), &cert, &key) != 0) {
-		log_error("the embedded edge has no key: %s", error);
-		return -ENOMEM;
-	}
-	server = (struct quic_tls_server_settings){
-		.cert = { cert, strlen(cert) }, .key = { key, strlen(key) } };
-	client.pins = (const uint8_t(*)[QUIC_PIN_LEN])pin;
-	rv = quic_tls_pin(&server.cert, pin[0]);
-	if (rv == 0)
-		rv = quic_tls_secret(&server.key, settings.secret);
-	if (rv == 0)
-		rv = quic_tls_server_new(&settings.tls, &server, error);
-	if (rv == 0)
-		rv = quic_tls_client_new(&uplink->edges[0].tls, &client,
-		    error);
-	if (rv == 0)
-		rv = edge_new(&culvert->edge, &culvert->loop, &settings);
-	if (rv == 0)
-		rv = edge_listen(culvert->edge, (struct sockaddr *)&addr,
-		    &addr);
+	addr_parse(&addr, LOOPBACK ":0");
+	uplink->nedges = 1;
+	rv = make_pair(&settings, &uplink->edges[0], error);
+	if (rv == 0 && ((rv = edge_new(&culvert->edge, &culvert->loop,
+		&settings)) != 0 || (rv = edge_listen(culvert->edge,
+		(struct sockaddr *)&addr, &addr)) != 0))
+		snprintf(error, sizeof(error), "%s", strerror(-rv));
 	quic_tls_free(settings.tls);
-	explicit_bzero(key, strlen(key));
-	free(key);
-	free(cert);
+	explicit_bzero(settings.secret, sizeof(settings.secret));
 	if (rv != 0) {
 		log_error("the embedded edge does not start: %s", error);
 		return rv;
 	}
-	target_set(&uplink->edges[0].target, "127.0.0.1",
-	    strlen("127.0.0.1"),
+	target_set(&uplink->edges[0].target, LOOPBACK, strlen(LOOPBACK),
 	    ntohs(((struct sockaddr_in *)&addr)->sin_port));
-	uplink->nedges = 1;
 	return 0;
 }
 

@@ -124,6 +124,8 @@ struct quic_tls_server_settings {
 	struct quic_pem cert; /* chain, the server's own first */
 	struct quic_pem key;
 	struct quic_pem client_ca; /* demand certificates of these, or none */
+	const uint8_t (*client_pins)[QUIC_PIN_LEN]; /* demand these keys ... */
+	size_t nclient_pins;			    /* ... without any CA */
 };
 
 /*

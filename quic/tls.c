@@ -33,7 +33,7 @@ struct quic_tls {
 	bool wants_client_cert;
 	gnutls_datum_t ticket_key; /* server */
 
-	uint8_t pins[QUIC_PINS_MAX][QUIC_PIN_LEN];
+	uint8_t pins[QUIC_PINS_MAX][QUIC_PIN_LEN]; /* of the other side */
 	size_t npins;
 	gnutls_datum_t session; /* client: the last ticket */
 	uint8_t *token;		/* client: the last NEW_TOKEN; malloc */
@@ -132,6 +132,21 @@ load_ca(struct quic_tls *tls, const struct quic_pem *ca,
 	return 0;
 }
 
+static int
+load_pins(struct quic_tls *tls, const uint8_t (*pins)[QUIC_PIN_LEN], size_t n,
+    char error[QUIC_ERROR_MAX])
+{
+	if (n > QUIC_PINS_MAX) {
+		snprintf(error, QUIC_ERROR_MAX, "more than %d pins",
+		    QUIC_PINS_MAX);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < n; i++)
+		memcpy(tls->pins[i], pins[i], QUIC_PIN_LEN);
+	tls->npins = n;
+	return 0;
+}
+
 /* ---- Verification ---- */
 
 static int
@@ -173,13 +188,17 @@ verify_pin(const struct quic_tls *tls, gnutls_session_t session)
 
 	chain = gnutls_certificate_get_peers(session, &n);
 	if (chain == NULL || n == 0)
-		return "the server sent no certificate";
+		return tls->is_server ? "the client sent no certificate"
+		    : "the server sent no certificate";
 	if (pin_of(&chain[0], GNUTLS_X509_FMT_DER, pin) != 0)
-		return "the server's certificate cannot be read";
+		return tls->is_server
+		    ? "the client's certificate cannot be read"
+		    : "the server's certificate cannot be read";
 	for (size_t i = 0; i < tls->npins; i++)
 		if (gnutls_memcmp(pin, tls->pins[i], QUIC_PIN_LEN) == 0)
 			return NULL;
-	return "the server's public key is not the pinned one";
+	return tls->is_server ? "the client's public key is not the pinned one"
+	    : "the server's public key is not the pinned one";
 }
 
 static const char *
@@ -236,21 +255,29 @@ verify_server(gnutls_session_t session)
 	return conn->verify_error == NULL ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
-static int
-verify_client(gnutls_session_t session)
+static const char *
+verify_client_chain(gnutls_session_t session)
 {
-	struct quic_conn *conn = session_conn(session);
 	unsigned status = 0;
 	gnutls_typed_vdata_st purpose = { .type = GNUTLS_DT_KEY_PURPOSE_OID,
 		.data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT };
 
 	if (gnutls_certificate_verify_peers(session, &purpose, 1,
 		&status) == 0 && status == 0)
-		return 0;
-	conn->verify_error = (status & GNUTLS_CERT_PURPOSE_MISMATCH) != 0
+		return NULL;
+	return (status & GNUTLS_CERT_PURPOSE_MISMATCH) != 0
 	    ? "the client's certificate is not for TLS clients"
 	    : "the client's certificate is not acceptable";
-	return GNUTLS_E_CERTIFICATE_ERROR;
+}
+
+static int
+verify_client(gnutls_session_t session)
+{
+	struct quic_conn *conn = session_conn(session);
+
+	conn->verify_error = conn->tls->npins > 0
+	    ? verify_pin(conn->tls, session) : verify_client_chain(session);
+	return conn->verify_error == NULL ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
 /* ---- Credentials ---- */
@@ -263,19 +290,12 @@ quic_tls_client_new(struct quic_tls **out,
 	struct quic_tls *tls;
 	int rv;
 
-	if (settings->npins > QUIC_PINS_MAX) {
-		snprintf(error, QUIC_ERROR_MAX, "more than %d pins",
-		    QUIC_PINS_MAX);
-		return -EINVAL;
-	}
 	if ((rv = tls_alloc(&tls, error)) != 0)
 		return rv;
-	for (size_t i = 0; i < settings->npins; i++)
-		memcpy(tls->pins[i], settings->pins[i], QUIC_PIN_LEN);
-	tls->npins = settings->npins;
-	if (settings->ca.len > 0)
+	rv = load_pins(tls, settings->pins, settings->npins, error);
+	if (rv == 0 && settings->ca.len > 0)
 		rv = load_ca(tls, &settings->ca, error);
-	else if (tls->npins == 0 &&
+	else if (rv == 0 && tls->npins == 0 &&
 	    gnutls_certificate_set_x509_system_trust(tls->cred) <= 0)
 		rv = complain(error, "the system's CAs cannot be read",
 		    GNUTLS_E_FILE_ERROR);
@@ -301,9 +321,13 @@ quic_tls_server_new(struct quic_tls **out,
 	if ((rv = tls_alloc(&tls, error)) != 0)
 		return rv;
 	tls->is_server = true;
-	tls->wants_client_cert = settings->client_ca.len > 0;
-	rv = load_key_pair(tls, &settings->cert, &settings->key, error);
-	if (rv == 0 && tls->wants_client_cert)
+	tls->wants_client_cert = settings->client_ca.len > 0 ||
+	    settings->nclient_pins > 0;
+	rv = load_pins(tls, settings->client_pins, settings->nclient_pins,
+	    error);
+	if (rv == 0)
+		rv = load_key_pair(tls, &settings->cert, &settings->key, error);
+	if (rv == 0 && settings->client_ca.len > 0)
 		rv = load_ca(tls, &settings->client_ca, error);
 	if (rv == 0 && gnutls_session_ticket_key_generate(&tls->ticket_key))
 		rv = complain(error, "TLS", GNUTLS_E_MEMORY_ERROR);

@@ -88,11 +88,12 @@ def their_edge(peers, ca):
 
 @pytest.fixture
 def their_client(peers, ca):
-    """their_client(edge, origin, *flags) → its report."""
+    """their_client(edge or its address, origin, *flags) → its report."""
 
     def run_it(edge, server, *flags):
         done = subprocess.run(
-            [peers["client"], "-edge", f"127.0.0.1:{edge.port}",
+            [peers["client"], "-edge", edge if isinstance(edge, str)
+             else f"127.0.0.1:{edge.port}",
              "-target", f"127.0.0.1:{server.port}", "-ca", ca.root.cert,
              *map(str, flags)], stdout=subprocess.PIPE, text=True,
             timeout=DEADLINE, check=False)
@@ -292,3 +293,20 @@ def test_their_user(their_client, start_edge, origin, tmp_path, password, ok):
                           "-tunnels", 2)
     assert report["ok"] == server.connections == ok
     assert all("status 407" in error for error in report["errors"])
+
+
+def test_embedded_edge_is_for_its_culvert(their_client, start_embedded, origin,
+                                          tmp_path):
+    """Another user of this machine, who finds the port of the embedded edge,
+    does not get past --listen-users by it."""
+    users = tmp_path / "users"
+    users.write_text(USERS)
+    server = origin()
+    culvert = start_embedded("-v", "--listen-users", users)
+    status = culvert.wait_status(lambda s: s["state"] == "up", "up")
+    report = their_client(status["address"], server, "-insecure", "-mode",
+                          "echo", "-bytes", 1000)
+    assert report["ok"] == server.connections == 0
+    assert "bad certificate" in report["errors"][0] or \
+        "certificate required" in report["errors"][0]
+    assert culvert.status()["reconnects"] == 0

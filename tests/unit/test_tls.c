@@ -265,6 +265,55 @@ a_client_shows_a_client_certificate(void **state)
 	issued_free(&issued);
 }
 
+/* Neither a name, a purpose nor a date matters, but whose key it is. */
+static void
+a_pin_vouches_for_a_client(void **state)
+{
+	struct quic_tls_server_settings settings = { .nclient_pins = 1 };
+	char *cert, *key, *other, *other_key, error[QUIC_ERROR_MAX];
+	struct world *w = *state;
+	uint8_t pin[QUIC_PIN_LEN];
+	struct quic_pem text;
+
+	assert_int_equal(quic_tls_self_signed("a.example",
+	    UNIX_NOW - 11 * YEAR, &cert, &key), 0);
+	assert_int_equal(quic_tls_self_signed("a.example", UNIX_NOW, &other,
+	    &other_key), 0);
+	text = pem(cert);
+	assert_int_equal(quic_tls_pin(&text, pin), 0);
+	settings.cert = pem(w->cert);
+	settings.key = pem(w->key);
+	settings.client_pins = (const uint8_t(*)[QUIC_PIN_LEN])pin;
+	quic_tls_free(w->server_tls);
+	assert_int_equal(quic_tls_server_new(&w->server_tls, &settings, error),
+	    0);
+	world_serve(w);
+	for (int i = 0; i < 2; i++) {
+		world_dial(w, 0);
+		assert_true(world_closed(w, 0));
+		assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
+		assert_text(&w->client[0], "refused TLS");
+		assert_int_equal(w->server.connected, 0);
+		link_drop_client(w->link, 0);
+		/* Then with one that differs by its key alone. */
+		world_trust(w, w->cert, NULL, other, other_key);
+	}
+	world_trust(w, w->cert, NULL, cert, key);
+	for (int i = 0; i < 2; i++) { /* by its key, then by its ticket */
+		world_dial(w, 0);
+		assert_true(link_run(w->link, is_some, &w->server.connected,
+		    LONG));
+		link_run(w->link, NULL, NULL, LINK_S);
+		assert_int_equal(stats_of(near_conn(w)).resumed, i > 0);
+		link_drop_client(w->link, 0);
+		w->server.connected = 0;
+	}
+	free(cert);
+	free(key);
+	free(other);
+	free(other_key);
+}
+
 static void
 a_server_does_not_show_a_client_certificate(void **state)
 {
@@ -285,6 +334,8 @@ unusable_credentials_say_why(void **state)
 	uint8_t pins[QUIC_PINS_MAX + 1][QUIC_PIN_LEN];
 	struct quic_tls_client_settings client = { .ca = pem(junk) };
 	struct quic_tls_server_settings server = { .cert = pem(junk) };
+	const uint8_t(*many)[QUIC_PIN_LEN] =
+	    (const uint8_t(*)[QUIC_PIN_LEN])pins;
 	char error[QUIC_ERROR_MAX] = "";
 	struct quic_tls *tls;
 	struct quic_pem text = pem(junk);
@@ -295,13 +346,16 @@ unusable_credentials_say_why(void **state)
 	client = (struct quic_tls_client_settings){ .cert = pem(junk) };
 	assert_int_equal(quic_tls_client_new(&tls, &client, error), -EINVAL);
 	assert_non_null(strstr(error, "certificate and key"));
-	client = (struct quic_tls_client_settings){
-		.pins = (const uint8_t(*)[QUIC_PIN_LEN])pins,
+	client = (struct quic_tls_client_settings){ .pins = many,
 		.npins = COUNT(pins) };
 	assert_int_equal(quic_tls_client_new(&tls, &client, error), -EINVAL);
 	assert_non_null(strstr(error, "pins"));
 	assert_int_equal(quic_tls_server_new(&tls, &server, error), -EINVAL);
 	assert_non_null(strstr(error, "certificate and key"));
+	server = (struct quic_tls_server_settings){ .client_pins = many,
+		.nclient_pins = COUNT(pins) };
+	assert_int_equal(quic_tls_server_new(&tls, &server, error), -EINVAL);
+	assert_non_null(strstr(error, "pins"));
 	assert_int_equal(quic_tls_pin(&text, pins[0]), -EINVAL);
 }
 
@@ -366,6 +420,7 @@ main(void)
 		TEST(a_client_certificate_is_demanded),
 		TEST(a_client_does_not_show_a_server_certificate),
 		TEST(a_client_shows_a_client_certificate),
+		TEST(a_pin_vouches_for_a_client),
 		TEST(a_server_does_not_show_a_client_certificate),
 		TEST(unusable_credentials_say_why),
 		TEST(a_secret_follows_from_the_key),

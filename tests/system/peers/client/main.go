@@ -93,6 +93,7 @@ func main() {
 	flag.BoolVar(&o.guess, "guess", false, "append the tunnel's number to the password")
 	flag.Int64Var(&o.bytes, "bytes", 0, "bytes to send per tunnel, or to expect in a download (0 there: any number)")
 	caFile := flag.String("ca", "", "PEM `file` with the trusted certificates")
+	insecure := flag.Bool("insecure", false, "trust whatever certificate there is")
 	serverName := flag.String("servername", "", "`name` the proxy's certificate must carry (default: host of -edge)")
 	tunnels := flag.Int("tunnels", 1, "how many tunnels to run at once")
 	timeout := flag.Duration("timeout", 2*time.Minute, "how long the whole run may take")
@@ -106,7 +107,8 @@ func main() {
 
 	// A given file replaces the system's trust store, so that a test cannot
 	// pass by way of a certificate it did not mean to trust.
-	tlsConfig := &tls.Config{ServerName: *serverName, MinVersion: tls.VersionTLS13}
+	tlsConfig := &tls.Config{ServerName: *serverName, MinVersion: tls.VersionTLS13,
+		InsecureSkipVerify: *insecure}
 	if *caFile != "" {
 		pem, err := os.ReadFile(*caFile)
 		if err != nil {
