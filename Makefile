@@ -70,8 +70,8 @@ LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
 	proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
-	proxy/edge/origin.o proxy/edge/resolver.o proxy/edge/policy.o \
-	proxy/edge/route.o
+	proxy/edge/descriptors.o proxy/edge/origin.o proxy/edge/resolver.o \
+	proxy/edge/policy.o proxy/edge/route.o
 
 PROGRAMS = culvert culvert-edge culvertctl
 culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
@@ -106,8 +106,9 @@ test_users_OBJS = proxy/users.o proxy/share_queue.o proxy/failures.o \
 	proxy/scheme.o proxy/tally.o proxy/privsep.o
 test_policy_OBJS = proxy/edge/policy.o $(test_rule_OBJS)
 test_route_OBJS = proxy/edge/route.o proxy/addr.o
-test_dial_OBJS = proxy/edge/dial.o proxy/edge/origin.o proxy/edge/resolver.o \
-	proxy/tally.o proxy/log.o proxy/log_sink.o $(test_policy_OBJS)
+test_dial_OBJS = proxy/edge/dial.o proxy/edge/descriptors.o \
+	proxy/edge/origin.o proxy/edge/resolver.o proxy/tally.o proxy/log.o \
+	proxy/log_sink.o $(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o proxy/seccomp.o proxy/run_as.o
 test_privsep_OBJS = proxy/privsep.o proxy/privsep_child.o $(test_sandbox_OBJS)
 test_control_OBJS = proxy/control.o proxy/control_path.o proxy/privsep.o \

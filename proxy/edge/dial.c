@@ -41,6 +41,7 @@ struct attempt {
 	struct turn turn;
 	bool waiting, ready;	/* for its turn; it is its turn */
 	int fd;			/* -1 unless it is connecting */
+	struct tally_entry *share;	/* of fd */
 	bool watched;		/* poll is open */
 };
 
@@ -72,6 +73,7 @@ static const struct {
 	[DIAL_TIMEOUT] = { 502, "connection_timeout" },
 	[DIAL_UNROUTABLE] = { 502, "destination_ip_unroutable" },
 	[DIAL_LIMIT] = { 503, "connection_limit_reached" },
+	[DIAL_SHARE] = { 503, "connection_limit_reached" },
 	[DIAL_PROHIBITED] = { 403, "destination_ip_prohibited" },
 	[DIAL_DNS_ERROR] = { 502, "dns_error" },
 };
@@ -119,6 +121,8 @@ status_of(int error, sa_family_t family)
 	case ENOMEM:
 	case EAGAIN:
 		return DIAL_LIMIT;
+	case EDQUOT:
+		return DIAL_SHARE;
 	case EADDRNOTAVAIL:
 		/* No port is left; in IPv6 rather no address to dial from. */
 		return family == AF_INET ? DIAL_LIMIT : DIAL_UNROUTABLE;
@@ -161,6 +165,18 @@ attempt_take(struct attempt *a)
 	return fd;
 }
 
+/* The same, and nobody has a use for its descriptor. */
+static void
+attempt_drop(struct attempt *a)
+{
+	int fd = attempt_take(a);
+
+	if (fd >= 0)
+		close(fd);
+	descriptors_give(a->dial->dialer->descriptors, a->share);
+	a->share = NULL;
+}
+
 static bool
 attempt_is_open(const struct attempt *a)
 {
@@ -181,12 +197,8 @@ stop(struct dial *d)
 {
 	resolver_cancel(d->lookup);
 	d->lookup = NULL;
-	for (unsigned i = 0; i < d->nstarted; i++) {
-		int fd = attempt_take(&d->attempts[i]);
-
-		if (fd >= 0)
-			close(fd);
-	}
+	for (unsigned i = 0; i < d->nstarted; i++)
+		attempt_drop(&d->attempts[i]);
 }
 
 static void
@@ -211,15 +223,15 @@ attempt_connect(struct attempt *a)
 static void
 attempt_done(struct dial *d, struct attempt *a, int error)
 {
-	int fd = attempt_take(a);
-
 	note(d, status_of(error, a->addr.ss_family), &a->addr);
-	if (error == 0) {
-		d->result.fd = fd;
-		settle(d);
-	} else if (fd >= 0) {
-		close(fd);
+	if (error != 0) {
+		attempt_drop(a);
+		return;
 	}
+	d->result.fd = attempt_take(a);
+	d->result.share = a->share;
+	a->share = NULL;
+	settle(d);
 }
 
 static void
@@ -251,6 +263,15 @@ attempt_watch(struct dial *d, struct attempt *a)
 	return uv_poll_start(&a->poll, UV_WRITABLE, on_poll);
 }
 
+static int
+attempt_open(struct dial *d, struct attempt *a)
+{
+	a->fd = socket(a->addr.ss_family,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	return a->fd < 0 ? -errno : descriptors_take(d->dialer->descriptors,
+	    a->fd, d->asker, &a->share);
+}
+
 /* It is its turn. Since it began to wait the policy may have changed. */
 static void
 attempt_go(struct dial *d, struct attempt *a)
@@ -260,17 +281,13 @@ attempt_go(struct dial *d, struct attempt *a)
 	if (a->ready && !policy_permits(d->dialer->policy,
 		(const struct sockaddr *)&a->addr)) {
 		note(d, DIAL_PROHIBITED, &a->addr);
-		attempt_take(a);
+		attempt_drop(a);
 		return;
 	}
 	a->ready = false;
-	a->fd = socket(a->addr.ss_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (a->fd < 0 || a->fd >= d->dialer->descriptors_end) {
-		attempt_done(d, a, a->fd < 0 ? -errno : -EMFILE);
-		return;
-	}
-	rv = attempt_connect(a);
+	rv = attempt_open(d, a);
+	if (rv == 0)
+		rv = attempt_connect(a);
 	if (rv == -EINPROGRESS)
 		rv = attempt_connect(a);
 	if (rv == -EINPROGRESS)
@@ -500,6 +517,7 @@ dial_cancel(struct dial *dial)
 	stop(dial);
 	if (dial->result.fd >= 0)
 		close(dial->result.fd);
+	descriptors_give(dial->dialer->descriptors, dial->result.share);
 	uv_close((uv_handle_t *)&dial->timer, on_closed);
 }
 

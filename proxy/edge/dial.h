@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "proxy/addr.h"
+#include "proxy/edge/descriptors.h"
 #include "proxy/edge/origin.h"
 #include "proxy/edge/policy.h"
 #include "proxy/edge/resolver.h"
@@ -24,7 +25,7 @@ struct dialer {
 	struct resolver *resolver;
 	const struct policy *policy;
 	struct origins *origins;
-	int descriptors_end; /* the first that is none of theirs */
+	struct descriptors *descriptors;
 	uint64_t timeout_ms; /* for a dial; DIAL_TIMEOUT_MS as a rule */
 };
 
@@ -44,6 +45,7 @@ enum dial_status {
 	DIAL_TIMEOUT,		/* no answer in time */
 	DIAL_UNROUTABLE,	/* no way from here to there */
 	DIAL_LIMIT,		/* out of descriptors, ports, memory, turns */
+	DIAL_SHARE,		/* what is left of descriptors is for others */
 	DIAL_PROHIBITED,	/* the policy permits none of the addresses */
 	DIAL_DNS_ERROR		/* no address for that name, or none in time */
 };
@@ -56,6 +58,7 @@ struct dial_result {
 	 * watched by nobody, and the callback's from then on; else -1.
 	 */
 	int fd;
+	struct tally_entry *share; /* of `fd`, for descriptors_give() */
 
 	/*
 	 * The address that `status` speaks about, or NULL when there is none
@@ -71,8 +74,9 @@ struct dial;
  * Dials `target` for at most the dialer's time-out, on the resolver's loop.
  * Address literals ask no name server; what looks like a number but is no
  * dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR and never interpreted.
- * `target` is copied, and `asker` in whose share a name
- * counts while it is asked for: a user, or where the client comes from.
+ * `target` is copied, and `asker` in whose share a name counts while it is asked
+ * for, and a descriptor while it is open: a user, or where the client comes
+ * from.
  *
  * Returns 0 and sets `*dial`: `on_dialled` will fire once, from the loop,
  * never from inside this call, and `*dial` is gone as it fires. Returns a

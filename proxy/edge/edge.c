@@ -33,6 +33,7 @@ struct edge {
 	struct tunnel_host host; /* first: on_gone finds us by it */
 	struct edge_settings settings;
 	struct origins origins;
+	struct descriptors descriptors;
 	struct route route;
 	char *qlog_dir; /* or NULL: then there is no event for it */
 	struct quic_events events;
@@ -189,16 +190,17 @@ open_route(struct route *route)
 		    strerror(-rv));
 }
 
-/* The first descriptor that is not for tunnels. */
+/* The first descriptor that is not for tunnels: where there are few, half. */
 static int
 descriptors(void)
 {
 	struct rlimit files;
+	int all;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) != 0 ||
-	    files.rlim_cur - RESERVE > INT_MAX)
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur > INT_MAX)
 		return INT_MAX;
-	return (int)files.rlim_cur - RESERVE;
+	all = (int)files.rlim_cur;
+	return all > 2 * RESERVE ? all - RESERVE : all / 2;
 }
 
 static void
@@ -211,7 +213,7 @@ set_limits(struct edge *edge, const struct edge_limits *limits)
 	    EDGE_TUNNELS_PER_USER);
 	edge->origins.dials_max = or_default(limits->dials_per_origin,
 	    EDGE_DIALS_PER_ORIGIN);
-	host->dialer.descriptors_end = descriptors();
+	edge->descriptors.end = descriptors();
 	host->dialer.timeout_ms = or_default(limits->connect_timeout_ms,
 	    DIAL_TIMEOUT_MS);
 	host->tunnel_timeout_ms = limits->tunnel_timeout_ms;
@@ -240,7 +242,8 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	edge->host.loop = loop;
 	edge->host.users = settings->users;
 	edge->host.dialer = (struct dialer){ .policy = &edge->settings.policy,
-		.origins = &edge->origins };
+		.origins = &edge->origins,
+		.descriptors = &edge->descriptors };
 	set_limits(edge, &settings->limits);
 	edge->host.on_gone = on_gone;
 	LIST_INIT(&edge->host.tunnels);

@@ -35,6 +35,7 @@ struct tunnel {
 	struct users_check *check;
 	struct dial *dial;
 	struct tally_entry *share; /* it counts there, once admitted */
+	struct tally_entry *descriptor; /* its socket counts there */
 	bool has_tcp;	/* relay_init was called: its close frees us */
 	bool has_timer;
 	uint64_t started_ms;
@@ -74,6 +75,7 @@ tunnel_free(struct tunnel *t)
 
 	LIST_REMOVE(t, entry);
 	tally_give(&host->shares, t->share);
+	descriptors_give(host->dialer.descriptors, t->descriptor);
 	host->open--;
 	free(t);
 	host->on_gone(host);
@@ -209,7 +211,7 @@ start_idle(struct tunnel *t)
 	uv_timer_start(&t->idle, on_idle, t->host->tunnel_timeout_ms, 0);
 }
 
-/* ---- The dial ---- */
+/* ---- Limits ---- */
 
 /* Whose shares it counts in: a user's; where there are none, a source's. */
 static const char *
@@ -219,6 +221,33 @@ name_of(const struct tunnel *t, char buf[TALLY_SOURCE_STRLEN])
 		return t->user;
 	return tally_source((const struct sockaddr *)&t->client, buf);
 }
+
+/* Says so to the one who could raise a limit, but not for each tunnel. */
+static void
+warn_limit(struct tunnel_host *host, const char *key, size_t max,
+    const char *whose)
+{
+	uint64_t now = uv_now(host->loop);
+
+	host->refused++;
+	if (host->warned_ms != 0 && now - host->warned_ms < WARN_INTERVAL_MS)
+		return;
+	host->warned_ms = now;
+	log_warn("tunnels are refused: %s is %zu%s%s", key, max,
+	    whose != NULL ? ", reached by " : "", whose != NULL ? whose : "");
+}
+
+static void
+warn_share(struct tunnel *t)
+{
+	const struct descriptors *all = t->host->dialer.descriptors;
+	char buf[TALLY_SOURCE_STRLEN];
+
+	warn_limit(t->host, "one user's share of the open files (raise their "
+	    "hard limit)", descriptors_share(all), name_of(t, buf));
+}
+
+/* ---- The dial ---- */
 
 static void
 open_relay(struct tunnel *t, int fd)
@@ -252,6 +281,9 @@ on_dialled(void *arg, const struct dial_result *result)
 	struct tunnel *t = arg;
 
 	t->dial = NULL;
+	t->descriptor = result->share;
+	if (result->status == DIAL_SHARE)
+		warn_share(t);
 	if (result->address != NULL)
 		memcpy(&t->address, result->address,
 		    addr_len(result->address));
@@ -271,23 +303,6 @@ dial(struct tunnel *t)
 		name_of(t, buf), on_dialled, t) != 0)
 		refuse(t, dial_http_status(DIAL_LIMIT),
 		    dial_proxy_error(DIAL_LIMIT));
-}
-
-/* ---- Limits ---- */
-
-/* Says so to the one who could raise a limit, but not for each tunnel. */
-static void
-warn_limit(struct tunnel_host *host, const char *key, size_t max,
-    const char *whose)
-{
-	uint64_t now = uv_now(host->loop);
-
-	host->refused++;
-	if (host->warned_ms != 0 && now - host->warned_ms < WARN_INTERVAL_MS)
-		return;
-	host->warned_ms = now;
-	log_warn("tunnels are refused: %s is %zu%s%s", key, max,
-	    whose != NULL ? ", reached by " : "", whose != NULL ? whose : "");
 }
 
 static void

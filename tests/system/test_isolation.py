@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from client import (GENERAL_FAILURE, USER, connect, http_connect, receive,
-                    reset, socks5_connect, socks5_request, socks5_tunnel,
-                    works)
+from client import (GENERAL_FAILURE, SUCCEEDED, USER, connect, http_connect,
+                    receive, reset, socks5_connect, socks5_request,
+                    socks5_tunnel, works)
 from daemon import DEADLINE, SAN, wait_until
 from names import NameServer
 from origin import BLOCK, silent_port
@@ -81,6 +81,33 @@ def test_tunnels_of_one_user(start_edge, start_culvert, origin, users):
         sock.close()
     wait_until(lambda: report(edge).startswith("tunnels: 0 "), "an end")
     works(again, server)
+
+
+@pytest.mark.parametrize("files", [200, 56])
+def test_files_of_one_user(start_edge, start_culvert, origin, users, files):
+    """Where few files may be open, one user leaves some for the others."""
+    server = origin()
+    renew(users, crypted(USER) + crypted(OTHER))
+    edge = start_edge("--users", users, preexec=lambda: resource.setrlimit(
+        resource.RLIMIT_NOFILE, (files, files)))
+    alice, bob = (start_culvert(edge, "--user", ":".join(user))
+                  for user in (USER, OTHER))
+    spare = files // 2 - edge.fds()
+    with contextlib.ExitStack() as stack:
+        codes = []
+        for _ in range(files):
+            sock, code = socks5_connect(alice.port, "127.0.0.1", server.port)
+            stack.callback(sock.close)
+            codes.append(code)
+        assert codes.count(SUCCEEDED) >= spare * 3 // 4
+        edge.wait_for(r"one user's share of the open files \(raise their "
+                      r"hard limit\) is \d+, reached by alice")
+        for _ in range(max(spare // 8, 1)):
+            stack.enter_context(socks5_tunnel(bob.port, "127.0.0.1",
+                                              server.port))
+        # There are some for itself as well.
+        reload(edge)
+    works(alice, server)
 
 
 def test_connections_of_one_source(start_edge, start_culvert, origin):

@@ -51,12 +51,14 @@ struct world {
 	struct resolver *resolver;
 	struct policy policy;
 	struct origins origins;
+	struct descriptors limit;
 	struct dialer dialer;
 	int queries;
 	int descriptors;	/* open before the test */
 	int listener4, listener6;
 	uint16_t port;		/* of both listeners */
 
+	const char *asker;	/* of the next dial */
 	int answers;		/* times that on_dialled fired */
 	struct dial_result result;
 	struct sockaddr_storage address;
@@ -227,7 +229,9 @@ setup(void **state)
 	w->origins.dials_max = 100;
 	w->dialer = (struct dialer){ .resolver = w->resolver,
 		.policy = &w->policy, .origins = &w->origins,
-		.descriptors_end = 1000 };
+		.descriptors = &w->limit };
+	w->limit.end = 1000;
+	w->asker = "someone";
 	bind_both(w);
 	*state = w;
 	return 0;
@@ -245,6 +249,7 @@ teardown(void **state)
 	close(w->listener4);
 	close(w->listener6);
 	assert_int_equal(count_descriptors(), w->descriptors);
+	assert_int_equal(w->limit.n, 0);
 	free(w);
 	return 0;
 }
@@ -271,7 +276,7 @@ start(struct world *w, const char *host, uint64_t timeout_ms)
 	w->answers = 0;
 	assert_int_equal(target_set(&target, host, strlen(host), w->port), 0);
 	w->dialer.timeout_ms = timeout_ms;
-	assert_int_equal(dial_start(&d, &w->dialer, &target, "someone",
+	assert_int_equal(dial_start(&d, &w->dialer, &target, w->asker,
 	    on_dialled, w), 0);
 	assert_int_equal(w->answers, 0);
 	return d;
@@ -314,6 +319,13 @@ assert_address(const struct world *w, const char *host)
 	    addr_format((struct sockaddr *)&ss, expected));
 }
 
+static void
+close_result(struct world *w, const struct dial_result *result)
+{
+	close(result->fd);
+	descriptors_give(&w->limit, result->share);
+}
+
 /* A connection to where it should be, made as the header says. */
 static void
 assert_connected(struct world *w, const char *host)
@@ -329,7 +341,7 @@ assert_connected(struct world *w, const char *host)
 	    addr_format(w->result.address, expected));
 	assert_true(fcntl(w->result.fd, F_GETFL) & O_NONBLOCK);
 	assert_true(fcntl(w->result.fd, F_GETFD) & FD_CLOEXEC);
-	close(w->result.fd);
+	close_result(w, &w->result);
 }
 
 /* A listener that answers no handshake: its queue is full (backlog 0). */
@@ -431,7 +443,7 @@ hosts_file_is_read(void **state)
 	listen(w->listener6, 8);
 	assert_int_equal(dial(w, "localhost"), DIAL_OK);
 	assert_true(addr_is_loopback(w->result.address));
-	close(w->result.fd);
+	close_result(w, &w->result);
 	assert_int_equal(w->queries, 0);
 }
 
@@ -571,11 +583,62 @@ out_of_descriptors_is_a_limit(void **state)
 	assert_int_equal(dial(w, "127.0.0.1"), DIAL_LIMIT);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	/* Some are not for us. */
-	w->dialer.descriptors_end = w->listener6 + 1;
+	w->limit.end = w->listener6 + 1;
 	assert_int_equal(dial(w, "127.0.0.1"), DIAL_LIMIT);
-	w->dialer.descriptors_end++;
+	w->limit.end++;
 	assert_int_equal(dial(w, "127.0.0.1"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
+}
+
+/* What is open counts, and what waits for its turn does not. */
+static void
+descriptors_have_shares(void **state)
+{
+	enum { LEFT = 12, MINE = 10 };
+	struct world *w = *state;
+	struct dial_result held[MINE];
+
+	listen(w->listener4, LEFT);
+	w->limit.end = w->listener6 + 1 + LEFT;
+	for (int i = 0; i < MINE; i++) {
+		assert_int_equal(dial(w, "127.0.0.1"), DIAL_OK);
+		held[i] = w->result;
+	}
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_SHARE);
+	assert_int_equal(descriptors_share(&w->limit), MINE);
+	w->asker = "another";
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_OK);
+	assert_connected(w, "127.0.0.1");
+	w->asker = "someone";
+	close_result(w, &held[0]);
+	assert_int_equal(dial(w, "127.0.0.1"), DIAL_OK);
+	held[0] = w->result;
+	for (int i = 0; i < MINE; i++)
+		close_result(w, &held[i]);
+	assert_int_equal(w->limit.n, 0);
+}
+
+static void
+waiting_takes_no_descriptor(void **state)
+{
+	enum { WAITING = 30 };
+	struct world *w = *state;
+	struct dial *dials[1 + WAITING];
+	int fds[3];
+
+	fill(w, "127.0.0.1", w->listener4, fds);
+	w->limit.end = fds[2] + 1 + WAITING / 2;
+	w->origins.dials_max = 1;
+	for (int i = 0; i < 1 + WAITING; i++)
+		dials[i] = start(w, "127.0.0.1", DIAL_TIMEOUT_MS);
+	assert_int_equal(w->origins.waiting, WAITING);
+	assert_int_equal(w->limit.n, 1);
+	uv_run(&w->loop, UV_RUN_NOWAIT);
+	assert_int_equal(w->answers, 0);
+	for (int i = 0; i < 1 + WAITING; i++)
+		dial_cancel(dials[i]);
+	assert_int_equal(w->limit.n, 0);
+	drain(fds);
 }
 
 static void
@@ -1087,6 +1150,7 @@ refusals_have_their_words(void **state)
 	assert_string_equal(dial_proxy_error(DIAL_PROHIBITED),
 	    "destination_ip_prohibited");
 	assert_int_equal(dial_http_status(DIAL_LIMIT), 503);
+	assert_int_equal(dial_http_status(DIAL_SHARE), 503);
 	assert_string_equal(dial_proxy_error(DIAL_REFUSED),
 	    "connection_refused");
 	assert_string_equal(dial_proxy_error(DIAL_TIMEOUT),
@@ -1117,6 +1181,8 @@ main(void)
 		TEST(late_handshake_connects),
 		TEST(late_refusal_ends_the_race),
 		TEST(out_of_descriptors_is_a_limit),
+		TEST(descriptors_have_shares),
+		TEST(waiting_takes_no_descriptor),
 		TEST(cancel_at_any_time),
 		TEST(resolver_goes_first),
 		TEST(one_name_is_one_question),

@@ -1,0 +1,39 @@
+#include "proxy/edge/descriptors.h"
+
+#include <errno.h>
+
+size_t
+descriptors_share(const struct descriptors *d)
+{
+	size_t end = (size_t)d->end;
+
+	return d->used < end ? DESCRIPTORS_FACTOR * (end - d->used) : 0;
+}
+
+/*
+ * Below a new descriptor all others are in use; and all that are counted are,
+ * where those of lower numbers have been closed.
+ */
+int
+descriptors_take(struct descriptors *d, int fd, const char *name,
+    struct tally_entry **share)
+{
+	int rv;
+
+	d->used = (size_t)fd > d->n ? (size_t)fd : d->n;
+	if (fd >= d->end)
+		return -EMFILE;
+	rv = tally_take(&d->users, name, descriptors_share(d), share);
+	if (rv == 0)
+		d->n++;
+	return rv;
+}
+
+void
+descriptors_give(struct descriptors *d, struct tally_entry *share)
+{
+	if (share == NULL)
+		return;
+	tally_give(&d->users, share);
+	d->n--;
+}
