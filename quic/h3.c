@@ -211,11 +211,15 @@ h3_acked(ngtcp2_conn *quic, int64_t id, uint64_t offset, uint64_t len,
 	struct quic_conn *conn = user;
 	int rv;
 
-	(void)quic, (void)offset, (void)stream;
+	(void)quic, (void)offset;
 	if (conn->h3 == NULL)
 		return 0;
 	rv = nghttp3_conn_add_ack_offset(conn->h3, id, len);
-	return rv == 0 ? 0 : h3_fail(conn, rv);
+	if (rv != 0)
+		return h3_fail(conn, rv);
+	if (stream != NULL)
+		orphan_acked(stream);
+	return 0;
 }
 
 int

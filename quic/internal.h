@@ -61,6 +61,8 @@ struct stream_orphan {
 	uint64_t code;	   /* of its reset */
 	bool listed;
 	bool flushing;	   /* a reset follows the last byte */
+	bool answering;	   /* server: STOP_SENDING may follow the response ... */
+	bool answered;	   /* ... of which the client has acknowledged all */
 	bool overdue;	   /* among conn->noverdue: the peer does not end it */
 };
 
@@ -365,6 +367,7 @@ void stream_abort(struct quic_stream *, uint64_t code);
 void stream_cut(struct quic_stream *, uint64_t code);
 void stream_transport_gone(struct quic_stream *, uint64_t code);
 void stream_refuse(struct quic_stream *);
+void stream_stop(struct quic_stream *, uint64_t code);
 int stream_append(struct quic_stream *, const uint8_t *data, size_t len);
 void stream_append_fin(struct quic_stream *);
 size_t stream_take(struct quic_stream *, nghttp3_vec *, size_t max, bool *eof);
@@ -374,6 +377,7 @@ void stream_acked(struct quic_stream *, size_t n);
 /* orphan.c */
 void orphan_begin(struct quic_stream *);
 void orphan_acked(struct quic_stream *);
+void orphan_received(struct quic_stream *);
 void orphan_end(struct quic_stream *);
 uint64_t orphan_deadline(const struct quic_conn *);
 void orphan_expire(struct quic_conn *, uint64_t now);

@@ -10,6 +10,10 @@
  * that of a stream that was cut short comes after the last byte. A peer that
  * takes nothing or ends nothing does not hold streams for ever: it gets time,
  * and when too many are overdue its connection is closed.
+ *
+ * STOP_SENDING of a server waits, too: Firefox loses the response that comes in
+ * the same datagram, and would hang on every refusal. A client that has the
+ * whole response ends its request; if it sends on, it is asked to stop.
  */
 #include "quic/internal.h"
 
@@ -60,10 +64,21 @@ orphan_end(struct quic_stream *s)
 void
 orphan_acked(struct quic_stream *s)
 {
+	if (s->orphan.answering && s->tx.len == 0)
+		s->orphan.answered = true;
 	if (!s->orphan.flushing || s->tx.len > 0 || s->pending != 0)
 		return;
 	s->pending = PENDING_FLUSHED;
 	TAILQ_INSERT_TAIL(&s->conn->ready, s, ready_entry);
+}
+
+void
+orphan_received(struct quic_stream *s)
+{
+	if (!s->orphan.answering || !(s->orphan.answered || s->tx_refused))
+		return;
+	s->orphan.answering = false;
+	stream_stop(s, QUIC_H3_NO_ERROR);
 }
 
 uint64_t

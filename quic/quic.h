@@ -686,11 +686,14 @@ void quic_stream_finish(struct quic_stream *);
 /*
  * Lets go of a stream. No event follows and the pointer is dead. Release still
  * delivers what was committed (with its FIN, if finished; else the stream is
- * reset) and asks the peer to stop sending, unless its FIN came. Reset drops
- * everything, both ways (RFC 9000 §19.4, §19.5). Flush-and-reset asks the peer
- * to stop sending, and resets when the peer has acknowledged what was
- * committed, or has acknowledged nothing more of it for QUIC_FLUSH_STALL_NS,
- * and nothing of others either before which it may have to wait.
+ * reset). Reset drops everything, both ways (RFC 9000 §19.4, §19.5).
+ * Flush-and-reset resets when the peer has acknowledged what was committed, or
+ * has acknowledged nothing more of it for QUIC_FLUSH_STALL_NS, and nothing of
+ * others either before which it may have to wait.
+ *
+ * Unless its FIN came, the peer is asked to stop sending: by a client at once;
+ * by a server when the peer has acknowledged all and, after a release, still
+ * sends, since browsers lose the response that STOP_SENDING comes with.
  */
 #define QUIC_FLUSH_STALL_NS UINT64_C(30000000000) /* 30 s: many round trips,
 						     and a pause of a reader */

@@ -238,6 +238,16 @@ quic_stream_reset(struct quic_stream *s, uint64_t code)
 	let_go(s);
 }
 
+/* Asks the peer to stop sending, unless it has. */
+void
+stream_stop(struct quic_stream *s, uint64_t code)
+{
+	if (s->rx_fin || s->transport_gone)
+		return;
+	ngtcp2_conn_shutdown_stream_read(s->conn->quic, 0, s->id, code);
+	conn_touch(s->conn);
+}
+
 void
 quic_stream_flush_and_reset(struct quic_stream *s, uint64_t code)
 {
@@ -245,9 +255,8 @@ quic_stream_flush_and_reset(struct quic_stream *s, uint64_t code)
 		quic_stream_reset(s, code);
 		return;
 	}
-	if (!s->rx_fin)
-		ngtcp2_conn_shutdown_stream_read(s->conn->quic, 0, s->id,
-		    code);
+	if (s->conn->server == NULL)
+		stream_stop(s, code);
 	conn_touch(s->conn);
 	s->orphan.code = code;
 	s->orphan.flushing = true;
@@ -261,11 +270,12 @@ quic_stream_release(struct quic_stream *s)
 		quic_stream_reset(s, QUIC_H3_REQUEST_CANCELLED);
 		return;
 	}
-	if (!s->rx_fin && !s->transport_gone) {
-		ngtcp2_conn_shutdown_stream_read(s->conn->quic, 0, s->id,
-		    QUIC_H3_NO_ERROR);
-		conn_touch(s->conn);
-	}
+	if (s->conn->server == NULL)
+		stream_stop(s, QUIC_H3_NO_ERROR);
+	else
+		/* A sender that has used up its window is heard of again. */
+		quic_stream_consume(s, s->rx.len);
+	s->orphan.answering = s->conn->server != NULL;
 	s->orphan.code = QUIC_H3_REQUEST_CANCELLED;
 	let_go(s);
 }
@@ -414,7 +424,10 @@ stream_append(struct quic_stream *s, const uint8_t *data, size_t len)
 
 	if (s->released || (s->pending & PENDING_ABORTED) != 0) {
 		ngtcp2_conn_extend_max_offset(conn->quic, len);
-		ngtcp2_conn_extend_max_stream_offset(conn->quic, s->id, len);
+		if (!s->orphan.flushing)
+			ngtcp2_conn_extend_max_stream_offset(conn->quic, s->id,
+			    len);
+		orphan_received(s);
 		return 0;
 	}
 	s->rx.len += len;
@@ -683,6 +696,5 @@ stream_acked(struct quic_stream *s, size_t n)
 	}
 	queue_drop(s, &s->tx, n, s->reserved);
 	memory_moved(s);
-	orphan_acked(s);
 	offer_room(s);
 }

@@ -9,6 +9,7 @@ import pathlib
 import re
 import socket
 import subprocess
+import types
 
 import pytest
 
@@ -310,3 +311,14 @@ def test_embedded_edge_is_for_its_culvert(their_client, start_embedded, origin,
     assert "bad certificate" in report["errors"][0] or \
         "certificate required" in report["errors"][0]
     assert culvert.status()["reconnects"] == 0
+
+
+def test_their_refusal(their_client, edge):
+    """A client that goes on sending hears the refusal, and then stops."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        server = types.SimpleNamespace(port=nobody.getsockname()[1])
+        report = their_client(edge, server, "-mode", "upload", "-bytes",
+                              10 * BULK, "-insist", "-tunnels", 20)
+    assert report["statuses"] == {"502": 20}
+    assert all(error.endswith(": status 502") for error in report["errors"])

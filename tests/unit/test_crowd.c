@@ -559,6 +559,26 @@ unfinished_streams_are_counted(void **state)
 	memory_world_down(w);
 }
 
+/* So must one end its part of what was refused. */
+static void
+refused_streams_are_counted(void **state)
+{
+	struct hog hog = { 1000, 0, false };
+	struct world *w = *state;
+
+	w->client_settings.idle_timeout_ns = 600 * LINK_S;
+	w->server_settings.idle_timeout_ns = 600 * LINK_S;
+	memory_world(w, QUIC_MEMORY_DEFAULT);
+	let_hog(w, &hog);
+	for (unsigned i = 0; i < hog.streams; i++)
+		end_one(w, i, FAR_FINISHES);
+	assert_true(link_run(w->link, is_some, &w->server.closed,
+	    4 * QUIC_FLUSH_STALL_NS));
+	assert_int_equal(w->server.why.code, QUIC_H3_EXCESSIVE_LOAD);
+	assert_text(&w->server, "does not end the streams");
+	memory_world_down(w);
+}
+
 #define BUSY 15	  /* clients: all that the line has but one */
 #define BUSY_TUNNELS 40	  /* of each */
 #define DOWNLOAD (400 * KB)
@@ -726,6 +746,7 @@ main(void)
 		CROWDED(newcomers_do_not_fill_memory),
 		CROWDED(relief_takes_small_steps),
 		CROWDED(unfinished_streams_are_counted),
+		CROWDED(refused_streams_are_counted),
 		CROWDED(the_busy_share),
 		CROWDED(finished_streams_wait_for_their_turn),
 		CROWDED(gaps_do_not_shut_the_door),

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -389,25 +390,116 @@ a_refusal_is_heard_in_full(void **state)
 	assert_int_equal(stats_of(w->server.conn).streams, 0);
 }
 
-/* While the refusal is on its way, what the client sends is dropped. */
-static void
-a_refusal_is_noticed_by_writing(void **state)
-{
-	struct world *w = *state;
+/*
+ * What the client found in each datagram about a few streams. A log of the
+ * library has a record for each packet, and here a datagram holds one.
+ */
+#define HEARD 20 /* tunnels */
+struct heard {
+	unsigned datagrams;
+	unsigned end[HEARD];  /* the datagram with the FIN, or 0 */
+	unsigned stop[HEARD]; /* ... with STOP_SENDING */
+};
 
-	world_up(w);
-	w->near[0].to_send = 10 * MB;
-	w->far[0].habit = HOLD;
-	w->far[0].to_send = 120 * KB;
-	w->far[0].lets_go = true;
-	assert_int_equal(tunnel_open(w, 0), 0);
-	assert_true(link_run(w->link, is_true, &w->near[0].finished, LONG));
-	assert_true(w->near[0].received < 120 * KB);
-	assert_true(tunnels_done(w, 1));
-	assert_whole(&w->near[0], 120 * KB);
+static void
+hear(struct quic_conn *conn, const void *data, size_t len, void *arg)
+{
+	struct heard *heard = arg;
+	char text[4096], frame[80];
+
+	(void)conn;
+	snprintf(text, sizeof(text), "%.*s", (int)len, (const char *)data);
+	if (strstr(text, "packet_received") == NULL)
+		return;
+	heard->datagrams++;
+	for (int i = 0; i < HEARD; i++) {
+		snprintf(frame, sizeof(frame),
+		    "\"stop_sending\",\"stream_id\":%d,", 4 * i);
+		if (strstr(text, frame) != NULL && heard->stop[i] == 0)
+			heard->stop[i] = heard->datagrams;
+		snprintf(frame, sizeof(frame),
+		    "\"stream\",\"stream_id\":%d,", 4 * i);
+		for (const char *at = text; (at = strstr(at, frame)) != NULL;
+		     at++)
+			if (memmem(at, strcspn(at, "}"), "\"fin\":true", 10) !=
+				NULL && heard->end[i] == 0)
+				heard->end[i] = heard->datagrams;
+	}
 }
 
-/* So it is by a client that cannot write, for its window is used up. */
+/* The tunnels of a client who listens are refused, with a page or without. */
+static struct heard *
+refuse_some(struct world *w, bool insist)
+{
+	static const struct quic_events events = { .qlog = hear };
+	static struct heard heard;
+	struct quic_path path = link_path(0);
+
+	memset(&heard, 0, sizeof(heard));
+	world_serve(w);
+	assert_int_equal(quic_client_new(&w->link->clients[0], w->client_tls,
+	    SERVER_NAME, &path, &w->client_settings, &events, &heard,
+	    w->link->now), 0);
+	assert_true(link_run(w->link, is_some, &w->server.connected, LONG));
+	for (unsigned i = 0; i < HEARD; i++) {
+		w->near[i].stays_open = !insist;
+		w->near[i].to_send = insist ? 10 * MB : 0;
+		w->far[i].habit = HOLD;
+		w->far[i].status = "403";
+		w->far[i].to_send = i % 3 * 2 * KB;
+		w->far[i].lets_go = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	return &heard;
+}
+
+/*
+ * Firefox loses a response that STOP_SENDING comes with: it comes a round trip
+ * later, if the client sends on.
+ */
+static void
+a_refusal_comes_before_the_stop(void **state)
+{
+	struct world *w = *state;
+	struct heard *heard = refuse_some(w, true);
+
+	w->link->loss = w->link->late = 100;
+	assert_true(tunnels_done(w, HEARD));
+	for (unsigned i = 0; i < HEARD; i++) {
+		assert_whole(&w->near[i], i % 3 * 2 * KB);
+		assert_int_not_equal(heard->end[i], 0);
+		assert_true(heard->stop[i] > heard->end[i]);
+	}
+	w->link->loss = 0;
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+/* A client that says no more has heard the refusal, and ends its part. */
+static void
+a_refusal_needs_no_stop(void **state)
+{
+	struct world *w = *state;
+	struct heard *heard = refuse_some(w, false);
+
+	link_run(w->link, NULL, NULL, QUIC_FLUSH_STALL_NS / 2);
+	for (unsigned i = 0; i < HEARD; i++) {
+		assert_whole(&w->near[i], i % 3 * 2 * KB);
+		assert_true(w->near[i].ended);
+		assert_int_equal(heard->stop[i], 0);
+		if (i % 2 == 0)
+			quic_stream_reset(w->near[i].stream,
+			    QUIC_H3_REQUEST_CANCELLED);
+		else
+			quic_stream_finish(w->near[i].stream);
+		w->near[i].stream = NULL;
+	}
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+/* So it is with a client that cannot write, for its window is used up. */
 static void
 a_refusal_frees_a_blocked_sender(void **state)
 {
@@ -746,7 +838,8 @@ main(void)
 		TEST(an_ignored_request_is_reset),
 		TEST(reset_by_a_handler),
 		TEST(a_refusal_is_heard_in_full),
-		TEST(a_refusal_is_noticed_by_writing),
+		TEST(a_refusal_comes_before_the_stop),
+		TEST(a_refusal_needs_no_stop),
 		TEST(a_refusal_frees_a_blocked_sender),
 		TEST(release_without_fin_is_a_reset),
 		TEST(streams_share),

@@ -49,7 +49,7 @@ var errAborted = errors.New("tunnel aborted")
 // options are the flags, shared read-only by all tunnels.
 type options struct {
 	edge, target, mode, user string
-	guess                    bool
+	guess, insist            bool
 	bytes                    int64
 }
 
@@ -91,6 +91,7 @@ func main() {
 	flag.StringVar(&o.mode, "mode", "download", "download, upload or echo")
 	flag.StringVar(&o.user, "user", "", "`name:password` for proxy-authorization")
 	flag.BoolVar(&o.guess, "guess", false, "append the tunnel's number to the password")
+	flag.BoolVar(&o.insist, "insist", false, "when refused, send until the proxy says to stop")
 	flag.Int64Var(&o.bytes, "bytes", 0, "bytes to send per tunnel, or to expect in a download (0 there: any number)")
 	caFile := flag.String("ca", "", "PEM `file` with the trusted certificates")
 	insecure := flag.Bool("insecure", false, "trust whatever certificate there is")
@@ -212,10 +213,20 @@ func run(ctx context.Context, transport *http3.RoundTripper, o *options, index i
 	}
 	defer response.Body.Close()
 	if response.StatusCode < 200 || response.StatusCode > 299 {
-		close(sent.abort)
 		out.status = response.StatusCode
 		out.err = fmt.Errorf("status %d", response.StatusCode)
-		body, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		if o.insist {
+			close(sent.start)
+			if !sent.stopped(ctx) {
+				out.err = errors.New("nobody said stop")
+			}
+		} else {
+			close(sent.abort)
+		}
+		body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		if err != nil {
+			out.err = err
+		}
 		out.told = response.Header.Get("Retry-After") + ": " + string(body)
 		return out
 	}
@@ -322,6 +333,17 @@ func newUpload(o *options, index int) *upload {
 	}
 	u.data = io.LimitReader(newGenerator(index), u.size)
 	return u
+}
+
+// stopped waits until the package has let go of the body, and says whether it
+// did so before the end.
+func (u *upload) stopped(ctx context.Context) bool {
+	select {
+	case <-u.closed:
+		return u.count < u.size
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (u *upload) Read(p []byte) (int, error) {
