@@ -15,8 +15,7 @@
 #define HELD (4 * SECOND)      /* what is hoarded, at least */
 #define PAUSE (SECOND / 5)
 
-#define H3_NO_ERROR 0x100 /* RFC 9114 §8.1 */
-#define H3_REQUEST_CANCELLED 0x10c
+#define H3_REQUEST_CANCELLED 0x10c /* RFC 9114 §8.1 */
 #define WINDOW 65536 /* bytes: of a stream, at first, on both sides */
 
 /* 2^14 - 1 is the largest that the rules allow (RFC 9000 §18.2). */
@@ -72,6 +71,26 @@ ask_for(struct attack *a, struct forgery *f, enum target t)
 	forge_connect(f, authority);
 }
 
+struct stream *
+next_request(const struct peer *p, const struct stream *s)
+{
+	struct stream *next = s == NULL ? TAILQ_FIRST(&p->streams)
+					: TAILQ_NEXT(s, entry);
+
+	while (next != NULL && !ngtcp2_is_bidi_stream(next->id))
+		next = TAILQ_NEXT(next, entry);
+	return next;
+}
+
+void
+part(struct attack *a, struct peer *p)
+{
+	if (below(a, 2) == 0)
+		peer_close(p, H3_NO_ERROR);
+	else
+		peer_vanish(p);
+}
+
 size_t
 open_many(struct peer *p, const struct forgery *head, size_t n, uint64_t body)
 {
@@ -113,9 +132,7 @@ end_streams(struct peer *p, enum ending how)
 	struct stream *s;
 
 	p->corked = true;
-	TAILQ_FOREACH(s, &p->streams, entry) {
-		if (!ngtcp2_is_bidi_stream(s->id))
-			continue;
+	for (s = next_request(p, NULL); s != NULL; s = next_request(p, s)) {
 		if (how == RESET || how == BOTH)
 			ngtcp2_conn_shutdown_stream_write(p->quic, 0, s->id,
 			    H3_REQUEST_CANCELLED);
@@ -282,9 +299,8 @@ act_unacked(struct attack *a)
 	forge_data(&head, 1);
 	wait_answers(p, open_many(p, &head, n, 0));
 	p->mute = true;
-	TAILQ_FOREACH(s, &p->streams, entry)
-		if (ngtcp2_is_bidi_stream(s->id))
-			peer_more(p, s, 1, false);
+	for (s = next_request(p, NULL); s != NULL; s = next_request(p, s))
+		peer_more(p, s, 1, false);
 	peer_rest(HELD + below(a, HELD));
 	leave(a, p);
 }
@@ -459,10 +475,7 @@ close_in_some_state(struct attack *a, struct peer *p)
 		if (peer_wait_up(p))
 			break_rule(p);
 	}
-	if (below(a, 2) == 0)
-		peer_close(p, H3_NO_ERROR);
-	else
-		peer_vanish(p);
+	part(a, p);
 }
 
 /* Connections that the edge has to close, whose peers are very slow. */

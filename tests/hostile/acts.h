@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define H3_NO_ERROR 0x100 /* RFC 9114 §8.1 */
+
 /* What target.c does at which port. */
 enum target { ECHO_BACK, ONE, FLOOD, HOLD, DROP, SILENT, TARGETS };
 extern const char *const target_names[TARGETS];
@@ -44,6 +46,7 @@ void act_crumbs(struct attack *a);
 struct peer;
 struct peer_options;
 struct forgery;
+struct stream;
 
 /* A random number below n, and one of the values of an array. */
 uint64_t below(struct attack *a, uint64_t n);
@@ -58,6 +61,15 @@ struct peer *join(const struct peer_options *o);
 
 /* A request for a tunnel to that target, at some loopback address. */
 void ask_for(struct attack *a, struct forgery *f, enum target t);
+
+/*
+ * The first request of a peer that has one (s is NULL), or the one after s;
+ * NULL: there is none.
+ */
+struct stream *next_request(const struct peer *p, const struct stream *s);
+
+/* Leaves with CONNECTION_CLOSE or without a word. */
+void part(struct attack *a, struct peer *p);
 
 /* Opens n streams with that head; waits until all are answered, or not. */
 size_t open_many(struct peer *p, const struct forgery *head, size_t n,

@@ -66,7 +66,7 @@ act_acks(struct attack *a)
 	forge_clear(&f);
 	fill(&f, ack, sizeof(ack));
 	repeat(p, &f, SPELL);
-	peer_close(p, 0x100);
+	peer_close(p, H3_NO_ERROR);
 }
 
 /* What has to be answered, or remembered, by the hundred. */
@@ -100,7 +100,7 @@ act_challenges(struct attack *a)
 		}
 	}
 	repeat(p, &f, SPELL);
-	peer_close(p, 0x100);
+	peer_close(p, H3_NO_ERROR);
 }
 
 /* Frames of HTTP/3 that carry nothing, without end. */
@@ -119,7 +119,7 @@ act_empties(struct attack *a)
 	forge_frame(&head, PICK(a, types), NULL, 0);
 	open_many(p, &head, 1 + below(a, 4), WINDOW_HUGE);
 	peer_rest(2 * SPELL);
-	peer_close(p, 0x100);
+	peer_close(p, H3_NO_ERROR);
 }
 
 /* A frame of one byte. */
@@ -175,7 +175,7 @@ act_crumbs(struct attack *a)
 	for (uint64_t end = peer_now() + 2 * SPELL; peer_turn(end);)
 		if (p->nstreams < 64)
 			peer_open(p, crumbs, sizeof(crumbs), 0, true);
-	peer_close(p, 0x100);
+	peer_close(p, H3_NO_ERROR);
 }
 
 /* Single bytes with gaps between: all must be kept until the gaps close. */
@@ -199,13 +199,12 @@ act_holes(struct attack *a)
 	ask_for(a, &head, HOLD);
 	wait_answers(p, open_many(p, &head, n, 0));
 	forge_clear(&f);
-	TAILQ_FOREACH(s, &p->streams, entry)
-		if (ngtcp2_is_bidi_stream(s->id) &&
-		    !perforate(p, s, shapes[shape].step, shapes[shape].len, &f))
+	for (s = next_request(p, NULL); s != NULL; s = next_request(p, s))
+		if (!perforate(p, s, shapes[shape].step, shapes[shape].len, &f))
 			break;
 	flush(p, &f);
 	peer_rest(SPELL + below(a, 3 * SPELL));
-	peer_close(p, 0x100);
+	peer_close(p, H3_NO_ERROR);
 }
 
 /* ---- Rules of QUIC ---- */
@@ -261,10 +260,7 @@ act_frames(struct attack *a)
 		forge_integers(&f, bad_frames[i].integers, bad_frames[i].n);
 		peer_forge(p, &f);
 		peer_rest(PAUSE);
-		if (below(a, 2) == 0)
-			peer_close(p, 0x100);
-		else
-			peer_vanish(p);
+		part(a, p);
 	}
 }
 
@@ -357,10 +353,7 @@ act_rules(struct attack *a)
 		p->reads = true;
 		break_rule(p, i);
 		peer_rest(PAUSE);
-		if (below(a, 2) == 0)
-			peer_close(p, 0x100);
-		else
-			peer_vanish(p);
+		part(a, p);
 	}
 }
 
