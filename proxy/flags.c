@@ -102,7 +102,7 @@ bool
 flags_ask(struct flags *flags, struct source *source)
 {
 	const char *program = option_program_name(source->config->program);
-	int c;
+	int c, surplus;
 
 	while ((c = next_flag(flags)) != -1) {
 		switch (c) {
@@ -132,9 +132,11 @@ flags_ask(struct flags *flags, struct source *source)
 			break;
 		}
 	}
-	if (optind < flags->argc)
-		source_complain(source, "words that belong to no option: %d; "
-		    "-h lists the options", flags->argc - optind);
+	surplus = flags->argc - optind;
+	if (surplus > 0)
+		source_complain(source, "%d argument%s to no option; "
+		    "-h lists the options", surplus,
+		    surplus == 1 ? " belongs" : "s belong");
 	return false;
 }
 

@@ -526,7 +526,9 @@ bad_flags_are_named(void **state)
 		    "--embedded-edge takes no value" },
 		{ "culvert -e", "--edge needs a value: host[:port]" },
 		{ "culvert -e a --cc", "--cc needs a value: cubic|bbr" },
-		{ "culvert -e a b", "words that belong to no option: 1; "
+		{ "culvert -e a b", "1 argument belongs to no option; "
+		    "-h lists the options" },
+		{ "culvert -e a b c", "2 arguments belong to no option; "
 		    "-h lists the options" },
 		{ "culvert -e a -f x -f y", "--config is given twice" },
 		{ "culvert -e a --mtu-max 1k", "--mtu-max: the value is not "
