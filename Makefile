@@ -109,7 +109,8 @@ test_route_OBJS = proxy/edge/route.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/descriptors.o \
 	proxy/edge/origin.o proxy/edge/resolver.o proxy/tally.o proxy/log.o \
 	proxy/log_sink.o $(test_policy_OBJS)
-test_sandbox_OBJS = proxy/sandbox.o proxy/seccomp.o proxy/run_as.o
+test_sandbox_OBJS = proxy/sandbox.o proxy/seccomp.o proxy/run_as.o \
+	tests/unit/child.o
 test_privsep_OBJS = proxy/privsep.o proxy/privsep_child.o $(test_sandbox_OBJS)
 test_control_OBJS = proxy/control.o proxy/control_path.o proxy/privsep.o \
 	$(test_http1_OBJS)

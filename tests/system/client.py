@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import select
 import socket
 import struct
 
@@ -122,6 +123,14 @@ def ping(sock):
     """There is an origin that echoes at the other end."""
     sock.sendall(b"ping")
     assert receive(sock, 4) == b"ping"
+
+
+def outlives(busy, idle):
+    """A tunnel with an echo goes on until the idle one is reset, and then."""
+    while not select.select([idle], [], [], 0.1)[0]:
+        ping(busy)
+    expect_reset(idle)
+    ping(busy)
 
 
 def works(culvert, server, host="127.0.0.1"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from client import (GENERAL_FAILURE, SUCCEEDED, USER, connect, http_connect,
-                    http_head, receive, receive_all, socks5_connect,
+                    http_head, outlives, receive, receive_all, socks5_connect,
                     socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
                     works)
 from daemon import SAN, wait_until
@@ -242,13 +242,7 @@ def test_tunnel_timeout(start_culvert, edge, origin):
     server, echo = origin(watch), origin()
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as idle, \
             socks5_tunnel(culvert.port, "127.0.0.1", echo.port) as busy:
-        while not select.select([idle], [], [], 0.1)[0]:
-            busy.sendall(b"x")
-            assert receive(busy, 1) == b"x"
-        with pytest.raises(ConnectionResetError):
-            idle.recv(1)
-        busy.sendall(b"x")
-        assert receive(busy, 1) == b"x"
+        outlives(busy, idle)
     wait_until(lambda: seen, "the origin is told")
     assert isinstance(seen[0], ConnectionResetError)
     assert limit(culvert, "tunnel_timeout")["hits"] == 1

@@ -20,18 +20,12 @@
 
 #include "proxy/privsep_message.h"
 #include "proxy/run_as.h"
+#include "tests/unit/child.h"
 
 /*
  * The daemon of each test is a child, which has nothing left after its start:
- * as root it becomes nobody. It tells by its exit status at which line it was
- * disappointed.
+ * as root it becomes nobody.
  */
-
-#define EXPECT(condition) \
-	do { \
-		if (!(condition)) \
-			_exit(__LINE__ % 255); \
-	} while (0)
 
 static char base[64], listed[96], beside[96], traces[96], sock[96];
 
@@ -84,24 +78,6 @@ start(void)
 }
 
 static void
-in_daemon(void (*body)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		body();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) != 0)
-		fail_msg("disappointed at line %d modulo 255",
-		    WEXITSTATUS(status));
-}
-
-static void
 expect_text(int fd, const char *text)
 {
 	char buf[64];
@@ -136,7 +112,7 @@ static void
 listed_files_are_opened_and_no_others(void **state)
 {
 	(void)state;
-	in_daemon(reading);
+	in_child(reading);
 }
 
 /* As an editor or a renewal does it, by who may: the parent of the daemon. */
@@ -214,7 +190,7 @@ static void
 files_are_made_in_listed_directories(void **state)
 {
 	(void)state;
-	in_daemon(creating);
+	in_child(creating);
 }
 
 static void
@@ -250,7 +226,7 @@ the_socket_is_removed_if_it_is_ours(void **state)
 	struct stat st;
 
 	(void)state;
-	in_daemon(removing);
+	in_child(removing);
 	assert_int_equal(lstat(sock, &st), -1);
 	assert_int_equal(lstat(listed, &st), 0);
 }
@@ -286,7 +262,7 @@ static void
 a_daemon_cannot_name_paths(void **state)
 {
 	(void)state;
-	in_daemon(lying);
+	in_child(lying);
 }
 
 static void

@@ -29,18 +29,9 @@
 #include "proxy/run_as.h"
 #include "proxy/sandbox.h"
 #include "proxy/seccomp.h"
+#include "tests/unit/child.h"
 
-/*
- * Each test confines a child, for there is no way back, and reads from its
- * exit status the line at which it was disappointed.
- */
-
-#define SKIPPED 255	/* exit status: this kernel or user cannot do it */
-#define EXPECT(condition) \
-	do { \
-		if (!(condition)) \
-			_exit(__LINE__ % SKIPPED); \
-	} while (0)
+/* Each test confines a child, for there is no way back. */
 
 static char base[] = "/tmp/culvert-sandbox-XXXXXX";
 static char readable[64], file[64], writable[64], secret[64];
@@ -90,42 +81,10 @@ teardown(void **state)
 	return rmdir(base);
 }
 
-/* Runs the body and returns how it ended, as waitpid(2) says. */
-static int
-run_child(void (*body)(void))
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		body();
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED) {
-		print_message("this kernel lacks it, this build has "
-		    "sanitizers, or we are not root\n");
-		skip();
-	}
-	return status;
-}
-
-static void
-in_child(void (*body)(void))
-{
-	int status = run_child(body);
-
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) != 0)
-		fail_msg("disappointed at line %d modulo %d",
-		    WEXITSTATUS(status), SKIPPED);
-}
-
 static void
 dies_in_child(void (*body)(void))
 {
-	int status = run_child(body);
+	int status = child_run(body);
 
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGSYS);
@@ -156,7 +115,7 @@ static void
 enter(void)
 {
 	if (enter_with(0).files != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 }
 
 static int
@@ -267,7 +226,7 @@ no_tcp(void)
 	listen_tcp(&there);
 	EXPECT(try_connect(&there) == 0);
 	if (enter_with(0).network != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 	EXPECT(try_connect(&there) == -EACCES);
 	EXPECT(try_bind(SOCK_STREAM) == -EACCES);
 	EXPECT(try_bind(SOCK_DGRAM) == 0);
@@ -281,7 +240,7 @@ one_port(void)
 	listen_tcp(&there);
 	listen_tcp(&elsewhere);
 	if (enter_with(ntohs(there.sin_port)).network != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 	EXPECT(try_connect(&there) == 0);
 	EXPECT(try_connect(&elsewhere) == -EACCES);
 }
@@ -293,7 +252,7 @@ any_port(void)
 
 	listen_tcp(&there);
 	if (enter_with(SANDBOX_ANY_PORT).network != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 	EXPECT(try_connect(&there) == 0);
 	EXPECT(try_bind(SOCK_STREAM) == -EACCES);
 }
@@ -311,7 +270,7 @@ scopes(void)
 	EXPECT(getsockname(theirs, (struct sockaddr *)&name, &size) == 0);
 	EXPECT(kill(getppid(), 0) == 0);
 	if (enter_with(0).scope != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 	EXPECT(connect(socket(AF_UNIX, SOCK_DGRAM, 0),
 	    (struct sockaddr *)&name, size) == -1 && errno == EPERM);
 	EXPECT(kill(getppid(), 0) == -1 && errno == EPERM);
@@ -391,7 +350,7 @@ one_capability(void)
 
 	EXPECT(status_of("CapEff:") == before);
 	if (rv != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 	EXPECT(*keep == UINT64_C(1) << 13 || *keep == UINT64_C(1) << 12);
 	EXPECT(run_as_find(&user, NULL) == 0);
 	EXPECT(geteuid() != 0 || run_as_become(&user) == 0);
@@ -442,7 +401,7 @@ becoming(void)
 	struct run_as user;
 
 	if (geteuid() != 0 || setgroups(2, more) != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 	EXPECT(run_as_find(&user, NULL) == 0);
 	EXPECT(user.uid != 0 && user.gid != 0);
 	EXPECT(!run_as_is_us(&user));
@@ -466,7 +425,7 @@ reading_as_nobody(void)
 
 	EXPECT(run_as_find(&user, NULL) == 0);
 	if (geteuid() != 0 || try_open("/etc/shadow", O_RDONLY) != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 	EXPECT(run_as_become(&user) == 0);
 	/* run_as_become() leaves capabilities, not in use, to the sandbox. */
 	EXPECT(try_open("/etc/shadow", O_RDONLY) == -EACCES);
@@ -479,7 +438,7 @@ static void
 filter(void)
 {
 	if (seccomp_daemon() != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 }
 
 static void *
@@ -564,7 +523,7 @@ privsep_calls(void)
 	int rv = seccomp_privsep();
 
 	if (rv != 0)
-		_exit(SKIPPED);
+		_exit(CHILD_SKIPPED);
 	EXPECT(try_open(secret, O_RDONLY) == 0);
 	EXPECT(try_below(writable, "new", O_WRONLY | O_CREAT) == 0);
 	snprintf(path, sizeof(path), "%s/new", writable);
