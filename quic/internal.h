@@ -378,6 +378,7 @@ void stream_acked(struct quic_stream *, size_t n);
 void orphan_begin(struct quic_stream *);
 void orphan_acked(struct quic_stream *);
 void orphan_received(struct quic_stream *);
+void orphan_drain(struct quic_conn *);
 void orphan_end(struct quic_stream *);
 uint64_t orphan_deadline(const struct quic_conn *);
 void orphan_expire(struct quic_conn *, uint64_t now);

@@ -66,12 +66,15 @@ orphan_acked(struct quic_stream *s)
 {
 	if (s->orphan.answering && s->tx.len == 0)
 		s->orphan.answered = true;
+	if (s->orphan.answered && s->conn->drain == DRAIN_LAST)
+		orphan_received(s);
 	if (!s->orphan.flushing || s->tx.len > 0 || s->pending != 0)
 		return;
 	s->pending = PENDING_FLUSHED;
 	TAILQ_INSERT_TAIL(&s->conn->ready, s, ready_entry);
 }
 
+/* The client sends on, or it is to go. */
 void
 orphan_received(struct quic_stream *s)
 {
@@ -129,6 +132,16 @@ check(struct quic_stream *s, uint64_t now)
 		quic_stream_reset(s, s->orphan.code);
 	else
 		note_overdue(s, now);
+}
+
+/* No request comes any more: nothing waits for a client that is silent. */
+void
+orphan_drain(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+
+	TAILQ_FOREACH(s, &conn->orphans, orphan.entry)
+		orphan_received(s);
 }
 
 void

@@ -97,9 +97,10 @@ drain_expire(struct quic_conn *conn, uint64_t now)
 	if (conn->drain == DRAIN_LAST)
 		quic_conn_close(conn, QUIC_H3_NO_ERROR, "the edge is closing",
 		    now);
-	else if (h3_end(conn) == 0)
+	else if (h3_end(conn) == 0) {
 		conn->drain = DRAIN_LAST;
-	else
+		orphan_drain(conn);
+	} else
 		conn->drain_at = after_round_trip(conn, now);
 }
 

@@ -857,6 +857,28 @@ a_request_that_is_lost_is_rejected(void **state)
 	assert_int_equal(w->requests, 1);
 }
 
+/* A client may keep its half of a refused request open. */
+static void
+a_drain_does_not_wait_for_the_refused(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	for (unsigned i = 0; i < 2; i++) {
+		w->near[i].stays_open = true;
+		w->far[i].status = "403";
+		w->far[i].lets_go = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+		if (i == 0)
+			link_run(w->link, NULL, NULL, LINK_S);
+	}
+	link_run(w->link, NULL, NULL, RTT / 2);
+	quic_server_drain(w->link->server, w->link->now);
+	assert_true(link_run(w->link, is_some, &w->client[0].closed,
+	    10 * RTT));
+	assert_true(w->near[1].ended);
+}
+
 static void
 a_drain_closes_what_is_idle(void **state)
 {
@@ -1062,6 +1084,7 @@ main(void)
 		TEST(a_request_on_its_way_is_served),
 		TEST(a_late_request_is_rejected),
 		TEST(a_request_that_is_lost_is_rejected),
+		TEST(a_drain_does_not_wait_for_the_refused),
 		TEST(a_drain_closes_what_is_idle),
 		TEST(a_drain_waits_for_no_slow_peer),
 		TEST(a_drain_refuses_strangers),
