@@ -136,6 +136,7 @@ struct config {
 
 	/* culvert */
 	char *listen_users;
+	bool via;
 	char *control; /* fits a sockaddr_un; NULL at culvert-edge alone */
 	struct config_targets edge; /* empty when embedded_edge is set */
 	bool embedded_edge;

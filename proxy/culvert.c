@@ -276,6 +276,7 @@ on_reload(void *arg)
 	}
 	users_replace(&culvert->users, users);
 	listener_set_users(culvert->listener, culvert->users);
+	listener_set_via(culvert->listener, fresh.via);
 	daemon_replace(&culvert->config, &fresh);
 	limits_set(&culvert->limits, &culvert->config);
 	quic_memory_resize(culvert->memory, culvert->config.memory_max);
@@ -450,6 +451,7 @@ start_listener(struct culvert *culvert)
 	if ((rv = listener_new(&culvert->listener, &culvert->loop,
 		culvert->uplink, culvert->users, &culvert->limits)) != 0)
 		return rv;
+	listener_set_via(culvert->listener, config->via);
 	for (unsigned i = 0; i < config->listen.n; i++) {
 		addr = (const struct sockaddr *)&config->listen.v[i];
 		if ((rv = listener_add(culvert->listener, addr)) != 0) {

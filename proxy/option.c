@@ -17,6 +17,8 @@ static const struct config_option culvert_options[] = {
 	    NULL, "require a name and a password" },
 	{ 0, "control", "proxy", &value_socket, FIELD(control), "path",
 	    NULL, "path of the control socket" },
+	{ 0, "via", "proxy", &value_flag, FIELD(via), NULL,
+	    NULL, "plain http: name this proxy to origins" },
 	{ 0, "run-as", "proxy", &value_user_name, FIELD(run_as), "name",
 	    NULL, "switch to this user if started as root" },
 	{ 'e', "edge", "edge", &value_targets, FIELD(edge), "host[:port]",

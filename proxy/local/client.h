@@ -26,6 +26,7 @@ struct client_host {
 	uv_loop_t *loop;
 	struct uplink *uplink;
 	struct users *users; /* NULL: no password */
+	bool via;	     /* plain HTTP names this proxy */
 	struct limits *limits;
 	struct liveness *liveness;
 	LIST_HEAD(, client) clients;

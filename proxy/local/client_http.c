@@ -115,7 +115,7 @@ begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 	}
 	if (c->forward == NULL)
 		rv = forward_new(&c->forward, &c->relay.tcp, c->host->uplink,
-		    &forward_events, c);
+		    c->host->via, &forward_events, c);
 	if (rv == 0)
 		rv = forward_request(c->forward, req);
 	if (rv == -ELOOP)

@@ -334,7 +334,7 @@ static const struct ticket_events ticket_events = {
 
 int
 forward_new(struct forward **out, uv_tcp_t *tcp, struct uplink *uplink,
-    const struct forward_events *events, void *arg)
+    bool via, const struct forward_events *events, void *arg)
 {
 	struct forward *f = calloc(1, sizeof(*f));
 
@@ -344,6 +344,7 @@ forward_new(struct forward **out, uv_tcp_t *tcp, struct uplink *uplink,
 	f->events = events;
 	f->arg = arg;
 	response_init(&f->response, tcp, on_written, f);
+	f->response.via = via;
 	*out = f;
 	return 0;
 }
@@ -371,7 +372,7 @@ forward_request(struct forward *f, const struct http1_request *req)
 {
 	int rv;
 
-	rv = request_begin(&f->request, req);
+	rv = request_begin(&f->request, req, f->response.via);
 	if (rv < 0)
 		return rv;
 	response_begin(&f->response, f->request.minor, f->request.head_only);

@@ -67,9 +67,10 @@ struct forward_events {
 
 /*
  * Makes a forward for the client on `tcp`, which must outlive it, and which
- * nobody else writes to while an exchange is under way. -ENOMEM.
+ * nobody else writes to while an exchange is under way. With `via`, requests
+ * and responses name this proxy (RFC 9110 §7.6.3). -ENOMEM.
  */
-int forward_new(struct forward **, uv_tcp_t *tcp, struct uplink *,
+int forward_new(struct forward **, uv_tcp_t *tcp, struct uplink *, bool via,
     const struct forward_events *, void *arg);
 
 /*

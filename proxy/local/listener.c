@@ -375,6 +375,12 @@ listener_set_users(struct listener *l, struct users *users)
 }
 
 void
+listener_set_via(struct listener *l, bool via)
+{
+	l->host.via = via;
+}
+
+void
 listener_stop(struct listener *l)
 {
 	if (l->stopped)

@@ -39,6 +39,9 @@ size_t listener_addresses(const struct listener *,
  */
 void listener_set_users(struct listener *, struct users *);
 
+/* Whether plain HTTP names this proxy to origins and clients; at first no. */
+void listener_set_via(struct listener *, bool via);
+
 /* Stops accepting; the clients that are here go on. */
 void listener_stop(struct listener *);
 

@@ -24,13 +24,13 @@ is_repeatable(const struct http1_request *req)
 }
 
 int
-request_begin(struct request *r, const struct http1_request *req)
+request_begin(struct request *r, const struct http1_request *req, bool via)
 {
 	char text[REWRITE_HEAD_MAX];
 	int len;
 
 	request_end(r);
-	len = rewrite_request(req, text, sizeof(text));
+	len = rewrite_request(req, via, text, sizeof(text));
 	if (len < 0)
 		return len;
 	if ((r->head = malloc((size_t)len)) == NULL)

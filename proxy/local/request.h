@@ -35,7 +35,8 @@ struct request {
  * Forgets the last request, and keeps of this one what is needed. 0, or the
  * negative errno of rewrite_request(), or -ENOMEM.
  */
-int request_begin(struct request *r, const struct http1_request *req);
+int request_begin(struct request *r, const struct http1_request *req,
+    bool via);
 
 /* Frees what it owns; fine at any time, and twice. */
 void request_end(struct request *r);

@@ -178,7 +178,7 @@ put_head(struct response *r, const struct http1_response *resp,
 	char text[REWRITE_HEAD_MAX];
 	int len;
 
-	len = rewrite_response(resp, r->client_minor, keep_alive, text,
+	len = rewrite_response(resp, r->client_minor, keep_alive, r->via, text,
 	    sizeof(text));
 	if (len < 0)
 		return fail(r, len, "the head is too large");

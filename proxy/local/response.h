@@ -46,6 +46,7 @@ struct response {
 	bool lost;	    /* the client does not take it */
 	bool writing;	    /* on_written will come: the memory must stay */
 	const char *why;    /* after RESPONSE_FAILED: static text */
+	bool via;	    /* for the owner to set: heads name the proxy */
 	uint64_t written;   /* bytes that the client's kernel took, ever */
 
 	/* Private. */

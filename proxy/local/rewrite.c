@@ -102,6 +102,13 @@ put_framing(struct writer *w, enum http1_framing framing, uint64_t length)
 }
 
 static void
+put_via(struct writer *w, int minor, bool via)
+{
+	if (via)
+		put_text(w, "Via: 1.%d " VIA_NAME "\r\n", minor);
+}
+
+static void
 put_host(struct writer *w, const struct target *authority)
 {
 	char text[TARGET_STRLEN];
@@ -142,7 +149,8 @@ max_forwards(const struct http1_request *req)
 }
 
 int
-rewrite_request(const struct http1_request *req, char *out, size_t size)
+rewrite_request(const struct http1_request *req, bool via, char *out,
+    size_t size)
 {
 	const struct http1_head *head = &req->head;
 	struct writer w = { out, size, 0 };
@@ -165,7 +173,7 @@ rewrite_request(const struct http1_request *req, char *out, size_t size)
 	if (hops > 0)
 		put_text(&w, "Max-Forwards: %d\r\n", hops - 1);
 	put_framing(&w, head->framing, head->length);
-	put_text(&w, "Via: 1.%d " VIA_NAME "\r\n", head->minor);
+	put_via(&w, head->minor, via);
 	return finish(&w);
 }
 
@@ -195,7 +203,7 @@ tells_length(const struct http1_response *resp)
 
 int
 rewrite_response(const struct http1_response *resp, int client_minor,
-    bool keep_alive, char *out, size_t size)
+    bool keep_alive, bool via, char *out, size_t size)
 {
 	const struct http1_head *head = &resp->head;
 	enum http1_framing framing = rewrite_framing(resp, client_minor);
@@ -213,6 +221,6 @@ rewrite_response(const struct http1_response *resp, int client_minor,
 	if (resp->status >= 200 &&
 	    (!keep_alive || framing == HTTP1_UNTIL_CLOSE))
 		put_text(&w, "Connection: close\r\n");
-	put_text(&w, "Via: 1.%d " VIA_NAME "\r\n", head->minor);
+	put_via(&w, head->minor, via);
 	return finish(&w);
 }

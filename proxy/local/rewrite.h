@@ -9,7 +9,12 @@
 /*
  * Heads on their way through the proxy (RFC 9110, section 7.6): the fields of
  * the hop they came from stay behind, the fields of the hop they go to are
- * put in, and Via tells of us.  All else passes as it came, in its order.
+ * put in, and with `via` Via names us.  All else passes as it came, in its
+ * order.
+ *
+ * Via is for those who ask for it: nginx, as it comes, compresses nothing for a
+ * request that has one.  No loop can go unnoticed without it, since requests
+ * come in the absolute form and leave in the origin form.
  */
 
 /*
@@ -28,7 +33,8 @@
  * 9110, section 7.6.2).  -EINVAL: the request is not of the absolute form.
  * -ENOSPC: never with a buffer of REWRITE_HEAD_MAX.
  */
-int rewrite_request(const struct http1_request *req, char *out, size_t size);
+int rewrite_request(const struct http1_request *req, bool via, char *out,
+    size_t size);
 
 /*
  * Writes a response as the client gets it.  client_minor is the minor version
@@ -42,7 +48,7 @@ int rewrite_request(const struct http1_request *req, char *out, size_t size);
  * with a buffer of REWRITE_HEAD_MAX.
  */
 int rewrite_response(const struct http1_response *resp, int client_minor,
-    bool keep_alive, char *out, size_t size);
+    bool keep_alive, bool via, char *out, size_t size);
 
 /*
  * How the body must be framed towards the client: as the origin did, except

@@ -47,7 +47,7 @@ check_rewritten(const struct http1_request *req)
 	size_t scanned = 0;
 	int len, rc;
 
-	len = rewrite_request(req, out, sizeof(out));
+	len = rewrite_request(req, true, out, sizeof(out));
 	must(len > 0 || len == -ELOOP);
 	if (len < 0)
 		return;

@@ -39,7 +39,8 @@ check_rewritten(const struct http1_response *resp, bool head_request,
 	size_t scanned = 0;
 	int len, rc;
 
-	len = rewrite_response(resp, minor, keep_alive, out, sizeof(out));
+	len = rewrite_response(resp, minor, keep_alive, true, out,
+	    sizeof(out));
 	must(len > 0);
 	rc = http1_response_parse(&next, out, (size_t)len, &scanned,
 	    head_request);

@@ -5,7 +5,11 @@ drops and frames anew can be seen (RFC 9110 §7.6, RFC 9112).
 """
 
 import contextlib
+import gzip
+import os
+import shutil
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -15,7 +19,9 @@ from daemon import DEADLINE, wait_until
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HELLO = OK + b"Content-Length: 5\r\n\r\nhello"
-VIA = "Via: 1.1 culvert\r\n"
+VIA = "Via: 1.1 culvert\r\n" # with --via alone
+
+NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
 
 # More than all buffers between a client and its origin hold together.
 LARGE = 64 << 20
@@ -152,8 +158,45 @@ def test_one_tunnel_for_two_requests(client, script):
     for _ in range(2):
         client.send(server)
         assert client.answer() == (
-            f"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{VIA}\r\n", b"hello")
+            f"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"hello")
     assert server.connections == [1, 1]
+
+
+def test_via(start_embedded, script):
+    """Who wants to be named gets it, by requests and by responses."""
+    server = script(HELLO)
+    with Client(start_embedded("--via")) as one:
+        one.send(server)
+        assert one.answer() == (
+            f"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{VIA}\r\n", b"hello")
+    assert VIA in server.heads[0]
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+def test_nginx_compresses(embedded, tmp_path):
+    """As it comes, nginx compresses nothing for a request that has a Via."""
+    page = b"<p>All work and no play.</p>\n" * 2000
+    (tmp_path / "index.html").write_bytes(page)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "nginx.conf").write_text(
+        f"user root; daemon off; pid {tmp_path}/pid; error_log stderr;\n"
+        "events {} http { access_log off; types { text/html html; } gzip on;"
+        f" server {{ listen 127.0.0.1:{port}; root {tmp_path}; }} }}\n")
+    nginx = subprocess.Popen([NGINX, "-p", tmp_path, "-c",
+                              tmp_path / "nginx.conf"],
+                             stderr=subprocess.DEVNULL)
+    try:
+        wait_until((tmp_path / "pid").exists, "nginx runs")
+        done = subprocess.run(
+            ["curl", "-s", "-x", f"127.0.0.1:{embedded.port}", "-H",
+             "Accept-Encoding: gzip", f"http://127.0.0.1:{port}/"],
+            capture_output=True, timeout=DEADLINE, check=True)
+    finally:
+        nginx.terminate()
+        nginx.wait(DEADLINE)
+    assert gzip.decompress(done.stdout) == page
+    assert len(done.stdout) < len(page) / 50
 
 
 def test_several_origins_in_turn(client, script):
@@ -230,7 +273,7 @@ def test_fields_of_one_hop_to_the_origin(client, script):
     client.answer()
     assert server.heads == [
         f"GET /path?query HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
-        f"X-End: 2\r\n{VIA}\r\n"]
+        f"X-End: 2\r\n\r\n"]
 
 
 def test_fields_of_one_hop_to_the_client(client, script):
@@ -239,7 +282,7 @@ def test_fields_of_one_hop_to_the_client(client, script):
         b"Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n"
         b"Upgrade: h2c\r\nTrailer: X\r\nContent-Length: 0\r\n\r\n"))
     assert client.head() == \
-        f"HTTP/1.1 200 OK\r\nX-End: 2\r\nContent-Length: 0\r\n{VIA}\r\n"
+        f"HTTP/1.1 200 OK\r\nX-End: 2\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.parametrize("method, answer, head", [
@@ -255,7 +298,7 @@ def test_no_body(client, script, method, answer, head):
     """Were a body awaited, the next request would wait with it."""
     server = script(answer, HELLO)
     client.send(server, method=method)
-    assert client.head() == f"{head}{VIA}\r\n"
+    assert client.head() == f"{head}\r\n"
     client.send(server)
     assert client.answer()[1] == b"hello"
     assert server.connections == [1, 1]
@@ -265,7 +308,7 @@ def test_interim_responses(client, script):
     server = script(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + HELLO)
     client.send(server)
     assert client.head() == \
-        f"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n{VIA}\r\n"
+        f"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
     assert client.answer()[1] == b"hello"
 
 
@@ -322,7 +365,7 @@ def test_body_of_no_known_length(client, script, answer):
     server = script(answer, HELLO, closes=[0] if answer == UNTIL_CLOSE else ())
     client.send(server)
     assert client.head() == \
-        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{VIA}\r\n"
+        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert client.chunked() == b"hello world"
     client.send(server)
     assert client.answer()[1] == b"hello"
@@ -332,7 +375,7 @@ def test_body_of_no_known_length(client, script, answer):
 def test_body_of_no_known_length_to_http_1_0(client, script, answer):
     client.send(script(answer, closes=[0]), version="1.0")
     assert client.head() == \
-        f"HTTP/1.1 200 OK\r\nConnection: close\r\n{VIA}\r\n"
+        f"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     assert receive_all(client.sock) == b"hello world"
 
 

@@ -308,7 +308,7 @@ setup(void **state)
 	uv_tcp_init(&client.loop, &client.tcp);
 	if (uv_tcp_open(&client.tcp, fd[1]) != 0)
 		return -1;
-	return forward_new(&client.forward, &client.tcp, NULL, &events,
+	return forward_new(&client.forward, &client.tcp, NULL, true, &events,
 	    &client);
 }
 

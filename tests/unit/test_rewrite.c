@@ -20,7 +20,7 @@ request(const char *text, char *out, size_t size)
 
 	assert_int_equal(http1_request_parse(&req, text, strlen(text),
 	    &scanned), strlen(text));
-	len = rewrite_request(&req, out, size);
+	len = rewrite_request(&req, true, out, size);
 	if (len >= 0)
 		out[len] = '\0';
 	return len;
@@ -151,11 +151,11 @@ response(const char *text, bool head_request, int minor, bool keep_alive)
 
 	assert_int_equal(http1_response_parse(&resp, text, strlen(text),
 	    &scanned, head_request), strlen(text));
-	len = rewrite_response(&resp, minor, keep_alive, out,
+	len = rewrite_response(&resp, minor, keep_alive, true, out,
 	    REWRITE_HEAD_MAX);
 	assert_true(len > 0);
 	out[len] = '\0';
-	assert_int_equal(rewrite_response(&resp, minor, keep_alive, out,
+	assert_int_equal(rewrite_response(&resp, minor, keep_alive, true, out,
 	    (size_t)len - 1), -ENOSPC);
 	return out;
 }
@@ -240,6 +240,35 @@ framing_follows_the_client(void **state)
 	}
 }
 
+/* nginx compresses nothing for a request that has a Via. */
+static void
+via_is_for_those_who_ask(void **state)
+{
+	static const char get[] = "GET http://a/ HTTP/1.1\r\nHost: a\r\n"
+	    "Accept-Encoding: gzip\r\n\r\n";
+	static const char ok[] = "HTTP/1.1 204 No Content\r\n\r\n";
+	static struct http1_request req;
+	static struct http1_response resp;
+	char out[REWRITE_HEAD_MAX + 1];
+	size_t scanned = 0;
+	int len;
+
+	(void)state;
+	assert_true(http1_request_parse(&req, get, strlen(get), &scanned) > 0);
+	len = rewrite_request(&req, false, out, sizeof(out) - 1);
+	assert_true(len > 0);
+	out[len] = '\0';
+	assert_string_equal(out, "GET / HTTP/1.1\r\nHost: a\r\n"
+	    "Accept-Encoding: gzip\r\n\r\n");
+	scanned = 0;
+	assert_true(http1_response_parse(&resp, ok, strlen(ok), &scanned,
+	    false) > 0);
+	len = rewrite_response(&resp, 1, true, false, out, sizeof(out) - 1);
+	assert_true(len > 0);
+	out[len] = '\0';
+	assert_string_equal(out, ok);
+}
+
 int
 main(void)
 {
@@ -250,6 +279,7 @@ main(void)
 		cmocka_unit_test(largest_head_fits),
 		cmocka_unit_test(responses_rewritten),
 		cmocka_unit_test(framing_follows_the_client),
+		cmocka_unit_test(via_is_for_those_who_ask),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
