@@ -67,8 +67,8 @@ LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/client_http.o proxy/local/client_tunnel.o \
 	proxy/local/socks.o proxy/local/forward.o proxy/local/request.o \
 	proxy/local/response.o proxy/local/body.o proxy/local/page.o \
-	proxy/local/rewrite.o proxy/local/status.o proxy/chunked.o $(HTTP1) \
-	proxy/control.o
+	proxy/local/rewrite.o proxy/local/status.o proxy/local/traffic.o \
+	proxy/chunked.o $(HTTP1) proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
 	proxy/edge/descriptors.o proxy/edge/origin.o proxy/edge/resolver.o \
 	proxy/edge/policy.o proxy/edge/route.o
@@ -82,9 +82,9 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
-	policy dial sandbox privsep control status report pmtu evidence gate \
-	quote qpack closing tally listener network roam choice race link \
-	rule route $(UNIT_QUIC)
+	policy dial sandbox privsep control status traffic report pmtu \
+	evidence gate quote qpack closing tally listener network roam choice \
+	race link rule route $(UNIT_QUIC)
 UNIT_QUIC = fault seal steps tls conn stream crowd memory server path move \
 	brake ticket
 test_addr_OBJS = proxy/addr.o
@@ -115,6 +115,7 @@ test_privsep_OBJS = proxy/privsep.o proxy/privsep_child.o $(test_sandbox_OBJS)
 test_control_OBJS = proxy/control.o proxy/control_path.o proxy/privsep.o \
 	$(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/addr.o
+test_traffic_OBJS = proxy/local/traffic.o
 test_report_OBJS = proxy/report.o
 test_tally_OBJS = proxy/tally.o proxy/addr.o
 test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/tally.o \

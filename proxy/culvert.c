@@ -79,6 +79,7 @@ on_status(void *arg)
 	struct culvert *culvert = arg;
 	struct uplink_status uplink;
 	struct listener_totals totals;
+	json_t *status;
 	struct status_facts facts = { .uplink = &uplink, .totals = &totals,
 		.limits = &culvert->limits, .listen = listen, .pid = getpid() };
 
@@ -90,7 +91,10 @@ on_status(void *arg)
 	    CONFIG_LISTEN_MAX);
 	facts.now_ns = quic_io_now();
 	facts.uptime_ns = facts.now_ns - culvert->started_ns;
-	return status_json(&facts);
+	status = status_json(&facts);
+	if (status != NULL)
+		listener_top(culvert->listener, status_top_add, status);
+	return status;
 }
 
 static json_t *

@@ -36,6 +36,14 @@
 #define LOOK_LAST_MS 256
 
 static void
+count(struct relay *r, uint64_t *bytes, size_t n)
+{
+	*bytes += n;
+	if (r->moved != NULL)
+		r->moved(r);
+}
+
+static void
 finish_if_done(struct relay *r)
 {
 	if (r->eof_seen && r->shut)
@@ -204,7 +212,7 @@ relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 	}
 	quic_stream_commit(r->stream, n > 0 ? (size_t)n : 0);
 	if (n > 0) {
-		r->to_stream += (uint64_t)n;
+		count(r, &r->to_stream, (size_t)n);
 		if (!quic_stream_has_room(r->stream))
 			relay_read_stop(r);
 	} else if (n == UV_EOF && relay_tcp_ended(r)) {
@@ -242,7 +250,7 @@ on_written(uv_write_t *request, int status)
 	if (status < 0) {
 		tcp_fails(r, liveness_failed);
 	} else {
-		r->to_tcp += n;
+		count(r, &r->to_tcp, n);
 		quic_stream_consume(r->stream, n);
 	}
 	if (!r->closing)
@@ -289,7 +297,7 @@ write_now(struct relay *r, const struct iovec *iov, size_t n)
 	if (rv == UV_EAGAIN)
 		rv = write_later(r, iov, n);
 	if (rv > 0) {
-		r->to_tcp += (uint64_t)rv;
+		count(r, &r->to_tcp, (size_t)rv);
 		quic_stream_consume(r->stream, (size_t)rv);
 	}
 	return rv;

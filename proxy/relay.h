@@ -31,6 +31,9 @@ struct relay {
 	/* For the owner to set: its peer must see a reset, not an end. */
 	bool cut_short;
 
+	/* The same, or NULL: bytes were counted. It closes nothing. */
+	void (*moved)(struct relay *);
+
 	/* Private. */
 	struct quic_stream *stream;
 	void (*on_closed)(struct relay *);

@@ -17,6 +17,7 @@
  * and stays in the buffer until then: the request may have to be made again.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -268,6 +269,7 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 		if (c->ticket.stream != NULL)
 			client_tunnel_say_ahead(c);
 		client_process(c);
+		client_note(c);
 	}
 }
 
@@ -285,6 +287,24 @@ bytes_of(const struct client *c, uint64_t *up, uint64_t *down)
 	*down = c->relay.to_tcp;
 	if (c->forward != NULL)
 		forward_bytes(c->forward, up, down);
+}
+
+void
+client_note(struct client *c)
+{
+	uint64_t up, down;
+
+	if (c->closing)
+		return;
+	bytes_of(c, &up, &down);
+	traffic_note(&c->host->traffic, &c->share, up, down,
+	    uv_now(c->host->loop));
+}
+
+static void
+on_relay_moved(struct relay *relay)
+{
+	client_note((struct client *)relay);
 }
 
 /* Whether bytes have moved since the last call, which is noted. */
@@ -429,16 +449,13 @@ on_relay_closed(struct relay *relay)
 void
 client_close(struct client *c, const char *reason)
 {
-	uint64_t up, down;
-
 	if (c->closing)
 		return;
+	client_note(c);
+	traffic_forget(&c->host->traffic, &c->share);
 	c->closing = true;
 	relay_close(&c->relay, reason);
 	uv_close((uv_handle_t *)&c->timer, on_timer_closed);
-	bytes_of(c, &up, &down);
-	c->host->totals.bytes_up += up;
-	c->host->totals.bytes_down += down;
 	client_log_end(c, reason);
 	uplink_cancel(&c->ticket);
 	users_check_cancel(c->check);
@@ -465,6 +482,7 @@ client_new(struct client_host *host, int fd,
 	c->origin = *origin;
 	c->started_ms = uv_now(host->loop);
 	relay_init(&c->relay, host->loop, on_relay_closed);
+	c->relay.moved = on_relay_moved;
 	uv_timer_init(host->loop, &c->timer);
 	c->timer.data = c;
 	c->handles = 2;
@@ -497,7 +515,7 @@ show(const struct client *c, void (*each)(void *, const struct tunnel_info *),
 		.kind = kinds[c->kind], .state = states[c->state] };
 
 	if (c->closing)
-		return; /* its bytes are in the totals already */
+		return;
 	if (c->target.port != 0)
 		target_format(&c->target, target, sizeof(target));
 	addr_format((const struct sockaddr *)&c->origin.peer, peer);
@@ -514,6 +532,18 @@ clients_each(const struct client_host *host,
 
 	LIST_FOREACH(c, &host->clients, entry)
 		show(c, each, arg);
+}
+
+void
+clients_top(struct client_host *host,
+    void (*each)(void *, const struct tunnel_info *), void *arg)
+{
+	struct traffic_share *top[TRAFFIC_TOP];
+	size_t n = traffic_top(&host->traffic, top, uv_now(host->loop));
+
+	for (size_t i = 0; i < n; i++)
+		show((struct client *)((char *)top[i] -
+		    offsetof(struct client, share)), each, arg);
 }
 
 bool

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "proxy/local/listener.h"
+#include "proxy/local/traffic.h"
 #include "proxy/relay.h"
 
 /*
@@ -30,7 +31,8 @@ struct client_host {
 	struct limits *limits;
 	struct liveness *liveness;
 	LIST_HEAD(, client) clients;
-	struct listener_totals totals;
+	struct listener_totals totals; /* but for the bytes: */
+	struct traffic traffic;
 	/* A client is gone, and its descriptor free. */
 	void (*on_gone)(struct client_host *, const struct client_origin *);
 };
@@ -51,6 +53,10 @@ bool clients_are_busy(const struct client_host *);
 
 /* Closes all clients; on_gone follows for each from the loop. Static text. */
 void clients_close(struct client_host *, const char *reason);
+
+/* Calls `each` for the clients that move the most bytes, see traffic.h. */
+void clients_top(struct client_host *,
+    void (*each)(void *arg, const struct tunnel_info *), void *arg);
 
 /* Calls `each` for every client that is not closing. */
 void clients_each(const struct client_host *,

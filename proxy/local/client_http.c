@@ -45,6 +45,12 @@ on_forward_writable(void *arg)
 }
 
 static void
+on_forward_moved(void *arg)
+{
+	client_note(arg);
+}
+
+static void
 on_forward_done(void *arg, bool keep_alive)
 {
 	struct client *c = arg;
@@ -98,6 +104,7 @@ on_forward_unwanted(void *arg)
 
 static const struct forward_events forward_events = {
 	.writable = on_forward_writable,
+	.moved = on_forward_moved,
 	.done = on_forward_done,
 	.refused = on_forward_refused,
 	.broken = on_forward_broken,

@@ -45,6 +45,7 @@ struct client {
 	struct client_origin origin;
 	enum limit armed;  /* what the timer is about, ... */
 	uint64_t moved;	   /* ... and for an idle tunnel, bytes so far */
+	struct traffic_share share; /* of what all move */
 	uint64_t started_ms;
 	struct target target;
 	struct ticket ticket;
@@ -79,6 +80,9 @@ void client_wind_up(struct client *);
 
 /* Closes in any state; the first reason counts. Static text. */
 void client_close(struct client *, const char *reason);
+
+/* Notes the bytes that it has moved. Nothing when it is closing. */
+void client_note(struct client *);
 
 /*
  * The line in the log now, with a reason that says more than the close will:

@@ -14,6 +14,7 @@ pass_on(struct client *c, struct quic_stream *stream)
 	c->said += quic_stream_push(stream, c->buf + c->said,
 	    c->len - c->said);
 	c->relay.to_stream = c->said;
+	client_note(c);
 	return c->said == c->len;
 }
 

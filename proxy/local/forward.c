@@ -168,12 +168,15 @@ static void
 pump(struct forward *f)
 {
 	bool keep_alive = f->request.keep_alive && f->request.body.complete;
+	enum response_state state;
 
 	if (f->unwanted) {
 		drop_response(f);
 		return;
 	}
-	switch (response_pump(&f->response, keep_alive)) {
+	state = response_pump(&f->response, keep_alive);
+	f->events->moved(f->arg);
+	switch (state) {
 	case RESPONSE_GOES_ON:
 		if (f->cut && !f->response.writing)
 			fail(f, was_reset);
@@ -216,7 +219,10 @@ on_written(void *arg)
 static void
 send_on(struct forward *f)
 {
-	if (request_send_head(&f->request, f->stream) < 0)
+	int rv = request_send_head(&f->request, f->stream);
+
+	f->events->moved(f->arg);
+	if (rv < 0)
 		fail(f, "out of memory");
 	else if (f->request.wants_room && request_head_sent(&f->request)) {
 		f->request.wants_room = false;

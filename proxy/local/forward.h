@@ -34,6 +34,9 @@ struct forward_events {
 	 */
 	void (*writable)(void *arg);
 
+	/* forward_bytes() has grown. It closes nothing and frees nothing. */
+	void (*moved)(void *arg);
+
 	/*
 	 * The response is complete and written. When `keep_alive`, the request
 	 * is complete too, and the next one may be parsed from what

@@ -406,20 +406,12 @@ listener_free(struct listener *l, const char *reason)
 
 /* ---- Looking at it ---- */
 
-static void
-add_bytes(void *arg, const struct tunnel_info *info)
-{
-	struct listener_totals *totals = arg;
-
-	totals->bytes_up += info->bytes_up;
-	totals->bytes_down += info->bytes_down;
-}
-
 void
 listener_totals(const struct listener *l, struct listener_totals *totals)
 {
 	*totals = l->host.totals;
-	listener_each(l, add_bytes, totals);
+	totals->bytes_up = l->host.traffic.up;
+	totals->bytes_down = l->host.traffic.down;
 }
 
 bool
@@ -444,6 +436,13 @@ listener_uses(struct listener *l)
 	limits->v[LIMIT_PER_LISTENER].use = fullest;
 	limits->v[LIMIT_PER_SOURCE].use = tally_top(&l->sources, &name);
 	limits->v[LIMIT_DESCRIPTORS].use = lowest >= 0 ? (uint64_t)lowest : 0;
+}
+
+void
+listener_top(struct listener *l,
+    void (*each)(void *arg, const struct tunnel_info *), void *arg)
+{
+	clients_top(&l->host, each, arg);
 }
 
 void

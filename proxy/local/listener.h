@@ -76,7 +76,10 @@ struct tunnel_info {
 	uint64_t age_ms;
 	uint64_t bytes_up, bytes_down;
 };
+/* All of them, or the few that move the most bytes, the busiest first. */
 void listener_each(const struct listener *,
+    void (*each)(void *arg, const struct tunnel_info *), void *arg);
+void listener_top(struct listener *,
     void (*each)(void *arg, const struct tunnel_info *), void *arg);
 
 #endif

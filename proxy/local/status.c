@@ -269,6 +269,7 @@ put_counts(struct writer *status, const struct status_facts *facts)
 	put(status, "clients", clients_json(facts->totals));
 	put(status, "bytes", bytes_json(facts->totals->bytes_up,
 	    facts->totals->bytes_down));
+	put(status, "top", json_array());
 	put(status, "packets", packets_json(&uplink->quic,
 	    uplink->state == UPLINK_UP));
 	put(status, "reconnects", number(uplink->reconnects));
@@ -321,8 +322,8 @@ status_tunnels(void)
 	return json_pack("{s:[]}", "tunnels");
 }
 
-void
-status_tunnels_add(void *tunnels, const struct tunnel_info *info)
+static void
+add_tunnel(json_t *list, const struct tunnel_info *info)
 {
 	struct writer tunnel = { .object = json_object() };
 
@@ -332,6 +333,17 @@ status_tunnels_add(void *tunnels, const struct tunnel_info *info)
 	put(&tunnel, "state", text(info->state));
 	put(&tunnel, "age_s", number(info->age_ms / MS_PER_S));
 	put(&tunnel, "bytes", bytes_json(info->bytes_up, info->bytes_down));
-	json_array_append_new(json_object_get(tunnels, "tunnels"),
-	    finish(&tunnel));
+	json_array_append_new(list, finish(&tunnel));
+}
+
+void
+status_tunnels_add(void *tunnels, const struct tunnel_info *info)
+{
+	add_tunnel(json_object_get(tunnels, "tunnels"), info);
+}
+
+void
+status_top_add(void *status, const struct tunnel_info *info)
+{
+	add_tunnel(json_object_get(status, "top"), info);
 }

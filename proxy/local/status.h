@@ -56,6 +56,7 @@ struct status_facts {
  *			and since the start tunnels granted and refused
  *	clients		{open, total}, at the listeners, since the start
  *	bytes		{up, down}, of all clients since the start
+ *	top		[]: for status_top_add()
  *	packets		{sent, received, lost, trains}, of this connection;
  *			trains are the calls that sent them
  *	reconnects	connections that took over since the first one
@@ -103,5 +104,11 @@ json_t *status_tunnels(void);
  * no memory is left out.
  */
 void status_tunnels_add(void *tunnels, const struct tunnel_info *tunnel);
+
+/*
+ * The same for `top`, of those that move the most bytes.  Made to be called by
+ * listener_top(): `status` is the json_t * that status_json() made.
+ */
+void status_top_add(void *status, const struct tunnel_info *tunnel);
 
 #endif

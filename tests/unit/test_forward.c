@@ -278,6 +278,12 @@ on_broken(void *arg, const char *reason)
 }
 
 static void
+on_moved(void *arg)
+{
+	(void)arg;
+}
+
+static void
 on_unwanted(void *arg)
 {
 	(void)arg;
@@ -286,6 +292,7 @@ on_unwanted(void *arg)
 
 static const struct forward_events events = {
 	.writable = on_writable,
+	.moved = on_moved,
 	.done = on_done,
 	.refused = on_refused,
 	.broken = on_broken,

@@ -107,6 +107,13 @@ clients_each(const struct client_host *host,
 	(void)host, (void)each, (void)arg;
 }
 
+void
+clients_top(struct client_host *host,
+    void (*each)(void *arg, const struct tunnel_info *), void *arg)
+{
+	(void)host, (void)each, (void)arg;
+}
+
 /* ---- The world ---- */
 
 static int

@@ -179,6 +179,7 @@ everything_is_known_when_up(void **state)
 		"    \"up\": 10,\n"
 		"    \"down\": 1099511627776\n"
 		"  },\n"
+		"  \"top\": [],\n"
 		"  \"packets\": {\n"
 		"    \"sent\": 100,\n"
 		"    \"received\": 99,\n"
@@ -249,6 +250,7 @@ what_is_not_known_is_null(void **state)
 		"    \"up\": 10,\n"
 		"    \"down\": 1099511627776\n"
 		"  },\n"
+		"  \"top\": [],\n"
 		"  \"packets\": {\n"
 		"    \"sent\": null,\n"
 		"    \"received\": null,\n"
@@ -387,6 +389,23 @@ tunnels_are_listed_in_order(void **state)
 	free(text);
 }
 
+static void
+the_busiest_are_listed_alike(void **state)
+{
+	struct tunnel_info one = { .target = "a.example:443",
+		.client = "127.0.0.1:40000", .kind = "socks5",
+		.state = "open", .age_ms = 61999, .bytes_up = 1 };
+	json_t *status = status_of(&up), *tunnels = status_tunnels();
+
+	(void)state;
+	status_tunnels_add(tunnels, &one);
+	status_top_add(status, &one);
+	assert_true(json_equal(json_object_get(status, "top"),
+	    json_object_get(tunnels, "tunnels")));
+	json_decref(status);
+	json_decref(tunnels);
+}
+
 /* Refuses jansson one allocation, which comes after `left` others. */
 static size_t left;
 
@@ -428,6 +447,7 @@ main(void)
 		cmocka_unit_test(text_that_is_not_utf8_survives),
 		cmocka_unit_test(limits_have_use_maximum_and_hits),
 		cmocka_unit_test(tunnels_are_listed_in_order),
+		cmocka_unit_test(the_busiest_are_listed_alike),
 		cmocka_unit_test(no_memory_gives_all_or_nothing),
 	};
 
