@@ -58,6 +58,7 @@ SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
 	proxy/seccomp.o \
 	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o \
 	proxy/tally.o
+REPORT = proxy/report.o proxy/report_watch.o proxy/report_text.o
 HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
 LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/link.o proxy/local/choice.o proxy/local/ticket.o \
@@ -76,8 +77,8 @@ EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
 PROGRAMS = culvert culvert-edge culvertctl
 culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
 culvert-edge_OBJS = proxy/culvert-edge.o $(EDGE) $(SHARED) $(IO) $(QUIC)
-culvertctl_OBJS = proxy/culvertctl.o proxy/report.o proxy/control_path.o \
-	$(HTTP1) proxy/addr.o
+culvertctl_OBJS = proxy/culvertctl.o proxy/watch.o proxy/control_client.o \
+	proxy/control_path.o $(REPORT) $(HTTP1) proxy/addr.o
 
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
@@ -116,7 +117,7 @@ test_control_OBJS = proxy/control.o proxy/control_path.o proxy/privsep.o \
 	$(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/addr.o
 test_traffic_OBJS = proxy/local/traffic.o
-test_report_OBJS = proxy/report.o
+test_report_OBJS = $(REPORT)
 test_tally_OBJS = proxy/tally.o proxy/addr.o
 test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/tally.o \
 	proxy/liveness.o proxy/trim.o proxy/addr.o proxy/log.o \

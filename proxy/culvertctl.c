@@ -1,33 +1,24 @@
 /*
  * culvertctl: asks a running culvert.
  *
- * One command is one request on the control socket, and one answer that ends
- * with the connection.  Exit status: 0, 1 when there is no answer, 2 for a
- * command that makes no sense.
+ * Exit status: 0, 1 when there is no answer, 2 for a command that makes no
+ * sense.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
+#include "proxy/control_client.h"
 #include "proxy/control_path.h"
-#include "proxy/http1.h"
 #include "proxy/report.h"
-
-/* Seconds without a byte, after which culvert is taken for stuck. */
-#define TIMEOUT_S 5
-
-/* Bytes of an answer: 65536 tunnels with the longest names fit twice over. */
-#define ANSWER_MAX (64 * 1024 * 1024)
-
-/* Bytes that the answer's buffer begins with; it doubles from there. */
-#define ANSWER_FIRST 16384
+#include "proxy/watch.h"
 
 /* As the control socket writes numbers. */
 #define JSON_FORMAT (JSON_INDENT(2) | JSON_REAL_PRECISION(15))
@@ -35,7 +26,7 @@
 static const struct command {
 	const char *name;
 	const char *request; /* the start line without the version */
-	void (*report)(const json_t *answer, FILE *stream);
+	void (*report)(const json_t *answer, FILE *stream); /* or NULL: watch */
 	const char *help;
 } commands[] = {
 	{ "status", "GET /status", report_status,
@@ -48,150 +39,28 @@ static const struct command {
 	    "look for a larger path MTU now" },
 	{ "reconnect", "POST /reconnect", report_reconnect,
 	    "drop the connection and make a new one" },
+	{ "watch", NULL, NULL, "the status again and again, with rates" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-/* Everything that was read; the spans of the head point into it. */
-struct answer {
-	char *data;
-	size_t len, size;
+/* Options without a letter, past all letters. */
+enum { CONTROL = 256, JSON };
+
+/* What the options say. */
+struct settings {
+	const char *path; /* of the control socket */
+	bool as_json;
+	bool repeats; /* an option of watch was given */
+	uint64_t interval_ms;
+	uint64_t count;
 };
 
-/* ---- The answer ---- */
+/* ---- Commands ---- */
 
 static int
-send_request(int fd, const struct command *command)
+show(const struct command *command, bool as_json, const json_t *object)
 {
-	char text[256];
-	int len = snprintf(text, sizeof(text),
-	    "%s HTTP/1.1\r\nHost: culvert\r\nConnection: close\r\n\r\n",
-	    command->request);
-
-	/* So short a text is taken whole or not at all. */
-	return send(fd, text, (size_t)len, MSG_NOSIGNAL) == len ? 0 : -errno;
-}
-
-static int
-grow(struct answer *answer)
-{
-	size_t size = answer->size > 0 ? 2 * answer->size : ANSWER_FIRST;
-	char *data;
-
-	if (answer->len < answer->size)
-		return 0;
-	if (size > ANSWER_MAX)
-		return -EMSGSIZE;
-	data = realloc(answer->data, size);
-	if (data == NULL)
-		return -ENOMEM;
-	answer->data = data;
-	answer->size = size;
-	return 0;
-}
-
-static int
-read_answer(int fd, struct answer *answer)
-{
-	ssize_t n;
-	int error;
-
-	do {
-		if ((error = grow(answer)) != 0)
-			return error;
-		n = read(fd, answer->data + answer->len,
-		    answer->size - answer->len);
-		if (n > 0)
-			answer->len += (size_t)n;
-	} while (n > 0 || (n < 0 && errno == EINTR));
-	return n < 0 ? -errno : 0;
-}
-
-/* Fills answer, whose data the caller frees also after an error. */
-static int
-fetch(const char *path, const struct command *command, struct answer *answer)
-{
-	int fd, error;
-
-	fd = control_path_connect(path, TIMEOUT_S);
-	if (fd < 0)
-		return fd;
-	error = send_request(fd, command);
-	if (error == 0)
-		error = read_answer(fd, answer);
-	close(fd);
-	return error;
-}
-
-/*
- * Gives the object that the answer carries.  -EPIPE: the answer is not
- * complete; -EPROTO: it is not of the kind that culvert gives.
- */
-static int
-parse_answer(const struct answer *answer, int *status, json_t **object)
-{
-	struct http1_response response;
-	size_t scanned = 0, left;
-	int len;
-
-	len = http1_response_parse(&response, answer->data, answer->len,
-	    &scanned, false);
-	if (len == 0)
-		return -EPIPE;
-	if (len < 0 || response.head.framing != HTTP1_LENGTH)
-		return -EPROTO;
-	left = answer->len - (size_t)len;
-	if (left < response.head.length)
-		return -EPIPE;
-	*status = response.status;
-	*object = json_loadb(answer->data + len, (size_t)response.head.length,
-	    0, NULL);
-	return *object != NULL ? 0 : -EPROTO;
-}
-
-/* ---- What people see ---- */
-
-static void
-explain(const char *path, int error)
-{
-	fputs("culvertctl: ", stderr);
-	switch (-error) {
-	case ENOENT:
-	case ECONNREFUSED:
-		fprintf(stderr, "culvert is not running (no answer at %s: %s)",
-		    path, strerror(-error));
-		break;
-	case EAGAIN:
-		fprintf(stderr, "culvert does not answer within %d s at %s",
-		    TIMEOUT_S, path);
-		break;
-	case EPIPE:
-	case ECONNRESET:
-		fprintf(stderr, "culvert hung up before its answer at %s",
-		    path);
-		break;
-	case EPROTO:
-	case EMSGSIZE:
-		fprintf(stderr, "what answers at %s is not culvert", path);
-		break;
-	default:
-		fprintf(stderr, "cannot ask culvert at %s: %s", path,
-		    strerror(-error));
-	}
-	putc('\n', stderr);
-}
-
-static int
-show(const struct command *command, bool as_json, int status,
-    const json_t *object)
-{
-	const char *why = json_string_value(json_object_get(object, "error"));
-
-	if (status != 200) {
-		fprintf(stderr, "culvertctl: culvert answers %d: %s\n", status,
-		    why != NULL ? why : http1_reason(status));
-		return 1;
-	}
 	if (as_json) {
 		json_dumpf(object, stdout, JSON_FORMAT);
 		putchar('\n');
@@ -204,22 +73,30 @@ show(const struct command *command, bool as_json, int status,
 }
 
 static int
-run(const struct command *command, const char *path, bool as_json)
+ask(const struct command *command, const struct settings *settings)
 {
-	struct answer answer = { 0 };
-	json_t *object = NULL;
-	int status, error, rv = 1;
+	char error[CONTROL_CLIENT_ERROR_MAX];
+	json_t *object = control_ask(settings->path, command->request, error);
+	int rv;
 
-	error = fetch(path, command, &answer);
-	if (error == 0)
-		error = parse_answer(&answer, &status, &object);
-	if (error == 0)
-		rv = show(command, as_json, status, object);
-	else
-		explain(path, error);
+	if (object == NULL) {
+		fprintf(stderr, "culvertctl: %s\n", error);
+		return 1;
+	}
+	rv = show(command, settings->as_json, object);
 	json_decref(object);
-	free(answer.data);
 	return rv;
+}
+
+static int
+run(const struct command *command, const struct settings *settings)
+{
+	struct watch_settings again = { .path = settings->path,
+		.interval_ms = settings->interval_ms,
+		.count = settings->count, .as_json = settings->as_json };
+
+	return command->report != NULL ? ask(command, settings)
+				       : watch(&again);
 }
 
 /* ---- The command line ---- */
@@ -227,7 +104,8 @@ run(const struct command *command, const char *path, bool as_json)
 static void
 print_usage(FILE *stream)
 {
-	fputs("usage: culvertctl [-hV] [--control path] [--json] ", stream);
+	fputs("usage: culvertctl [-hV] [-i seconds] [-n count] "
+	    "[--control path] [--json]\n                  ", stream);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(stream, "%s%s", i > 0 ? " | " : "", commands[i].name);
 	putc('\n', stream);
@@ -240,13 +118,15 @@ print_help(void)
 
 	print_usage(stdout);
 	printf("\n"
-	       "      --control path   socket of the culvert to ask (%s)\n"
-	       "      --json           print the answer as it came\n"
-	       "  -h, --help           print this and exit\n"
-	       "  -V, --version        print the version and exit\n"
+	       "      --control path      socket of the culvert to ask (%s)\n"
+	       "      --json              print the answer as it came\n"
+	       "  -i, --interval seconds  watch: time between refreshes (1)\n"
+	       "  -n, --count count       watch: end after so many refreshes\n"
+	       "  -h, --help              print this and exit\n"
+	       "  -V, --version           print the version and exit\n"
 	       "\n", control_path_default(path));
 	for (size_t i = 0; i < COMMANDS; i++)
-		printf("  %-20s %s\n", commands[i].name, commands[i].help);
+		printf("  %-23s %s\n", commands[i].name, commands[i].help);
 }
 
 static const struct command *
@@ -275,45 +155,100 @@ parse_words(int nwords, char *const *words)
 	return NULL;
 }
 
+/*
+ * Reads seconds, which may have decimals, as milliseconds. False: it is no
+ * number, or out of range.
+ */
+static bool
+parse_interval(const char *text, uint64_t *ms)
+{
+	char *end;
+	double value = strtod(text, &end) * 1000;
+
+	if (end == text || *end != '\0' || !(value >= WATCH_INTERVAL_MIN_MS) ||
+	    value > WATCH_INTERVAL_MAX_MS)
+		return false;
+	*ms = (uint64_t)value;
+	return true;
+}
+
+static bool
+parse_count(const char *text, uint64_t *count)
+{
+	char *end;
+
+	errno = 0;
+	*count = strtoull(text, &end, 10);
+	return isdigit((unsigned char)text[0]) && *end == '\0' &&
+	    errno == 0 && *count > 0;
+}
+
+static int
+complain(const char *what)
+{
+	fprintf(stderr, "culvertctl: %s\n", what);
+	print_usage(stderr);
+	return 2;
+}
+
+/* Returns -1, or the exit status when all has been said. */
+static int
+take_option(struct settings *settings, int c)
+{
+	switch (c) {
+	case CONTROL:
+		settings->path = optarg;
+		return -1;
+	case JSON:
+		settings->as_json = true;
+		return -1;
+	case 'i':
+		settings->repeats = true;
+		return parse_interval(optarg, &settings->interval_ms) ? -1
+		    : complain("--interval: the value is not a number of "
+			"seconds from 0.1 to 86400");
+	case 'n':
+		settings->repeats = true;
+		return parse_count(optarg, &settings->count) ? -1
+		    : complain("--count: the value is not a positive number");
+	case 'h':
+		print_help();
+		return 0;
+	case 'V':
+		printf("culvertctl %s\n", CULVERT_VERSION);
+		return 0;
+	default:
+		return complain("unknown option, or one without its value");
+	}
+}
+
 int
 main(int argc, char **argv)
 {
-	enum { CONTROL = 256, JSON }; /* past all letters */
 	static const struct option options[] = {
+		{ "interval", required_argument, NULL, 'i' },
+		{ "count", required_argument, NULL, 'n' },
 		{ "control", required_argument, NULL, CONTROL },
 		{ "json", no_argument, NULL, JSON },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 }
 	};
+	struct settings settings = { .interval_ms = WATCH_INTERVAL_MS };
 	char buf[CONTROL_PATH_SIZE];
-	const char *path = control_path_default(buf);
 	const struct command *command;
-	bool as_json = false;
-	int c;
+	int c, rv;
 
+	settings.path = control_path_default(buf);
 	opterr = 0; /* it would print values */
-	while ((c = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
-		switch (c) {
-		case CONTROL:
-			path = optarg;
-			break;
-		case JSON:
-			as_json = true;
-			break;
-		case 'h':
-			print_help();
-			return 0;
-		case 'V':
-			printf("culvertctl %s\n", CULVERT_VERSION);
-			return 0;
-		default:
-			fprintf(stderr, "culvertctl: unknown option, or one "
-			    "without its value\n");
-			print_usage(stderr);
-			return 2;
-		}
+	while ((c = getopt_long(argc, argv, "hi:n:V", options, NULL)) != -1) {
+		if ((rv = take_option(&settings, c)) >= 0)
+			return rv;
 	}
 	command = parse_words(argc - optind, argv + optind);
-	return command != NULL ? run(command, path, as_json) : 2;
+	if (command == NULL)
+		return 2;
+	if (settings.repeats && command->report != NULL)
+		return complain("--interval and --count are for watch");
+	return run(command, &settings);
 }

@@ -1,6 +1,7 @@
 #ifndef CULVERT_PROXY_REPORT_H
 #define CULVERT_PROXY_REPORT_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include <jansson.h>
@@ -15,6 +16,21 @@
 
 /* The object of /status, a line for each subject, in aligned columns. */
 void report_status(const json_t *status, FILE *stream);
+
+/*
+ * The object of /status as culvertctl watch shows it: what changes, and the
+ * tunnels that move the most. The rates and the loss are those since `earlier`,
+ * such an object `seconds` before; it is NULL for the first, which has none,
+ * and left aside if it came from another process.
+ */
+void report_watch(const json_t *status, const json_t *earlier, double seconds,
+    FILE *stream);
+
+/* In its place: there is no answer, why, and for how long. */
+void report_lost(const char *error, uint64_t seconds, FILE *stream);
+
+/* Beside it: there was no answer for so long, and now there is. */
+void report_back(uint64_t seconds, FILE *stream);
 
 /* The object of /tunnels, a table with a head, in the order it came. */
 void report_tunnels(const json_t *object, FILE *stream);

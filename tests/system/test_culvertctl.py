@@ -1,13 +1,22 @@
 """culvertctl, as people and scripts see it."""
 
+import fcntl
+import json
+import os
+import pty
 import re
+import select
+import signal
 import socket
+import struct
+import subprocess
+import termios
 import threading
 
 import pytest
 
-from client import socks5_tunnel
-from daemon import run
+from client import ping, receive, socks5_tunnel
+from daemon import BUILD, DEADLINE, environment, run
 
 
 def ctl(daemon, *args):
@@ -82,7 +91,199 @@ def test_reconnect(culvert):
     culvert.wait_for("connected to ", count=2)
 
 
+# ---- Watching ----
+
+class Watch:
+    """culvertctl watch into a pipe, or on a terminal of its own."""
+
+    def __init__(self, daemon, *args, terminal=False, term="xterm"):
+        self.seen = ""
+        ours, theirs = pty.openpty() if terminal else os.pipe()
+        self.fd = ours
+        if terminal:
+            self.resize(24, 80)
+        self.process = subprocess.Popen(
+            [BUILD / "culvertctl", "--control", daemon.control, "watch",
+             *map(str, args)], stdin=theirs if terminal else None,
+            stdout=theirs, stderr=theirs, start_new_session=True,
+            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            if terminal else None,
+            env={**environment(), "TERM": term})
+        os.close(theirs)
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ,
+                    struct.pack("HHHH", rows, columns, 0, 0))
+
+    def read(self):
+        """False at the end."""
+        assert select.select([self.fd], [], [], DEADLINE)[0], self.seen
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:  # how the end of a terminal is told
+            data = b""
+        self.seen += data.decode()
+        return bool(data)
+
+    def wait_for(self, pattern):
+        """Reads until it is there; what was before is forgotten."""
+        while not (found := re.search(pattern, self.seen, re.S)):
+            assert self.read(), self.seen
+        self.seen = self.seen[found.end():]
+        return found
+
+    def rest(self):
+        while self.read():
+            pass
+        return self.seen
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(DEADLINE)
+        os.close(self.fd)
+
+
+def rows(frame):
+    """What a window shows after a refresh: its rows, by number."""
+    return {int(n): text for n, text in re.findall(
+        r"\x1b\[(\d+);1H\x1b\[K([^\x1b]*)", frame)}
+
+
+def test_watch_shows_what_moves(culvert, origin):
+    server, over = origin(), threading.Event()
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock, \
+            socks5_tunnel(culvert.port, "127.0.0.1", server.port) as quiet:
+        def talk():
+            while not over.is_set():
+                ping(sock)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            with Watch(culvert, "-i", 0.2) as watch:
+                watch.wait_for(r"\nrate +not known yet\n")
+                watch.wait_for(r"\nrate +[1-9]\S* \w+/s up, [1-9]\S* \w+/s "
+                               r"down\ntunnels +2 open, 0 waiting; 2 clients\n"
+                               r"path +rtt \S+ ms, MTU \d+, loss \S+ % \(")
+                client = "127.0.0.1:%d" % sock.getsockname()[1]
+                watch.wait_for(rf"\nTARGET [^\n]*\n127.0.0.1:{server.port} +"
+                               rf"[1-9]\S* \w+/s +[1-9]\S* \w+/s [^\n]*"
+                               rf" {client}\n")
+            quiet.sendall(b"x" * 10_000)
+            receive(quiet, 10_000)
+            top = {t["client"]: t for t in culvert.status()["top"]}
+        finally:
+            over.set()
+            thread.join()
+        assert top.pop(client)["state"] == "open"
+        [other] = top.values()
+        assert other["bytes"] == {"up": 10_000, "down": 10_000}
+        assert other["target"] == f"127.0.0.1:{server.port}"
+
+
+def test_watch_into_a_pipe(embedded):
+    """Blocks of plain text, as many as are asked for, and no more."""
+    done = run("culvertctl", "--control", embedded.control, "watch", "-n", 3,
+               "--interval", 0.1, env={"TERM": "xterm"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout and "\r" not in done.stdout
+    blocks = done.stdout.split("\n\n")
+    assert len(blocks) == 3
+    assert all(block.startswith("state      up\n") for block in blocks)
+    done = run("culvertctl", "--control", embedded.control, "--json", "watch",
+               "-n", 2, "-i", 0.1)
+    assert [json.loads(line)["pid"] for line in done.stdout.splitlines()] == \
+        [embedded.pid] * 2
+
+
+def test_watch_on_a_terminal(embedded):
+    """It fits the window, follows it, and leaves the screen as it was."""
+    with Watch(embedded, "-i", 3600, terminal=True) as watch:
+        watch.wait_for(r"^\x1b\[\?1049h\x1b\[\?25l\x1b\[H\x1b\[J")
+        frame = watch.wait_for(r"(.*?)\x1b\[7;1H\x1b\[J")[1]
+        seen = rows(frame)
+        assert [seen[n].split()[0] for n in range(1, 7)] == [
+            "state", "edge", "rate", "tunnels", "path", "culvert"]
+        watch.resize(5, 20)
+        while len(watch.seen) < 5 or 5 not in rows(watch.seen):
+            assert watch.read()
+        assert rows(watch.seen) == {n: seen[n][:20] for n in range(1, 6)}
+        os.write(watch.fd, b"\x03")
+        assert watch.rest().endswith("\x1b[?25h\x1b[?1049l")
+        assert watch.process.wait(DEADLINE) == 0
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_watch_ends_while_nothing_answers(tmp_path, end):
+    """The screen is restored at once, though culvert hangs."""
+    class Hung:
+        control = tmp_path / "c.sock"
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(Hung.control))
+        server.listen()
+        with Watch(Hung, terminal=True) as watch:
+            watch.wait_for(r"\x1b\[J")
+            server.accept()[0].detach()
+            watch.process.send_signal(end)
+            assert watch.rest() == "\x1b[?25h\x1b[?1049l"
+            assert watch.process.wait(DEADLINE) == 0
+
+
+def test_watch_is_stopped_and_goes_on(embedded):
+    """The shell has its own screen meanwhile."""
+    with Watch(embedded, "-i", 3600, terminal=True) as watch:
+        watch.wait_for(r"\x1b\[7;1H\x1b\[J")
+        os.kill(watch.process.pid, signal.SIGTSTP)
+        watch.wait_for(r"^\x1b\[\?25h\x1b\[\?1049l")
+        os.waitid(os.P_PID, watch.process.pid, os.WSTOPPED)
+        os.kill(watch.process.pid, signal.SIGCONT)
+        watch.wait_for(r"^\x1b\[\?1049h.*state +up.*\x1b\[7;1H\x1b\[J")
+
+
+def test_watch_on_a_plain_terminal(embedded):
+    with Watch(embedded, "-n", 1, terminal=True, term="dumb") as watch:
+        assert "\x1b" not in watch.rest()
+        assert watch.seen.startswith("state      up\r\n")
+
+
+def test_watch_leaves_the_last_refresh(embedded):
+    with Watch(embedded, "-n", 2, "-i", 0.1, terminal=True) as watch:
+        text = watch.rest().rpartition("\x1b[?25h\x1b[?1049l")[2]
+        assert text.startswith("state      up\r\n") and "\x1b" not in text
+        assert watch.process.wait(DEADLINE) == 0
+
+
+def test_watch_sees_culvert_go_and_come(start_embedded):
+    first = start_embedded()
+    with Watch(first, "-i", 0.1) as watch:
+        watch.wait_for(rf"state +up\n.*\nculvert [^\n]* process {first.pid},")
+        first.kill()
+        watch.wait_for(r"\n\nstate +no answer for \d+ s\n"
+                       r"error +culvert is not running \([^\n]*\)\n\n")
+        second = start_embedded("--control", first.control)
+        watch.wait_for(rf"\nculvert [^\n]* process {second.pid},[^\n]*\n"
+                       r"note +culvert answers again after \d+ s\n")
+        second.stop()
+        watch.wait_for(r"state +no answer for ")
+
+
 # ---- Without a culvert ----
+
+def test_watch_without_an_answer(tmp_path):
+    done = run("culvertctl", "--control", tmp_path / "c.sock", "watch", "-n",
+               2, "-i", 0.1)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert len(re.findall(r"^state +no answer for \d+ s\nerror +culvert is not "
+                          r"running \(", done.stdout, re.M)) == 2
+    done = run("culvertctl", "--control", tmp_path / "c.sock", "--json",
+               "watch", "-n", 1)
+    assert done.returncode == 1
+    assert "not running" in json.loads(done.stdout)["error"]
+
 
 def test_nobody_is_there(tmp_path):
     path = tmp_path / "c.sock"
@@ -146,7 +347,11 @@ def test_no_answer_in_time(tmp_path):
 
 @pytest.mark.parametrize("args", [
     (), ("unknown",), ("status", "tunnels"), ("--unknown", "status"),
-    ("-x", "status"), ("--control",)])
+    ("-x", "status"), ("--control",), ("-n", "1", "status"),
+    ("watch", "-n", "0"), ("watch", "-n", "-1"), ("watch", "-n", "1x"),
+    ("watch", "-n", "99999999999999999999"), ("watch", "-n"),
+    ("watch", "-i", "0"), ("watch", "-i", "nan"), ("watch", "-i", "1s"),
+    ("watch", "-i", "86401"), ("watch", "--interval=")])
 def test_usage(args):
     done = run("culvertctl", *args)
     assert (done.returncode, done.stdout) == (2, "")

@@ -253,6 +253,146 @@ a_path_mtu(void **state)
 	expect(report_mtu, "{\"size\": null}", "there is no connection to an edge\n");
 }
 
+/* ---- The refreshes of watch ---- */
+
+static void
+expect_watch(const char *now, const char *earlier, double seconds,
+    const char *wanted)
+{
+	json_t *a = json_loads(now, 0, NULL);
+	json_t *b = earlier != NULL ? json_loads(earlier, 0, NULL) : NULL;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *stream = open_memstream(&text, &len);
+
+	assert_non_null(a);
+	assert_int_equal(b == NULL, earlier == NULL);
+	report_watch(a, b, seconds, stream);
+	assert_int_equal(fclose(stream), 0);
+	assert_string_equal(text, wanted);
+	free(text);
+	json_decref(a);
+	json_decref(b);
+}
+
+/* A status of process `pid`; the numbers are text. */
+#define WATCHED(pid, up, down, sent, lost, reconnects, top) \
+	"{\"state\": \"up\", \"edge\": \"e:443\"," \
+	" \"address\": \"192.0.2.7:443\", \"rtt_ms\": 23.449," \
+	" \"path_mtu\": 1480, \"pid\": " pid ", \"version\": \"1\"," \
+	" \"uptime_s\": 61, \"reconnects\": " reconnects "," \
+	" \"tunnels\": {\"open\": 2, \"waiting\": 1}," \
+	" \"clients\": {\"open\": 1}," \
+	" \"bytes\": {\"up\": " up ", \"down\": " down "}," \
+	" \"packets\": {\"sent\": " sent ", \"lost\": " lost "}," \
+	" \"top\": [" top "]}"
+
+#define TOP(target, client, age, up, down) \
+	"{\"target\": \"" target "\", \"client\": \"" client "\"," \
+	" \"age_s\": " age "," \
+	" \"bytes\": {\"up\": " up ", \"down\": " down "}}"
+
+#define WATCH_HEAD(rate, loss, pid) \
+	"state      up\n" \
+	"edge       e:443 (192.0.2.7:443)\n" \
+	"rate       " rate "\n" \
+	"tunnels    2 open, 1 waiting; 1 client\n" \
+	"path       rtt 23.4 ms, MTU 1480, loss " loss " packets)\n" \
+	"culvert    1, process " pid ", up 1 min 1 s\n"
+
+static void
+watch_has_rates_since_the_last_refresh(void **state)
+{
+	(void)state;
+	expect_watch(WATCHED("7", "3072", "9000", "100", "1", "0", ""), NULL,
+	    0, WATCH_HEAD("not known yet", "1.0 % (1 of 100", "7"));
+	expect_watch(WATCHED("7", "3072", "9000", "100", "1", "0", ""),
+	    WATCHED("7", "1024", "0", "90", "1", "0", ""), 2,
+	    WATCH_HEAD("1.0 KiB/s up, 4.4 KiB/s down", "0.0 % (0 of 10", "7"));
+	/* Another connection has counts of its own, so has another process. */
+	expect_watch(WATCHED("7", "3072", "9000", "100", "3", "1", ""),
+	    WATCHED("7", "3072", "9000", "90", "1", "0", ""), 0.5,
+	    WATCH_HEAD("0 B/s up, 0 B/s down", "3.0 % (3 of 100", "7"));
+	expect_watch(WATCHED("8", "3072", "9000", "0", "0", "0", ""),
+	    WATCHED("7", "1024", "0", "90", "1", "0", ""), 2,
+	    WATCH_HEAD("not known yet", "0.0 % (0 of 0", "8"));
+}
+
+/* What is new has moved all its bytes since; of an old one that is unknown. */
+static void
+watch_lists_the_busiest_first(void **state)
+{
+	(void)state;
+	expect_watch(
+	    WATCHED("7", "0", "0", "0", "0", "0",
+		TOP("old:1", "10.0.0.1:1", "9", "100", "200") ","
+		TOP("b:2", "10.0.0.1:2", "9", "0", "4096") ","
+		TOP("", "10.0.0.1:3", "1", "4096", "2048") ","
+		TOP("c:4", "10.0.0.1:4", "3", "100", "8192")),
+	    WATCHED("7", "0", "0", "0", "0", "0",
+		TOP("b:2", "10.0.0.1:2", "7", "0", "2048") ","
+		/* The address had another owner. */
+		TOP("d:4", "10.0.0.1:4", "70", "100", "8191")), 2,
+	    WATCH_HEAD("0 B/s up, 0 B/s down", "0.0 % (0 of 0", "7")
+	    "\n"
+	    "TARGET  UP/S          DOWN/S        UP         DOWN       "
+	    "AGE         CLIENT\n"
+	    "-       2.0 KiB/s     1.0 KiB/s     4.0 KiB    2.0 KiB    "
+	    "1 s         10.0.0.1:3\n"
+	    "b:2     0 B/s         1.0 KiB/s     0 B        4.0 KiB    "
+	    "9 s         10.0.0.1:2\n"
+	    "old:1   -             -             100 B      200 B      "
+	    "9 s         10.0.0.1:1\n"
+	    "c:4     -             -             100 B      8.0 KiB    "
+	    "3 s         10.0.0.1:4\n");
+}
+
+static void
+watch_is_harmless_to_a_terminal(void **state)
+{
+	(void)state;
+	expect_watch("{\"state\": \"d\\u001b[2J\", \"error\": \"\\u009b1m\","
+	    " \"top\": [" TOP("\\u001b]0;x\\u0007:1", "\\n", "1", "0", "0")
+	    "]}", NULL, 0,
+	    "state      d\\x1b[2J\n"
+	    "error      \\xc2\\x9b1m\n"
+	    "edge       \n"
+	    "rate       not known yet\n"
+	    "tunnels    0 open, 0 waiting; 0 clients\n"
+	    "culvert    , process 0, up 0 s\n"
+	    "\n"
+	    "TARGET          UP/S          DOWN/S        UP         "
+	    "DOWN       AGE         CLIENT\n"
+	    "\\x1b]0;x\\x07:1  -             -             0 B        "
+	    "0 B        1 s         \\x0a\n");
+}
+
+/* Members of another type, or more of them than there is room for. */
+static void
+watch_survives_strange_answers(void **state)
+{
+	json_t *status = json_loads("{\"bytes\": 3, \"top\": 4}", 0, NULL);
+	json_t *top = json_array();
+	char *text = NULL;
+	size_t len = 0;
+	FILE *stream;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		json_array_append_new(top, i % 2 == 0 ? json_integer(i)
+						      : json_object());
+	for (int i = 0; i < 2; i++) {
+		stream = open_memstream(&text, &len);
+		report_watch(status, status, -1, stream);
+		assert_int_equal(fclose(stream), 0);
+		assert_non_null(strstr(text, "rate       not known yet\n"));
+		free(text);
+		json_object_set(status, "top", top);
+	}
+	json_decref(top);
+	json_decref(status);
+}
+
 int
 main(void)
 {
@@ -267,6 +407,10 @@ main(void)
 		cmocka_unit_test(quantities_of_bytes),
 		cmocka_unit_test(text_is_harmless_to_a_terminal),
 		cmocka_unit_test(objects_of_another_shape),
+		cmocka_unit_test(watch_has_rates_since_the_last_refresh),
+		cmocka_unit_test(watch_lists_the_busiest_first),
+		cmocka_unit_test(watch_is_harmless_to_a_terminal),
+		cmocka_unit_test(watch_survives_strange_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
