@@ -2,26 +2,29 @@
  * One octet moves the decoder by at most one state; only content is taken in
  * one piece.
  *
- *	SIZE -> [EXTENSION] -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE
- *	                          |
+ *	SIZE_START -> SIZE -> [PADDING] -> [EXTENSION] -> SIZE_LF -> DATA
+ *	     ^                                              |         |
+ *	     +----------- DATA_LF <- DATA_CR <--------------|---------+
+ *	                                                    |
  *	                  the size was 0: TRAILER_START -> LAST_LF -> DONE
  *	                                   |         ^
  *	                                TRAILER -> TRAILER_LF
  *
- * BAD and DONE are final.
+ * BAD and DONE are final.  In a response LF may come where CR is expected, and
+ * the line ends there.
  */
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "proxy/chunked.h"
 
 void
-chunked_init(struct chunked *c)
+chunked_init(struct chunked *c, bool response)
 {
 	memset(c, 0, sizeof(*c));
+	c->response = response;
 }
 
 static int
@@ -42,36 +45,113 @@ is_control(uint8_t octet)
 	return (octet < ' ' && octet != '\t') || octet == 0x7f;
 }
 
-static enum chunked_state
-step_size(struct chunked *c, uint8_t octet)
+static bool
+is_space(uint8_t octet)
 {
-	int value = hex_value(octet);
+	return octet == ' ' || octet == '\t';
+}
 
-	if (value < 0 && c->counted == 0)
-		return CHUNKED_BAD;
-	if (octet == '\r')
-		return CHUNKED_SIZE_LF;
-	if (octet == ';') {
-		c->counted = 0;
-		return CHUNKED_EXTENSION;
-	}
-	if (value < 0 || ++c->counted > CHUNKED_DIGITS_MAX ||
-	    c->left > INT64_MAX >> 4)
+/* One more byte that is read for nothing. */
+static enum chunked_state
+skip(struct chunked *c, size_t max, enum chunked_state next)
+{
+	return ++c->counted > max ? CHUNKED_BAD : next;
+}
+
+static enum chunked_state
+end_size(struct chunked *c)
+{
+	c->counted = c->digits = 0;
+	return c->left > 0 ? CHUNKED_DATA : CHUNKED_TRAILER_START;
+}
+
+/* Takes one digit. */
+static enum chunked_state
+step_digit(struct chunked *c, int value)
+{
+	if (c->response && c->left == 0 && value == 0)
+		return skip(c, CHUNKED_EXTENSION_MAX, CHUNKED_SIZE);
+	if (++c->digits > CHUNKED_DIGITS_MAX || c->left > INT64_MAX >> 4)
 		return CHUNKED_BAD;
 	c->left = c->left << 4 | (uint64_t)value;
 	return CHUNKED_SIZE;
 }
 
-/* Text that is dropped: an extension or a trailer field. */
+static enum chunked_state
+step_size_start(struct chunked *c, uint8_t octet)
+{
+	int value = hex_value(octet);
+
+	if (value >= 0)
+		return step_digit(c, value);
+	if (c->response && is_space(octet))
+		return skip(c, CHUNKED_EXTENSION_MAX, CHUNKED_SIZE_START);
+	return CHUNKED_BAD;
+}
+
+/* After a line's text in a response: its end, if LF alone is that. */
+static enum chunked_state
+step_lf(struct chunked *c, enum chunked_state at_lf)
+{
+	c->odd = true;
+	return c->response ? at_lf : CHUNKED_BAD;
+}
+
+/* Behind the digits. */
+static enum chunked_state
+step_padding(struct chunked *c, uint8_t octet)
+{
+	if (octet == '\r')
+		return CHUNKED_SIZE_LF;
+	if (octet == '\n')
+		return step_lf(c, end_size(c));
+	if (octet == ';')
+		return CHUNKED_EXTENSION;
+	if (!c->response)
+		return CHUNKED_BAD;
+	return skip(c, CHUNKED_EXTENSION_MAX,
+	    is_space(octet) ? CHUNKED_PADDING : CHUNKED_EXTENSION);
+}
+
+static enum chunked_state
+step_size(struct chunked *c, uint8_t octet)
+{
+	int value = hex_value(octet);
+
+	if (value >= 0)
+		return step_digit(c, value);
+	if (octet != '\r' && octet != '\n' && octet != ';' && !is_space(octet))
+		return CHUNKED_BAD;
+	return step_padding(c, octet);
+}
+
+/* Text that is dropped: a control character ends a request's. */
 static enum chunked_state
 step_text(struct chunked *c, uint8_t octet, size_t max,
     enum chunked_state at_cr)
 {
-	if (++c->counted > max)
-		return CHUNKED_BAD;
 	if (octet == '\r')
-		return at_cr;
-	return is_control(octet) ? CHUNKED_BAD : c->state;
+		return skip(c, max, at_cr);
+	if (is_control(octet) && !c->response)
+		return CHUNKED_BAD;
+	return skip(c, max, c->state);
+}
+
+static enum chunked_state
+step_extension(struct chunked *c, uint8_t octet)
+{
+	if (octet == '\n')
+		return step_lf(c, end_size(c));
+	return step_text(c, octet, CHUNKED_EXTENSION_MAX, CHUNKED_SIZE_LF);
+}
+
+static enum chunked_state
+step_trailer(struct chunked *c, uint8_t octet)
+{
+	if (octet == '\n')
+		return step_lf(c,
+		    skip(c, CHUNKED_TRAILER_MAX, CHUNKED_TRAILER_START));
+	return step_text(c, octet, CHUNKED_TRAILER_MAX, CHUNKED_TRAILER_LF);
 }
 
 static enum chunked_state
@@ -79,10 +159,27 @@ step_trailer_start(struct chunked *c, uint8_t octet)
 {
 	if (octet == '\r')
 		return CHUNKED_LAST_LF;
-	if (octet == ' ' || octet == '\t')
+	if (octet == '\n')
+		return step_lf(c, CHUNKED_DONE);
+	if (is_space(octet) && !c->response)
 		return CHUNKED_BAD;
 	c->state = CHUNKED_TRAILER;
-	return step_text(c, octet, CHUNKED_TRAILER_MAX, CHUNKED_BAD);
+	return step_trailer(c, octet);
+}
+
+/* After a CR.  In a response, one that no LF follows is text like other. */
+static enum chunked_state
+step_line_end(struct chunked *c, uint8_t octet, enum chunked_state at_lf,
+    enum chunked_state text)
+{
+	if (octet == '\n')
+		return at_lf;
+	if (!c->response)
+		return CHUNKED_BAD;
+	c->odd = true;
+	c->state = text;
+	return text == CHUNKED_EXTENSION ? step_extension(c, octet)
+					 : step_trailer(c, octet);
 }
 
 static enum chunked_state
@@ -95,29 +192,33 @@ static enum chunked_state
 step(struct chunked *c, uint8_t octet)
 {
 	switch (c->state) {
+	case CHUNKED_SIZE_START:
+		return step_size_start(c, octet);
 	case CHUNKED_SIZE:
 		return step_size(c, octet);
+	case CHUNKED_PADDING:
+		return step_padding(c, octet);
 	case CHUNKED_EXTENSION:
-		return step_text(c, octet, CHUNKED_EXTENSION_MAX,
-		    CHUNKED_SIZE_LF);
+		return step_extension(c, octet);
 	case CHUNKED_SIZE_LF:
-		c->counted = 0;
-		return expect(octet, '\n',
-		    c->left > 0 ? CHUNKED_DATA : CHUNKED_TRAILER_START);
+		return octet == '\n' ? end_size(c)
+		    : step_line_end(c, octet, CHUNKED_BAD, CHUNKED_EXTENSION);
 	case CHUNKED_DATA_CR:
+		if (octet == '\n')
+			return step_lf(c, CHUNKED_SIZE_START);
 		return expect(octet, '\r', CHUNKED_DATA_LF);
 	case CHUNKED_DATA_LF:
-		return expect(octet, '\n', CHUNKED_SIZE);
+		return expect(octet, '\n', CHUNKED_SIZE_START);
 	case CHUNKED_TRAILER_START:
 		return step_trailer_start(c, octet);
 	case CHUNKED_TRAILER:
-		return step_text(c, octet, CHUNKED_TRAILER_MAX,
-		    CHUNKED_TRAILER_LF);
+		return step_trailer(c, octet);
 	case CHUNKED_TRAILER_LF:
 		c->counted++;
-		return expect(octet, '\n', CHUNKED_TRAILER_START);
+		return step_line_end(c, octet, CHUNKED_TRAILER_START,
+		    CHUNKED_TRAILER);
 	case CHUNKED_LAST_LF:
-		return expect(octet, '\n', CHUNKED_DONE);
+		return step_line_end(c, octet, CHUNKED_DONE, CHUNKED_TRAILER);
 	default:
 		return CHUNKED_BAD;
 	}

@@ -1,23 +1,27 @@
 #ifndef CULVERT_PROXY_CHUNKED_H
 #define CULVERT_PROXY_CHUNKED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /*
  * The chunked transfer coding (RFC 9112, section 7.1), decoded without a copy.
- * Strict as the heads are: CRLF and nothing else ends a line, a size is bare
- * hexadecimal digits.  Extensions and trailers are read, bounded and dropped.
+ * Strict in requests: CRLF and nothing else ends a line, a size is bare
+ * hexadecimal digits.  Responses are read as curl and Chromium read them: LF
+ * ends a line, whitespace may stand around a size, and extensions and trailers
+ * may look like anything.  Both are read, bounded and dropped.
  */
 
 /* Hexadecimal digits of one size, which must also stay below 2^63. */
 #define CHUNKED_DIGITS_MAX 16
 
 /*
- * Bytes of the extensions of one chunk.  Nobody uses them but to make servers
- * read many bytes for few of content.
+ * Bytes of one line with the size of a chunk, beyond the digits: extensions,
+ * whitespace, and zeros in front.  They are not stored.  Chromium takes as
+ * much; more makes us read many bytes for few of content.
  */
-#define CHUNKED_EXTENSION_MAX 256
+#define CHUNKED_EXTENSION_MAX 16384
 
 /* Bytes of the whole trailer section, line ends included. */
 #define CHUNKED_TRAILER_MAX 8192
@@ -29,7 +33,9 @@
 #define CHUNKED_LAST "0\r\n\r\n"
 
 enum chunked_state {
+	CHUNKED_SIZE_START,
 	CHUNKED_SIZE,
+	CHUNKED_PADDING,
 	CHUNKED_EXTENSION,
 	CHUNKED_SIZE_LF,
 	CHUNKED_DATA,
@@ -43,15 +49,24 @@ enum chunked_state {
 	CHUNKED_BAD
 };
 
-/* A decoder, in the caller's memory; all of it is private. */
+/* A decoder, in the caller's memory. */
 struct chunked {
+	/*
+	 * To be read: a line of a response did not end in CRLF.  The sender
+	 * may see another end of the body than we do.
+	 */
+	bool odd;
+
+	/* Private. */
+	bool response;
 	enum chunked_state state;
 	uint64_t left; /* bytes of data to come in this chunk */
-	size_t counted; /* digits, or bytes of extension or trailer */
+	size_t digits; /* of the size, zeros in front of it left out */
+	size_t counted; /* other bytes of the line, or bytes of the trailer */
 };
 
-/* Begins a body. */
-void chunked_init(struct chunked *c);
+/* Begins the body of a response, or of a request. */
+void chunked_init(struct chunked *c, bool response);
 
 /*
  * Takes len bytes of the coded body.  *consumed is how many were used, and

@@ -5,7 +5,12 @@
 #include "proxy/http1_head.h"
 
 #define HTTP_PORT 80
-#define STATUS_DIGITS 3
+
+/* Digits of a status that is believed: no number of so many overflows. */
+#define STATUS_DIGITS_MAX 9
+
+/* What a response without a status has, as Chromium takes it. */
+#define STATUS_ASSUMED 200
 
 #define SCHEME_HTTP "http://"
 #define SCHEME_HTTPS "https://"
@@ -13,19 +18,75 @@
 static int
 bad(struct http1_head *head, const char *why)
 {
-	head->why = why;
-	return -EBADMSG;
+	return http1_head_fail(head, -EBADMSG, "%s", why);
 }
 
-static int
-check_host(struct http1_head *head)
+static bool
+is_digit(char c)
 {
-	size_t hosts = http1_head_count(head, "host");
+	return c >= '0' && c <= '9';
+}
 
-	if (hosts > 1)
-		return bad(head, "two Host fields");
-	if (hosts == 0 && head->minor > 0)
-		return bad(head, "Host is missing");
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Takes the first word off the front of *rest, and the whitespace around. */
+static struct span
+cut_word(struct span *rest)
+{
+	struct span word;
+
+	*rest = span_trim(*rest);
+	word = (struct span){ rest->p, 0 };
+	while (word.len < rest->len && !is_space(rest->p[word.len]))
+		word.len++;
+	rest->p += word.len;
+	rest->len -= word.len;
+	*rest = span_trim(*rest);
+	return word;
+}
+
+/* ---- Requests: the target ---- */
+
+/* Says of a host what is wrong with it, and how it is to be written. */
+static int
+bad_host(struct http1_head *head, struct span host)
+{
+	for (size_t i = 0; i < host.len; i++) {
+		if ((unsigned char)host.p[i] >= 0x80)
+			return http1_head_fail(head, -EBADMSG,
+			    "the host of the request target is not ASCII: byte "
+			    "0x%02x at offset %zu of it; write the name as "
+			    "xn--...", (unsigned char)host.p[i], i);
+		if (host.p[i] == '%')
+			return http1_head_fail(head, -EBADMSG,
+			    "the host of the request target has a %% at offset "
+			    "%zu of it: no zone and no percent-encoding is "
+			    "possible there", i);
+	}
+	return bad(head,
+	    "the host or port of the request target is not valid");
+}
+
+/*
+ * User information is for the client to make Authorization of, and never for
+ * the origin to see.  A backslash in it would be the end of the host to
+ * browsers.
+ */
+static int
+drop_userinfo(struct http1_head *head, struct span *authority)
+{
+	const char *at = memrchr(authority->p, '@', authority->len);
+	size_t len = at != NULL ? (size_t)(at + 1 - authority->p) : 0;
+
+	if (memchr(authority->p, '\\', len) != NULL)
+		return bad(head, "a backslash in the user information of the "
+		    "request target");
+	authority->p += len;
+	authority->len -= len;
 	return 0;
 }
 
@@ -34,10 +95,11 @@ parse_absolute(struct http1_request *req, struct span target)
 {
 	struct span authority;
 	size_t len = 0;
+	int err;
 
 	if (span_begins_nocase(target, SCHEME_HTTPS))
-		return bad(&req->head,
-		    "https goes through CONNECT, not an absolute URI");
+		return bad(&req->head, "this proxy reaches https sites by "
+		    "CONNECT alone, not by an absolute URI");
 	if (!span_begins_nocase(target, SCHEME_HTTP))
 		return bad(&req->head,
 		    "the request target is neither a path nor an http URI");
@@ -49,12 +111,14 @@ parse_absolute(struct http1_request *req, struct span target)
 	req->path.p = authority.p + len;
 	req->path.len = authority.len - len;
 	authority.len = len;
-	if (memchr(authority.p, '@', len) != NULL)
-		return bad(&req->head,
-		    "user information in the request target");
-	if (target_parse(&req->authority, authority.p, len, HTTP_PORT) != 0)
-		return bad(&req->head,
-		    "the host or port of the request target is not valid");
+	err = drop_userinfo(&req->head, &authority);
+	if (err != 0)
+		return err;
+	if (authority.len > 0 && authority.p[authority.len - 1] == ':')
+		authority.len--; /* an empty port is the default one */
+	if (target_parse(&req->authority, authority.p, authority.len,
+		HTTP_PORT) != 0)
+		return bad_host(&req->head, authority);
 	req->form = HTTP1_ABSOLUTE;
 	return 0;
 }
@@ -66,6 +130,8 @@ parse_own(struct http1_request *req, enum http1_form form,
 {
 	const struct http1_field *host = http1_find(&req->head, "host");
 
+	if (host == NULL && req->head.minor > 0)
+		return bad(&req->head, "Host is missing");
 	req->form = form;
 	req->path = target;
 	req->authority = (struct target){ .port = 0 };
@@ -82,27 +148,25 @@ parse_connect(struct http1_request *req, struct span target)
 	req->form = HTTP1_AUTHORITY;
 	req->path = (struct span){ target.p + target.len, 0 };
 	if (target_parse(&req->authority, target.p, target.len, 0) != 0)
-		return bad(&req->head, "CONNECT takes a host and a port");
+		return bad(&req->head,
+		    "CONNECT takes a host and a port, as in name:443");
 	if (req->head.framing == HTTP1_CHUNKED || req->head.length > 0)
 		return bad(&req->head, "CONNECT has no body");
 	return 0;
 }
 
+/* No server gets to see a fragment (RFC 9110, section 7.1). */
 static int
 parse_target(struct http1_request *req, struct span target)
 {
-	int err;
+	const char *fragment = memchr(target.p, '#', target.len);
 
-	for (size_t i = 0; i < target.len; i++)
-		if (target.p[i] < '!' || target.p[i] > '~' ||
-		    target.p[i] == '#')
-			return bad(&req->head,
-			    "a character that no request target may have");
-	err = check_host(&req->head);
-	if (err != 0)
-		return err;
-	if (span_is(req->method, "CONNECT"))
+	if (http1_head_count(&req->head, "host") > 1)
+		return bad(&req->head, "two Host fields");
+	if (span_is_nocase(req->method, "CONNECT"))
 		return parse_connect(req, target);
+	if (fragment != NULL)
+		target.len = (size_t)(fragment - target.p);
 	if (target.len > 0 && target.p[0] == '/')
 		return parse_own(req, HTTP1_ORIGIN, target);
 	if (span_is(target, "*") && span_is(req->method, "OPTIONS"))
@@ -110,15 +174,44 @@ parse_target(struct http1_request *req, struct span target)
 	return parse_absolute(req, target);
 }
 
+/* ---- Requests ---- */
+
+static int
+parse_version(struct http1_head *head, struct span s)
+{
+	if (s.len != 8 || memcmp(s.p, "HTTP/", 5) != 0 || !is_digit(s.p[5]) ||
+	    s.p[6] != '.' || !is_digit(s.p[7]))
+		return bad(head, "the request line does not end in an HTTP "
+		    "version such as HTTP/1.1");
+	if (s.p[5] != '1')
+		return http1_head_fail(head, -ENOTSUP,
+		    "this proxy speaks HTTP/1.0 and HTTP/1.1 alone");
+	head->minor = s.p[7] - '0';
+	return 0;
+}
+
+/*
+ * The words at both ends are method and version.  What is between is the
+ * target, whatever whitespace some clients leave in it.
+ */
 static int
 parse_request_line(struct http1_request *req, struct span line,
     struct span *target)
 {
-	req->method = span_cut(&line, ' ');
-	*target = span_cut(&line, ' ');
-	if (line.p == NULL || !span_is_token(req->method) || target->len == 0)
-		return bad(&req->head, "the request line is malformed");
-	return http1_head_version(&req->head, line);
+	size_t len;
+
+	req->method = cut_word(&line);
+	if (!span_is_token(req->method))
+		return bad(&req->head,
+		    "the request line does not begin with a method");
+	for (len = line.len; len > 0 && !is_space(line.p[len - 1]); len--)
+		continue;
+	*target = span_trim((struct span){ line.p, len });
+	if (target->len == 0)
+		return bad(&req->head, "the request line is not a method, a "
+		    "target and an HTTP version");
+	return parse_version(&req->head,
+	    (struct span){ line.p + len, line.len - len });
 }
 
 static void
@@ -139,18 +232,17 @@ http1_request_parse(struct http1_request *req, const char *buf, size_t len,
 {
 	struct span rest, line, target;
 	int err, headlen;
+	size_t start;
 
-	req->head.why = NULL;
-	headlen = http1_head_scan(&req->head, buf, len, scanned);
+	http1_head_begin(&req->head, false);
+	headlen = http1_head_scan(&req->head, buf, len, scanned, &start);
 	if (headlen <= 0)
 		return headlen;
-	rest = (struct span){ buf, (size_t)headlen };
-	line = http1_head_line(&rest);
-	if (line.len == 0)
-		line = http1_head_line(&rest);
+	rest = (struct span){ buf + start, (size_t)headlen - start };
+	line = http1_head_line(&req->head, &rest);
 	err = parse_request_line(req, line, &target);
 	if (err == 0)
-		err = http1_head_parse(&req->head, rest, false);
+		err = http1_head_parse(&req->head, rest);
 	if (err == 0)
 		err = parse_target(req, target);
 	if (err != 0)
@@ -159,24 +251,55 @@ http1_request_parse(struct http1_request *req, const char *buf, size_t len,
 	return headlen;
 }
 
+/* ---- Responses ---- */
+
+/*
+ * The minor version of "HTTP/1.1": whatever is not at least that is 1.0, and
+ * what is above, even HTTP/2, says it in a way that HTTP/1.1 reads.
+ */
 static int
+response_minor(struct span version)
+{
+	const char *dot = memchr(version.p, '.', version.len);
+	size_t after = dot != NULL ? (size_t)(dot + 1 - version.p) : 0;
+
+	if (!span_begins_nocase(version, "http/") || version.len < 6 ||
+	    !is_digit(version.p[5]))
+		return 0;
+	if (version.p[5] > '1')
+		return 1;
+	if (version.p[5] < '1' || after == 0 || after == version.len ||
+	    !is_digit(version.p[after]))
+		return 0;
+	return version.p[after] - '0';
+}
+
+/* Digits first, of any number; without them the status is not said. */
+static struct span
+parse_status(struct http1_response *resp, struct span s)
+{
+	size_t i;
+
+	resp->status = 0;
+	for (i = 0; i < s.len && is_digit(s.p[i]); i++)
+		if (i < STATUS_DIGITS_MAX)
+			resp->status = resp->status * 10 + (s.p[i] - '0');
+	if (i == 0)
+		resp->status = STATUS_ASSUMED;
+	if (i != 3)
+		resp->head.odd = true;
+	return span_trim((struct span){ s.p + i, i > 0 ? s.len - i : 0 });
+}
+
+static void
 parse_status_line(struct http1_response *resp, struct span line)
 {
-	struct span version = span_cut(&line, ' ');
-	struct span code = span_cut(&line, ' ');
-	uint64_t status;
-	int err;
+	struct span version = cut_word(&line);
 
-	err = http1_head_version(&resp->head, version);
-	if (err != 0)
-		return err;
-	if (!span_number(code, STATUS_DIGITS, &status) || status < 100)
-		return bad(&resp->head, "the status is malformed");
-	resp->status = (int)status;
-	resp->reason = line;
-	if (line.p == NULL) /* some leave out the space with the reason */
-		resp->reason.p = code.p + code.len;
-	return 0;
+	resp->head.minor = response_minor(version);
+	if (line.len == 0)
+		line = SPAN("200 OK");
+	resp->reason = parse_status(resp, line);
 }
 
 /* What the status and the request say about framing and connection. */
@@ -185,7 +308,7 @@ settle_response(struct http1_response *resp, bool head_request)
 {
 	struct http1_head *head = &resp->head;
 
-	if (head_request || resp->status < 200 || resp->status == 204 ||
+	if (head_request || resp->status / 100 == 1 || resp->status == 204 ||
 	    resp->status == 304)
 		head->framing = HTTP1_NONE;
 	else if (head->framing == HTTP1_NONE)
@@ -193,7 +316,7 @@ settle_response(struct http1_response *resp, bool head_request)
 
 	head->keep_alive = head->minor > 0 ||
 	    http1_lists(head, "connection", SPAN("keep-alive"));
-	if (http1_lists(head, "connection", SPAN("close")) ||
+	if (http1_lists(head, "connection", SPAN("close")) || head->odd ||
 	    head->framing == HTTP1_UNTIL_CLOSE)
 		head->keep_alive = false;
 }
@@ -205,15 +328,16 @@ http1_response_parse(struct http1_response *resp, const char *buf, size_t len,
 	struct http1_head *head = &resp->head;
 	struct span rest;
 	int err, headlen;
+	size_t start;
 
-	head->why = NULL;
-	headlen = http1_head_scan(head, buf, len, scanned);
+	http1_head_begin(head, true);
+	headlen = http1_head_scan(head, buf, len, scanned, &start);
 	if (headlen <= 0)
 		return headlen;
-	rest = (struct span){ buf, (size_t)headlen };
-	err = parse_status_line(resp, http1_head_line(&rest));
-	if (err == 0)
-		err = http1_head_parse(head, rest, true);
+	head->odd = start > 0;
+	rest = (struct span){ buf + start, (size_t)headlen - start };
+	parse_status_line(resp, http1_head_line(head, &rest));
+	err = http1_head_parse(head, rest);
 	if (err != 0)
 		return err;
 	settle_response(resp, head_request);

@@ -1,12 +1,14 @@
 /*
  * A head is read in two passes.  The first, http1_head_scan, looks at each
- * octet once however the head arrives, refuses the ones that no head may have
- * (bare CR, bare LF, controls) and finds the empty line.  The second runs only
- * over a whole head and takes it apart line by line, so that the outcome
- * cannot depend on how the bytes were split.
+ * octet once however the head arrives, refuses the ones that it may not have
+ * and finds the empty line.  The second runs only over a whole head and takes
+ * it apart line by line, so that the outcome cannot depend on how the bytes
+ * were split.
  */
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "proxy/http1_head.h"
@@ -14,17 +16,25 @@
 /* Digits of a Content-Length: all numbers of 18 digits are below 2^63. */
 #define LENGTH_DIGITS_MAX 18
 
-static int
-fail(struct http1_head *head, int error, const char *why)
-{
-	head->why = why;
-	return error;
-}
+/* Bytes of empty lines before a request: some clients send one too many. */
+#define EMPTY_MAX 16
 
-static bool
-is_digit(char c)
+/* Bytes before the status line that Chromium skips, and of its first word. */
+#define SLOP_MAX 4
+#define STATUS_BEGIN 4
+
+/* Characters of a field's name that an error shows. */
+#define NAME_SHOWN 32
+
+int
+http1_head_fail(struct http1_head *head, int error, const char *format, ...)
 {
-	return c >= '0' && c <= '9';
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(head->why, sizeof(head->why), format, ap);
+	va_end(ap);
+	return error;
 }
 
 static bool
@@ -34,108 +44,319 @@ is_space(char c)
 }
 
 static bool
+is_line_end(char c)
+{
+	return c == '\r' || c == '\n';
+}
+
+static bool
 is_control(char c)
 {
 	return (c >= '\0' && c < ' ' && c != '\t') || c == 0x7f;
 }
 
-int
-http1_head_scan(struct http1_head *head, const char *buf, size_t len,
-    size_t *scanned)
+/* ---- The first pass ---- */
+
+/* What of a head an octet belongs to, and how far in it is. */
+struct place {
+	const char *part;
+	struct span name; /* after the part, or empty */
+	size_t offset;
+};
+
+static void
+place_in_request_line(struct place *place, struct span before)
 {
-	size_t end = len < HTTP1_HEAD_MAX ? len : HTTP1_HEAD_MAX;
-	size_t i;
+	static const char *const parts[] = { "the method",
+		"the request target", "the HTTP version" };
+	size_t part = 0, from = 0;
 
-	for (i = *scanned; i < end; i++) {
-		bool after_cr = i > 0 && buf[i - 1] == '\r';
-		char c = buf[i];
+	for (size_t i = 0; i < before.len && part < 2; i++)
+		if (before.p[i] == ' ') {
+			part++;
+			from = i + 1;
+		}
+	place->part = parts[part];
+	place->offset = before.len - from;
+}
 
-		if (c == '\n' && !after_cr)
-			return fail(head, -EBADMSG, "a bare LF in the head");
-		if (c != '\n' && after_cr)
-			return fail(head, -EBADMSG, "a bare CR in the head");
-		if (c == '\n' && i >= 3 && buf[i - 2] == '\n')
-			return (int)i + 1;
-		if (is_control(c) && c != '\r' && c != '\n')
-			return fail(head, -EBADMSG,
-			    "a control character in the head");
+static void
+place_in_field(struct place *place, struct span before)
+{
+	size_t len = before.len;
+	struct span name = span_cut(&before, ':');
+
+	if (before.p == NULL || !span_is_token(name)) {
+		place->part = "a field line";
+		place->offset = len;
+		return;
 	}
-	*scanned = i;
-	if (len >= HTTP1_HEAD_MAX)
-		return fail(head, -EMSGSIZE, "the head is too large");
+	while (before.len > 0 && is_space(before.p[0])) {
+		before.p++;
+		before.len--;
+	}
+	place->part = "the field ";
+	place->name = name;
+	place->offset = before.len;
+}
+
+static int
+fail_octet(struct http1_head *head, const char *buf, size_t start, size_t at,
+    const char *what)
+{
+	struct place place = { .name = { "", 0 } };
+	size_t line = at;
+
+	while (line > start && buf[line - 1] != '\n')
+		line--;
+	if (line > start)
+		place_in_field(&place, (struct span){ buf + line, at - line });
+	else if (head->response)
+		place = (struct place){ "the status line", { "", 0 },
+			at - start };
+	else
+		place_in_request_line(&place,
+		    (struct span){ buf + start, at - start });
+	return http1_head_fail(head, -EBADMSG,
+	    "%s: byte 0x%02x at offset %zu of %s%.*s", what,
+	    (unsigned char)buf[at], place.offset, place.part,
+	    (int)(place.name.len < NAME_SHOWN ? place.name.len : NAME_SHOWN),
+	    place.name.p);
+}
+
+/*
+ * An octet that is not text.  Of responses only NUL is refused, as curl and
+ * Chromium do.
+ */
+static int
+check_octet(struct http1_head *head, const char *buf, size_t start, size_t at)
+{
+	bool after_cr = at > start && buf[at - 1] == '\r';
+
+	if (head->response)
+		return buf[at] != '\0' ? 0
+		    : fail_octet(head, buf, start, at, "a NUL in the head");
+	if (after_cr && buf[at] != '\n')
+		return fail_octet(head, buf, start, at - 1,
+		    "a CR that no LF follows");
+	if (is_control(buf[at]) && !is_line_end(buf[at]))
+		return fail_octet(head, buf, start, at,
+		    "a control character in the head");
 	return 0;
 }
 
-struct span
-http1_head_line(struct span *rest)
+static bool
+line_is_empty(const char *buf, size_t start, size_t lf)
 {
-	struct span line = span_cut(rest, '\r');
+	while (lf > start && buf[lf - 1] == '\r')
+		lf--;
+	return lf > start && buf[lf - 1] == '\n';
+}
 
-	rest->p++;
-	rest->len--;
-	return line;
+static int
+find_request(struct http1_head *head, const char *buf, size_t len,
+    size_t *start)
+{
+	size_t i = 0;
+
+	while (i < len && is_line_end(buf[i]))
+		if (++i > EMPTY_MAX)
+			return http1_head_fail(head, -EBADMSG,
+			    "empty lines in place of a request");
+	*start = i;
+	return i < len;
+}
+
+/* Shows what came instead, so that it can be told what the other speaks. */
+static int
+fail_beginning(struct http1_head *head, const char *buf, size_t len)
+{
+	char text[SLOP_MAX + STATUS_BEGIN + 1];
+	size_t i;
+
+	for (i = 0; i < len && i < sizeof(text) - 1; i++)
+		text[i] = buf[i] < ' ' || buf[i] > '~' ? '.' : buf[i];
+	text[i] = '\0';
+	return http1_head_fail(head, -EBADMSG,
+	    "no status line of HTTP/1: the first bytes are \"%s\"", text);
+}
+
+static int
+find_response(struct http1_head *head, const char *buf, size_t len,
+    size_t *start)
+{
+	struct span icy = { buf, STATUS_BEGIN };
+
+	for (size_t i = 0; i <= SLOP_MAX && i + STATUS_BEGIN <= len; i++)
+		if (span_begins_nocase((struct span){ buf + i, STATUS_BEGIN },
+			"http")) {
+			*start = i;
+			return 1;
+		}
+	*start = 0;
+	if (len >= STATUS_BEGIN && span_is_nocase(icy, "icy "))
+		return 1;
+	return len < SLOP_MAX + STATUS_BEGIN ? 0
+	    : fail_beginning(head, buf, len);
 }
 
 int
-http1_head_version(struct http1_head *head, struct span s)
+http1_head_scan(struct http1_head *head, const char *buf, size_t len,
+    size_t *scanned, size_t *start)
 {
-	if (s.len != 8 || memcmp(s.p, "HTTP/", 5) != 0 || !is_digit(s.p[5]) ||
-	    s.p[6] != '.' || !is_digit(s.p[7]))
-		return fail(head, -EBADMSG, "the HTTP version is malformed");
-	if (s.p[5] != '1')
-		return fail(head, -ENOTSUP,
-		    "only HTTP/1.0 and HTTP/1.1 are spoken here");
-	head->minor = s.p[7] - '0';
+	size_t max = head->response ? HTTP1_RESPONSE_HEAD_MAX : HTTP1_HEAD_MAX;
+	size_t i, end = len < max ? len : max;
+	int rv;
+
+	rv = (head->response ? find_response : find_request)(head, buf, end,
+	    start);
+	if (rv <= 0)
+		return rv;
+	for (i = *scanned > *start ? *scanned : *start; i < end; i++) {
+		rv = check_octet(head, buf, *start, i);
+		if (rv < 0)
+			return rv;
+		if (buf[i] == '\n' && line_is_empty(buf, *start, i))
+			return (int)i + 1;
+	}
+	*scanned = i;
+	if (len >= max)
+		return http1_head_fail(head, -EMSGSIZE,
+		    "the head is longer than %zu bytes", max);
+	return 0;
+}
+
+/* ---- The second pass: lines ---- */
+
+void
+http1_head_begin(struct http1_head *head, bool response)
+{
+	head->response = response;
+	head->odd = false;
+	head->nfields = head->noptions = 0;
+	head->why[0] = '\0';
+}
+
+struct span
+http1_head_line(struct http1_head *head, struct span *rest)
+{
+	struct span line = span_cut(rest, '\n');
+	size_t len = line.len;
+
+	while (line.len > 0 && line.p[line.len - 1] == '\r')
+		line.len--;
+	if (len - line.len != 1)
+		head->odd = true;
+	return line;
+}
+
+static struct span
+trim(struct span s)
+{
+	while (s.len > 0 && (is_space(s.p[0]) || is_line_end(s.p[0]))) {
+		s.p++;
+		s.len--;
+	}
+	while (s.len > 0 && (is_space(s.p[s.len - 1]) ||
+	    is_line_end(s.p[s.len - 1])))
+		s.len--;
+	return s;
+}
+
+static int
+add_field(struct http1_head *head, struct span name, struct span value)
+{
+	if (head->nfields == HTTP1_FIELDS_MAX)
+		return http1_head_fail(head, -EMSGSIZE,
+		    "more than %d field lines", HTTP1_FIELDS_MAX);
+	head->fields[head->nfields++] = (struct http1_field){ name,
+		trim(value) };
 	return 0;
 }
 
 /*
- * A space before the colon makes a request two requests to some recipients; a
- * response is to be freed of it (RFC 9112, section 5.1).
+ * A space before the colon makes a request two requests to some recipients
+ * (RFC 9112, section 5.1).
  */
 static int
-parse_field(struct http1_head *head, struct span line, bool response)
+parse_request_field(struct http1_head *head, struct span line)
 {
-	struct http1_field *f = &head->fields[head->nfields];
+	struct span name = span_cut(&line, ':');
+	size_t n = head->nfields + 1, at = 0;
 
-	if (is_space(line.p[0]))
-		return fail(head, -EBADMSG, "a folded field line");
-	if (head->nfields == HTTP1_FIELDS_MAX)
-		return fail(head, -EMSGSIZE, "too many field lines");
-	f->name = span_cut(&line, ':');
+	if (is_space(name.p[0]))
+		return http1_head_fail(head, -EBADMSG,
+		    "field line %zu is folded onto the one before", n);
 	if (line.p == NULL)
-		return fail(head, -EBADMSG, "a field line without a colon");
-	if (response)
-		f->name = span_trim(f->name);
-	if (!span_is_token(f->name))
-		return fail(head, -EBADMSG,
-		    "the name of a field is not a token");
-	f->value = span_trim(line);
-	head->nfields++;
-	return 0;
+		return http1_head_fail(head, -EBADMSG,
+		    "field line %zu has no colon", n);
+	if (name.len == 0)
+		return http1_head_fail(head, -EBADMSG,
+		    "field line %zu has no name", n);
+	if (span_is_token(name))
+		return add_field(head, name, line);
+	while (span_is_token((struct span){ name.p, at + 1 }))
+		at++;
+	return http1_head_fail(head, -EBADMSG, "the name of a field is not a "
+	    "token: byte 0x%02x at offset %zu of field line %zu",
+	    (unsigned char)name.p[at], at, n);
+}
+
+/* A response is freed of lines that are no field and of space before colons. */
+static int
+parse_response_field(struct http1_head *head, struct span line)
+{
+	struct span sent = span_cut(&line, ':'), name = span_trim(sent);
+
+	bool is_field = line.p != NULL && !is_space(sent.p[0]) &&
+	    span_is_token(name);
+
+	if (!is_field || name.len != sent.len)
+		head->odd = true;
+	return is_field ? add_field(head, name, line) : 0;
+}
+
+/* Lines after a field that begin with whitespace belong to its value. */
+static struct span
+unfold(struct http1_head *head, struct span line, struct span *rest)
+{
+	struct span next;
+
+	if (is_space(line.p[0]) || memchr(line.p, ':', line.len) == NULL)
+		return line;
+	while (rest->len > 0 && is_space(rest->p[0])) {
+		head->odd = true;
+		next = http1_head_line(head, rest);
+		line.len = (size_t)(next.p + next.len - line.p);
+	}
+	return line;
 }
 
 static int
-parse_fields(struct http1_head *head, struct span rest, bool response)
+parse_fields(struct http1_head *head, struct span rest)
 {
 	struct span line;
 	int err;
 
-	head->nfields = 0;
-	while ((line = http1_head_line(&rest)).len > 0) {
-		err = parse_field(head, line, response);
+	while ((line = http1_head_line(head, &rest)).len > 0) {
+		err = head->response
+		    ? parse_response_field(head, unfold(head, line, &rest))
+		    : parse_request_field(head, line);
 		if (err != 0)
 			return err;
 	}
 	return 0;
 }
 
+/* ---- The second pass: framing ---- */
+
 static int
 parse_length(struct http1_head *head, struct span digits)
 {
 	if (!span_number(digits, LENGTH_DIGITS_MAX, &head->length))
-		return fail(head, -EBADMSG,
+		return http1_head_fail(head, -EBADMSG,
 		    "Content-Length is not a number of bytes");
+	head->has_length = true;
 	head->framing = HTTP1_LENGTH;
 	return 0;
 }
@@ -164,10 +385,10 @@ parse_codings(struct http1_head *head)
 		} while (rest.p != NULL);
 	}
 	if (!last_chunked || chunked != 1)
-		return fail(head, -EBADMSG,
+		return http1_head_fail(head, -EBADMSG,
 		    "Transfer-Encoding does not end in one chunked");
 	if (others > 0)
-		return fail(head, -EPROTONOSUPPORT,
+		return http1_head_fail(head, -EPROTONOSUPPORT,
 		    "a transfer coding other than chunked");
 	head->framing = HTTP1_CHUNKED;
 	return 0;
@@ -183,55 +404,168 @@ http1_head_count(const struct http1_head *head, const char *name)
 	return n;
 }
 
-/* Sets framing and length from the fields alone (RFC 9112, section 6). */
 static int
-parse_framing(struct http1_head *head)
+frame_request(struct http1_head *head)
 {
 	const struct http1_field *length = http1_find(head, "content-length");
 
-	head->framing = HTTP1_NONE;
-	head->length = 0;
 	if (http1_head_count(head, "content-length") > 1)
-		return fail(head, -EBADMSG, "two Content-Length fields");
+		return http1_head_fail(head, -EBADMSG,
+		    "two Content-Length fields");
 	if (http1_head_count(head, "transfer-encoding") == 0)
 		return length == NULL ? 0 : parse_length(head, length->value);
 	if (length != NULL)
-		return fail(head, -EBADMSG,
+		return http1_head_fail(head, -EBADMSG,
 		    "Content-Length and Transfer-Encoding together");
 	if (head->minor == 0)
-		return fail(head, -EBADMSG, "Transfer-Encoding in HTTP/1.0");
+		return http1_head_fail(head, -EBADMSG,
+		    "Transfer-Encoding in HTTP/1.0");
 	return parse_codings(head);
 }
 
-/*
- * All fields are held against this list when a head is forwarded, which takes
- * the product of the two sizes.
- */
-static int
-check_connection(struct http1_head *head)
+/* Reads digits of any number, as long as the value is below 2^63. */
+static bool
+read_length(struct span s, uint64_t *value)
 {
-	size_t len = 0;
+	while (s.len > 1 && s.p[0] == '0') {
+		s.p++;
+		s.len--;
+	}
+	*value = 0;
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9' ||
+		    *value > (INT64_MAX - 9) / 10)
+			return false;
+		*value = *value * 10 + (uint64_t)(s.p[i] - '0');
+	}
+	return s.len > 0;
+}
 
-	for (size_t i = 0; i < head->nfields; i++)
-		if (span_is_nocase(head->fields[i].name, "connection"))
-			len += head->fields[i].value.len;
-	if (len > HTTP1_CONNECTION_MAX)
-		return fail(head, -EMSGSIZE, "Connection is too long");
+/* One Content-Length of a response, which may have been said before. */
+static int
+add_length(struct http1_head *head, uint64_t value)
+{
+	if (head->has_length && head->length != value)
+		return http1_head_fail(head, -EBADMSG,
+		    "two Content-Lengths, %ju and %ju",
+		    (uintmax_t)head->length, (uintmax_t)value);
+	head->odd |= head->has_length;
+	head->has_length = true;
+	head->length = value;
+	head->framing = HTTP1_LENGTH;
 	return 0;
 }
 
+static int
+parse_lengths(struct http1_head *head)
+{
+	bool no_number = false;
+	uint64_t value;
+	int err = 0;
+
+	for (size_t i = 0; i < head->nfields && err == 0; i++) {
+		struct span rest = head->fields[i].value, member;
+
+		if (!span_is_nocase(head->fields[i].name, "content-length"))
+			continue;
+		do {
+			member = trim(span_cut(&rest, ','));
+			if (read_length(member, &value))
+				err = add_length(head, value);
+			else
+				no_number = true;
+		} while (rest.p != NULL && err == 0);
+	}
+	if (err == 0 && no_number && head->has_length)
+		err = http1_head_fail(head, -EBADMSG, "two Content-Lengths, "
+		    "%ju and one that is no number", (uintmax_t)head->length);
+	head->odd |= no_number;
+	return err;
+}
+
+static int
+frame_response(struct http1_head *head)
+{
+	const struct http1_field *f = http1_find(head, "transfer-encoding");
+	bool chunked = http1_lists(head, "transfer-encoding",
+	    SPAN("chunked"));
+
+	if (f == NULL)
+		return parse_lengths(head);
+	if (!chunked || !span_is_nocase(f->value, "chunked") ||
+	    head->minor == 0 ||
+	    http1_head_count(head, "transfer-encoding") > 1 ||
+	    http1_head_count(head, "content-length") > 0)
+		head->odd = true;
+	if (!chunked)
+		return parse_lengths(head);
+	if (head->minor > 0)
+		head->framing = HTTP1_CHUNKED;
+	return 0;
+}
+
+/* Those of a response that are too many are taken for fields like others. */
+static int
+add_option(struct http1_head *head, struct span name)
+{
+	if (name.len == 0)
+		return 0;
+	if (head->noptions < HTTP1_OPTIONS_MAX)
+		head->options[head->noptions++] = name;
+	else if (!head->response)
+		return http1_head_fail(head, -EMSGSIZE,
+		    "Connection has more than %d names", HTTP1_OPTIONS_MAX);
+	return 0;
+}
+
+static int
+parse_options(struct http1_head *head)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < head->nfields && err == 0; i++) {
+		struct span rest = head->fields[i].value;
+
+		if (!span_is_nocase(head->fields[i].name, "connection"))
+			continue;
+		do {
+			err = add_option(head, trim(span_cut(&rest, ',')));
+		} while (rest.p != NULL && err == 0);
+	}
+	return err;
+}
+
+/* A request's body must not begin where only some readers end the head. */
+static int
+check_line_ends(struct http1_head *head)
+{
+	if (head->response || !head->odd || head->framing == HTTP1_NONE ||
+	    (head->framing == HTTP1_LENGTH && head->length == 0))
+		return 0;
+	return http1_head_fail(head, -EBADMSG,
+	    "LF without CR ends a line of a head that a body follows");
+}
+
 int
-http1_head_parse(struct http1_head *head, struct span rest, bool response)
+http1_head_parse(struct http1_head *head, struct span rest)
 {
 	int err;
 
-	err = parse_fields(head, rest, response);
+	head->framing = HTTP1_NONE;
+	head->length = 0;
+	head->has_length = false;
+	err = parse_fields(head, rest);
 	if (err == 0)
-		err = check_connection(head);
+		err = parse_options(head);
 	if (err == 0)
-		err = parse_framing(head);
+		err = head->response ? frame_response(head)
+				     : frame_request(head);
+	if (err == 0)
+		err = check_line_ends(head);
 	return err;
 }
+
+/* ---- Looking at a head ---- */
 
 const struct http1_field *
 http1_find(const struct http1_head *head, const char *name)
@@ -248,7 +582,7 @@ list_has(struct span list, struct span token)
 	struct span member;
 
 	do {
-		member = span_trim(span_cut(&list, ','));
+		member = trim(span_cut(&list, ','));
 		if (span_equal_nocase(member, token))
 			return true;
 	} while (list.p != NULL);
@@ -262,6 +596,15 @@ http1_lists(const struct http1_head *head, const char *name,
 	for (size_t i = 0; i < head->nfields; i++)
 		if (span_is_nocase(head->fields[i].name, name) &&
 		    list_has(head->fields[i].value, token))
+			return true;
+	return false;
+}
+
+bool
+http1_is_option(const struct http1_head *head, struct span name)
+{
+	for (size_t i = 0; i < head->noptions; i++)
+		if (span_equal_nocase(head->options[i], name))
 			return true;
 	return false;
 }

@@ -5,32 +5,37 @@
 
 /*
  * What the two parsers of proxy/http1.c share, and nobody else needs.  Errors
- * are those of http1_request_parse, with head->why set.
+ * are those of http1_request_parse, with head->why set.  head->response says
+ * which of the two it is.
  */
 
+/* Writes the sentence about an error into head->why, and returns the error. */
+int http1_head_fail(struct http1_head *head, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Readies a head to be scanned and parsed. */
+void http1_head_begin(struct http1_head *head, bool response);
+
 /*
- * Looks for the end of the head in buf and refuses octets no head may have.
- * Returns the length of the head, 0 while it is not whole, or -EBADMSG or
- * -EMSGSIZE.  *scanned is kept for the next call.
+ * Looks for the end of the head in buf and refuses octets that it may not
+ * have.  Returns the length of the head, 0 while it is not whole, or -EBADMSG
+ * or -EMSGSIZE.  *scanned is kept for the next call; *start is where the first
+ * line begins.
  */
 int http1_head_scan(struct http1_head *head, const char *buf, size_t len,
-    size_t *scanned);
+    size_t *scanned, size_t *start);
 
 /*
- * Cuts the next line, without its CRLF, off a head that http1_head_scan found
- * whole.  The last line is empty; there is none to be cut after it.
+ * Cuts the next line, without its line end, off a head that http1_head_scan
+ * found whole.  The last line is empty; there is none to be cut after it.
  */
-struct span http1_head_line(struct span *rest);
-
-/* Sets minor from an HTTP-version, or returns -EBADMSG or -ENOTSUP. */
-int http1_head_version(struct http1_head *head, struct span version);
+struct span http1_head_line(struct http1_head *head, struct span *rest);
 
 /*
- * Parses all after the start line: sets fields, nfields, framing and length,
- * the last two from the fields alone.  minor must be set.  In a response space
- * before a colon is removed instead of refused (RFC 9112, section 5.1).
+ * Parses all after the start line: sets fields, options, framing and length,
+ * the last two from the fields alone.  minor must be set.
  */
-int http1_head_parse(struct http1_head *head, struct span rest, bool response);
+int http1_head_parse(struct http1_head *head, struct span rest);
 
 /* How many fields are called name. */
 size_t http1_head_count(const struct http1_head *head, const char *name);

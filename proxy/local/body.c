@@ -9,7 +9,7 @@ body_init(struct body *body, const struct http1_head *head)
 	body->left = head->length;
 	body->complete = head->framing == HTTP1_NONE ||
 	    (head->framing == HTTP1_LENGTH && head->length == 0);
-	chunked_init(&body->chunked);
+	chunked_init(&body->chunked, head->response);
 }
 
 static void

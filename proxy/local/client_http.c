@@ -222,15 +222,16 @@ parse_head(struct client *c, struct http1_request *req)
 {
 	int head = http1_request_parse(req, c->buf, c->len, &c->scanned);
 	int status = head < 0 ? http1_error_status(head) : 0;
+	const char *why = req->head.why;
 
 	if (limits_hit(c->host->limits, LIMIT_HEAD,
 		head > 0 ? (size_t)head - 1 : c->len - 1) && status == 0) {
 		status = 431;
-		req->head.why = "the head is longer than this proxy takes";
+		why = "the head is longer than this proxy takes";
 	}
 	if (status == 0)
 		return (size_t)head;
-	client_http_error(c, status, req->head.why);
+	client_http_error(c, status, why);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
  * the stream holds become one chunk, its size before them and CRLF after.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,9 @@
 
 /* The buffers of a batch; after the content comes the end. */
 enum { BUF_HEAD, BUF_SIZE, BUF_CONTENT };
+
+/* Bytes for a head that came in pieces, at first; it doubles with need. */
+#define GATHERED_FIRST 4096
 
 /* The end of a chunk, and after it the end of a body. */
 #define CHUNK_END "\r\n" CHUNKED_LAST
@@ -125,14 +129,30 @@ batch_send(struct response *r)
 
 /* ---- Heads ---- */
 
+static bool
+make_room(struct response *r, size_t len)
+{
+	size_t size = r->gathered_size > 0 ? r->gathered_size : GATHERED_FIRST;
+	char *grown;
+
+	while (size < len)
+		size *= 2;
+	if (size == r->gathered_size)
+		return true;
+	if ((grown = realloc(r->gathered, size)) == NULL)
+		return false;
+	r->gathered = grown;
+	r->gathered_size = size;
+	return true;
+}
+
 static int
 gather(struct response *r, const struct iovec *iov)
 {
-	size_t room = HTTP1_HEAD_MAX - r->gathered_len;
+	size_t room = HTTP1_RESPONSE_HEAD_MAX - r->gathered_len;
 	size_t n = iov->iov_len < room ? iov->iov_len : room;
 
-	if (r->gathered == NULL &&
-	    (r->gathered = malloc(HTTP1_HEAD_MAX)) == NULL)
+	if (!make_room(r, r->gathered_len + n))
 		return fail(r, -ENOMEM, "out of memory");
 	memcpy(r->gathered + r->gathered_len, iov->iov_base, n);
 	r->gathered_len += n;
@@ -144,7 +164,17 @@ ungather(struct response *r)
 {
 	free(r->gathered);
 	r->gathered = NULL;
-	r->gathered_len = r->scanned = 0;
+	r->gathered_len = r->gathered_size = r->scanned = 0;
+}
+
+/* What the user is to know of a head that cannot be read. */
+static int
+blame_origin(struct response *r, int error, const char *why)
+{
+	snprintf(r->fault, sizeof(r->fault), "the site's answer cannot be "
+	    "read: %s; this is the fault of the site, whose operator can mend "
+	    "it", why);
+	return fail(r, error, r->fault);
 }
 
 /* Returns the length of the head in `resp`, 0 if it goes on, or an error. */
@@ -165,7 +195,7 @@ parse_head(struct response *r, const struct iovec *iov,
 	rv = http1_response_parse(resp, buf, len, &r->scanned,
 	    r->head_request);
 	if (rv < 0)
-		return fail(r, rv, resp->head.why);
+		return blame_origin(r, rv, resp->head.why);
 	if (rv == 0 && r->gathered == NULL)
 		return gather(r, iov);
 	return rv;
@@ -194,7 +224,7 @@ answer(struct response *r, const struct http1_response *resp, bool keep_alive)
 {
 	if (resp->status == 101)
 		return fail(r, -EBADMSG, "it switched protocols unasked");
-	if (resp->status < 200)
+	if (resp->status / 100 == 1)
 		return r->client_minor > 0 ? put_head(r, resp, true) : 0;
 	r->framing = rewrite_framing(resp, r->client_minor);
 	r->client_stays = keep_alive && r->framing != HTTP1_UNTIL_CLOSE;
@@ -291,6 +321,8 @@ take_body(struct response *r)
 	if (r->why != NULL || (r->batch.consume == 0 && !r->body.complete))
 		return false;
 	r->ended = r->body.complete;
+	if (r->body.chunked.odd)
+		r->origin_stays = false;
 	put_frame(r);
 	return true;
 }

@@ -45,7 +45,7 @@ struct response {
 	bool origin_stays;  /* the origin said so of its own */
 	bool lost;	    /* the client does not take it */
 	bool writing;	    /* on_written will come: the memory must stay */
-	const char *why;    /* after RESPONSE_FAILED: static text */
+	const char *why;    /* after RESPONSE_FAILED, until the next begins */
 	bool via;	    /* for the owner to set: heads name the proxy */
 	uint64_t written;   /* bytes that the client's kernel took, ever */
 
@@ -57,7 +57,8 @@ struct response {
 	int client_minor;
 	bool head_request;
 	char *gathered; /* a head that is not contiguous in the stream */
-	size_t gathered_len, scanned;
+	size_t gathered_len, gathered_size, scanned;
+	char fault[HTTP1_WHY_MAX + 112]; /* for why */
 	struct body body;
 	enum http1_framing framing; /* towards the client */
 	bool ended;		    /* the last byte is in the batch */

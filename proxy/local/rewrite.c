@@ -80,7 +80,37 @@ stays_behind(const struct http1_head *head, struct span name)
 	};
 
 	return is_one_of(name, names, sizeof(names) / sizeof(names[0])) ||
-	    http1_lists(head, "connection", name);
+	    http1_is_option(head, name);
+}
+
+static bool
+is_control(char c)
+{
+	return (c >= '\0' && c < ' ' && c != '\t') || c == 0x7f;
+}
+
+/*
+ * Writes a value or a reason phrase in one line: a space takes the place of
+ * each fold, with the whitespace that follows, and of each control.
+ */
+static void
+put_clean(struct writer *w, struct span s)
+{
+	size_t i = 0, from = 0;
+
+	while (i < s.len) {
+		if (!is_control(s.p[i])) {
+			i++;
+			continue;
+		}
+		put(w, (struct span){ s.p + from, i - from });
+		put(w, SPAN(" "));
+		while (i < s.len && (is_control(s.p[i]) || s.p[i] == ' ' ||
+		    s.p[i] == '\t'))
+			i++;
+		from = i;
+	}
+	put(w, (struct span){ s.p + from, i - from });
 }
 
 static void
@@ -88,17 +118,71 @@ put_field(struct writer *w, const struct http1_field *field)
 {
 	put(w, field->name);
 	put(w, SPAN(": "));
-	put(w, field->value);
+	put_clean(w, field->value);
 	put(w, SPAN("\r\n"));
 }
 
+/* ---- Framing ---- */
+
+/* A coding that we neither know nor undo: it concerns the client. */
+static bool
+is_foreign(struct span coding)
+{
+	return span_is_token(coding) && !span_is_nocase(coding, "chunked") &&
+	    !span_is_nocase(coding, "identity");
+}
+
+/* Counts the foreign codings of a head, and writes them if there is a w. */
+static size_t
+put_codings(struct writer *w, const struct http1_head *head)
+{
+	struct span rest, coding;
+	size_t n = 0;
+
+	for (size_t i = 0; i < head->nfields; i++) {
+		if (!span_is_nocase(head->fields[i].name,
+			"transfer-encoding"))
+			continue;
+		rest = head->fields[i].value;
+		do {
+			coding = span_trim(span_cut(&rest, ','));
+			if (!is_foreign(coding))
+				continue;
+			n++;
+			if (w != NULL) {
+				put(w, coding);
+				put(w, SPAN(", "));
+			}
+		} while (rest.p != NULL);
+	}
+	return n;
+}
+
+/*
+ * A chunked body in HTTP/1.0.  Chromium shows it as it comes, curl and Firefox
+ * decode it: with the version and the coding that the origin gave, each of
+ * them does what it would do without us.  It ends with the connection.
+ */
+static bool
+is_old_chunked(const struct http1_head *head)
+{
+	return head->response && head->minor == 0 &&
+	    head->framing == HTTP1_UNTIL_CLOSE &&
+	    http1_lists(head, "transfer-encoding", SPAN("chunked"));
+}
+
 static void
-put_framing(struct writer *w, enum http1_framing framing, uint64_t length)
+put_framing(struct writer *w, const struct http1_head *head,
+    enum http1_framing framing)
 {
 	if (framing == HTTP1_LENGTH)
-		put_text(w, "Content-Length: %ju\r\n", (uintmax_t)length);
-	else if (framing == HTTP1_CHUNKED)
-		put_text(w, "Transfer-Encoding: chunked\r\n");
+		put_text(w, "Content-Length: %ju\r\n",
+		    (uintmax_t)head->length);
+	if (framing != HTTP1_CHUNKED && !is_old_chunked(head))
+		return;
+	put_text(w, "Transfer-Encoding: ");
+	put_codings(w, head);
+	put_text(w, "chunked\r\n");
 }
 
 static void
@@ -107,6 +191,8 @@ put_via(struct writer *w, int minor, bool via)
 	if (via)
 		put_text(w, "Via: 1.%d " VIA_NAME "\r\n", minor);
 }
+
+/* ---- Requests ---- */
 
 static void
 put_host(struct writer *w, const struct target *authority)
@@ -121,6 +207,27 @@ put_host(struct writer *w, const struct target *authority)
 	put_text(w, "Host: %s\r\n", text);
 }
 
+/* What no URI may have, and some clients send nevertheless. */
+static bool
+must_be_encoded(char c)
+{
+	return c <= ' ' || c > '~';
+}
+
+static void
+put_path(struct writer *w, struct span path)
+{
+	size_t from = 0;
+
+	for (size_t i = 0; i < path.len; i++)
+		if (must_be_encoded(path.p[i])) {
+			put(w, (struct span){ path.p + from, i - from });
+			put_text(w, "%%%02X", (unsigned char)path.p[i]);
+			from = i + 1;
+		}
+	put(w, (struct span){ path.p + from, path.len - from });
+}
+
 static void
 put_request_line(struct writer *w, const struct http1_request *req)
 {
@@ -130,7 +237,7 @@ put_request_line(struct writer *w, const struct http1_request *req)
 		put(w, SPAN("*"));
 	else if (req->path.len == 0 || req->path.p[0] != '/')
 		put(w, SPAN("/"));
-	put(w, req->path);
+	put_path(w, req->path);
 	put(w, SPAN(" HTTP/1.1\r\n"));
 }
 
@@ -172,21 +279,29 @@ rewrite_request(const struct http1_request *req, bool via, char *out,
 	}
 	if (hops > 0)
 		put_text(&w, "Max-Forwards: %d\r\n", hops - 1);
-	put_framing(&w, head->framing, head->length);
+	put_framing(&w, head, head->framing);
 	put_via(&w, head->minor, via);
 	return finish(&w);
+}
+
+/* ---- Responses ---- */
+
+static bool
+is_interim(const struct http1_response *resp)
+{
+	return resp->status / 100 == 1;
 }
 
 enum http1_framing
 rewrite_framing(const struct http1_response *resp, int client_minor)
 {
-	switch (resp->head.framing) {
-	case HTTP1_CHUNKED:
-	case HTTP1_UNTIL_CLOSE:
-		return client_minor > 0 ? HTTP1_CHUNKED : HTTP1_UNTIL_CLOSE;
-	default:
-		return resp->head.framing;
-	}
+	const struct http1_head *head = &resp->head;
+
+	if (head->framing == HTTP1_NONE || is_old_chunked(head))
+		return head->framing;
+	if (head->framing == HTTP1_LENGTH && put_codings(NULL, head) == 0)
+		return HTTP1_LENGTH;
+	return client_minor > 0 ? HTTP1_CHUNKED : HTTP1_UNTIL_CLOSE;
 }
 
 /*
@@ -196,9 +311,8 @@ rewrite_framing(const struct http1_response *resp, int client_minor)
 static bool
 tells_length(const struct http1_response *resp)
 {
-	return resp->head.framing == HTTP1_NONE && resp->status >= 200 &&
-	    resp->status != 204 &&
-	    http1_find(&resp->head, "content-length") != NULL;
+	return resp->head.framing == HTTP1_NONE && !is_interim(resp) &&
+	    resp->status != 204 && resp->head.has_length;
 }
 
 int
@@ -211,14 +325,15 @@ rewrite_response(const struct http1_response *resp, int client_minor,
 
 	if (tells_length(resp))
 		framing = HTTP1_LENGTH;
-	put_text(&w, "HTTP/1.1 %d ", resp->status);
-	put(&w, resp->reason);
+	put_text(&w, "HTTP/1.%d %03d ", is_old_chunked(head) ? 0 : 1,
+	    resp->status);
+	put_clean(&w, resp->reason);
 	put(&w, SPAN("\r\n"));
 	for (size_t i = 0; i < head->nfields; i++)
 		if (!stays_behind(head, head->fields[i].name))
 			put_field(&w, &head->fields[i]);
-	put_framing(&w, framing, head->length);
-	if (resp->status >= 200 &&
+	put_framing(&w, head, framing);
+	if (!is_interim(resp) &&
 	    (!keep_alive || framing == HTTP1_UNTIL_CLOSE))
 		put_text(&w, "Connection: close\r\n");
 	put_via(&w, head->minor, via);

@@ -9,8 +9,8 @@
 /*
  * Heads on their way through the proxy (RFC 9110, section 7.6): the fields of
  * the hop they came from stay behind, the fields of the hop they go to are
- * put in, and with `via` Via names us.  All else passes as it came, in its
- * order.
+ * put in, and with `via` Via names us.  All else passes in its order,
+ * in the one form that all readers understand alike.
  *
  * Via is for those who ask for it: nginx, as it comes, compresses nothing for a
  * request that has one.  No loop can go unnoticed without it, since requests
@@ -18,10 +18,12 @@
  */
 
 /*
- * Bytes that hold any rewritten head.  It grows by a Host field (272), a space
- * after each colon (128), and Via, framing and Connection (80).
+ * Bytes that hold any rewritten head.  A response grows by a CR before each LF
+ * and a space after each colon, and by Via, framing and Connection; a request,
+ * which is smaller by far, by two bytes for each that is percent-encoded.
  */
-#define REWRITE_HEAD_MAX (HTTP1_HEAD_MAX + 512)
+#define REWRITE_HEAD_MAX \
+	(HTTP1_RESPONSE_HEAD_MAX + 2 * HTTP1_FIELDS_MAX + 512)
 
 /*
  * Writes a request of the absolute form as its origin wants it: origin form,
@@ -55,6 +57,9 @@ int rewrite_response(const struct http1_response *resp, int client_minor,
  * that HTTP1_UNTIL_CLOSE becomes HTTP1_CHUNKED for a client of HTTP/1.1, so
  * that a body cut short can be told from a whole one, and HTTP1_CHUNKED
  * becomes HTTP1_UNTIL_CLOSE for a client of HTTP/1.0, which cannot read it.
+ * A chunked body of HTTP/1.0 stays as it is, until the connection closes; and
+ * a body with a coding that we do not know becomes HTTP1_CHUNKED, since that
+ * is how the client must see it.
  */
 enum http1_framing rewrite_framing(const struct http1_response *resp,
     int client_minor);

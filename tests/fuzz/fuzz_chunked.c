@@ -1,6 +1,7 @@
 /*
- * A body in the chunked coding.  It must come out the same decoded whole and
- * in two pieces, and again when its content is coded by us.
+ * A body in the chunked coding, of a request and of a response.  It must come
+ * out the same decoded whole and in two pieces, and again when its content is
+ * coded by us; and what is good in a request is the same in a response.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,13 +37,14 @@ feed(struct chunked *c, struct outcome *o, const uint8_t *in, size_t size)
 }
 
 static void
-run(struct outcome *o, const uint8_t *data, size_t size, size_t split)
+run(struct outcome *o, bool response, const uint8_t *data, size_t size,
+    size_t split)
 {
 	struct chunked c;
 
 	*o = (struct outcome){ .content = malloc(size + 1) };
 	must(o->content != NULL);
-	chunked_init(&c);
+	chunked_init(&c, response);
 	feed(&c, o, data, split);
 	feed(&c, o, data + split, size - split);
 }
@@ -55,7 +57,7 @@ check_format(const struct outcome *o)
 	struct chunked c;
 
 	must(again.content != NULL);
-	chunked_init(&c);
+	chunked_init(&c, false);
 	if (o->len > 0) {
 		feed(&c, &again, (uint8_t *)head, chunked_format(head, o->len));
 		feed(&c, &again, o->content, o->len);
@@ -67,19 +69,30 @@ check_format(const struct outcome *o)
 	free(again.content);
 }
 
+static void
+check_same(const struct outcome *a, const struct outcome *b)
+{
+	must(a->rc == b->rc && a->consumed == b->consumed);
+	must(a->len == b->len);
+	must(memcmp(a->content, b->content, a->len) == 0);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct outcome whole, parts;
+	struct outcome whole[2], parts;
 	size_t split = fuzz_split(data, size);
 
-	run(&whole, data, size, 0);
-	run(&parts, data, size, split);
-	must(whole.rc == parts.rc && whole.consumed == parts.consumed);
-	must(whole.len == parts.len);
-	must(memcmp(whole.content, parts.content, whole.len) == 0);
-	check_format(&whole);
-	free(whole.content);
-	free(parts.content);
+	for (int response = 0; response < 2; response++) {
+		run(&whole[response], response, data, size, 0);
+		run(&parts, response, data, size, split);
+		check_same(&whole[response], &parts);
+		check_format(&whole[response]);
+		free(parts.content);
+	}
+	if (whole[0].rc >= 0)
+		check_same(&whole[0], &whole[1]);
+	free(whole[0].content);
+	free(whole[1].content);
 	return 0;
 }

@@ -72,7 +72,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int rc;
 
 	rc = http1_request_parse(&whole, (const char *)data, size, &scanned);
-	must(rc <= (int)size && (rc < 0) == (whole.head.why != NULL));
+	must(rc <= (int)size && (rc < 0) == (whole.head.why[0] != '\0'));
 	must(rc >= 0 || http1_error_status(rc) != 500);
 	must(parse_parts(&parts, (const char *)data, size, split) == rc);
 	if (rc <= 0)

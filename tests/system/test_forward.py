@@ -16,6 +16,7 @@ import pytest
 
 from client import connect, http_head, receive, receive_all, reset
 from daemon import DEADLINE, wait_until
+from origin import echo
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HELLO = OK + b"Content-Length: 5\r\n\r\nhello"
@@ -404,6 +405,182 @@ def test_early_answer_to_a_large_upload(client, script):
     assert not uploading.is_alive()
 
 
+# ---- What sites send ----
+
+LENGTH = b"Content-Length: 5\r\n"
+CODING = b"Transfer-Encoding: chunked\r\n"
+CHUNK = b"5\r\nhello\r\n0\r\n\r\n"
+
+# Answers of which RFC 9112 says that none should be sent, and that curl and
+# Chromium show. Their content is "hello", and nothing shows where it ends but
+# what the answer says of its framing.
+FRAMED = {
+    "two framings": OK + b"Content-Length: 3\r\n" + CODING + b"\r\n" + CHUNK,
+    "two equal lengths": OK + LENGTH * 2 + b"\r\nhello",
+    "a list of lengths": OK + b"Content-Length: 5, 5\r\n\r\nhello",
+    "chunked twice": OK + CODING * 2 + b"\r\n" + CHUNK,
+    "identity and chunked": OK + b"Transfer-Encoding: identity\r\n" + CODING +
+                            b"\r\n" + CHUNK,
+    "identity and length": OK + b"Transfer-Encoding: identity\r\n" + LENGTH +
+                           b"\r\nhello",
+    "bare LF": b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+    "CR CR LF": b"HTTP/1.1 200 OK\r\r\nContent-Length: 5\r\r\n\r\r\nhello",
+    "folded": OK + b"X: a\r\n  b\r\nContent-Length:\r\n 5\r\n\r\nhello",
+    "space before the colon": OK + b"Content-Length : 5\r\n\r\nhello",
+    "no colon": OK + b"a line\r\n" + LENGTH + b"\r\nhello",
+    "no name": OK + b": x\r\n" + LENGTH + b"\r\nhello",
+    "two digits": b"HTTP/1.1 20 OK\r\n" + LENGTH + b"\r\nhello",
+    "chunks with LF": OK + CODING + b"\r\n5\nhello\n0\n\n",
+    "an empty line first": b"\r\n" + OK + LENGTH + b"\r\nhello",
+}
+UNFRAMED = {
+    "no number": OK + b"Content-Length: five\r\n\r\nhello",
+    "negative": OK + b"Content-Length: -1\r\n\r\nhello",
+    "an empty length": OK + b"Content-Length:\r\n\r\nhello",
+    "no status": b"HTTP/1.1\r\n\r\nhello",
+    "no version": b"HTTP 200 OK\r\n\r\nhello",
+    "shoutcast": b"ICY 200 OK\r\n\r\nhello",
+}
+# With these the origin's connection is as good as with any.
+REUSED = {
+    "a control character": OK + b"X: a\x01b\r\n" + LENGTH + b"\r\nhello",
+    "Latin-1": OK + b"X: \xe4\r\n" + LENGTH + b"\r\nhello",
+    "1000 fields": OK + b"X: y\r\n" * 1000 + LENGTH + b"\r\nhello",
+    "200 KB": OK + b"X: " + b"y" * 200_000 + b"\r\n" + LENGTH +
+              b"\r\nhello",
+    "lower case": b"http/1.1 200 OK\r\n" + LENGTH + b"\r\nhello",
+    "padded chunks": OK + CODING + b"\r\n 5  \r\nhello\r\n000 \r\n\r\n",
+    "a long extension": OK + CODING + b"\r\n5;" + b"x" * 9000 +
+                        b"\r\nhello\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", [*FRAMED, *UNFRAMED, *REUSED])
+def test_what_sites_send(client, script, name):
+    answer = {**FRAMED, **UNFRAMED, **REUSED}[name]
+    server = script(answer, HELLO, closes=[0] if name in UNFRAMED else ())
+    client.send(server)
+    head = client.head()
+    if "Content-Length: 5\r\n" in head:
+        assert receive(client.sock, 5) == b"hello"
+    else:
+        assert "Transfer-Encoding: chunked\r\n" in head
+        assert client.chunked() == b"hello"
+    client.send(server)
+    assert client.answer()[1] == b"hello"
+    assert server.connections == [1, 1 if name in REUSED else 2]
+
+
+def test_fields_pass_in_order(client, script):
+    """What has a clean form gets it; what has none is left out."""
+    client.send(script(OK + b"A: 1\r\nB : \t2\r\n\t3\r\nno colon\r\n"
+                       b"C: 4\x005\r\n".replace(b"\0", b"\x01") +
+                       b"A: \xc3\xa4\rEvil: 6\r\nD:\r\n" + LENGTH +
+                       b"\r\nhello"))
+    head = client.head()
+    assert head.split("\r\n")[1:6] == [
+        "A: 1", "B: 2 3", "C: 4 5", "A: \u00c3\u00a4 Evil: 6", "D: "]
+
+
+def test_chunked_in_http_1_0(client, script):
+    """Some readers decode it and others do not: all see what was sent."""
+    client.send(script(b"HTTP/1.0 200 OK\r\n" + CODING + b"\r\n" + CHUNK,
+                       closes=[0]))
+    head = client.head()
+    assert head.startswith("HTTP/1.0 200 OK\r\n")
+    assert "\r\nTransfer-Encoding: chunked\r\n" in head
+    assert "\r\nConnection: close\r\n" in head
+    assert receive_all(client.sock) == CHUNK
+
+
+@pytest.mark.parametrize("answer, why", [
+    (OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+     "two Content-Lengths, 5 and 6"),
+    (OK + b"X: a\0b\r\n\r\n",
+     "a NUL in the head: byte 0x00 at offset 1 of the field X"),
+    (b"<html>hello</html>",
+     'no status line of HTTP/1: the first bytes are "<html>he"'),
+])
+def test_what_no_browser_shows(client, script, answer, why):
+    server = script(answer, closes=[0])
+    client.send(server)
+    head, body = client.answer()
+    assert head.startswith("HTTP/1.1 502 ")
+    assert (f"\n127.0.0.1:{server.port}: the site's answer cannot be read: "
+            f"{why}; this is the fault of the site") in body.decode()
+
+
+# ---- What clients send ----
+
+def ask(proxy, request):
+    """The head of the answer to a request in bytes, and its content."""
+    with connect(proxy.port) as sock:
+        sock.sendall(request)
+        head = http_head(sock)[1]
+        length = head.split("Content-Length: ")[1].split("\r\n")[0]
+        return head, receive(sock, int(length))
+
+
+@pytest.mark.parametrize("target, path", [
+    ("user:pass@127.0.0.1:%d/p", "/p"),
+    ("127.0.0.1:%d/\u00fc?\u00fc", "/%C3%BC?%C3%BC"),
+    ("127.0.0.1:%d/p#fragment", "/p"),
+    ("127.0.0.1:%d#fragment", "/"),
+    ("127.0.0.1:%d/a b", "/a%20b"),
+    ('127.0.0.1:%d/|"{^\\}`<', '/|"{^\\}`<'),
+])
+def test_odd_targets(embedded, script, target, path):
+    server = script(HELLO)
+    url = "http://" + target % server.port
+    head, body = ask(embedded, f"GET {url} HTTP/1.1\r\nHost: z\r\n\r\n"
+                     .encode())
+    assert head.startswith("HTTP/1.1 200 ") and body == b"hello"
+    assert server.heads[0].startswith(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n")
+    assert "pass" not in server.heads[0]
+    assert "Authorization" not in server.heads[0]
+
+
+@pytest.mark.parametrize("line", ["GET  %s HTTP/1.0 \n\n",
+                                  "\r\n\nGET %s HTTP/1.1\nA: b\n\r\n",
+                                  "GET\t%s\tHTTP/1.1\r\n\r\n"])
+def test_odd_lines(embedded, script, line):
+    server = script(HELLO)
+    url = f"http://127.0.0.1:{server.port}/p"
+    assert ask(embedded, (line % url).encode())[1] == b"hello"
+    assert server.heads[0].startswith("GET /p HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("head", ["CONNECT 127.0.0.1:%d HTTP/1.0\n\n",
+                                  "CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n",
+                                  "CONNECT 127.0.0.1:%d HTTP/1.1\n"
+                                  "Host: z\n\n"])
+def test_odd_connect(embedded, origin, head):
+    """As testssl.sh and irssi send it."""
+    server = origin(echo)
+    with connect(embedded.port) as sock:
+        sock.sendall((head % server.port).encode())
+        assert http_head(sock)[0] == 200
+        sock.sendall(b"hello")
+        assert receive(sock, 5) == b"hello"
+
+
+@pytest.mark.parametrize("request_head, why", [
+    (b"GET http://a/\x01 HTTP/1.1\r\n\r\n", "a control character in the head: "
+     "byte 0x01 at offset 9 of the request target"),
+    (b"GET https://a/ HTTP/1.1\r\n\r\n", "this proxy reaches https sites by "
+     "CONNECT alone, not by an absolute URI"),
+    (b"GET http://[fe80::1%25eth0]/ HTTP/1.1\r\n\r\n", "a % at offset 8"),
+    (b"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+     "two Host fields"),
+    (b"CONNECT a HTTP/1.1\r\n\r\n", "a host and a port, as in name:443"),
+])
+def test_refused_requests_say_why(embedded, request_head, why):
+    head, body = ask(embedded, request_head)
+    assert head.startswith("HTTP/1.1 400 ")
+    assert why in body.decode()
+
+
 # ---- A bad world ----
 
 @pytest.mark.parametrize("fields", [
@@ -411,7 +588,7 @@ def test_early_answer_to_a_large_upload(client, script):
     "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
     "X: a\r\n b\r\n",
     "X: a\rb\r\n",
-    "X: a\nY: b\r\n",
+    "X: a\nContent-Length: 5\r\n",
     "X : a\r\n",
 ])
 def test_ambiguous_request(client, script, fields):

@@ -43,13 +43,13 @@ feed(struct body *body, const uint8_t *in, size_t len)
 
 /* Decodes in pieces: first octets, then one at a time or all the rest. */
 static int
-decode(struct body *body, const uint8_t *in, size_t len, size_t first,
-    size_t next)
+decode(struct body *body, bool response, const uint8_t *in, size_t len,
+    size_t first, size_t next)
 {
 	int rc = 0;
 
 	*body = (struct body){ .used = 0 };
-	chunked_init(&body->decoder);
+	chunked_init(&body->decoder, response);
 	for (size_t n = first; rc == 0 && len > 0; n = next) {
 		if (n > len)
 			n = len;
@@ -60,15 +60,34 @@ decode(struct body *body, const uint8_t *in, size_t len, size_t first,
 	return rc;
 }
 
+struct good {
+	const uint8_t *in;
+	size_t len;
+	const char *content;
+	size_t left; /* octets after the end */
+};
+
+static void
+check_good(const struct good *row, bool response, bool odd)
+{
+	struct body body;
+
+	for (size_t at = 1; at <= row->len; at++) {
+		assert_int_equal(decode(&body, response, row->in, row->len, at,
+		    row->len), 1);
+		assert_string_equal(body.content, row->content);
+		assert_int_equal(row->len - body.used, row->left);
+	}
+	assert_int_equal(decode(&body, response, row->in, row->len, 1, 1), 1);
+	assert_string_equal(body.content, row->content);
+	assert_int_equal(row->len - body.used, row->left);
+	assert_int_equal(body.decoder.odd, odd);
+}
+
 static void
 bodies_decoded(void **state)
 {
-	static const struct {
-		const uint8_t *in;
-		size_t len;
-		const char *content;
-		size_t left;
-	} rows[] = {
+	static const struct good rows[] = {
 		{ OCTETS("0\r\n\r\n"), "", 0 },
 		{ OCTETS("0\r\n\r\nGET /"), "", 5 },
 		{ OCTETS("5\r\nhello\r\n0\r\n\r\n"), "hello", 0 },
@@ -80,31 +99,68 @@ bodies_decoded(void **state)
 		{ OCTETS("2\r\nhi\r\n0\r\nA: b\r\nC:\r\n\r\nnext"), "hi", 4 },
 		{ OCTETS("0000000000000001\r\n;\r\n0\r\n\r\n"), ";", 0 },
 	};
-	struct body body;
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		for (size_t at = 1; at <= rows[i].len; at++) {
-			assert_int_equal(decode(&body, rows[i].in, rows[i].len,
-			    at, rows[i].len), 1);
-			assert_string_equal(body.content, rows[i].content);
-			assert_int_equal(rows[i].len - body.used, rows[i].left);
-		}
-		assert_int_equal(decode(&body, rows[i].in, rows[i].len, 1, 1),
-		    1);
-		assert_string_equal(body.content, rows[i].content);
-		assert_int_equal(rows[i].len - body.used, rows[i].left);
+		check_good(&rows[i], false, false);
+		check_good(&rows[i], true, false);
 	}
+}
+
+/* What sites send; the connection is fit for reuse only if lines are. */
+static void
+responses_decoded(void **state)
+{
+	static const struct {
+		struct good good;
+		bool odd;
+	} rows[] = {
+		{ { OCTETS("2   \r\nhi\r\n0 \r\n\r\n"), "hi", 0 }, false },
+		{ { OCTETS(" 2\t \r\nhi\r\n \t0\r\n\r\n"), "hi", 0 }, false },
+		{ { OCTETS("2 ;a\r\nhi\r\n0 x=y\r\n\r\n"), "hi", 0 }, false },
+		{ { OCTETS("2;\x01\0\x7f\r\nhi\r\n0\r\n\r\n"), "hi", 0 },
+		    false },
+		{ { OCTETS("00000000000000000002\r\nhi\r\n"
+		    "00000000000000000000\r\n\r\n"), "hi", 0 }, false },
+		{ { OCTETS("2\nhi\n0\n\nx"), "hi", 1 }, true },
+		{ { OCTETS("2;a\nhi\r\n0 \r\n\r\n"), "hi", 0 }, true },
+		{ { OCTETS("2\r\nhi\n0\r\n\r\n"), "hi", 0 }, true },
+		{ { OCTETS("2\r\nhi\r\n0\r\n\n"), "hi", 0 }, true },
+		{ { OCTETS("2\r\nhi\r\n0\r\nA: b\n c\0\r\n\rx\r\n\r\n"), "hi",
+		    0 }, true },
+		{ { OCTETS("2\r\r\nhi\r\n0;\ra\r\n\r\n"), "hi", 0 }, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		check_good(&rows[i].good, true, rows[i].odd);
+}
+
+struct bad {
+	const uint8_t *in;
+	size_t len;
+	size_t used; /* the last of them is the wrong one */
+};
+
+static void
+check_bad(const struct bad *row, bool response)
+{
+	struct body body;
+
+	for (size_t at = 1; at <= row->len; at++) {
+		assert_int_equal(decode(&body, response, row->in, row->len, at,
+		    row->len), -EBADMSG);
+		assert_int_equal(body.used, row->used);
+	}
+	assert_int_equal(decode(&body, response, row->in, row->len, 1, 1),
+	    -EBADMSG);
+	assert_int_equal(feed(&body, OCTETS("0\r\n\r\n")), -EBADMSG);
 }
 
 static void
 bodies_refused(void **state)
 {
-	static const struct {
-		const uint8_t *in;
-		size_t len;
-		size_t used; /* the last of them is the wrong one */
-	} rows[] = {
+	static const struct bad rows[] = {
 		{ OCTETS("\r\n"), 1 },
 		{ OCTETS(";a\r\n"), 1 },
 		{ OCTETS(" 1\r\na"), 1 },
@@ -134,19 +190,35 @@ bodies_refused(void **state)
 		{ OCTETS("ffffffffffffffff\r\n"), 16 },
 		{ OCTETS("00000000000000001\r\n"), 17 },
 	};
-	struct body body;
 
 	(void)state;
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		for (size_t at = 1; at <= rows[i].len; at++) {
-			assert_int_equal(decode(&body, rows[i].in, rows[i].len,
-			    at, rows[i].len), -EBADMSG);
-			assert_int_equal(body.used, rows[i].used);
-		}
-		assert_int_equal(decode(&body, rows[i].in, rows[i].len, 1, 1),
-		    -EBADMSG);
-		assert_int_equal(feed(&body, OCTETS("0\r\n\r\n")), -EBADMSG);
-	}
+	for (size_t i = 0; i < COUNT(rows); i++)
+		check_bad(&rows[i], false);
+}
+
+static void
+responses_refused(void **state)
+{
+	static const struct bad rows[] = {
+		{ OCTETS("\r\n"), 1 },
+		{ OCTETS("\n"), 1 },
+		{ OCTETS(";a\r\n"), 1 },
+		{ OCTETS("  \r\n"), 3 },
+		{ OCTETS("0x1\r\na"), 2 },
+		{ OCTETS("+1\r\na"), 1 },
+		{ OCTETS("-1\r\na"), 1 },
+		{ OCTETS("g\r\na"), 1 },
+		{ OCTETS("1\r\nab"), 5 },
+		{ OCTETS("1\r\na\r0"), 6 },
+		{ OCTETS("1\r\na\r\n\r\n"), 7 },
+		{ OCTETS("8000000000000000\r\n"), 16 },
+		{ OCTETS("08000000000000000\r\n"), 17 },
+		{ OCTETS("10000000000000001\r\n"), 17 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		check_bad(&rows[i], true);
 }
 
 /* What a decoder in mid-body says to n times octet. */
@@ -166,7 +238,7 @@ noise_is_bounded(void **state)
 	struct body body = { .used = 0 };
 
 	(void)state;
-	chunked_init(&body.decoder);
+	chunked_init(&body.decoder, false);
 	for (int i = 0; i < 2; i++) { /* the bound is that of each chunk */
 		assert_int_equal(feed(&body, OCTETS("1;")), 0);
 		assert_int_equal(feed_many(&body, 'x',
@@ -177,14 +249,35 @@ noise_is_bounded(void **state)
 	assert_int_equal(feed_many(&body, 'x', CHUNKED_EXTENSION_MAX), 0);
 	assert_int_equal(feed(&body, OCTETS("\r")), -EBADMSG);
 
-	chunked_init(&body.decoder);
+	chunked_init(&body.decoder, false);
 	assert_int_equal(feed(&body, OCTETS("0\r\nA:\r\n")), 0);
 	assert_int_equal(feed_many(&body, 'x', CHUNKED_TRAILER_MAX - 6), 0);
 	assert_int_equal(feed(&body, OCTETS("\r\n\r\n")), 1);
 
-	chunked_init(&body.decoder);
+	chunked_init(&body.decoder, false);
 	assert_int_equal(feed(&body, OCTETS("0\r\nA:\r\n")), 0);
 	assert_int_equal(feed_many(&body, 'x', CHUNKED_TRAILER_MAX - 3),
+	    -EBADMSG);
+}
+
+static void
+noise_in_responses_is_bounded(void **state)
+{
+	static const uint8_t octets[] = { ' ', '0' };
+	struct body body = { .used = 0 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(octets); i++) {
+		chunked_init(&body.decoder, true);
+		assert_int_equal(feed_many(&body, octets[i],
+		    CHUNKED_EXTENSION_MAX), 0);
+		assert_int_equal(feed(&body, OCTETS("1\na\n")), 0);
+		assert_int_equal(feed_many(&body, octets[i],
+		    CHUNKED_EXTENSION_MAX + 1), -EBADMSG);
+	}
+	chunked_init(&body.decoder, true);
+	assert_int_equal(feed(&body, OCTETS("0\r\n")), 0);
+	assert_int_equal(feed_many(&body, '\r', CHUNKED_TRAILER_MAX + 2),
 	    -EBADMSG);
 }
 
@@ -195,7 +288,8 @@ largest_chunk_is_counted(void **state)
 	const uint8_t head[] = "7fffffffffffffff\r\n";
 
 	(void)state;
-	assert_int_equal(decode(&body, head, sizeof(head) - 1, 1, 1), 0);
+	assert_int_equal(decode(&body, false, head, sizeof(head) - 1, 1,
+	    1), 0);
 	assert_int_equal(body.decoder.left, INT64_MAX);
 }
 
@@ -211,8 +305,8 @@ what_is_formatted_decodes(void **state)
 	for (size_t i = 0; i < COUNT(sizes); i++) {
 		len = chunked_format(head, sizes[i]);
 		assert_true(len <= sizeof(head));
-		assert_int_equal(decode(&body, (uint8_t *)head, len, len, 1),
-		    0);
+		assert_int_equal(decode(&body, false, (uint8_t *)head, len,
+		    len, 1), 0);
 		assert_int_equal(body.decoder.left, sizes[i]);
 	}
 }
@@ -222,8 +316,11 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bodies_decoded),
+		cmocka_unit_test(responses_decoded),
 		cmocka_unit_test(bodies_refused),
+		cmocka_unit_test(responses_refused),
 		cmocka_unit_test(noise_is_bounded),
+		cmocka_unit_test(noise_in_responses_is_bounded),
 		cmocka_unit_test(largest_chunk_is_counted),
 		cmocka_unit_test(what_is_formatted_decodes),
 	};

@@ -288,7 +288,7 @@ garbage_is_refused(void **state)
 	(void)state;
 	expect("\x16\x03\x01\x02 hello\r\n\r\n", 400, "{\"error\":\"");
 	expect("GET /status HTTP/1.1\r\n\r\n", 400, "Host is missing");
-	expect("GET /status HTTP/1.1\nHost: a\n\n", 400, "{\"error\":\"");
+	expect("GET /status HTTP/1.1\rHost: a\r\n\r\n", 400, "0x0d");
 	expect("GET /status HTTP/2.0\r\nHost: a\r\n\r\n", 505, "error");
 	expect(GET("/status") "and what nobody reads", 200, "\"up\"");
 }

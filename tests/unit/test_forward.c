@@ -494,6 +494,19 @@ static const struct exchange exchanges[] = {
 	    CONTINUE VIA, NULL, REFUSED, false },
 	{ "malformed", GET, ORIGIN_GET, "SSH-2.0-OpenSSH\r\n\r\n", STAYS, "",
 	    NULL, REFUSED, false },
+	{ "lines that end in LF", GET, ORIGIN_GET,
+	    "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", STAYS,
+	    OK LENGTH_5 VIA "hello", NULL, KEPT, false },
+	{ "two framings", GET, ORIGIN_GET,
+	    OK "Content-Length: 3\r\n" CHUNKED
+	    "\r\n5\r\nhello\r\n0\r\n\r\n", STAYS, OK CHUNKED VIA, "hello",
+	    KEPT, false },
+	{ "chunks that end in LF", GET, ORIGIN_GET,
+	    OK CHUNKED "\r\n5  ;x\nhello\n0\n\n", STAYS,
+	    OK CHUNKED VIA, "hello", KEPT, false },
+	{ "padded chunks", GET, ORIGIN_GET,
+	    OK CHUNKED "\r\n5  \r\nhello\r\n0 \r\n\r\n", STAYS,
+	    OK CHUNKED VIA, "hello", KEPT, true },
 	{ "101", GET, ORIGIN_GET, "HTTP/1.1 101 Hm\r\n\r\n", STAYS, "", NULL,
 	    REFUSED, false },
 };
@@ -507,7 +520,7 @@ decode(char *body, size_t len)
 	size_t at = 0, out = 0, n, used;
 	int rv = 0;
 
-	chunked_init(&c);
+	chunked_init(&c, false);
 	while (rv == 0 && at < len) {
 		rv = chunked_feed(&c, (uint8_t *)body + at, len - at, &used,
 		    &data, &n);
@@ -1019,7 +1032,7 @@ test_not_forwarded(void **state)
 static void
 test_large_head(void **state)
 {
-	size_t len = HTTP1_HEAD_MAX + 100;
+	size_t len = HTTP1_RESPONSE_HEAD_MAX + 100;
 	char *text = malloc(len + 1);
 
 	(void)state;
@@ -1031,7 +1044,9 @@ test_large_head(void **state)
 	origin_sends(&streams[0], text, len, 3000);
 	assert_int_equal(client.outcome, REFUSED);
 	assert_string_equal(client.refusal,
-	    "a.example:80: the head is too large");
+	    "a.example:80: the site's answer cannot be read: the head is "
+	    "longer than 262144 bytes; this is the fault of the site, whose "
+	    "operator can mend it");
 	free(text);
 }
 

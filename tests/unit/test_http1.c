@@ -50,7 +50,7 @@ check_request(const char *text, size_t len, int rc)
 	static struct http1_request req;
 
 	assert_int_equal(parse_request(&req, text, len), rc);
-	assert_int_equal(req.head.why != NULL, rc < 0);
+	assert_int_equal(req.head.why[0] != '\0', rc < 0);
 	for (size_t n = 0; n < len; n++)
 		assert_int_equal(parse_split(&req, text, len, n), rc);
 }
@@ -64,14 +64,11 @@ requests_refused(void **state)
 		int error;
 	} rows[] = {
 		/* the request line */
-		{ TEXT("\r\n\r\n"), -EBADMSG },
-		{ TEXT("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
+		{ TEXT("\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r"), -EBADMSG },
 		{ TEXT("GET /\r\n\r\n"), -EBADMSG },
-		{ TEXT("GET  / HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
-		{ TEXT("GET /  HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
-		{ TEXT("GET / HTTP/1.1 \r\nHost: a\r\n\r\n"), -EBADMSG },
-		{ TEXT(" GET / HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
-		{ TEXT("GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
+		{ TEXT("GET\r\n\r\n"), -EBADMSG },
+		{ TEXT("GET HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
+		{ TEXT("\x16\x03\x01\x02"), -EBADMSG },
 		{ TEXT("G(T / HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET / http/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET / HTTP/1.10\r\nHost: a\r\n\r\n"), -EBADMSG },
@@ -81,9 +78,6 @@ requests_refused(void **state)
 		{ TEXT("GET / HTTP/0.9\r\n\r\n"), -ENOTSUP },
 
 		/* the request target */
-		{ TEXT("GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
-		{ TEXT("GET /#f HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
-		{ TEXT("GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET * HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET a HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
@@ -93,12 +87,17 @@ requests_refused(void **state)
 		    -EBADMSG },
 		{ TEXT("GET http://a:0/ HTTP/1.1\r\nHost: a\r\n\r\n"),
 		    -EBADMSG },
-		{ TEXT("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
-		    -EBADMSG },
-		{ TEXT("GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
-		    -EBADMSG },
 		{ TEXT("GET http://a\\@b/ HTTP/1.1\r\nHost: a\r\n\r\n"),
 		    -EBADMSG },
+		{ TEXT("GET http://u:p@/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+		    -EBADMSG },
+		{ TEXT("GET http://[fe80::1%25eth0]/ HTTP/1.1\r\nHost: a\r\n"
+		    "\r\n"), -EBADMSG },
+		{ TEXT("GET http://b\xc3\xbc""cher.example/ HTTP/1.1\r\n"
+		    "Host: a\r\n\r\n"), -EBADMSG },
+		{ TEXT("GET http://a b/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+		    -EBADMSG },
+		{ TEXT("GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
@@ -112,11 +111,15 @@ requests_refused(void **state)
 		    "Transfer-Encoding: chunked\r\n\r\n"), -EBADMSG },
 
 		/* lines and octets */
-		{ TEXT("GET / HTTP/1.1\nHost: a\n\n"), -EBADMSG },
-		{ TEXT("GET / HTTP/1.1\r\nHost: a\n\r\n"), -EBADMSG },
+		{ TEXT("POST / HTTP/1.1\nHost: a\nContent-Length: 1\n\n"),
+		    -EBADMSG },
+		{ TEXT("POST / HTTP/1.1\r\nHost: a\nContent-Length: 1\r\n"
+		    "\r\n"), -EBADMSG },
+		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+		    "chunked\r\n\n"), -EBADMSG },
+		{ TEXT("GET / HTTP/1.1\nHost: a\rb\n\n"), -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\r\n\r\n"), -EBADMSG },
-		{ TEXT("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: \0\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: \x7f\r\n\r\n"),
@@ -141,7 +144,6 @@ requests_refused(void **state)
 
 		/* Host */
 		{ TEXT("GET / HTTP/1.1\r\n\r\n"), -EBADMSG },
-		{ TEXT("GET http://a/ HTTP/1.1\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("GET http://a/ HTTP/1.1\r\nHost: a\r\nHOST: b\r\n\r\n"),
@@ -221,13 +223,35 @@ refusals_say_why(void **state)
 		const char *why;
 	} rows[] = {
 		{ TEXT("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
-		    "https goes through CONNECT, not an absolute URI" },
-		{ TEXT("GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
-		    "user information in the request target" },
+		    "this proxy reaches https sites by CONNECT alone, not by "
+		    "an absolute URI" },
+		{ TEXT("GET /a\x01 HTTP/1.1\r\n"), "a control character in "
+		    "the head: byte 0x01 at offset 2 of the request target" },
+		{ TEXT("G\x7f"), "a control character in the head: byte 0x7f "
+		    "at offset 1 of the method" },
+		{ TEXT("GET / HTTP/1.1\0"), "a control character in the head: "
+		    "byte 0x00 at offset 8 of the HTTP version" },
+		{ TEXT("GET / HTTP/1.1\r\nCookie: \t abc\x1b"), "a control "
+		    "character in the head: byte 0x1b at offset 3 of the "
+		    "field Cookie" },
+		{ TEXT("GET / HTTP/1.1\r\nCoo\x1b"), "a control character in "
+		    "the head: byte 0x1b at offset 3 of a field line" },
+		{ TEXT("GET / HTTP/1.1\r\nHost: a\rX"), "a CR that no LF "
+		    "follows: byte 0x0d at offset 1 of the field Host" },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n"),
-		    "a folded field line" },
+		    "field line 3 is folded onto the one before" },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA : b\r\n\r\n"),
-		    "the name of a field is not a token" },
+		    "the name of a field is not a token: byte 0x20 at offset "
+		    "1 of field line 2" },
+		{ TEXT("GET / HTTP/1.1\r\nA\xc3\xa4: b\r\n\r\n"),
+		    "the name of a field is not a token: byte 0xc3 at offset "
+		    "1 of field line 1" },
+		{ TEXT("GET http://b\xc3\xbc/ HTTP/1.1\r\n\r\n"), "the host "
+		    "of the request target is not ASCII: byte 0xc3 at offset "
+		    "1 of it; write the name as xn--..." },
+		{ TEXT("GET http://[fe80::1%25a]/ HTTP/1.1\r\n\r\n"), "the "
+		    "host of the request target has a % at offset 8 of it: "
+		    "no zone and no percent-encoding is possible there" },
 		{ TEXT("GET / HTTP/1.1\r\n\r\n"), "Host is missing" },
 	};
 	static struct http1_request req;
@@ -257,6 +281,31 @@ requests_accepted(void **state)
 		{ TEXT("\r\nGET /a?b=%20|\" HTTP/1.1\r\nhOST:[::1]:1080 \t\r\n"
 		    "\r\n"), HTTP1_ORIGIN, "GET", "::1", "/a?b=%20|\"", 1080,
 		    HTTP1_NONE, 0, true },
+		{ TEXT("CONNECT a:443 HTTP/1.0\n\n"), HTTP1_AUTHORITY,
+		    "CONNECT", "a", "", 443, HTTP1_NONE, 0, false },
+		{ TEXT("connect a:443 HTTP/1.1\nHost: a\r\n\n"),
+		    HTTP1_AUTHORITY, "connect", "a", "", 443, HTTP1_NONE, 0,
+		    true },
+		{ TEXT("CONNECT a:443 HTTP/1.1\r\n\r\n"), HTTP1_AUTHORITY,
+		    "CONNECT", "a", "", 443, HTTP1_NONE, 0, true },
+		{ TEXT("POST / HTTP/1.1\nHost: a\nContent-Length: 0\n\r\n"),
+		    HTTP1_ORIGIN, "POST", "a", "/", 80, HTTP1_LENGTH, 0,
+		    true },
+		{ TEXT("\n\r\nGET  \t/a \t b \t HTTP/1.1 \r\nHost: a\r\n"
+		    "\r\n"), HTTP1_ORIGIN, "GET", "a", "/a \t b", 80,
+		    HTTP1_NONE, 0, true },
+		{ TEXT(" GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+		    HTTP1_ORIGIN, "GET", "a", "/", 80, HTTP1_NONE, 0, true },
+		{ TEXT("GET http://u:p@x@a:81/@#f@?/ HTTP/1.1\r\n\r\n"),
+		    HTTP1_ABSOLUTE, "GET", "a", "/@", 81, HTTP1_NONE, 0,
+		    true },
+		{ TEXT("GET http://a#f HTTP/1.1\r\nHost: z\r\n\r\n"),
+		    HTTP1_ABSOLUTE, "GET", "a", "", 80, HTTP1_NONE, 0, true },
+		{ TEXT("GET http://@a:/\xc3\xa4|\"{^\\ HTTP/1.1\r\n"
+		    "Host: z\r\n\r\n"), HTTP1_ABSOLUTE, "GET", "a",
+		    "/\xc3\xa4|\"{^\\", 80, HTTP1_NONE, 0, true },
+		{ TEXT("get http://a/ HTTP/1.1\r\nHost: z\r\n\r\n"),
+		    HTTP1_ABSOLUTE, "get", "a", "/", 80, HTTP1_NONE, 0, true },
 		{ TEXT("GET / HTTP/1.1\r\nHost:\r\n\r\n"), HTTP1_ORIGIN, "GET",
 		    "", "/", 0, HTTP1_NONE, 0, true },
 		{ TEXT("GET / HTTP/1.0\r\n\r\n"), HTTP1_ORIGIN, "GET", "", "/",
@@ -384,25 +433,28 @@ static void
 fields_are_bounded(void **state)
 {
 	static struct http1_request req;
-	char text[4096] = "GET / HTTP/1.1\r\nHost: a\r\n";
+	static char text[HTTP1_HEAD_MAX] = "GET / HTTP/1.1\r\nHost: a\r\n";
+	char *p = text + strlen(text);
 
 	(void)state;
 	for (int i = 1; i < HTTP1_FIELDS_MAX; i++)
-		strcat(text, "A: b\r\n");
-	strcat(text, "\r\n");
+		p = stpcpy(p, "A: b\r\n");
+	strcpy(p, "\r\n");
 	assert_int_equal(parse_request(&req, text, strlen(text)),
 	    strlen(text));
 	assert_int_equal(req.head.nfields, HTTP1_FIELDS_MAX);
 
-	strcpy(text + strlen(text) - 2, "A: b\r\n\r\n");
+	strcpy(p, "A: b\r\n\r\n");
 	assert_int_equal(parse_request(&req, text, strlen(text)), -EMSGSIZE);
 
-	strcpy(text, "GET / HTTP/1.1\r\nHost: a\r\nConnection: ");
-	memset(text + strlen(text), ',', HTTP1_CONNECTION_MAX);
-	strcat(text, "\r\n\r\n");
+	p = stpcpy(text, "GET / HTTP/1.1\r\nHost: a\r\nConnection: ,");
+	for (int i = 0; i < HTTP1_OPTIONS_MAX; i++)
+		p = stpcpy(p, "a,");
+	strcpy(p, " ,\r\n\r\n");
 	assert_int_equal(parse_request(&req, text, strlen(text)),
 	    strlen(text));
-	strcpy(text + strlen(text) - 2, "Connection: x\r\n\r\n");
+	assert_int_equal(req.head.noptions, HTTP1_OPTIONS_MAX);
+	strcpy(p, "\r\nConnection: x\r\n\r\n");
 	assert_int_equal(parse_request(&req, text, strlen(text)), -EMSGSIZE);
 }
 
@@ -421,7 +473,7 @@ check_response(const char *text, size_t len, bool head_request, int rc)
 			    head_request);
 		} while (got == 0 && have++ < len);
 		assert_int_equal(got, rc);
-		assert_int_equal(resp.head.why != NULL, rc < 0);
+		assert_int_equal(resp.head.why[0] != '\0', rc < 0);
 	}
 }
 
@@ -433,32 +485,27 @@ responses_refused(void **state)
 		size_t len;
 		int error;
 	} rows[] = {
-		{ TEXT("\r\nHTTP/1.1 200 OK\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1 20 OK\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1 099 OK\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1 2000 OK\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1 2x0 OK\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1  200 OK\r\n\r\n"), -EBADMSG },
-		{ TEXT("ICY 200 OK\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/2.0 200 OK\r\n\r\n"), -ENOTSUP },
-		{ TEXT("HTTP/1.1 200 OK\n\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1 200 O\rK\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1 200 OK\r\nA: b\r\n c: d\r\n\r\n"),
-		    -EBADMSG },
-		{ TEXT("HTTP/1.1 200 OK\r\nA b: c\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1 200 OK\r\n : c\r\n\r\n"), -EBADMSG },
+		/* no status line */
+		{ TEXT("\r\n\r\n\nHTTP/1.1 200 OK\r\n\r\n"), -EBADMSG },
+		{ TEXT("SSH-2.0-OpenSSH\r\n\r\n"), -EBADMSG },
+		{ TEXT("<html><body>"), -EBADMSG },
+		{ TEXT("ICYCLE 200 OK\r\n\r\n"), -EBADMSG },
+
+		/* NUL */
+		{ TEXT("HTTP/1.1 200 O\0K\r\n\r\n"), -EBADMSG },
+		{ TEXT("HTTP/1.1 200 OK\r\nA: \0\r\n\r\n"), -EBADMSG },
+
+		/* lengths that differ */
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n"
 		    "Content-Length: 2\r\n\r\n"), -EBADMSG },
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length : 1\r\n"
 		    "Content-Length: 2\r\n\r\n"), -EBADMSG },
+		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n"
-		    "Transfer-Encoding: chunked\r\n\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n"
-		    "\r\n"), -EBADMSG },
-		{ TEXT("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n"
-		    "\r\n"), -EPROTONOSUPPORT },
+		    "Content-Length: -1\r\n\r\n"), -EBADMSG },
+		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 1 1\r\n"
+		    "Content-Length: 1\r\n\r\n"), -EBADMSG },
 	};
 
 	(void)state;
@@ -481,11 +528,9 @@ responses_accepted(void **state)
 	} rows[] = {
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), false,
 		    200, "OK", HTTP1_LENGTH, 5, true },
-		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length \t: 5\r\n\r\n"),
-		    false, 200, "OK", HTTP1_LENGTH, 5, true },
 		{ TEXT("HTTP/1.1 404 Not  Found \r\n"
 		    "Transfer-Encoding: chunked\r\n\r\n"), false, 404,
-		    "Not  Found ", HTTP1_CHUNKED, 0, true },
+		    "Not  Found", HTTP1_CHUNKED, 0, true },
 		{ TEXT("HTTP/1.1 200\r\n\r\n"), false, 200, "",
 		    HTTP1_UNTIL_CLOSE, 0, false },
 		{ TEXT("HTTP/1.1 200 \r\n\r\n"), true, 200, "", HTTP1_NONE, 0,
@@ -526,6 +571,195 @@ responses_accepted(void **state)
 	}
 }
 
+/* What sites send that is not as RFC 9112 wants it.  None is reused. */
+static void
+odd_responses_accepted(void **state)
+{
+#define OK "HTTP/1.1 200 OK\r\n"
+	static const struct {
+		const char *text;
+		size_t len;
+		int status;
+		const char *reason;
+		int minor;
+		enum http1_framing framing;
+		uint64_t length;
+		size_t nfields;
+	} rows[] = {
+		/* the status line */
+		{ TEXT("\r\nHTTP/1.1 200 OK\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("\xef\xbb\xbfHTTP/1.1 200 OK\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("\0\0\0\0http/1.1 200 OK\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("ICY 200 OK\r\nicy-name: a\r\n\r\n"), 200, "OK", 0,
+		    HTTP1_UNTIL_CLOSE, 0, 1 },
+		{ TEXT("HTTP\n\n"), 200, "OK", 0, HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("HTTP/1.1\r\n\r\n"), 200, "OK", 1, HTTP1_UNTIL_CLOSE,
+		    0, 0 },
+		{ TEXT("HTTP/1.1 fine\r\n\r\n"), 200, "", 1, HTTP1_UNTIL_CLOSE,
+		    0, 0 },
+		{ TEXT("HTTP 404 X\r\n\r\n"), 404, "X", 0, HTTP1_UNTIL_CLOSE,
+		    0, 0 },
+		{ TEXT("HTTP/1.1 \t 404  Not found \t\r\n\r\n"), 404,
+		    "Not found", 1, HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("HTTP/1.1 404Not\r\n\r\n"), 404, "Not", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("HTTP/1.1 20 OK\r\n\r\n"), 20, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("HTTP/1.1 2000 OK\r\n\r\n"), 2000, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("HTTP/1.1 12345678901234 OK\r\n\r\n"), 123456789, "OK",
+		    1, HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("HTTP/1.1 2x0 OK\r\n\r\n"), 2, "x0 OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("HTTP/0.9 200 OK\r\n\r\n"), 200, "OK", 0,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("HTTP/2 200 OK\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+		{ TEXT("HTTP/1.1x 200 O\rK\r\n\r\n"), 200, "O\rK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 0 },
+
+		/* lines */
+		{ TEXT("HTTP/1.1 200 OK\nContent-Length: 5\n\n"), 200, "OK", 1,
+		    HTTP1_LENGTH, 5, 1 },
+		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 5\n\r\n"), 200,
+		    "OK", 1, HTTP1_LENGTH, 5, 1 },
+		{ TEXT("HTTP/1.1 200 OK\r\r\nContent-Length: 5\r\r\n\r\r\n"),
+		    200, "OK", 1, HTTP1_LENGTH, 5, 1 },
+		{ TEXT(OK "A: b\r\n c: d\r\n\t\r\nContent-Length: 5\r\n\r\n"),
+		    200, "OK", 1, HTTP1_LENGTH, 5, 2 },
+		{ TEXT(OK "Content-Length:\r\n 5\r\n \r\n\r\n"), 200, "OK", 1,
+		    HTTP1_LENGTH, 5, 1 },
+		{ TEXT(OK " A: b\r\nno colon\r\n folded: c\r\n: no name\r\n"
+		    "A b: c\r\n\xc3\xa4: d\r\nContent-Length: 5\r\n\r\n"), 200,
+		    "OK", 1, HTTP1_LENGTH, 5, 1 },
+		{ TEXT(OK "Content-Length \t: 5\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_LENGTH, 5, 1 },
+
+		/* Content-Length */
+		{ TEXT(OK "Content-Length: 5\r\ncontent-length: 05\r\n\r\n"),
+		    200, "OK", 1, HTTP1_LENGTH, 5, 2 },
+		{ TEXT(OK "Content-Length: 5, 5\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_LENGTH, 5, 1 },
+		{ TEXT(OK "Content-Length: -1\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 1 },
+		{ TEXT(OK "Content-Length: +5\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 1 },
+		{ TEXT(OK "Content-Length:\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 1 },
+		{ TEXT(OK "Content-Length: 9223372036854775808\r\n\r\n"), 200,
+		    "OK", 1, HTTP1_UNTIL_CLOSE, 0, 1 },
+
+		/* Transfer-Encoding */
+		{ TEXT(OK "Content-Length: 5\r\nContent-Length: 6\r\n"
+		    "Transfer-Encoding: chunked\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_CHUNKED, 0, 3 },
+		{ TEXT(OK "Transfer-Encoding: chunked\r\n"
+		    "Transfer-Encoding: chunked\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_CHUNKED, 0, 2 },
+		{ TEXT(OK "Transfer-Encoding: identity, Chunked,\r\n\r\n"),
+		    200, "OK", 1, HTTP1_CHUNKED, 0, 1 },
+		{ TEXT(OK "Transfer-Encoding: chunked, gzip\r\n\r\n"), 200,
+		    "OK", 1, HTTP1_CHUNKED, 0, 1 },
+		{ TEXT(OK "Transfer-Encoding: gzip,\r\n chunked\r\n\r\n"),
+		    200, "OK", 1, HTTP1_CHUNKED, 0, 1 },
+		{ TEXT(OK "Transfer-Encoding: identity\r\n"
+		    "Content-Length: 5\r\n\r\n"), 200, "OK", 1, HTTP1_LENGTH,
+		    5, 2 },
+		{ TEXT(OK "Transfer-Encoding:\r\n\r\n"), 200, "OK", 1,
+		    HTTP1_UNTIL_CLOSE, 0, 1 },
+		{ TEXT("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n"
+		    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
+		    200, "OK", 0, HTTP1_UNTIL_CLOSE, 0, 3 },
+	};
+#undef OK
+	static struct http1_response resp;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		size_t scanned = 0;
+
+		check_response(rows[i].text, rows[i].len, false,
+		    (int)rows[i].len);
+		http1_response_parse(&resp, rows[i].text, rows[i].len,
+		    &scanned, false);
+		assert_int_equal(resp.status, rows[i].status);
+		assert_true(span_is(resp.reason, rows[i].reason));
+		assert_int_equal(resp.head.minor, rows[i].minor);
+		assert_int_equal(resp.head.framing, rows[i].framing);
+		assert_int_equal(resp.head.length, rows[i].length);
+		assert_int_equal(resp.head.nfields, rows[i].nfields);
+		assert_false(resp.head.keep_alive);
+	}
+}
+
+static void
+bad_responses_say_why(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		const char *why;
+	} rows[] = {
+		{ TEXT("SSH-2.0-\xff"), "no status line of HTTP/1: the first "
+		    "bytes are \"SSH-2.0-\"" },
+		{ TEXT("\x15\x03\x01\0\2\2\n\0"), "no status line of HTTP/1: "
+		    "the first bytes are \"........\"" },
+		{ TEXT("HTTP/1.1 200\0"), "a NUL in the head: byte 0x00 at "
+		    "offset 12 of the status line" },
+		{ TEXT("HTTP/1.1 200\nA: b\0"), "a NUL in the head: byte 0x00 "
+		    "at offset 1 of the field A" },
+		{ TEXT("HTTP/1.1 200\nContent-Length: 5,6\n\n"),
+		    "two Content-Lengths, 5 and 6" },
+		{ TEXT("HTTP/1.1 200\nContent-Length: 5\nContent-Length: a\n"
+		    "\n"),
+		    "two Content-Lengths, 5 and one that is no number" },
+	};
+	static struct http1_response resp;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		size_t scanned = 0;
+
+		assert_int_equal(http1_response_parse(&resp, rows[i].text,
+		    rows[i].len, &scanned, false), -EBADMSG);
+		assert_string_equal(resp.head.why, rows[i].why);
+	}
+}
+
+/* As large as Chromium takes them, with as many fields as there is room for. */
+static void
+responses_are_bounded(void **state)
+{
+	static char text[HTTP1_RESPONSE_HEAD_MAX + 1];
+	static struct http1_response resp;
+	char *p = stpcpy(text, "HTTP/1.1 200 OK\r\nConnection: ");
+	size_t fill, scanned = 0;
+
+	(void)state;
+	for (int i = 0; i < HTTP1_OPTIONS_MAX + 5; i++)
+		p = stpcpy(p, "a,");
+	p = stpcpy(p, "\r\n");
+	for (int i = 2; i < HTTP1_FIELDS_MAX; i++)
+		p = stpcpy(p, "A: b\r\n");
+	p = stpcpy(p, "X: ");
+	fill = (size_t)(text + HTTP1_RESPONSE_HEAD_MAX - 4 - p);
+	memset(p, 'x', fill);
+	strcpy(p + fill, "\r\n\r\n");
+	assert_int_equal(http1_response_parse(&resp, text,
+	    HTTP1_RESPONSE_HEAD_MAX, &scanned, false),
+	    HTTP1_RESPONSE_HEAD_MAX);
+	assert_int_equal(resp.head.nfields, HTTP1_FIELDS_MAX);
+	assert_int_equal(resp.head.noptions, HTTP1_OPTIONS_MAX);
+
+	scanned = 0;
+	text[HTTP1_RESPONSE_HEAD_MAX - 1] = 'x';
+	assert_int_equal(http1_response_parse(&resp, text,
+	    HTTP1_RESPONSE_HEAD_MAX, &scanned, false), -EMSGSIZE);
+}
+
 static void
 errors_have_a_status(void **state)
 {
@@ -554,6 +788,9 @@ main(void)
 		cmocka_unit_test(fields_are_bounded),
 		cmocka_unit_test(responses_refused),
 		cmocka_unit_test(responses_accepted),
+		cmocka_unit_test(odd_responses_accepted),
+		cmocka_unit_test(bad_responses_say_why),
+		cmocka_unit_test(responses_are_bounded),
 		cmocka_unit_test(errors_have_a_status),
 	};
 

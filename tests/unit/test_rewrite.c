@@ -69,6 +69,13 @@ requests_rewritten(void **state)
 		  "Proxy-Authorization: Basic eDp5\r\nCookie: c\r\n\r\n",
 		  "GET / HTTP/1.1\r\nHost: a\r\nX-End: 2\r\nCookie: c\r\n"
 		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "GET http://u:p@a/\xc3\xa4 \t|\"{^\\%20?\xff#f HTTP/1.1\r\n"
+		  "\r\n",
+		  "GET /%C3%A4%20%09|\"{^\\%20?%FF HTTP/1.1\r\nHost: a\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "GET http://a:/ HTTP/1.0\nA: b\n\n",
+		  "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nVia: 1.0 culvert\r\n"
+		  "\r\n" },
 		{ "POST http://a/ HTTP/1.1\r\nHost: z\r\nContent-Length: 3\r\n"
 		  "Connection: Host, Content-Length, Via\r\n\r\n",
 		  "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
@@ -138,6 +145,13 @@ largest_head_fits(void **state)
 	stpcpy(p + fill, "\r\n\r\n");
 	assert_int_equal(strlen(text), HTTP1_HEAD_MAX);
 	assert_true(request(text, out, REWRITE_HEAD_MAX) > HTTP1_HEAD_MAX);
+
+	p = stpcpy(text, "GET http://a/");
+	fill = HTTP1_HEAD_MAX - strlen(text) - strlen(" HTTP/1.1\n\n");
+	memset(p, 0xff, fill);
+	strcpy(p + fill, " HTTP/1.1\n\n");
+	assert_true(request(text, out, REWRITE_HEAD_MAX) >
+	    2 * HTTP1_HEAD_MAX);
 }
 
 /* Rewrites a response into a static buffer, as a string. */
@@ -158,6 +172,24 @@ response(const char *text, bool head_request, int minor, bool keep_alive)
 	assert_int_equal(rewrite_response(&resp, minor, keep_alive, true, out,
 	    (size_t)len - 1), -ENOSPC);
 	return out;
+}
+
+static void
+largest_response_fits(void **state)
+{
+	static char text[HTTP1_RESPONSE_HEAD_MAX + 1];
+	char *p = stpcpy(text, "HTTP/1.0\nTransfer-Encoding:a\n");
+	size_t fill;
+
+	(void)state;
+	for (int i = 2; i < HTTP1_FIELDS_MAX; i++)
+		p = stpcpy(p, "A:b\n");
+	p = stpcpy(p, "X:");
+	fill = (size_t)(text + HTTP1_RESPONSE_HEAD_MAX - 2 - p);
+	memset(p, 'x', fill);
+	strcpy(p + fill, "\n\n");
+	assert_true(strlen(response(text, false, 1, false)) >
+	    HTTP1_RESPONSE_HEAD_MAX + 2 * (HTTP1_FIELDS_MAX - 1));
 }
 
 static void
@@ -208,6 +240,42 @@ responses_rewritten(void **state)
 		{ "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
 		  false, 1, true,
 		  "HTTP/1.1 204 No Content\r\nVia: 1.1 culvert\r\n\r\n" },
+		/* what sites send, in the form that all read alike */
+		{ "\xef\xbb\xbfhttp/1.1 200\nX : y\nno colon\nA: b\x01" "c\rd\n"
+		  "B: e \r\n\t f\n \r\n: g\n\n", false, 1, true,
+		  "HTTP/1.1 200 \r\nX: y\r\nA: b c d\r\nB: e  f\r\n"
+		  "Transfer-Encoding: chunked\r\nVia: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 404 No\x1bt\r\rFound\r\nContent-Length: 5\r\n"
+		  "Content-Length: 5\r\nB: b\r\n\r\n", false, 1, true,
+		  "HTTP/1.1 404 No t Found\r\nB: b\r\nContent-Length: 5\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: "
+		  "identity\r\nTransfer-Encoding: chunked\r\n\r\n", false, 1,
+		  true,
+		  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, x y, chunked\r\n"
+		  "\r\n", false, 1, true,
+		  "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n"
+		  "Content-Length: 5\r\n\r\n", false, 1, true,
+		  "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n"
+		  "Content-Length: 5\r\n\r\n", false, 1, true,
+		  "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+		  false, 1, true,
+		  "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n"
+		  "Connection: close\r\nVia: 1.0 culvert\r\n\r\n" },
+		{ "ICY 200 OK\r\nicy-metaint: 16000\r\n\r\n", false, 0, true,
+		  "HTTP/1.1 200 OK\r\nicy-metaint: 16000\r\n"
+		  "Connection: close\r\nVia: 1.0 culvert\r\n\r\n" },
+		{ "HTTP/1.1 20 OK\r\nContent-Length: -1\r\n\r\n", true, 1,
+		  true,
+		  "HTTP/1.1 020 OK\r\nVia: 1.1 culvert\r\n\r\n" },
 		{ "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", false, 1,
 		  false,
 		  "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"
@@ -230,7 +298,7 @@ framing_follows_the_client(void **state)
 		{ HTTP1_CHUNKED, HTTP1_UNTIL_CLOSE, HTTP1_CHUNKED },
 		{ HTTP1_UNTIL_CLOSE, HTTP1_UNTIL_CLOSE, HTTP1_CHUNKED },
 	};
-	static struct http1_response resp;
+	static struct http1_response resp = { .head.response = true };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -277,6 +345,7 @@ main(void)
 		cmocka_unit_test(requests_not_for_the_origin),
 		cmocka_unit_test(buffer_is_respected),
 		cmocka_unit_test(largest_head_fits),
+		cmocka_unit_test(largest_response_fits),
 		cmocka_unit_test(responses_rewritten),
 		cmocka_unit_test(framing_follows_the_client),
 		cmocka_unit_test(via_is_for_those_who_ask),
