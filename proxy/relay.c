@@ -11,7 +11,11 @@
  * tunnel and no other.
  *
  * Each direction ends with a FIN that is passed on after its last byte, and
- * the relay is done when both have been.
+ * the relay is done when both have been. Of the two the one from TCP may end
+ * otherwise: the stream's peer takes no more. TCP has no word for that while the
+ * other goes on, so what comes is dropped; and when the other has ended, the
+ * socket is closed as by the peer itself, which leaves the kernel to answer
+ * what may still come by RST.
  *
  * A failure is passed on after the last byte, too. When TCP fails, its last
  * input may still be in the kernel, and even a write may be the first to see
@@ -41,13 +45,6 @@ count(struct relay *r, uint64_t *bytes, size_t n)
 	*bytes += n;
 	if (r->moved != NULL)
 		r->moved(r);
-}
-
-static void
-finish_if_done(struct relay *r)
-{
-	if (r->eof_seen && r->shut)
-		relay_close(r, "done");
 }
 
 /* ---- Drains ---- */
@@ -113,6 +110,25 @@ drain(struct relay *r, const char *reason)
 	r->mark_ms = uv_now(r->tcp.loop);
 	r->look_ms = LOOK_FIRST_MS;
 	uv_timer_start(&r->timer, on_look, r->look_ms, 0);
+}
+
+/*
+ * The end that both sides wanted. With input unread a close is an RST, which
+ * would take back what the peer has not acknowledged.
+ */
+static void
+finish_if_done(struct relay *r)
+{
+	if (!r->shut || r->closing)
+		return;
+	if (r->stopped) {
+		relay_read_stop(r);
+		r->ending = true;
+		r->cut_short = quic_stream_lost(r->stream);
+		drain(r, r->cut_short ? "the other side takes no more"
+				      : "done");
+	} else if (r->eof_seen)
+		relay_close(r, "done");
 }
 
 /*
@@ -267,7 +283,8 @@ shut(struct relay *r)
 {
 	uv_os_fd_t fd;
 
-	if (!r->eof_seen && (uv_fileno((uv_handle_t *)&r->tcp, &fd) != 0 ||
+	if ((!r->eof_seen || r->stopped) &&
+	    (uv_fileno((uv_handle_t *)&r->tcp, &fd) != 0 ||
 	    shutdown(fd, SHUT_WR) != 0)) {
 		tcp_fails(r, liveness_failed);
 		return;
@@ -351,6 +368,20 @@ reason_of(uint64_t code)
 	    : "reset by the other side";
 }
 
+/* What TCP says is dropped. With TCP failed as well, both ways are over. */
+static void
+on_stream_stopped(struct quic_stream *stream, void *arg)
+{
+	struct relay *r = arg;
+
+	(void)stream;
+	r->stopped = true;
+	if (r->tcp_failed)
+		relay_close(r, r->reason);
+	else
+		finish_if_done(r);
+}
+
 /* With TCP failed as well, there is nobody to deliver anything to. */
 static void
 on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
@@ -377,6 +408,8 @@ on_stream_aborted(struct quic_stream *stream, uint64_t code,
 
 	(void)stream;
 	r->stream = NULL;
+	if (r->ending && r->shut)
+		return; /* TCP has it all, and the rest is the drain's */
 	if (why == NULL || r->writing > 0 || r->tcp_failed)
 		relay_close(r, why != NULL ? "the QUIC connection was lost"
 					   : reason_of(code));
@@ -410,7 +443,7 @@ set_reset(struct relay *r, bool reset)
 void
 relay_close(struct relay *r, const char *reason)
 {
-	bool done = r->eof_seen && r->shut;
+	bool done = (r->eof_seen || r->stopped) && r->shut;
 
 	if (r->closing)
 		return;
@@ -454,6 +487,7 @@ relay_socket_options(int fd)
 static const struct quic_stream_events stream_events = {
 	.readable = on_stream_readable,
 	.writable = on_stream_writable,
+	.stopped = on_stream_stopped,
 	.reset = on_stream_reset,
 	.aborted = on_stream_aborted,
 };

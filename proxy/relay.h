@@ -18,7 +18,8 @@
  *	           ──▶ relay_start ──▶ bytes ──▶ relay_close ──▶ on_closed
  *
  * When one side fails, what it had sent before is delivered first, and then
- * the other side is reset.
+ * the other side is reset. A side that only takes no more goes on to its own
+ * end; the other is reset then if it has said what nobody took.
  */
 struct relay {
 	uv_tcp_t tcp; /* the owner's until relay_start */
@@ -49,6 +50,7 @@ struct relay {
 	bool reading : 1;  /* libuv polls TCP, and tells of an error */
 	bool eof_seen : 1; /* TCP has sent FIN, and so has the stream */
 	bool shut : 1;	   /* the stream's FIN was passed on to TCP */
+	bool stopped : 1;  /* the stream's peer takes no more */
 	bool tcp_failed : 1; /* what it sent before is still read */
 	bool ending : 1;   /* no more to write: RST when TCP has it all */
 	bool has_timer : 1;

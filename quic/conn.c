@@ -584,7 +584,7 @@ int
 quic_stream_respond(struct quic_stream *s, const struct quic_field *fields,
     size_t n)
 {
-	int rv = s->transport_gone ? -EPIPE : h3_submit(s, fields, n);
+	int rv = s->transport_gone ? 0 : h3_submit(s, fields, n);
 
 	if (rv == 0 && is_success(fields, n))
 		evict_admitted(s->conn);

@@ -265,6 +265,19 @@ h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
 }
 
 /*
+ * When all has come, up to the FIN, a reset changes nothing (RFC 9000 §3.2);
+ * but a request that nobody was told of is taken back by it.
+ */
+static bool
+is_complete(const struct quic_stream *s)
+{
+	bool untold = s->conn->server != NULL &&
+	    (s->pending & PENDING_HEAD) != 0 && s->rx.len == 0;
+
+	return s->rx_fin && !untold;
+}
+
+/*
  * ngtcp2 delivers no more of a stream that is reset or that we have asked the
  * peer to stop, so nghttp3 is not told. It would only have the QPACK decoder
  * cancel the stream, for which there is no need without a dynamic table (RFC
@@ -274,9 +287,11 @@ int
 h3_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size,
     uint64_t code, void *user, void *stream)
 {
+	struct quic_stream *s = stream;
+
 	(void)quic, (void)id, (void)final_size, (void)user;
-	if (stream != NULL)
-		stream_cut(stream, code);
+	if (s != NULL && !is_complete(s))
+		stream_cut(s, code);
 	return 0;
 }
 

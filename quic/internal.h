@@ -48,7 +48,8 @@ enum stream_pending {
 	PENDING_WRITABLE = 1 << 2,
 	PENDING_RESET = 1 << 3,
 	PENDING_ABORTED = 1 << 4,
-	PENDING_FLUSHED = 1 << 5 /* of a stream that is let go */
+	PENDING_FLUSHED = 1 << 5, /* of a stream that is let go */
+	PENDING_STOPPED = 1 << 6
 };
 
 /* A stream that nobody owns any more: orphan.c. */
@@ -103,8 +104,9 @@ struct quic_stream {
 	bool tx_started : 1;   /* a head with a body to come was submitted */
 	bool finished : 1;     /* owner: no more to commit */
 	bool waiting : 1;      /* for the next round, to go on */
-	bool tx_lost : 1;      /* ... and has not acknowledged all */
-	bool tx_refused : 1;   /* the peer wants no more: drop what comes */
+	bool tx_refused : 1;   /* the peer wants no more: drop what comes ... */
+	bool tx_lost : 1;      /* ... as it was, before or after */
+	bool stopped : 1;      /* it was the peer that said so */
 	bool reserved : 1;     /* the room in tx.last is in the owner's hands */
 	bool wants_room : 1;   /* reserve failed: owe a writable event */
 	bool rx_fin : 1;       /* the peer's FIN is here */
@@ -366,7 +368,7 @@ void stream_deliver(struct quic_stream *);
 void stream_abort(struct quic_stream *, uint64_t code);
 void stream_cut(struct quic_stream *, uint64_t code);
 void stream_transport_gone(struct quic_stream *, uint64_t code);
-void stream_refuse(struct quic_stream *);
+void stream_stopped(struct quic_stream *);
 void stream_stop(struct quic_stream *, uint64_t code);
 int stream_append(struct quic_stream *, const uint8_t *data, size_t len);
 void stream_append_fin(struct quic_stream *);

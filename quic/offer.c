@@ -131,7 +131,7 @@ stop_stream(struct quic_conn *conn, int64_t id)
 	conn->fin_owed = -1;
 	nghttp3_conn_shutdown_stream_write(conn->h3, id);
 	if ((s = stream_find(conn, id)) != NULL)
-		stream_refuse(s);
+		stream_stopped(s);
 }
 
 /* Puts what the offer has into the packet. As ngtcp2_conn_writev_stream. */

@@ -603,21 +603,30 @@ struct quic_stream_events {
 	void (*writable)(struct quic_stream *, void *arg);
 
 	/*
-	 * The peer has reset the stream, or would not take all that was sent;
-	 * `code` says why (RFC 9114 §8.1). It fires once, after `readable`.
-	 * What was received before is still there to be consumed, nothing can
-	 * be sent any more, and the owner ends the stream. Where this member
-	 * is NULL, the stream is aborted.
+	 * The peer takes no more of what is sent (STOP_SENDING, RFC 9000 §3.5),
+	 * whatever its reason is. What it has not acknowledged is lost, and
+	 * what is committed from now on: see quic_stream_lost(). What it sends
+	 * goes on. Fires once, after `readable`, and again for an owner who
+	 * attaches later; not if the peer has all that there was, and the FIN
+	 * was sent.
+	 */
+	void (*stopped)(struct quic_stream *, void *arg);
+
+	/*
+	 * The peer has reset the stream before it had sent its FIN; `code` says
+	 * why (RFC 9114 §8.1). It fires once, after `readable`. What was
+	 * received before is still there to be consumed, and the owner ends
+	 * the stream. Where this member is NULL, the stream is aborted.
 	 */
 	void (*reset)(struct quic_stream *, uint64_t code, void *arg);
 
 	/*
-	 * The stream is over before its time: the peer reset it, would not
-	 * take all that was sent, or sent a head over our limits (`why` NULL,
-	 * `code` says it: RFC 9114 §8.1), or the connection went (`why` says
-	 * how), or memory has run out and nobody reads this stream
-	 * (QUIC_H3_EXCESSIVE_LOAD). The stream is gone when the handler
-	 * returns, and so are the bytes that were peeked at.
+	 * The stream is over before its time: the peer reset it, or sent a
+	 * head over our limits (`why` NULL, `code` says it: RFC 9114 §8.1), or
+	 * the connection went (`why` says how), or memory has run out and
+	 * nobody reads this stream (QUIC_H3_EXCESSIVE_LOAD). The stream is
+	 * gone when the handler returns, and so are the bytes that were peeked
+	 * at.
 	 */
 	void (*aborted)(struct quic_stream *, uint64_t code,
 	    const struct quic_close *why, void *arg);
@@ -661,8 +670,8 @@ bool quic_stream_ended(const struct quic_stream *);
  * Sending without a copy. Reserve gives memory to read into, at least
  * QUIC_RESERVE_MIN bytes, and NULL when the stream has as much in its hands as
  * it may: `writable` follows. Commit sends the first `n` of it (0 is fine: the
- * reservation lapses). One reservation at a time. What a peer does not want
- * that has answered in full (RFC 9114 §4.1) is dropped without a word.
+ * reservation lapses). One reservation at a time. What the peer does not want
+ * is dropped: see `stopped`.
  */
 #define QUIC_RESERVE_MIN 4096 /* bytes: a smaller read is not worth its call */
 void *quic_stream_reserve(struct quic_stream *, size_t *len);
@@ -679,6 +688,9 @@ size_t quic_stream_push(struct quic_stream *, const void *data, size_t len);
  * none, `writable` follows.
  */
 bool quic_stream_has_room(struct quic_stream *);
+
+/* Bytes were committed that the peer would not take. */
+bool quic_stream_lost(const struct quic_stream *);
 
 /* Sends FIN after all that was committed. Nothing may be committed after. */
 void quic_stream_finish(struct quic_stream *);

@@ -184,11 +184,11 @@ offer_room(struct quic_stream *s)
 }
 
 /*
- * The peer wants no more, but it may have something to say. Whoever waits for
- * room may go on: what comes is dropped, and there is room for any amount.
+ * Nothing more is sent. Whoever waits for room may go on: what comes is
+ * dropped, and there is room for any amount.
  */
-void
-stream_refuse(struct quic_stream *s)
+static void
+refuse(struct quic_stream *s)
 {
 	s->tx_refused = true;
 	s->tx_lost = s->tx_lost || s->tx.len > 0;
@@ -199,19 +199,33 @@ stream_refuse(struct quic_stream *s)
 }
 
 /*
+ * The peer takes no more. That says nothing of what it sends, whatever the code
+ * is: a server may have answered in full without having read the request (RFC
+ * 9114 §4.1).
+ */
+void
+stream_stopped(struct quic_stream *s)
+{
+	bool delivered = s->finished && !s->tx_lost && s->tx.len == 0;
+
+	refuse(s);
+	if (s->stopped || delivered)
+		return;
+	s->stopped = true;
+	stream_pend(s, PENDING_STOPPED);
+}
+
+/*
  * The transport's part is over: nothing points into tx any more. If not all of
- * it was delivered, the peer has asked us to stop. A server that has answered
- * in full does so with H3_NO_ERROR, and its answer counts (RFC 9114 §4.1); any
- * other code is the end of the stream.
+ * it was delivered, the peer has asked us to stop.
  */
 void
 stream_transport_gone(struct quic_stream *s, uint64_t code)
 {
-	if (code != QUIC_H3_NO_ERROR &&
-	    (!s->finished || s->tx_lost || s->tx.len > 0))
+	if (!s->rx_fin)
 		stream_cut(s, code);
 	s->transport_gone = true;
-	stream_refuse(s);
+	stream_stopped(s);
 	free_if_done(s);
 }
 
@@ -221,6 +235,10 @@ quic_stream_attach(struct quic_stream *s,
 {
 	s->events = events;
 	s->arg = arg;
+	if (!s->stopped)
+		return;
+	stream_pend(s, PENDING_STOPPED);
+	conn_touch(s->conn);
 }
 
 void
@@ -234,7 +252,7 @@ quic_stream_reset(struct quic_stream *s, uint64_t code)
 	s->reset_sent = true;
 	s->reserved = false;
 	s->orphan.flushing = false;
-	stream_refuse(s);
+	refuse(s);
 	let_go(s);
 }
 
@@ -304,7 +322,7 @@ stream_pend(struct quic_stream *s, unsigned events)
 	s->pending |= events;
 }
 
-/* The peer has reset the stream, or takes no more of it. */
+/* The peer has reset the stream. */
 void
 stream_cut(struct quic_stream *s, uint64_t code)
 {
@@ -403,6 +421,9 @@ stream_deliver(struct quic_stream *s)
 	if ((pending & PENDING_WRITABLE) != 0 && s->events != NULL &&
 	    s->events->writable != NULL && quic_stream_has_room(s))
 		s->events->writable(s, s->arg);
+	if ((pending & PENDING_STOPPED) != 0 && s->events != NULL &&
+	    s->events->stopped != NULL)
+		s->events->stopped(s, s->arg);
 	if ((pending & PENDING_ABORTED) != 0 && !s->released)
 		deliver_aborted(s);
 	else if ((pending & PENDING_RESET) != 0 && !s->released)
@@ -572,7 +593,8 @@ quic_stream_commit(struct quic_stream *s, size_t n)
 	struct chunk *c;
 
 	s->reserved = false;
-	if (n == 0 || s->tx_refused || s->transport_gone) {
+	if (n == 0 || s->tx_refused) {
+		s->tx_lost = s->tx_lost || n > 0;
 		/* An idle stream holds no chunk. */
 		if (s->tx.len == 0)
 			drop_committed(s);
@@ -608,6 +630,12 @@ quic_stream_push(struct quic_stream *s, const void *data, size_t len)
 		done += here;
 	}
 	return done;
+}
+
+bool
+quic_stream_lost(const struct quic_stream *s)
+{
+	return s->tx_lost;
 }
 
 void

@@ -41,6 +41,7 @@ struct forward {
 	struct quic_stream *stream;
 	bool reused; /* it has carried a request before this one */
 	bool cut;    /* the stream was reset: what has come is all */
+	bool stopped; /* it takes no more: nor another request */
 	bool unwanted; /* the client takes no more of the response */
 
 	struct request request;
@@ -65,7 +66,7 @@ static void
 set_stream(struct forward *f, struct quic_stream *stream)
 {
 	f->stream = stream;
-	f->cut = false;
+	f->cut = f->stopped = false;
 	response_from(&f->response, stream);
 }
 
@@ -99,7 +100,7 @@ keep_tunnel(struct forward *f)
 {
 	struct iovec excess;
 
-	if (f->cut || !request_sent(&f->request) ||
+	if (f->cut || f->stopped || !request_sent(&f->request) ||
 	    quic_stream_peek(f->stream, &excess, 1) > 0)
 		reset_tunnel(f);
 	else if (!f->response.origin_stays || quic_stream_ended(f->stream))
@@ -261,6 +262,18 @@ on_stream_writable(struct quic_stream *stream, void *arg)
 		send_on(f);
 }
 
+/* The response goes on. */
+static void
+on_stream_stopped(struct quic_stream *stream, void *arg)
+{
+	struct forward *f = arg;
+
+	(void)stream;
+	f->stopped = true;
+	if (f->state != CARRYING)
+		reset_tunnel(f);
+}
+
 /* The response may be complete all the same. */
 static void
 on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
@@ -292,6 +305,7 @@ static const struct quic_stream_events stream_events = {
 	.response = on_stream_response,
 	.readable = on_stream_readable,
 	.writable = on_stream_writable,
+	.stopped = on_stream_stopped,
 	.reset = on_stream_reset,
 	.aborted = on_stream_aborted,
 };

@@ -2,6 +2,7 @@
 for our proxy and as a client of our edge.  Our own two ends could agree on a
 mistake; with these they cannot."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,14 +10,15 @@ import pathlib
 import re
 import socket
 import subprocess
+import threading
 import types
 
 import pytest
 
-from client import (connect, ping, receive, receive_all, reset, socks5_connect,
+from client import (connect, http_connect, http_head, ping, receive, receive_all, reset, socks5_connect,
                     socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
                     GENERAL_FAILURE, HOST_UNREACHABLE, SUCCEEDED)
-from daemon import DEADLINE, environment
+from daemon import DEADLINE, environment, wait_until
 from origin import echo, expect_pattern, pattern, send_pattern
 from places import EDGE
 
@@ -196,6 +198,57 @@ def test_refusal_of_their_edge(their_edge, start_culvert):
             assert socks5_reply(sock) == HOST_UNREACHABLE
 
 
+def said_and_closed(size):
+    """An origin that answers a request's head and closes."""
+    def serve(sock):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += receive(sock, 1)
+        sock.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+        send_pattern(sock, size)
+
+    return serve
+
+
+def ask_socks(culvert, server):
+    sock = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
+    sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    return sock
+
+
+def ask_connect(culvert, server):
+    sock, status, _ = http_connect(culvert.port, "127.0.0.1", server.port)
+    assert status == 200
+    sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    return sock
+
+
+def ask_http(culvert, server):
+    sock = connect(culvert.port)
+    sock.sendall(f"GET http://127.0.0.1:{server.port}/ HTTP/1.0\r\n\r\n"
+                 .encode())
+    return sock
+
+
+@pytest.mark.parametrize("ask", [ask_socks, ask_connect, ask_http])
+def test_stop_after_the_end(their_edge, start_culvert, origin, ask):
+    """An edge that wants no more of a client whose origin has closed, as h2o
+    does, has said all: that is whole, however late the client reads it."""
+    server = origin(said_and_closed(3_000_000))
+    culvert = start_culvert(their_edge("-stop-after-fin"))
+    for turn in range(20):
+        with ask(culvert, server) as sock:
+            if turn % 2 == 0:
+                wait_until(lambda: not server.sockets, "the origin's close")
+            status, _ = http_head(sock)
+            assert status == 200
+            expect_pattern(sock, 3_000_000)
+            assert sock.recv(1) == b""
+    culvert.wait_idle()
+    assert not server.errors
+    assert "reset" not in culvert.log
+
+
 @pytest.mark.parametrize("alpn", ["hq-interop", ""])
 def test_server_without_h3(their_edge, start_culvert, alpn):
     """QUIC alone is not enough; the status says so, and clients learn it."""
@@ -282,6 +335,39 @@ def test_their_tunnels(their_client, edge, origin):
     assert report["ok"] == TUNNELS
     assert server.connections == TUNNELS
     assert len(re.findall(r"connection from \S+ \(", edge.log)) == 1
+
+
+def test_their_deaf_client(peers, ca, edge, origin):
+    """It takes no more and sends on: the origin gets all of that, and the FIN,
+    and is reset then for what it says to nobody."""
+    heard = []
+
+    def talk(sock):
+        try:
+            while True:
+                sock.sendall(pattern(10_000))
+        except (ConnectionResetError, BrokenPipeError):
+            heard.append("reset")
+
+    def listen(sock):
+        talker = threading.Thread(target=talk, args=(sock,))
+        talker.start()
+        n = 0
+        with contextlib.suppress(ConnectionResetError):
+            while data := sock.recv(1 << 20):
+                n += len(data)
+        heard.append(n)
+        talker.join()
+
+    server = origin(listen)
+    with subprocess.Popen(
+            [peers["client"], "-edge", f"127.0.0.1:{edge.port}", "-target",
+             f"127.0.0.1:{server.port}", "-ca", ca.root.cert, "-mode", "deaf",
+             "-bytes", str(2_000_000)], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL) as client:
+        wait_until(lambda: len(heard) == 2, "both ends")
+        client.stdin.close()
+    assert set(heard) == {2_000_000, "reset"}
 
 
 @pytest.mark.parametrize("password, ok", [("secret", 2), ("guess", 0)])

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "quic/internal.h"
 #include "tests/unit/world.h"
 
 /*
@@ -323,6 +324,162 @@ what_came_before_a_reset_is_there(void **state)
 	assert_false(w->far[0].ended);
 	quic_stream_reset(w->far[0].stream, QUIC_H3_CONNECT_ERROR);
 	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+/* Asks the other end to send no more. */
+static void
+stop(struct end *e, uint64_t code)
+{
+	struct quic_conn *conn = quic_stream_conn(e->stream);
+
+	assert_int_equal(ngtcp2_conn_shutdown_stream_read(conn->quic, 0,
+	    quic_stream_id(e->stream), code), 0);
+	conn_touch(conn);
+}
+
+/*
+ * One end says all and FIN, and wants no more of the other, which reads late.
+ * What it was told is whole, whatever the code, and whether or not it had more
+ * to say.
+ */
+static void
+said_all_and_stopped(struct world *w, bool up, uint64_t code, bool talks)
+{
+	struct end *from = up ? w->near : w->far, *to = up ? w->far : w->near;
+
+	tunnels_forget(w);
+	from->to_send = 60 * KB;
+	from->habit = to->habit = HOLD;
+	from->stays_open = to->stays_open = true;
+	from->hears_reset = to->hears_reset = true; /* of what is stopped */
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, RTT);
+	from->stays_open = false;
+	end_pump(from);
+	stop(from, code);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	to->to_send = talks ? MB : 0;
+	end_pump(to);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(to->sent, to->to_send);
+	assert_int_equal(quic_stream_lost(to->stream), talks);
+	assert_int_equal(to->stopped, 1);
+	assert_int_equal(to->reset, 0);
+	to->habit = SINK;
+	to->stays_open = false;
+	end_pump(to);
+	assert_true(to->ended);
+	assert_whole(to, 60 * KB);
+	quic_stream_release(from->stream);
+	from->stream = NULL;
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(stats_of(w->server.conn).streams, 0);
+}
+
+static void
+a_stop_is_no_reset(void **state)
+{
+	static const uint64_t codes[] = { QUIC_H3_NO_ERROR, 0, 0x10e,
+		QUIC_H3_REQUEST_REJECTED, QUIC_H3_REQUEST_CANCELLED };
+	struct world *w = *state;
+
+	world_up(w);
+	for (size_t i = 0; i < 4 * COUNT(codes); i++)
+		said_all_and_stopped(w, i & 1, codes[i / 4], i & 2);
+	assert_int_equal(w->client[0].closed, 0);
+}
+
+/* Who has all that there was, and its end, is stopped in nothing. */
+static void
+a_stop_after_all_is_nothing(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].to_send = 10 * KB;
+	w->far[0].habit = HOLD;
+	w->far[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	stop(&w->far[0], 0x10e);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_int_equal(w->near[0].stopped, 0);
+	assert_false(quic_stream_lost(w->near[0].stream));
+	w->far[0].habit = SINK;
+	w->far[0].stays_open = false;
+	w->far[0].to_send = 10 * KB;
+	end_pump(&w->far[0]);
+	assert_true(tunnels_done(w, 1));
+	assert_whole(&w->near[0], 10 * KB);
+	assert_whole(&w->far[0], 10 * KB);
+}
+
+/* Before the answer, and heard by whoever has the stream then. */
+static void
+a_stop_may_come_first(void **state)
+{
+	static const struct quic_stream_events none;
+	struct world *w = *state;
+
+	world_up(w);
+	w->near[0].stays_open = w->near[0].hears_reset = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	stop(&w->near[0], QUIC_H3_REQUEST_CANCELLED);
+	w->far[0].habit = HOLD;
+	w->far[0].to_send = 10 * KB;
+	assert_true(link_run(w->link, is_some, &w->far[0].stopped, LONG));
+	quic_stream_attach(w->far[0].stream, &none, NULL);
+	link_run(w->link, NULL, NULL, RTT);
+	w->far[0].stopped = 0;
+	end_attach(&w->far[0]);
+	assert_true(link_run(w->link, is_some, &w->far[0].stopped, RTT));
+	assert_true(quic_stream_lost(w->far[0].stream));
+	w->near[0].to_send = 10 * KB;
+	end_pump(&w->near[0]);
+	w->far[0].habit = SINK;
+	link_run(w->link, NULL, NULL, RTT);
+	assert_whole(&w->far[0], 10 * KB);
+}
+
+static bool
+has_the_end(void *arg)
+{
+	const struct end *e = arg;
+
+	return e->stream != NULL && e->stream->rx_fin;
+}
+
+/* The reset overtakes the acknowledgement of all that there was. */
+static void
+a_reset_after_the_end_is_nothing(void **state)
+{
+	struct world *w = *state;
+	struct end *from, *to;
+
+	world_up(w);
+	for (unsigned up = 0; up < 2; up++) {
+		tunnels_forget(w);
+		from = up ? w->near : w->far;
+		to = up ? w->far : w->near;
+		from->to_send = 5 * KB;
+		to->habit = HOLD;
+		to->stays_open = to->hears_reset = true;
+		assert_int_equal(tunnel_open(w, 0), 0);
+		assert_true(link_run(w->link, has_the_end, to, LONG));
+		ngtcp2_conn_shutdown_stream_write(
+		    quic_stream_conn(from->stream)->quic, 0,
+		    quic_stream_id(from->stream), 0x10e);
+		conn_touch(quic_stream_conn(from->stream));
+		link_run(w->link, NULL, NULL, 4 * RTT);
+		assert_int_equal(to->reset, 0);
+		to->habit = SINK;
+		to->stays_open = false;
+		end_pump(to);
+		assert_whole(to, 5 * KB);
+		assert_true(to->ended);
+		assert_true(tunnels_done(w, 1));
+	}
 }
 
 static void
@@ -834,6 +991,10 @@ main(void)
 		TEST(a_reset_does_not_wait_for_ever),
 		TEST(a_lost_connection_ends_a_flush),
 		TEST(what_came_before_a_reset_is_there),
+		TEST(a_stop_is_no_reset),
+		TEST(a_stop_after_all_is_nothing),
+		TEST(a_stop_may_come_first),
+		TEST(a_reset_after_the_end_is_nothing),
 		TEST(a_request_may_be_rejected),
 		TEST(an_ignored_request_is_reset),
 		TEST(reset_by_a_handler),

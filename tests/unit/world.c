@@ -231,6 +231,15 @@ on_writable(struct quic_stream *s, void *arg)
 }
 
 static void
+on_stopped(struct quic_stream *s, void *arg)
+{
+	struct end *e = arg;
+
+	assert_ptr_equal(s, e->stream);
+	e->stopped++;
+}
+
+static void
 on_aborted(struct quic_stream *s, uint64_t code, const struct quic_close *why,
     void *arg)
 {
@@ -260,15 +269,25 @@ static const struct quic_stream_events stream_events = {
 	.response = on_response,
 	.readable = on_readable,
 	.writable = on_writable,
+	.stopped = on_stopped,
 	.aborted = on_aborted,
 };
 
 static const struct quic_stream_events reset_events = {
+	.response = on_response,
 	.readable = on_readable,
 	.writable = on_writable,
+	.stopped = on_stopped,
 	.reset = on_reset,
 	.aborted = on_aborted,
 };
+
+void
+end_attach(struct end *e)
+{
+	quic_stream_attach(e->stream,
+	    e->hears_reset ? &reset_events : &stream_events, e);
+}
 
 int
 tunnel_open(struct world *w, unsigned number)
@@ -294,7 +313,8 @@ tunnel_open_with(struct world *w, unsigned number,
 	e->world = w;
 	e->number = number;
 	rv = quic_stream_request(w->link->clients[e->client], fields,
-	    more != NULL ? 3 : 2, &stream_events, e, &e->stream);
+	    more != NULL ? 3 : 2, e->hears_reset ? &reset_events :
+	    &stream_events, e, &e->stream);
 	if (rv == 0)
 		end_pump(e);
 	return rv;
@@ -435,8 +455,7 @@ on_request(struct quic_conn *conn, struct quic_stream *s,
 	if (e->status != NULL)
 		fields[0].value = e->status;
 	fields[1].value = e->proxy_status;
-	quic_stream_attach(s, e->hears_reset ? &reset_events : &stream_events,
-	    e);
+	end_attach(e);
 	assert_int_equal(quic_stream_respond(s, fields,
 	    e->proxy_status != NULL ? 2 : 1), 0);
 	end_pump(e);

@@ -45,7 +45,7 @@ struct end {
 	size_t client;	    /* near: whose tunnel it is */
 	bool stays_open;    /* no FIN after to_send */
 	bool lets_go;	    /* releases when it has sent FIN, right or wrong */
-	bool hears_reset;   /* far: by an event of its own, not as an abort */
+	bool hears_reset;   /* by an event of its own, not as an abort */
 	const char *status; /* far: of the response; NULL: 200 */
 	const char *proxy_status; /* far: a field of it, or NULL */
 
@@ -55,7 +55,7 @@ struct end {
 	size_t sent, received;	    /* bytes */
 	bool finished, ended, spoilt; /* spoilt: received what was not sent */
 	bool answered;		    /* near: the response came */
-	unsigned writable;	    /* events */
+	unsigned writable, stopped; /* events */
 	bool aborted, connection_lost;
 	unsigned reset;		    /* events */
 	uint64_t code;		    /* of the abortion, or the reset */
@@ -124,6 +124,9 @@ bool tunnels_done(struct world *, unsigned n);
 
 /* Lets an end do what it can: take, check, send, finish. */
 void end_pump(struct end *);
+
+/* Has the end hear of its stream again, after somebody else did. */
+void end_attach(struct end *);
 
 /* What an end of that number sends at that offset. */
 uint8_t pattern(unsigned number, size_t offset);

@@ -88,7 +88,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.edge, "edge", "", "`host:port` of the HTTP/3 proxy")
 	flag.StringVar(&o.target, "target", "", "`host:port` to ask the proxy for")
-	flag.StringVar(&o.mode, "mode", "download", "download, upload or echo")
+	flag.StringVar(&o.mode, "mode", "download", "download, upload, echo, or deaf: an upload that wants no answer, until standard input ends")
 	flag.StringVar(&o.user, "user", "", "`name:password` for proxy-authorization")
 	flag.BoolVar(&o.guess, "guess", false, "append the tunnel's number to the password")
 	flag.BoolVar(&o.insist, "insist", false, "when refused, send until the proxy says to stop")
@@ -102,7 +102,7 @@ func main() {
 	if o.edge == "" || o.target == "" || *tunnels < 1 || o.bytes < 0 || flag.NArg() != 0 {
 		log.Fatal("need -edge, -target, at least one tunnel and no negative -bytes (see -help)")
 	}
-	if o.mode != "download" && o.mode != "upload" && o.mode != "echo" {
+	if o.mode != "download" && o.mode != "upload" && o.mode != "echo" && o.mode != "deaf" {
 		log.Fatalf("unknown mode %q", o.mode)
 	}
 
@@ -151,6 +151,9 @@ func main() {
 		Statuses: map[int]int{}, Told: map[int]string{}}
 	for i := 0; i < *tunnels; i++ {
 		result.add(<-outcomes)
+	}
+	if o.mode == "deaf" {
+		io.Copy(io.Discard, os.Stdin)
 	}
 	time.Sleep(linger)
 	transport.Close()
@@ -240,6 +243,12 @@ func run(ctx context.Context, transport *http3.RoundTripper, o *options, index i
 	case "upload":
 		close(sent.start)
 		out.upload(response.Body, sent)
+	case "deaf":
+		// STOP_SENDING, and then all that there is to say.
+		response.Body.Close()
+		close(sent.start)
+		<-sent.closed
+		out.bytes = sent.count
 	case "echo":
 		close(sent.start)
 		out.echo(response.Body, o.bytes)

@@ -15,6 +15,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/lucas-clemente/quic-go"
@@ -25,12 +26,16 @@ import (
 // itself. The http3 package keeps its own copies unexported.
 const (
 	codeRequestCancelled quic.StreamErrorCode = 0x10c
+	codeMessageError     quic.StreamErrorCode = 0x10e
 	codeConnectError     quic.StreamErrorCode = 0x10f
 )
 
 // The dial limit is short because every target in the tests is on this
 // machine: a slow dial is a failed one, and the client should learn it soon.
 const dialTimeout = 10 * time.Second
+
+// stopAfterFin has a tunnel end both ways when its target closes first.
+var stopAfterFin bool
 
 func main() {
 	log.SetFlags(0)
@@ -40,6 +45,7 @@ func main() {
 	keyFile := flag.String("key", "", "PEM `file` with the private key")
 	maxStreams := flag.Int64("max-streams", 100, "how many tunnels one connection may have open at once")
 	alpn := flag.String("alpn", "h3", "the one application `protocol` to agree to, or empty to name none")
+	flag.BoolVar(&stopAfterFin, "stop-after-fin", false, "answer a target's FIN with FIN and STOP_SENDING (0x10e), as h2o does")
 	flag.Parse()
 	if flag.NArg() != 0 {
 		log.Fatalf("unexpected argument %q", flag.Arg(0))
@@ -158,8 +164,12 @@ func relay(stream tunnel, conn *net.TCPConn) error {
 		io.Writer
 	}{conn, conn}
 	results := make(chan error, 2)
+	var stopped atomic.Bool
 	go func() {
 		_, err := io.Copy(target, stream)
+		if stopped.Load() {
+			err = nil
+		}
 		if err == nil {
 			err = conn.CloseWrite()
 		}
@@ -169,6 +179,10 @@ func relay(stream tunnel, conn *net.TCPConn) error {
 		_, err := io.Copy(stream, target)
 		if err == nil {
 			err = stream.Close()
+		}
+		if err == nil && stopAfterFin {
+			stopped.Store(true)
+			stream.CancelRead(codeMessageError)
 		}
 		results <- err
 	}()
