@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "proxy/basic.h"
 #include "proxy/http1.h"
@@ -67,6 +68,17 @@ on_forward_done(void *arg, bool keep_alive)
 	client_process(c);
 }
 
+/* With nothing queued libuv's request would do the same, a turn later. */
+static void
+on_forward_last(void *arg)
+{
+	struct client *c = arg;
+	uv_os_fd_t fd;
+
+	if (uv_fileno((uv_handle_t *)&c->relay.tcp, &fd) == 0)
+		shutdown(fd, SHUT_WR);
+}
+
 static void
 on_forward_refused(void *arg, const struct refusal *refusal)
 {
@@ -106,6 +118,7 @@ static const struct forward_events forward_events = {
 	.writable = on_forward_writable,
 	.moved = on_forward_moved,
 	.done = on_forward_done,
+	.last = on_forward_last,
 	.refused = on_forward_refused,
 	.broken = on_forward_broken,
 	.unwanted = on_forward_unwanted,
@@ -174,6 +187,9 @@ client_http_exchange(struct client *c)
 		return false;
 	}
 	client_drop(c, (size_t)n);
+	forward_fed(c->forward);
+	if (c->closing || c->state != CLIENT_EXCHANGE)
+		return false;
 	if (c->len > 0)
 		relay_read_stop(&c->relay);
 	return n > 0;

@@ -9,9 +9,9 @@
  *	 └── done, refused, broken ──────────────────────────────┘
  *
  * While CARRYING, the request goes from forward_feed into the stream and the
- * response from the stream to the client, each at its own pace.  The origin
- * may answer before it has the whole request; the client is then told that
- * its connection ends with this response.
+ * response from the stream to the client, each at its own pace.  The origin may
+ * answer before it has the whole request, which then goes on: the exchange is
+ * over when both are complete, or when the origin is gone.
  *
  * An IDLE forward keeps the tunnel if the origin would take another request
  * on it.  But the origin may close it at any moment, and then nobody knows
@@ -43,6 +43,8 @@ struct forward {
 	bool cut;    /* the stream was reset: what has come is all */
 	bool stopped; /* it takes no more: nor another request */
 	bool unwanted; /* the client takes no more of the response */
+	bool replied;  /* it has all of the response */
+	bool shut;     /* ... and was told that no other follows */
 
 	struct request request;
 	struct response response;
@@ -137,6 +139,11 @@ refuse(struct forward *f, const char *why)
 static void
 fail(struct forward *f, const char *why)
 {
+	if (f->replied) {
+		abandon(f);
+		f->events->done(f->arg, false);
+		return;
+	}
 	if (f->reused && !f->response.seen) {
 		reset_tunnel(f);
 		request_again(&f->request);
@@ -164,18 +171,45 @@ drop_response(struct forward *f)
 	f->events->unwanted(f->arg);
 }
 
+/* Both are complete, response and request.  Last in its caller. */
+static void
+complete(struct forward *f)
+{
+	keep_tunnel(f);
+	finish(f);
+	f->events->done(f->arg, f->response.client_stays && !f->shut);
+}
+
+/*
+ * The client has its response, and goes on with its request until that is
+ * complete or the origin is gone.  Last in its caller.
+ */
+static void
+go_on_sending(struct forward *f)
+{
+	f->replied = true;
+	if (request_sent(&f->request))
+		complete(f);
+	else if (f->cut)
+		fail(f, was_reset);
+	else if (!f->shut && (quic_stream_ended(f->stream) ||
+	    f->response.framing == HTTP1_UNTIL_CLOSE)) {
+		f->shut = true;
+		f->events->last(f->arg);
+	}
+}
+
 /* Moves the response.  Last in its caller. */
 static void
 pump(struct forward *f)
 {
-	bool keep_alive = f->request.keep_alive && f->request.body.complete;
 	enum response_state state;
 
 	if (f->unwanted) {
 		drop_response(f);
 		return;
 	}
-	state = response_pump(&f->response, keep_alive);
+	state = response_pump(&f->response);
 	f->events->moved(f->arg);
 	switch (state) {
 	case RESPONSE_GOES_ON:
@@ -189,9 +223,7 @@ pump(struct forward *f)
 			fail(f, f->response.why);
 		break;
 	case RESPONSE_DONE:
-		keep_tunnel(f);
-		finish(f);
-		f->events->done(f->arg, f->response.client_stays);
+		go_on_sending(f);
 		break;
 	}
 }
@@ -225,6 +257,8 @@ send_on(struct forward *f)
 	f->events->moved(f->arg);
 	if (rv < 0)
 		fail(f, "out of memory");
+	else if (f->replied && request_sent(&f->request))
+		complete(f);
 	else if (f->request.wants_room && request_head_sent(&f->request)) {
 		f->request.wants_room = false;
 		f->events->writable(f->arg);
@@ -395,7 +429,8 @@ forward_request(struct forward *f, const struct http1_request *req)
 	rv = request_begin(&f->request, req, f->response.via);
 	if (rv < 0)
 		return rv;
-	response_begin(&f->response, f->request.minor, f->request.head_only);
+	response_begin(&f->response, &f->request);
+	f->replied = f->shut = false;
 	f->reused = f->stream != NULL && f->request.repeatable &&
 	    same_origin(&f->origin, &req->authority);
 	if (f->reused)
@@ -444,6 +479,13 @@ forward_feed(struct forward *f, const uint8_t *data, size_t len)
 	if (n < 0)
 		abandon(f);
 	return n;
+}
+
+void
+forward_fed(struct forward *f)
+{
+	if (f->state == CARRYING && f->replied && request_sent(&f->request))
+		complete(f);
 }
 
 bool

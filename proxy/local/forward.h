@@ -24,8 +24,9 @@
 struct forward;
 
 /*
- * What becomes of an exchange. Events come from the loop, never from inside a
- * call of this header; each may call forward_free(). All members must be set.
+ * What becomes of an exchange. Events come from the loop, or from inside
+ * forward_fed(), but from no other call of this header; each may call
+ * forward_free(). All members must be set.
  */
 struct forward_events {
 	/*
@@ -42,9 +43,18 @@ struct forward_events {
 	 * is complete too, and the next one may be parsed from what
 	 * forward_feed() did not take. Otherwise the client's connection must
 	 * be closed, gracefully: the client may still be sending a body that
-	 * the origin did not wait for.
+	 * the origin is no longer there to read.
 	 */
 	void (*done)(void *arg, bool keep_alive);
+
+	/*
+	 * The response is complete and written, and no other follows on this
+	 * connection, but the origin still reads the request: end the sending
+	 * side of the client's connection, and feed on until `done`. Without
+	 * this event a response that is complete before its request changes
+	 * nothing.
+	 */
+	void (*last)(void *arg);
 
 	/*
 	 * There is no response, and nothing was written but, it may be, 1xx:
@@ -97,6 +107,13 @@ int forward_request(struct forward *, const struct http1_request *req);
  * and closes the handle.
  */
 ssize_t forward_feed(struct forward *, const uint8_t *data, size_t len);
+
+/*
+ * To be called after each forward_feed() that took something, when the rest is
+ * where it is to stay: where only the end of the request was missing, the
+ * exchange is over, and `done` comes from inside this call.
+ */
+void forward_fed(struct forward *);
 
 /* Nothing of the final response is on its way to the client. */
 bool forward_unanswered(const struct forward *);

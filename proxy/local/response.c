@@ -193,7 +193,7 @@ parse_head(struct response *r, const struct iovec *iov,
 		len = r->gathered_len;
 	}
 	rv = http1_response_parse(resp, buf, len, &r->scanned,
-	    r->head_request);
+	    r->request->head_only);
 	if (rv < 0)
 		return blame_origin(r, rv, resp->head.why);
 	if (rv == 0 && r->gathered == NULL)
@@ -208,7 +208,7 @@ put_head(struct response *r, const struct http1_response *resp,
 	char text[REWRITE_HEAD_MAX];
 	int len;
 
-	len = rewrite_response(resp, r->client_minor, keep_alive, r->via, text,
+	len = rewrite_response(resp, r->request->minor, keep_alive, r->via, text,
 	    sizeof(text));
 	if (len < 0)
 		return fail(r, len, "the head is too large");
@@ -219,24 +219,37 @@ put_head(struct response *r, const struct http1_response *resp,
 	return 0;
 }
 
-static int
-answer(struct response *r, const struct http1_response *resp, bool keep_alive)
+/*
+ * The client's connection outlives the origin's, unless the client is still
+ * sending: what becomes of that is the origin's decision.
+ */
+static bool
+client_may_stay(const struct response *r, const struct http1_response *resp)
 {
+	return r->request->keep_alive &&
+	    (resp->head.keep_alive || r->request->body.complete);
+}
+
+static int
+answer(struct response *r, const struct http1_response *resp)
+{
+	bool stays = client_may_stay(r, resp);
+
 	if (resp->status == 101)
 		return fail(r, -EBADMSG, "it switched protocols unasked");
 	if (resp->status / 100 == 1)
-		return r->client_minor > 0 ? put_head(r, resp, true) : 0;
-	r->framing = rewrite_framing(resp, r->client_minor);
-	r->client_stays = keep_alive && r->framing != HTTP1_UNTIL_CLOSE;
+		return r->request->minor > 0 ? put_head(r, resp, true) : 0;
+	r->framing = rewrite_framing(resp, r->request->minor);
+	r->client_stays = stays && r->framing != HTTP1_UNTIL_CLOSE;
 	r->origin_stays = resp->head.keep_alive;
 	body_init(&r->body, &resp->head);
-	r->answered = put_head(r, resp, keep_alive) == 0;
+	r->answered = put_head(r, resp, stays) == 0;
 	return r->answered ? 0 : -ENOMEM;
 }
 
 /* Returns whether a head was taken, and put into the batch if it is to be. */
 static bool
-take_head(struct response *r, bool keep_alive)
+take_head(struct response *r)
 {
 	struct http1_response resp;
 	struct iovec iov;
@@ -247,7 +260,7 @@ take_head(struct response *r, bool keep_alive)
 		r->seen = true;
 		before = r->gathered_len;
 		len = parse_head(r, &iov, &resp);
-		if (len < 0 || (len > 0 && answer(r, &resp, keep_alive) < 0))
+		if (len < 0 || (len > 0 && answer(r, &resp) < 0))
 			return false;
 		if (len > 0) {
 			quic_stream_consume(r->stream, (size_t)len - before);
@@ -332,9 +345,9 @@ take_body(struct response *r)
  * better served by a refusal.
  */
 static bool
-take(struct response *r, bool keep_alive)
+take(struct response *r)
 {
-	bool head = !r->answered && take_head(r, keep_alive);
+	bool head = !r->answered && take_head(r);
 	bool body = r->answered && take_body(r);
 
 	if (head && r->why != NULL)
@@ -361,14 +374,13 @@ response_fini(struct response *r)
 }
 
 void
-response_begin(struct response *r, int client_minor, bool head_request)
+response_begin(struct response *r, const struct request *request)
 {
 	response_fini(r);
 	r->seen = r->answered = r->ended = false;
 	r->client_stays = r->origin_stays = false;
 	r->why = NULL;
-	r->client_minor = client_minor;
-	r->head_request = head_request;
+	r->request = request;
 }
 
 void
@@ -379,9 +391,9 @@ response_from(struct response *r, struct quic_stream *stream)
 }
 
 enum response_state
-response_pump(struct response *r, bool keep_alive)
+response_pump(struct response *r)
 {
-	while (r->why == NULL && !r->writing && take(r, keep_alive))
+	while (r->why == NULL && !r->writing && take(r))
 		batch_send(r);
 	if (r->why != NULL)
 		return RESPONSE_FAILED;

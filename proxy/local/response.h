@@ -9,6 +9,7 @@
 
 #include "proxy/http1.h"
 #include "proxy/local/body.h"
+#include "proxy/local/request.h"
 #include "quic/quic.h"
 
 /*
@@ -43,6 +44,7 @@ struct response {
 	bool answered;	    /* the final head is on its way to the client */
 	bool client_stays;  /* ... and says that its connection stays open */
 	bool origin_stays;  /* the origin said so of its own */
+	enum http1_framing framing; /* of the final response to the client */
 	bool lost;	    /* the client does not take it */
 	bool writing;	    /* on_written will come: the memory must stay */
 	const char *why;    /* after RESPONSE_FAILED, until the next begins */
@@ -54,13 +56,11 @@ struct response {
 	void (*on_written)(void *arg);
 	void *arg;
 	struct quic_stream *stream;
-	int client_minor;
-	bool head_request;
+	const struct request *request; /* that it answers */
 	char *gathered; /* a head that is not contiguous in the stream */
 	size_t gathered_len, gathered_size, scanned;
 	char fault[HTTP1_WHY_MAX + 112]; /* for why */
 	struct body body;
-	enum http1_framing framing; /* towards the client */
 	bool ended;		    /* the last byte is in the batch */
 	struct response_batch batch;
 	uv_write_t write;
@@ -84,10 +84,10 @@ void response_init(struct response *r, uv_tcp_t *tcp,
 void response_fini(struct response *r);
 
 /*
- * Forgets the last response and expects the one to a request of HTTP/1.minor,
- * or to a HEAD.  Not while r->writing.
+ * Forgets the last response and expects the one to `request`, which stays where
+ * it is meanwhile.  Not while r->writing.
  */
-void response_begin(struct response *r, int client_minor, bool head_request);
+void response_begin(struct response *r, const struct request *request);
 
 /*
  * Says where the response comes from, or with NULL that the stream is gone.
@@ -102,9 +102,8 @@ void response_from(struct response *r, struct quic_stream *stream);
 /*
  * Writes what the stream has, as far as the client takes it; bytes go back to
  * the stream as credit once they are written, and no more are taken while a
- * write is under way.  `keep_alive` says whether the client's connection may
- * stay open if the response allows it: it counts when the head is rewritten.
+ * write is under way.
  */
-enum response_state response_pump(struct response *r, bool keep_alive);
+enum response_state response_pump(struct response *r);
 
 #endif

@@ -16,7 +16,7 @@ import pytest
 
 from client import connect, http_head, receive, receive_all, reset
 from daemon import DEADLINE, wait_until
-from origin import echo
+from origin import echo, pattern
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HELLO = OK + b"Content-Length: 5\r\n\r\nhello"
@@ -380,8 +380,100 @@ def test_body_of_no_known_length_to_http_1_0(client, script, answer):
     assert receive_all(client.sock) == b"hello world"
 
 
-def test_early_answer_to_a_large_upload(client, script):
-    """The answer arrives although nobody takes the body, and it is the last."""
+# ---- Answers before the end of the request ----
+
+def read_chunk(sock):
+    """One chunk's data, b"" if it is the last."""
+    size = b""
+    while not size.endswith(b"\r\n"):
+        size += receive(sock, 1)
+    return receive(sock, int(size, 16) + 2)[:-2]
+
+
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def test_streaming_both_ways(client, script):
+    """Each piece is answered before the client sends the next one."""
+    def echo(sock):
+        sock.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+        while data := read_chunk(sock):
+            sock.sendall(chunk(data.upper()))
+        sock.sendall(b"0\r\n\r\n")
+
+    server = script(echo, HELLO)
+    client.send(server, "Transfer-Encoding: chunked\r\n", method="POST")
+    assert client.head().startswith("HTTP/1.1 200 ")
+    for i in range(20):
+        piece = b"piece %d" % i
+        client.sock.sendall(chunk(piece))
+        assert read_chunk(client.sock) == piece.upper()
+    client.sock.sendall(b"0\r\n\r\n")
+    assert client.chunked() == b""
+    client.send(server)
+    assert client.answer()[1] == b"hello"
+    assert server.connections == [1, 1]
+
+
+EARLY = {
+    "length": (HELLO, False),
+    "length, close": (HELLO.replace(b"\r\n\r\n",
+                                    b"\r\nConnection: close\r\n\r\n"), True),
+    "until close": (OK + b"\r\nhello", True),
+    "chunked": (OK + b"Transfer-Encoding: chunked\r\n\r\n"
+                b"5\r\nhello\r\n0\r\n\r\n", False),
+    "continue": (b"HTTP/1.1 100 Continue\r\n\r\n" + HELLO, False),
+}
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("answer, closes", EARLY.values(), ids=EARLY)
+@pytest.mark.parametrize("size", [5, 5_000_000])
+def test_upload_after_the_answer(client, script, answer, closes, chunked,
+                                 size):
+    """The origin has said all it has to say, and still wants all of it."""
+    received = []
+
+    def serve(sock):
+        sock.sendall(answer)
+        if closes:
+            sock.shutdown(socket.SHUT_WR)
+        if chunked:
+            received.append(b"")
+            while data := read_chunk(sock):
+                received[0] += data
+            assert receive(sock, 0) == b""
+        else:
+            received.append(receive(sock, size))
+
+    server = script(serve, HELLO, closes=[0] if closes else ())
+    client.send(server, "Transfer-Encoding: chunked\r\n" if chunked
+                else f"Content-Length: {size}\r\n", method="POST")
+    head = client.head()
+    if " 100 " in head:
+        head = client.head()
+    assert head.startswith("HTTP/1.1 200 ")
+    assert ("\r\nConnection: close\r\n" in head) == closes
+    assert (client.chunked() if "chunked" in head
+            else receive(client.sock, 5)) == b"hello"
+    if closes:
+        assert client.is_closed()  # the origin's end; ours goes on
+    body = pattern(size)
+    if chunked:
+        body = b"".join(chunk(body[i:i + 70_000])
+                        for i in range(0, size, 70_000)) + b"0\r\n\r\n"
+    client.sock.sendall(body)
+    wait_until(lambda: received and len(received[0]) == size, "the upload")
+    assert received == [pattern(size)]
+    if not closes:
+        client.send(server)
+        assert client.answer()[1] == b"hello"
+        assert server.connections == [1, 1]
+
+
+def test_early_answer_and_nobody_reads(client, script):
+    """The answer arrives although nobody takes the body."""
     released = threading.Event()
 
     def refuse(sock):
@@ -397,12 +489,32 @@ def test_early_answer_to_a_large_upload(client, script):
     uploading = threading.Thread(target=upload)
     uploading.start()
     head, body = client.answer()
-    assert head.startswith("HTTP/1.1 413 ")
-    assert "\r\nConnection: close\r\n" in head and body == b"no"
+    assert head.startswith("HTTP/1.1 413 ") and body == b"no"
+    assert uploading.is_alive()
     released.set()
     client.sock.shutdown(socket.SHUT_RDWR)
     uploading.join(DEADLINE)
     assert not uploading.is_alive()
+
+
+def test_early_answer_and_the_client_leaves(embedded, script):
+    """The origin sees that what it got is not all."""
+    ends = []
+
+    def serve(sock):
+        sock.sendall(HELLO)
+        try:
+            ends.append(receive_all(sock))
+        except ConnectionResetError:
+            ends.append("reset")
+
+    with Client(embedded) as client:
+        client.send(script(serve), "Content-Length: 10\r\n", b"12345",
+                    method="POST")
+        client.answer()
+    wait_until(lambda: ends, "the end")
+    assert ends == ["reset"]
+    embedded.wait_idle()
 
 
 # ---- What sites send ----

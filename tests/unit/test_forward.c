@@ -41,6 +41,7 @@ static struct quic_stream streams[STREAMS_MAX];
 static size_t nstreams;
 static struct ticket *asked; /* for a tunnel that is not there yet */
 static size_t grain;	     /* bytes of one vector, of streams to come */
+static size_t room;	     /* bytes that these take */
 
 void
 quic_stream_attach(struct quic_stream *s,
@@ -162,7 +163,7 @@ ask(void)
 		asked->stream->reset = true;
 	assert_true(nstreams++ < STREAMS_MAX);
 	*s = (struct quic_stream){ .grain = grain, .rx = malloc(BUFFER),
-		.tx = malloc(BUFFER), .tx_limit = BUFFER - ROOM };
+		.tx = malloc(BUFFER), .tx_limit = room };
 	asked->stream = s;
 	asked->events->asked(asked->arg, s);
 	return s;
@@ -239,7 +240,7 @@ static struct {
 	char *got;
 	size_t got_len;
 	enum outcome outcome;
-	size_t writable, unwanted;
+	size_t writable, unwanted, last;
 	char refusal[REFUSAL_TEXT_MAX];
 } client;
 
@@ -255,6 +256,13 @@ on_done(void *arg, bool keep_alive)
 {
 	(void)arg;
 	client.outcome = keep_alive ? KEPT : CLOSED;
+}
+
+static void
+on_last(void *arg)
+{
+	(void)arg;
+	client.last++;
 }
 
 static void
@@ -294,6 +302,7 @@ static const struct forward_events events = {
 	.writable = on_writable,
 	.moved = on_moved,
 	.done = on_done,
+	.last = on_last,
 	.refused = on_refused,
 	.broken = on_broken,
 	.unwanted = on_unwanted,
@@ -307,6 +316,7 @@ setup(void **state)
 	(void)state;
 	memset(&client, 0, sizeof(client));
 	grain = BUFFER;
+	room = BUFFER - ROOM;
 	client.got = malloc(BUFFER);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) != 0)
 		return -1;
@@ -374,6 +384,7 @@ client_asks(const char *text)
 	n = forward_feed(client.forward, (const uint8_t *)text + head,
 	    strlen(text) - (size_t)head);
 	assert_true(n >= 0);
+	forward_fed(client.forward);
 	return (size_t)head + (size_t)n;
 }
 
@@ -406,6 +417,8 @@ assert_client_got(const char *expected)
 #define CHUNKED "Transfer-Encoding: chunked\r\n"
 #define CLOSE "Connection: close\r\n"
 #define LENGTH_5 "Content-Length: 5\r\n"
+#define POST_0 \
+	"POST http://a.example/" HOST "Content-Length: 0\r\n\r\n"
 #define CONTINUE "HTTP/1.1 100 Continue\r\n"
 
 enum then { STAYS, CLOSES, RESETS };
@@ -478,7 +491,17 @@ static const struct exchange exchanges[] = {
 	{ "an answer before the body",
 	    "POST http://a.example/" HOST LENGTH_5 "\r\nhel",
 	    "POST /" HOST LENGTH_5 VIA "hel",
-	    OK LENGTH_5 "\r\nhello", STAYS, OK LENGTH_5 CLOSE VIA "hello",
+	    OK LENGTH_5 "\r\nhello", STAYS, OK LENGTH_5 VIA "hello",
+	    NULL, NONE, true },
+	{ "an answer before the body, and the origin closes",
+	    "POST http://a.example/" HOST LENGTH_5 "\r\nhel",
+	    "POST /" HOST LENGTH_5 VIA "hel",
+	    OK "\r\nhello", CLOSES, OK CHUNKED CLOSE VIA, "hello",
+	    NONE, true },
+	{ "an answer before the body, and the origin resets",
+	    "POST http://a.example/" HOST LENGTH_5 "\r\nhel",
+	    "POST /" HOST LENGTH_5 VIA "hel",
+	    OK LENGTH_5 "\r\nhello", RESETS, OK LENGTH_5 VIA "hello",
 	    NULL, CLOSED, false },
 	{ "excess", GET, ORIGIN_GET, OK LENGTH_5 "\r\nhello!", STAYS,
 	    OK LENGTH_5 VIA "hello", NULL, KEPT, false },
@@ -586,6 +609,119 @@ test_exchanges(void **state)
 			for (size_t k = 0; k < 6; k++)
 				run_exchange(&exchanges[i], sizes[j],
 				    sizes[k]);
+}
+
+/* ---- An answer before the end of the request ---- */
+
+#define EARLY "POST http://a.example/" HOST
+
+/* More of a request's body; which may be its end. */
+static void
+client_sends(const char *text)
+{
+	assert_int_equal(forward_feed(client.forward, (const uint8_t *)text,
+	    strlen(text)), strlen(text));
+	forward_fed(client.forward);
+}
+
+static void
+test_early_answer(void **state)
+{
+	struct quic_stream *s = &streams[0];
+
+	(void)state;
+	client_asks(EARLY CHUNKED "\r\n3\r\nhel\r\n");
+	origin_says(s, OK LENGTH_5 "\r\nhello");
+	assert_client_got(OK LENGTH_5 VIA "hello");
+	client_sends("2\r\nlo\r\n");
+	assert_int_equal(client.outcome, NONE);
+	client_sends("0\r\n\r\n");
+	assert_int_equal(client.outcome, KEPT);
+	assert_text(s->tx, s->tx_len, "POST /" HOST CHUNKED VIA
+	    "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n");
+	client_asks(GET);
+	origin_says(s, OK LENGTH_5 "\r\nhello");
+	assert_int_equal(client.outcome, KEPT);
+	assert_int_equal(client.last, 0);
+}
+
+/* The origin says that it closes, does, and reads on; or a new one would. */
+static void
+test_early_answer_of_the_last(void **state)
+{
+	struct quic_stream *s = &streams[0];
+
+	(void)state;
+	client_asks(EARLY LENGTH_5 "\r\nhel");
+	origin_says(s, OK LENGTH_5 CLOSE "\r\nhello");
+	assert_client_got(OK LENGTH_5 CLOSE VIA "hello");
+	assert_int_equal(client.last, 0);
+	origin_closes(s);
+	assert_int_equal(client.last, 1);
+	client_sends("l");
+	assert_int_equal(client.outcome, NONE);
+	client_sends("o");
+	assert_int_equal(client.outcome, CLOSED);
+	assert_int_equal(client.last, 1);
+	assert_true(s->finished && s->released);
+}
+
+/* It said that it stays, and went: no other request can be answered. */
+static void
+test_early_answer_and_close(void **state)
+{
+	(void)state;
+	client_asks(EARLY LENGTH_5 "\r\nhel");
+	origin_says(&streams[0], OK LENGTH_5 "\r\nhello");
+	origin_closes(&streams[0]);
+	assert_int_equal(client.last, 1);
+	client_sends("lo");
+	assert_int_equal(client.outcome, CLOSED);
+}
+
+/* Where only the end of the connection ends the body, it comes at once. */
+static void
+test_early_answer_to_http_1_0(void **state)
+{
+	(void)state;
+	client_asks("POST http://a.example/ HTTP/1.0\r\n" LENGTH_5
+	    "\r\nhel");
+	origin_says(&streams[0], OK CHUNKED "\r\n1\r\nx\r\n0\r\n\r\n");
+	assert_int_equal(client.last, 1);
+	client_sends("lo");
+	assert_int_equal(client.outcome, CLOSED);
+}
+
+static void
+test_early_answer_and_the_end_of_the_connection(void **state)
+{
+	(void)state;
+	client_asks(EARLY LENGTH_5 "\r\nhel");
+	origin_says(&streams[0], OK LENGTH_5 "\r\nhello");
+	connection_breaks(&streams[0]);
+	assert_int_equal(client.outcome, CLOSED);
+	assert_int_equal(forward_feed(client.forward, (const uint8_t *)"l", 1),
+	    0);
+}
+
+/* The head has yet to leave when the answer is complete. */
+static void
+test_early_answer_before_the_head(void **state)
+{
+	struct http1_request req;
+	size_t scanned = 0;
+	struct quic_stream *s;
+
+	(void)state;
+	http1_request_parse(&req, POST_0, strlen(POST_0), &scanned);
+	assert_int_equal(forward_request(client.forward, &req), 0);
+	room = 0;
+	s = grant();
+	origin_says(s, OK LENGTH_5 "\r\nhello");
+	assert_int_equal(client.outcome, NONE);
+	s->tx_limit = BUFFER - ROOM;
+	s->events->writable(s, s->arg);
+	assert_int_equal(client.outcome, KEPT);
 }
 
 /* ---- Several exchanges, and which tunnel each takes ---- */
@@ -1070,6 +1206,12 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exchanges),
+		TEST(test_early_answer),
+		TEST(test_early_answer_of_the_last),
+		TEST(test_early_answer_and_close),
+		TEST(test_early_answer_to_http_1_0),
+		TEST(test_early_answer_and_the_end_of_the_connection),
+		TEST(test_early_answer_before_the_head),
 		TEST(test_reuse),
 		TEST(test_another_origin),
 		TEST(test_no_reuse_for_post),
