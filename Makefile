@@ -67,9 +67,9 @@ LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/client.o proxy/local/client_socks.o \
 	proxy/local/client_http.o proxy/local/client_tunnel.o \
 	proxy/local/socks.o proxy/local/forward.o proxy/local/request.o \
-	proxy/local/response.o proxy/local/body.o proxy/local/page.o \
-	proxy/local/rewrite.o proxy/local/status.o proxy/local/traffic.o \
-	proxy/chunked.o $(HTTP1) proxy/control.o
+	proxy/local/response.o proxy/local/pinned.o proxy/local/body.o \
+	proxy/local/page.o proxy/local/rewrite.o proxy/local/status.o \
+	proxy/local/traffic.o proxy/chunked.o $(HTTP1) proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
 	proxy/edge/descriptors.o proxy/edge/origin.o proxy/edge/resolver.o \
 	proxy/edge/policy.o proxy/edge/route.o
@@ -100,7 +100,8 @@ test_http1_OBJS = $(HTTP1) proxy/addr.o
 test_chunked_OBJS = proxy/chunked.o
 test_rewrite_OBJS = proxy/local/rewrite.o $(test_http1_OBJS)
 test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
-	proxy/local/response.o proxy/local/body.o proxy/chunked.o \
+	proxy/local/response.o proxy/local/pinned.o \
+	proxy/local/body.o proxy/chunked.o \
 	proxy/local/refusal.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o proxy/share_queue.o proxy/failures.o \

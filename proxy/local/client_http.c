@@ -102,6 +102,21 @@ on_forward_broken(void *arg, const char *reason)
 	relay_end(&c->relay, reason);
 }
 
+/* It may be in the middle of its next head, or have its password checked. */
+static void
+on_forward_left(void *arg)
+{
+	struct client *c = arg;
+
+	if (c->state != CLIENT_NEGOTIATING && c->state != CLIENT_CHECKING &&
+	    c->state != CLIENT_EXCHANGE)
+		return;
+	users_check_cancel(c->check);
+	c->check = NULL;
+	client_log_end(c, "the origin has closed an authenticated connection");
+	client_linger(c);
+}
+
 /* The origin is still to get what the client has sent. */
 static void
 on_forward_unwanted(void *arg)
@@ -121,6 +136,7 @@ static const struct forward_events forward_events = {
 	.last = on_forward_last,
 	.refused = on_forward_refused,
 	.broken = on_forward_broken,
+	.left = on_forward_left,
 	.unwanted = on_forward_unwanted,
 };
 

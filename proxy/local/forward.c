@@ -18,12 +18,16 @@
  * whether it has seen a request that was on its way.  So a kept tunnel is only
  * for requests that may be sent twice; if it ends without a byte of an answer,
  * the request goes over a tunnel of its own.
+ *
+ * That does not hold for a tunnel that the client has authenticated, or is about
+ * to: see pinned.h.  All requests to its origin take it, and its end is the end
+ * of the client's connection, as if there were no proxy.
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "proxy/local/forward.h"
+#include "proxy/local/pinned.h"
 #include "proxy/local/request.h"
 #include "proxy/local/response.h"
 
@@ -39,6 +43,8 @@ struct forward {
 	struct ticket ticket;
 	struct target origin; /* where the tunnel leads, or is to lead */
 	struct quic_stream *stream;
+	struct pinned pinned; /* tunnels that lead elsewhere, for later */
+	bool left;   /* one that the client has authenticated is gone */
 	bool reused; /* it has carried a request before this one */
 	bool cut;    /* the stream was reset: what has come is all */
 	bool stopped; /* it takes no more: nor another request */
@@ -51,6 +57,12 @@ struct forward {
 };
 
 static const char was_reset[] = "it reset the connection";
+
+static bool
+is_pinned(const struct forward *f)
+{
+	return f->stream != NULL && f->response.pinned;
+}
 
 /* ---- The tunnel ---- */
 
@@ -76,6 +88,7 @@ set_stream(struct forward *f, struct quic_stream *stream)
 static void
 release_tunnel(struct forward *f)
 {
+	f->left = f->left || is_pinned(f);
 	if (f->stream == NULL)
 		return;
 	quic_stream_finish(f->stream);
@@ -90,6 +103,7 @@ release_tunnel(struct forward *f)
 static void
 reset_tunnel(struct forward *f)
 {
+	f->left = f->left || is_pinned(f);
 	if (f->stream == NULL)
 		return;
 	quic_stream_flush_and_reset(f->stream, QUIC_H3_REQUEST_CANCELLED);
@@ -139,12 +153,14 @@ refuse(struct forward *f, const char *why)
 static void
 fail(struct forward *f, const char *why)
 {
+	bool stale = f->reused && !f->response.seen;
+
 	if (f->replied) {
 		abandon(f);
 		f->events->done(f->arg, false);
 		return;
 	}
-	if (f->reused && !f->response.seen) {
+	if (stale && !f->left && !is_pinned(f)) {
 		reset_tunnel(f);
 		request_again(&f->request);
 		open_tunnel(f);
@@ -153,6 +169,8 @@ fail(struct forward *f, const char *why)
 	abandon(f);
 	if (f->response.answered)
 		f->events->broken(f->arg, why);
+	else if (stale)
+		f->events->left(f->arg);
 	else
 		refuse(f, why);
 }
@@ -177,7 +195,8 @@ complete(struct forward *f)
 {
 	keep_tunnel(f);
 	finish(f);
-	f->events->done(f->arg, f->response.client_stays && !f->shut);
+	f->events->done(f->arg,
+	    f->response.client_stays && !f->shut && !f->left);
 }
 
 /*
@@ -273,17 +292,28 @@ on_stream_response(struct quic_stream *stream, const struct quic_head *head,
 	(void)stream, (void)head, (void)arg;
 }
 
+/* Between two exchanges.  Last in its caller. */
+static void
+tell_if_left(struct forward *f)
+{
+	if (f->left && f->state == IDLE)
+		f->events->left(f->arg);
+}
+
 static void
 on_stream_readable(struct quic_stream *stream, void *arg)
 {
 	struct forward *f = arg;
 
-	if (f->state == CARRYING)
+	if (f->state == CARRYING) {
 		pump(f);
-	else if (quic_stream_ended(stream))
+		return;
+	}
+	if (quic_stream_ended(stream))
 		release_tunnel(f);
 	else
 		reset_tunnel(f);
+	tell_if_left(f);
 }
 
 static void
@@ -316,10 +346,12 @@ on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
 
 	(void)stream, (void)code;
 	f->cut = true;
-	if (f->state == CARRYING)
+	if (f->state == CARRYING) {
 		pump(f);
-	else
-		reset_tunnel(f);
+		return;
+	}
+	reset_tunnel(f);
+	tell_if_left(f);
 }
 
 static void
@@ -329,10 +361,22 @@ on_stream_aborted(struct quic_stream *stream, uint64_t code,
 	struct forward *f = arg;
 
 	(void)stream, (void)code;
+	f->left = f->left || is_pinned(f);
 	set_stream(f, NULL);
 	if (f->state == CARRYING)
 		fail(f, why != NULL ? "the QUIC connection was lost"
 				    : was_reset);
+	else
+		tell_if_left(f);
+}
+
+static void
+on_pinned_lost(void *arg)
+{
+	struct forward *f = arg;
+
+	f->left = true;
+	tell_if_left(f);
 }
 
 static const struct quic_stream_events stream_events = {
@@ -397,16 +441,36 @@ forward_new(struct forward **out, uv_tcp_t *tcp, struct uplink *uplink,
 	f->uplink = uplink;
 	f->events = events;
 	f->arg = arg;
+	pinned_init(&f->pinned, on_pinned_lost, f);
 	response_init(&f->response, tcp, on_written, f);
 	f->response.via = via;
 	*out = f;
 	return 0;
 }
 
-static bool
-same_origin(const struct target *a, const struct target *b)
+/*
+ * The tunnel to the origin of the last request is put aside if it was
+ * authenticated, and one to this origin is taken out again.
+ */
+static void
+turn_to(struct forward *f, const struct target *origin)
 {
-	return a->port == b->port && strcasecmp(a->host, b->host) == 0;
+	struct quic_stream *stream;
+
+	if (pinned_same_origin(&f->origin, origin))
+		return;
+	stream = pinned_take(&f->pinned, origin);
+	if (is_pinned(f)) {
+		pinned_put(&f->pinned, &f->origin, f->stream);
+		set_stream(f, NULL);
+	} else
+		release_tunnel(f);
+	f->origin = *origin;
+	if (stream == NULL)
+		return;
+	quic_stream_attach(stream, &stream_events, f);
+	set_stream(f, stream);
+	f->response.pinned = true;
 }
 
 static int
@@ -431,12 +495,12 @@ forward_request(struct forward *f, const struct http1_request *req)
 		return rv;
 	response_begin(&f->response, &f->request);
 	f->replied = f->shut = false;
-	f->reused = f->stream != NULL && f->request.repeatable &&
-	    same_origin(&f->origin, &req->authority);
+	turn_to(f, &req->authority);
+	f->reused = f->stream != NULL &&
+	    (f->request.repeatable || f->response.pinned);
 	if (f->reused)
 		return reuse_tunnel(f);
 	release_tunnel(f);
-	f->origin = req->authority;
 	open_tunnel(f);
 	return 0;
 }
@@ -506,6 +570,7 @@ forward_free(struct forward *f)
 	if (f == NULL)
 		return;
 	uplink_cancel(&f->ticket);
+	pinned_fini(&f->pinned);
 	if (f->state == IDLE)
 		release_tunnel(f);
 	abandon(f);

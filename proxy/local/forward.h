@@ -19,7 +19,9 @@
  * The client session reads the client's TCP connection and parses heads; a
  * forward carries one exchange at a time to the origin, over a tunnel that it
  * keeps for the next request to the same origin, and writes the response to
- * the client's TCP connection itself.
+ * the client's TCP connection itself. A tunnel that the client authenticates
+ * (NTLM, Negotiate) is kept for as long as the client's connection and the
+ * origin last, whatever else the client asks for meanwhile.
  */
 struct forward;
 
@@ -69,6 +71,15 @@ struct forward_events {
 	 * the kernel has should be delivered first. Static text.
 	 */
 	void (*broken)(void *arg, const char *reason);
+
+	/*
+	 * A tunnel is gone that the client had authenticated, or was about to:
+	 * between two exchanges, or under a request that has no byte of an
+	 * answer and may not be sent again. The client's connection must be
+	 * closed, gracefully and without an answer, so that the client begins
+	 * anew as if it had talked to the origin itself.
+	 */
+	void (*left)(void *arg);
 
 	/*
 	 * The client does not take the response, of which the rest is dropped;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/local/pinned.h"
 #include "proxy/local/request.h"
 #include "proxy/local/rewrite.h"
 
@@ -40,6 +41,7 @@ request_begin(struct request *r, const struct http1_request *req, bool via)
 	r->head_sent = 0;
 	r->keep_alive = req->head.keep_alive;
 	r->repeatable = is_repeatable(req);
+	r->pins = pinned_by(&req->head, "authorization");
 	r->head_only = span_is(req->method, "HEAD");
 	r->minor = req->head.minor;
 	r->wants_room = false;

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/local/pinned.h"
 #include "proxy/local/response.h"
 #include "proxy/local/rewrite.h"
 
@@ -219,26 +220,39 @@ put_head(struct response *r, const struct http1_response *resp,
 	return 0;
 }
 
+/* RFC 4559 has 401; what a client has begun, its origin may go on with. */
+static void
+pin(struct response *r, const struct http1_response *resp)
+{
+	if (r->request->pins || (resp->status == 401 &&
+	    pinned_by(&resp->head, "www-authenticate")))
+		r->pinned = true;
+}
+
 /*
- * The client's connection outlives the origin's, unless the client is still
- * sending: what becomes of that is the origin's decision.
+ * The client's connection outlives the origin's, unless the client has
+ * authenticated that, or is still sending: what becomes of it then is the
+ * origin's decision.
  */
 static bool
 client_may_stay(const struct response *r, const struct http1_response *resp)
 {
 	return r->request->keep_alive &&
-	    (resp->head.keep_alive || r->request->body.complete);
+	    (resp->head.keep_alive ||
+	    (r->request->body.complete && !r->pinned));
 }
 
 static int
 answer(struct response *r, const struct http1_response *resp)
 {
-	bool stays = client_may_stay(r, resp);
+	bool stays;
 
 	if (resp->status == 101)
 		return fail(r, -EBADMSG, "it switched protocols unasked");
 	if (resp->status / 100 == 1)
 		return r->request->minor > 0 ? put_head(r, resp, true) : 0;
+	pin(r, resp);
+	stays = client_may_stay(r, resp);
 	r->framing = rewrite_framing(resp, r->request->minor);
 	r->client_stays = stays && r->framing != HTTP1_UNTIL_CLOSE;
 	r->origin_stays = resp->head.keep_alive;
@@ -387,6 +401,7 @@ void
 response_from(struct response *r, struct quic_stream *stream)
 {
 	r->stream = stream;
+	r->pinned = false;
 	r->why = NULL;
 }
 

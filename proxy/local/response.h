@@ -43,7 +43,8 @@ struct response {
 	bool seen;	    /* the origin has sent something */
 	bool answered;	    /* the final head is on its way to the client */
 	bool client_stays;  /* ... and says that its connection stays open */
-	bool origin_stays;  /* the origin said so of its own */
+	bool origin_stays;  /* the origin said so of its own, which ... */
+	bool pinned;	    /* ... is authenticated for this client: pinned.h */
 	enum http1_framing framing; /* of the final response to the client */
 	bool lost;	    /* the client does not take it */
 	bool writing;	    /* on_written will come: the memory must stay */
@@ -92,7 +93,8 @@ void response_begin(struct response *r, const struct request *request);
 /*
  * Says where the response comes from, or with NULL that the stream is gone.
  * A failure of an earlier stream is forgotten, since another may be tried as
- * long as nothing was r->seen.
+ * long as nothing was r->seen; and it is not r->pinned, unless the owner knows
+ * better and says so.
  *
  * While r->writing, NULL means that the client's handle must be closed before
  * the loop goes on, as the bytes being written went with the stream.

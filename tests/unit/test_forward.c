@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,7 +22,7 @@
 #include "proxy/local/forward.h"
 
 #define BUFFER (4 * 1048576) /* bytes: more than any socket buffer here */
-#define STREAMS_MAX 4
+#define STREAMS_MAX 7
 #define ROOM 8192 /* bytes of one reservation */
 
 /* ---- The tunnel of straw ---- */
@@ -105,6 +106,12 @@ void
 quic_stream_finish(struct quic_stream *s)
 {
 	s->finished = true;
+}
+
+void
+quic_stream_reset(struct quic_stream *s, uint64_t code)
+{
+	quic_stream_flush_and_reset(s, code);
 }
 
 void
@@ -230,7 +237,7 @@ connection_breaks(struct quic_stream *s)
 
 /* ---- The client ---- */
 
-enum outcome { NONE, KEPT, CLOSED, REFUSED, BROKEN };
+enum outcome { NONE, KEPT, CLOSED, REFUSED, BROKEN, LEFT };
 
 static struct {
 	uv_loop_t loop;
@@ -292,6 +299,13 @@ on_moved(void *arg)
 }
 
 static void
+on_left(void *arg)
+{
+	(void)arg;
+	client.outcome = LEFT;
+}
+
+static void
 on_unwanted(void *arg)
 {
 	(void)arg;
@@ -305,6 +319,7 @@ static const struct forward_events events = {
 	.last = on_last,
 	.refused = on_refused,
 	.broken = on_broken,
+	.left = on_left,
 	.unwanted = on_unwanted,
 };
 
@@ -843,6 +858,142 @@ test_stale_but_seen(void **state)
 	assert_null(asked);
 }
 
+/* ---- Connections that the client has authenticated ---- */
+
+#define AT(host) "http://" host "/ HTTP/1.1\r\nHost: x\r\n"
+#define UNAUTHORIZED "HTTP/1.1 401 Unauthorized\r\n"
+#define NTLM "WWW-Authenticate: NTLM\r\n"
+
+/* One exchange with `host`; the origin's answer has no content. */
+static void
+exchange(const char *request, struct quic_stream *s, const char *answer)
+{
+	client_asks(request);
+	assert_false(s->finished || s->reset);
+	origin_says(s, answer);
+	origin_says(s, "Content-Length: 0\r\n\r\n");
+	assert_int_equal(client.outcome, KEPT);
+	client_reads();
+}
+
+static void
+test_pinned(void **state)
+{
+	static const struct {
+		const char *request, *answer;
+		bool pinned;
+	} rows[] = {
+		{ "", UNAUTHORIZED NTLM, true },
+		{ "", UNAUTHORIZED "www-authenticate: ntlm TlRMTVNT\r\n",
+		    true },
+		{ "", UNAUTHORIZED "WWW-Authenticate: Negotiate oRQw\r\n",
+		    true },
+		{ "", UNAUTHORIZED "WWW-Authenticate: Basic realm=\"a, b\"\r\n"
+		    NTLM, true },
+		{ "", UNAUTHORIZED
+		    "WWW-Authenticate: Basic realm=x, NEGOTIATE\r\n", true },
+		{ "Authorization: ntlm TlRMTVNT\r\n", OK, true },
+		{ "Authorization: Negotiate YII\r\n", UNAUTHORIZED, true },
+		{ "", UNAUTHORIZED "WWW-Authenticate: Basic realm=ntlm\r\n",
+		    false },
+		{ "Authorization: Basic bnRsbTp4\r\n", OK, false },
+		{ "", OK NTLM, false },
+		{ "", UNAUTHORIZED "X: NTLM\r\n", false },
+	};
+	char request[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(setup(NULL), 0);
+		snprintf(request, sizeof(request),
+		    "GET http://a.example/" HOST "%s\r\n", rows[i].request);
+		exchange(request, &streams[0], rows[i].answer);
+		exchange(POST_0, &streams[rows[i].pinned ? 0 : 1], OK);
+		assert_int_equal(nstreams, rows[i].pinned ? 1 : 2);
+		assert_int_equal(teardown(NULL), 0);
+	}
+}
+
+/* Other origins meanwhile, some of which are authenticated, too. */
+static void
+test_pinned_meanwhile(void **state)
+{
+	(void)state;
+	exchange(GET, &streams[0], UNAUTHORIZED NTLM);
+	exchange("POST " AT("b") "Content-Length: 0\r\n\r\n", &streams[1],
+	    UNAUTHORIZED NTLM);
+	exchange("GET " AT("c") "\r\n", &streams[2], OK);
+	exchange(POST_0, &streams[0], OK);
+	assert_true(streams[2].released);
+	exchange("GET " AT("b") "\r\n", &streams[1], OK);
+	exchange(POST_0, &streams[0], OK);
+	assert_int_equal(nstreams, 3);
+}
+
+static void
+test_pinned_too_many(void **state)
+{
+	static const char *const hosts[] = { "GET " AT("b") "\r\n",
+		"GET " AT("c") "\r\n", "GET " AT("d") "\r\n",
+		"GET " AT("e") "\r\n", "GET " AT("f") "\r\n" };
+
+	(void)state;
+	exchange(GET, &streams[0], UNAUTHORIZED NTLM);
+	for (size_t i = 0; i < 5; i++)
+		exchange(hosts[i], &streams[i + 1], UNAUTHORIZED NTLM);
+	assert_true(streams[0].released);
+	exchange(hosts[0], &streams[1], OK);
+	exchange(POST_0, &streams[6], UNAUTHORIZED NTLM);
+}
+
+/* The client must learn of it, as without a proxy. */
+static void
+test_pinned_ends(void **state)
+{
+	static void (*const ends[])(struct quic_stream *) = { origin_closes,
+		origin_resets, connection_breaks };
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		for (size_t j = 0; j < 3; j++) {
+			assert_int_equal(setup(NULL), 0);
+			exchange(GET, &streams[0], UNAUTHORIZED NTLM);
+			if (j == 1) /* it is put aside */
+				exchange("GET " AT("b") "\r\n", &streams[1],
+				    OK);
+			else if (j == 2) /* a request is on its way */
+				client_asks(GET);
+			ends[i](&streams[0]);
+			assert_int_equal(client.outcome, LEFT);
+			assert_null(asked);
+			assert_int_equal(teardown(NULL), 0);
+		}
+}
+
+/* An answer that is under way to another origin comes first. */
+static void
+test_pinned_ends_meanwhile(void **state)
+{
+	(void)state;
+	exchange(GET, &streams[0], UNAUTHORIZED NTLM);
+	client_asks("GET " AT("b") "\r\n");
+	origin_closes(&streams[0]);
+	assert_int_equal(client.outcome, NONE);
+	origin_says(&streams[1], RESPONSE);
+	assert_client_got(ANSWER);
+	assert_int_equal(client.outcome, CLOSED);
+}
+
+static void
+test_pinned_closes(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	origin_says(&streams[0], UNAUTHORIZED NTLM CLOSE LENGTH_5 "\r\nhello");
+	assert_client_got(UNAUTHORIZED NTLM LENGTH_5 CLOSE VIA "hello");
+	assert_int_equal(client.outcome, CLOSED);
+}
+
 static void
 test_pipelined(void **state)
 {
@@ -1219,6 +1370,12 @@ main(void)
 		TEST(test_idle_tunnel_ends),
 		TEST(test_stale_tunnel),
 		TEST(test_stale_but_seen),
+		cmocka_unit_test(test_pinned),
+		TEST(test_pinned_meanwhile),
+		TEST(test_pinned_too_many),
+		cmocka_unit_test(test_pinned_ends),
+		TEST(test_pinned_ends_meanwhile),
+		TEST(test_pinned_closes),
 		TEST(test_pipelined),
 		TEST(test_goes_ahead),
 		TEST(test_post_stays_behind),

@@ -1,0 +1,61 @@
+#ifndef CULVERT_PROXY_LOCAL_PINNED_H
+#define CULVERT_PROXY_LOCAL_PINNED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "proxy/addr.h"
+#include "proxy/http1.h"
+#include "quic/quic.h"
+
+/*
+ * Tunnels whose TCP connection, and not each request on it, is authenticated:
+ * by NTLM, or by Negotiate (RFC 4559).  Such a tunnel belongs to the client
+ * that has authenticated it.  Here are those of one client that it does not
+ * use at present, because it talks to another origin.
+ */
+
+/*
+ * Tunnels of one client.  Browsers use a connection to a proxy for one origin
+ * or for a few in turn.
+ */
+#define PINNED_MAX 4
+
+struct pinned {
+	/* Private. */
+	TAILQ_HEAD(, pinned_tunnel) tunnels; /* the oldest first */
+	size_t n;
+	void (*on_lost)(void *arg);
+	void *arg;
+};
+
+/*
+ * Whether the fields called `name`, WWW-Authenticate or Authorization, have a
+ * scheme that authenticates a connection.
+ */
+bool pinned_by(const struct http1_head *head, const char *name);
+
+/*
+ * `on_lost` is told, from inside an event of the stream, when the origin has
+ * ended one of them, or QUIC has.
+ */
+void pinned_init(struct pinned *, void (*on_lost)(void *arg), void *arg);
+
+/* Ends all. */
+void pinned_fini(struct pinned *);
+
+/*
+ * Keeps the tunnel to `origin`, whose stream it attaches to.  When there are
+ * too many, or no memory is left, the oldest or this one is ended.
+ */
+void pinned_put(struct pinned *, const struct target *origin,
+    struct quic_stream *);
+
+/* Gives back the tunnel to `origin`, to be attached to, or NULL. */
+struct quic_stream *pinned_take(struct pinned *, const struct target *origin);
+
+/* Whether both are the same host and port. */
+bool pinned_same_origin(const struct target *, const struct target *);
+
+#endif
