@@ -87,8 +87,8 @@ warn_exposed(const struct config *config, const char *path, const char *what)
 
 	if (privsep_stat(path, &st) == 0 &&
 	    (st.st_mode & (S_IROTH | S_IWOTH)) != 0)
-		fprintf(config->err, "%s: warning: %s holds %s that everybody "
-		    "on this machine can %s; \"chmod o= %s\" helps\n",
+		fprintf(config->err, "%s: warning: %s contains %s, and every "
+		    "user of this machine can %s it; use \"chmod o= %s\"\n",
 		    option_program_name(config->program), path, what,
 		    (st.st_mode & S_IROTH) != 0 ? "read" : "replace", path);
 }
@@ -161,8 +161,8 @@ check_listeners(struct source *source)
 
 		if (!addr_is_loopback(addr))
 			source_complain(source, "--listen: other machines can "
-			    "reach %s; to allow that, say with --listen-users "
-			    "which users may", addr_format(addr, text));
+			    "reach %s; this requires --listen-users",
+			    addr_format(addr, text));
 	}
 }
 
@@ -180,7 +180,7 @@ check_user(struct source *source)
 		return;
 	if (origin_of(config, "user") != CONFIG_DEFAULT) {
 		source_complain(source,
-		    "--user and --user-file exclude each other");
+		    "--user and --user-file cannot be combined");
 		return;
 	}
 	source_read_user(&file);
@@ -193,18 +193,18 @@ check_culvert(struct source *source)
 	const struct config *config = source->config;
 
 	if (config->edge.n == 0 && !config->embedded_edge)
-		source_complain(source, "no edge to use; name one with --edge, "
-		    "or try --embedded-edge, which needs none");
+		source_complain(source, "no edge is configured; name one with "
+		    "--edge, or use --embedded-edge");
 	if (config->edge.n > 0 && config->embedded_edge)
 		source_complain(source,
-		    "--edge and --embedded-edge exclude each other");
+		    "--edge and --embedded-edge cannot be combined");
 	if ((config->allow.n > 0 || config->deny.n > 0) &&
 	    !config->embedded_edge)
-		source_complain(source, "--allow and --deny are for "
-		    "--embedded-edge; another edge has its own");
+		source_complain(source, "--allow and --deny require "
+		    "--embedded-edge; any other edge has its own rules");
 	if (config->interface != NULL && config->embedded_edge)
 		source_complain(source, "--interface and --embedded-edge "
-		    "exclude each other: that edge is reached by loopback");
+		    "cannot be combined: the embedded edge is on loopback");
 	if (config->edge_timeout < CONFIG_EDGE_TIMEOUT_LEAST)
 		source_complain(source, "--edge-timeout %u is below %d",
 		    config->edge_timeout, CONFIG_EDGE_TIMEOUT_LEAST);
@@ -224,16 +224,16 @@ check_culvert_edge(struct source *source)
 
 	if (config->self_signed && config->cert != NULL)
 		source_complain(source,
-		    "--self-signed and --cert exclude each other");
+		    "--self-signed and --cert cannot be combined");
 	if (!config->self_signed && config->cert == NULL)
-		source_complain(source, "no certificate; give --cert and "
-		    "--key, or --self-signed to have them made");
+		source_complain(source, "no certificate is configured; use "
+		    "--cert and --key, or --self-signed to generate them");
 	if (config->open && config->users != NULL)
 		source_complain(source,
-		    "--open and --users exclude each other");
+		    "--open and --users cannot be combined");
 	if (!config->open && config->users == NULL)
-		source_complain(source, "nobody may use this edge; say with "
-		    "--users who may, or with --open that everybody may");
+		source_complain(source, "no users are configured; name their "
+		    "file with --users, or serve everyone with --open");
 }
 
 int
@@ -242,7 +242,7 @@ config_check(struct config *config)
 	struct source source = command_source(config);
 
 	if ((config->cert == NULL) != (config->key == NULL))
-		source_complain(&source, "--cert and --key need each other");
+		source_complain(&source, "--cert and --key require each other");
 	check_files(&source);
 	if (config->program == CONFIG_CULVERT)
 		check_culvert(&source);
@@ -262,14 +262,15 @@ check_run_as(struct source *source)
 	if (name == NULL)
 		return;
 	if ((rv = run_as_find(&user, name)) == -ENOENT)
-		source_complain(source, "--run-as: this machine has no user "
-		    "'%s'; name one that exists", name);
+		source_complain(source, "--run-as: the user '%s' does not "
+		    "exist on this machine", name);
 	else if (rv != 0)
 		source_complain(source, "--run-as: %s: %s", name,
 		    strerror(-rv));
 	else if (geteuid() != 0 && !run_as_is_us(&user))
-		source_complain(source, "--run-as: only root can become '%s'; "
-		    "start as root or as that user, or leave this out", name);
+		source_complain(source, "--run-as: only root can switch to the "
+		    "user '%s'; start as root or as that user, or omit this "
+		    "option", name);
 }
 
 static void
@@ -357,8 +358,9 @@ take_over(struct source *source, const struct config *old)
 		    differs(option, config, old)) {
 			/* A broken file wants nothing of the kind. */
 			if (source->errors == 0)
-				fprintf(config->err, "%s: '%s' takes a restart "
-				    "to change\n", source->name, option->name);
+				fprintf(config->err, "%s: a change of '%s' "
+				    "requires a restart\n", source->name,
+				    option->name);
 			take(source, old, option, i);
 		}
 	}

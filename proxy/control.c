@@ -204,10 +204,10 @@ serve(struct peer *peer, const struct http1_request *request)
 	const struct resource *resource = find_resource(request);
 
 	if (resource == NULL)
-		refuse(peer, 404, "", "there is nothing at this path");
+		refuse(peer, 404, "", "unknown path");
 	else if (!span_is(request->method, resource->method))
 		refuse(peer, 405, resource->allow,
-		    "this path takes another method");
+		    "this path requires another method");
 	else
 		answer(peer, 200, "", resource->serve(peer->control));
 }
@@ -403,11 +403,11 @@ explain(int error, const char *path, char text[CONTROL_ERROR_MAX])
 	const char *why = strerror(-error);
 
 	if (error == -EADDRINUSE)
-		why = "another culvert answers there";
+		why = "another culvert is using it";
 	else if (error == -EEXIST)
-		why = "the file that is there is no socket";
+		why = "a file that is not a socket is in the way";
 	else if (error == -ENAMETOOLONG)
-		why = "longer than the path of a socket can be";
+		why = "the path is too long for a socket";
 	snprintf(text, CONTROL_ERROR_MAX, "control socket %s: %s", path, why);
 	return error;
 }

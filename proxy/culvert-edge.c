@@ -73,7 +73,8 @@ load_tls(struct edge_settings *settings, const struct config *config,
 		    ? "--self-signed" : config->cert, why);
 	if (rv == 0 &&
 	    (rv = quic_tls_secret(&server.key, settings->secret)) != 0)
-		snprintf(error, ERROR_MAX, "the private key gives no secret");
+		snprintf(error, ERROR_MAX, "no secret can be derived from the "
+		    "private key");
 	if (rv == 0 && config->self_signed)
 		print_pin(&server.cert);
 	pem_free(&server.cert);
@@ -298,7 +299,7 @@ start(struct daemon *daemon)
 	    enter_sandbox(config) != 0)
 		return -1;
 	log_info("ready%s", config->users == NULL
-	    ? ", open: everybody who can reach it may use it" : "");
+	    ? ", open to everyone without authentication" : "");
 	log_notify("READY=1");
 	return 0;
 }

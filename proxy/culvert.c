@@ -243,8 +243,9 @@ check_via(const struct config *config, char error[ERROR_MAX])
 
 	if (quic_via_is_allowed(&via))
 		return 0;
-	snprintf(error, ERROR_MAX, "--%s takes a restart: the capability for "
-	    "it was not kept", config->fwmark != 0 ? "fwmark" : "interface");
+	snprintf(error, ERROR_MAX, "--%s requires a restart because its "
+	    "capability was dropped at the start",
+	    config->fwmark != 0 ? "fwmark" : "interface");
 	return -EPERM;
 }
 
@@ -389,7 +390,7 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 	quic_tls_free(settings.tls);
 	explicit_bzero(settings.secret, sizeof(settings.secret));
 	if (rv != 0) {
-		log_error("the embedded edge does not start: %s", error);
+		log_error("cannot start the embedded edge: %s", error);
 		return rv;
 	}
 	target_set(&uplink->edges[0].target, LOOPBACK, strlen(LOOPBACK),
@@ -411,13 +412,13 @@ allow_via(const struct config *config, uint64_t *keep)
 	int rv = sandbox_least(may_go_by, &via, keep);
 
 	if (rv != 0)
-		log_error("--%s cannot be had without the capability "
-		    "CAP_NET_RAW (CAP_NET_ADMIN before Linux 5.17): be root, "
-		    "or have AmbientCapabilities=CAP_NET_RAW in the unit",
+		log_error("--%s requires the capability CAP_NET_RAW "
+		    "(CAP_NET_ADMIN before Linux 5.17); start as root, or set "
+		    "AmbientCapabilities=CAP_NET_RAW in the unit",
 		    config->fwmark != 0 ? "fwmark" : "interface");
 	else if (config->interface != NULL &&
 	    if_nametoindex(config->interface) == 0)
-		log_warn("there is no interface %s: waiting for it",
+		log_warn("the interface %s does not exist; waiting for it",
 		    config->interface);
 	return rv;
 }
@@ -489,8 +490,8 @@ start_control(struct culvert *culvert)
 	rv = control_new(&culvert->control, &culvert->loop, wanted,
 	    &control_events, culvert, error);
 	if ((rv == -EACCES || rv == -EROFS || rv == -ENOENT) && is_default) {
-		log_warn("%s: culvertctl will not work; "
-		    "--control names another place", error);
+		log_warn("%s; culvertctl will not work; choose another path "
+		    "with --control", error);
 		return 0;
 	}
 	if (rv != 0)
@@ -513,11 +514,11 @@ start(struct culvert *culvert)
 	    daemon_confine(&culvert->config, &needs) != 0)
 		return -1;
 	if (culvert->config.embedded_edge)
-		log_info("ready, with an embedded edge: "
-		    "connections leave from this machine%s",
+		log_info("ready, with an embedded edge: connections leave from "
+		    "this machine%s",
 		    config_listens_locally(&culvert->config) ? ""
-		    : ", to public addresses and what --allow names, since "
-		    "other machines can reach --listen");
+		    : ", to public addresses and those of --allow only, "
+		    "because other machines can reach --listen");
 	else
 		log_info("ready");
 	log_notify("READY=1");

@@ -83,8 +83,8 @@ tell_of_buffers(void)
 	size_t granted = quic_socket_buffer();
 
 	if (granted < QUIC_SOCKET_BUFFER)
-		log_info("the system grants %zu KiB of %d KiB for socket "
-		    "buffers; for fast paths, raise net.core.rmem_max and "
+		log_info("socket buffers have %zu KiB instead of %d KiB; for "
+		    "fast paths, raise net.core.rmem_max and "
 		    "net.core.wmem_max", granted / 1024,
 		    QUIC_SOCKET_BUFFER / 1024);
 }
@@ -121,7 +121,7 @@ start_privsep(const struct config *config, const struct daemon_needs *needs)
 	add_path(&paths, PRIVSEP_CREATE, config->qlog);
 	add_path(&paths, PRIVSEP_REMOVE, config->control);
 	if (paths.n > 0 && (rv = privsep_start(paths.v, paths.n)) != 0) {
-		log_error("cannot start the process that opens files: %s",
+		log_error("cannot start the child process that opens files: %s",
 		    strerror(-rv));
 		return rv;
 	}
@@ -144,21 +144,21 @@ become_user(const struct config *config)
 	if (geteuid() != 0)
 		return 0;
 	if ((rv = run_as_find(&user, config->run_as)) == 0 && user.uid == 0) {
-		log_warn("runs on as root, as --run-as asks: files of root's "
-		    "stay within reach");
+		log_warn("running as root because of --run-as: root's files "
+		    "remain accessible");
 		return 0;
 	}
 	if (rv == 0 && (rv = run_as_become(&user)) == 0)
 		return 0;
 	if (config->run_as != NULL) {
-		log_error("cannot become the user %s: %s; give the "
-		    "capabilities CAP_SETUID and CAP_SETGID, or leave "
-		    "--run-as out", config->run_as, strerror(-rv));
+		log_error("cannot switch to the user %s: %s; grant CAP_SETUID "
+		    "and CAP_SETGID, or omit --run-as",
+		    config->run_as, strerror(-rv));
 		return rv;
 	}
-	log_warn("stays root, without capabilities: it cannot become the user "
-	    "%s (%s); give CAP_SETUID and CAP_SETGID, or start it as another "
-	    "user", user.name, strerror(-rv));
+	log_warn("running as root without capabilities: cannot switch to the "
+	    "user %s (%s); grant CAP_SETUID and CAP_SETGID, or start it as "
+	    "another user", user.name, strerror(-rv));
 	return 0;
 }
 
@@ -228,19 +228,18 @@ static void
 warn_missing(const struct sandbox_missing *missing)
 {
 	if (missing->files != 0) {
-		log_warn("no Landlock (%s): files that this user may read, and "
-		    "TCP, stay within reach; it takes Linux 5.13 and "
-		    "\"landlock\" in the kernel's list lsm=",
+		log_warn("Landlock is not available (%s), so access to files "
+		    "and to TCP is not restricted; it requires Linux 5.13 and "
+		    "\"landlock\" in the kernel's lsm= list",
 		    strerror(-missing->files));
 		return;
 	}
 	if (missing->network != 0)
-		log_warn("this kernel's Landlock has no rules for TCP: ports "
-		    "stay within reach; it takes Linux 6.7");
+		log_warn("this kernel's Landlock cannot restrict TCP; it "
+		    "requires Linux 6.7");
 	if (missing->scope != 0)
-		log_warn("this kernel's Landlock has no scopes: abstract Unix "
-		    "sockets and signals stay within reach; it takes Linux "
-		    "6.12");
+		log_warn("this kernel's Landlock cannot restrict signals and "
+		    "abstract Unix sockets; it requires Linux 6.12");
 }
 
 static void
@@ -249,10 +248,11 @@ filter_calls(void)
 	int rv = seccomp_daemon();
 
 	if (rv > 0)
-		log_info("no seccomp filter: this build has sanitizers");
+		log_info("the seccomp filter is off because this build has "
+		    "sanitizers");
 	else if (rv < 0)
-		log_warn("no seccomp filter (%s): every system call stays "
-		    "within reach", strerror(-rv));
+		log_warn("seccomp is not available (%s), so system calls are "
+		    "not restricted", strerror(-rv));
 }
 
 static int
@@ -273,7 +273,7 @@ enter_sandbox(const struct daemon_needs *needs)
 		sandbox.nrules += add_rules(rules + sandbox.nrules,
 		    name_directories, COUNT(name_directories));
 	if ((rv = sandbox_enter(&sandbox, &missing)) != 0) {
-		log_error("cannot give up privileges: %s", strerror(-rv));
+		log_error("cannot drop privileges: %s", strerror(-rv));
 		return rv;
 	}
 	warn_missing(&missing);

@@ -21,8 +21,8 @@ tell(const struct failures_source *s)
 		    s->wrong > 1 ? "s" : "");
 	if (s->refused > 0)
 		snprintf(line + len, sizeof(line) - (size_t)len, "%s%" PRIu64
-		    " refused unchecked, too many wait", len > 0 ? ", " : "",
-		    s->refused);
+		    " refused without a check because too many were "
+		    "waiting", len > 0 ? ", " : "", s->refused);
 	log_warn("authentication failed from %s%s: %s", s->name,
 	    strchr(s->name, ':') != NULL ? "/64" : "", line);
 }

@@ -89,11 +89,12 @@ complain_flag(struct source *source, const struct flags *flags, int c)
 	else if (option != NULL)
 		source_complain(source, "--%s takes no value", option->name);
 	else if (optopt != 0)
-		source_complain(source, "unknown option '-%c'; -h lists them",
+		source_complain(source, "unknown option '-%c'; -h lists all "
+		    "options",
 		    optopt);
 	else
 		source_complain(source,
-		    "unknown option '%.*s'; -h lists them",
+		    "unknown option '%.*s'; -h lists all options",
 		    name_length(flags->argv[optind - 1]),
 		    flags->argv[optind - 1]);
 }
@@ -135,7 +136,7 @@ flags_ask(struct flags *flags, struct source *source)
 	surplus = flags->argc - optind;
 	if (surplus > 0)
 		source_complain(source, "%d argument%s to no option; "
-		    "-h lists the options", surplus,
+		    "-h lists all options", surplus,
 		    surplus == 1 ? " belongs" : "s belong");
 	return false;
 }
@@ -155,7 +156,8 @@ assign_pair(struct source *source, char *pair)
 	char *dot = strchr(pair, '.'), *equals = strchr(pair, '=');
 
 	if (dot == NULL || equals == NULL || dot > equals) {
-		source_complain(source, "--option: wants section.key=value");
+		source_complain(source, "--option: the value is not "
+		    "section.key=value");
 		return;
 	}
 	*dot = *equals = '\0';

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 const char liveness_failed[] = "the TCP side failed";
-const char liveness_silent[] = "the TCP peer does not answer";
+const char liveness_silent[] = "the TCP peer does not respond";
 
 /* Sockets that one call deals with: the rest follows in the next iteration. */
 #define STEP 64

@@ -64,8 +64,8 @@ pem_load_ca(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 	    strlen(CERTIFICATE)) != NULL)
 		return rv;
 	pem_free(pem);
-	return complain(error, path, "the file holds no certificate; it takes "
-	    "those of the authorities to trust, as PEM");
+	return complain(error, path, "the file contains no certificate; it "
+	    "must contain PEM certificates of trusted authorities");
 }
 
 void
@@ -153,7 +153,7 @@ own_directory(char path[PEM_PATH_MAX], char error[QUIC_ERROR_MAX])
 		    home);
 	else
 		return complain(error, "--self-signed",
-		    "neither STATE_DIRECTORY nor HOME says where to keep it");
+		    "the key has no directory; set STATE_DIRECTORY or HOME");
 	return 0;
 }
 
@@ -183,7 +183,7 @@ make_pair(const char *cert_path, const char *key_path,
 	if ((rv = make_directories(dir)) != 0)
 		return complain(error, dir, strerror(-rv));
 	if (quic_tls_self_signed(NAME, time(NULL), &cert, &key) != 0)
-		return complain(error, key_path, "the key cannot be made");
+		return complain(error, key_path, "the key cannot be generated");
 	if ((rv = store(key_path, key, 0600, error)) == 0)
 		rv = store(cert_path, cert, 0644, error);
 	explicit_bzero(key, strlen(key));
@@ -220,18 +220,18 @@ renew_cert(struct quic_pem *cert, const struct quic_pem *key,
 
 	if (rv != 0)
 		return complain(error, key_path, rv == -EINVAL
-		    ? "this is no private key: put back the one that was "
-		      "there, or remove the file to have another one, with "
-		      "another pin" : strerror(-rv));
+		    ? "the file is not a private key; restore it, or remove it "
+		      "to generate a new key with a new pin" : strerror(-rv));
 	pem_free(cert);
 	*cert = (struct quic_pem){ text, strlen(text) };
 	if (store(cert_path, text, 0644, why) != 0)
-		log_warn("the certificate is made anew for the key that is "
-		    "there, but cannot be kept: %s; the pin stays the same",
+		log_warn("a new certificate was generated for the existing key "
+		    "but cannot be saved: %s; the pin is unchanged",
 		    why);
 	else
-		log_warn("%s was lost, broken or of another key, and is made "
-		    "anew for the key that is there: the pin stays the same",
+		log_warn("%s was missing, damaged or for another key; a new "
+		    "certificate was generated for the existing key, and the "
+		    "pin is unchanged",
 		    cert_path);
 	return 0;
 }
@@ -244,8 +244,8 @@ make_key(const char *cert_path, const char *key_path, bool had_cert,
 	int rv = make_pair(cert_path, key_path, error);
 
 	if (rv == 0 && had_cert)
-		log_warn("%s was lost: there is another key, and clients must "
-		    "use the new pin", key_path);
+		log_warn("%s was missing; a new key was generated, and clients "
+		    "must use the new pin", key_path);
 	return rv;
 }
 

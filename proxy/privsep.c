@@ -225,11 +225,11 @@ privsep_strerror(int error)
 {
 	switch (error) {
 	case NOT_LISTED:
-		return "it was not named at the start, and all other files "
-		    "are closed since; a restart opens it";
+		return "it was not configured at the start, and other files "
+		    "can no longer be opened; restart to use it";
 	case CHILD_GONE:
-		return "the process that opens files has ended or does not "
-		    "answer; a restart brings it back";
+		return "the child process that opens files has died or does "
+		    "not respond; restart to recover";
 	default:
 		return strerror(error);
 	}

@@ -69,8 +69,8 @@ new_file(const char *path)
 	    (qlog->file = create(path)) != NULL)
 		return qlog;
 	if (is_news(&open_error, errno))
-		log_warn("cannot write %s: %s; connections go on without a "
-		    "trace, and this is not said again until it changes", path,
+		log_warn("cannot write %s: %s; connections continue without "
+		    "traces (logged once)", path,
 		    privsep_strerror(errno));
 	if (qlog != NULL)
 		free(qlog->path);
@@ -95,7 +95,7 @@ qlog_open(const char *dir, const char *name)
 	qlog = new_file(path);
 	if (qlog != &absent && open_error != 0) {
 		open_error = 0;
-		log_info("qlog traces are written again");
+		log_info("qlog traces can be written again");
 	}
 	return qlog;
 }
@@ -105,8 +105,8 @@ static void
 note_failure(struct qlog *qlog)
 {
 	if (!qlog->cut && is_news(&write_error, errno))
-		log_warn("%s ends early: %s; this is not said again of other "
-		    "traces until it changes", qlog->path, strerror(errno));
+		log_warn("%s is truncated: %s (logged once for all traces)",
+		    qlog->path, strerror(errno));
 	qlog->cut = true;
 	write_failed = time(NULL);
 }

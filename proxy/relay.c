@@ -364,8 +364,8 @@ static const char *
 reason_of(uint64_t code)
 {
 	return code == QUIC_H3_EXCESSIVE_LOAD
-	    ? "not read for long, and memory is short"
-	    : "reset by the other side";
+	    ? "its data was not read for long, and memory ran out"
+	    : "reset by the peer";
 }
 
 /* What TCP says is dropped. With TCP failed as well, both ways are over. */

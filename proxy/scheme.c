@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define MAKE_ANOTHER "make another with \"openssl passwd -6\" or " \
+#define MAKE_ANOTHER "create a new one with \"openssl passwd -6\" or " \
 	"\"mkpasswd -m yescrypt\""
 
 /* The digits of crypt(5). */
@@ -31,25 +31,19 @@ static const struct {
 	{ "$2y$", LEN_BCRYPT, NULL },
 	{ "$6$", LEN_512, NULL },
 	{ "$5$", LEN_256, NULL },
-	{ "$1$", 0, "the hash is of MD5 ($1$), which is too weak; "
+	{ "$1$", 0, "MD5 hashes ($1$) are too weak; " MAKE_ANOTHER },
+	{ "$apr1$", 0, "Apache's MD5 hashes ($apr1$) are too weak, and "
+	    "crypt(3) does not support them; " MAKE_ANOTHER },
+	{ "$md5", 0, "Sun's MD5 hashes ($md5) are too weak; " MAKE_ANOTHER },
+	{ "$sha1", 0, "SHA-1 hashes ($sha1) are too weak; " MAKE_ANOTHER },
+	{ "$3$", 0, "NT hashes ($3$, MD4) are too weak; " MAKE_ANOTHER },
+	{ "$2", 0, "bcrypt hashes before $2b$ and $2y$ may be wrong; "
 	    MAKE_ANOTHER },
-	{ "$apr1$", 0, "the hash is of Apache's MD5 ($apr1$), which is too "
-	    "weak and which crypt(3) does not know; " MAKE_ANOTHER },
-	{ "$md5", 0, "the hash is of Sun's MD5 ($md5), which is too weak; "
+	{ "$", 0, "the hash has an unknown scheme; " MAKE_ANOTHER },
+	{ "_", 0, "BSDi's DES hashes (_) are too weak; " MAKE_ANOTHER },
+	{ "!", 0, "the password is locked (!); remove the line, or "
 	    MAKE_ANOTHER },
-	{ "$sha1", 0, "the hash is of SHA-1 ($sha1), which is too weak; "
-	    MAKE_ANOTHER },
-	{ "$3$", 0, "the hash is of NT's MD4 ($3$), which is too weak; "
-	    MAKE_ANOTHER },
-	{ "$2", 0, "the hash is of an old bcrypt, some of which were wrong; "
-	    "accepted are $2b$ and $2y$; " MAKE_ANOTHER },
-	{ "$", 0, "the hash is of a scheme that is not known here; "
-	    MAKE_ANOTHER },
-	{ "_", 0, "the hash is of BSDi's DES (_), which is too weak; "
-	    MAKE_ANOTHER },
-	{ "!", 0, "the password is locked (!): remove the line, or "
-	    MAKE_ANOTHER },
-	{ "*", 0, "the password is locked (*): remove the line, or "
+	{ "*", 0, "the password is locked (*); remove the line, or "
 	    MAKE_ANOTHER },
 };
 
@@ -62,10 +56,10 @@ bare(const char *hash)
 	if (len == 0)
 		return "there is no hash after the colon; " MAKE_ANOTHER;
 	if (len == LEN_DES && strspn(hash, digits) == len)
-		return "the hash is of DES, which is too weak and takes no "
-		    "more than 8 characters of a password; " MAKE_ANOTHER;
-	return "what follows the colon is no hash (a password itself?); "
-	    MAKE_ANOTHER;
+		return "DES hashes are too weak and ignore all but 8 "
+		    "characters of the password; " MAKE_ANOTHER;
+	return "the text after the colon is not a hash (is it a plain "
+	    "password?); " MAKE_ANOTHER;
 }
 
 /* A cut hash would never be met, and its user wonder why. */
@@ -76,11 +70,11 @@ check_length(const char *hash, size_t len)
 
 	if (strlen(last) != len || strspn(last, digits) != len ||
 	    crypt_checksalt(hash) == CRYPT_SALT_INVALID)
-		return "the hash is damaged: it was cut short, or something "
-		    "else is on the line; " MAKE_ANOTHER;
+		return "the hash is damaged or followed by other text; "
+		    MAKE_ANOTHER;
 	if (crypt_checksalt(hash) == CRYPT_SALT_METHOD_DISABLED)
-		return "the crypt(3) of this system does not have the scheme "
-		    "of this hash; " MAKE_ANOTHER;
+		return "crypt(3) of this system does not support the scheme of "
+		    "this hash; " MAKE_ANOTHER;
 	return NULL;
 }
 

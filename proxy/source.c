@@ -125,7 +125,7 @@ next_line(char *buf, int size, void *arg)
 		source_complain(source, "the line is longer than %d bytes",
 		    size - 3);
 	else if (memchr(line, '\0', len) != NULL)
-		source_complain(source, "the line holds a NUL");
+		source_complain(source, "the line contains a NUL byte");
 	else
 		buf = mempcpy(buf, line, len);
 	strcpy(buf, "\n");

@@ -177,10 +177,10 @@ parse_line(struct table *table, char *line, unsigned number)
 	if (end == 0 || line[0] == '#')
 		return NULL;
 	if (hash == NULL || hash == line)
-		return "a line is name:hash";
+		return "the line is not name:hash";
 	*hash++ = '\0';
 	if (hash - line > CREDENTIAL_MAX + 1)
-		return "the name is longer than 255 octets";
+		return "the name is longer than 255 bytes";
 	if ((wrong = scheme_check(hash)) != NULL)
 		return wrong;
 	*user = (struct user){ .name = line, .hash = hash, .line = number };
@@ -196,7 +196,7 @@ parse(struct table *table, unsigned *number)
 	size_t lines = 1;
 
 	if (memchr(table->text, '\0', table->textlen) != NULL)
-		return "the file is not text";
+		return "the file is not a text file";
 	for (size_t i = 0; i < table->textlen; i++)
 		lines += table->text[i] == '\n';
 	table->list = calloc(lines, sizeof(*table->list));
@@ -208,7 +208,7 @@ parse(struct table *table, unsigned *number)
 			return wrong;
 	}
 	*number = 0;
-	return table->n > 0 ? NULL : "the file names no user";
+	return table->n > 0 ? NULL : "the file contains no users";
 }
 
 static const char *
@@ -222,7 +222,7 @@ sort(struct table *table, unsigned *number)
 		if (by_name(a, b) != 0)
 			continue;
 		*number = a->line > b->line ? a->line : b->line;
-		return "the name has a line above";
+		return "the name already has a line above";
 	}
 	return NULL;
 }
@@ -262,7 +262,7 @@ users_load(struct users **users, const char *path, char *err, size_t errlen)
 	}
 	if (wrong == NULL && gnutls_rnd(GNUTLS_RND_KEY, u->key,
 	    sizeof(u->key)) != 0)
-		wrong = "no random numbers";
+		wrong = "no random numbers are available";
 	if (wrong == NULL) {
 		*users = u;
 		return 0;

@@ -57,7 +57,7 @@ fail_tls(struct quic_conn *conn)
 	}
 	if (alert == ALERT_NO_APPLICATION_PROTOCOL) {
 		conn_fail(conn, QUIC_NO_H3,
-		    "the other side does not speak HTTP/3 (ALPN h3)");
+		    "the peer does not support HTTP/3 (ALPN h3)");
 		return;
 	}
 	snprintf(text, sizeof(text), "the TLS handshake failed: %s",
@@ -90,30 +90,32 @@ fail_drained(struct quic_conn *conn)
 	if (!application &&
 	    err->error_code == CRYPTO_ERROR + ALERT_NO_APPLICATION_PROTOCOL) {
 		conn_end(conn, QUIC_NO_H3, false, err->error_code,
-		    "the server does not speak HTTP/3 (ALPN h3)", CONN_CLOSED);
+		    "the server does not support HTTP/3 (ALPN h3)",
+		    CONN_CLOSED);
 		return;
 	}
 	if (!application && err->error_code == NGTCP2_CONNECTION_REFUSED) {
 		conn_end(conn, QUIC_CLOSED_BY_PEER, false, err->error_code,
-		    "the edge takes no new connections", CONN_CLOSED);
+		    "the edge accepts no new connections", CONN_CLOSED);
 		return;
 	}
 	if (!application && err->error_code == NGTCP2_INVALID_TOKEN) {
 		tls_keep_token(conn->tls, NULL, 0);
 		conn_end(conn, QUIC_CLOSED_BY_PEER, false, err->error_code,
-		    "the edge does not take the token that proves our address",
+		    "the edge rejected the address validation token",
 		    CONN_CLOSED);
 		return;
 	}
 	copy_phrase(phrase, sizeof(phrase), err->reason, err->reasonlen);
 	if (!application && err->error_code >= CRYPTO_ERROR &&
 	    err->error_code < CRYPTO_ERROR + 256)
-		snprintf(text, sizeof(text), "the other side refused TLS: %s",
+		snprintf(text, sizeof(text),
+		    "the peer rejected the TLS handshake: %s",
 		    gnutls_alert_get_name((gnutls_alert_description_t)(
 			err->error_code - CRYPTO_ERROR)));
 	else
 		snprintf(text, sizeof(text),
-		    "closed by the other side (%s error 0x%llx%s%s)",
+		    "closed by the peer (%s error 0x%llx%s%s)",
 		    application ? "HTTP/3" : "QUIC",
 		    (unsigned long long)err->error_code,
 		    phrase[0] != '\0' ? ", " : "", phrase);
@@ -153,7 +155,7 @@ conn_check(struct quic_conn *conn, int rv)
 		return;
 	case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
 		conn_fail(conn, QUIC_NO_VERSION,
-		    "the server does not speak QUIC version 1");
+		    "the server does not support QUIC version 1");
 		return;
 	case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
 		conn_fail(conn, QUIC_NO_ANSWER, "no answer");
@@ -161,14 +163,14 @@ conn_check(struct quic_conn *conn, int rv)
 	case NGTCP2_ERR_IDLE_CLOSE:
 		conn_fail(conn, conn->state == CONN_UP ? QUIC_IDLE
 						       : QUIC_NO_ANSWER,
-		    conn->state == CONN_UP ? "the other side went silent"
+		    conn->state == CONN_UP ? "the peer stopped responding"
 					      : "no answer");
 		return;
 	case NGTCP2_ERR_DROP_CONN:
 	case NGTCP2_ERR_RETRY:
 		/* A server's first packet was spoilt: be ready for the next. */
 		conn_end(conn, QUIC_PROTOCOL_ERROR, false, 0,
-		    "the handshake cannot go on", CONN_CLOSED);
+		    "the handshake cannot continue", CONN_CLOSED);
 		return;
 	}
 	/* A callback may have ended the connection itself. */

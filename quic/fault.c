@@ -94,7 +94,7 @@ blame_peer(struct quic_close *why, const struct rule *rule, bool h3)
 	why->application = h3;
 	why->code = rule->code;
 	snprintf(why->text, sizeof(why->text),
-	    "the other side broke a rule of %s (%s)", h3 ? "HTTP/3" : "QUIC",
+	    "the peer violated %s (%s)", h3 ? "HTTP/3" : "QUIC",
 	    rule->name);
 }
 
@@ -117,10 +117,10 @@ blame_us(struct quic_close *why, int quic_error, int h3_error)
 				  : NGTCP2_INTERNAL_ERROR;
 	if (is_memory(quic_error, h3_error))
 		snprintf(why->text, sizeof(why->text),
-		    "this side has run out of memory");
+		    "this program is out of memory");
 	else
 		snprintf(why->text, sizeof(why->text),
-		    "this side failed: %s", h3_error != 0
+		    "internal error: %s", h3_error != 0
 		    ? nghttp3_strerror(h3_error)
 		    : ngtcp2_strerror(quic_error));
 }

@@ -95,7 +95,8 @@ drain_expire(struct quic_conn *conn, uint64_t now)
 	if (drain_deadline(conn) > now)
 		return;
 	if (conn->drain == DRAIN_LAST)
-		quic_conn_close(conn, QUIC_H3_NO_ERROR, "the edge is closing",
+		quic_conn_close(conn, QUIC_H3_NO_ERROR,
+		    "the edge is shutting down",
 		    now);
 	else if (h3_end(conn) == 0) {
 		conn->drain = DRAIN_LAST;

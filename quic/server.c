@@ -283,7 +283,8 @@ find_room(const struct quic_server *server, const struct gate_source *source,
 static void
 evict(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 {
-	static const char why[] = "the edge needs the room of what is idle";
+	static const char why[] =
+	    "the edge closes idle connections to make room";
 
 	if (conn->half_open && conn->state < CONN_CLOSING) {
 		conn->now = now;
@@ -621,7 +622,8 @@ quic_server_close(struct quic_server *server, uint64_t now)
 
 	server->closed = true;
 	while ((conn = LIST_FIRST(&server->conns)) != NULL)
-		end(server, conn, QUIC_H3_NO_ERROR, "the edge is closing", now);
+		end(server, conn, QUIC_H3_NO_ERROR,
+		    "the edge is shutting down", now);
 }
 
 void

@@ -82,7 +82,7 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 		ngtcp2_ccerr_set_tls_alert(&conn->ccerr,
 		    GNUTLS_A_NO_APPLICATION_PROTOCOL, NULL, 0);
 		conn_fail(conn, QUIC_NO_H3,
-		    "the server does not speak HTTP/3 (ALPN h3)");
+		    "the server does not support HTTP/3 (ALPN h3)");
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	}
 	if ((rv = h3_start(conn)) != 0) {
@@ -135,7 +135,7 @@ on_stateless_reset(ngtcp2_conn *quic, const ngtcp2_pkt_stateless_reset *sr,
 {
 	(void)quic, (void)sr;
 	conn_fail(user, QUIC_RESET,
-	    "the edge does not know this connection any more (restarted?)");
+	    "the edge no longer knows this connection (it may have restarted)");
 	return 0;
 }
 

@@ -126,7 +126,7 @@ load_ca(struct quic_tls *tls, const struct quic_pem *ca,
 		return complain(error, "the CA file cannot be used", rv);
 	if (rv == 0) {
 		snprintf(error, QUIC_ERROR_MAX,
-		    "the CA file holds no certificate");
+		    "the CA file contains no certificate");
 		return -EINVAL;
 	}
 	return 0;

@@ -78,7 +78,7 @@ on_migrated(struct quic_conn *conn, bool valid, void *arg)
 	char client[ADDR_STRLEN];
 
 	(void)valid, (void)arg;
-	log_debug("connection goes on from %s",
+	log_debug("connection migrated to %s",
 	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
 		client));
 }
@@ -184,9 +184,9 @@ open_route(struct route *route)
 	int rv = route_open(route);
 
 	if (rv != 0)
-		log_warn("the kernel does not tell which addresses are this "
-		    "machine's (netlink: %s); they are guessed: allow "
-		    "AF_NETLINK to this process, or name them with --deny",
+		log_warn("the kernel does not report the addresses of this "
+		    "machine (netlink: %s), so they are guessed; allow "
+		    "AF_NETLINK for this process, or deny them with --deny",
 		    strerror(-rv));
 }
 
@@ -365,8 +365,8 @@ report_memory(const struct quic_memory *memory)
 	if (memory == NULL)
 		return; /* each connection has its own */
 	quic_memory_stats(memory, &stats);
-	log_info("memory: %zu of %zu KiB; %llu tunnels aborted for want of it, "
-	    "%llu connections closed",
+	log_info("memory: %zu of %zu KiB; %llu tunnels reset and %llu "
+	    "connections closed to free it",
 	    stats.held / 1024, stats.max / 1024,
 	    (unsigned long long)stats.aborted,
 	    (unsigned long long)stats.closed);
@@ -386,11 +386,11 @@ edge_report(const struct edge *edge)
 	    name != NULL ? ": " : "", name != NULL ? name : "",
 	    (unsigned long long)host->refused);
 	report_memory(edge->settings.quic.memory);
-	log_info("dials that wait for their turn: %zu",
+	log_info("dials waiting for their turn: %zu",
 	    edge->origins.waiting);
-	log_info("connections: %zu, of these %zu in a handshake; since the "
-	    "start %llu accepted, %llu asked for proof, %llu let wait, "
-	    "%llu refused, %llu closed to make room",
+	log_info("connections: %zu, %zu of them in a handshake; since the "
+	    "start %llu accepted, %llu Retry sent, %llu delayed, %llu refused, "
+	    "%llu closed to make room",
 	    stats.connections, stats.half_open,
 	    (unsigned long long)stats.accepted,
 	    (unsigned long long)stats.retries_sent,
@@ -404,7 +404,7 @@ edge_free(struct edge *edge)
 {
 	if (edge == NULL || edge->freeing)
 		return;
-	tunnels_close(&edge->host, "the edge is closing");
+	tunnels_close(&edge->host, "the edge is shutting down");
 	for (size_t i = 0; i < edge->nendpoints; i++) {
 		quic_server_close(edge->endpoints[i].server, quic_io_now());
 		quic_io_close(edge->endpoints[i].io);

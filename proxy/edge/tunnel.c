@@ -378,7 +378,7 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 
 	(void)stream, (void)code, (void)why;
 	t->stream = NULL;
-	tunnel_close(t, "the client went away");
+	tunnel_close(t, "the client disconnected");
 }
 
 static const struct quic_stream_events events = {

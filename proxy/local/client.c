@@ -122,7 +122,7 @@ client_say_last(struct client *c, const void *bytes, size_t n, const char *why)
 	if (client_say(c, bytes, n))
 		client_linger(c);
 	else
-		client_close(c, "the client does not read");
+		client_close(c, "the client does not read its data");
 }
 
 /* ---- Passwords ---- */
@@ -235,7 +235,7 @@ on_eof(struct client *c)
 	    forward_request_complete(c->forward)))
 		return;
 	client_close(c, c->state == CLIENT_LINGERING
-	    ? "answered" : "the client went away");
+	    ? "answered" : "the client disconnected");
 }
 
 /* What the client says has nowhere to go now: the answer, or room, is near. */
@@ -262,7 +262,7 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 	else if (n < 0) { /* after all that came before */
 		c->eof_seen = true;
 		relay_read_stop(&c->relay);
-		client_gone(c, "the client went away");
+		client_gone(c, "the client disconnected");
 	}
 	else if (c->state != CLIENT_LINGERING) {
 		c->len += (size_t)n;
@@ -326,7 +326,7 @@ on_gone_timeout(uv_timer_t *timer)
 	if (has_moved(c))
 		uv_timer_start(timer, on_gone_timeout, RELAY_STALL_MS, 0);
 	else
-		client_close(c, "the client went away");
+		client_close(c, "the client disconnected");
 }
 
 void
@@ -371,7 +371,8 @@ on_timeout(uv_timer_t *timer)
 		return;
 	}
 	client_close(c, c->armed == LIMIT_LINGER_TIME ? "answered"
-	    : c->armed == LIMIT_HEAD_TIME ? "the request took too long"
+	    : c->armed == LIMIT_HEAD_TIME 
+	    ? "the request was not complete in time"
 	    : c->armed == LIMIT_TUNNEL_TIME ? "the tunnel was idle" : "idle");
 }
 
@@ -491,7 +492,7 @@ client_new(struct client_host *host, int fd,
 	host->totals.total++;
 	if (uv_tcp_open(&c->relay.tcp, fd) != 0) {
 		close(fd);
-		client_close(c, "the system refuses the socket");
+		client_close(c, "the kernel rejected the socket");
 		return 0;
 	}
 	relay_watch(&c->relay, host->liveness,

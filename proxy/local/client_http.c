@@ -42,7 +42,7 @@ on_forward_writable(void *arg)
 	if (!c->eof_seen)
 		client_start_reading(c);
 	else if (c->gone && !forward_is_behind(c->forward))
-		client_close(c, "the client went away");
+		client_close(c, "the client disconnected");
 }
 
 static void
@@ -124,7 +124,7 @@ on_forward_unwanted(void *arg)
 	struct client *c = arg;
 
 	if (c->eof_seen)
-		client_close(c, "the client went away");
+		client_close(c, "the client disconnected");
 	else
 		client_wind_up(c);
 }

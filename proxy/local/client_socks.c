@@ -20,7 +20,7 @@ client_socks_say(struct client *c)
 	if (client_say(c, c->socks->out, c->socks->outlen))
 		socks_sent(c->socks);
 	else
-		client_close(c, "the client went away");
+		client_close(c, "the client disconnected");
 }
 
 static void

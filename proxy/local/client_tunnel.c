@@ -55,7 +55,7 @@ on_opened(void *arg, struct quic_stream *stream)
 		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
 		c->relay.cut_short = true;
 		client_close(c, ok ? "out of memory"
-				   : "the client went away");
+				   : "the client disconnected");
 		return;
 	}
 	client_free_buffer(c);
@@ -86,12 +86,12 @@ static const struct ticket_events ticket_events = {
 
 const struct refusal client_crowded = { .http_status = 503,
 	.socks_code = SOCKS_GENERAL_FAILURE,
-	.text = "there are too many connections from this address" };
+	.text = "too many connections from this address" };
 
 const struct refusal client_overloaded = { .http_status = 503,
 	.socks_code = SOCKS_GENERAL_FAILURE,
-	.text = "too many passwords wait to be checked; this one was not, and "
-	    "may be tried again in a few seconds" };
+	.text = "the password was not checked because too many checks are "
+	    "waiting; try again in a few seconds" };
 
 void
 client_tunnel_open(struct client *c, const struct target *target)

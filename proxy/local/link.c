@@ -76,7 +76,8 @@ on_draining(struct quic_conn *conn, void *arg)
 	struct link *link = arg;
 
 	(void)conn;
-	log_info("%s wants to go: its tunnels may end, new ones go elsewhere",
+	log_info("%s is shutting down; its tunnels may finish, and new tunnels "
+	    "use another connection",
 	    link->address);
 	link_drain(link);
 	changed(link);
@@ -126,7 +127,7 @@ on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
 
 /* ---- Is anybody there? ---- */
 
-#define GONE "nobody is there any more"
+#define GONE "the edge stopped listening on its UDP port"
 
 static void
 doubt(struct link *link)
@@ -136,7 +137,7 @@ doubt(struct link *link)
 	if (link->doubted)
 		return;
 	if (link->state == LINK_UP)
-		log_info("%s is silent: looking for another way",
+		log_info("%s is silent; trying another path",
 		    link->address);
 	quic_conn_pulse(link->conn, &pulse);
 	link->heard = pulse.packets_received;
@@ -169,8 +170,10 @@ on_unreachable(void *arg, int error)
 	struct link *link = arg;
 
 	if (link->state == LINK_CONNECTING) {
-		snprintf(link->why, sizeof(link->why), "no answer (%s)",
-		    strerror(-error));
+		snprintf(link->why, sizeof(link->why), "%s",
+		    error == -ECONNREFUSED
+		    ? "no answer: no edge is listening on this UDP port"
+		    : strerror(-error));
 		link->state = LINK_OVER;
 		changed(link);
 	} else if (link->silent)
@@ -219,8 +222,8 @@ on_left_behind(void *arg)
 {
 	struct link *link = arg;
 
-	log_info("%s does not let connections move: this one stays where it "
-	    "is, new tunnels go by another", link->address);
+	log_info("%s does not support connection migration; this connection "
+	    "stays on its path, and new tunnels use a new one", link->address);
 	link->behind = link->doubted = true;
 	changed(link);
 }
@@ -319,7 +322,7 @@ link_end(struct link *link, const char *why)
 void
 link_close(struct link *link)
 {
-	link_end(link, "not needed any more");
+	link_end(link, "no longer needed");
 	roam_free(link->roam);
 	quic_io_close(link->io);
 	quic_conn_free(link->conn);

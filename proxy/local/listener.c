@@ -104,7 +104,7 @@ pause_socket(struct socket *s, const char *why)
 {
 	struct listener *l = s->listener;
 
-	warn(l, "accepting pauses", why);
+	warn(l, "no clients are accepted", why);
 	l->waiting = true;
 	uv_poll_stop(&s->poll);
 	uv_timer_start(&l->pause, on_pause_over, PAUSE_MS, 0);
@@ -154,7 +154,7 @@ has_room(struct socket *s)
 	else if (is_short_of_descriptors(l))
 		pause_accepting(l, "out of file descriptors");
 	else if (limits_hit(l->host.limits, LIMIT_PER_LISTENER, s->open))
-		pause_socket(s, "too many clients of one listener");
+		pause_socket(s, "too many clients at one listener");
 	else
 		return true;
 	return false;
@@ -199,7 +199,7 @@ take(struct socket *s, int fd, struct client_origin *origin)
 	struct listener *l = s->listener;
 
 	if (!count_in(l, origin)) {
-		warn(l, "clients are reset", "too many from one address");
+		warn(l, "clients are being reset", "too many from one address");
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 		close(fd);
 	} else if (client_new(&l->host, fd, origin) != 0) {

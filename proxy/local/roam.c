@@ -165,8 +165,8 @@ stay_behind(struct roam *roam, const struct sockaddr_storage *target,
     bool at_once)
 {
 	if (at_once)
-		give_up(roam, "this machine has moved, "
-		    "and the edge does not let connections move");
+		give_up(roam, "the network has changed, and the edge does not "
+		    "support connection migration");
 	else if (!roam->left_behind &&
 	    !same_ip(target, &quic_conn_path(roam->conn)->local)) {
 		roam->left_behind = true;
@@ -227,7 +227,7 @@ roam_migrated(struct roam *roam, bool valid)
 		arm(roam);
 		return;
 	}
-	log_debug("the edge is not reached from %s",
+	log_debug("the edge cannot be reached from %s",
 	    format(&roam->target, name));
 	if (roam->at_once || roam->silent) {
 		look_in(roam, 0);
@@ -268,7 +268,7 @@ wait_for_way(struct roam *roam, int error)
 	char text[QUIC_ERROR_MAX];
 
 	if (!roam->no_way)
-		log_info("no way to the edge (%s): waiting for one",
+		log_info("no route to the edge (%s); waiting for one",
 		    quic_via_error(quic_io_via(roam->io), error, text));
 	roam->no_way = true;
 	roam->verify = true;
@@ -318,7 +318,7 @@ look(struct roam *roam)
 	}
 	roam->no_way = false;
 	if (is_silent_for(roam, GIVE_UP_MS)) {
-		give_up(roam, "the edge has gone silent");
+		give_up(roam, "the edge is silent");
 		return;
 	}
 	stranded = quic_io_is_stranded(roam->io);
@@ -376,7 +376,7 @@ roam_slept(struct roam *roam, uint64_t ns)
 		return;
 	if (ns >= quic_conn_idle_ns(roam->conn)) {
 		snprintf(why, sizeof(why), "this machine slept for %llu s, "
-		    "longer than the edge waits",
+		    "longer than the idle time-out",
 		    (unsigned long long)(ns / NS_PER_S));
 		give_up(roam, why);
 		return;

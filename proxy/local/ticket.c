@@ -6,8 +6,9 @@
 /* An edge may reject a request so often, without looking at it. */
 #define REJECTED_MAX 3
 
-static const char lost[] = "the connection to the edge was lost before it "
-    "answered: what was sent along may have arrived or not";
+static const char lost[] = "the connection to the edge was lost before the "
+    "answer; the target may or may not have received the data sent with the "
+    "request";
 
 void
 tickets_init(struct tickets *ts, void (*on_returned)(void *), void *arg)
@@ -259,7 +260,7 @@ tickets_expire(struct tickets *ts, uint64_t now, const struct refusal *why)
 	while ((t = TAILQ_FIRST(&ts->waiting)) != NULL && t->deadline <= now)
 		refuse(t, why);
 	refusal_set(&silent, 504, SOCKS_TTL_EXPIRED,
-	    "the edge does not answer the request");
+	    "the edge did not answer the request");
 	while ((t = TAILQ_FIRST(&ts->asked)) != NULL && t->deadline <= now)
 		refuse(t, &silent);
 }

@@ -205,7 +205,7 @@ bound(struct uplink *up)
 				first = link;
 		}
 	if (n > UPLINK_LINKS_MAX && first != NULL)
-		link_end(first, "there are too many connections");
+		link_end(first, "too many connections");
 }
 
 static void
@@ -232,7 +232,7 @@ refuse(struct uplink *up, uint64_t now, uint64_t *at)
 		tickets_refuse(&up->tickets, &up->why);
 	if (serving(up) != NULL)
 		refusal_set(&refusal, 503, SOCKS_GENERAL_FAILURE,
-		    "the edge allows no more tunnels at once");
+		    "the edge allows no more tunnels at this time");
 	else
 		refusal_set(&refusal, 504, SOCKS_TTL_EXPIRED,
 		    up->why.text[0] != '\0' ? up->why.text
@@ -259,7 +259,7 @@ on_step(uv_timer_t *timer)
 
 	up->due = false;
 	if (up->reconnecting) {
-		log_info("dropping all connections, as was asked for");
+		log_info("closing all connections on request");
 		end_all(up, "reconnecting on request");
 	}
 	up->reconnecting = false;
@@ -321,11 +321,11 @@ listen_to_kernel(struct uplink *up)
 	int rv;
 
 	if ((rv = network_new(&up->network, loop, on_network_changed, up)) != 0)
-		log_warn("the kernel will not say when the network changes "
-		    "(%s): that takes longer to notice", strerror(-rv));
+		log_warn("the kernel does not report network changes (%s); "
+		    "culvert will notice them later", strerror(-rv));
 	if ((rv = wake_new(&up->wake, loop, on_slept, up)) != 0)
-		log_warn("the kernel will not say when this machine has slept "
-		    "(%s)", strerror(-rv));
+		log_warn("the kernel does not report when this machine has "
+		    "slept (%s)", strerror(-rv));
 }
 
 /* ---- Life ---- */

@@ -84,7 +84,7 @@ attempt_lost(struct way *w, uint64_t now)
 
 	memcpy(w->why, w->race.why, sizeof(w->why));
 	snprintf(next, sizeof(next),
-	    "next attempt in %.1f s, sooner while clients wait", pause);
+	    "next attempt in %.1f s, sooner if a client is waiting", pause);
 	if (is_news(w, now))
 		log_warn("%s; %s", w->why, next);
 	else

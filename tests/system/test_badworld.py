@@ -142,7 +142,7 @@ def test_out_of_descriptors(start_culvert, edge, origin):
     socks = [connect(culvert.port) for _ in range(200)]
     for sock in socks:
         sock.sendall(b"\5\1\0")
-    culvert.wait_for("accepting pauses: out of file descriptors")
+    culvert.wait_for("no clients are accepted: out of file descriptors")
     assert len(select.select(socks, [], [], 0)[0]) < 64
     assert culvert.status()["state"] == "up" # a few are kept for such
     # Each that goes makes room for one who waits.
@@ -224,7 +224,7 @@ def test_edge_lets_tunnels_finish(edge, culvert, start_culvert, origin):
         edge.terminate()
         edge.wait_for("SIGTERM: finishing open tunnels")
         late = start_culvert(edge, wait=False)
-        late.wait_for("the edge takes no new connections")
+        late.wait_for("the edge accepts no new connections")
         sock.sendall(b"still here")
         sock.shutdown(socket.SHUT_WR)
         assert receive_all(sock) == b"still here"
@@ -232,7 +232,7 @@ def test_edge_lets_tunnels_finish(edge, culvert, start_culvert, origin):
     assert "bytes up, 10 down" in edge.log and ": done" in edge.log
     # Either side may be the first to close what has drained.
     culvert.wait_for(r"ended: (its last tunnel has ended|"
-                     r"closed by the other side \(HTTP/3 error 0x100)")
+                     r"closed by the peer \(HTTP/3 error 0x100)")
 
 
 def test_edge_has_patience(start_edge, start_culvert, origin):

@@ -103,10 +103,10 @@ def test_self_signed(start, start_culvert, origin, tmp_path):
 
 
 @pytest.mark.parametrize("harm, same, word", [
-    (lambda cert, key: cert.unlink(), True, "the pin stays the same"),
-    (lambda cert, key: cert.write_text(""), True, "the pin stays the same"),
+    (lambda cert, key: cert.unlink(), True, "the pin is unchanged"),
+    (lambda cert, key: cert.write_text(""), True, "the pin is unchanged"),
     (lambda cert, key: cert.write_text(cert.read_text()[:200]), True,
-     "the pin stays the same"),
+     "the pin is unchanged"),
     (lambda cert, key: key.unlink(), False, "clients must use the new pin"),
     (lambda cert, key: key.write_text(""), False,
      "clients must use the new pin")],
@@ -144,7 +144,7 @@ def test_half_a_key(start, tmp_path):
     key.write_text(key.read_text()[:60])
     done = run("culvert-edge", *args, env=env)
     assert done.returncode == 1
-    assert f"{key}: this is no private key: put back" in done.stderr
+    assert f"{key}: the file is not a private key; restore it" in done.stderr
     assert len(key.read_text()) == 60
 
 
@@ -179,8 +179,8 @@ def test_nobody_there(start, start_culvert, ca):
         culverts = {
             "no answer": start_culvert(silent.getsockname()[1], *soon,
                                        wait=False),
-            "Connection refused": start_culvert(closed_port(), *soon,
-                                                wait=False),
+            "no answer: no edge is listening": start_culvert(
+                closed_port(), *soon, wait=False),
             "nowhere.invalid:443: the name does not resolve": start(
                 "culvert", "-v", "-l", "127.0.0.1:0", "-e",
                 "nowhere.invalid", "--ca", ca.root.cert, *soon),
@@ -232,14 +232,15 @@ def test_client_certificate(start_edge, start_culvert, ca, origin):
 
 def test_no_client_certificate(start_edge, start_culvert, ca):
     edge = start_edge("--client-ca", ca.root.cert)
-    refused(start_culvert(edge, wait=False), "refused TLS: .*[Cc]ertificate")
+    refused(start_culvert(edge, wait=False),
+            "rejected the TLS handshake: .*[Cc]ertificate")
 
 
 def test_wrong_client_certificate(start_edge, start_culvert, ca):
     edge = start_edge("--client-ca", ca.root.cert)
     refused(start_culvert(edge, "--cert", ca.wrong_client.cert,
                           "--key", ca.wrong_client.key, wait=False),
-            "refused TLS: ")
+            "rejected the TLS handshake: ")
 
 
 # ---- Tickets ----

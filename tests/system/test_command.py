@@ -64,7 +64,8 @@ def test_authorities_that_are_none(ca, tmp_path, program, text):
         "--client-ca", path)
     done = run(program, "-l", "127.0.0.1:0", *flags)
     assert done.returncode == 1
-    why = "Is a directory" if text is None else "the file holds no certificate"
+    why = "Is a directory" if text is None else \
+        "the file contains no certificate"
     assert f"{path}: {why}" in done.stderr, done.stderr
 
 

@@ -372,7 +372,7 @@ def test_socket_file(embedded):
     done = run("culvert", "--embedded-edge", "-l", "127.0.0.1:0",
                "--control", embedded.control)
     assert done.returncode == 1
-    assert "another culvert answers there" in done.stderr
+    assert "another culvert is using it" in done.stderr
     assert embedded.status()["state"] == "up"
     embedded.stop()
     assert not embedded.control.exists()

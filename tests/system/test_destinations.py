@@ -158,7 +158,7 @@ def test_embedded_for_others(start, users, origin, flags):
                  "::ffff:127.0.0.1"):
         assert embedded_code(culvert, server, host) == NOT_ALLOWED
     assert server.connections == 0
-    culvert.wait_for("ready, .* to public addresses and what --allow names")
+    culvert.wait_for("ready, .* to public addresses and those of --allow only")
 
 
 def test_embedded_with_rules(start, users, origin):
@@ -193,7 +193,7 @@ def test_embedded_reloads_rules(start, users, origin, tmp_path):
     # The listener stays what it was, and so does what is built in.
     renew(path, text.replace("0.0.0.0", "127.0.0.1"))
     reload(culvert)
-    culvert.wait_for("'listen' takes a restart")
+    culvert.wait_for("'listen' requires a restart")
     assert embedded_code(culvert, server) == NOT_ALLOWED
 
 

@@ -107,6 +107,7 @@ def test_files_of_one_user(start_edge, start_culvert, origin, users, files):
                                               server.port))
         # There are some for itself as well.
         reload(edge)
+    wait_until(lambda: "tunnels: 0 of" in report(edge), "the end of all")
     works(alice, server)
 
 
@@ -116,7 +117,7 @@ def test_connections_of_one_source(start_edge, start_culvert, origin):
     first = start_culvert(edge)
     works(first, server)
     second = start_culvert(edge, wait=False)
-    second.wait_for("the edge takes no new connections")
+    second.wait_for("the edge accepts no new connections")
     works(first, server)
     assert re.search("connections: 1, .* [1-9][0-9]* refused", report(edge))
     first.stop()
@@ -130,7 +131,7 @@ def test_idle_connections_make_room(start_edge, start_culvert, origin):
     first = start_culvert(edge)
     second = start_culvert(edge)
     first.wait_status(lambda s: s["state"] != "up", "the end of the idle one")
-    assert "the edge needs the room of what is idle" in first.log
+    assert "the edge closes idle connections to make room" in first.log
     assert "connection lost" not in first.log
     assert "WARN" not in first.log.upper()
     works(first, server)

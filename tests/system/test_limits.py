@@ -75,7 +75,7 @@ def test_clients_wait(start_culvert, edge, origin, name):
     socks = [connect(culvert.port) for _ in range(9)]
     for sock in socks:
         sock.sendall(b"\5\1\0")
-    culvert.wait_for("accepting pauses: too many clients")
+    culvert.wait_for("no clients are accepted: too many clients")
     for sock in socks[:3]:
         assert receive(sock, 2) == b"\5\0"
     assert not select.select(socks[3:], [], [], 0)[0]
@@ -95,7 +95,7 @@ def test_limits_are_reloaded(start, edge, ca, origin, tmp_path):
     culvert = start("culvert", "-f", path)
     with held(culvert, origin, 1), connect(culvert.port) as second:
         second.sendall(b"\5\1\0")
-        culvert.wait_for("accepting pauses: too many clients")
+        culvert.wait_for("no clients are accepted: too many clients")
         path.write_text(text.format(2, "32M"))
         reload(culvert)
         assert receive(second, 2) == b"\5\0"
@@ -111,7 +111,7 @@ def test_listeners_are_apart(start_culvert, edge, origin):
     other = int(culvert.wait_for(r"listening on \S+:(\d+) ", 2)[1])
     with held(culvert, origin, 2), connect(culvert.port) as third:
         third.sendall(b"\5\1\0")
-        culvert.wait_for("accepting pauses: too many clients")
+        culvert.wait_for("no clients are accepted: too many clients")
         with connect(other) as sock:
             assert socks5_greet(sock)
         assert not select.select([third], [], [], 0)[0]

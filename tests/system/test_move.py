@@ -164,7 +164,7 @@ def test_no_network_for_a_while(places, world, busy):
     culvert = world()
     tunnels = busy(culvert, count=10)
     a.down()
-    culvert.wait_for("no way to the edge")
+    culvert.wait_for("no route to the edge")
     a.up()
     begin = time.monotonic()
     tunnels.wait_blocks(1)
@@ -177,7 +177,7 @@ def test_no_network_for_a_while(places, world, busy):
 
 def comes_from(culvert, address):
     """Waits until the edge has a connection from that address."""
-    culvert.edge.wait_for(r"connection (from|goes on from) "
+    culvert.edge.wait_for(r"connection (from|migrated to) "
                           rf"{re.escape(address)}:")
 
 
@@ -196,7 +196,7 @@ def test_interface(places, world, busy):
     assert capabilities(culvert) == 0
     tunnels = busy(culvert, count=5)
     b.down()
-    culvert.wait_for("no way to the edge")
+    culvert.wait_for("no route to the edge")
     b.up()
     tunnels.wait_blocks(1)
     tunnels.finish()
@@ -207,7 +207,7 @@ def test_interface(places, world, busy):
 def test_interface_that_is_not_there_yet(places, world):
     places.line("A", rtt=20)
     culvert = world("--interface", "B", wait=False)
-    culvert.wait_for("there is no interface B: waiting for it")
+    culvert.wait_for("the interface B does not exist; waiting for it")
     culvert.wait_for("there is no interface B; next attempt")
     b = places.line("B", rtt=20)
     comes_from(culvert, b.address)
@@ -244,7 +244,7 @@ def test_fwmark_without_the_privilege():
          "--fwmark", "1"], capture_output=True, text=True, check=False,
         timeout=60, preexec_fn=drop_network_capabilities)
     assert done.returncode == 1
-    assert "--fwmark cannot be had without the capability CAP_NET_RAW" in \
+    assert "--fwmark requires the capability CAP_NET_RAW" in \
         done.stderr
 
 

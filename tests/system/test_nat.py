@@ -209,7 +209,7 @@ def test_a_port_that_is_dead(nat, edge, start_culvert, origin):
     tunnels.finish()
     print(f"\na dead port: moved after {moved:.3f} s, longest gap "
           f"{tunnels.longest_gap():.3f} s")
-    edge.wait_for("goes on from")
+    edge.wait_for("migrated to")
     assert culvert.status()["migrations"] == 1
     assert culvert.status()["tunnels"]["failed"] == 0
 

@@ -262,9 +262,10 @@ def test_server_without_h3(their_edge, start_culvert, alpn):
 
 
 def test_move_from_their_edge(places, their_edge, start, ca):
-    """If the edge does not let connections move, tunnels stay on the old network
-    while it is there, and new ones are on a new connection. quic-go 0.50 is
-    such an edge; with 0.59 (sid) the connection moves, and all tunnels."""
+    """If the edge does not support connection migration, tunnels stay on the
+    old network while it is there, and new ones are on a new connection.
+    quic-go 0.50 is such an edge; with 0.59 (sid) the connection moves, and
+    all tunnels."""
     a, b = places.line("A", rtt=20), places.line("B", rtt=20)
     port = their_edge("-listen", f"{EDGE}:0", preexec=places.far.enter)
     culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
@@ -278,8 +279,8 @@ def test_move_from_their_edge(places, their_edge, start, ca):
 
     with tunnel() as old:
         b.prefer(50)
-        if culvert.wait_for("does not let connections move|moved: ")[0] == \
-                "moved: ":
+        if culvert.wait_for("does not support connection migration|"
+                            "moved: ")[0] == "moved: ":
             a.down()
             ping(old)
             with tunnel() as new:
@@ -293,7 +294,7 @@ def test_move_from_their_edge(places, their_edge, start, ca):
             ping(new)
             ping(old)
             a.down()
-            culvert.wait_for("the edge does not let connections move")
+            culvert.wait_for("the edge does not support connection migration")
             with pytest.raises(ConnectionResetError):
                 old.recv(1)
             ping(new)

@@ -134,14 +134,14 @@ def test_run_as_in_a_file(start, ca, tmp_path):
     expect_user(edge.pid, pwd.getpwnam("daemon"))
     renew(path, text + "nobody\n")
     reload(edge)
-    edge.wait_for("warning: .*'run-as' takes a restart to change")
+    edge.wait_for("warning: .*a change of 'run-as' requires a restart")
     expect_user(edge.pid, pwd.getpwnam("daemon"))
 
 
 def test_run_as_root(start_edge, start_culvert, origin):
     """It is possible, and still there are no capabilities."""
     edge = start_edge("--run-as", "root")
-    edge.wait_for("warning: runs on as root, as --run-as asks")
+    edge.wait_for("warning: running as root because of --run-as")
     has = facts(edge.pid)
     assert has["Uid"].split()[0] == "0"
     assert int(has["CapEff"], 16) == int(has["CapPrm"], 16) == 0
@@ -152,8 +152,8 @@ def test_run_as_root(start_edge, start_culvert, origin):
 def test_run_as_nobody_who_is_there():
     done = run("culvert", "--embedded-edge", "--run-as", "no-such-user", "-n")
     assert done.returncode == 2
-    assert done.stderr == ("culvert: --run-as: this machine has no user "
-                           "'no-such-user'; name one that exists\n")
+    assert done.stderr == ("culvert: --run-as: the user 'no-such-user' does "
+                           "not exist on this machine\n")
 
 
 def become_nobody():
@@ -190,8 +190,8 @@ def test_no_root_cannot_become_another(tmp_path):
     done = run("culvert", "--embedded-edge", "--run-as", "daemon",
                preexec=become_nobody)
     assert done.returncode == 2
-    assert "--run-as: only root can become 'daemon'; start as root or as " \
-        "that user" in done.stderr
+    assert "--run-as: only root can switch to the user 'daemon'; start as " \
+        "root or as that user" in done.stderr
     assert run("culvert", "--embedded-edge", "--run-as", "nobody", "-n",
                preexec=become_nobody).returncode == 0
 
@@ -205,8 +205,8 @@ def contained():
 def test_root_that_may_not_change_users(start_edge, start_culvert, origin):
     """All else holds; what was asked for by name is not left out."""
     edge = start_edge(preexec=contained)
-    edge.wait_for(r"warning: stays root, without capabilities: it cannot "
-                  r"become the user \w+ \(Operation not permitted\)")
+    edge.wait_for(r"warning: running as root without capabilities: cannot "
+                  r"switch to the user \w+ \(Operation not permitted\)")
     has = facts(edge.pid)
     assert int(has["CapEff"], 16) == int(has["CapPrm"], 16) == 0
     assert SAN or has["Seccomp"] == "2"
@@ -214,7 +214,7 @@ def test_root_that_may_not_change_users(start_edge, start_culvert, origin):
     done = run("culvert", "-l", "127.0.0.1:0", "--embedded-edge",
                "--run-as", "daemon", preexec=contained)
     assert done.returncode == 1
-    assert "error: cannot become the user daemon: Operation not permitted" \
+    assert "error: cannot switch to the user daemon: Operation not permitted" \
         in done.stderr
 
 
@@ -235,9 +235,9 @@ def test_what_the_kernel_lacks_is_a_warning(start_edge, start_culvert,
     edge = start_edge(preexec=without_landlock)
     expect_user(edge.pid, default_user())
     assert len(re.findall("warning: ", edge.log)) == 1
-    assert re.search(r"warning: no Landlock \(Function not implemented\): "
-                     r"files that this user may read, and TCP, stay within "
-                     r"reach; it takes Linux 5.13", edge.log)
+    assert re.search(r"warning: Landlock is not available \(Function not "
+                     r"implemented\), so access to files and to TCP is not "
+                     r"restricted; it requires Linux 5.13", edge.log)
     works(start_culvert(edge), origin())
     reload(edge)
     assert "the configuration is reloaded" in edge.log
@@ -308,8 +308,7 @@ def test_a_new_path_takes_a_restart(start, start_culvert, ca, origin,
     renew(path, f"{text}users = {other}\n[policy]\nallow = 127.0.0.0/8\n")
     reload(edge)
     edge.wait_for("error: nothing is reloaded: culvert-edge: --users: the file "
-                  "cannot be read: it was not named at the start.*a restart "
-                  "opens it")
+                  "cannot be read: it was not configured at the start")
     works(culvert, origin())
 
 
@@ -347,7 +346,7 @@ def test_the_child_is_missed(start_edge, start_culvert, origin):
     os.kill(child_of(edge), signal.SIGKILL)
     reload(edge)
     edge.wait_for("nothing is reloaded: .*the process that opens files has "
-                  "ended.*a restart brings it back")
+                  "ended.*restart to recover")
     works(culvert, origin())
 
 

@@ -67,7 +67,7 @@ def test_a_trace_that_finds_no_room(start_embedded, origin, tmp_path):
     transfers(culvert, origin(lambda sock: send_pattern(sock, SIZE)))
     culvert.stop()
     assert len(list(tmp_path.glob("*.sqlog"))) >= 4
-    assert len(told(culvert, r"\.sqlog ends early: File too large")) == 1
+    assert len(told(culvert, r"\.sqlog is truncated: File too large")) == 1
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_users_come_and_go(start_edge, start_culvert, origin, users):
     tunnel.works()
     renew(users, crypted(USER) + "carol\n")
     reload(edge)
-    edge.wait_for(rf"nothing is reloaded: {users}:2: a line is name:hash")
+    edge.wait_for(rf"nothing is reloaded: {users}:2: the line is not name:hash")
     assert serves(OTHER) and not serves(USER)
 
 
@@ -146,7 +146,8 @@ def test_configuration_of_an_edge(start, start_culvert, ca, origin, tmp_path):
     renew(path, text.replace("127.0.0.1:0", "127.0.0.1:1") +
           "[log]\nverbose = 1\n")
     reload(edge)
-    edge.wait_for("warning: culvert-edge: 'listen' takes a restart to change")
+    edge.wait_for("warning: culvert-edge: a change of 'listen' requires a "
+                  "restart")
     assert not serves()
     edge.wait_for("destination_ip_prohibited")
     tunnel.works()
@@ -238,7 +239,7 @@ def test_mark_takes_a_restart(start_edge, start, ca, origin, tmp_path):
     culvert.wait_for("connected to ")
     renew(path, f"{text}[path]\nfwmark = 5\n")
     reload(culvert)
-    culvert.wait_for("nothing is reloaded: --fwmark takes a restart")
+    culvert.wait_for("nothing is reloaded: --fwmark requires a restart")
     culvert.ctl("reconnect")
     culvert.wait_for("connected to ", 2)
     Tunnel(culvert, origin())

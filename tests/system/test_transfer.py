@@ -253,7 +253,7 @@ def test_reset_in_full_flow(culvert, edge, origin):
     assert isinstance(server.errors[0], (ConnectionResetError,
                                          BrokenPipeError))
     culvert.wait_idle()
-    edge.wait_for(r"bytes up, [1-9]\d* down, .*: reset by the other side")
+    edge.wait_for(r"bytes up, [1-9]\d* down, .*: reset by the peer")
 
 
 def test_slow_reader_stops_nobody(culvert, origin):

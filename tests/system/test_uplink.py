@@ -196,7 +196,7 @@ def test_edge_that_wants_to_go(start_pair, origin):
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
         ping(sock)
         first.terminate()
-        culvert.wait_for(f"{name(first)} wants to go")
+        culvert.wait_for(f"{name(first)} is shutting down")
         works(culvert, server)
         assert culvert.status()["edge"] == name(second)
         assert connections(culvert, first)[0] == ("draining", 1)
@@ -273,7 +273,7 @@ def test_orderly_restart(start_edge, start_culvert, origin):
     server = origin()
     kept = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
     edge.terminate()
-    culvert.wait_for("wants to go")
+    culvert.wait_for("is shutting down")
     waiting = connect(culvert.port)
     assert socks5_greet(waiting)
     waiting.sendall(socks5_request("127.0.0.1", server.port))

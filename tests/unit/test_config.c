@@ -293,8 +293,8 @@ run_as_takes_a_user_that_we_can_become(void **state)
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert --embedded-edge --run-as no-such-user"),
 	    -EINVAL);
-	assert_string_equal(errors(), "culvert: --run-as: this machine has no "
-	    "user 'no-such-user'; name one that exists\n");
+	assert_string_equal(errors(), "culvert: --run-as: the user "
+	    "'no-such-user' does not exist on this machine\n");
 	end();
 	begin(CONFIG_CULVERT_EDGE);
 	if (geteuid() == 0) {
@@ -304,7 +304,7 @@ run_as_takes_a_user_that_we_can_become(void **state)
 	} else {
 		assert_int_equal(load("culvert-edge --self-signed --open "
 		    "--run-as root"), -EINVAL);
-		assert_non_null(strstr(errors(), "only root can become 'root'"));
+		assert_non_null(strstr(errors(), "only root can switch"));
 	}
 	end();
 }
@@ -449,7 +449,7 @@ odd_lines_are_named(void **state)
 	begin(CONFIG_CULVERT);
 	assert_int_equal(config_parse(&f.config, nul, sizeof(nul) - 1,
 	    "x.conf"), -EINVAL);
-	assert_string_equal(errors(), "x.conf:2: the line holds a NUL\n");
+	assert_string_equal(errors(), "x.conf:2: the line contains a NUL byte\n");
 	assert_int_equal(f.config.edge.n, 1);
 	end();
 	memset(text + strlen(text), 'a', 300);
@@ -518,18 +518,18 @@ bad_flags_are_named(void **state)
 		const char *line, *error;
 	} rows[] = {
 		{ "culvert -e a --nonsense",
-		    "unknown option '--nonsense'; -h lists them" },
-		{ "culvert -e a -nx", "unknown option '-x'; -h lists them" },
+		    "unknown option '--nonsense'; -h lists all options" },
+		{ "culvert -e a -nx", "unknown option '-x'; -h lists all options" },
 		{ "culvert -e a --self-signed",
-		    "unknown option '--self-signed'; -h lists them" },
+		    "unknown option '--self-signed'; -h lists all options" },
 		{ "culvert --embedded-edge=yes",
 		    "--embedded-edge takes no value" },
 		{ "culvert -e", "--edge needs a value: host[:port]" },
 		{ "culvert -e a --cc", "--cc needs a value: cubic|bbr" },
 		{ "culvert -e a b", "1 argument belongs to no option; "
-		    "-h lists the options" },
+		    "-h lists all options" },
 		{ "culvert -e a b c", "2 arguments belong to no option; "
-		    "-h lists the options" },
+		    "-h lists all options" },
 		{ "culvert -e a -f x -f y", "--config is given twice" },
 		{ "culvert -e a --mtu-max 1k", "--mtu-max: the value is not "
 		    "a number of bytes from 1228 to 65535" },
@@ -539,7 +539,8 @@ bad_flags_are_named(void **state)
 		    "is not a number from 0 to 10000000" },
 		{ "culvert -e a --linger-timeout 0", "--linger-timeout: the "
 		    "value is not a number of seconds from 1 to 86400" },
-		{ "culvert -e a -o x", "--option: wants section.key=value" },
+		{ "culvert -e a -o x", "--option: the value is not "
+		    "section.key=value" },
 		{ "culvert -e a -o x.y=z", "unknown key 'y' in [x]" },
 		{ "culvert -e a --user secret", "--user: the value is not "
 		    "name:password of at most 255 bytes each" },
@@ -640,14 +641,14 @@ combinations_are_checked(void **state)
 		enum config_program program;
 		const char *line, *error; /* no error: it is accepted */
 	} rows[] = {
-		{ CONFIG_CULVERT, "culvert", "no edge to use" },
+		{ CONFIG_CULVERT, "culvert", "no edge is configured" },
 		{ CONFIG_CULVERT, "culvert --embedded-edge", NULL },
 		{ CONFIG_CULVERT, "culvert -e a --embedded-edge",
-		    "--edge and --embedded-edge exclude each other" },
+		    "--edge and --embedded-edge cannot be combined" },
 		{ CONFIG_CULVERT, "culvert -e a --cert @",
-		    "--cert and --key need each other" },
+		    "--cert and --key require each other" },
 		{ CONFIG_CULVERT, "culvert -e a --key @",
-		    "--cert and --key need each other" },
+		    "--cert and --key require each other" },
 		{ CONFIG_CULVERT, "culvert -e a --ca /nonexistent",
 		    "--ca: the file cannot be read: No such file or directory" },
 		{ CONFIG_CULVERT, "culvert -e a --mtu-min 1401 --mtu-max 1400",
@@ -656,22 +657,22 @@ combinations_are_checked(void **state)
 		    NULL },
 		{ CONFIG_CULVERT, "culvert -e a --mtu-min 1400", NULL },
 		{ CONFIG_CULVERT, "culvert --embedded-edge --interface lo",
-		    "--interface and --embedded-edge exclude each other" },
+		    "--interface and --embedded-edge cannot be combined" },
 		{ CONFIG_CULVERT, "culvert --embedded-edge --fwmark 1", NULL },
 		{ CONFIG_CULVERT, "culvert --embedded-edge --allow 10.0.0.0/8 "
 		    "--deny :25", NULL },
 		{ CONFIG_CULVERT, "culvert -e a --allow 10.0.0.0/8",
-		    "--allow and --deny are for --embedded-edge" },
+		    "--allow and --deny require --embedded-edge" },
 		{ CONFIG_CULVERT, "culvert -e a --deny [fc00::]/7:443",
-		    "--allow and --deny are for --embedded-edge" },
+		    "--allow and --deny require --embedded-edge" },
 		{ CONFIG_CULVERT, "culvert -e a --edge-timeout 1",
 		    "--edge-timeout 1 is below 2" },
 		{ CONFIG_CULVERT, "culvert -e a --edge-timeout 2", NULL },
 		{ CONFIG_CULVERT, "culvert -e a --user b:c --user-file @",
-		    "--user and --user-file exclude each other" },
+		    "--user and --user-file cannot be combined" },
 		{ CONFIG_CULVERT, "culvert -e a -l 127.0.0.1:1 -l 0.0.0.0:2",
-		    "other machines can reach 0.0.0.0:2; to allow that, say "
-		    "with --listen-users which users may" },
+		    "other machines can reach 0.0.0.0:2; this requires "
+		    "--listen-users" },
 		{ CONFIG_CULVERT, "culvert -e a -l [::]:2",
 		    "other machines can reach [::]:2" },
 		{ CONFIG_CULVERT, "culvert -e a -l [::]:2 --listen-users @",
@@ -680,14 +681,14 @@ combinations_are_checked(void **state)
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --open",
 		    "no certificate" },
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed",
-		    "nobody may use this edge" },
+		    "no users are configured" },
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed --open "
-		    "--users @", "--open and --users exclude each other" },
+		    "--users @", "--open and --users cannot be combined" },
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed --open "
 		    "--cert @ --key @",
-		    "--self-signed and --cert exclude each other" },
+		    "--self-signed and --cert cannot be combined" },
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --open --cert @",
-		    "--cert and --key need each other" },
+		    "--cert and --key require each other" },
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --open --cert @ --key @",
 		    NULL },
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed --users @",
@@ -770,18 +771,18 @@ exposed_secrets_are_warned_of(void **state)
 		const char *line, *what;
 	} cases[] = {
 		{ CONFIG_CULVERT_EDGE, 0644, "culvert-edge --self-signed "
-		    "--users @", "hashes of passwords that everybody on this "
-		    "machine can read; \"chmod o= /tmp/test_config." },
+		    "--users @", "hashes of passwords, and every user of this "
+		    "machine can read it; use \"chmod o= /tmp/test_config." },
 		{ CONFIG_CULVERT, 0604, "culvert --embedded-edge "
-		    "--listen-users @", "hashes of passwords that everybody" },
+		    "--listen-users @", "hashes of passwords, and every" },
 		{ CONFIG_CULVERT_EDGE, 0644, "culvert-edge --open --cert @ "
-		    "--key @", "a private key that everybody" },
+		    "--key @", "a private key, and every user" },
 		{ CONFIG_CULVERT, 0644, "culvert -e x --cert @ --key @",
-		    "a private key that everybody" },
+		    "a private key, and every user" },
 		{ CONFIG_CULVERT, 0644, "culvert -e x --user-file @",
-		    "a password that everybody" },
+		    "a password, and every user" },
 		{ CONFIG_CULVERT, 0602, "culvert -e x --user-file @",
-		    "everybody on this machine can replace" },
+		    "every user of this machine can replace it" },
 		{ CONFIG_CULVERT, 0644, "culvert -e x --ca @", NULL },
 		{ CONFIG_CULVERT, 0640, "culvert -e x --user-file @", NULL },
 	};
@@ -921,7 +922,7 @@ a_wrong_file_changes_nothing(void **state)
 	assert_string_equal(f.config.edge.v[0].host, "a");
 	write_file("");
 	assert_int_equal(reload(), -EINVAL);
-	assert_non_null(strstr(errors(), "no edge to use"));
+	assert_non_null(strstr(errors(), "no edge is configured"));
 	unlink(f.path);
 	assert_int_equal(reload(), -EINVAL);
 	snprintf(error, sizeof(error), "%s: No such file or directory\n",
@@ -943,14 +944,14 @@ what_takes_a_restart_is_named(void **state)
 	    "[edge]\nedge = b\n[log]\nqlog = /tmp\n");
 	assert_int_equal(reload(), 0);
 	assert_string_equal(errors(),
-	    "culvert: 'listen' takes a restart to change\n"
-	    "culvert: 'qlog' takes a restart to change\n");
+	    "culvert: a change of 'listen' requires a restart\n"
+	    "culvert: a change of 'qlog' requires a restart\n");
 	assert_string_equal(listen_at(0), "127.0.0.1:1");
 	assert_null(f.config.qlog);
 	assert_string_equal(f.config.edge.v[0].host, "b");
 	write_file("[edge]\nedge = b\npin = no\n");
 	assert_int_equal(reload(), -EINVAL);
-	assert_null(strstr(errors(), "takes a restart"));
+	assert_null(strstr(errors(), "requires a restart"));
 	end();
 }
 

@@ -274,7 +274,7 @@ static void
 other_questions_are_refused(void **state)
 {
 	(void)state;
-	expect(GET("/"), 404, "{\"error\":\"there is nothing at this path\"}");
+	expect(GET("/"), 404, "{\"error\":\"unknown path\"}");
 	expect(GET("/statuses"), 404, "error");
 	expect(GET("http://culvert/status"), 404, "error");
 	expect(POST("/status"), 405, "\r\nAllow: GET\r\n");
@@ -460,7 +460,7 @@ a_live_culvert_is_left_alone(void **state)
 	assert_int_equal(start(&second), -EADDRINUSE);
 	assert_null(second);
 	assert_non_null(strstr(w.error, w.path));
-	assert_non_null(strstr(w.error, "another culvert answers there"));
+	assert_non_null(strstr(w.error, "another culvert is using it"));
 	expect(GET("/status"), 200, "\"up\"");
 }
 

@@ -40,7 +40,7 @@ no_memory_is_our_fault(void **state)
 	assert_true(link_run(w->link, is_some, &w->server.closed, LONG));
 	no_memory = false;
 	assert_int_equal(w->server.why.cause, QUIC_INTERNAL_ERROR);
-	assert_text(&w->server, "this side has run out of memory");
+	assert_text(&w->server, "this program is out of memory");
 	assert_true(world_closed(w, 0));
 	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
 	assert_int_equal(w->client[0].why.code, NGTCP2_INTERNAL_ERROR);
@@ -82,7 +82,7 @@ a_broken_rule_is_the_peers_fault(void **state)
 	assert_int_equal(w->server.why.cause, QUIC_PROTOCOL_ERROR);
 	assert_true(w->server.why.application);
 	assert_int_equal(w->server.why.code, NGHTTP3_H3_STREAM_CREATION_ERROR);
-	assert_text(&w->server, "the other side broke a rule of HTTP/3 "
+	assert_text(&w->server, "the peer violated HTTP/3 "
 	    "(H3_STREAM_CREATION_ERROR)");
 	assert_true(world_closed(w, 0));
 	assert_int_equal(w->client[0].why.code,
@@ -110,9 +110,9 @@ every_error_is_somebodys_fault(void **state)
 		{ NGTCP2_ERR_CALLBACK_FAILURE, 0, QUIC_INTERNAL_ERROR, false,
 		    NGTCP2_INTERNAL_ERROR, "out of memory" },
 		{ NGTCP2_ERR_INTERNAL, 0, QUIC_INTERNAL_ERROR, false,
-		    NGTCP2_INTERNAL_ERROR, "this side failed: ERR_INTERNAL" },
+		    NGTCP2_INTERNAL_ERROR, "internal error: ERR_INTERNAL" },
 		{ NGTCP2_ERR_PKT_NUM_EXHAUSTED, 0, QUIC_INTERNAL_ERROR, false,
-		    NGTCP2_INTERNAL_ERROR, "this side failed: ERR_PKT_NUM" },
+		    NGTCP2_INTERNAL_ERROR, "internal error: ERR_PKT_NUM" },
 		{ NGTCP2_ERR_CALLBACK_FAILURE, NGHTTP3_ERR_H3_FRAME_UNEXPECTED,
 		    QUIC_PROTOCOL_ERROR, true, NGHTTP3_H3_FRAME_UNEXPECTED,
 		    "HTTP/3 (H3_FRAME_UNEXPECTED)" },
@@ -125,7 +125,7 @@ every_error_is_somebodys_fault(void **state)
 		    "out of memory" },
 		{ NGTCP2_ERR_CALLBACK_FAILURE, NGHTTP3_ERR_INVALID_STATE,
 		    QUIC_INTERNAL_ERROR, true, NGHTTP3_H3_INTERNAL_ERROR,
-		    "this side failed: ERR_INVALID_STATE" },
+		    "internal error: ERR_INVALID_STATE" },
 	};
 	struct quic_close why;
 

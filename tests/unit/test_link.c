@@ -351,13 +351,15 @@ unreachable_ends_a_handshake(void **state)
 	(void)state;
 	unreachable(unreachable_arg, -ECONNREFUSED);
 	assert_int_equal(link_->state, LINK_OVER);
-	assert_string_equal(link_->why, "no answer (Connection refused)");
+	assert_string_equal(link_->why,
+	    "no answer: no edge is listening on this UDP port");
 	assert_false(link_->hopeless);
 	/* What the connection does not know yet comes too late. */
 	events->connected(conn, events_arg);
 	end_with(QUIC_CLOSED_BY_PEER, false, 0);
 	assert_int_equal(link_->state, LINK_OVER);
-	assert_string_equal(link_->why, "no answer (Connection refused)");
+	assert_string_equal(link_->why,
+	    "no answer: no edge is listening on this UDP port");
 }
 
 static void
@@ -374,7 +376,8 @@ unreachable_and_silent_is_gone(void **state)
 	assert_int_equal(link_->state, LINK_UP);
 	events->silent(conn, events_arg);
 	assert_int_equal(link_->state, LINK_OVER);
-	assert_string_equal(close_reason, "nobody is there any more");
+	assert_string_equal(close_reason, "the edge stopped "
+	    "listening on its UDP port");
 }
 
 static void
@@ -386,7 +389,8 @@ silent_and_unreachable_is_gone(void **state)
 	assert_int_equal(link_->state, LINK_UP);
 	unreachable(unreachable_arg, -ECONNREFUSED);
 	assert_int_equal(link_->state, LINK_OVER);
-	assert_string_equal(close_reason, "nobody is there any more");
+	assert_string_equal(close_reason, "the edge stopped "
+	    "listening on its UDP port");
 }
 
 static void
@@ -463,9 +467,9 @@ a_roam_that_gives_up_ends_the_link(void **state)
 {
 	(void)state;
 	bring_up();
-	roam_events->gave_up(roam_arg, "the edge has gone silent");
+	roam_events->gave_up(roam_arg, "the edge is silent");
 	assert_int_equal(link_->state, LINK_OVER);
-	assert_string_equal(link_->why, "the edge has gone silent");
+	assert_string_equal(link_->why, "the edge is silent");
 }
 
 /* It works, and is no place to stay: what it hears does not change that. */

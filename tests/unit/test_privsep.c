@@ -100,7 +100,7 @@ reading(void)
 	EXPECT((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY);
 	expect_text(fd, "first");
 	EXPECT((fd = privsep_open(beside)) < 0);
-	EXPECT(strstr(privsep_strerror(-fd), "not named at the start") != NULL);
+	EXPECT(strstr(privsep_strerror(-fd), "not configured at the start") != NULL);
 	snprintf(path, sizeof(path), "%s/../%s/listed", base, base + 5);
 	EXPECT(privsep_open(path) < 0);
 	EXPECT(privsep_open(traces) < 0);
@@ -252,7 +252,7 @@ lying(void)
 	EXPECT(send(child, "x", 1, MSG_NOSIGNAL) == 1);
 	/* What is no request ends the child. */
 	EXPECT((fd = privsep_open("/etc/shadow")) < 0);
-	EXPECT(strstr(privsep_strerror(-fd), "a restart brings it back") !=
+	EXPECT(strstr(privsep_strerror(-fd), "restart to recover") !=
 	    NULL);
 	EXPECT(privsep_remove("a", &st) < 0);
 	privsep_stop();

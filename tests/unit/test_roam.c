@@ -442,7 +442,7 @@ silence_is_asked_then_avoided_then_the_end(void **state)
 	assert_int_equal(s.given_up, 0);
 	pass(2 * 1000);
 	assert_int_equal(s.given_up, 1);
-	assert_string_equal(s.why, "the edge has gone silent");
+	assert_string_equal(s.why, "the edge is silent");
 	pass(60 * 1000);
 	roam_silent(roam);
 	roam_network_changed(roam);
@@ -562,8 +562,8 @@ a_long_sleep_is_the_end(void **state)
 	(void)state;
 	roam_slept(roam, 95 * UINT64_C(1000000000));
 	assert_int_equal(s.given_up, 1);
-	assert_string_equal(s.why, "this machine slept for 95 s, longer than "
-	    "the edge waits");
+	assert_string_equal(s.why, "this machine slept for 95 s, "
+	    "longer than the idle time-out");
 }
 
 /* The old network is kept while there is one. */
@@ -584,8 +584,8 @@ an_edge_may_forbid_it(void **state)
 	roam_network_changed(roam);
 	pass(0);
 	assert_int_equal(s.given_up, 1);
-	assert_string_equal(s.why, "this machine has moved, and the edge does "
-	    "not let connections move");
+	assert_string_equal(s.why, "the network has changed, and "
+	    "the edge does not support connection migration");
 }
 
 /* A fresh port is a move, too; without it there is only waiting. */
@@ -600,7 +600,7 @@ forbidden_moves_do_not_end_a_silence(void **state)
 	assert_int_equal(s.given_up, 0);
 	pass(2 * 1000);
 	assert_int_equal(s.given_up, 1);
-	assert_string_equal(s.why, "the edge has gone silent");
+	assert_string_equal(s.why, "the edge is silent");
 }
 
 static void

@@ -481,7 +481,7 @@ an_edge_that_was_asked_has_longer(void **state)
 	tickets_expire(&tickets, 3000 + WAIT_MS + TICKET_GRACE_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
 	assert_string_equal(clients[1].why.text,
-	    "the edge does not answer the request");
+	    "the edge did not answer the request");
 	assert_int_equal(stats_of(near_conn(w)).streams, 1);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(stats_of(near_conn(w)).streams, 0);

@@ -480,7 +480,7 @@ failures_are_told_by_source(void **state)
 	    "names or passwords\n"));
 	assert_non_null(strstr(warned.all, "failed from 2001:db8::/64: 1 "));
 	assert_non_null(strstr(warned.all, "failed from 192.0.2.1: 257 wrong "
-	    "names or passwords, 2 refused unchecked"));
+	    "names or passwords, 2 refused without a check"));
 	assert_null(strstr(warned.all, "mallory"));
 	assert_null(strstr(warned.all, "sesame"));
 }
@@ -659,15 +659,15 @@ bad_files_are_refused(void **state)
 
 	(void)state;
 	strcpy(hash, hash_of("x"));
-	expect_error("", ":", "the file names no user");
-	expect_error("# only this\n\n", ":", "the file names no user");
-	expect_error("\n\nalice\n", ":3:", "a line is name:hash");
-	expect_error(":$5$culvert$x\n", ":1:", "a line is name:hash");
+	expect_error("", ":", "the file contains no users");
+	expect_error("# only this\n\n", ":", "the file contains no users");
+	expect_error("\n\nalice\n", ":3:", "the line is not name:hash");
+	expect_error(":$5$culvert$x\n", ":1:", "the line is not name:hash");
 	snprintf(text, sizeof(text), "a:%s\nb:%s\na:%s\n", hash, hash, hash);
-	expect_error(text, ":3:", "the name has a line above");
+	expect_error(text, ":3:", "the name already has a line above");
 	memset(text, 'n', CREDENTIAL_MAX + 1);
 	snprintf(text + CREDENTIAL_MAX + 1, 256, ":%s", hash);
-	expect_error(text, ":1:", "the name is longer than 255 octets");
+	expect_error(text, ":1:", "the name is longer than 255 bytes");
 }
 
 /* What is weak, locked, foreign or damaged is told by line and name. */
@@ -676,24 +676,23 @@ bad_hashes_are_refused(void **state)
 {
 	static const char *const cases[][2] = {
 		{ "", "there is no hash after the colon" },
-		{ "ab1XJrbVJjrwo", "the hash is of DES, " },
-		{ "_J9..CCCCXBrJUJV154M", "the hash is of BSDi's DES (_)" },
-		{ "$1$culvert$2lB2cYvhNqG9QMQ3RQyDs0", "the hash is of MD5 " },
+		{ "ab1XJrbVJjrwo", "DES hashes " },
+		{ "_J9..CCCCXBrJUJV154M", "BSDi's DES hashes (_)" },
+		{ "$1$culvert$2lB2cYvhNqG9QMQ3RQyDs0", "MD5 hashes " },
 		{ "$md5,rounds=904$iPPKEBnEkp3JV8uX$$9BbpVf1dvZNQoVlJHC8lx0",
-		    "the hash is of Sun's MD5" },
-		{ "$apr1$abc$d", "the hash is of Apache's MD5" },
-		{ "$sha1$24680$abc$d", "the hash is of SHA-1" },
+		    "Sun's MD5 hashes" },
+		{ "$apr1$abc$d", "Apache's MD5 hashes" },
+		{ "$sha1$24680$abc$d", "SHA-1 hashes" },
 		{ "$3$$8846f7eaee8fb117ad06bdd830b7586c",
-		    "the hash is of NT's MD4" },
-		{ "$2a$04$abcdefghijklmnopqrstuu", "the hash is of an old" },
-		{ "$2x$04$abcdefghijklmnopqrstuu", "the hash is of an old" },
-		{ "$argon2id$v=19$m=1", "the hash is of a scheme that is not "
-		    "known here" },
+		    "NT hashes" },
+		{ "$2a$04$abcdefghijklmnopqrstuu", "bcrypt hashes before" },
+		{ "$2x$04$abcdefghijklmnopqrstuu", "bcrypt hashes before" },
+		{ "$argon2id$v=19$m=1", "the hash has an unknown scheme" },
 		{ "!", "the password is locked (!)" },
 		{ "!$5$culvert$x", "the password is locked (!)" },
 		{ "*", "the password is locked (*)" },
-		{ "secret!", "what follows the colon is no hash" },
-		{ "x", "what follows the colon is no hash" },
+		{ "secret!", "the text after the colon is not a hash" },
+		{ "x", "the text after the colon is not a hash" },
 		{ "$5$culvert$x", "the hash is damaged" },
 		{ "$6$", "the hash is damaged" },
 		{ "$6$culvert", "the hash is damaged" },
@@ -743,14 +742,14 @@ bad_paths_are_refused(void **state)
 	assert_string_equal(small, "/tmp: I");
 	write_file(big, 10);
 	assert_int_equal(users_load(&users, path, err, sizeof(err)), -EINVAL);
-	assert_non_null(strstr(err, ": the file is not text"));
+	assert_non_null(strstr(err, ": the file is not a text file"));
 	memset(big, '\n', USERS_FILE_MAX + 1);
 	write_file(big, USERS_FILE_MAX + 1);
 	assert_int_equal(users_load(&users, path, err, sizeof(err)), -EINVAL);
 	assert_non_null(strstr(err, ": the file is longer than 1 MiB"));
 	write_file(big, USERS_FILE_MAX);
 	assert_int_equal(users_load(&users, path, err, sizeof(err)), -EINVAL);
-	assert_non_null(strstr(err, ": the file names no user"));
+	assert_non_null(strstr(err, ": the file contains no users"));
 	free(big);
 }
 
