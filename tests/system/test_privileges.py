@@ -345,8 +345,8 @@ def test_the_child_is_missed(start_edge, start_culvert, origin):
     culvert = start_culvert(edge)
     os.kill(child_of(edge), signal.SIGKILL)
     reload(edge)
-    edge.wait_for("nothing is reloaded: .*the process that opens files has "
-                  "ended.*restart to recover")
+    edge.wait_for("nothing is reloaded: .*the child process that opens files "
+                  "has died.*restart to recover")
     works(culvert, origin())
 
 

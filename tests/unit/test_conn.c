@@ -494,7 +494,7 @@ silence_ends_it(void **state)
 	link_run(w->link, NULL, NULL, 2 * LINK_S);
 	assert_int_equal(w->client[0].closed, 1);
 	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
-	assert_text(&w->client[0], "went silent");
+	assert_text(&w->client[0], "stopped responding");
 	assert_int_equal(w->server.why.cause, QUIC_IDLE);
 	assert_int_equal(w->near[0].cause, QUIC_IDLE);
 	assert_true(w->far[0].aborted);

@@ -502,7 +502,7 @@ newcomers_do_not_fill_memory(void **state)
 	quic_memory_resize(memory, used + used / 16);
 	world_dial(w, 2);
 	assert_false(world_connected(w, 2));
-	assert_text(&w->client[2], "takes no new connections");
+	assert_text(&w->client[2], "accepts no new connections");
 	assert_int_equal(w->server.closed, 0);
 	quic_memory_resize(memory, QUIC_MEMORY_MIN);
 	world_dial(w, 3);

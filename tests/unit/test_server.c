@@ -85,7 +85,7 @@ token_is_refused(struct world *w)
 	assert_int_equal(w->client[1].why.cause, QUIC_CLOSED_BY_PEER);
 	assert_false(w->client[1].why.application);
 	assert_int_equal(w->client[1].why.code, INVALID_TOKEN);
-	assert_text(&w->client[1], "does not take the token");
+	assert_text(&w->client[1], "rejected the address");
 	assert_int_equal(server_stats(w).tokens_rejected, 1);
 	link_drop_client(w->link, 1);
 	world_dial(w, 1);
@@ -186,7 +186,7 @@ waits_for_room(struct world *w, size_t i)
 	world_dial(w, i);
 	assert_true(world_closed(w, i));
 	assert_int_equal(w->client[i].connected, 0);
-	assert_text(&w->client[i], "takes no new connections");
+	assert_text(&w->client[i], "accepts no new connections");
 	assert_int_equal(server_stats(w).refused, 1);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "making room",
 	    w->link->now);
@@ -346,7 +346,7 @@ a_long_rest_keeps_no_room(void **state)
 	link_run(w->link, NULL, NULL, 50 * LINK_S);
 	world_dial(w, 2);
 	assert_true(world_closed(w, 2));
-	assert_text(&w->client[2], "takes no new connections");
+	assert_text(&w->client[2], "accepts no new connections");
 	link_run(w->link, NULL, NULL, 10 * LINK_S);
 	link_drop_client(w->link, 2);
 	connect_all(w, 2, 3);
@@ -374,7 +374,7 @@ a_rest_ends_with_a_request(void **state)
 	assert_int_equal(tunnel_open(w, 1), 0);
 	world_dial(w, 1);
 	assert_true(world_closed(w, 1));
-	assert_text(&w->client[1], "takes no new connections");
+	assert_text(&w->client[1], "accepts no new connections");
 	assert_int_equal(w->client[0].closed, 0);
 	assert_true(w->near[1].answered);
 }
@@ -928,7 +928,7 @@ a_drain_refuses_strangers(void **state)
 	assert_true(world_closed(w, 1));
 	assert_int_equal(w->link->now - start, RTT);
 	assert_int_equal(w->client[1].why.cause, QUIC_CLOSED_BY_PEER);
-	assert_text(&w->client[1], "takes no new connections");
+	assert_text(&w->client[1], "accepts no new connections");
 	assert_int_equal(server_stats(w).refused, 1);
 	assert_int_equal(server_stats(w).connections, 1);
 }

@@ -215,7 +215,7 @@ a_client_certificate_is_demanded(void **state)
 		world_dial(w, 0);
 		assert_true(world_closed(w, 0));
 		assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
-		assert_text(&w->client[0], "refused TLS");
+		assert_text(&w->client[0], "rejected the TLS");
 		assert_int_equal(w->server.connected, 0);
 		link_drop_client(w->link, 0);
 		/* Then with one of a CA that only has the same name. */
@@ -245,7 +245,7 @@ a_client_does_not_show_a_server_certificate(void **state)
 	world_dial(w, 0);
 	assert_true(world_closed(w, 0));
 	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
-	assert_text(&w->client[0], "refused TLS");
+	assert_text(&w->client[0], "rejected the TLS");
 	assert_int_equal(w->server.connected, 0);
 	issued_free(&issued);
 }
@@ -292,7 +292,7 @@ a_pin_vouches_for_a_client(void **state)
 		world_dial(w, 0);
 		assert_true(world_closed(w, 0));
 		assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
-		assert_text(&w->client[0], "refused TLS");
+		assert_text(&w->client[0], "rejected the TLS");
 		assert_int_equal(w->server.connected, 0);
 		link_drop_client(w->link, 0);
 		/* Then with one that differs by its key alone. */
