@@ -5,7 +5,7 @@
  *   NEGOTIATING ─▶ CHECKING ─▶ WAITING ─▶ TUNNEL      SOCKS, HTTP CONNECT
  *     ▲   │  ▲        │(again)
  *     │   │  └────────┘
- *     │   └──▶ EXCHANGE ──┐                           plain HTTP: see forward.c
+ *     │   └──▶ EXCHANGE ──┬──(101)─▶ TUNNEL           plain HTTP: see forward.c
  *     └──(keep-alive)─────┘
  *   any ─▶ LINGERING: an answer was the last word; what the client still sends
  *          is read and dropped until its FIN, since closing with bytes unread
@@ -283,10 +283,11 @@ client_start_reading(struct client *c)
 static void
 bytes_of(const struct client *c, uint64_t *up, uint64_t *down)
 {
-	*up = c->relay.to_stream;
-	*down = c->relay.to_tcp;
+	*up = *down = 0;
 	if (c->forward != NULL)
 		forward_bytes(c->forward, up, down);
+	*up += c->relay.to_stream;
+	*down += c->relay.to_tcp;
 }
 
 void

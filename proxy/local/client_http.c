@@ -80,6 +80,12 @@ on_forward_last(void *arg)
 }
 
 static void
+on_forward_switched(void *arg, struct quic_stream *stream)
+{
+	client_tunnel_switch(arg, stream);
+}
+
+static void
 on_forward_refused(void *arg, const struct refusal *refusal)
 {
 	client_http_refuse(arg, refusal);
@@ -134,6 +140,7 @@ static const struct forward_events forward_events = {
 	.moved = on_forward_moved,
 	.done = on_forward_done,
 	.last = on_forward_last,
+	.switched = on_forward_switched,
 	.refused = on_forward_refused,
 	.broken = on_forward_broken,
 	.left = on_forward_left,

@@ -167,6 +167,9 @@ extern const struct refusal client_overloaded;
 /* Asks for a tunnel to `target`, and says how that went. */
 void client_tunnel_open(struct client *, const struct target *target);
 
+/* The exchange has become a tunnel, of which `stream` is the far side. */
+void client_tunnel_switch(struct client *, struct quic_stream *stream);
+
 /*
  * Passes on what has come since, ahead of the answer, on the ticket's stream;
  * what there is no memory for follows after it.

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "proxy/local/client_internal.h"
+#include "proxy/local/forward.h"
 #include "proxy/local/socks.h"
 
 /* Passes on what the client has said after its request. False: no memory. */
@@ -36,6 +37,23 @@ on_asked(void *arg, struct quic_stream *stream)
 }
 
 static void
+start(struct client *c, struct quic_stream *stream)
+{
+	client_free_buffer(c);
+	c->state = CLIENT_TUNNEL;
+	client_arm(c, LIMIT_TUNNEL_TIME);
+	relay_start(&c->relay, stream);
+}
+
+static void
+fail(struct client *c, struct quic_stream *stream, const char *reason)
+{
+	quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+	c->relay.cut_short = true;
+	client_close(c, reason);
+}
+
+static void
 on_opened(void *arg, struct quic_stream *stream)
 {
 	static const char established[] =
@@ -51,17 +69,29 @@ on_opened(void *arg, struct quic_stream *stream)
 		free(c->socks);
 		c->socks = NULL;
 	}
-	if (!ok || !pass_on(c, stream)) {
-		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
-		c->relay.cut_short = true;
-		client_close(c, ok ? "out of memory"
-				   : "the client disconnected");
-		return;
-	}
-	client_free_buffer(c);
-	c->state = CLIENT_TUNNEL;
-	client_arm(c, LIMIT_TUNNEL_TIME);
-	relay_start(&c->relay, stream);
+	if (!ok)
+		fail(c, stream, "the client disconnected");
+	else if (!pass_on(c, stream))
+		fail(c, stream, "out of memory");
+	else
+		start(c, stream);
+}
+
+/* The bytes of the exchange are the tunnel's, too. */
+void
+client_tunnel_switch(struct client *c, struct quic_stream *stream)
+{
+	size_t n = quic_stream_push(stream, c->buf, c->len);
+
+	forward_bytes(c->forward, &c->relay.to_stream, &c->relay.to_tcp);
+	c->relay.to_stream += n;
+	forward_free(c->forward);
+	c->forward = NULL;
+	client_note(c);
+	if (n == c->len)
+		start(c, stream);
+	else
+		fail(c, stream, "out of memory");
 }
 
 static void

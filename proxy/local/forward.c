@@ -6,12 +6,13 @@
  *	 │ └── the tunnel was kept ──┼───┼────────────────────┘  │
  *	 │                           │   └── ... and was stale ──┤
  *	 ├── refused ────────────────┘                           │
- *	 └── done, refused, broken ──────────────────────────────┘
+ *	 └── done, switched, refused, broken, left ──────────────┘
  *
  * While CARRYING, the request goes from forward_feed into the stream and the
  * response from the stream to the client, each at its own pace.  The origin may
  * answer before it has the whole request, which then goes on: the exchange is
- * over when both are complete, or when the origin is gone.
+ * over when both are complete, or when the origin is gone.  After 101 that is
+ * when the tunnel goes to the client, for whatever protocol comes then.
  *
  * An IDLE forward keeps the tunnel if the origin would take another request
  * on it.  But the origin may close it at any moment, and then nobody knows
@@ -155,7 +156,7 @@ fail(struct forward *f, const char *why)
 {
 	bool stale = f->reused && !f->response.seen;
 
-	if (f->replied) {
+	if (f->replied && !f->response.switched) {
 		abandon(f);
 		f->events->done(f->arg, false);
 		return;
@@ -189,10 +190,25 @@ drop_response(struct forward *f)
 	f->events->unwanted(f->arg);
 }
 
+/* The tunnel is the client's from now on.  Last in its caller. */
+static void
+hand_over(struct forward *f)
+{
+	struct quic_stream *stream = f->stream;
+
+	set_stream(f, NULL);
+	finish(f);
+	f->events->switched(f->arg, stream);
+}
+
 /* Both are complete, response and request.  Last in its caller. */
 static void
 complete(struct forward *f)
 {
+	if (f->response.switched) {
+		hand_over(f);
+		return;
+	}
 	keep_tunnel(f);
 	finish(f);
 	f->events->done(f->arg,
@@ -207,11 +223,13 @@ static void
 go_on_sending(struct forward *f)
 {
 	f->replied = true;
-	if (request_sent(&f->request))
-		complete(f);
-	else if (f->cut)
+	if (f->response.switched && f->cut)
 		fail(f, was_reset);
-	else if (!f->shut && (quic_stream_ended(f->stream) ||
+	else if (request_sent(&f->request))
+		complete(f);
+	else if (f->cut || f->stopped)
+		fail(f, was_reset);
+	else if (!f->response.switched && !f->shut && (quic_stream_ended(f->stream) ||
 	    f->response.framing == HTTP1_UNTIL_CLOSE)) {
 		f->shut = true;
 		f->events->last(f->arg);
@@ -334,8 +352,13 @@ on_stream_stopped(struct quic_stream *stream, void *arg)
 
 	(void)stream;
 	f->stopped = true;
-	if (f->state != CARRYING)
-		reset_tunnel(f);
+	if (f->state == CARRYING) {
+		if (f->replied)
+			go_on_sending(f);
+		return;
+	}
+	reset_tunnel(f);
+	tell_if_left(f);
 }
 
 /* The response may be complete all the same. */

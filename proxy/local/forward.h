@@ -59,6 +59,15 @@ struct forward_events {
 	void (*last)(void *arg);
 
 	/*
+	 * The origin has switched to a protocol that the request has asked for
+	 * (RFC 9110 §7.8), 101 is written and the request is complete: nothing
+	 * is under way any more. The stream is the handler's, which must attach
+	 * itself before it returns; and what forward_feed() did not take is
+	 * the new protocol's, as is all that the client sends from now on.
+	 */
+	void (*switched)(void *arg, struct quic_stream *stream);
+
+	/*
 	 * There is no response, and nothing was written but, it may be, 1xx:
 	 * answer with this and close gracefully. Valid during the call.
 	 */
@@ -122,7 +131,7 @@ ssize_t forward_feed(struct forward *, const uint8_t *data, size_t len);
 /*
  * To be called after each forward_feed() that took something, when the rest is
  * where it is to stay: where only the end of the request was missing, the
- * exchange is over, and `done` comes from inside this call.
+ * exchange is over, and `done` or `switched` comes from inside this call.
  */
 void forward_fed(struct forward *);
 

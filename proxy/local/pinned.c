@@ -73,11 +73,17 @@ on_readable(struct quic_stream *stream, void *arg)
 }
 
 static void
+on_stopped(struct quic_stream *stream, void *arg)
+{
+	quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+	lose(arg);
+}
+
+static void
 on_reset(struct quic_stream *stream, uint64_t code, void *arg)
 {
 	(void)code;
-	quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
-	lose(arg);
+	on_stopped(stream, arg);
 }
 
 static void
@@ -90,6 +96,7 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 
 static const struct quic_stream_events stream_events = {
 	.readable = on_readable,
+	.stopped = on_stopped,
 	.reset = on_reset,
 	.aborted = on_aborted,
 };

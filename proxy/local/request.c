@@ -41,6 +41,7 @@ request_begin(struct request *r, const struct http1_request *req, bool via)
 	r->head_sent = 0;
 	r->keep_alive = req->head.keep_alive;
 	r->repeatable = is_repeatable(req);
+	r->upgrades = rewrite_upgrades(req);
 	r->pins = pinned_by(&req->head, "authorization");
 	r->head_only = span_is(req->method, "HEAD");
 	r->minor = req->head.minor;

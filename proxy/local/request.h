@@ -20,6 +20,7 @@ struct request {
 	/* For the owner to read. */
 	bool keep_alive;  /* the client would keep its connection */
 	bool repeatable;  /* may be sent twice (RFC 9110 §9.2.2), no body */
+	bool upgrades;	  /* asks for another protocol */
 	bool pins;	  /* authenticates its connection: see pinned.h */
 	bool head_only;	  /* HEAD: the response has no body */
 	int minor;	  /* HTTP/1.minor of the client */

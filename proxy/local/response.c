@@ -243,12 +243,21 @@ client_may_stay(const struct response *r, const struct http1_response *resp)
 }
 
 static int
+switch_protocols(struct response *r, const struct http1_response *resp)
+{
+	if (!r->request->upgrades)
+		return fail(r, -EBADMSG, "it switched protocols unasked");
+	r->answered = r->switched = put_head(r, resp, true) == 0;
+	return r->answered ? 0 : -ENOMEM;
+}
+
+static int
 answer(struct response *r, const struct http1_response *resp)
 {
 	bool stays;
 
 	if (resp->status == 101)
-		return fail(r, -EBADMSG, "it switched protocols unasked");
+		return switch_protocols(r, resp);
 	if (resp->status / 100 == 1)
 		return r->request->minor > 0 ? put_head(r, resp, true) : 0;
 	pin(r, resp);
@@ -362,7 +371,7 @@ static bool
 take(struct response *r)
 {
 	bool head = !r->answered && take_head(r);
-	bool body = r->answered && take_body(r);
+	bool body = r->answered && !r->switched && take_body(r);
 
 	if (head && r->why != NULL)
 		r->answered = false;
@@ -391,7 +400,7 @@ void
 response_begin(struct response *r, const struct request *request)
 {
 	response_fini(r);
-	r->seen = r->answered = r->ended = false;
+	r->seen = r->answered = r->switched = r->ended = false;
 	r->client_stays = r->origin_stays = false;
 	r->why = NULL;
 	r->request = request;
@@ -412,5 +421,6 @@ response_pump(struct response *r)
 		batch_send(r);
 	if (r->why != NULL)
 		return RESPONSE_FAILED;
-	return r->ended && !r->writing ? RESPONSE_DONE : RESPONSE_GOES_ON;
+	return (r->ended || r->switched) && !r->writing ? RESPONSE_DONE
+							: RESPONSE_GOES_ON;
 }

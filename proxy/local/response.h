@@ -46,6 +46,7 @@ struct response {
 	bool origin_stays;  /* the origin said so of its own, which ... */
 	bool pinned;	    /* ... is authenticated for this client: pinned.h */
 	enum http1_framing framing; /* of the final response to the client */
+	bool switched;	    /* 101: what the stream has is not HTTP */
 	bool lost;	    /* the client does not take it */
 	bool writing;	    /* on_written will come: the memory must stay */
 	const char *why;    /* after RESPONSE_FAILED, until the next begins */
@@ -69,7 +70,7 @@ struct response {
 
 enum response_state {
 	RESPONSE_GOES_ON, /* pump again when the stream is readable */
-	RESPONSE_DONE,	  /* all of it is written */
+	RESPONSE_DONE,	  /* all of it is written, or all of 101 */
 	RESPONSE_FAILED	  /* it will not be completed: see why */
 };
 

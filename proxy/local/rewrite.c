@@ -68,6 +68,7 @@ stays_behind(const struct http1_head *head, struct span name)
 	static const char *const names[] = {
 		"connection",
 		"content-length",
+		"http2-settings",
 		"keep-alive",
 		"proxy-authenticate",
 		"proxy-authentication-info",
@@ -185,6 +186,55 @@ put_framing(struct writer *w, const struct http1_head *head,
 	put_text(w, "chunked\r\n");
 }
 
+/* ---- Upgrades ---- */
+
+/*
+ * Counts the protocols that both ends may switch to by way of us, and writes
+ * them if there is a w.  Not among them is h2c: in it a client may name one
+ * origin after the other, as it may to a proxy, and each would be asked for at
+ * the one where the connection leads.  All clients that offer it go on with
+ * HTTP/1.1 without it.
+ */
+static size_t
+put_protocols(struct writer *w, const struct http1_head *head)
+{
+	struct span rest, protocol;
+	size_t n = 0;
+
+	for (size_t i = 0; i < head->nfields; i++) {
+		if (!span_is_nocase(head->fields[i].name, "upgrade"))
+			continue;
+		rest = head->fields[i].value;
+		do {
+			protocol = span_trim(span_cut(&rest, ','));
+			if (protocol.len == 0 ||
+			    span_is_nocase(protocol, "h2c"))
+				continue;
+			if (w != NULL) {
+				put(w, n > 0 ? SPAN(",") : SPAN("Upgrade: "));
+				put_clean(w, protocol);
+			}
+			n++;
+		} while (rest.p != NULL);
+	}
+	return n;
+}
+
+static void
+put_upgrade(struct writer *w, const struct http1_head *head)
+{
+	if (put_protocols(w, head) > 0)
+		put(w, SPAN("\r\nConnection: Upgrade\r\n"));
+}
+
+bool
+rewrite_upgrades(const struct http1_request *req)
+{
+	return req->head.minor > 0 &&
+	    http1_is_option(&req->head, SPAN("upgrade")) &&
+	    put_protocols(NULL, &req->head) > 0;
+}
+
 static void
 put_via(struct writer *w, int minor, bool via)
 {
@@ -279,6 +329,8 @@ rewrite_request(const struct http1_request *req, bool via, char *out,
 	}
 	if (hops > 0)
 		put_text(&w, "Max-Forwards: %d\r\n", hops - 1);
+	if (rewrite_upgrades(req))
+		put_upgrade(&w, head);
 	put_framing(&w, head, head->framing);
 	put_via(&w, head->minor, via);
 	return finish(&w);
@@ -332,6 +384,8 @@ rewrite_response(const struct http1_response *resp, int client_minor,
 	for (size_t i = 0; i < head->nfields; i++)
 		if (!stays_behind(head, head->fields[i].name))
 			put_field(&w, &head->fields[i]);
+	if (resp->status == 101 || resp->status == 426)
+		put_upgrade(&w, head);
 	put_framing(&w, head, framing);
 	if (!is_interim(resp) &&
 	    (!keep_alive || framing == HTTP1_UNTIL_CLOSE))

@@ -39,12 +39,18 @@ int rewrite_request(const struct http1_request *req, bool via, char *out,
     size_t size);
 
 /*
+ * Whether the rewritten request still asks for another protocol (RFC 9110,
+ * section 7.8).  HTTP/1.0 may not, and h2c is left out.
+ */
+bool rewrite_upgrades(const struct http1_request *req);
+
+/*
  * Writes a response as the client gets it.  client_minor is the minor version
  * of its request, keep_alive whether its connection stays open afterwards;
  * where rewrite_framing says HTTP1_UNTIL_CLOSE it cannot, and this function
  * says so to the client whatever keep_alive is.  Interim responses say nothing
  * about the connection; they may not be sent to a client of HTTP/1.0, nor may
- * 101 to anyone, as no Upgrade ever reaches an origin.
+ * 101 as the answer to a request of which rewrite_upgrades is false.
  *
  * Returns the length in bytes, without a NUL, or -ENOSPC, which never happens
  * with a buffer of REWRITE_HEAD_MAX.

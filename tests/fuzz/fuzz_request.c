@@ -60,7 +60,8 @@ check_rewritten(const struct http1_request *req)
 	must(next.head.length == req->head.length);
 	must(next.authority.port == req->authority.port);
 	must(strcmp(next.authority.host, req->authority.host) == 0);
-	must(next.head.keep_alive && !next.upgrade);
+	must(next.head.keep_alive);
+	must(next.upgrade == rewrite_upgrades(req));
 	must(http1_find(&next.head, "proxy-authorization") == NULL);
 }
 

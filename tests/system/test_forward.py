@@ -274,7 +274,7 @@ def test_fields_of_one_hop_to_the_origin(client, script):
     client.answer()
     assert server.heads == [
         f"GET /path?query HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
-        f"X-End: 2\r\n\r\n"]
+        f"X-End: 2\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"]
 
 
 def test_fields_of_one_hop_to_the_client(client, script):

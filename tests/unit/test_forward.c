@@ -237,7 +237,7 @@ connection_breaks(struct quic_stream *s)
 
 /* ---- The client ---- */
 
-enum outcome { NONE, KEPT, CLOSED, REFUSED, BROKEN, LEFT };
+enum outcome { NONE, KEPT, CLOSED, REFUSED, BROKEN, LEFT, SWITCHED };
 
 static struct {
 	uv_loop_t loop;
@@ -299,6 +299,15 @@ on_moved(void *arg)
 }
 
 static void
+on_switched(void *arg, struct quic_stream *stream)
+{
+	(void)arg;
+	assert_ptr_equal(stream, &streams[nstreams - 1]);
+	assert_true(forward_request_complete(client.forward));
+	client.outcome = SWITCHED;
+}
+
+static void
 on_left(void *arg)
 {
 	(void)arg;
@@ -320,6 +329,7 @@ static const struct forward_events events = {
 	.refused = on_refused,
 	.broken = on_broken,
 	.left = on_left,
+	.switched = on_switched,
 	.unwanted = on_unwanted,
 };
 
@@ -432,6 +442,7 @@ assert_client_got(const char *expected)
 #define CHUNKED "Transfer-Encoding: chunked\r\n"
 #define CLOSE "Connection: close\r\n"
 #define LENGTH_5 "Content-Length: 5\r\n"
+#define RESPONSE OK LENGTH_5 "\r\nhello"
 #define POST_0 \
 	"POST http://a.example/" HOST "Content-Length: 0\r\n\r\n"
 #define CONTINUE "HTTP/1.1 100 Continue\r\n"
@@ -719,6 +730,20 @@ test_early_answer_and_the_end_of_the_connection(void **state)
 	    0);
 }
 
+/* It takes no more: there is nobody to go on for. */
+static void
+test_early_answer_and_stop(void **state)
+{
+	struct quic_stream *s = &streams[0];
+
+	(void)state;
+	client_asks(EARLY LENGTH_5 "\r\nhel");
+	origin_says(s, OK LENGTH_5 "\r\nhello");
+	s->events->stopped(s, s->arg);
+	assert_int_equal(client.outcome, CLOSED);
+	assert_true(s->reset);
+}
+
 /* The head has yet to leave when the answer is complete. */
 static void
 test_early_answer_before_the_head(void **state)
@@ -739,9 +764,107 @@ test_early_answer_before_the_head(void **state)
 	assert_int_equal(client.outcome, KEPT);
 }
 
+/* ---- Other protocols ---- */
+
+#define UPGRADE "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+#define SWITCHING "HTTP/1.1 101 Switching Protocols\r\n"
+#define FRAMES "two frames"
+
+/* Whatever the splits, and with bytes of both sides ahead of the others'. */
+static void
+test_upgrade(void **state)
+{
+	static const char request[] = "GET http://a.example/" HOST UPGRADE
+	    "\r\n" FRAMES;
+	static const size_t sizes[] = { 1, 2, 7, 50, BUFFER };
+	struct quic_stream *s = &streams[0];
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++)
+		for (size_t j = 0; j < 5; j++) {
+			assert_int_equal(setup(NULL), 0);
+			grain = sizes[i];
+			assert_int_equal(client_asks(request),
+			    strlen(request) - strlen(FRAMES));
+			assert_text(s->tx, s->tx_len,
+			    "GET /" HOST UPGRADE VIA);
+			origin_sends(s, SWITCHING UPGRADE "\r\n",
+			    strlen(SWITCHING UPGRADE "\r\n") - 1, sizes[j]);
+			memcpy(s->rx + s->rx_end, "\n" FRAMES,
+			    strlen("\n" FRAMES));
+			s->rx_end += strlen("\n" FRAMES);
+			s->events->readable(s, s->arg);
+			assert_int_equal(client.outcome, SWITCHED);
+			assert_client_got(SWITCHING UPGRADE VIA);
+			assert_text(s->rx + s->rx_begin,
+			    s->rx_end - s->rx_begin, FRAMES);
+			assert_true(is_open(s));
+			quic_stream_release(s);
+			assert_int_equal(teardown(NULL), 0);
+		}
+}
+
+static void
+test_upgrade_ignored(void **state)
+{
+	static const char request[] = "GET http://a.example/" HOST UPGRADE
+	    "\r\n";
+
+	(void)state;
+	client_asks(request);
+	origin_says(&streams[0], RESPONSE);
+	assert_int_equal(client.outcome, KEPT);
+	client_reads();
+	client_asks(request);
+	origin_says(&streams[0], "HTTP/1.1 426 No\r\n" UPGRADE LENGTH_5
+	    "\r\nhello");
+	assert_client_got("HTTP/1.1 426 No\r\n" UPGRADE LENGTH_5 VIA "hello");
+	assert_int_equal(client.outcome, KEPT);
+	assert_int_equal(nstreams, 1);
+}
+
+/* The rest of the request comes first, framed as it is. */
+static void
+test_upgrade_before_the_body(void **state)
+{
+	struct quic_stream *s = &streams[0];
+
+	(void)state;
+	client_asks("POST http://a.example/" HOST UPGRADE CHUNKED
+	    "\r\n3\r\nhel");
+	origin_says(s, SWITCHING UPGRADE "\r\n" FRAMES);
+	assert_client_got(SWITCHING UPGRADE VIA);
+	assert_int_equal(client.outcome, NONE);
+	client_sends("\r\n0\r\n\r\n");
+	assert_int_equal(client.outcome, SWITCHED);
+	assert_text(s->rx + s->rx_begin, s->rx_end - s->rx_begin, FRAMES);
+	quic_stream_release(s);
+}
+
+static void
+test_upgrade_and_reset(void **state)
+{
+	(void)state;
+	client_asks("POST http://a.example/" HOST UPGRADE LENGTH_5 "\r\nhel");
+	origin_says(&streams[0], SWITCHING UPGRADE "\r\n");
+	origin_resets(&streams[0]);
+	assert_int_equal(client.outcome, BROKEN);
+}
+
+static void
+test_unasked_upgrade(void **state)
+{
+	(void)state;
+	client_asks("GET http://a.example/" HOST "Upgrade: h2c\r\n"
+	    "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AA\r\n"
+	    "\r\n");
+	assert_text(streams[0].tx, streams[0].tx_len, ORIGIN_GET);
+	origin_says(&streams[0], SWITCHING "Upgrade: h2c\r\n\r\n");
+	assert_int_equal(client.outcome, REFUSED);
+}
+
 /* ---- Several exchanges, and which tunnel each takes ---- */
 
-#define RESPONSE OK LENGTH_5 "\r\nhello"
 #define ANSWER OK LENGTH_5 VIA "hello"
 #define POST "POST http://a.example/" HOST LENGTH_5 "\r\nhello"
 
@@ -1362,7 +1485,13 @@ main(void)
 		TEST(test_early_answer_and_close),
 		TEST(test_early_answer_to_http_1_0),
 		TEST(test_early_answer_and_the_end_of_the_connection),
+		TEST(test_early_answer_and_stop),
 		TEST(test_early_answer_before_the_head),
+		cmocka_unit_test(test_upgrade),
+		TEST(test_upgrade_ignored),
+		TEST(test_upgrade_before_the_body),
+		TEST(test_upgrade_and_reset),
+		TEST(test_unasked_upgrade),
 		TEST(test_reuse),
 		TEST(test_another_origin),
 		TEST(test_no_reuse_for_post),

@@ -68,7 +68,23 @@ requests_rewritten(void **state)
 		  "Connection: close\r\nX-End: 2\r\nClose: 3\r\n"
 		  "Proxy-Authorization: Basic eDp5\r\nCookie: c\r\n\r\n",
 		  "GET / HTTP/1.1\r\nHost: a\r\nX-End: 2\r\nCookie: c\r\n"
+		  "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "GET http://a/ HTTP/1.1\r\nHost: z\r\nUpgrade: h2c , a/1\r\n"
+		  "Connection: HTTP2-Settings,upgrade\r\nUpgrade:,b\r\n"
+		  "HTTP2-Settings: AAA\r\nSec-WebSocket-Key: k\r\n\r\n",
+		  "GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: k\r\n"
+		  "Upgrade: a/1,b\r\nConnection: Upgrade\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "GET http://a/ HTTP/1.1\r\nHost: z\r\nUpgrade: H2C\r\n"
+		  "Connection: Upgrade\r\nHTTP2-Settings: AAA\r\n\r\n",
+		  "GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 culvert\r\n\r\n" },
+		{ "GET http://a/ HTTP/1.1\r\nHost: z\r\nUpgrade: websocket\r\n"
+		  "\r\n",
+		  "GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 culvert\r\n\r\n" },
+		{ "GET http://a/ HTTP/1.0\r\nUpgrade: websocket\r\n"
+		  "Connection: Upgrade\r\n\r\n",
+		  "GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 culvert\r\n\r\n" },
 		{ "GET http://u:p@a/\xc3\xa4 \t|\"{^\\%20?\xff#f HTTP/1.1\r\n"
 		  "\r\n",
 		  "GET /%C3%A4%20%09|\"{^\\%20?%FF HTTP/1.1\r\nHost: a\r\n"
@@ -237,7 +253,22 @@ responses_rewritten(void **state)
 		  "HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\n"
 		  "Content-Length: 7\r\nConnection: close\r\n"
 		  "Via: 1.1 culvert\r\n\r\n" },
-		{ "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+		{ "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+		  "Connection: Upgrade\r\nSec-WebSocket-Accept: a\r\n\r\n",
+		  false, 1, true,
+		  "HTTP/1.1 101 Switching Protocols\r\n"
+		  "Sec-WebSocket-Accept: a\r\n"
+		  "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n"
+		  "Connection: Upgrade\r\nContent-Length: 0\r\n\r\n",
+		  false, 1, false,
+		  "HTTP/1.1 426 Upgrade Required\r\n"
+		  "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+		  "Content-Length: 0\r\nConnection: close\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 204 No Content\r\nUpgrade: h2c\r\n"
+		  "Content-Length: 0\r\n\r\n",
 		  false, 1, true,
 		  "HTTP/1.1 204 No Content\r\nVia: 1.1 culvert\r\n\r\n" },
 		/* what sites send, in the form that all read alike */
