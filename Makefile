@@ -72,7 +72,8 @@ LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/traffic.o proxy/chunked.o $(HTTP1) proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
 	proxy/edge/descriptors.o proxy/edge/origin.o proxy/edge/resolver.o \
-	proxy/edge/policy.o proxy/edge/route.o
+	proxy/edge/name_servers.o proxy/edge/channel.o proxy/edge/policy.o \
+	proxy/edge/route.o
 
 PROGRAMS = culvert culvert-edge culvertctl
 culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
@@ -109,8 +110,9 @@ test_users_OBJS = proxy/users.o proxy/share_queue.o proxy/failures.o \
 test_policy_OBJS = proxy/edge/policy.o $(test_rule_OBJS)
 test_route_OBJS = proxy/edge/route.o proxy/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/descriptors.o \
-	proxy/edge/origin.o proxy/edge/resolver.o proxy/tally.o proxy/log.o \
-	proxy/log_sink.o $(test_policy_OBJS)
+	proxy/edge/origin.o proxy/edge/resolver.o proxy/edge/name_servers.o \
+	proxy/edge/channel.o proxy/tally.o proxy/log.o proxy/log_sink.o \
+	$(test_policy_OBJS)
 test_sandbox_OBJS = proxy/sandbox.o proxy/seccomp.o proxy/run_as.o \
 	tests/unit/child.o
 test_privsep_OBJS = proxy/privsep.o proxy/privsep_child.o $(test_sandbox_OBJS)

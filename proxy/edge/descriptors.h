@@ -10,8 +10,8 @@
  * the system permits few open files, one user must not take them all.
  *
  * A user may hold DESCRIPTORS_FACTOR times as many as are left: alone five
- * sixths of all, and less the more others there are, so that the next one always
- * finds some. What waits for a turn to connect holds none.
+ * sixths of all, and less the more others there are, so that the next one
+ * always finds some. What waits for a turn to connect holds none.
  */
 #define DESCRIPTORS_FACTOR 5
 

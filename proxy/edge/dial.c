@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "proxy/basic.h"
@@ -14,10 +15,11 @@
  *
  *	resolving -> racing -> settled -> told
  *
- * and a literal does not resolve. Every address that the policy permits is an
- * attempt; attempts start in the order of RFC 6724 with the families taking
- * turns (RFC 8305 section 4), each a delay after the one before, or at once
- * when that one fails. An attempt goes
+ * and a literal does not resolve. A race begins with the addresses of one type
+ * when those of the other are late, and takes these in as they come. Every
+ * address that the policy permits is an attempt; attempts start in the order of
+ * the list with the families taking turns (RFC 8305 section 4), each a delay
+ * after the one before, or at once when that one fails. An attempt goes
  *
  *	started -> waiting -> ready -> connecting -> over
  *
@@ -34,10 +36,17 @@
  * before connect(2) returns, and a second connect(2) says so without a poll.
  */
 
+/* An address that may be tried. An IPv4 address has the room of an IPv6 one. */
+struct candidate {
+	struct sockaddr_in6 addr;
+	bool started;
+};
+
 struct attempt {
 	uv_poll_t poll;		/* first: on_poll() casts it back */
-	struct sockaddr_storage addr;
+	struct sockaddr_in6 addr;
 	struct dial *dial;
+	SLIST_ENTRY(attempt) entry;
 	struct turn turn;
 	bool waiting, ready;	/* for its turn; it is its turn */
 	int fd;			/* -1 unless it is connecting */
@@ -47,19 +56,21 @@ struct attempt {
 
 struct dial {
 	uv_timer_t timer;
-	struct attempt attempts[DIAL_ADDRESSES_MAX];
-	unsigned nattempts;
-	unsigned nstarted;
+	struct candidate *candidates;
+	unsigned ncandidates, nstarted;
+	sa_family_t family;	/* of the next one, if there is one */
+	SLIST_HEAD(, attempt) attempts;
 	unsigned handles;	/* open ones, the timer included */
 	uint64_t deadline;	/* in milliseconds of uv_now() */
+	uint64_t halfway;	/* the same: the last attempt starts */
 	uint64_t next;		/* the same: another attempt starts */
 	bool settled;
-	struct lookup *lookup;	/* NULL unless resolving */
+	struct lookup *lookup;	/* NULL unless addresses may come */
 	const struct dialer *dialer;
 	struct target target;
 	char asker[CREDENTIAL_MAX + 1];
 	struct dial_result result;	/* the most telling one so far */
-	struct sockaddr_storage about;	/* what result.address points to */
+	struct sockaddr_in6 about;	/* what result.address points to */
 	void (*on_dialled)(void *arg, const struct dial_result *result);
 	void *arg;
 };
@@ -132,8 +143,7 @@ status_of(int error, sa_family_t family)
 }
 
 static void
-note(struct dial *d, enum dial_status status,
-    const struct sockaddr_storage *addr)
+note(struct dial *d, enum dial_status status, const struct sockaddr_in6 *addr)
 {
 	if (status >= d->result.status)
 		return;
@@ -146,9 +156,16 @@ static void
 on_closed(uv_handle_t *handle)
 {
 	struct dial *d = handle->data;
+	struct attempt *a;
 
-	if (--d->handles == 0)
-		free(d);
+	if (--d->handles > 0)
+		return;
+	while ((a = SLIST_FIRST(&d->attempts)) != NULL) {
+		SLIST_REMOVE_HEAD(&d->attempts, entry);
+		free(a);
+	}
+	free(d->candidates);
+	free(d);
 }
 
 /* Ends it. Watching stops before the descriptor is closed or handed on. */
@@ -186,8 +203,10 @@ attempt_is_open(const struct attempt *a)
 static bool
 is_racing(const struct dial *d)
 {
-	for (unsigned i = 0; i < d->nstarted; i++)
-		if (attempt_is_open(&d->attempts[i]))
+	const struct attempt *a;
+
+	SLIST_FOREACH(a, &d->attempts, entry)
+		if (attempt_is_open(a))
 			return true;
 	return false;
 }
@@ -195,10 +214,12 @@ is_racing(const struct dial *d)
 static void
 stop(struct dial *d)
 {
+	struct attempt *a;
+
 	resolver_cancel(d->lookup);
 	d->lookup = NULL;
-	for (unsigned i = 0; i < d->nstarted; i++)
-		attempt_drop(&d->attempts[i]);
+	SLIST_FOREACH(a, &d->attempts, entry)
+		attempt_drop(a);
 }
 
 static void
@@ -223,7 +244,7 @@ attempt_connect(struct attempt *a)
 static void
 attempt_done(struct dial *d, struct attempt *a, int error)
 {
-	note(d, status_of(error, a->addr.ss_family), &a->addr);
+	note(d, status_of(error, a->addr.sin6_family), &a->addr);
 	if (error != 0) {
 		attempt_drop(a);
 		return;
@@ -266,19 +287,19 @@ attempt_watch(struct dial *d, struct attempt *a)
 static int
 attempt_open(struct dial *d, struct attempt *a)
 {
-	a->fd = socket(a->addr.ss_family,
+	a->fd = socket(a->addr.sin6_family,
 	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	return a->fd < 0 ? -errno : descriptors_take(d->dialer->descriptors,
 	    a->fd, d->asker, &a->share);
 }
 
-/* It is its turn. Since it began to wait the policy may have changed. */
+/* It is its turn. Since the name was looked up the policy may have changed. */
 static void
 attempt_go(struct dial *d, struct attempt *a)
 {
 	int rv;
 
-	if (a->ready && !policy_permits(d->dialer->policy,
+	if (!policy_permits(d->dialer->policy,
 		(const struct sockaddr *)&a->addr)) {
 		note(d, DIAL_PROHIBITED, &a->addr);
 		attempt_drop(a);
@@ -321,12 +342,67 @@ attempt_start(struct dial *d, struct attempt *a)
 		attempt_go(d, a);
 }
 
+/* The next one in the order of the list, of the family whose turn it is. */
+static struct candidate *
+next_candidate(struct dial *d)
+{
+	struct candidate *other = NULL;
+
+	for (unsigned i = 0; i < d->ncandidates; i++) {
+		struct candidate *c = &d->candidates[i];
+
+		if (c->started)
+			continue;
+		if (c->addr.sin6_family == d->family)
+			return c;
+		if (other == NULL)
+			other = c;
+	}
+	return other;
+}
+
+/* NULL: all have been started, or there is no memory for one more. */
+static struct attempt *
+attempt_new(struct dial *d)
+{
+	struct candidate *c = next_candidate(d);
+	struct attempt *a = c != NULL ? calloc(1, sizeof(*a)) : NULL;
+
+	if (a == NULL) {
+		if (c != NULL)
+			note(d, DIAL_LIMIT, &c->addr);
+		return NULL;
+	}
+	c->started = true;
+	d->nstarted++;
+	d->family = c->addr.sin6_family == AF_INET ? AF_INET6 : AF_INET;
+	a->addr = c->addr;
+	a->dial = d;
+	a->fd = -1;
+	SLIST_INSERT_HEAD(&d->attempts, a, entry);
+	return a;
+}
+
+static uint64_t
+attempt_delay(const struct dial *d)
+{
+	uint64_t now = uv_now(d->timer.loop), delay = 0;
+	unsigned left = d->ncandidates - d->nstarted;
+
+	if (now < d->halfway)
+		delay = (d->halfway - now) / (left > 0 ? left : 1);
+	if (delay > DIAL_ATTEMPT_DELAY_MS)
+		return DIAL_ATTEMPT_DELAY_MS;
+	return delay > DIAL_ATTEMPT_DELAY_MIN_MS ? delay
+						 : DIAL_ATTEMPT_DELAY_MIN_MS;
+}
+
 static void
 arm(struct dial *d)
 {
 	uint64_t now = uv_now(d->timer.loop), at = d->deadline;
 
-	if (d->nstarted < d->nattempts && d->next < at)
+	if (d->nstarted < d->ncandidates && d->next < at)
 		at = d->next;
 	uv_timer_start(&d->timer, on_timer, at > now ? at - now : 0, 0);
 }
@@ -335,17 +411,20 @@ arm(struct dial *d)
 static void
 race(struct dial *d)
 {
-	while (!d->settled && d->nstarted < d->nattempts) {
-		struct attempt *a = &d->attempts[d->nstarted++];
+	uint64_t now = uv_now(d->timer.loop);
+	struct attempt *a;
 
+	if (d->nstarted == 0)
+		d->halfway = now + (d->deadline - now) / 2;
+	while (!d->settled && (a = attempt_new(d)) != NULL) {
 		attempt_start(d, a);
 		if (attempt_is_open(a))
 			break;
 	}
 	if (d->settled)
 		return;
-	d->next = uv_now(d->timer.loop) + DIAL_ATTEMPT_DELAY_MS;
-	if (is_racing(d))
+	d->next = now + attempt_delay(d);
+	if (is_racing(d) || d->lookup != NULL)
 		arm(d);
 	else
 		settle(d);
@@ -355,9 +434,11 @@ race(struct dial *d)
 static void
 let_go(struct dial *d)
 {
-	for (unsigned i = 0; i < d->nstarted && !d->settled; i++)
-		if (d->attempts[i].ready)
-			attempt_go(d, &d->attempts[i]);
+	struct attempt *a;
+
+	SLIST_FOREACH(a, &d->attempts, entry)
+		if (a->ready && !d->settled)
+			attempt_go(d, a);
 	if (d->settled)
 		return;
 	if (uv_now(d->timer.loop) >= d->next || !is_racing(d))
@@ -369,13 +450,12 @@ let_go(struct dial *d)
 static void
 time_out(struct dial *d)
 {
-	for (unsigned i = 0; i < d->nstarted; i++) {
-		struct attempt *a = &d->attempts[i];
+	const struct attempt *a;
 
+	SLIST_FOREACH(a, &d->attempts, entry)
 		if (attempt_is_open(a))
 			note(d, a->fd >= 0 ? DIAL_TIMEOUT : DIAL_LIMIT,
 			    &a->addr);
-	}
 	settle(d);
 }
 
@@ -401,62 +481,63 @@ on_timer(uv_timer_t *timer)
 
 /* A name may have the same address many times: that is one attempt. */
 static bool
-is_known(const struct dial *d, const struct sockaddr_storage *addr)
+is_known(const struct dial *d, const struct sockaddr_in6 *addr)
 {
-	for (unsigned i = 0; i < d->nattempts; i++)
-		if (memcmp(&d->attempts[i].addr, addr, sizeof(*addr)) == 0)
+	for (unsigned i = 0; i < d->ncandidates; i++)
+		if (memcmp(&d->candidates[i].addr, addr, sizeof(*addr)) == 0)
 			return true;
 	return false;
 }
 
 static void
-consider(struct dial *d, const struct sockaddr *addr)
+add_candidate(struct dial *d, const struct sockaddr_in6 *addr)
 {
-	struct attempt *a = &d->attempts[d->nattempts];
+	struct candidate *all = d->candidates;
 
-	if (d->nattempts == DIAL_ADDRESSES_MAX)
+	/* There is room for so many as a power of two. */
+	if ((d->ncandidates & (d->ncandidates - 1)) == 0)
+		all = realloc(all, (d->ncandidates > 0 ? 2 * d->ncandidates
+						       : 1) * sizeof(*all));
+	if (all == NULL) {
+		note(d, DIAL_LIMIT, addr);
 		return;
-	memset(&a->addr, 0, sizeof(a->addr));
-	memcpy(&a->addr, addr, addr_len(addr));
-	/* The port of an IPv6 address is in the same place. */
-	((struct sockaddr_in *)&a->addr)->sin_port = htons(d->target.port);
-	a->fd = -1;
-	a->dial = d;
-	if (is_known(d, &a->addr))
-		return;
-	if (policy_permits(d->dialer->policy,
-		(const struct sockaddr *)&a->addr))
-		d->nattempts++;
-	else
-		note(d, DIAL_PROHIBITED, &a->addr);
-}
-
-static const struct ares_addrinfo_node *
-next_of(const struct ares_addrinfo_node *list, int family)
-{
-	while (list != NULL && list->ai_family != family)
-		list = list->ai_next;
-	return list;
+	}
+	if (d->ncandidates == 0)
+		d->family = addr->sin6_family;
+	d->candidates = all;
+	all[d->ncandidates++] = (struct candidate){ .addr = *addr };
 }
 
 static void
-on_addresses(void *arg, const struct ares_addrinfo_node *list)
+consider(struct dial *d, const struct sockaddr *addr)
 {
-	int first = list != NULL ? list->ai_family : AF_INET6;
-	const struct ares_addrinfo_node *turns[2] = {
-		next_of(list, first),
-		next_of(list, first == AF_INET6 ? AF_INET : AF_INET6),
-	};
+	struct sockaddr_in6 candidate = { 0 };
+
+	memcpy(&candidate, addr, addr_len(addr));
+	/* The port of an IPv4 address is in the same place. */
+	candidate.sin6_port = htons(d->target.port);
+	if (d->ncandidates == DIAL_ADDRESSES_MAX || is_known(d, &candidate))
+		return;
+	if (policy_permits(d->dialer->policy,
+		(const struct sockaddr *)&candidate))
+		add_candidate(d, &candidate);
+	else
+		note(d, DIAL_PROHIBITED, &candidate);
+}
+
+static void
+on_addresses(void *arg, const struct ares_addrinfo_node *list, bool more)
+{
 	struct dial *d = arg;
 
-	d->lookup = NULL;
-	for (int i = 0; turns[0] != NULL || turns[1] != NULL; i = !i) {
-		if (turns[i] == NULL)
-			continue;
-		consider(d, turns[i]->ai_addr);
-		turns[i] = next_of(turns[i]->ai_next, turns[i]->ai_family);
-	}
-	race(d);
+	if (!more)
+		d->lookup = NULL;
+	for (; list != NULL; list = list->ai_next)
+		consider(d, list->ai_addr);
+	if (is_racing(d))
+		arm(d);
+	else
+		race(d);
 }
 
 static void
@@ -496,6 +577,7 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 	uv_timer_init(loop, &d->timer);
 	d->timer.data = d;
 	d->handles = 1;
+	SLIST_INIT(&d->attempts);
 	d->deadline = uv_now(loop) + dialer->timeout_ms;
 	d->dialer = dialer;
 	d->target = *target;

@@ -29,11 +29,16 @@ struct dialer {
 	uint64_t timeout_ms; /* for a dial; DIAL_TIMEOUT_MS as a rule */
 };
 
-/* Milliseconds between two attempts of one race (RFC 8305 section 5). */
+/*
+ * Milliseconds between two attempts of one race (RFC 8305 section 5); fewer
+ * where there are so many addresses that the last of them would start when half
+ * of the time is over.
+ */
 #define DIAL_ATTEMPT_DELAY_MS 250
+#define DIAL_ATTEMPT_DELAY_MIN_MS 10
 
-/* Addresses tried for one target: two seconds' worth of delays. */
-#define DIAL_ADDRESSES_MAX 8
+/* Addresses tried for one target: more than any honest name has. */
+#define DIAL_ADDRESSES_MAX 128
 
 /*
  * How a dial ended. When attempts fail in different ways, the one that comes
@@ -74,9 +79,9 @@ struct dial;
  * Dials `target` for at most the dialer's time-out, on the resolver's loop.
  * Address literals ask no name server; what looks like a number but is no
  * dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR and never interpreted.
- * `target` is copied, and `asker` in whose share a name counts while it is asked
- * for, and a descriptor while it is open: a user, or where the client comes
- * from.
+ * `target` is copied, and so is `asker`, a user or where the client comes from:
+ * a name counts in its share while it is asked for, and a descriptor while it
+ * is open.
  *
  * Returns 0 and sets `*dial`: `on_dialled` will fire once, from the loop,
  * never from inside this call, and `*dial` is gone as it fires. Returns a

@@ -1,459 +1,194 @@
 #include <errno.h>
-#include <netdb.h>
 #include <search.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/stat.h>
 
+#include "proxy/edge/name_servers.h"
 #include "proxy/edge/resolver.h"
 #include "proxy/log.h"
 #include "proxy/tally.h"
 
 /*
- * c-ares opens and closes its own sockets and says so in on_socket_state();
- * each gets a poll handle, a watch. One timer runs at the time c-ares asks
- * for. Both only call ares_process_fd(), which calls on_addrinfo().
- *
- *	question	asked -> answered, freed
- *			  ^---------v when the servers have changed meanwhile
+ *	question	asked -> told in part -> over, freed
+ *	    half	its AAAA or A records: asked -> done
+ *	        ask	one server for one half: open -> answered, freed
  *	lookup		joined to a question -> told or cancelled, freed
+ *
+ * The hosts file has the first word, and then the servers. Both halves of a
+ * question are asked for side by side, each of the first server that is not
+ * known to be silent; of the next one when that one fails, or has not answered
+ * within PATIENCE_MS. The first answer counts. When none has come, all servers
+ * are asked again as long as somebody waits: a dial has a time-out of its own.
  *
  * Whoever looks up a name that is being asked for joins that question: a
  * thousand tunnels to a name that nobody answers for are one of those that may
- * be in flight. c-ares answers every question, if only from ares_destroy(), so
- * questions need no count to be freed. The resolver is freed by the close
- * callback of the last handle.
+ * be in flight. c-ares answers every ask, if only from channel_free(), so a
+ * question is freed with its last ask.
  *
- * A channel of c-ares keeps the servers it was made with (ares_reinit() is
- * younger than Debian 12). When the files have changed there is a new channel,
- * and the end of the old one brings back what it was asked.
+ * When the files have changed there are new channels, and the end of the old
+ * ones brings back what they were asked.
  */
 
-/* Milliseconds until a server is asked again; doubles with every round. */
-#define RETRY_MS 2000
+/* Milliseconds that a server has before the next one is asked as well. */
+#define PATIENCE_MS 300
 
-/* Rounds: 2 s and 4 s are over before a dial's time is. */
-#define ROUNDS 2
+/* Milliseconds that AAAA may come after A (RFC 8305 section 3). */
+#define DELAY_MS 50
 
 /*
- * Milliseconds. c-ares may look through all questions for the first that is
- * due: it is asked for that when the timer has fired, but neither for each
- * question nor too often. No time-out of c-ares' is shorter than the longer of
- * these, so a question that comes while the timer runs is not forgotten.
+ * Milliseconds that one half may come after the other before it is given up:
+ * there are servers that drop AAAA.
  */
-#define TIMER_MIN_MS 20
-#define TIMER_MAX_MS 250
+#define LATE_MS 2000
 
-/* What tells a file from the one that was there before. */
-struct stamp {
-	int error; /* of stat(2): there is no file */
-	dev_t device;
-	ino_t inode;
-	off_t size;
-	struct timespec modified, changed;
+/* What waits, in the order of its time: in one queue all wait equally long. */
+struct wait {
+	struct queue *queue; /* NULL: it does not wait */
+	uint64_t at;
+	TAILQ_ENTRY(wait) entry;
 };
 
-#define HOSTS "/etc/hosts"
-
-struct stamps {
-	struct stamp conf, hosts;
+struct queue {
+	uint64_t delay_ms;
+	void (*over)(struct wait *);
+	TAILQ_HEAD(, wait) waiting;
 };
 
 struct resolver {
 	uv_loop_t *loop;
-	char *conf, *servers;	/* servers may be NULL */
-	struct stamps stamps;	/* of the files that the channel has read */
-	bool busy;		/* c-ares calls us: it keeps its channel */
+	char *conf, *list;	/* a list of servers; may be NULL */
+	struct name_servers servers;
+	bool asking;		/* what is answered now, no server has */
+	unsigned busy;		/* c-ares calls us: it keeps its channels */
 	bool closing;
 	uv_timer_t timer;
-	ares_channel channel;
-	LIST_HEAD(, watch) watches;
-	unsigned handles;	/* open ones, the timer included */
-	void *questions;	/* tsearch(3) tree, those in flight */
-	unsigned nquestions;
+	struct queue patience, delay, late;
+	void *questions;	/* tsearch(3) tree, those to join */
+	unsigned nquestions;	/* all there are */
 	struct tally askers;	/* whose they are */
 	TAILQ_HEAD(, question) again;	/* to be asked once more */
 };
 
-struct watch {
-	uv_poll_t poll;
-	ares_socket_t fd;
-	struct resolver *resolver;
-	LIST_ENTRY(watch) entry;
+struct ask {
+	struct half *half;
+	unsigned server;
+	uint64_t at;
+	LIST_ENTRY(ask) entry;
 };
+
+/* In the order of preference (RFC 8305 section 4). */
+enum { HALF_AAAA, HALF_A, HALVES };
+
+struct half {
+	struct wait patience; /* first: its callback casts it back */
+	struct question *question;
+	int family;
+	unsigned asked; /* servers of this round, by bits */
+	bool timed_out; /* one of these has been silent to the end */
+	bool done;
+	bool lacking; /* the name has no such record, but may have the other */
+	LIST_HEAD(, ask) open;
+	struct ares_addrinfo *info; /* NULL: there are none, or not yet */
+};
+
+TAILQ_HEAD(lookups, lookup);
 
 /* First the name, which the tree compares. */
 struct question {
 	char name[RESOLVER_NAME_MAX + 1];
+	struct wait other; /* half: what is waited for */
 	struct resolver *resolver;
 	struct tally_entry *asker;
-	TAILQ_HEAD(, lookup) lookups;
+	struct half halves[HALVES];
+	struct lookups lookups, told; /* nothing so far, and in part */
+	bool listed;	/* in the tree */
+	bool returned;	/* in the list of those to be asked again */
+	bool over;	/* all are told all */
+	unsigned holds; /* calls that it has to outlive */
 	TAILQ_ENTRY(question) entry;
 };
 
 struct lookup {
 	struct question *question;
-	void (*on_addresses)(void *arg,
-	    const struct ares_addrinfo_node *list);
+	struct lookups *list;
+	void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list,
+	    bool more);
 	void *arg;
 	TAILQ_ENTRY(lookup) entry;
 };
 
-static void
-release(struct resolver *r)
-{
-	if (--r->handles > 0)
-		return;
-	ares_library_cleanup();
-	free(r->conf);
-	free(r->servers);
-	free(r);
-}
+/* ---- Waiting ---- */
 
 static void on_timer(uv_timer_t *timer);
 
-/* When c-ares wants it. */
 static void
 arm(struct resolver *r)
 {
-	struct timeval tv;
-	uint64_t ms;
+	const struct queue *const all[] = { &r->patience, &r->delay, &r->late };
+	uint64_t now = uv_now(r->loop), at = UINT64_MAX;
 
-	if (!TAILQ_EMPTY(&r->again)) {
-		uv_timer_start(&r->timer, on_timer, 0, 0);
-		return;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		const struct wait *w = TAILQ_FIRST(&all[i]->waiting);
+
+		if (w != NULL && w->at < at)
+			at = w->at;
 	}
-	if (ares_timeout(r->channel, NULL, &tv) == NULL) {
+	if (!TAILQ_EMPTY(&r->again))
+		at = now;
+	if (at == UINT64_MAX)
 		uv_timer_stop(&r->timer);
-		return;
+	else
+		uv_timer_start(&r->timer, on_timer, at > now ? at - now : 0,
+		    0);
+}
+
+static void
+wait_stop(struct wait *w)
+{
+	if (w->queue != NULL)
+		TAILQ_REMOVE(&w->queue->waiting, w, entry);
+	w->queue = NULL;
+}
+
+static void
+wait_start(struct resolver *r, struct queue *queue, struct wait *w)
+{
+	wait_stop(w);
+	w->queue = queue;
+	w->at = uv_now(r->loop) + queue->delay_ms;
+	TAILQ_INSERT_TAIL(&queue->waiting, w, entry);
+	if (TAILQ_FIRST(&queue->waiting) == w)
+		arm(r);
+}
+
+static void
+queue_run(struct resolver *r, struct queue *queue)
+{
+	struct wait *w;
+
+	while ((w = TAILQ_FIRST(&queue->waiting)) != NULL &&
+	    w->at <= uv_now(r->loop)) {
+		wait_stop(w);
+		queue->over(w);
 	}
-	ms = (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + 1;
-	uv_timer_start(&r->timer, on_timer, ms > TIMER_MIN_MS ? ms
-							      : TIMER_MIN_MS,
-	    0);
-}
-
-/* In time for what c-ares may want by now: too early is no harm. */
-static void
-arm_early(struct resolver *r)
-{
-	if (!uv_is_active((uv_handle_t *)&r->timer) ||
-	    uv_timer_get_due_in(&r->timer) > TIMER_MAX_MS)
-		uv_timer_start(&r->timer, on_timer, TIMER_MAX_MS, 0);
 }
 
 static void
-process(struct resolver *r, ares_socket_t readable, ares_socket_t writable)
+queue_init(struct queue *queue, uint64_t delay_ms, void (*over)(struct wait *))
 {
-	r->busy = true;
-	ares_process_fd(r->channel, readable, writable);
-	r->busy = false;
+	queue->delay_ms = delay_ms;
+	queue->over = over;
+	TAILQ_INIT(&queue->waiting);
 }
 
-static void
-on_poll(uv_poll_t *poll, int status, int events)
-{
-	struct watch *w = poll->data;
-	struct resolver *r = w->resolver;
-
-	/* An error is c-ares' to find, by reading or by writing. */
-	if (status < 0)
-		events = UV_READABLE | UV_WRITABLE;
-	process(r, (events & UV_READABLE) != 0 ? w->fd : ARES_SOCKET_BAD,
-	    (events & UV_WRITABLE) != 0 ? w->fd : ARES_SOCKET_BAD);
-	arm_early(r);
-}
-
-static void
-on_watch_closed(uv_handle_t *handle)
-{
-	struct watch *w = handle->data;
-
-	release(w->resolver);
-	free(w);
-}
-
-static void
-on_timer_closed(uv_handle_t *handle)
-{
-	release(handle->data);
-}
-
-static struct watch *
-watch_new(struct resolver *r, ares_socket_t fd)
-{
-	struct watch *w = calloc(1, sizeof(*w));
-
-	if (w == NULL || uv_poll_init(r->loop, &w->poll, fd) < 0) {
-		free(w);
-		return NULL;
-	}
-	w->poll.data = w;
-	w->resolver = r;
-	w->fd = fd;
-	LIST_INSERT_HEAD(&r->watches, w, entry);
-	r->handles++;
-	return w;
-}
-
-static struct watch *
-watch_find(const struct resolver *r, ares_socket_t fd)
-{
-	struct watch *w;
-
-	LIST_FOREACH(w, &r->watches, entry)
-		if (w->fd == fd)
-			break;
-	return w;
-}
-
-static void
-on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
-{
-	struct resolver *r = data;
-	struct watch *w = watch_find(r, fd);
-	int events = (readable ? UV_READABLE : 0) |
-	    (writable ? UV_WRITABLE : 0);
-
-	if (w == NULL && events != 0)
-		w = watch_new(r, fd);
-	/* A socket that nobody watches is a server that does not answer. */
-	if (w == NULL)
-		return;
-	if (events != 0) {
-		uv_poll_start(&w->poll, events, on_poll);
-		return;
-	}
-	LIST_REMOVE(w, entry);
-	uv_close((uv_handle_t *)&w->poll, on_watch_closed);
-}
-
-/* ---- Servers that change ---- */
-
-static struct stamp
-stamp_of(const char *path)
-{
-	struct stat st = { 0 };
-	int error = stat(path, &st) == 0 ? 0 : errno;
-
-	return (struct stamp){ .error = error, .device = st.st_dev,
-		.inode = st.st_ino, .size = st.st_size,
-		.modified = st.st_mtim, .changed = st.st_ctim };
-}
-
-static bool
-same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-static bool
-same_stamp(const struct stamp *a, const struct stamp *b)
-{
-	return a->error == b->error && a->device == b->device &&
-	    a->inode == b->inode && a->size == b->size &&
-	    same_time(&a->modified, &b->modified) &&
-	    same_time(&a->changed, &b->changed);
-}
-
-static struct stamps
-stamps_of(const struct resolver *r)
-{
-	return (struct stamps){ stamp_of(r->conf), stamp_of(HOSTS) };
-}
-
-static bool
-is_changed(const struct resolver *r)
-{
-	struct stamps now = stamps_of(r);
-
-	return !same_stamp(&now.conf, &r->stamps.conf) ||
-	    !same_stamp(&now.hosts, &r->stamps.hosts);
-}
-
-static int
-open_channel(ares_channel *channel, struct resolver *r)
-{
-	static char lookups[] = "fb"; /* the hosts file, then the servers */
-	struct ares_options options = {
-		.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
-		.timeout = RETRY_MS,
-		.tries = ROUNDS,
-		.lookups = lookups,
-		.sock_state_cb = on_socket_state,
-		.sock_state_cb_data = r,
-		.resolvconf_path = r->conf,
-	};
-	int status;
-
-	/* Before they are read: what changes meanwhile is read once more. */
-	r->stamps = stamps_of(r);
-	status = ares_init_options(channel, &options,
-	    ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-	    ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF);
-	if (status != ARES_SUCCESS)
-		return status == ARES_ENOMEM ? -ENOMEM : -EIO;
-	if (r->servers == NULL)
-		return 0;
-	status = ares_set_servers_ports_csv(*channel, r->servers);
-	if (status == ARES_SUCCESS)
-		return 0;
-	ares_destroy(*channel);
-	return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
-}
-
-/*
- * Makes a new channel in the place of the old one, which gives back what it
- * was asked as it ends: that is asked again by the timer. Not from inside a
- * call of c-ares.
- */
-static void
-renew(struct resolver *r)
-{
-	ares_channel fresh;
-	int rv = open_channel(&fresh, r);
-
-	if (rv != 0) {
-		log_warn("%s cannot be read (%s): names are asked of the "
-		    "servers from before; SIGHUP tries again", r->conf,
-		    rv == -EIO ? "is it for all to read?" : strerror(-rv));
-		return;
-	}
-	ares_destroy(r->channel);
-	r->channel = fresh;
-}
-
-static void
-follow(struct resolver *r)
-{
-	if (r->busy || !is_changed(r))
-		return;
-	log_info("%s or " HOSTS " has changed: they are read again", r->conf);
-	renew(r);
-}
-
-void
-resolver_reload(struct resolver *resolver)
-{
-	renew(resolver);
-}
-
-/* ---- Life ---- */
-
-static int
-init(struct resolver *r, const char *conf, const char *servers)
-{
-	r->conf = strdup(conf);
-	r->servers = servers != NULL ? strdup(servers) : NULL;
-	if (r->conf == NULL || (servers != NULL && r->servers == NULL) ||
-	    ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
-		return -ENOMEM;
-	return 0;
-}
-
-int
-resolver_new(struct resolver **resolver, uv_loop_t *loop, const char *conf,
-    const char *servers)
-{
-	struct resolver *r = calloc(1, sizeof(*r));
-	int rv;
-
-	if (r == NULL)
-		return -ENOMEM;
-	r->loop = loop;
-	LIST_INIT(&r->watches);
-	TAILQ_INIT(&r->again);
-	rv = init(r, conf, servers);
-	if (rv == 0 && (rv = open_channel(&r->channel, r)) != 0)
-		ares_library_cleanup();
-	if (rv != 0) {
-		free(r->conf);
-		free(r->servers);
-		free(r);
-		return rv;
-	}
-	uv_timer_init(loop, &r->timer);
-	r->timer.data = r;
-	r->handles = 1;
-	*resolver = r;
-	return 0;
-}
+/* ---- Questions ---- */
 
 static int
 compare_names(const void *a, const void *b)
 {
 	return strcasecmp(a, b);
-}
-
-/*
- * The question leaves the tree first, so that whoever asks again from inside
- * its callback begins another one.
- */
-static void
-answer(struct question *q, const struct ares_addrinfo_node *list)
-{
-	struct lookup *l, told;
-
-	tdelete(q, &q->resolver->questions, compare_names);
-	q->resolver->nquestions--;
-	tally_give(&q->resolver->askers, q->asker);
-	while ((l = TAILQ_FIRST(&q->lookups)) != NULL) {
-		TAILQ_REMOVE(&q->lookups, l, entry);
-		told = *l;
-		free(l);
-		told.on_addresses(told.arg, list);
-	}
-	free(q);
-}
-
-void
-resolver_free(struct resolver *resolver)
-{
-	struct question *q;
-
-	if (resolver == NULL)
-		return;
-	resolver->closing = true;
-	ares_destroy(resolver->channel);
-	while ((q = TAILQ_FIRST(&resolver->again)) != NULL) {
-		TAILQ_REMOVE(&resolver->again, q, entry);
-		answer(q, NULL);
-	}
-	uv_close((uv_handle_t *)&resolver->timer, on_timer_closed);
-}
-
-uv_loop_t *
-resolver_loop(const struct resolver *resolver)
-{
-	return resolver->loop;
-}
-
-/* Whether the servers had a say: without them, others may have one now. */
-static bool
-is_answer(int status)
-{
-	return status == ARES_SUCCESS || status == ARES_ENODATA ||
-	    status == ARES_ENOTFOUND || status == ARES_EBADNAME;
-}
-
-static void
-on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinfo *info)
-{
-	struct question *q = arg;
-	struct resolver *r = q->resolver;
-
-	(void)timeouts;
-	if (!r->closing && !TAILQ_EMPTY(&q->lookups) && !is_answer(status) &&
-	    (status == ARES_EDESTRUCTION || is_changed(r))) {
-		TAILQ_INSERT_TAIL(&r->again, q, entry);
-		uv_timer_start(&r->timer, on_timer, 0, 0);
-	} else {
-		answer(q, status == ARES_SUCCESS && info != NULL
-		    ? info->nodes : NULL);
-	}
-	ares_freeaddrinfo(info);
 }
 
 /* A new question, in the tree and not yet asked; NULL without memory. */
@@ -469,30 +204,19 @@ question_new(struct resolver *resolver, const char *name,
 	strcpy(q->name, name);
 	q->resolver = resolver;
 	TAILQ_INIT(&q->lookups);
+	TAILQ_INIT(&q->told);
+	for (int i = 0; i < HALVES; i++) {
+		q->halves[i].question = q;
+		q->halves[i].family = i == HALF_A ? AF_INET : AF_INET6;
+		LIST_INIT(&q->halves[i].open);
+	}
 	if (tsearch(q, &resolver->questions, compare_names) == NULL) {
 		free(q);
 		return NULL;
 	}
+	q->listed = true;
 	resolver->nquestions++;
 	return q;
-}
-
-static void
-ask(struct question *q)
-{
-	static const struct ares_addrinfo_hints hints = {
-		.ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-	};
-	struct resolver *resolver = q->resolver;
-	bool busy = resolver->busy;
-
-	/* This may answer at once, and then the question is gone. */
-	resolver->busy = true;
-	ares_getaddrinfo(resolver->channel, q->name, NULL, &hints, on_addrinfo,
-	    q);
-	resolver->busy = busy;
-	arm_early(resolver);
 }
 
 /* Makes a question for somebody who may have one more. */
@@ -515,9 +239,375 @@ question_add(struct resolver *resolver, const char *name, const char *asker,
 	return -ENOMEM;
 }
 
+/* Whoever asks for the name from now on asks anew. */
+static void
+question_unlist(struct question *q)
+{
+	if (q->listed)
+		tdelete(q, &q->resolver->questions, compare_names);
+	q->listed = false;
+}
+
+/* Frees it with the last call that uses it and the last ask. */
+static void
+question_release(struct question *q)
+{
+	struct resolver *r = q->resolver;
+
+	if (--q->holds > 0 || !q->over ||
+	    !LIST_EMPTY(&q->halves[HALF_AAAA].open) ||
+	    !LIST_EMPTY(&q->halves[HALF_A].open))
+		return;
+	r->nquestions--;
+	tally_give(&r->askers, q->asker);
+	free(q);
+}
+
+static bool
+is_wanted(const struct question *q)
+{
+	return !TAILQ_EMPTY(&q->lookups) || !TAILQ_EMPTY(&q->told);
+}
+
+/* ---- Those who are told ---- */
+
+/* All that have come and nobody knows, AAAA in front. */
+static struct ares_addrinfo *
+take_addresses(struct question *q)
+{
+	struct ares_addrinfo *all = q->halves[HALF_AAAA].info,
+			     *more = q->halves[HALF_A].info;
+	struct ares_addrinfo_node **end;
+
+	q->halves[HALF_AAAA].info = q->halves[HALF_A].info = NULL;
+	if (all == NULL)
+		return more;
+	if (more == NULL)
+		return all;
+	for (end = &all->nodes; *end != NULL; end = &(*end)->ai_next)
+		;
+	*end = more->nodes;
+	more->nodes = NULL;
+	ares_freeaddrinfo(more);
+	return all;
+}
+
+static void
+tell_part(struct question *q)
+{
+	struct ares_addrinfo *info = take_addresses(q);
+	struct lookup *l;
+
+	question_unlist(q);
+	wait_start(q->resolver, &q->resolver->late, &q->other);
+	while ((l = TAILQ_FIRST(&q->lookups)) != NULL) {
+		TAILQ_REMOVE(&q->lookups, l, entry);
+		TAILQ_INSERT_TAIL(&q->told, l, entry);
+		l->list = &q->told;
+		l->on_addresses(l->arg, info->nodes, true);
+	}
+	ares_freeaddrinfo(info);
+}
+
+static void
+tell_rest(struct lookups *lookups, const struct ares_addrinfo *info)
+{
+	struct lookup *l, told;
+
+	while ((l = TAILQ_FIRST(lookups)) != NULL) {
+		TAILQ_REMOVE(lookups, l, entry);
+		told = *l;
+		free(l);
+		told.on_addresses(told.arg, info != NULL ? info->nodes : NULL,
+		    false);
+	}
+}
+
+static void
+finish(struct question *q)
+{
+	struct ares_addrinfo *info = take_addresses(q);
+
+	question_unlist(q);
+	wait_stop(&q->other);
+	for (int i = 0; i < HALVES; i++) {
+		q->halves[i].done = true;
+		wait_stop(&q->halves[i].patience);
+	}
+	tell_rest(&q->told, info);
+	tell_rest(&q->lookups, info);
+	ares_freeaddrinfo(info);
+	q->over = true;
+}
+
+/* A half is done. */
+static void
+proceed(struct question *q)
+{
+	struct resolver *r = q->resolver;
+	const struct half *aaaa = &q->halves[HALF_AAAA],
+			  *a = &q->halves[HALF_A];
+
+	if (q->over)
+		return;
+	if (aaaa->done && a->done)
+		finish(q);
+	else if (aaaa->info != NULL)
+		tell_part(q);
+	else if (a->done && !a->lacking)
+		wait_start(r, a->info != NULL ? &r->delay : &r->late,
+		    &q->other);
+}
+
+static void
+half_done(struct half *h, struct ares_addrinfo *info)
+{
+	h->done = true;
+	h->info = info;
+	wait_stop(&h->patience);
+	proceed(h->question);
+}
+
+static struct question *
+question_of(struct wait *other)
+{
+	return (struct question *)((char *)other -
+	    offsetof(struct question, other));
+}
+
+static void
+on_delay_over(struct wait *w)
+{
+	struct question *q = question_of(w);
+
+	q->holds++;
+	tell_part(q);
+	question_release(q);
+}
+
+static void
+on_late(struct wait *w)
+{
+	struct question *q = question_of(w);
+
+	q->holds++;
+	finish(q);
+	question_release(q);
+}
+
+/* ---- Asking ---- */
+
+static void on_answer(void *arg, int status, int timeouts,
+    struct ares_addrinfo *info);
+
+static void
+ask(struct half *h, unsigned server)
+{
+	struct resolver *r = h->question->resolver;
+	struct ask *a = malloc(sizeof(*a));
+	bool asking = r->asking;
+
+	h->asked |= 1U << server;
+	if (a == NULL)
+		return;
+	*a = (struct ask){ .half = h, .server = server,
+		.at = uv_now(r->loop) };
+	LIST_INSERT_HEAD(&h->open, a, entry);
+	r->asking = true;
+	r->busy++;
+	channel_ask(r->servers.v[server].channel, h->question->name, h->family,
+	    on_answer, a);
+	r->busy--;
+	r->asking = asking;
+}
+
+/* Asks one more server. False: all have been asked. */
+static bool
+ask_next(struct half *h)
+{
+	struct resolver *r = h->question->resolver;
+	bool beside;
+	int i;
+
+	do {
+		i = name_servers_next(&r->servers, h->asked, uv_now(r->loop),
+		    &beside);
+		if (i < 0)
+			return false;
+		ask(h, (unsigned)i);
+	} while ((beside || LIST_EMPTY(&h->open)) && !h->done);
+	if (!h->done)
+		wait_start(r, &r->patience, &h->patience);
+	return true;
+}
+
+static void
+ask_again_later(struct question *q)
+{
+	struct resolver *r = q->resolver;
+
+	if (q->returned)
+		return;
+	TAILQ_INSERT_TAIL(&r->again, q, entry);
+	q->returned = true;
+	q->holds++;
+	arm(r);
+}
+
+/*
+ * A server has failed: the next one, or those that are still to answer; or else
+ * all again, if it took time and so cannot go round and round.
+ */
+static void
+try_others(struct half *h)
+{
+	struct question *q = h->question;
+	struct resolver *r = q->resolver;
+
+	if (ask_next(h) || !LIST_EMPTY(&h->open) || h->done)
+		return;
+	if (is_wanted(q) && (h->timed_out ||
+	    name_servers_changed(&r->servers, r->conf)))
+		ask_again_later(q);
+	else
+		half_done(h, NULL);
+}
+
+/* From the first server on, when no ask is open. */
+static void
+ask_all(struct half *h)
+{
+	h->asked = 0;
+	h->timed_out = false;
+	try_others(h);
+}
+
+/* The old servers are given up, or all is. */
+static void
+on_returned(struct half *h)
+{
+	if (h->done || !LIST_EMPTY(&h->open))
+		return;
+	if (h->question->resolver->closing)
+		half_done(h, NULL);
+	else
+		ask_again_later(h->question);
+}
+
+/* There is none: some servers say NXDOMAIN of one type and have the other. */
+static bool
+is_none(int status)
+{
+	return status == ARES_SUCCESS || status == ARES_ENODATA ||
+	    status == ARES_ENOTFOUND || status == ARES_EBADNAME;
+}
+
+static bool
+is_word(int status)
+{
+	return is_none(status) || status == ARES_EFORMERR ||
+	    status == ARES_ESERVFAIL || status == ARES_ENOTIMP ||
+	    status == ARES_EREFUSED || status == ARES_EBADRESP;
+}
+
+static void
+judge(struct half *h, const struct ask *a, int status)
+{
+	struct resolver *r = h->question->resolver;
+	struct name_server *s = &r->servers.v[a->server];
+
+	if (status == ARES_ETIMEOUT)
+		h->timed_out = true;
+	if (!is_word(status))
+		name_server_missed(s, a->at, uv_now(r->loop));
+	else if (!r->asking)
+		name_server_heard(s, uv_now(r->loop));
+}
+
+static void
+on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct ask a = *(struct ask *)arg;
+	struct half *h = a.half;
+	struct resolver *r = h->question->resolver;
+
+	(void)timeouts;
+	LIST_REMOVE((struct ask *)arg, entry);
+	free(arg);
+	h->question->holds++;
+	r->busy++;
+	if (status == ARES_EDESTRUCTION) {
+		on_returned(h);
+	} else {
+		judge(h, &a, status);
+		if (h->done) {
+			/* Another server was faster. */
+		} else if (status == ARES_SUCCESS && info->nodes != NULL) {
+			half_done(h, info);
+			info = NULL;
+		} else if (is_none(status)) {
+			h->lacking = status == ARES_SUCCESS ||
+			    status == ARES_ENODATA;
+			half_done(h, NULL);
+		} else {
+			try_others(h);
+		}
+	}
+	ares_freeaddrinfo(info);
+	r->busy--;
+	question_release(h->question);
+}
+
+/* The servers that were asked have not answered so far. */
+static void
+on_impatience(struct wait *w)
+{
+	struct half *h = (struct half *)w;
+	struct resolver *r = h->question->resolver;
+	const struct ask *a;
+
+	LIST_FOREACH(a, &h->open, entry)
+		name_server_missed(&r->servers.v[a->server], a->at,
+		    uv_now(r->loop));
+	h->question->holds++;
+	ask_next(h);
+	question_release(h->question);
+}
+
+static void
+on_hosts(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct question *q = arg;
+
+	(void)timeouts;
+	if (status == ARES_SUCCESS && info->nodes != NULL) {
+		q->halves[HALF_AAAA].info = info;
+		finish(q);
+	} else {
+		ares_freeaddrinfo(info);
+	}
+}
+
+/* The hosts file is read at once; for what servers have said it is too late. */
+static void
+question_ask(struct question *q)
+{
+	struct resolver *r = q->resolver;
+
+	q->holds++;
+	r->busy++;
+	if (!q->halves[HALF_AAAA].done && !q->halves[HALF_A].done)
+		channel_ask(r->servers.hosts, q->name, AF_UNSPEC, on_hosts, q);
+	for (int i = 0; i < HALVES; i++)
+		if (!q->halves[i].done && LIST_EMPTY(&q->halves[i].open))
+			ask_all(&q->halves[i]);
+	r->busy--;
+	question_release(q);
+}
+
 /* Those that nobody waits for any more are done with. */
 static void
-ask_again(struct resolver *r)
+ask_returned(struct resolver *r)
 {
 	TAILQ_HEAD(, question) list = TAILQ_HEAD_INITIALIZER(list);
 	struct question *q;
@@ -525,29 +615,161 @@ ask_again(struct resolver *r)
 	TAILQ_CONCAT(&list, &r->again, entry);
 	while ((q = TAILQ_FIRST(&list)) != NULL) {
 		TAILQ_REMOVE(&list, q, entry);
-		if (TAILQ_EMPTY(&q->lookups))
-			answer(q, NULL);
-		else
-			ask(q);
+		q->returned = false;
+		if (!q->over && is_wanted(q))
+			question_ask(q);
+		else if (!q->over)
+			finish(q);
+		question_release(q);
 	}
 }
 
-/* An answer is late, or has been given back. */
+/* ---- Servers that change ---- */
+
+/* What is open comes back and is asked again. Not from inside c-ares. */
+static void
+renew(struct resolver *r)
+{
+	struct name_servers old = r->servers, fresh;
+	int rv = name_servers_open(&fresh, r->loop, r->conf, r->list);
+
+	if (rv != 0) {
+		/* Until they change once more. */
+		r->servers.conf_stamp = fresh.conf_stamp;
+		r->servers.hosts_stamp = fresh.hosts_stamp;
+		log_warn("%s cannot be read (%s): names are asked of the "
+		    "servers from before; SIGHUP tries again", r->conf,
+		    rv == -EIO ? "is it for all to read?" : strerror(-rv));
+		return;
+	}
+	r->servers = fresh;
+	name_servers_close(&old);
+}
+
+static void
+follow(struct resolver *r)
+{
+	if (r->busy > 0 || !name_servers_changed(&r->servers, r->conf))
+		return;
+	log_info("%s or " NAME_SERVERS_HOSTS " has changed: they are read "
+	    "again", r->conf);
+	renew(r);
+}
+
+void
+resolver_reload(struct resolver *resolver)
+{
+	renew(resolver);
+}
+
 static void
 on_timer(uv_timer_t *timer)
 {
 	struct resolver *r = timer->data;
 
 	follow(r);
-	ask_again(r);
-	process(r, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	ask_returned(r);
+	queue_run(r, &r->delay);
+	queue_run(r, &r->late);
+	queue_run(r, &r->patience);
 	arm(r);
 }
+
+/* ---- Life ---- */
+
+static void
+resolver_init(struct resolver *r, uv_loop_t *loop)
+{
+	r->loop = loop;
+	TAILQ_INIT(&r->again);
+	queue_init(&r->patience, PATIENCE_MS, on_impatience);
+	queue_init(&r->delay, DELAY_MS, on_delay_over);
+	queue_init(&r->late, LATE_MS, on_late);
+}
+
+static int
+open_servers(struct resolver *r)
+{
+	int rv;
+
+	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
+		return -ENOMEM;
+	rv = name_servers_open(&r->servers, r->loop, r->conf, r->list);
+	if (rv != 0)
+		ares_library_cleanup();
+	return rv;
+}
+
+static void
+resolver_fini(struct resolver *r)
+{
+	free(r->conf);
+	free(r->list);
+	free(r);
+}
+
+int
+resolver_new(struct resolver **resolver, uv_loop_t *loop, const char *conf,
+    const char *servers)
+{
+	struct resolver *r = calloc(1, sizeof(*r));
+	int rv = -ENOMEM;
+
+	if (r == NULL)
+		return -ENOMEM;
+	resolver_init(r, loop);
+	r->conf = strdup(conf);
+	r->list = servers != NULL ? strdup(servers) : NULL;
+	if (r->conf != NULL && (r->list != NULL || servers == NULL))
+		rv = open_servers(r);
+	if (rv != 0) {
+		resolver_fini(r);
+		return rv;
+	}
+	uv_timer_init(loop, &r->timer);
+	r->timer.data = r;
+	*resolver = r;
+	return 0;
+}
+
+static void
+on_timer_closed(uv_handle_t *handle)
+{
+	ares_library_cleanup();
+	resolver_fini(handle->data);
+}
+
+void
+resolver_free(struct resolver *resolver)
+{
+	struct question *q;
+
+	if (resolver == NULL)
+		return;
+	resolver->closing = true;
+	name_servers_close(&resolver->servers);
+	while ((q = TAILQ_FIRST(&resolver->again)) != NULL) {
+		TAILQ_REMOVE(&resolver->again, q, entry);
+		if (!q->over)
+			finish(q);
+		question_release(q);
+	}
+	uv_close((uv_handle_t *)&resolver->timer, on_timer_closed);
+}
+
+uv_loop_t *
+resolver_loop(const struct resolver *resolver)
+{
+	return resolver->loop;
+}
+
+/* ---- Lookups ---- */
 
 int
 resolver_lookup(struct resolver *resolver, const char *name,
     const char *asker, struct lookup **lookup,
-    void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list),
+    void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list,
+	bool more),
     void *arg)
 {
 	struct question *const *found, *q, *fresh = NULL;
@@ -566,12 +788,12 @@ resolver_lookup(struct resolver *resolver, const char *name,
 		return rv;
 	}
 	q = found != NULL ? *found : fresh;
-	*l = (struct lookup){ .question = q, .on_addresses = on_addresses,
-		.arg = arg };
+	*l = (struct lookup){ .question = q, .list = &q->lookups,
+		.on_addresses = on_addresses, .arg = arg };
 	TAILQ_INSERT_TAIL(&q->lookups, l, entry);
 	*lookup = l;
 	if (fresh != NULL)
-		ask(fresh);
+		question_ask(fresh);
 	return 0;
 }
 
@@ -580,6 +802,6 @@ resolver_cancel(struct lookup *lookup)
 {
 	if (lookup == NULL)
 		return;
-	TAILQ_REMOVE(&lookup->question->lookups, lookup, entry);
+	TAILQ_REMOVE(lookup->list, lookup, entry);
 	free(lookup);
 }

@@ -1,6 +1,8 @@
 #ifndef CULVERT_PROXY_EDGE_RESOLVER_H
 #define CULVERT_PROXY_EDGE_RESOLVER_H
 
+#include <stdbool.h>
+
 #include <ares.h>
 #include <uv.h>
 
@@ -58,17 +60,27 @@ uv_loop_t *resolver_loop(const struct resolver *resolver);
  * Asks for the addresses of both families of `name`: /etc/hosts first, then
  * A and AAAA side by side, no search domains. Underscores and A-labels pass.
  * Whoever wants a name that is being asked for already gets the same answer.
- * `asker` is a name under which this counts until the question is answered.
- * `on_addresses` fires once, perhaps from inside this call, with the list in
- * the order of RFC 6724 and port 0 in each address, or with NULL when there
- * are none; the list belongs to the resolver and lives until the callback
- * returns. `*lookup` is set before and is gone as it fires. Returns 0, -EAGAIN
- * when too many names are being asked for, of that asker or of all, -EINVAL for a name that is too
- * long, or -ENOMEM; then nothing fires.
+ * `asker` is a name under which this counts until the servers have answered.
+ *
+ * `on_addresses` fires once or twice, perhaps from inside this call. When
+ * `more` is set the other type of record is late, and comes or is given up in a
+ * while.
+ * `*lookup` is set before, and is gone as it fires without `more`. The list has
+ * AAAA first, each type in the order of RFC 6724, with port 0; it is NULL when
+ * there are none (no more, with what came before), belongs to the resolver and
+ * lives until the callback returns.
+ *
+ * A server that fails or is silent has the next one asked; when none has
+ * answered, they are asked until the lookup is cancelled.
+ *
+ * Returns 0, or -EAGAIN when too many names are being asked for, by that asker
+ * or by all, -EINVAL for a name that is too long, or -ENOMEM; then nothing
+ * fires.
  */
 int resolver_lookup(struct resolver *resolver, const char *name,
     const char *asker, struct lookup **lookup,
-    void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list),
+    void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list,
+	bool more),
     void *arg);
 
 /*

@@ -1,4 +1,4 @@
-"""Name servers that change while an edge runs."""
+"""Name servers that change while an edge runs, or fail, and many addresses."""
 
 import contextlib
 import pathlib
@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
-from client import HOST_UNREACHABLE, SUCCEEDED, socks5_connect
-from names import NameServer
+from client import HOST_UNREACHABLE, SUCCEEDED, socks5_connect, works
+from names import (A, AAAA, FORMERR, NOTIMP, NXDOMAIN, REFUSED, SERVFAIL,
+                   BadServer, NameServer)
 from origin import Origin, echo
 from places import Forbidden, Place
 from test_reload import reload, renew
@@ -118,3 +119,108 @@ def test_hosts(names, proxy):
     hosts.write_text("127.0.0.1 localhost\n")
     renew(hosts, "127.0.0.1 localhost printer.slow\n")
     assert names.ask(culvert, "printer.slow") == SUCCEEDED
+
+
+# ---- Servers that fail, and many addresses ----
+
+ZONE = {
+    "both.test": ["::1", "127.0.0.1"],
+    "four.test": ["127.0.0.1"],
+    "short.test": "long.test", "long.test": "longer.test",
+    "longer.test": ["127.0.0.1"],
+} | {f"name{i}.test": ["127.0.0.1"] for i in range(20)}
+ERRORS = (FORMERR, SERVFAIL, NOTIMP, REFUSED)
+
+
+@pytest.fixture
+def ask(start_edge, start_culvert, origin):
+    """ask(server, ..., names=...): a tunnel to each name, within a second; what
+    the edge asks are the servers that are given."""
+    server = origin()
+    closing = []
+
+    def connect(*servers, names, timeout=1):
+        closing.extend(servers)
+        resolvers = [flag for s in servers
+                     for flag in ("--resolver", f"127.0.0.1:{s.port}")]
+        edge = start_edge("--connect-timeout", timeout, *resolvers)
+        culvert = start_culvert(edge)
+        for name in names:
+            works(culvert, server, name)
+
+    yield connect
+    for closed in closing:
+        closed.close()
+
+
+@pytest.mark.parametrize("fault", [
+    {"drops": {AAAA}}, {"codes": {AAAA: SERVFAIL}},
+    {"codes": {AAAA: REFUSED}}, {"codes": {AAAA: FORMERR}},
+    {"codes": {AAAA: NOTIMP}}, {"codes": {AAAA: NXDOMAIN}},
+    {"only_tcp": True}, {"only_tcp": True, "drops": {AAAA}}], ids=str)
+def test_half_an_answer(ask, fault):
+    """A is enough, whatever becomes of AAAA, and TCP will do."""
+    ask(BadServer(ZONE, **fault), names=["four.test", "both.test",
+                                         "short.test"])
+
+
+@pytest.mark.parametrize("fault", [
+    {"drops": {A, AAAA}}, *({"codes": {A: code, AAAA: code}}
+                            for code in ERRORS)], ids=str)
+def test_first_server_fails(ask, fault):
+    ask(BadServer(ZONE, **fault), BadServer(ZONE), names=["both.test",
+                                                          "four.test"])
+
+
+def test_first_server_is_gone(ask):
+    gone = BadServer(ZONE)
+    gone.close()
+    ask(gone, BadServer(ZONE), names=["both.test", "four.test"])
+
+
+def test_silent_server_is_remembered(ask):
+    """It is asked now and then, but not for each name."""
+    silent = BadServer(ZONE, drops={A, AAAA})
+    ask(silent, BadServer(ZONE), names=[f"name{i}.test" for i in range(20)])
+    assert len({name for name, _ in silent.queries}) < 10
+
+
+# What goes nowhere: by these prefixes the kernel refuses, or drops in silence.
+UNREACHABLE = ["198.51.100.{}", "2001:db8:1::{}"]
+SILENT = ["192.0.2.{}", "2001:db8:2::{}"]
+REFUSING = ["127.0.1.{}"]
+
+
+@pytest.mark.parametrize(("n", "prefixes"), [
+    (64, REFUSING), (64, UNREACHABLE), (10, SILENT), (64, SILENT),
+    (64, REFUSING + UNREACHABLE + SILENT)],
+    ids=["refused", "unreachable", "silent", "more silent", "mixed"])
+def test_last_of_many(names, start_edge, start_culvert, n, prefixes):
+    """Of many addresses the last one is reached within the connect time."""
+    place = names.place
+    place.ip("tuntap", "add", "mode", "tun", "name", "nowhere")
+    place.ip("link", "set", "nowhere", "up")
+    place.ip("address", "add", "192.0.2.250/24", "dev", "nowhere")
+    place.ip("address", "add", "2001:db8:2::ffff/64", "dev", "nowhere",
+             "nodad")
+    place.ip("route", "add", "unreachable", "198.51.100.0/24")
+    place.ip("route", "add", "unreachable", "2001:db8:1::/64")
+    # Not on loopback, which would be preferred (RFC 6724, rule 8).
+    last = "203.0.113.1"
+    place.ip("address", "add", last, "dev", "lo")
+    names.origin = place.inside(Origin, echo, last)
+    names.stack.callback(names.origin.close)
+    addresses = [prefixes[i % len(prefixes)].format(i + 1)
+                 for i in range(n - 1)] + [last]
+    # Those that the policy denies are no attempts.
+    denied = [f"10.1.1.{i + 1}" for i in range(64)]
+    server = place.inside(BadServer, {"many.test": denied + addresses},
+                          FIRST, 53)
+    names.stack.callback(server.close)
+    names.conf.write_text(f"nameserver {FIRST}\n")
+    edge = start_edge("--connect-timeout", 2,
+                      *(flag for prefix in ("192.0.2.0/24", "198.51.100.0/24",
+                                            last, "2001:db8::/32")
+                        for flag in ("--allow", prefix)), preexec=names.enter)
+    culvert = start_culvert(edge, preexec=names.enter)
+    assert names.ask(culvert, "many.test") == SUCCEEDED

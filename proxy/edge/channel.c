@@ -1,0 +1,305 @@
+#include "proxy/edge/channel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+/*
+ * c-ares opens and closes its own sockets and says so in on_socket_state();
+ * each gets a poll handle, a watch. One timer runs at the time c-ares asks for.
+ * Both only call ares_process_fd().
+ */
+
+/* Tries: a packet may be lost. */
+#define TRIES 2
+
+/*
+ * Milliseconds. c-ares may look through all questions for the first that is
+ * due: it is asked for that when the timer has fired, but neither for each
+ * question nor too often. No time-out of c-ares' is shorter than the longer of
+ * these, so a question that comes while the timer runs is not forgotten.
+ */
+#define TIMER_MIN_MS 20
+#define TIMER_MAX_MS 250
+
+/* ares_get_servers_csv(3) is younger than Debian 12. */
+#define HAS_SERVERS_CSV 0x011800
+
+/* "[ADDRESS]:PORT,", as long as it may be, and the port where none is named. */
+#define SERVER_STRLEN (INET6_ADDRSTRLEN + sizeof("[]:65535,"))
+#define DNS_PORT 53
+
+struct channel {
+	uv_loop_t *loop;
+	uv_timer_t timer;
+	ares_channel ares;
+	LIST_HEAD(, watch) watches;
+	unsigned handles; /* open ones, the timer included */
+};
+
+struct watch {
+	uv_poll_t poll;
+	ares_socket_t fd;
+	struct channel *channel;
+	LIST_ENTRY(watch) entry;
+};
+
+/* ---- The loop ---- */
+
+static void
+release(struct channel *c)
+{
+	if (--c->handles == 0)
+		free(c);
+}
+
+static void on_timer(uv_timer_t *timer);
+
+/* When c-ares wants it. */
+static void
+arm(struct channel *c)
+{
+	struct timeval tv;
+	uint64_t ms;
+
+	if (ares_timeout(c->ares, NULL, &tv) == NULL) {
+		uv_timer_stop(&c->timer);
+		return;
+	}
+	ms = (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + 1;
+	uv_timer_start(&c->timer, on_timer, ms > TIMER_MIN_MS ? ms
+							      : TIMER_MIN_MS,
+	    0);
+}
+
+/* In time for what c-ares may want by now: too early is no harm. */
+static void
+arm_early(struct channel *c)
+{
+	if (!uv_is_active((uv_handle_t *)&c->timer) ||
+	    uv_timer_get_due_in(&c->timer) > TIMER_MAX_MS)
+		uv_timer_start(&c->timer, on_timer, TIMER_MAX_MS, 0);
+}
+
+/* An answer is late. */
+static void
+on_timer(uv_timer_t *timer)
+{
+	struct channel *c = timer->data;
+
+	ares_process_fd(c->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	arm(c);
+}
+
+static void
+on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct watch *w = poll->data;
+	struct channel *c = w->channel;
+
+	/* An error is c-ares' to find, by reading or by writing. */
+	if (status < 0)
+		events = UV_READABLE | UV_WRITABLE;
+	ares_process_fd(c->ares,
+	    (events & UV_READABLE) != 0 ? w->fd : ARES_SOCKET_BAD,
+	    (events & UV_WRITABLE) != 0 ? w->fd : ARES_SOCKET_BAD);
+	arm_early(c);
+}
+
+static void
+on_watch_closed(uv_handle_t *handle)
+{
+	struct watch *w = handle->data;
+
+	release(w->channel);
+	free(w);
+}
+
+static void
+on_timer_closed(uv_handle_t *handle)
+{
+	release(handle->data);
+}
+
+static struct watch *
+watch_new(struct channel *c, ares_socket_t fd)
+{
+	struct watch *w = calloc(1, sizeof(*w));
+
+	if (w == NULL || uv_poll_init(c->loop, &w->poll, fd) < 0) {
+		free(w);
+		return NULL;
+	}
+	w->poll.data = w;
+	w->channel = c;
+	w->fd = fd;
+	LIST_INSERT_HEAD(&c->watches, w, entry);
+	c->handles++;
+	return w;
+}
+
+static struct watch *
+watch_find(const struct channel *c, ares_socket_t fd)
+{
+	struct watch *w;
+
+	LIST_FOREACH(w, &c->watches, entry)
+		if (w->fd == fd)
+			break;
+	return w;
+}
+
+static void
+on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
+{
+	struct channel *c = data;
+	struct watch *w = watch_find(c, fd);
+	int events = (readable ? UV_READABLE : 0) |
+	    (writable ? UV_WRITABLE : 0);
+
+	if (w == NULL && events != 0)
+		w = watch_new(c, fd);
+	/* A socket that nobody watches is a server that does not answer. */
+	if (w == NULL)
+		return;
+	if (events != 0) {
+		uv_poll_start(&w->poll, events, on_poll);
+		return;
+	}
+	LIST_REMOVE(w, entry);
+	uv_close((uv_handle_t *)&w->poll, on_watch_closed);
+}
+
+/* ---- Servers ---- */
+
+#if ARES_VERSION >= HAS_SERVERS_CSV
+static int
+list_servers(ares_channel ares, char **servers)
+{
+	*servers = ares_get_servers_csv(ares);
+	return *servers != NULL ? 0 : -ENOMEM;
+}
+#else
+static int
+list_servers(ares_channel ares, char **servers)
+{
+	struct ares_addr_port_node *list, *n;
+	char address[INET6_ADDRSTRLEN];
+	size_t size = 1, len = 0;
+
+	if (ares_get_servers_ports(ares, &list) != ARES_SUCCESS)
+		return -ENOMEM;
+	for (n = list; n != NULL; n = n->next)
+		size += SERVER_STRLEN;
+	if ((*servers = malloc(size)) != NULL)
+		**servers = '\0';
+	for (n = list; n != NULL && *servers != NULL; n = n->next)
+		len += (size_t)snprintf(*servers + len, size - len,
+		    n->family == AF_INET ? "%s%s:%d" : "%s[%s]:%d",
+		    len > 0 ? "," : "", ares_inet_ntop(n->family, &n->addr,
+			address, sizeof(address)),
+		    n->udp_port != 0 ? n->udp_port : DNS_PORT);
+	ares_free_data(list);
+	return *servers != NULL ? 0 : -ENOMEM;
+}
+#endif
+
+int
+channel_servers(const char *conf, char **servers)
+{
+	char *path = strdup(conf);
+	struct ares_options options = { .resolvconf_path = path };
+	ares_channel ares;
+	int status, rv;
+
+	if (path == NULL)
+		return -ENOMEM;
+	status = ares_init_options(&ares, &options, ARES_OPT_RESOLVCONF);
+	free(path);
+	if (status != ARES_SUCCESS)
+		return status == ARES_ENOMEM ? -ENOMEM : -EIO;
+	rv = list_servers(ares, servers);
+	ares_destroy(ares);
+	return rv;
+}
+
+/* ---- Life ---- */
+
+static int
+open_ares(struct channel *c, char *conf, const char *server)
+{
+	static char file[] = "f", dns[] = "b";
+	struct ares_options options = {
+		.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES |
+		    ARES_FLAG_NOCHECKRESP,
+		.timeout = CHANNEL_TIMEOUT_MS,
+		.tries = TRIES,
+		.lookups = server != NULL ? dns : file,
+		.sock_state_cb = on_socket_state,
+		.sock_state_cb_data = c,
+		.resolvconf_path = conf,
+	};
+	int status;
+
+	status = ares_init_options(&c->ares, &options,
+	    ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+	    ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF);
+	if (status != ARES_SUCCESS)
+		return status == ARES_ENOMEM ? -ENOMEM : -EIO;
+	if (server == NULL)
+		return 0;
+	status = ares_set_servers_ports_csv(c->ares, server);
+	if (status == ARES_SUCCESS)
+		return 0;
+	ares_destroy(c->ares);
+	return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
+}
+
+int
+channel_new(struct channel **channel, uv_loop_t *loop, const char *conf,
+    const char *server)
+{
+	struct channel *c = calloc(1, sizeof(*c));
+	char *path = strdup(conf);
+	int rv = -ENOMEM;
+
+	if (c != NULL && path != NULL) {
+		c->loop = loop;
+		LIST_INIT(&c->watches);
+		rv = open_ares(c, path, server);
+	}
+	free(path);
+	if (rv != 0) {
+		free(c);
+		return rv;
+	}
+	uv_timer_init(loop, &c->timer);
+	c->timer.data = c;
+	c->handles = 1;
+	*channel = c;
+	return 0;
+}
+
+void
+channel_ask(struct channel *channel, const char *name, int family,
+    ares_addrinfo_callback done, void *arg)
+{
+	const struct ares_addrinfo_hints hints = {
+		.ai_family = family,
+		.ai_socktype = SOCK_STREAM,
+	};
+
+	ares_getaddrinfo(channel->ares, name, NULL, &hints, done, arg);
+	arm_early(channel);
+}
+
+void
+channel_free(struct channel *channel)
+{
+	if (channel == NULL)
+		return;
+	ares_destroy(channel->ares);
+	uv_close((uv_handle_t *)&channel->timer, on_timer_closed);
+}

@@ -1,0 +1,161 @@
+#include "proxy/edge/name_servers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- The files ---- */
+
+static struct stamp
+stamp_of(const char *path)
+{
+	struct stat st = { 0 };
+	int error = stat(path, &st) == 0 ? 0 : errno;
+
+	return (struct stamp){ .error = error, .device = st.st_dev,
+		.inode = st.st_ino, .size = st.st_size,
+		.modified = st.st_mtim, .changed = st.st_ctim };
+}
+
+static bool
+same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool
+same_stamp(const struct stamp *a, const struct stamp *b)
+{
+	return a->error == b->error && a->device == b->device &&
+	    a->inode == b->inode && a->size == b->size &&
+	    same_time(&a->modified, &b->modified) &&
+	    same_time(&a->changed, &b->changed);
+}
+
+bool
+name_servers_changed(const struct name_servers *servers, const char *conf)
+{
+	struct stamp now_conf = stamp_of(conf),
+		     now_hosts = stamp_of(NAME_SERVERS_HOSTS);
+
+	return !same_stamp(&now_conf, &servers->conf_stamp) ||
+	    !same_stamp(&now_hosts, &servers->hosts_stamp);
+}
+
+/* ---- Channels ---- */
+
+static int
+open_each(struct name_servers *servers, uv_loop_t *loop, const char *conf,
+    char *list)
+{
+	char *rest = list, *name;
+	int rv;
+
+	while (servers->n < NAME_SERVERS_MAX &&
+	    (name = strsep(&rest, ",")) != NULL) {
+		rv = channel_new(&servers->v[servers->n].channel, loop, conf,
+		    name);
+		if (rv != 0)
+			return rv;
+		servers->n++;
+	}
+	return 0;
+}
+
+static int
+open_list(struct name_servers *servers, uv_loop_t *loop, const char *conf,
+    const char *list)
+{
+	char *copy = strdup(list);
+	int rv = copy != NULL ? open_each(servers, loop, conf, copy) : -ENOMEM;
+
+	free(copy);
+	return rv;
+}
+
+static int
+open_file(struct name_servers *servers, uv_loop_t *loop, const char *conf)
+{
+	char *list;
+	int rv = channel_servers(conf, &list);
+
+	if (rv != 0)
+		return rv;
+	rv = open_each(servers, loop, conf, list);
+	ares_free_string(list);
+	return rv;
+}
+
+int
+name_servers_open(struct name_servers *servers, uv_loop_t *loop,
+    const char *conf, const char *list)
+{
+	int rv;
+
+	memset(servers, 0, sizeof(*servers));
+	/* Before they are read: what changes meanwhile is read once more. */
+	servers->conf_stamp = stamp_of(conf);
+	servers->hosts_stamp = stamp_of(NAME_SERVERS_HOSTS);
+	rv = channel_new(&servers->hosts, loop, conf, NULL);
+	if (rv == 0)
+		rv = list != NULL ? open_list(servers, loop, conf, list)
+				  : open_file(servers, loop, conf);
+	if (rv != 0)
+		name_servers_close(servers);
+	return rv;
+}
+
+void
+name_servers_close(struct name_servers *servers)
+{
+	channel_free(servers->hosts);
+	for (unsigned i = 0; i < servers->n; i++)
+		channel_free(servers->v[i].channel);
+}
+
+/* ---- Silence ---- */
+
+static bool
+is_any_alive(const struct name_servers *servers, unsigned asked)
+{
+	for (unsigned i = 0; i < servers->n; i++)
+		if ((asked & 1U << i) == 0 && !servers->v[i].silent)
+			return true;
+	return false;
+}
+
+int
+name_servers_next(struct name_servers *servers, unsigned asked, uint64_t now,
+    bool *beside)
+{
+	bool alive = is_any_alive(servers, asked);
+
+	for (unsigned i = 0; i < servers->n; i++) {
+		struct name_server *s = &servers->v[i];
+
+		if ((asked & 1U << i) != 0 ||
+		    (alive && s->silent && now < s->probe_ms))
+			continue;
+		*beside = alive && s->silent;
+		if (s->silent)
+			s->probe_ms = now + NAME_SERVER_PROBE_MS;
+		return (int)i;
+	}
+	return -1;
+}
+
+void
+name_server_heard(struct name_server *s, uint64_t now)
+{
+	s->heard_ms = now;
+	s->silent = false;
+}
+
+void
+name_server_missed(struct name_server *s, uint64_t asked, uint64_t now)
+{
+	if (s->silent || s->heard_ms >= asked)
+		return;
+	s->silent = true;
+	s->probe_ms = now + NAME_SERVER_PROBE_MS;
+}
