@@ -32,6 +32,9 @@
 /* Bytes of it while the edge is asked: what new connections send in a round. */
 #define AHEAD_MAX 16384
 
+/* The first byte of a client that speaks TLS (RFC 8446, section 5.1). */
+#define TLS_HANDSHAKE 0x16
+
 /* ---- The buffer ---- */
 
 void
@@ -206,6 +209,11 @@ client_process(struct client *c)
 {
 	bool more = true;
 
+	if (c->kind == CLIENT_NEW && c->len > 0 &&
+	    c->state == CLIENT_NEGOTIATING && c->buf[0] == TLS_HANDSHAKE) {
+		client_http_refuse_tls(c);
+		return;
+	}
 	if (c->kind == CLIENT_NEW && c->len > 0)
 		c->kind = c->buf[0] == 5 ? CLIENT_SOCKS5
 		    : c->buf[0] == 4	 ? CLIENT_SOCKS4

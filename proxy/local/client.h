@@ -31,6 +31,7 @@ struct client_host {
 	struct limits *limits;
 	struct liveness *liveness;
 	LIST_HEAD(, client) clients;
+	uint64_t tls_warned_ms; /* when the log was told of TLS last, or 0 */
 	struct listener_totals totals; /* but for the bytes: */
 	struct traffic traffic;
 	/* A client is gone, and its descriptor free. */

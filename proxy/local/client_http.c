@@ -11,6 +11,10 @@
 #include "proxy/local/client_internal.h"
 #include "proxy/local/forward.h"
 #include "proxy/local/page.h"
+#include "proxy/log.h"
+
+/* How often at most the log tells of a client that speaks TLS. */
+#define TLS_WARN_INTERVAL_MS 60000
 
 /* ---- Refusing ---- */
 
@@ -27,6 +31,31 @@ client_http_refuse(struct client *c, const struct refusal *refusal)
 {
 	client_log_end(c, refusal->text + refusal->cause);
 	client_http_error(c, refusal->http_status, refusal->text);
+}
+
+/*
+ * As `https://` in the proxy setting of a browser or of curl makes it. No page
+ * would be shown, so the answer is an alert, and the sentence is in the log.
+ */
+void
+client_http_refuse_tls(struct client *c)
+{
+	/* A fatal unexpected_message (RFC 8446, section 6). */
+	static const uint8_t alert[] = { 21, 3, 3, 0, 2, 2, 10 };
+	uint64_t now = uv_now(c->host->loop);
+	char peer[ADDR_STRLEN];
+
+	if (c->host->tls_warned_ms == 0 ||
+	    now - c->host->tls_warned_ms > TLS_WARN_INTERVAL_MS) {
+		c->host->tls_warned_ms = now;
+		log_warn("%s speaks TLS to this port, which speaks plain HTTP "
+		    "and SOCKS: its proxy setting must say http://, not "
+		    "https://",
+		    addr_format((const struct sockaddr *)&c->origin.peer,
+			peer));
+	}
+	client_say_last(c, alert, sizeof(alert),
+	    "it speaks TLS to a port for plain HTTP and SOCKS");
 }
 
 /* ---- The exchange ---- */

@@ -156,6 +156,9 @@ void client_http_error(struct client *, int status, const char *text);
 /* The same, of a tunnel or an exchange that is refused. */
 void client_http_refuse(struct client *, const struct refusal *);
 
+/* The last word to a client that speaks TLS where no TLS is spoken. */
+void client_http_refuse_tls(struct client *);
+
 /* ---- client_tunnel.c ---- */
 
 /* There are too many from this address. */

@@ -156,3 +156,16 @@ def test_rebinding(embedded, host):
             answer = receive_all(sock)
         assert answer.startswith(b"HTTP/1.1 421 ")
         assert b"FindProxy" not in answer
+
+
+def test_tls_on_the_plain_port(culvert):
+    """As `--proxy https://` has it: an alert, and a sentence in the log."""
+    for _ in range(2):
+        done = curl("--proxy", f"https://127.0.0.1:{culvert.port}",
+                    "http://127.0.0.1/")
+        assert done.returncode == 35
+        assert b"alert unexpected message" in done.stderr
+    culvert.wait_idle()
+    assert len(re.findall(r"warning: 127\.0\.0\.1:\d+ speaks TLS to this "
+                          r"port, .* must say http://, not https://",
+                          culvert.log)) == 1
