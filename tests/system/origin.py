@@ -3,11 +3,12 @@
 import contextlib
 import hashlib
 import http.server
+import re
 import socket
 import socketserver
 import threading
 
-from client import reset
+from client import receive, reset
 from daemon import DEADLINE
 
 # Bytes that repeat late, and at no power of two: what is lost, doubled or
@@ -63,6 +64,16 @@ def close_at_once(sock):
 def hold(sock):
     """Reads nothing until the other end has gone, then it ends."""
     sock.recv(1, socket.MSG_PEEK)
+
+
+def read_request(sock):
+    """The head of a request, as text, and its body, if that has a length."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += receive(sock, 1)
+    length = re.search(rb"\r\ncontent-length: (\d+)", head.lower())
+    body = receive(sock, int(length[1])) if length else b""
+    return head.decode("latin-1"), body
 
 
 class Origin:

@@ -1,6 +1,7 @@
 """A browser: a page and what belongs to it, through each kind of proxy."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -8,11 +9,13 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import urllib.parse
 
 import pytest
 
 from daemon import DEADLINE, environment, wait_until
-from origin import Handler, HttpOrigin
+from origin import Handler, HttpOrigin, read_request
+from sites import SHOWN
 
 CHROMIUM = shutil.which("chromium") or "chromium-browser"
 FLAGS = ["--headless", "--disable-gpu", "--disable-dev-shm-usage",
@@ -158,3 +161,71 @@ def test_page(page, proxy, culvert, edge, ca, tmp_path):
     edge.wait_for(end, page.connections)
     culvert.wait_idle()
     assert len(re.findall(end, edge.log)) == page.connections
+
+
+# ---- What sites send ----
+
+# Renders every answer in a frame of its own, and tells of each what a script
+# and a person see of it.
+SITES = """<!DOCTYPE html>
+<html><body><script>
+async function fetched(path) {
+	try {
+		const answer = await fetch(path);
+		return [answer.status, answer.statusText, await answer.text()];
+	} catch (error) {
+		return [String(error)];
+	}
+}
+async function shown(path) {
+	const frame = document.createElement("iframe");
+	const loaded = new Promise(done => frame.onload = done);
+	frame.src = path;
+	document.body.append(frame);
+	await loaded;
+	return frame.contentDocument && frame.contentDocument.body.innerText;
+}
+async function both(name) {
+	const path = "/" + encodeURIComponent(name);
+	return [name, await fetched(path), await shown(path)];
+}
+Promise.all(%s.map(both)).then(report =>
+	fetch("/report", {method: "POST", body: JSON.stringify(report)}));
+</script></body></html>
+""" % json.dumps(list(SHOWN))
+
+
+class Sites:
+    """One origin for all of them."""
+
+    def __init__(self):
+        self.report = None
+
+    def __call__(self, sock):
+        head, body = read_request(sock)
+        name = urllib.parse.unquote(head.split()[1].split("?")[0][1:])
+        if name == "report":
+            self.report = {name: rest for name, *rest in json.loads(body)}
+        sock.sendall(SHOWN.get(name) or (
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" +
+            (SITES.encode() if name == "" else b"")))
+
+
+def test_what_sites_send(culvert, origin, tmp_path):
+    """Directly, by SOCKS and by HTTP, the three renderings are equal."""
+    reports = {}
+    for way in ("direct", "socks5", "http"):
+        sites = Sites()
+        address = f"http://127.0.0.1:{origin(sites).port}/"
+        (tmp_path / way).mkdir()
+        proxy = "direct://" if way == "direct" else \
+            f"{way}://127.0.0.1:{culvert.port}"
+        with chromium(tmp_path / way, f"--proxy-server={proxy}", address):
+            wait_until(lambda sites=sites: sites.report is not None,
+                       f"a report; {tmp_path}/{way}/browser.log may say why")
+        reports[way] = sites.report
+    assert len(reports["direct"]) == len(SHOWN) > 20
+    for name, outcome in reports["direct"].items():
+        assert "hello" in outcome[0][-1] and "hello" in outcome[1], name
+    assert reports["socks5"] == reports["direct"]
+    assert reports["http"] == reports["direct"]
