@@ -1,4 +1,5 @@
-# culvert. `make run` tries it, `make check` proves it; README says the rest.
+# culvert. `make run` tries it, `make test` tests it, and `make check` tests all of
+# it; README says the rest.
 # Everything that is made lands under build/, or build/san/ with SAN=1.
 
 VERSION = 0.1.0
@@ -192,7 +193,7 @@ MAN1 = culvert.1 culvertctl.1
 MAN5 = culvert.conf.5 culvert-edge.conf.5
 MAN8 = culvert-edge.8
 
-ifneq ($(filter-out deps clean run check releases,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps clean run test check releases,$(or $(MAKECMDGOALS),all)),)
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 PACKAGE_LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES)) -lcrypt
 QUIC_LIBS := $(shell $(PKG_CONFIG) --libs $(QUIC_PACKAGES))
@@ -216,6 +217,13 @@ run:
 	@./deps.sh build
 	@$(MAKE) --no-print-directory -j2 all
 	$(BUILD)/culvert --embedded-edge
+
+# What needs no more than the build does, and python3-pytest and cmocka.
+test:
+	@./deps.sh test
+	@$(MAKE) --no-print-directory -j2 all unit
+	@$(MAKE) --no-print-directory system \
+	    PYTEST_ARGS='-m "not needs" $(PYTEST_ARGS)'
 
 check:
 	@$(MAKE) --no-print-directory deps
@@ -286,7 +294,7 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all deps run check unit system system-full fuzz bench soak hostile
+.PHONY: all deps run test check unit system system-full fuzz bench soak hostile
 .PHONY: releases install uninstall clean always
 .SECONDARY:
 .SECONDEXPANSION:

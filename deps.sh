@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what culvert is built, tested and fuzzed with on Debian and Ubuntu;
-# "deps.sh build" only what it is built with; "deps.sh bench" what it is
-# measured beside; "deps.sh releases" what makes chroots of other releases.
+# "deps.sh build" only what it is built with; "deps.sh test" that, and what most
+# tests need; "deps.sh bench" what it is measured beside; "deps.sh releases" what
+# makes chroots of other releases.
 # Does nothing, quickly and without a word, when nothing is missing.
 # "deps.sh mirror" prints where this release comes from, "deps.sh mirror
 # -security" where its suite with that ending does.
@@ -19,13 +20,14 @@ QUIC='libngtcp2-dev>=1.11 libngtcp2-crypto-gnutls-dev>=1.11
 BUILD="gcc make pkgconf libc6-dev libgnutls28-dev libuv1-dev libc-ares-dev
 	libinih-dev libjansson-dev libseccomp-dev libcrypt-dev
 	ca-certificates $QUIC"
-TEST='libcmocka-dev python3-pytest curl gnutls-bin mandoc iproute2 openvpn
+TEST='libcmocka-dev python3-pytest openssl'
+CHECK='curl mandoc iproute2 openvpn
 	chromium|chromium-browser chromium-sandbox|chromium-browser golang-go
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
 FUZZ='clang llvm libclang-rt-dev|libclang-rt-14-dev'
 BENCH='microsocks openssh-client openssh-server shadowsocks-libev gnuplot-nox
-	gnutls-bin iproute2 python3 golang-go
+	openssl iproute2 python3 golang-go
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
 RELEASES='debootstrap debian-archive-keyring ubuntu-keyring'
@@ -233,11 +235,12 @@ codename=$(. "$OS_RELEASE" 2>/dev/null && echo "${VERSION_CODENAME-}") || true
 put=install
 case ${1-} in
 build) want=$BUILD ;;
+test) want="$BUILD $TEST" ;;
 bench) want=$BENCH put=install_quietly ;;
 releases) want=$RELEASES ;;
 mirror) main_source "$codename${2-}" | cut -f 2; exit ;;
-'') want="$BUILD $TEST $FUZZ" ;;
-*) die 'usage: deps.sh [build|bench|releases|mirror [ENDING]]' ;;
+'') want="$BUILD $TEST $CHECK $FUZZ" ;;
+*) die 'usage: deps.sh [build|test|bench|releases|mirror [ENDING]]' ;;
 esac
 
 command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||

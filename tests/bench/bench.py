@@ -126,7 +126,7 @@ def main():
         edge = why
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="culvert-"))
     try:
-        pair = Pair(scratch, "edge", SERVER + NAMES + "expiration_days = 2\n")
+        pair = Pair(scratch, "edge", SERVER, NAMES)
         size = work.QUICK if args.quick else work.FULL
         stages = groups(pair, edge, size.runs)
         if args.quick:

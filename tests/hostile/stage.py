@@ -124,8 +124,7 @@ class Stage(contextlib.ExitStack):
 
     def __enter__(self):
         self.directory.mkdir()
-        self.pair = Pair(self.directory, "edge",
-                         SERVER + NAMES + "expiration_days = 2\n")
+        self.pair = Pair(self.directory, "edge", SERVER, NAMES)
         self.origin = Origin(serve)
         self.callback(self.origin.close)
         self.names = NameServer()

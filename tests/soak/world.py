@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 
-from certificate import SERVER, NAMES, Pair
+from certificate import NAMES, SERVER, Pair
 from daemon import BUILD, DEADLINE, REPORT, Daemon
 from origin import Origin
 from server import serve
@@ -154,8 +154,7 @@ class World(contextlib.ExitStack):
         self.failure = None
 
     def __enter__(self):
-        self.pair = Pair(self.directory, "edge",
-                         SERVER + NAMES + "expiration_days = 2\n")
+        self.pair = Pair(self.directory, "edge", SERVER, NAMES)
         self.origin = Origin(serve)
         self.callback(self.origin.close)
         closed = self.enter_context(socket.socket())

@@ -1,66 +1,106 @@
-"""A test CA and what it signs, made with GnuTLS's certtool."""
+"""A test CA and what it signs, made with openssl(1)."""
 
 import base64
+import datetime
 import hashlib
 import subprocess
 
-NAMES = """
-dns_name = "localhost"
-ip_address = "127.0.0.1"
-ip_address = "::1"
+# What a leaf is for, and the names that it is for.
+SERVER, CLIENT = "serverAuth", "clientAuth"
+NAMES = ("DNS:localhost", "IP:127.0.0.1", "IP:::1")
+
+PAST = (datetime.datetime(2020, 1, 1), datetime.datetime(2020, 2, 1))
+
+# For "openssl ca", which alone can make certificates of the past.
+CONFIG = """
+[ca]
+default_ca = all
+[all]
+database = {index}
+new_certs_dir = {directory}
+rand_serial = yes
+default_md = sha256
+email_in_dn = no
+unique_subject = no
+policy = anything
+[anything]
+commonName = supplied
+[extensions]
+subjectKeyIdentifier = hash
 """
-SERVER = "tls_www_server\nsigning_key\n"
-PAST = """
-activation_date = "2020-01-01 00:00:00 UTC"
-expiration_date = "2020-02-01 00:00:00 UTC"
+AUTHORITY = """basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign
+"""
+LEAF = """basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+authorityKeyIdentifier = keyid
+extendedKeyUsage = {usage}
 """
 
 
-def certtool(*args, **options):
-    return subprocess.run(["certtool", *map(str, args)], check=True,
-                          capture_output=True, timeout=60, **options)
+def openssl(*args, **options):
+    return subprocess.run(["openssl", *map(str, args)], check=True,
+                          capture_output=True, timeout=60, **options).stdout
+
+
+def around_now():
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return (now - datetime.timedelta(days=1),
+            now + datetime.timedelta(days=30))
 
 
 class Pair:
-    """A certificate and its key, as two PEM files."""
+    """A certificate and its key, as two PEM files; without a usage it is a CA,
+    and without a signer it signs itself."""
 
-    def __init__(self, directory, name, template, signer=None):
+    def __init__(self, directory, name, usage=None, names=(), signer=None,
+                 dates=None):
         self.cert = directory / f"{name}.pem"
         self.key = directory / f"{name}.key"
-        path = directory / f"{name}.template"
-        path.write_text(f'cn = "{name}"\n' + template)
-        certtool("--generate-privkey", "--key-type", "ecdsa", "--curve",
-                 "secp256r1", "--outfile", self.key)
-        args = ["--generate-self-signed"] if signer is None else [
-            "--generate-certificate", "--load-ca-certificate", signer.cert,
-            "--load-ca-privkey", signer.key]
-        certtool(*args, "--load-privkey", self.key, "--template", path,
-                 "--outfile", self.cert)
+        request, config, index = (directory / f"{name}.{ending}" for ending
+                                  in ("request", "config", "index"))
+        index.touch()
+        text = CONFIG.format(index=index, directory=directory)
+        text += LEAF.format(usage=usage) if usage else AUTHORITY
+        if names:
+            text += f"subjectAltName = {','.join(names)}\n"
+        if not signer:  # it has no issuer to be identified yet
+            text = text.replace("authorityKeyIdentifier = keyid\n", "")
+        config.write_text(text)
+        openssl("req", "-new", "-newkey", "ec", "-pkeyopt",
+                "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+                f"/CN={name}", "-keyout", self.key, "-out", request)
+        start, end = (date.strftime("%Y%m%d%H%M%SZ")
+                      for date in dates or around_now())
+        openssl("ca", "-batch", "-notext", "-config", config, "-in", request,
+                "-out", self.cert, "-startdate", start, "-enddate", end,
+                "-extensions", "extensions", "-keyfile",
+                signer.key if signer else self.key,
+                *(("-cert", signer.cert) if signer else ("-selfsign",)))
 
     def pin(self):
         """The SHA-256 of its public key, as --pin takes it."""
-        done = certtool("--infile", self.cert, "--pubkey-info", "--outder")
-        digest = hashlib.sha256(done.stdout).digest()
-        return "sha256//" + base64.b64encode(digest).decode()
+        public = openssl("x509", "-in", self.cert, "-noout", "-pubkey")
+        der = openssl("pkey", "-pubin", "-outform", "DER", input=public)
+        return "sha256//" + \
+            base64.b64encode(hashlib.sha256(der).digest()).decode()
 
 
 class Authority:
     """A CA with one leaf of each kind."""
 
     def __init__(self, directory):
-        ca = "ca\ncert_signing_key\nexpiration_days = 30\n"
-        days = "expiration_days = 30\n"
-        self.root = Pair(directory, "ca", ca)
-        self.stranger = Pair(directory, "stranger", ca)
-        self.good = Pair(directory, "good", SERVER + NAMES + days, self.root)
-        self.expired = Pair(directory, "expired", SERVER + NAMES + PAST,
-                            self.root)
-        self.wrong_name = Pair(
-            directory, "wrong-name",
-            SERVER + 'dns_name = "elsewhere.example"\n' + days, self.root)
-        self.untrusted = Pair(directory, "untrusted", SERVER + NAMES + days,
-                              self.stranger)
-        client = "tls_www_client\nsigning_key\n" + days
-        self.client = Pair(directory, "client", client, self.root)
-        self.wrong_client = Pair(directory, "wrong-client", client,
-                                 self.stranger)
+        def leaf(name, usage, names=(), signer=None, dates=None):
+            return Pair(directory, name, usage, names, signer or self.root,
+                        dates)
+
+        self.root = Pair(directory, "ca")
+        self.stranger = Pair(directory, "stranger")
+        self.good = leaf("good", SERVER, NAMES)
+        self.expired = leaf("expired", SERVER, NAMES, dates=PAST)
+        self.wrong_name = leaf("wrong-name", SERVER,
+                               ("DNS:elsewhere.example",))
+        self.untrusted = leaf("untrusted", SERVER, NAMES, self.stranger)
+        self.client = leaf("client", CLIENT)
+        self.wrong_client = leaf("wrong-client", CLIENT,
+                                 signer=self.stranger)

@@ -4,6 +4,7 @@ Every fixture that starts a program stops it again, and fails the test when
 it did not end in order.
 """
 
+import collections
 import contextlib
 import resource
 import subprocess
@@ -22,6 +23,43 @@ LOG_SHOWN = 4000
 # A thousand tunnels have two ends each in this process.
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
+
+
+# ---- What needs more than culvert is built with ----
+
+# What these fixtures need; a test, or a file of them, says so by a marker.
+NEEDS = {"peers": "go", "places": "ip", "place": "ip", "names": "ip",
+         "vpn": "openvpn"}
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "needs(program): takes a program that is neither built here"
+        " nor part of what that takes; make test leaves it out")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for fixture in item.fixturenames:
+            if fixture in NEEDS:
+                item.add_marker(pytest.mark.needs(NEEDS[fixture]))
+
+
+left_out = collections.Counter()
+
+
+def pytest_deselected(items):
+    for item in items:
+        left_out.update({program for mark in item.iter_markers("needs")
+                         for program in mark.args})
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if left_out and config.option.markexpr:
+        terminalreporter.write_line("left to make check: " + ", ".join(
+            f"{n} that need {program}"
+            for program, n in sorted(left_out.items())))
 
 
 @pytest.fixture(scope="session")

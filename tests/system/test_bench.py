@@ -27,6 +27,7 @@ def rows(path):
     return list(csv.DictReader(lines))
 
 
+@pytest.mark.needs("ssh")
 @pytest.mark.skipif(SAN, reason="sanitizers have no speed to measure")
 def test_quick_bench(tmp_path):
     done = subprocess.run(

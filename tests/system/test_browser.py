@@ -17,6 +17,8 @@ from daemon import DEADLINE, environment, wait_until
 from origin import Handler, HttpOrigin, read_request
 from sites import SHOWN
 
+pytestmark = pytest.mark.needs("chromium")
+
 CHROMIUM = shutil.which("chromium") or "chromium-browser"
 FLAGS = ["--headless", "--disable-gpu", "--disable-dev-shm-usage",
          "--disable-quic", "--no-first-run", "--disable-sync",

@@ -10,6 +10,8 @@ from client import USER, connect, receive_all
 from daemon import DEADLINE
 from origin import pattern
 
+pytestmark = pytest.mark.needs("curl")
+
 SIZE = 300000
 
 

@@ -105,6 +105,20 @@ def test_installs_once_and_then_nothing(machine):
     assert machine.calls() == []
 
 
+def test_most_tests_need_little(machine):
+    machine.codename("trixie")
+    assert machine.run("test").returncode == 0
+    names = set(machine.calls()[-1].split())
+    assert {"libcmocka-dev", "python3-pytest", "gcc"} < names
+    assert not names & {"curl", "chromium", "golang-go", "openvpn", "mandoc",
+                        "iproute2", "clang"}
+    assert machine.run("test").stdout == ""
+    assert machine.run().returncode == 0
+    names = set(machine.calls()[-1].split())
+    assert {"curl", "chromium", "golang-go", "openvpn", "mandoc", "iproute2",
+            "clang"} < names
+
+
 @pytest.mark.parametrize("name, text, key", [
     ("sources.list.d/debian.sources", STANZAS,
      "/usr/share/keyrings/debian.gpg"),

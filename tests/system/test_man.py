@@ -55,6 +55,7 @@ def keys(page):
             yield section, line.split()[2]
 
 
+@pytest.mark.needs("mandoc")
 @pytest.mark.parametrize("page", sorted(
     page for pages in PROGRAMS.values() for page in pages if page))
 def test_lint(page):
@@ -64,6 +65,7 @@ def test_lint(page):
     assert (done.stdout, done.returncode) == ("", 0)
 
 
+@pytest.mark.needs("mandoc")
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_synopsis_is_the_usage(program):
     page = render(PROGRAMS[program][0])
@@ -131,7 +133,9 @@ def typed(shell, text, tmp_path):
 EXAMPLE = re.compile(r"^.*\$\(openssl passwd.*$(?:\n.*culvert-edge.*$)?", re.M)
 
 
-@pytest.mark.parametrize("page", ["README", "culvert-edge.8", "culvert.1"])
+@pytest.mark.parametrize("page", ["README", *(
+    pytest.param(page, marks=pytest.mark.needs("mandoc"))
+    for page in ("culvert-edge.8", "culvert.1"))])
 def test_users_file(tmp_path, page):
     """Typed or pasted, the line makes a file that nobody else may read and
     whose user is let in."""

@@ -25,6 +25,8 @@ from places import EDGE, EDGE6, Forbidden, Places
 MB = 1000000
 UDP = 17
 STEP = 100000  # bytes
+pytestmark = pytest.mark.needs("ip")
+
 RTT = 50  # milliseconds
 RATE = 20  # Mbit/s, where bytes flow for long
 ROWS_AT_ONCE = 8
