@@ -1,6 +1,7 @@
 """--qlog: one trace for each connection."""
 
 import json
+import os
 import re
 import resource
 import signal
@@ -31,6 +32,9 @@ def test_qlog(start_edge, start_culvert, tmp_path):
         culvert.stop()
     edge.stop()
     for directory, role in (ours, "client"), (theirs, "server"):
+        # Root's stay root's, though the daemon is somebody else by then.
+        assert {path.stat().st_uid for path in directory.iterdir()} == \
+            {os.geteuid()}
         traces = [records(path) for path in directory.iterdir()]
         assert len(traces) == 3
         for head, *events in traces:
