@@ -42,10 +42,13 @@ die()
 	exit 1
 }
 
+nl='
+'
+
 # Reads "name version" lines of what is installed into $installed.
 look()
 {
-	installed=$(dpkg-query -W \
+	installed=$nl$(dpkg-query -W \
 	    -f '${db:Status-Abbrev} ${Package} ${Version}\n' \
 	    $(echo "$want" | sed 's/>=[^ 	]*//g; s/|/ /g') 2>/dev/null |
 	    sed -n 's/^.i  *//p') || true
@@ -56,9 +59,13 @@ have()
 {
 	least=${1#*>=}
 	[ "$least" != "$1" ] || least=0
-	for name in $(echo "${1%>=*}" | tr '|' ' '); do
-		version=$(echo "$installed" | sed -n "s/^$name //p" | head -n 1)
-		[ -n "$version" ] || continue
+	IFS='|'
+	set -- ${1%>=*}
+	unset IFS
+	for name; do
+		version=${installed#*"$nl$name "}
+		[ "$version" != "$installed" ] || continue
+		version=${version%%"$nl"*}
 		[ "$least" != 0 ] || return 0
 		dpkg --compare-versions "$version" ge "$least" && return 0
 	done
