@@ -5,15 +5,18 @@ it did not end in order.
 """
 
 import collections
+import concurrent.futures
 import contextlib
+import os
 import resource
+import signal
 import subprocess
 
 import pytest
 
 from certificate import Authority
 from client import USER
-from daemon import Daemon
+from daemon import DEADLINE, ROOT, SAN, Daemon, environment
 from origin import Handler, HttpOrigin, Origin, echo
 from places import Forbidden, Places
 
@@ -36,6 +39,8 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "needs(program): takes a program that is neither built here"
         " nor part of what that takes; make test leaves it out")
+    config.addinivalue_line(
+        "markers", "make(target, variable=value, ...): what `made` has run")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -60,6 +65,58 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line("left to make check: " + ", ".join(
             f"{n} that need {program}"
             for program, n in sorted(left_out.items())))
+
+
+# ---- What make runs for a minute ----
+
+class Run:
+    """One make, with a directory of its own for what it writes: DIRECTORY in
+    its arguments."""
+
+    def __init__(self, args, directory):
+        self.directory = directory
+        self.process = subprocess.Popen(
+            ["make", *(arg.replace("DIRECTORY", str(directory))
+                       for arg in args), *(["SAN=1"] if SAN else [])],
+            cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True)
+
+    def wait(self):
+        self.stdout, self.stderr = self.process.communicate(
+            timeout=10 * DEADLINE)
+
+    def kill(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def make_runs(request, tmp_path_factory):
+    """The Run of each make(...) marker of this session. They run side by side,
+    since they wait most of the time, and nothing else runs meanwhile."""
+    wanted = {mark.args for item in request.session.items
+              for mark in item.iter_markers("make")
+              if not any(skip.args[0] for skip in item.iter_markers("skipif"))}
+    runs = {args: Run(args, tmp_path_factory.mktemp("make"))
+            for args in wanted}
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(runs)) as pool:
+            list(pool.map(Run.wait, runs.values()))
+    finally:
+        for run in runs.values():
+            run.kill()
+    return runs
+
+
+@pytest.fixture
+def made(request, make_runs):
+    """What came of the test's own make."""
+    run = make_runs[request.node.get_closest_marker("make").args]
+    print(run.stdout)
+    assert run.process.returncode == 0, run.stderr
+    return run
 
 
 @pytest.fixture(scope="session")

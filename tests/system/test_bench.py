@@ -2,17 +2,10 @@
 
 import csv
 import os
-import pathlib
-import subprocess
 
 import pytest
 
-from daemon import SAN, environment
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-# Seconds: it takes less than a minute on a machine of its own.
-BENCH_DEADLINE = 300
+from daemon import SAN
 
 PEERS = ["direct", "microsocks", "ssh -D", "shadowsocks", "culvert, Go edge",
          "culvert, cubic, 1500", "culvert, bbr, 1500", "culvert, cubic, 9000",
@@ -28,13 +21,10 @@ def rows(path):
 
 
 @pytest.mark.needs("ssh")
+@pytest.mark.make("bench", "QUICK=1", "BENCH_ARGS=--out=DIRECTORY")
 @pytest.mark.skipif(SAN, reason="sanitizers have no speed to measure")
-def test_quick_bench(tmp_path):
-    done = subprocess.run(
-        ["make", "bench", "QUICK=1", f"BENCH_ARGS=--out={tmp_path}"],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=BENCH_DEADLINE, check=False)
-    assert done.returncode == 0, done.stderr
-    found = rows(tmp_path / "bench.csv")
+def test_quick_bench(made):
+    found = rows(made.directory / "bench.csv")
 
     # Each peer has figures, or the reason why it has none.
     for stage, peers in [("loopback", PEERS)] + [
@@ -57,6 +47,6 @@ def test_quick_bench(tmp_path):
     # What was printed is the table with the goals.
     for text in ("loopback", "down, 1 tunnel", "packets per send call",
                  "Goals"):
-        assert text in done.stdout
-    svg = (tmp_path / "bench.svg").read_text()
+        assert text in made.stdout
+    svg = (made.directory / "bench.svg").read_text()
     assert "<svg" in svg and "Linux" in svg
