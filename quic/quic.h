@@ -650,7 +650,13 @@ int quic_stream_request(struct quic_conn *, const struct quic_field *fields,
 void quic_stream_attach(struct quic_stream *,
     const struct quic_stream_events *, void *arg);
 
-/* Server: sends the response head, once. The fields are copied. */
+/*
+ * Server: sends the response head, once. The fields are copied. A peer that has
+ * ended both ways by now does not get it, and that is no error: what it sent is
+ * still there, see `stopped`. On an error (-ENOMEM; -EINVAL: too many fields;
+ * -EPIPE: HTTP/3 does not allow it) nothing is sent, and the owner resets the
+ * stream.
+ */
 int quic_stream_respond(struct quic_stream *, const struct quic_field *fields,
     size_t n);
 

@@ -254,6 +254,7 @@ open_relay(struct tunnel *t, int fd)
 {
 	static const struct quic_field ok = { ":status", "200" };
 	struct quic_stream *stream = t->stream;
+	int rv;
 
 	relay_init(&t->relay, t->host->loop, on_relay_closed);
 	t->has_tcp = true;
@@ -264,9 +265,11 @@ open_relay(struct tunnel *t, int fd)
 	}
 	relay_socket_options(fd);
 	t->stream = NULL;
-	if (quic_stream_respond(stream, &ok, 1) != 0) {
+	rv = quic_stream_respond(stream, &ok, 1);
+	if (rv != 0) {
 		quic_stream_reset(stream, QUIC_H3_INTERNAL_ERROR);
-		tunnel_close(t, "out of memory");
+		tunnel_close(t, rv == -ENOMEM ? "out of memory"
+					      : "internal error");
 		return;
 	}
 	relay_watch(&t->relay, t->host->liveness, t->host->keepalive_timeout_s,

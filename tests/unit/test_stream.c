@@ -442,6 +442,34 @@ a_stop_may_come_first(void **state)
 	assert_whole(&w->far[0], 10 * KB);
 }
 
+/* The client has said all and wants no answer: what it said is all there. */
+static void
+an_answer_that_nobody_wants(void **state)
+{
+	static const struct quic_field ok = { ":status", "200" };
+	struct world *w = *state;
+	struct end *far = &w->far[0];
+
+	world_up(w);
+	w->near[0].to_send = 10 * KB;
+	w->near[0].stays_open = w->near[0].hears_reset = true;
+	far->habit = THINK;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	link_run(w->link, NULL, NULL, RTT);
+	end_pump(&w->near[0]);
+	quic_stream_finish(w->near[0].stream);
+	stop(&w->near[0], QUIC_H3_REQUEST_CANCELLED);
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	assert_true(far->stream->transport_gone);
+	assert_int_equal(quic_stream_respond(far->stream, &ok, 1), 0);
+	assert_int_equal(quic_stream_push(far->stream, "hi", 2), 2);
+	far->habit = SINK;
+	end_pump(far);
+	assert_true(far->ended);
+	assert_int_equal(far->received, 10 * KB);
+	assert_int_equal(far->aborted + far->reset, 0);
+}
+
 static bool
 has_the_end(void *arg)
 {
@@ -994,6 +1022,7 @@ main(void)
 		TEST(a_stop_is_no_reset),
 		TEST(a_stop_after_all_is_nothing),
 		TEST(a_stop_may_come_first),
+		TEST(an_answer_that_nobody_wants),
 		TEST(a_reset_after_the_end_is_nothing),
 		TEST(a_request_may_be_rejected),
 		TEST(an_ignored_request_is_reset),

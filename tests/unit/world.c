@@ -185,7 +185,7 @@ end_pump(struct end *e)
 		quic_conn_close(quic_stream_conn(e->stream),
 		    QUIC_H3_INTERNAL_ERROR, "in the middle",
 		    e->world->link->now);
-	if (e->stream == NULL)
+	if (e->stream == NULL || e->habit == THINK)
 		return;
 	end_take(e);
 	if (e->habit != ECHO || e->ended)
@@ -456,6 +456,8 @@ on_request(struct quic_conn *conn, struct quic_stream *s,
 		fields[0].value = e->status;
 	fields[1].value = e->proxy_status;
 	end_attach(e);
+	if (e->habit == THINK)
+		return;
 	assert_int_equal(quic_stream_respond(s, fields,
 	    e->proxy_status != NULL ? 2 : 1), 0);
 	end_pump(e);

@@ -32,7 +32,8 @@ enum habit {
 	CLOSE, /* closes the connection at the first byte */
 	DROP, /* near: resets at the response */
 	REJECT, /* far: resets at the request */
-	IGNORE /* far: does nothing about the request */
+	IGNORE, /* far: does nothing about the request */
+	THINK /* far: takes the stream, and does not answer yet */
 };
 
 /*
