@@ -69,6 +69,7 @@ LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
 	proxy/local/client_http.o proxy/local/client_tunnel.o \
 	proxy/local/socks.o proxy/local/forward.o proxy/local/request.o \
 	proxy/local/response.o proxy/local/pinned.o proxy/local/body.o \
+	proxy/local/trailer.o \
 	proxy/local/page.o proxy/local/rewrite.o proxy/local/status.o \
 	proxy/local/traffic.o proxy/chunked.o $(HTTP1) proxy/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
@@ -103,7 +104,7 @@ test_chunked_OBJS = proxy/chunked.o
 test_rewrite_OBJS = proxy/local/rewrite.o $(test_http1_OBJS)
 test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
 	proxy/local/response.o proxy/local/pinned.o \
-	proxy/local/body.o proxy/chunked.o \
+	proxy/local/body.o proxy/local/trailer.o proxy/chunked.o \
 	proxy/local/refusal.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o proxy/share_queue.o proxy/failures.o \

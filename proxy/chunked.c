@@ -62,6 +62,7 @@ static enum chunked_state
 end_size(struct chunked *c)
 {
 	c->counted = c->digits = 0;
+	c->in_trailer = c->left == 0;
 	return c->left > 0 ? CHUNKED_DATA : CHUNKED_TRAILER_START;
 }
 
@@ -239,10 +240,13 @@ int
 chunked_feed(struct chunked *c, const uint8_t *in, size_t len,
     size_t *consumed, const uint8_t **data, size_t *datalen)
 {
+	bool in_trailer = c->in_trailer;
+
 	*consumed = 0;
 	*data = in;
 	*datalen = 0;
-	while (*consumed < len && *datalen == 0 && c->state != CHUNKED_DONE &&
+	while (*consumed < len && *datalen == 0 &&
+	    c->in_trailer == in_trailer && c->state != CHUNKED_DONE &&
 	    c->state != CHUNKED_BAD) {
 		if (c->state == CHUNKED_DATA) {
 			*data = in + *consumed;

@@ -10,7 +10,7 @@
  * Strict in requests: CRLF and nothing else ends a line, a size is bare
  * hexadecimal digits.  Responses are read as curl and Chromium read them: LF
  * ends a line, whitespace may stand around a size, and extensions and trailers
- * may look like anything.  Both are read, bounded and dropped.
+ * may look like anything.  Both are bounded; extensions are dropped.
  */
 
 /* Hexadecimal digits of one size, which must also stay below 2^63. */
@@ -31,6 +31,7 @@
 
 /* What ends a body: the last chunk, and an empty trailer section. */
 #define CHUNKED_LAST "0\r\n\r\n"
+#define CHUNKED_LAST_SIZE 3 /* bytes of it before the trailer section */
 
 enum chunked_state {
 	CHUNKED_SIZE_START,
@@ -57,6 +58,12 @@ struct chunked {
 	 */
 	bool odd;
 
+	/*
+	 * To be read: the last chunk has come, and what later calls consume is
+	 * the trailer section, its empty line included.
+	 */
+	bool in_trailer;
+
 	/* Private. */
 	bool response;
 	enum chunked_state state;
@@ -71,7 +78,8 @@ void chunked_init(struct chunked *c, bool response);
 /*
  * Takes len bytes of the coded body.  *consumed is how many were used, and
  * (*data, *datalen) is the content among them: one span inside in, possibly of
- * no bytes.  Call again with the rest until it is used up.
+ * no bytes.  Call again with the rest until it is used up.  A call ends where
+ * the trailer section begins.
  *
  * Returns 1 at the end of the body: the bytes after *consumed are the next
  * message.  0: the body goes on.  -EBADMSG: malformed or over a limit, now and

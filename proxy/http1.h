@@ -203,6 +203,14 @@ int http1_request_parse(struct http1_request *req, const char *buf, size_t len,
 int http1_response_parse(struct http1_response *resp, const char *buf,
     size_t len, size_t *scanned, bool head_request);
 
+/*
+ * Parses a whole trailer section, its empty line included: sets the fields of
+ * *head and nothing else.  0, or the errors of a request; those of a response
+ * are only limits.
+ */
+int http1_trailer_parse(struct http1_head *head, const char *buf, size_t len,
+    bool response);
+
 /* The first field called name, whatever its case, or NULL. */
 const struct http1_field *http1_find(const struct http1_head *head,
     const char *name);

@@ -348,6 +348,14 @@ parse_fields(struct http1_head *head, struct span rest)
 	return 0;
 }
 
+int
+http1_trailer_parse(struct http1_head *head, const char *buf, size_t len,
+    bool response)
+{
+	http1_head_begin(head, response);
+	return parse_fields(head, (struct span){ buf, len });
+}
+
 /* ---- The second pass: framing ---- */
 
 static int

@@ -55,6 +55,7 @@ request_end(struct request *r)
 {
 	free(r->head);
 	r->head = NULL;
+	body_fini(&r->body);
 }
 
 void
@@ -100,23 +101,58 @@ put(char *out, const void *data, size_t len)
 	return len;
 }
 
-/* Writes content, and the end of the body if it was the last, framed. */
+/* Writes content, framed. */
 static size_t
 put_content(const struct body *body, char *out, const uint8_t *data,
     size_t len)
 {
 	size_t n = 0;
 
-	if (body->framing != HTTP1_CHUNKED)
+	if (body->framing != HTTP1_CHUNKED || len == 0)
 		return put(out, data, len);
-	if (len > 0) {
-		n = chunked_format(out, len);
-		n += put(out + n, data, len);
-		n += put(out + n, "\r\n", 2);
-	}
-	if (body->complete)
-		n += put(out + n, CHUNKED_LAST, sizeof(CHUNKED_LAST) - 1);
-	return n;
+	n = chunked_format(out, len);
+	n += put(out + n, data, len);
+	return n + put(out + n, "\r\n", 2);
+}
+
+/* The end of a body with trailers takes the place of the head. */
+static int
+set_trailer(struct request *r, const char *fields, size_t len)
+{
+	char *text = malloc(sizeof(CHUNKED_LAST) - 1 + len);
+	size_t n;
+
+	if (text == NULL)
+		return -ENOMEM;
+	n = put(text, CHUNKED_LAST, CHUNKED_LAST_SIZE);
+	n += put(text + n, fields, len);
+	n += put(text + n, "\r\n", 2);
+	free(r->head);
+	r->head = text;
+	r->head_len = n;
+	r->head_sent = 0;
+	return 0;
+}
+
+/* Writes the end of a chunked body, or leaves it to request_send_head(). */
+static ssize_t
+put_end(struct request *r, char *out)
+{
+	char *fields;
+	size_t len;
+	int rv;
+
+	if (!r->body.complete || r->body.framing != HTTP1_CHUNKED)
+		return 0;
+	rv = body_trailer(&r->body, &fields, &len);
+	if (rv < 0)
+		return rv;
+	if (fields == NULL)
+		return (ssize_t)put(out, CHUNKED_LAST,
+		    sizeof(CHUNKED_LAST) - 1);
+	rv = set_trailer(r, fields, len);
+	free(fields);
+	return rv;
 }
 
 /* Moves one piece. Returns the bytes taken, 0 when there is no room. */
@@ -125,17 +161,23 @@ feed_piece(struct request *r, struct quic_stream *stream, const uint8_t *data,
     size_t len)
 {
 	const uint8_t *content;
-	size_t content_len, n, room, used;
+	size_t content_len, n = 0, room, used;
+	ssize_t rv;
 	char *out;
-	int rv;
 
 	if ((out = quic_stream_reserve(stream, &room)) == NULL)
 		return quic_stream_has_room(stream) ? -ENOMEM : 0;
 	len = len < room - FRAME_MAX ? len : room - FRAME_MAX;
 	rv = body_take(&r->body, data, len, &used, &content, &content_len);
-	n = rv < 0 ? 0 : put_content(&r->body, out, content, content_len);
+	if (rv == 0) {
+		n = put_content(&r->body, out, content, content_len);
+		rv = put_end(r, out + n);
+		n += rv > 0 ? (size_t)rv : 0;
+	}
 	quic_stream_commit(stream, n);
 	r->written += n;
+	if (rv >= 0)
+		rv = request_send_head(r, stream);
 	return rv < 0 ? rv : (ssize_t)used;
 }
 

@@ -29,7 +29,7 @@ struct request {
 	uint64_t written; /* bytes given to streams, ever */
 
 	/* Private. */
-	char *head;
+	char *head; /* and later a trailer section, which waits for room, too */
 	size_t head_len, head_sent;
 };
 
@@ -47,8 +47,8 @@ void request_end(struct request *r);
 void request_again(struct request *r);
 
 /*
- * Sends as much of the head as there is room for; again when the stream is
- * writable. 0 or -ENOMEM.
+ * Sends as much of the head, or of trailers, as there is room for; again when
+ * the stream is writable. 0 or -ENOMEM.
  */
 int request_send_head(struct request *r, struct quic_stream *stream);
 

@@ -48,6 +48,7 @@ static void
 batch_clear(struct response_batch *b)
 {
 	free(b->head);
+	free(b->trailer);
 	memset(b, 0, sizeof(*b));
 }
 
@@ -307,13 +308,16 @@ take_pieces(struct response *r, const struct iovec *iov)
 	struct response_batch *b = &r->batch;
 	const uint8_t *in = iov->iov_base, *end = in + iov->iov_len, *data;
 	size_t used, len;
+	int rv;
 
 	for (; in < end && !r->body.complete; in += used) {
 		if (b->pieces == RESPONSE_PIECES_MAX)
 			return false;
-		if (body_take(&r->body, in, (size_t)(end - in), &used, &data,
-		    &len) < 0) {
-			fail(r, -EBADMSG, "the chunked body is malformed");
+		rv = body_take(&r->body, in, (size_t)(end - in), &used, &data,
+		    &len);
+		if (rv < 0) {
+			fail(r, rv, rv == -ENOMEM ? "out of memory"
+			    : "the chunked body is malformed");
 			return false;
 		}
 		b->consume += used;
@@ -324,19 +328,56 @@ take_pieces(struct response *r, const struct iovec *iov)
 	return !r->body.complete;
 }
 
+/* The end of a body with trailers, for which they go before its CRLF. */
+static int
+put_trailer(struct response *r, const char *end, size_t end_len,
+    const char *fields, size_t len)
+{
+	struct response_batch *b = &r->batch;
+	size_t before = end_len - CHUNK_END_CRLF;
+
+	if ((b->trailer = malloc(end_len + len)) == NULL)
+		return -ENOMEM;
+	memcpy(b->trailer, end, before);
+	memcpy(b->trailer + before, fields, len);
+	memcpy(b->trailer + before + len, end + before, CHUNK_END_CRLF);
+	batch_set(b, BUF_CONTENT + b->pieces, b->trailer, end_len + len);
+	return 0;
+}
+
+static void
+put_end(struct response *r, const char *end, size_t end_len)
+{
+	char *fields;
+	size_t len;
+	int rv = body_trailer(&r->body, &fields, &len);
+
+	if (rv == 0 && fields != NULL)
+		rv = put_trailer(r, end, end_len, fields, len);
+	else if (rv == 0)
+		batch_set(&r->batch, BUF_CONTENT + r->batch.pieces, end,
+		    end_len);
+	if (rv < 0)
+		fail(r, rv, "out of memory");
+	free(fields);
+}
+
 static void
 put_frame(struct response *r)
 {
 	struct response_batch *b = &r->batch;
 	size_t from = b->content > 0 ? 0 : CHUNK_END_CRLF;
-	size_t to = r->ended ? sizeof(CHUNK_END) - 1 : CHUNK_END_CRLF;
 
 	if (r->framing != HTTP1_CHUNKED)
 		return;
 	if (b->content > 0)
 		batch_set(b, BUF_SIZE, b->size,
 		    chunked_format(b->size, b->content));
-	batch_set(b, BUF_CONTENT + b->pieces, &CHUNK_END[from], to - from);
+	if (r->ended)
+		put_end(r, &CHUNK_END[from], sizeof(CHUNK_END) - 1 - from);
+	else
+		batch_set(b, BUF_CONTENT + b->pieces, &CHUNK_END[from],
+		    CHUNK_END_CRLF - from);
 }
 
 /* Returns whether anything was taken, if only the news that it has ended. */
@@ -360,7 +401,7 @@ take_body(struct response *r)
 	if (r->body.chunked.odd)
 		r->origin_stays = false;
 	put_frame(r);
-	return true;
+	return r->why == NULL;
 }
 
 /*
@@ -394,6 +435,7 @@ response_fini(struct response *r)
 {
 	ungather(r);
 	batch_clear(&r->batch);
+	body_fini(&r->body);
 }
 
 void

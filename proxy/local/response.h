@@ -35,6 +35,7 @@ struct response_batch {
 	size_t len;	/* bytes of all buffers */
 	size_t consume; /* bytes of the stream that are done with then */
 	char *head;
+	char *trailer; /* the end, if it is more than the usual one */
 	char size[CHUNKED_HEAD_MAX];
 };
 

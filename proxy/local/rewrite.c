@@ -123,6 +123,94 @@ put_field(struct writer *w, const struct http1_field *field)
 	put(w, SPAN("\r\n"));
 }
 
+/* ---- Trailers ---- */
+
+/*
+ * Trailer passes where trailers do: from chunks to chunks, which is where
+ * `framing` leads.
+ */
+static bool
+is_passed_on(const struct http1_head *head, struct span name,
+    enum http1_framing framing)
+{
+	if (span_is_nocase(name, "trailer"))
+		return head->framing == HTTP1_CHUNKED &&
+		    framing == HTTP1_CHUNKED && !http1_is_option(head, name);
+	return !stays_behind(head, name);
+}
+
+/* The client takes trailers, and so do we: some origins send none unasked. */
+static void
+put_te(struct writer *w, const struct http1_head *head)
+{
+	if (head->minor > 0 && http1_lists(head, "te", SPAN("trailers")))
+		put(w, SPAN("TE: trailers\r\nConnection: TE\r\n"));
+}
+
+/*
+ * Fields that would change a message that was taken for what its head says:
+ * its framing, its way, who sends it and what its content is (RFC 9110, section
+ * 6.5.1).  The framing is in stays_behind().
+ */
+static bool
+belongs_in_head(struct span name)
+{
+	static const char *const names[] = {
+		"age",
+		"authorization",
+		"cache-control",
+		"content-encoding",
+		"content-range",
+		"content-type",
+		"cookie",
+		"date",
+		"expect",
+		"expires",
+		"host",
+		"if-match",
+		"if-modified-since",
+		"if-none-match",
+		"if-range",
+		"if-unmodified-since",
+		"location",
+		"max-forwards",
+		"pragma",
+		"range",
+		"retry-after",
+		"set-cookie",
+		"vary",
+		"warning",
+		"www-authenticate",
+	};
+
+	return is_one_of(name, names, sizeof(names) / sizeof(names[0]));
+}
+
+static bool
+is_in_list(struct span list, struct span name)
+{
+	while (list.p != NULL)
+		if (span_equal_nocase(span_cut(&list, ','), name))
+			return true;
+	return false;
+}
+
+int
+rewrite_trailer(const struct http1_head *trailer, struct span options,
+    char *out, size_t size)
+{
+	struct writer w = { out, size, 0 };
+
+	for (size_t i = 0; i < trailer->nfields; i++) {
+		struct span name = trailer->fields[i].name;
+
+		if (!stays_behind(trailer, name) && !belongs_in_head(name) &&
+		    !is_in_list(options, name))
+			put_field(&w, &trailer->fields[i]);
+	}
+	return w.len <= size ? (int)w.len : -ENOSPC;
+}
+
 /* ---- Framing ---- */
 
 /* A coding that we neither know nor undo: it concerns the client. */
@@ -322,13 +410,15 @@ rewrite_request(const struct http1_request *req, bool via, char *out,
 	for (size_t i = 0; i < head->nfields; i++) {
 		struct span name = head->fields[i].name;
 
-		if (span_is_nocase(name, "host") || stays_behind(head, name) ||
+		if (span_is_nocase(name, "host") ||
+		    !is_passed_on(head, name, head->framing) ||
 		    (hops > 0 && span_is_nocase(name, "max-forwards")))
 			continue;
 		put_field(&w, &head->fields[i]);
 	}
 	if (hops > 0)
 		put_text(&w, "Max-Forwards: %d\r\n", hops - 1);
+	put_te(&w, head);
 	if (rewrite_upgrades(req))
 		put_upgrade(&w, head);
 	put_framing(&w, head, head->framing);
@@ -382,7 +472,7 @@ rewrite_response(const struct http1_response *resp, int client_minor,
 	put_clean(&w, resp->reason);
 	put(&w, SPAN("\r\n"));
 	for (size_t i = 0; i < head->nfields; i++)
-		if (!stays_behind(head, head->fields[i].name))
+		if (is_passed_on(head, head->fields[i].name, framing))
 			put_field(&w, &head->fields[i]);
 	if (resp->status == 101 || resp->status == 426)
 		put_upgrade(&w, head);

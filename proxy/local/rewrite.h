@@ -59,6 +59,17 @@ int rewrite_response(const struct http1_response *resp, int client_minor,
     bool keep_alive, bool via, char *out, size_t size);
 
 /*
+ * Writes the fields of a trailer section that may follow a body (RFC 9110,
+ * section 6.5.1), and not the empty line.  `options` are the names of the
+ * head's Connection, with commas between.
+ *
+ * Returns the length in bytes, which may be 0, or -ENOSPC, which never happens
+ * with a buffer of twice the section.
+ */
+int rewrite_trailer(const struct http1_head *trailer, struct span options,
+    char *out, size_t size);
+
+/*
  * How the body must be framed towards the client: as the origin did, except
  * that HTTP1_UNTIL_CLOSE becomes HTTP1_CHUNKED for a client of HTTP/1.1, so
  * that a body cut short can be told from a whole one, and HTTP1_CHUNKED

@@ -6,7 +6,9 @@ drops and frames anew can be seen (RFC 9110 §7.6, RFC 9112).
 
 import contextlib
 import gzip
+import http.client
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -74,7 +76,7 @@ class Script:
     def read_body(sock, head):
         body = b""
         if "Transfer-Encoding: chunked\r\n" in head:
-            while not body.endswith(b"0\r\n\r\n"):
+            while not re.search(rb"(^|\n)0\r\n(.+\r\n)*\r\n$", body):
                 body += receive(sock, 1)
         elif "Content-Length: " in head:
             length = head.split("Content-Length: ")[1].split("\r\n")[0]
@@ -110,18 +112,20 @@ class Client:
         length = head.split("Content-Length: ")[1].split("\r\n")[0]
         return head, receive(self.sock, int(length))
 
-    def chunked(self):
-        """The content of a chunked body."""
+    def line(self):
+        line = b""
+        while not line.endswith(b"\r\n"):
+            line += receive(self.sock, 1)
+        return line
+
+    def chunked(self, trailers=b"\r\n"):
+        """The content of a chunked body, which ends with these."""
         content = b""
-        while True:
-            size = b""
-            while not size.endswith(b"\r\n"):
-                size += receive(self.sock, 1)
-            data = receive(self.sock, int(size, 16) + 2)
-            assert data.endswith(b"\r\n")
-            if data == b"\r\n":
-                return content
-            content += data[:-2]
+        while size := int(self.line(), 16):
+            content += receive(self.sock, size)
+            assert self.line() == b"\r\n"
+        assert receive(self.sock, len(trailers)) == trailers
+        return content
 
     def is_closed(self):
         return self.sock.recv(1) == b""
@@ -274,7 +278,8 @@ def test_fields_of_one_hop_to_the_origin(client, script):
     client.answer()
     assert server.heads == [
         f"GET /path?query HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
-        f"X-End: 2\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"]
+        f"X-End: 2\r\nTE: trailers\r\nConnection: TE\r\n"
+        f"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"]
 
 
 def test_fields_of_one_hop_to_the_client(client, script):
@@ -353,11 +358,12 @@ def test_chunked_request(client, script):
     client.send(server)
     assert client.answer()[1] == b"hello"
     assert "\r\nTransfer-Encoding: chunked\r\n" in server.heads[0]
-    assert server.bodies == [b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", b""]
+    assert server.bodies == [
+        b"5\r\nhello\r\n6\r\n world\r\n0\r\nX: y\r\n\r\n", b""]
 
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n" \
-    b"5;name=value\r\nhello\r\n6\r\n world\r\n0\r\nX: y\r\n\r\n"
+    b"5;name=value\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
 UNTIL_CLOSE = OK + b"\r\nhello world"
 
 
@@ -378,6 +384,66 @@ def test_body_of_no_known_length_to_http_1_0(client, script, answer):
     assert client.head() == \
         f"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     assert receive_all(client.sock) == b"hello world"
+
+
+# ---- Trailers ----
+
+SUMS = b"X-Sum: 1\r\nHost: x\r\nX-Hop: 2\r\nSet-Cookie: a=b\r\n" \
+    b"grpc-status:0\r\n\r\n"
+PASSED = b"X-Sum: 1\r\ngrpc-status: 0\r\n\r\n"
+WITH_SUMS = OK + b"Trailer: X-Sum\r\nConnection: X-Hop\r\n" \
+    b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n" + SUMS
+
+
+def test_trailers_of_a_response(client, script):
+    server = script(WITH_SUMS, HELLO)
+    client.send(server, "TE: trailers\r\nConnection: TE\r\n")
+    assert "\r\nTrailer: X-Sum\r\n" in client.head()
+    assert client.chunked(PASSED) == b"hello"
+    assert "\r\nTE: trailers\r\nConnection: TE\r\n" in server.heads[0]
+    client.send(server)
+    assert client.answer()[1] == b"hello"
+    assert server.connections == [1, 1]
+
+
+def test_trailers_of_a_request(client, script):
+    server = script(HELLO, HELLO)
+    client.send(server, "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n"
+                "Connection: X-Hop\r\n", b"5\r\nhello\r\n0\r\n" + SUMS,
+                method="POST")
+    assert client.answer()[1] == b"hello"
+    assert server.bodies == [b"5\r\nhello\r\n0\r\n" + PASSED]
+    assert "\r\nTrailer: X-Sum\r\n" in server.heads[0]
+    client.send(server)
+    assert client.answer()[1] == b"hello"
+
+
+def test_no_trailers_to_http_1_0(client, script):
+    client.send(script(WITH_SUMS), version="1.0")
+    assert "\r\nTrailer:" not in client.head()
+    assert receive_all(client.sock) == b"hello"
+
+
+def test_trailers_to_curl(embedded, script):
+    """It shows them behind the head."""
+    server = script(WITH_SUMS)
+    done = subprocess.run(
+        ["curl", "-sS", "-x", f"127.0.0.1:{embedded.port}", "-D", "/dev/stderr",
+         f"http://127.0.0.1:{server.port}/"],
+        capture_output=True, timeout=DEADLINE, check=True)
+    assert done.stdout == b"hello"
+    assert done.stderr.endswith(b"\r\n\r\nX-Sum: 1\r\ngrpc-status: 0\r\n")
+
+
+def test_trailers_to_python(embedded, script):
+    server = script(WITH_SUMS, HELLO)
+    connection = http.client.HTTPConnection("127.0.0.1", embedded.port,
+                                            timeout=DEADLINE)
+    with contextlib.closing(connection):
+        for _ in range(2):
+            connection.request("GET", f"http://127.0.0.1:{server.port}/")
+            assert connection.getresponse().read() == b"hello"
+    assert server.connections == [1, 1]
 
 
 # ---- Answers before the end of the request ----

@@ -443,6 +443,7 @@ assert_client_got(const char *expected)
 #define CLOSE "Connection: close\r\n"
 #define LENGTH_5 "Content-Length: 5\r\n"
 #define RESPONSE OK LENGTH_5 "\r\nhello"
+#define ANSWER OK LENGTH_5 VIA "hello"
 #define POST_0 \
 	"POST http://a.example/" HOST "Content-Length: 0\r\n\r\n"
 #define CONTINUE "HTTP/1.1 100 Continue\r\n"
@@ -473,7 +474,7 @@ static const struct exchange exchanges[] = {
 	{ "no content", GET, ORIGIN_GET, OK "Content-Length: 0\r\n\r\n", STAYS,
 	    OK "Content-Length: 0\r\n" VIA, NULL, KEPT, true },
 	{ "chunked", GET, ORIGIN_GET,
-	    OK CHUNKED "\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nT: t\r\n\r\n",
+	    OK CHUNKED "\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n",
 	    STAYS, OK CHUNKED VIA, "hello", KEPT, true },
 	{ "chunked, to HTTP/1.0", GET_10, ORIGIN_GET_10,
 	    OK CHUNKED "\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", STAYS,
@@ -512,7 +513,7 @@ static const struct exchange exchanges[] = {
 	    "POST http://a.example/" HOST CHUNKED
 	    "\r\n0005;x\r\nhello\r\n1\r\n!\r\n0\r\nT: t\r\n\r\n",
 	    "POST /" HOST CHUNKED VIA
-	    "5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", OK LENGTH_5 "\r\nhello",
+	    "5\r\nhello\r\n1\r\n!\r\n0\r\nT: t\r\n\r\n", OK LENGTH_5 "\r\nhello",
 	    STAYS, OK LENGTH_5 VIA "hello", NULL, KEPT, true },
 	{ "an answer before the body",
 	    "POST http://a.example/" HOST LENGTH_5 "\r\nhel",
@@ -635,6 +636,14 @@ test_exchanges(void **state)
 			for (size_t k = 0; k < 6; k++)
 				run_exchange(&exchanges[i], sizes[j],
 				    sizes[k]);
+}
+
+static void
+exchange_over(struct quic_stream *s)
+{
+	origin_says(s, RESPONSE);
+	assert_client_got(ANSWER);
+	assert_int_equal(client.outcome, KEPT);
 }
 
 /* ---- An answer before the end of the request ---- */
@@ -764,6 +773,143 @@ test_early_answer_before_the_head(void **state)
 	assert_int_equal(client.outcome, KEPT);
 }
 
+/* ---- Trailers ---- */
+
+#define LAST "0\r\n"
+#define POST_CHUNKED EARLY CHUNKED "\r\n5\r\nhello\r\n"
+#define ORIGIN_POST_CHUNKED "POST /" HOST CHUNKED VIA "5\r\nhello\r\n"
+
+/* What comes, and what goes on of it: NULL if it ends the exchange. */
+static const struct {
+	const char *in;
+	const char *response, *request;
+} trailers[] = {
+	{ "\r\n", "\r\n", "\r\n" },
+	{ "A: b\r\nC:d\r\n\r\n", "A: b\r\nC: d\r\n\r\n",
+	    "A: b\r\nC: d\r\n\r\n" },
+	{ "Host: x\r\nA: b\r\nContent-Length: 5\r\n"
+	    "Transfer-Encoding: chunked\r\nAuthorization: x\r\n"
+	    "Set-Cookie: x\r\nContent-Type: x\r\nTrailer: x\r\n\r\n",
+	    "A: b\r\n\r\n", "A: b\r\n\r\n" },
+	{ "Connection: x\r\nKeep-Alive: x\r\nTE: x\r\nUpgrade: x\r\n"
+	    "Proxy-Authorization: x\r\n\r\n", "\r\n", "\r\n" },
+	{ "A: b\n c\nD : e\nno field\n\n", "A: b c\r\nD: e\r\n\r\n",
+	    NULL },
+	{ "A: b\r\n c\r\n\r\n", "A: b c\r\n\r\n", NULL },
+	{ "A: b\x01\r\n\r\n", "A: b \r\n\r\n", NULL },
+	{ "A : b\r\n\r\n", "A: b\r\n\r\n", NULL },
+};
+
+static void
+run_response_trailer(size_t row, size_t step)
+{
+	char text[400], expected[400];
+	struct quic_stream *s = &streams[0];
+
+	assert_int_equal(setup(NULL), 0);
+	grain = step;
+	snprintf(text, sizeof(text), OK CHUNKED "\r\n" LAST "%s",
+	    trailers[row].in);
+	snprintf(expected, sizeof(expected), OK CHUNKED VIA LAST "%s",
+	    trailers[row].response);
+	client_asks(GET);
+	origin_sends(s, text, strlen(text), step);
+	assert_client_got(expected);
+	assert_int_equal(client.outcome, KEPT);
+	assert_int_equal(teardown(NULL), 0);
+}
+
+/* In steps, and with no more room than the head has taken: then there is. */
+static void
+run_request_trailer(size_t row, size_t step)
+{
+	const uint8_t *in = (const uint8_t *)trailers[row].in;
+	size_t len = strlen(trailers[row].in), n, taken;
+	struct quic_stream *s = &streams[0];
+	char expected[400];
+
+	assert_int_equal(setup(NULL), 0);
+	client_asks(POST_CHUNKED LAST);
+	for (taken = 0; taken < len; taken += n) {
+		n = step < len - taken ? step : len - taken;
+		if (forward_feed(client.forward, in + taken, n) < 0)
+			break;
+	}
+	if (trailers[row].request != NULL) {
+		snprintf(expected, sizeof(expected),
+		    ORIGIN_POST_CHUNKED LAST "%s", trailers[row].request);
+		assert_text(s->tx, s->tx_len, expected);
+		exchange_over(s);
+	} else
+		assert_true(taken < len && s->reset);
+	assert_int_equal(teardown(NULL), 0);
+}
+
+static void
+test_trailers(void **state)
+{
+	static const size_t steps[] = { 1, 2, 7, 1000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(trailers) / sizeof(trailers[0]); i++)
+		for (size_t j = 0; j < 4; j++) {
+			run_response_trailer(i, steps[j]);
+			run_request_trailer(i, steps[j]);
+		}
+}
+
+/* Of what the head names in Connection, too, only this hop is to know. */
+static void
+test_trailers_of_one_hop(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	origin_says(&streams[0], OK CHUNKED "Connection: keep-alive, X-Hop\r\n"
+	    "\r\n" LAST "x-hop: 1\r\nX-Hop2: 2\r\n\r\n");
+	assert_client_got(OK CHUNKED VIA LAST "X-Hop2: 2\r\n\r\n");
+	assert_int_equal(client.outcome, KEPT);
+}
+
+/* After the answer, when there is room: more than a reservation has. */
+static void
+test_trailers_wait_for_room(void **state)
+{
+	struct quic_stream *s = &streams[0];
+	char text[8010] = LAST;
+
+	(void)state;
+	for (size_t i = strlen(LAST); i < 8000; i += strlen("A:b\r\n"))
+		strcpy(text + i, "A:b\r\n\r\n");
+	client_asks(POST_CHUNKED);
+	origin_says(s, RESPONSE);
+	assert_int_equal(client.outcome, NONE);
+	s->tx_limit = s->tx_len + 1;
+	client_sends(text);
+	assert_int_equal(client.outcome, NONE);
+	s->tx_limit = BUFFER - ROOM;
+	s->events->writable(s, s->arg);
+	assert_int_equal(client.outcome, KEPT);
+	assert_memory_equal(s->tx + s->tx_len - 10, "\r\nA: b\r\n\r\n", 10);
+}
+
+/* Not a byte more is kept than chunked.h says. */
+static void
+test_trailers_too_long(void **state)
+{
+	size_t len = CHUNKED_TRAILER_MAX + 10;
+	char *text = malloc(len + 1);
+
+	(void)state;
+	memset(text, 'a', len);
+	text[1] = ':';
+	text[len] = '\0';
+	client_asks(GET);
+	origin_says(&streams[0], OK CHUNKED "\r\n" LAST);
+	origin_says(&streams[0], text);
+	assert_int_equal(client.outcome, BROKEN);
+	free(text);
+}
+
 /* ---- Other protocols ---- */
 
 #define UPGRADE "Upgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -865,16 +1011,7 @@ test_unasked_upgrade(void **state)
 
 /* ---- Several exchanges, and which tunnel each takes ---- */
 
-#define ANSWER OK LENGTH_5 VIA "hello"
 #define POST "POST http://a.example/" HOST LENGTH_5 "\r\nhello"
-
-static void
-exchange_over(struct quic_stream *s)
-{
-	origin_says(s, RESPONSE);
-	assert_client_got(ANSWER);
-	assert_int_equal(client.outcome, KEPT);
-}
 
 static void
 test_reuse(void **state)
@@ -1487,6 +1624,10 @@ main(void)
 		TEST(test_early_answer_and_the_end_of_the_connection),
 		TEST(test_early_answer_and_stop),
 		TEST(test_early_answer_before_the_head),
+		cmocka_unit_test(test_trailers),
+		TEST(test_trailers_of_one_hop),
+		TEST(test_trailers_wait_for_room),
+		TEST(test_trailers_too_long),
 		cmocka_unit_test(test_upgrade),
 		TEST(test_upgrade_ignored),
 		TEST(test_upgrade_before_the_body),

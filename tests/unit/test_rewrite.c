@@ -61,7 +61,12 @@ requests_rewritten(void **state)
 		  "\r\n" },
 		{ "POST http://a/ HTTP/1.1\r\nHost: z\r\nTE: trailers\r\n"
 		  "Trailer: X\r\nTransfer-Encoding: chunked\r\n\r\n",
-		  "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+		  "POST / HTTP/1.1\r\nHost: a\r\nTrailer: X\r\n"
+		  "TE: trailers\r\nConnection: TE\r\n"
+		  "Transfer-Encoding: chunked\r\nVia: 1.1 culvert\r\n\r\n" },
+		{ "POST http://a/ HTTP/1.1\r\nHost: z\r\nTE: gzip;q=1\r\n"
+		  "Trailer: X\r\nContent-Length: 5\r\n\r\n",
+		  "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
 		  "Via: 1.1 culvert\r\n\r\n" },
 		{ "GET http://a/ HTTP/1.1\r\nHost: z\r\nUpgrade: websocket\r\n"
 		  "Connection: Upgrade, X-Hop\r\nx-hop: 1\r\nKeep-Alive: 5\r\n"
@@ -228,6 +233,13 @@ responses_rewritten(void **state)
 		  "Connection: close\r\nVia: 1.0 culvert\r\n\r\n" },
 		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
 		  "Trailer: X\r\n\r\n", false, 1, true,
+		  "HTTP/1.1 200 OK\r\nTrailer: X\r\n"
+		  "Transfer-Encoding: chunked\r\nVia: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+		  "Trailer: X\r\n\r\n", false, 0, false,
+		  "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 200 OK\r\nTrailer: X\r\n\r\n", false, 1, true,
 		  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
 		  "Via: 1.1 culvert\r\n\r\n" },
 		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
