@@ -30,6 +30,11 @@ def states(culvert):
     return [t["state"] for t in culvert.ctl("tunnels")["tunnels"]]
 
 
+def no_client(culvert):
+    """Sooner than Daemon.wait_idle(), since streams may wait for the edge."""
+    wait_until(lambda: not states(culvert), "no client")
+
+
 BASIC = base64.b64encode(":".join(USER).encode()).decode()
 
 
@@ -121,7 +126,7 @@ def test_pipelining_client_resets(culvert, origin, quiet):
 
 
 def test_waiting_client_resets(start_edge, start_culvert, origin):
-    edge = start_edge()
+    edge = start_edge("--grace", 1)
     culvert = start_culvert(edge, "--connect-timeout", 3600)
     server = origin()
     with edge.halted():
@@ -131,7 +136,7 @@ def test_waiting_client_resets(start_edge, start_culvert, origin):
         sock.shutdown(socket.SHUT_WR)
         wait_until(lambda: states(culvert) == ["waiting"], "it waits")
         reset(sock)
-        culvert.wait_idle()
+        no_client(culvert)
 
 
 # ---- Without a word ----
@@ -144,7 +149,7 @@ class Cable:
     def __init__(self, places, start, ca, users):
         self.places = places
         self.line = places.line("cable", 1)
-        limit = ("--keepalive-timeout", KEEPALIVE)
+        limit = ("--keepalive-timeout", KEEPALIVE, "--grace", 1)
         self.edge = start(
             "culvert-edge", "-v", "-l", "127.0.0.1:0", "--open", "--cert",
             ca.good.cert, "--key", ca.good.key, "--allow", "10.99.0.0/16",
@@ -152,7 +157,8 @@ class Cable:
         self.culvert = start(
             "culvert", "-v", "-l", f"{self.near}:0", "-e",
             f"127.0.0.1:{self.edge.port}", "--pin", ca.good.pin(),
-            "--connect-timeout", 3600, "--listen-users", users, *limit, preexec=places.near.enter)
+            "--connect-timeout", 3600, "--listen-users", users, *limit,
+            preexec=places.near.enter)
         self.culvert.wait_for("connected to ")
 
     def client(self):
@@ -185,26 +191,26 @@ def near_origin(cable, origin, handler):
     return cable.places.near.inside(origin, handler)
 
 
-@pytest.mark.parametrize("state", ["open", "half-closed"])
-def test_idle_client_vanishes(cable, origin, quiet, state):
-    sock = cable.tunnel(near_origin(cable, origin, quiet), "127.0.0.1")
-    if state == "half-closed":
-        sock.sendall(b"x")
-        sock.shutdown(socket.SHUT_WR)
-        wait_until(lambda: quiet.heard, "the origin hears it")
+def test_clients_vanish(cable, origin, quiet):
+    """Idle, half-closed, in an exchange, with data on its way or waiting for it
+    to read on: all at once, since each takes its time."""
+    silent = near_origin(cable, origin, quiet)
+    giving = near_origin(cable, origin, lambda sock: send_pattern(sock, MUCH))
+    socks = [cable.tunnel(server, "127.0.0.1")
+             for server in (silent, silent, giving, giving)]
+    idle, half_closed, reading, paused = socks
+    half_closed.sendall(b"x")
+    half_closed.shutdown(socket.SHUT_WR)
+    expect_pattern(reading, 1_000_000)
+    for half in (False, True):
+        socks.append(cable.client())
+        socks[-1].sendall(get(silent))
+        if half:
+            socks[-1].shutdown(socket.SHUT_WR)
+    wait_until(lambda: len(quiet.heard) == 3, "the origin hears them")
+    assert states(cable.culvert) == 6 * ["open"]
     cable.pull()
-    cable.culvert.wait_idle()
-    no_tunnel(cable.edge)
-
-
-@pytest.mark.parametrize("reads", [True, False])
-def test_receiving_client_vanishes(cable, origin, reads):
-    """Data is on its way to it, or waits for it to read on."""
-    server = near_origin(cable, origin, lambda sock: send_pattern(sock, MUCH))
-    sock = cable.tunnel(server, "127.0.0.1")
-    if reads:
-        expect_pattern(sock, 1_000_000)
-    cable.pull()
+    no_client(cable.culvert)
     cable.culvert.wait_idle()
     no_tunnel(cable.edge)
 
@@ -220,19 +226,6 @@ def test_blocked_client_vanishes(cable, origin, quiet):
     no_tunnel(cable.edge)
 
 
-@pytest.mark.parametrize("half_closed", [False, True])
-def test_exchange_client_vanishes(cable, origin, quiet, half_closed):
-    server = near_origin(cable, origin, quiet)
-    sock = cable.client()
-    sock.sendall(get(server))
-    if half_closed:
-        sock.shutdown(socket.SHUT_WR)
-    wait_until(lambda: quiet.heard, "the origin hears it")
-    cable.pull()
-    cable.culvert.wait_idle()
-    no_tunnel(cable.edge)
-
-
 def test_waiting_client_vanishes(cable, origin):
     server = near_origin(cable, origin, receive_all)
     with cable.edge.halted():
@@ -242,38 +235,32 @@ def test_waiting_client_vanishes(cable, origin):
         sock.shutdown(socket.SHUT_WR)
         wait_until(lambda: states(cable.culvert) == ["waiting"], "it waits")
         cable.pull()
-        cable.culvert.wait_idle()
+        no_client(cable.culvert)
 
 
 def far_origin(cable, origin, handler):
     return cable.places.far.inside(origin, handler, host="0.0.0.0")
 
 
-@pytest.mark.parametrize("state", ["idle", "half-closed"])
-def test_quiet_origin_vanishes(cable, origin, quiet, state):
-    """With nothing under way, or when it has sent FIN."""
-    def serve(sock):
-        if state == "half-closed":
-            sock.shutdown(socket.SHUT_WR)
+def test_origins_vanish(cable, origin, quiet):
+    """With nothing under way, when it has sent FIN, and with data on its way."""
+    def half_close(sock):
+        sock.shutdown(socket.SHUT_WR)
         quiet(sock)
 
-    with cable.near_tunnel(far_origin(cable, origin, serve)) as sock:
-        if state == "half-closed":
-            assert sock.recv(1) == b""
-        sock.sendall(b"x")
-        wait_until(lambda: quiet.heard, "the origin hears it")
-        cable.pull()
-        no_tunnel(cable.edge)
-        cable.culvert.wait_idle()
-
-
-def test_receiving_origin_vanishes(cable, origin):
-    def serve(sock):
+    def take(sock):
         while sock.recv(1 << 16):
             pass
 
-    with cable.near_tunnel(far_origin(cable, origin, serve)) as sock:
-        start_sending(sock)
+    idle, half_closed, taking = (
+        cable.near_tunnel(far_origin(cable, origin, handler))
+        for handler in (quiet, half_close, take))
+    with idle, half_closed, taking:
+        assert half_closed.recv(1) == b""
+        idle.sendall(b"x")
+        half_closed.sendall(b"x")
+        wait_until(lambda: len(quiet.heard) == 2, "the origins hear it")
+        start_sending(taking)
         wait_until(lambda: cable.culvert.status()["bytes"]["up"] > 100_000,
                    "bytes on their way")
         cable.pull()
