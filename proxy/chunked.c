@@ -225,6 +225,18 @@ step(struct chunked *c, uint8_t octet)
 	}
 }
 
+static void
+take_octet(struct chunked *c, uint8_t octet)
+{
+	enum chunked_state before = c->state;
+
+	c->state = step(c, octet);
+	if (c->state == CHUNKED_BAD) {
+		c->failed = before;
+		c->octet = octet;
+	}
+}
+
 static size_t
 take_data(struct chunked *c, size_t len)
 {
@@ -252,13 +264,54 @@ chunked_feed(struct chunked *c, const uint8_t *in, size_t len,
 			*data = in + *consumed;
 			*datalen = take_data(c, len - *consumed);
 			*consumed += *datalen;
-		} else {
-			c->state = step(c, in[(*consumed)++]);
-		}
+		} else
+			take_octet(c, in[(*consumed)++]);
 	}
 	if (c->state == CHUNKED_BAD)
 		return -EBADMSG;
 	return c->state == CHUNKED_DONE;
+}
+
+/* What is not a matter of one octet, or NULL. */
+static const char *
+limit_of(const struct chunked *c)
+{
+	if (c->state != CHUNKED_BAD)
+		return "the trailer section is malformed";
+	if (c->failed >= CHUNKED_TRAILER_START)
+		return c->counted > CHUNKED_TRAILER_MAX
+		    ? "the trailer section is too long" : NULL;
+	if (c->counted > CHUNKED_EXTENSION_MAX)
+		return "the line of a chunk's size is too long";
+	if (c->failed <= CHUNKED_SIZE && hex_value(c->octet) >= 0)
+		return "the size of a chunk is too large";
+	return NULL;
+}
+
+void
+chunked_why(const struct chunked *c, char out[CHUNKED_WHY_MAX])
+{
+	static const char *const places[] = {
+		[CHUNKED_SIZE_START] = "where the size of a chunk must be",
+		[CHUNKED_SIZE] = "in the size of a chunk",
+		[CHUNKED_PADDING] = "behind the size of a chunk",
+		[CHUNKED_EXTENSION] = "in the extension of a chunk",
+		[CHUNKED_SIZE_LF] = "after the CR behind the size of a chunk",
+		[CHUNKED_DATA_CR] = "where CRLF must end a chunk",
+		[CHUNKED_DATA_LF] = "where LF must end a chunk",
+		[CHUNKED_TRAILER_START] = "at the start of a trailer field",
+		[CHUNKED_TRAILER] = "in a trailer field",
+		[CHUNKED_TRAILER_LF] = "after the CR of a trailer field",
+		[CHUNKED_LAST_LF] = "after the last CR of the body",
+	};
+	const char *limit = limit_of(c);
+
+	if (limit != NULL)
+		snprintf(out, CHUNKED_WHY_MAX, "%s", limit);
+	else
+		snprintf(out, CHUNKED_WHY_MAX,
+		    "byte 0x%02x %s, in the chunked coding", c->octet,
+		    places[c->failed]);
 }
 
 size_t

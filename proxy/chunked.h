@@ -29,6 +29,9 @@
 /* Bytes that chunked_format writes at most: the digits and CRLF. */
 #define CHUNKED_HEAD_MAX (CHUNKED_DIGITS_MAX + 2)
 
+/* Bytes of the sentence that chunked_why writes, with its NUL. */
+#define CHUNKED_WHY_MAX 128
+
 /* What ends a body: the last chunk, and an empty trailer section. */
 #define CHUNKED_LAST "0\r\n\r\n"
 #define CHUNKED_LAST_SIZE 3 /* bytes of it before the trailer section */
@@ -70,6 +73,8 @@ struct chunked {
 	uint64_t left; /* bytes of data to come in this chunk */
 	size_t digits; /* of the size, zeros in front of it left out */
 	size_t counted; /* other bytes of the line, or bytes of the trailer */
+	enum chunked_state failed; /* where it was when all ended, ... */
+	uint8_t octet; /* ... and what came */
 };
 
 /* Begins the body of a response, or of a request. */
@@ -87,6 +92,13 @@ void chunked_init(struct chunked *c, bool response);
  */
 int chunked_feed(struct chunked *c, const uint8_t *in, size_t len,
     size_t *consumed, const uint8_t **data, size_t *datalen);
+
+/*
+ * After -EBADMSG: writes what is wrong and where, as a sentence of printable
+ * ASCII without a full stop.  A body that was refused although the decoder has
+ * found nothing has a bad trailer section.
+ */
+void chunked_why(const struct chunked *c, char out[CHUNKED_WHY_MAX]);
 
 /*
  * Writes what goes before datalen bytes of content, the size and CRLF, without

@@ -3,6 +3,7 @@
  * or the proxy's own page.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -221,6 +222,21 @@ client_http_idle(struct client *c)
 		    "the request was not complete within the tunnel-timeout");
 }
 
+static void
+refuse_body(struct client *c, int error)
+{
+	char text[CHUNKED_WHY_MAX + 64], why[CHUNKED_WHY_MAX];
+
+	if (error == -ENOMEM) {
+		client_http_error(c, 503, "the proxy is out of memory");
+		return;
+	}
+	forward_why(c->forward, why);
+	snprintf(text, sizeof(text), "the request's body is malformed: %s",
+	    why);
+	client_http_error(c, 400, text);
+}
+
 bool
 client_http_exchange(struct client *c)
 {
@@ -233,9 +249,7 @@ client_http_exchange(struct client *c)
 		return false;
 	}
 	if (n < 0) {
-		client_http_error(c, n == -ENOMEM ? 503 : 400, n == -ENOMEM
-		    ? "the proxy is out of memory"
-		    : "the request's body is malformed");
+		refuse_body(c, (int)n);
 		return false;
 	}
 	client_drop(c, (size_t)n);
@@ -290,16 +304,20 @@ parse_head(struct client *c, struct http1_request *req)
 {
 	int head = http1_request_parse(req, c->buf, c->len, &c->scanned);
 	int status = head < 0 ? http1_error_status(head) : 0;
-	const char *why = req->head.why;
+	char text[HTTP1_WHY_MAX + 64];
 
 	if (limits_hit(c->host->limits, LIMIT_HEAD,
 		head > 0 ? (size_t)head - 1 : c->len - 1) && status == 0) {
 		status = 431;
-		why = "the head is longer than this proxy takes";
+		snprintf(req->head.why, sizeof(req->head.why),
+		    "the head is longer than the %ju bytes of head-max",
+		    (uintmax_t)c->host->limits->v[LIMIT_HEAD].max);
 	}
 	if (status == 0)
 		return (size_t)head;
-	client_http_error(c, status, why);
+	snprintf(text, sizeof(text), "the client's request cannot be served: "
+	    "%s", req->head.why);
+	client_http_error(c, status, text);
 	return 0;
 }
 

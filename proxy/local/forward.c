@@ -575,6 +575,12 @@ forward_fed(struct forward *f)
 		complete(f);
 }
 
+void
+forward_why(const struct forward *f, char out[CHUNKED_WHY_MAX])
+{
+	chunked_why(&f->request.body.chunked, out);
+}
+
 bool
 forward_unanswered(const struct forward *f)
 {

@@ -8,6 +8,7 @@
 
 #include <uv.h>
 
+#include "proxy/chunked.h"
 #include "proxy/http1.h"
 #include "proxy/local/uplink.h"
 
@@ -134,6 +135,9 @@ ssize_t forward_feed(struct forward *, const uint8_t *data, size_t len);
  * exchange is over, and `done` or `switched` comes from inside this call.
  */
 void forward_fed(struct forward *);
+
+/* After -EBADMSG of forward_feed: what is wrong, as chunked_why() says it. */
+void forward_why(const struct forward *, char out[CHUNKED_WHY_MAX]);
 
 /* Nothing of the final response is on its way to the client. */
 bool forward_unanswered(const struct forward *);

@@ -301,6 +301,21 @@ take_head(struct response *r)
 
 /* ---- The body ---- */
 
+/* The sentence is for a client that has nothing of the answer yet. */
+static void
+fail_body(struct response *r, int error)
+{
+	char why[CHUNKED_WHY_MAX];
+
+	chunked_why(&r->body.chunked, why);
+	if (error == -ENOMEM)
+		fail(r, error, "out of memory");
+	else if (r->batch.head != NULL)
+		blame_origin(r, error, why);
+	else
+		fail(r, error, "the chunked body is malformed");
+}
+
 /* Returns whether the batch has room for more. */
 static bool
 take_pieces(struct response *r, const struct iovec *iov)
@@ -316,8 +331,7 @@ take_pieces(struct response *r, const struct iovec *iov)
 		rv = body_take(&r->body, in, (size_t)(end - in), &used, &data,
 		    &len);
 		if (rv < 0) {
-			fail(r, rv, rv == -ENOMEM ? "out of memory"
-			    : "the chunked body is malformed");
+			fail_body(r, rv);
 			return false;
 		}
 		b->consume += used;

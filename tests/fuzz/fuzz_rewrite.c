@@ -22,7 +22,7 @@ struct reading {
 	long status; /* of a response */
 	unsigned hosts, lengths, codings;
 	uint64_t length;
-	bool chunked, close;
+	bool chunked, close, upgrade;
 };
 
 static bool
@@ -120,8 +120,9 @@ read_field(struct reading *r, const char *p, const char *end)
 	else if (same(p, n, "transfer-encoding"))
 		read_codings(r, value, end);
 	else if (same(p, n, "connection")) {
-		must(same(value, (size_t)(end - value), "close"));
-		r->close = true;
+		r->close |= same(value, (size_t)(end - value), "close");
+		r->upgrade |= same(value, (size_t)(end - value), "upgrade");
+		must(r->close || r->upgrade);
 	}
 }
 
@@ -179,6 +180,7 @@ check_request(const char *text, size_t size, unsigned flags)
 		return;
 	read_head(&r, false, out, (size_t)len);
 	must(r.hosts == 1 && !r.close);
+	must(r.upgrade == rewrite_upgrades(&req));
 	must(req.head.framing != HTTP1_NONE || r.lengths + r.codings == 0);
 	check_framing(&r, req.head.framing, req.head.length);
 }

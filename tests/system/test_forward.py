@@ -628,6 +628,8 @@ def test_chunked_in_http_1_0(client, script):
      "two Content-Lengths, 5 and 6"),
     (OK + b"X: a\0b\r\n\r\n",
      "a NUL in the head: byte 0x00 at offset 1 of the field X"),
+    (OK + CODING + b"\r\n5x\r\nhello",
+     "byte 0x78 in the size of a chunk, in the chunked coding"),
     (b"<html>hello</html>",
      'no status line of HTTP/1: the first bytes are "<html>he"'),
 ])
@@ -735,8 +737,9 @@ def test_malformed_chunk(client, script):
 
     client.send(script(answer), "Transfer-Encoding: chunked\r\n",
                 b"5\r\nhelloXX", method="POST")
-    assert client.head().startswith("HTTP/1.1 400 ")
-    receive_all(client.sock)
+    head, body = client.answer()
+    assert head.startswith("HTTP/1.1 400 ")
+    assert b"byte 0x58 where CRLF must end a chunk" in body
 
 
 @pytest.mark.parametrize("answer", [

@@ -282,6 +282,41 @@ noise_in_responses_is_bounded(void **state)
 }
 
 static void
+refusals_say_why(void **state)
+{
+	static const struct {
+		const uint8_t *in;
+		size_t len;
+		const char *why;
+	} rows[] = {
+		{ OCTETS("\r"),
+		    "byte 0x0d where the size of a chunk must be" },
+		{ OCTETS("1g"), "byte 0x67 in the size of a chunk" },
+		{ OCTETS("1;\x01"), "byte 0x01 in the extension of a chunk" },
+		{ OCTETS("1\ra"),
+		    "byte 0x61 after the CR behind the size of a chunk" },
+		{ OCTETS("1\r\nab"), "byte 0x62 where CRLF must end a chunk" },
+		{ OCTETS("1\r\na\rb"), "byte 0x62 where LF must end a chunk" },
+		{ OCTETS("0\r\n "), "byte 0x20 at the start of a trailer" },
+		{ OCTETS("0\r\nA\n"), "byte 0x0a in a trailer field" },
+		{ OCTETS("0\r\nA\rB"), "byte 0x42 after the CR of a trailer" },
+		{ OCTETS("0\r\n\rB"), "byte 0x42 after the last CR" },
+		{ OCTETS("ffffffffffffffff"),
+		    "the size of a chunk is too large" },
+	};
+	struct body body;
+	char why[CHUNKED_WHY_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		assert_int_equal(decode(&body, false, rows[i].in, rows[i].len,
+		    1, 1), -EBADMSG);
+		chunked_why(&body.decoder, why);
+		assert_non_null(strstr(why, rows[i].why));
+	}
+}
+
+static void
 largest_chunk_is_counted(void **state)
 {
 	struct body body;
@@ -321,6 +356,7 @@ main(void)
 		cmocka_unit_test(responses_refused),
 		cmocka_unit_test(noise_is_bounded),
 		cmocka_unit_test(noise_in_responses_is_bounded),
+		cmocka_unit_test(refusals_say_why),
 		cmocka_unit_test(largest_chunk_is_counted),
 		cmocka_unit_test(what_is_formatted_decodes),
 	};
