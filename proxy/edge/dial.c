@@ -62,6 +62,7 @@ struct dial {
 	SLIST_HEAD(, attempt) attempts;
 	unsigned handles;	/* open ones, the timer included */
 	uint64_t deadline;	/* in milliseconds of uv_now() */
+	uint64_t resolve_by;	/* the same: there is an address */
 	uint64_t halfway;	/* the same: the last attempt starts */
 	uint64_t next;		/* the same: another attempt starts */
 	bool settled;
@@ -402,7 +403,9 @@ arm(struct dial *d)
 {
 	uint64_t now = uv_now(d->timer.loop), at = d->deadline;
 
-	if (d->nstarted < d->ncandidates && d->next < at)
+	if (d->lookup != NULL && d->ncandidates == 0)
+		at = d->resolve_by;
+	else if (d->nstarted < d->ncandidates && d->next < at)
 		at = d->next;
 	uv_timer_start(&d->timer, on_timer, at > now ? at - now : 0, 0);
 }
@@ -475,6 +478,8 @@ on_timer(uv_timer_t *timer)
 		tell(d);
 	else if (uv_now(timer->loop) >= d->deadline)
 		time_out(d);
+	else if (d->ncandidates == 0 && uv_now(timer->loop) >= d->resolve_by)
+		settle(d);
 	else
 		let_go(d);
 }
@@ -555,11 +560,12 @@ begin(struct dial *d)
 		settle(d);
 		return;
 	}
-	arm(d);
 	if (resolver_lookup(d->dialer->resolver, target->host, d->asker,
 		&d->lookup, on_addresses, d) != 0) {
 		d->result.status = DIAL_LIMIT;
 		settle(d);
+	} else if (d->lookup != NULL) {
+		arm(d);
 	}
 }
 
@@ -579,6 +585,8 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 	d->handles = 1;
 	SLIST_INIT(&d->attempts);
 	d->deadline = uv_now(loop) + dialer->timeout_ms;
+	d->resolve_by = uv_now(loop) +
+	    dialer->timeout_ms * DIAL_RESOLVE_QUARTERS / 4;
 	d->dialer = dialer;
 	d->target = *target;
 	snprintf(d->asker, sizeof(d->asker), "%s", asker);

@@ -37,6 +37,12 @@ struct dialer {
 #define DIAL_ATTEMPT_DELAY_MS 250
 #define DIAL_ATTEMPT_DELAY_MIN_MS 10
 
+/*
+ * The part of the time, as n/4, after which a name without an address is given
+ * up: then the client hears of it before its own time is over.
+ */
+#define DIAL_RESOLVE_QUARTERS 3
+
 /* Addresses tried for one target: more than any honest name has. */
 #define DIAL_ADDRESSES_MAX 128
 

@@ -121,6 +121,18 @@ def test_hosts(names, proxy):
     assert names.ask(culvert, "printer.slow") == SUCCEEDED
 
 
+def test_servers_that_fail(names, proxy):
+    """The first one is gone, the second one silent, the third drops AAAA."""
+    culvert, _ = proxy
+    for host, drops in ((SECOND, {A, AAAA}), ("127.0.0.3", {AAAA})):
+        server = names.place.inside(BadServer, ZONE, host, 53, drops)
+        names.stack.callback(server.close)
+    renew(names.conf, f"nameserver {FIRST}\nnameserver {SECOND}\n"
+          "nameserver 127.0.0.3\n")
+    for name in ("both.test", "four.test", "short.test"):
+        assert names.ask(culvert, name) == SUCCEEDED
+
+
 # ---- Servers that fail, and many addresses ----
 
 ZONE = {
