@@ -190,7 +190,7 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
     ngtcp2_path *path, uint8_t *ecn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	size_t cap = turn ? p->max + PROBE_TURNS_HIGH : probe_cap(conn, now);
+	size_t cap = turn ? p->max + PROBE_TURNS : probe_cap(conn, now);
 	bool fits = fits_window(conn, want);
 	ngtcp2_pkt_info pi = { 0 };
 	ngtcp2_ssize n;
@@ -456,24 +456,28 @@ path_max(const struct quic_conn *conn)
 static void
 plan_turns(const struct probe *p, uint16_t turns[PROBE_TURNS])
 {
-	for (size_t i = 0; i < PROBE_TURNS_HIGH; i++)
+	for (size_t i = 0; i < PROBE_TURNS; i++)
 		turns[i] = (uint16_t)(p->max + 1 + i);
-	for (size_t i = 0; i < PROBE_TURNS_LOW; i++)
-		turns[PROBE_TURNS_HIGH + i] =
-		    (uint16_t)(PROBE_PEER_SIZE - PROBE_TURNS_LOW + 1 + i);
 }
 
-/* How many of the planned turns a peer lets the library have. */
-static unsigned
-count_turns(const struct probe *p, uint64_t peer_max)
+/*
+ * What the peer says that it takes is for us to keep, and no packet of ours is
+ * longer. The library (1.11 to 1.24) would not try the sizes of its own
+ * discovery, which begins after this and of which none ever leaves.
+ */
+static void
+take_peer_max(struct quic_conn *conn)
 {
-	if (peer_max >= p->max + PROBE_TURNS_HIGH)
-		return PROBE_TURNS_HIGH;
-	if (peer_max > p->max)
-		return (unsigned)(peer_max - p->max);
-	if (peer_max >= PROBE_PEER_SIZE)
-		return PROBE_TURNS_LOW;
-	return 0;
+	const ngtcp2_transport_params *peer =
+	    ngtcp2_conn_get_remote_transport_params(conn->quic);
+	struct probe *p = &conn->probe;
+
+	if (p->peer_max != 0 || peer == NULL)
+		return;
+	p->peer_max = peer->max_udp_payload_size;
+	if (p->peer_max < p->max + PROBE_TURNS)
+		((ngtcp2_transport_params *)(uintptr_t)peer)
+		    ->max_udp_payload_size = p->max + PROBE_TURNS;
 }
 
 void
@@ -487,8 +491,8 @@ probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
 	p->headers = path_headers_len(&conn->path);
 	base = base_of(conn);
 	pmtu_init(&p->pmtu, base);
-	if (max > PAYLOAD_MAX - PROBE_TURNS_HIGH)
-		max = PAYLOAD_MAX - PROBE_TURNS_HIGH;
+	if (max > PAYLOAD_MAX - PROBE_TURNS)
+		max = PAYLOAD_MAX - PROBE_TURNS;
 	p->max = max > base ? max : base;
 	settings->no_tx_udp_payload_size_shaping = 1;
 	settings->pmtud_probes = turns;
@@ -502,31 +506,29 @@ probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
 	p->pmtu.ceiling = path_max(conn);
 	plan_turns(p, turns);
 	settings->pmtud_probeslen = PROBE_TURNS;
-	settings->max_tx_udp_payload_size = max + PROBE_TURNS_HIGH;
+	settings->max_tx_udp_payload_size = max + PROBE_TURNS;
 }
 
 void
 probe_start(struct quic_conn *conn, uint64_t now)
 {
-	const ngtcp2_transport_params *peer;
 	struct probe *p = &conn->probe;
-	uint64_t peer_max;
 	size_t max;
 
 	if (conn->settings.no_mtu_probe)
 		return;
-	peer = ngtcp2_conn_get_remote_transport_params(conn->quic);
-	peer_max = peer != NULL ? peer->max_udp_payload_size : UINT64_MAX;
+	take_peer_max(conn);
 	p->started = true;
 	p->nflights = 0;
 	evidence_clear(&p->evidence);
-	p->turns_left = count_turns(p, peer_max);
-	p->turn_due = p->turns_left > 0;
+	p->turns_left = PROBE_TURNS;
+	p->turn_due = true;
 	p->turn_expiry = UINT64_MAX;
 	p->fresh = true;
 	max = path_max(conn);
-	pmtu_start(&p->pmtu, peer_max < max ? (size_t)peer_max : max,
-	    p->headers, now);
+	if (p->peer_max != 0 && p->peer_max < max)
+		max = (size_t)p->peer_max;
+	pmtu_start(&p->pmtu, max, p->headers, now);
 	conn_touch(conn);
 }
 

@@ -36,15 +36,10 @@
 /*
  * Sizes that the library is made to try, one after another: each is a turn for
  * a probe of ours on an idle connection. They must be beyond all of our
- * packets, or it would try them without us, and not beyond what the peer says
- * that it takes, or it would not try them at all. So there are some above the
- * ceiling, and some for peers that take a packet of Ethernet with the headers
- * of IPv6 and no more.
+ * packets, or it would try them without us, and when nothing is to be learnt
+ * any more. So they begin above what is asked for on any path.
  */
-#define PROBE_TURNS_HIGH 48
-#define PROBE_TURNS_LOW 16
-#define PROBE_TURNS (PROBE_TURNS_HIGH + PROBE_TURNS_LOW)
-#define PROBE_PEER_SIZE 1452 /* bytes: the last of the low ones */
+#define PROBE_TURNS 48
 
 /* Acknowledgements in one round trip that get a PING, to help the sender. */
 #define PROBE_PINGS 8
@@ -83,7 +78,8 @@ struct probe_packet {
 struct probe {
 	struct pmtu pmtu;
 	size_t headers; /* bytes of IP and UDP on this path */
-	size_t max;	/* the most that is asked for, on any path */
+	size_t max;	/* the most that is asked for, on any path ... */
+	uint64_t peer_max; /* ... and the most that the peer takes; 0: unknown */
 	bool started;
 	bool fresh;	/* nothing was written since it was started */
 	struct quotes quotes; /* of packets above the base size */

@@ -277,15 +277,46 @@ a_peer_takes_so_much(void **state)
 			w->link->tamper_arg = &takes[i];
 			begin(w, ways, 5 * MB);
 			pass(w, 10 * LINK_S);
-			if (ways == BOTH || takes[i] > 1300) {
-				assert_int_equal(size_of(w, UP),
-				    size + HEADERS);
-				assert_int_equal(size_of(w, DOWN),
-				    size + HEADERS);
-			}
+			assert_int_equal(size_of(w, UP), size + HEADERS);
+			assert_int_equal(size_of(w, DOWN), size + HEADERS);
 			assert_int_equal(black_holes(w), 0);
 			restart(w);
 		}
+}
+
+static bool
+count_large(struct link_datagram *d, void *arg)
+{
+	unsigned *n = arg;
+
+	n[d->up] += d->len > BASE + HEADERS;
+	return true;
+}
+
+/* Whatever it takes, nobody asks when the ceiling has answered. */
+static void
+a_peer_is_asked_once(void **state)
+{
+	static const size_t takes[] = { BASE, 1452, 1472, 1473, 1500, 65527 };
+	struct world *w = *state;
+	unsigned large[2];
+
+	for (size_t i = 0; i < COUNT(takes); i++) {
+		w->client_settings.udp_payload_max = takes[i];
+		w->server_settings.udp_payload_max = takes[i];
+		large[0] = large[1] = 0;
+		w->link->tamper = count_large;
+		w->link->tamper_arg = large;
+		world_up(w);
+		pass(w, 20 * LINK_S);
+		for (int way = UP; way <= DOWN; way++) {
+			assert_string_equal(stats_of(sender(w, way)).mtu_state,
+			    "complete");
+			assert_in_range(large[way == UP], takes[i] > BASE,
+			    takes[i] > BASE ? 2 : 0);
+		}
+		restart(w);
+	}
 }
 
 /* What somebody vouches for is never left, for better or worse. */
@@ -965,6 +996,7 @@ main(void)
 		TEST(each_direction_has_its_own),
 		TEST(it_can_be_switched_off),
 		TEST(a_peer_takes_so_much),
+		TEST(a_peer_is_asked_once),
 		TEST(a_size_is_vouched_for),
 		TEST(lost_probes_leave_the_window_alone),
 		TEST(searches_leave_the_window_alone),
