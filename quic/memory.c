@@ -247,11 +247,10 @@ lib_malloc(size_t size, void *conn)
 static void *
 lib_calloc(size_t n, size_t size, void *conn)
 {
-	void *p = calloc(n, size);
+	size_t len;
 
-	if (p != NULL)
-		charge(conn, MEMORY_OTHER, malloc_usable_size(p));
-	return p;
+	return __builtin_mul_overflow(n, size, &len)
+	    ? NULL : memory_calloc(conn, len);
 }
 
 static void *
