@@ -140,6 +140,7 @@ conn_deliver(struct quic_conn *conn)
 		log_mtu(conn);
 	deliver_conn_events(conn);
 	request_curb(conn);
+	request_reject(conn);
 	if (conn->close_pending)
 		abort_streams(conn);
 	while ((s = TAILQ_FIRST(&conn->ready)) != NULL &&
@@ -291,7 +292,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 
 	/* Events that a write has left behind are told at once. */
 	if (conn->close_pending || conn->migrated_pending ||
-	    !TAILQ_EMPTY(&conn->ready))
+	    !TAILQ_EMPTY(&conn->ready) || request_is_rejected(conn))
 		return conn->now;
 	if (conn->state >= CONN_CLOSING)
 		return conn->server != NULL ? conn->now : UINT64_MAX;
@@ -505,7 +506,6 @@ quic_conn_update_keys(struct quic_conn *conn, uint64_t now)
 void
 quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 {
-	const struct quic_stream *s;
 	ngtcp2_conn_info info;
 
 	memset(stats, 0, sizeof(*stats));
@@ -517,11 +517,6 @@ quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 	stats->packets_sent = conn->packets_sent;
 	stats->packets_received = conn->packets_received;
 	stats->packets_lost = conn->packets_lost;
-	LIST_FOREACH(s, &conn->streams, entry)
-		if (!s->transport_gone)
-			stats->packets_lost +=
-			    ngtcp2_conn_get_stream_loss_count(conn->quic,
-				s->id);
 	stats->trains_sent = conn->trains_sent;
 	stats->migrations = conn->migrations;
 	probe_stats(conn, stats);
@@ -562,6 +557,7 @@ quic_stream_request(struct quic_conn *conn, const struct quic_field *fields,
 	}
 	s->events = events;
 	s->arg = arg;
+	request_opened(s);
 	if ((rv = stream_set_id(s, id)) != 0 ||
 	    (rv = h3_submit(s, fields, n)) != 0) {
 		quic_stream_reset(s, QUIC_H3_INTERNAL_ERROR);

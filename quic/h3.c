@@ -120,7 +120,6 @@ static int
 on_shutdown(nghttp3_conn *h3, int64_t id, void *user)
 {
 	struct quic_conn *conn = user;
-	struct quic_stream *s;
 
 	(void)h3;
 	if (conn->server != NULL)
@@ -128,9 +127,7 @@ on_shutdown(nghttp3_conn *h3, int64_t id, void *user)
 	if (conn->drain == DRAIN_NOT)
 		conn->drain_pending = true;
 	conn->drain = DRAIN_ANNOUNCED;
-	LIST_FOREACH(s, &conn->streams, entry)
-		if (s->id >= id)
-			stream_abort(s, QUIC_H3_REQUEST_REJECTED);
+	conn->goaway = id;
 	return 0;
 }
 
@@ -204,6 +201,16 @@ h3_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id,
 	return 0;
 }
 
+/* When something arrives of it, so that nobody has to ask all streams. */
+static void
+note_losses(struct quic_stream *s)
+{
+	size_t n = ngtcp2_conn_get_stream_loss_count(s->conn->quic, s->id);
+
+	s->conn->packets_lost += n - s->losses;
+	s->losses = n;
+}
+
 int
 h3_acked(ngtcp2_conn *quic, int64_t id, uint64_t offset, uint64_t len,
     void *user, void *stream)
@@ -217,8 +224,10 @@ h3_acked(ngtcp2_conn *quic, int64_t id, uint64_t offset, uint64_t len,
 	rv = nghttp3_conn_add_ack_offset(conn->h3, id, len);
 	if (rv != 0)
 		return h3_fail(conn, rv);
-	if (stream != NULL)
+	if (stream != NULL) {
+		note_losses(stream);
 		orphan_acked(stream);
+	}
 	return 0;
 }
 
@@ -251,8 +260,7 @@ h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
 	if (rv != 0 && rv != NGHTTP3_ERR_STREAM_NOT_FOUND)
 		return h3_fail(conn, rv);
 	if (stream != NULL) {
-		conn->packets_lost +=
-		    ngtcp2_conn_get_stream_loss_count(quic, id);
+		note_losses(stream);
 		stream_transport_gone(stream, code);
 	}
 	if (!ngtcp2_conn_is_local_stream(quic, id)) {

@@ -134,7 +134,6 @@ head_end(nghttp3_conn *h3, int64_t id, int fin, void *user, void *stream)
 	(void)h3, (void)id, (void)fin;
 	if (s == NULL || s->head == NULL)
 		return 0;
-	request_settled(s);
 	if (conn->server == NULL) {
 		head = head_view(s->head, fields);
 		/* Interim responses say nothing that a tunnel needs. */
@@ -142,6 +141,7 @@ head_end(nghttp3_conn *h3, int64_t id, int fin, void *user, void *stream)
 		if (status == NULL || status[0] == '1')
 			return 0;
 	}
+	request_settled(s);
 	stream_pend(s, PENDING_HEAD);
 	return 0;
 }

@@ -80,6 +80,7 @@ struct quic_stream {
 	uint64_t abort_code;
 	struct head_buffer *head; /* while it arrives and until delivered */
 	TAILQ_ENTRY(quic_stream) owing_entry; /* conn->owing, if owes_head */
+	size_t losses; /* packets lost of it, in conn->packets_lost */
 	uint64_t opened_at;
 
 	/* Sending: chunks from the first byte not acknowledged. */
@@ -100,7 +101,7 @@ struct quic_stream {
 	struct stream_orphan orphan;
 
 	bool indexed : 1;      /* in conn->stream_ids */
-	bool owes_head : 1;    /* server: the request is not complete */
+	bool owes_head : 1;    /* the peer's head is not complete */
 	bool tx_started : 1;   /* a head with a body to come was submitted */
 	bool finished : 1;     /* owner: no more to commit */
 	bool waiting : 1;      /* for the next round, to go on */
@@ -215,8 +216,9 @@ struct quic_conn {
 	LIST_HEAD(, quic_stream) streams;
 	void *stream_ids; /* tsearch(3) tree of the same, by ID */
 	TAILQ_HEAD(, quic_stream) ready;
-	TAILQ_HEAD(, quic_stream) owing; /* server: a head, oldest first */
+	TAILQ_HEAD(stream_owing, quic_stream) owing; /* a head, by ID */
 	size_t nowing;
+	int64_t goaway; /* client, if it drains: not looked at from this ID on */
 	size_t nstreams;
 	size_t unsent; /* the sum of their tx_unsent */
 	uint64_t acked; /* bytes of streams that the peer acknowledged */
@@ -354,6 +356,8 @@ struct quic_head head_view(const struct head_buffer *,
 void request_opened(struct quic_stream *);
 void request_settled(struct quic_stream *);
 void request_curb(struct quic_conn *);
+bool request_is_rejected(const struct quic_conn *);
+void request_reject(struct quic_conn *);
 void request_drain(struct quic_conn *, uint64_t now);
 uint64_t request_deadline(const struct quic_conn *);
 void request_expire(struct quic_conn *, uint64_t now);

@@ -291,10 +291,10 @@ struct quic_events {
 	/*
 	 * Client: the server wants to go (GOAWAY, RFC 9114 §5.2). Fires once.
 	 * From now on quic_stream_request() says -EPIPE: ask on another
-	 * connection. Streams that are open go on; those whose request the
-	 * server has not looked at are aborted with QUIC_H3_REQUEST_REJECTED,
-	 * now or later, and may be asked for again elsewhere. The server
-	 * closes when all have ended, or sooner.
+	 * connection. Streams that have their answer go on; others whose
+	 * request the server has not looked at are aborted with
+	 * QUIC_H3_REQUEST_REJECTED, now or later, and may be asked for again
+	 * elsewhere. The server closes when all have ended, or sooner.
 	 */
 	void (*draining)(struct quic_conn *conn, void *arg);
 
@@ -448,7 +448,7 @@ struct quic_stats {
 	uint64_t bytes_in_flight;    /* bytes */
 	uint64_t packets_sent;
 	uint64_t packets_received;   /* and authenticated */
-	uint64_t packets_lost;
+	uint64_t packets_lost;	     /* known when what was in them arrived */
 	uint64_t trains_sent;	     /* send calls that were filled */
 	size_t udp_payload;	     /* bytes of the largest proven packet */
 	size_t ip_mtu;		     /* the same as an IP packet */

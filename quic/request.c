@@ -1,6 +1,7 @@
 /*
- * The requests of one connection at the server: how long they may take to come,
- * and how there come to be no more of them.
+ * The requests of one connection that are not complete at the server, or not
+ * answered at the client: how long they may take to come, and how there come to
+ * be no more of them.
  *
  * A stream that opens owes us a request head, and what has come of it costs
  * memory of ours and of nghttp3 that no flow control covers. So few may owe
@@ -19,6 +20,7 @@
 
 /* ---- Heads that are to come ---- */
 
+/* A client's, and the response's head is to come: in the order of their IDs. */
 void
 request_opened(struct quic_stream *s)
 {
@@ -48,9 +50,41 @@ request_settled(struct quic_stream *s)
 void
 request_curb(struct quic_conn *conn)
 {
-	while (conn->nowing > conn->settings.heads_max)
+	while (conn->server != NULL &&
+	    conn->nowing > conn->settings.heads_max)
 		quic_stream_reset(TAILQ_FIRST(&conn->owing),
 		    H3_EXCESSIVE_LOAD);
+}
+
+/* ---- Requests that the server does not look at ---- */
+
+/* Streams that one call rejects: the next call goes on. */
+#define REJECTED_A_CALL 64
+
+/*
+ * There is one from GOAWAY's ID on. A request that has its answer was looked at,
+ * whatever ID the server names.
+ */
+bool
+request_is_rejected(const struct quic_conn *conn)
+{
+	const struct quic_stream *s = TAILQ_LAST(&conn->owing, stream_owing);
+
+	return conn->server == NULL && conn->drain != DRAIN_NOT && s != NULL &&
+	    s->id >= conn->goaway;
+}
+
+void
+request_reject(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+
+	for (unsigned n = 0; n < REJECTED_A_CALL && request_is_rejected(conn);
+	    n++) {
+		s = TAILQ_LAST(&conn->owing, stream_owing);
+		request_settled(s);
+		stream_abort(s, QUIC_H3_REQUEST_REJECTED);
+	}
 }
 
 /* ---- The last request ---- */

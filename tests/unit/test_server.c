@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "quic/internal.h"
 #include "tests/unit/world.h"
 
 /*
@@ -857,6 +858,112 @@ a_request_that_is_lost_is_rejected(void **state)
 	assert_int_equal(w->requests, 1);
 }
 
+#define CONTROL 3 /* the stream that a server speaks of the connection on */
+
+/* GOAWAY with an ID that our own server would not name. */
+static void
+go_away(struct world *w, uint8_t id)
+{
+	uint8_t frame[] = { 0x07, 1, id }, packet[1200];
+	ngtcp2_vec vec = { frame, sizeof(frame) };
+	ngtcp2_path_storage ps;
+	ngtcp2_ssize n, taken;
+	ngtcp2_pkt_info pi;
+
+	ngtcp2_path_storage_zero(&ps);
+	probe_watch(w->server.conn);
+	n = ngtcp2_conn_writev_stream(w->server.conn->quic, &ps.path, &pi,
+	    packet, sizeof(packet), &taken, 0, CONTROL, &vec, 1,
+	    w->link->now);
+	probe_watch(NULL);
+	assert_true(n > 0);
+	assert_int_equal(taken, sizeof(frame));
+	link_inject(w->link, false, 0, packet, (size_t)n);
+}
+
+/* Streams 0 and 4 have their answers, and 8 has not. */
+static void
+an_answer_outweighs_a_goaway(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	for (unsigned i = 0; i < 3; i++) {
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		if (i == 2)
+			w->link->tamper = lose_up;
+		assert_int_equal(tunnel_open(w, i), 0);
+		link_run(w->link, NULL, NULL, 2 * RTT);
+	}
+	w->link->tamper = NULL;
+	go_away(w, 4);
+	assert_true(link_run(w->link, is_some, &w->client[0].draining, RTT));
+	go_away(w, 0);
+	link_run(w->link, NULL, NULL, RTT);
+	assert_true(w->near[2].aborted);
+	assert_int_equal(w->near[2].code, QUIC_H3_REQUEST_REJECTED);
+	for (unsigned i = 0; i < 2; i++) {
+		w->far[i].to_send = w->near[i].to_send = MB;
+		w->near[i].stays_open = w->far[i].stays_open = false;
+		end_pump(&w->near[i]);
+		end_pump(&w->far[i]);
+	}
+	assert_true(tunnels_done(w, 2));
+	for (unsigned i = 0; i < 2; i++) {
+		assert_whole(&w->near[i], MB);
+		assert_whole(&w->far[i], MB);
+	}
+}
+
+#define UNANSWERED 1000
+
+struct rejected {
+	struct world *w;
+	unsigned most, all; /* told, in one step and in all ... */
+	unsigned due;	    /* ... or about to be, at most at a time */
+};
+
+static bool
+all_rejected(void *arg)
+{
+	struct rejected *r = arg;
+	unsigned n = 0, due = 0;
+
+	for (unsigned i = 0; i < UNANSWERED; i++) {
+		n += r->w->near[i].aborted;
+		due += r->w->near[i].stream != NULL &&
+		    r->w->near[i].stream->pending != 0;
+	}
+	if (due > r->due)
+		r->due = due;
+	if (n - r->all > r->most)
+		r->most = n - r->all;
+	r->all = n;
+	return n == UNANSWERED;
+}
+
+/* A few at a time, and one after another without a pause. */
+static void
+a_goaway_is_heard_in_turns(void **state)
+{
+	struct world *w = *state;
+	struct rejected r = { .w = w };
+	uint64_t now;
+
+	world_up(w);
+	link_run(w->link, NULL, NULL, 2 * RTT);
+	w->link->tamper = lose_up;
+	for (unsigned i = 0; i < UNANSWERED; i++)
+		assert_int_equal(tunnel_open(w, i), 0);
+	link_run(w->link, NULL, NULL, LINK_MS);
+	go_away(w, 0);
+	now = w->link->now;
+	assert_true(link_run(w->link, all_rejected, &r, RTT));
+	assert_int_equal(w->link->now, now);
+	assert_in_range(r.most, 1, 2 * 64); /* two calls a step */
+	assert_in_range(r.due, 0, 2 * 64);
+}
+
 /* A client may keep its half of a refused request open. */
 static void
 a_drain_does_not_wait_for_the_refused(void **state)
@@ -1084,6 +1191,8 @@ main(void)
 		TEST(a_request_on_its_way_is_served),
 		TEST(a_late_request_is_rejected),
 		TEST(a_request_that_is_lost_is_rejected),
+		TEST(an_answer_outweighs_a_goaway),
+		TEST(a_goaway_is_heard_in_turns),
 		TEST(a_drain_does_not_wait_for_the_refused),
 		TEST(a_drain_closes_what_is_idle),
 		TEST(a_drain_waits_for_no_slow_peer),

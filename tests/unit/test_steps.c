@@ -15,10 +15,19 @@
 
 void __real_conn_deliver(struct quic_conn *conn);
 void __wrap_conn_deliver(struct quic_conn *conn);
+size_t __real_ngtcp2_conn_get_stream_loss_count(ngtcp2_conn *, int64_t id);
+size_t __wrap_ngtcp2_conn_get_stream_loss_count(ngtcp2_conn *, int64_t id);
 int __real_ngtcp2_path_eq(const ngtcp2_path *a, const ngtcp2_path *b);
 int __wrap_ngtcp2_path_eq(const ngtcp2_path *a, const ngtcp2_path *b);
 
-static unsigned delivered, compared;
+static unsigned delivered, compared, asked;
+
+size_t
+__wrap_ngtcp2_conn_get_stream_loss_count(ngtcp2_conn *conn, int64_t id)
+{
+	asked++;
+	return __real_ngtcp2_conn_get_stream_loss_count(conn, id);
+}
 
 void
 __wrap_conn_deliver(struct quic_conn *conn)
@@ -97,12 +106,43 @@ news_of_a_path_are_one_connections_work(void **state)
 	assert_int_equal(stats_of(conns[7]).ptb_seen, 2);
 }
 
+/* Whoever asks for numbers does not have all streams looked at. */
+static void
+numbers_cost_the_same_for_any_streams(void **state)
+{
+	struct world *w = *state;
+	uint64_t lost;
+
+	world_up(w);
+	w->link->loss = 100;
+	for (unsigned i = 0; i < 50; i++) {
+		w->near[i].to_send = 20 * KB;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, 10 * LINK_S);
+	w->link->loss = 0;
+	asked = 0;
+	lost = stats_of(near_conn(w)).packets_lost;
+	assert_int_equal(asked, 0);
+	assert_true(lost > 50);
+	for (unsigned i = 0; i < 50; i++) {
+		assert_whole(&w->far[i], 20 * KB);
+		quic_stream_reset(w->near[i].stream, QUIC_H3_CONNECT_ERROR);
+		w->near[i].stream = NULL;
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_in_range(stats_of(near_conn(w)).packets_lost, lost, lost + 5);
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(a_datagram_is_one_connections_work),
 		TEST(news_of_a_path_are_one_connections_work),
+		TEST(numbers_cost_the_same_for_any_streams),
 	};
 
 	return cmocka_run_group_tests_name("steps", tests, NULL, NULL);
