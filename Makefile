@@ -160,12 +160,15 @@ test_ticket_OBJS = $(test_tls_OBJS) proxy/local/ticket.o \
 	proxy/local/refusal.o proxy/addr.o proxy/basic.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
-FUZZ = socks request response rewrite chunked config basic frame network qpack
+FUZZ = socks request response rewrite chunked trailer config basic frame \
+	network qpack
 fuzz_socks_OBJS = $(test_socks_OBJS)
 fuzz_request_OBJS = $(test_rewrite_OBJS)
 fuzz_response_OBJS = $(test_rewrite_OBJS)
 fuzz_rewrite_OBJS = $(test_rewrite_OBJS)
 fuzz_chunked_OBJS = $(test_chunked_OBJS)
+fuzz_trailer_OBJS = proxy/local/trailer.o $(test_chunked_OBJS) \
+	$(test_rewrite_OBJS)
 fuzz_config_OBJS = $(test_config_OBJS)
 fuzz_basic_OBJS = $(test_basic_OBJS)
 fuzz_frame_OBJS = quic/frame.o
