@@ -10,36 +10,6 @@ struct pinned_tunnel {
 	TAILQ_ENTRY(pinned_tunnel) entry;
 };
 
-/* ---- What pins ---- */
-
-/* A list member begins with a scheme, or goes on with its parameters. */
-static bool
-list_pins(struct span list)
-{
-	struct span member, scheme;
-
-	do {
-		member = span_trim(span_cut(&list, ','));
-		scheme = span_cut(&member, ' ');
-		if (span_is_nocase(scheme, "ntlm") ||
-		    span_is_nocase(scheme, "negotiate"))
-			return true;
-	} while (list.p != NULL);
-	return false;
-}
-
-bool
-pinned_by(const struct http1_head *head, const char *name)
-{
-	for (size_t i = 0; i < head->nfields; i++)
-		if (span_is_nocase(head->fields[i].name, name) &&
-		    list_pins(head->fields[i].value))
-			return true;
-	return false;
-}
-
-/* ---- The tunnels ---- */
-
 static void
 drop(struct pinned_tunnel *t)
 {

@@ -6,7 +6,6 @@
 #include <sys/queue.h>
 
 #include "proxy/addr.h"
-#include "proxy/http1.h"
 #include "quic/quic.h"
 
 /*
@@ -29,12 +28,6 @@ struct pinned {
 	void (*on_lost)(void *arg);
 	void *arg;
 };
-
-/*
- * Whether the fields called `name`, WWW-Authenticate or Authorization, have a
- * scheme that authenticates a connection.
- */
-bool pinned_by(const struct http1_head *head, const char *name);
 
 /*
  * `on_lost` is told, from inside an event of the stream, when the origin has

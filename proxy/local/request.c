@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/local/pinned.h"
 #include "proxy/local/request.h"
 #include "proxy/local/rewrite.h"
 
@@ -42,7 +41,7 @@ request_begin(struct request *r, const struct http1_request *req, bool via)
 	r->keep_alive = req->head.keep_alive;
 	r->repeatable = is_repeatable(req);
 	r->upgrades = rewrite_upgrades(req);
-	r->pins = pinned_by(&req->head, "authorization");
+	r->pins = rewrite_authenticates(&req->head, "authorization");
 	r->head_only = span_is(req->method, "HEAD");
 	r->minor = req->head.minor;
 	r->wants_room = false;

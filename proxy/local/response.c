@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/local/pinned.h"
 #include "proxy/local/response.h"
 #include "proxy/local/rewrite.h"
 
@@ -226,7 +225,7 @@ static void
 pin(struct response *r, const struct http1_response *resp)
 {
 	if (r->request->pins || (resp->status == 401 &&
-	    pinned_by(&resp->head, "www-authenticate")))
+	    rewrite_authenticates(&resp->head, "www-authenticate")))
 		r->pinned = true;
 }
 

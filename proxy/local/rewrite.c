@@ -211,6 +211,43 @@ rewrite_trailer(const struct http1_head *trailer, struct span options,
 	return w.len <= size ? (int)w.len : -ENOSPC;
 }
 
+/* ---- Authenticated connections ---- */
+
+/* A list member begins with a scheme, or goes on with its parameters. */
+static bool
+list_authenticates(struct span list)
+{
+	struct span member, scheme;
+
+	do {
+		member = span_trim(span_cut(&list, ','));
+		scheme = span_cut(&member, ' ');
+		if (span_is_nocase(scheme, "ntlm") ||
+		    span_is_nocase(scheme, "negotiate"))
+			return true;
+	} while (list.p != NULL);
+	return false;
+}
+
+bool
+rewrite_authenticates(const struct http1_head *head, const char *name)
+{
+	for (size_t i = 0; i < head->nfields; i++)
+		if (span_is_nocase(head->fields[i].name, name) &&
+		    list_authenticates(head->fields[i].value))
+			return true;
+	return false;
+}
+
+static void
+put_proxy_support(struct writer *w, const struct http1_response *resp)
+{
+	if (resp->status == 401 &&
+	    rewrite_authenticates(&resp->head, "www-authenticate"))
+		put(w, SPAN("Proxy-Support: Session-Based-Authentication\r\n"
+		    "Connection: Proxy-Support\r\n"));
+}
+
 /* ---- Framing ---- */
 
 /* A coding that we neither know nor undo: it concerns the client. */
@@ -474,6 +511,7 @@ rewrite_response(const struct http1_response *resp, int client_minor,
 	for (size_t i = 0; i < head->nfields; i++)
 		if (is_passed_on(head, head->fields[i].name, framing))
 			put_field(&w, &head->fields[i]);
+	put_proxy_support(&w, resp);
 	if (resp->status == 101 || resp->status == 426)
 		put_upgrade(&w, head);
 	put_framing(&w, head, framing);

@@ -45,12 +45,21 @@ int rewrite_request(const struct http1_request *req, bool via, char *out,
 bool rewrite_upgrades(const struct http1_request *req);
 
 /*
+ * Whether the fields called `name`, WWW-Authenticate or Authorization, have a
+ * scheme that authenticates a connection and not a request: NTLM or Negotiate
+ * (RFC 4559).
+ */
+bool rewrite_authenticates(const struct http1_head *head, const char *name);
+
+/*
  * Writes a response as the client gets it.  client_minor is the minor version
  * of its request, keep_alive whether its connection stays open afterwards;
  * where rewrite_framing says HTTP1_UNTIL_CLOSE it cannot, and this function
  * says so to the client whatever keep_alive is.  Interim responses say nothing
  * about the connection; they may not be sent to a client of HTTP/1.0, nor may
- * 101 as the answer to a request of which rewrite_upgrades is false.
+ * 101 as the answer to a request of which rewrite_upgrades is false.  A 401
+ * that offers to authenticate a connection says that the proxy keeps it for the
+ * client, without which some clients do not try (RFC 4559, section 6).
  *
  * Returns the length in bytes, without a NUL, or -ENOSPC, which never happens
  * with a buffer of REWRITE_HEAD_MAX.

@@ -107,6 +107,8 @@ def ask(client, server, message=None, method="POST", body=b""):
         fields += f"Authorization: {server.scheme} {token(message)}\r\n"
     client.send(server, fields, body, method=method)
     status, head = http_head(client.sock)
+    assert (status == 401) == ("\r\nProxy-Support: Session-Based-"
+                               "Authentication\r\n" in head)
     if "chunked" in head:
         client.chunked()
     else:

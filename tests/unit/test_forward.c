@@ -1250,7 +1250,9 @@ test_pinned_closes(void **state)
 	(void)state;
 	client_asks(GET);
 	origin_says(&streams[0], UNAUTHORIZED NTLM CLOSE LENGTH_5 "\r\nhello");
-	assert_client_got(UNAUTHORIZED NTLM LENGTH_5 CLOSE VIA "hello");
+	assert_client_got(UNAUTHORIZED NTLM
+	    "Proxy-Support: Session-Based-Authentication\r\n"
+	    "Connection: Proxy-Support\r\n" LENGTH_5 CLOSE VIA "hello");
 	assert_int_equal(client.outcome, CLOSED);
 }
 

@@ -279,6 +279,18 @@ responses_rewritten(void **state)
 		  "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 		  "Content-Length: 0\r\nConnection: close\r\n"
 		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"Negotiate\""
+		  "\r\nWWW-Authenticate: Digest x=y, NTLM\r\n"
+		  "Content-Length: 0\r\n\r\n", false, 1, true,
+		  "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"Negotiate\""
+		  "\r\nWWW-Authenticate: Digest x=y, NTLM\r\n"
+		  "Proxy-Support: Session-Based-Authentication\r\n"
+		  "Connection: Proxy-Support\r\nContent-Length: 0\r\n"
+		  "Via: 1.1 culvert\r\n\r\n" },
+		{ "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"Negotiate\""
+		  "\r\nContent-Length: 0\r\n\r\n", false, 1, true,
+		  "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"Negotiate\""
+		  "\r\nContent-Length: 0\r\nVia: 1.1 culvert\r\n\r\n" },
 		{ "HTTP/1.1 204 No Content\r\nUpgrade: h2c\r\n"
 		  "Content-Length: 0\r\n\r\n",
 		  false, 1, true,
