@@ -177,6 +177,7 @@ def test_via(start_embedded, script):
     assert VIA in server.heads[0]
 
 
+@pytest.mark.needs("nginx")
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 def test_nginx_compresses(embedded, tmp_path):
     """As it comes, nginx compresses nothing for a request that has a Via."""

@@ -195,6 +195,7 @@ def test_the_origin_closes(client, guarded, state):
     assert server.accepted == 1
 
 
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("kind", ["plain", "connect"])
 @pytest.mark.parametrize("body", ["short", "large", "chunked"])
 def test_curl(embedded, guarded, kind, body):

@@ -61,7 +61,13 @@ def is_installed(name):
     return shutil.which(PROGRAMS[name][0])
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+def row(name):
+    program = PROGRAMS[name][0]
+    marks = () if "python" in program else pytest.mark.needs(program)
+    return pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", map(row, PROGRAMS))
 def test_user_information_and_utf_8(embedded, origin, tmp_path, name):
     """Neither reaches the origin as it was written."""
     heads = []

@@ -249,6 +249,7 @@ def test_not_asked_for(client, script, fields, options):
         assert f"\r\n{name}:" not in server.heads[0]
 
 
+@pytest.mark.needs("curl")
 def test_curl_offers_http_2(embedded, script):
     server = script(HELLO)
     done = curl(*proxy("plain", embedded.port), "--http2", "--fail",
