@@ -20,9 +20,9 @@
  * for requests that may be sent twice; if it ends without a byte of an answer,
  * the request goes over a tunnel of its own.
  *
- * That does not hold for a tunnel that the client has authenticated, or is about
- * to: see pinned.h.  All requests to its origin take it, and its end is the end
- * of the client's connection, as if there were no proxy.
+ * That does not hold for a tunnel that the client has authenticated, or is
+ * about to: see pinned.h.  All requests to its origin take it, and its end is
+ * the end of the client's connection, as if there were no proxy.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -215,6 +215,14 @@ complete(struct forward *f)
 	    f->response.client_stays && !f->shut && !f->left);
 }
 
+/* Whether the client is to see that no other response follows. */
+static bool
+is_last(const struct forward *f)
+{
+	return !f->response.switched && (quic_stream_ended(f->stream) ||
+	    f->response.framing == HTTP1_UNTIL_CLOSE);
+}
+
 /*
  * The client has its response, and goes on with its request until that is
  * complete or the origin is gone.  Last in its caller.
@@ -229,8 +237,7 @@ go_on_sending(struct forward *f)
 		complete(f);
 	else if (f->cut || f->stopped)
 		fail(f, was_reset);
-	else if (!f->response.switched && !f->shut && (quic_stream_ended(f->stream) ||
-	    f->response.framing == HTTP1_UNTIL_CLOSE)) {
+	else if (!f->shut && is_last(f)) {
 		f->shut = true;
 		f->events->last(f->arg);
 	}

@@ -122,10 +122,10 @@ int forward_request(struct forward *, const struct http1_request *req);
  * Hands over bytes read from the client after the head. Returns how many were
  * taken: fewer than `len` when the origin is slow (stop reading: `writable`
  * follows) or when the request's body is complete (the rest is the next
- * request, which waits for `done`). -EBADMSG: the body is malformed; -ENOMEM.
- * After an error the exchange is over without an event, and before the loop
- * goes on the caller answers (400, 503) if forward_unanswered(), else resets
- * and closes the handle.
+ * request, which waits for `done`, or what comes after `switched`). -EBADMSG:
+ * the body is malformed; -ENOMEM. After an error the exchange is over without
+ * an event, and before the loop goes on the caller answers (400, 503) if
+ * forward_unanswered(), else resets and closes the handle.
  */
 ssize_t forward_feed(struct forward *, const uint8_t *data, size_t len);
 

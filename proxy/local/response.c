@@ -209,8 +209,8 @@ put_head(struct response *r, const struct http1_response *resp,
 	char text[REWRITE_HEAD_MAX];
 	int len;
 
-	len = rewrite_response(resp, r->request->minor, keep_alive, r->via, text,
-	    sizeof(text));
+	len = rewrite_response(resp, r->request->minor, keep_alive, r->via,
+	    text, sizeof(text));
 	if (len < 0)
 		return fail(r, len, "the head is too large");
 	if ((r->batch.head = malloc((size_t)len)) == NULL)
