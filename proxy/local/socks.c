@@ -14,7 +14,10 @@
  */
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <string.h>
+
+#include <gnutls/gnutls.h>
 
 #include "proxy/local/socks.h"
 
@@ -91,18 +94,62 @@ password_status(struct socks *s, bool ok)
 
 	explicit_bzero(s->in, sizeof(s->in));
 	s->user = s->password = NULL;
-	s->why = ok ? NULL : "the password or the name is wrong";
+	if (!ok && s->why == NULL)
+		s->why = "the password or the name is wrong";
 	return answer(s, out, sizeof(out),
 	    ok ? SOCKS_STATE_REQUEST : SOCKS_STATE_CLOSED);
+}
+
+/* An IPv6 address in the brackets that it has in a URI. */
+static bool
+is_bracketed(const char *host, size_t len)
+{
+	return len > 2 && host[0] == '[' && host[len - 1] == ']' &&
+	    memchr(host, ':', len) != NULL;
+}
+
+/*
+ * Sets a name that has other letters than those of ASCII: as a rule the client
+ * leaves it to the proxy to encode it (RFC 5891).
+ */
+static int
+set_idn(struct socks *s, const char *host, size_t len, uint16_t port)
+{
+	gnutls_datum_t ascii;
+	int rv;
+
+	if (gnutls_idna_map(host, (unsigned)len, &ascii, 0) < 0)
+		return -EINVAL;
+	rv = target_set(&s->target, (const char *)ascii.data, ascii.size,
+	    port);
+	gnutls_free(ascii.data);
+	return rv;
+}
+
+static bool
+is_ascii(const char *host, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((host[i] & 0x80) != 0)
+			return false;
+	return true;
 }
 
 static enum socks_event
 take_target(struct socks *s, const char *host, size_t len, uint16_t port)
 {
+	int rv;
+
 	if (len == 0 || port == 0)
 		return refuse(s, SOCKS_GENERAL_FAILURE,
 		    "the request names no host or no port");
-	if (target_set(&s->target, host, len, port) != 0)
+	if (is_bracketed(host, len)) {
+		host++;
+		len -= 2;
+	}
+	rv = is_ascii(host, len) ? target_set(&s->target, host, len, port)
+				 : set_idn(s, host, len, port);
+	if (rv != 0)
 		return refuse(s, SOCKS_HOST_UNREACHABLE,
 		    "no host can have the name that was asked for");
 	s->inlen = 0;
@@ -163,7 +210,8 @@ read_methods(struct socks *s)
 		return answer(s, out, sizeof(out), SOCKS_STATE_PASSWORD);
 	}
 	s->why = s->password_required
-	    ? "the client offers no password" : "no method in common";
+	    ? "the client offers no password, and this proxy requires one"
+	    : "no method in common";
 	return answer(s, out, sizeof(out), SOCKS_STATE_CLOSED);
 }
 
@@ -177,8 +225,10 @@ read_password(struct socks *s)
 {
 	size_t ulen, plen;
 
-	if (s->in[0] != PASSWORD_VERSION)
-		return hang_up(s, "unknown version of the password's message");
+	if (s->in[0] != PASSWORD_VERSION) {
+		s->why = "the client's password is not in the form of RFC 1929";
+		return password_status(s, false);
+	}
 	if (s->inlen < 2 || s->inlen < 3u + s->in[1])
 		return SOCKS_NEED_MORE;
 	ulen = s->in[1];
@@ -210,7 +260,8 @@ read_request(struct socks *s)
 	size_t len;
 
 	if (s->in[0] != VERSION5)
-		return hang_up(s, "unknown version of SOCKS");
+		return refuse(s, SOCKS_GENERAL_FAILURE,
+		    "the request is not one of SOCKS5");
 	if (s->inlen < 5)
 		return SOCKS_NEED_MORE;
 	switch (s->in[3]) {
@@ -255,12 +306,14 @@ read_request4(struct socks *s)
 		return SOCKS_NEED_MORE;
 	nul = memchr(user, '\0', s->inlen - 8);
 	if (nul == NULL && s->inlen - 8 > SOCKS4_STRING_MAX)
-		return hang_up(s, "the user id has no end");
+		return refuse(s, SOCKS_GENERAL_FAILURE,
+		    "the user id is too long");
 	if (nul == NULL)
 		return SOCKS_NEED_MORE;
 	if (s->in[1] != COMMAND_CONNECT || s->password_required)
 		return refuse(s, SOCKS_NOT_ALLOWED, s->password_required
-		    ? "SOCKS4 has no password" : "only CONNECT is served");
+		    ? "SOCKS4 has no password, and this proxy requires one"
+		    : "only CONNECT is served");
 	if (memcmp(s->in + 4, zeros, sizeof(zeros)) != 0 || s->in[7] == 0)
 		return take_address(s, AF_INET, s->in + 4,
 		    read_port(s->in + 2));
@@ -271,7 +324,7 @@ read_request4(struct socks *s)
 	nul = s->in + s->inlen - 1;
 	if (*nul != '\0' && nul - name >= SOCKS4_STRING_MAX)
 		return refuse(s, SOCKS_GENERAL_FAILURE,
-		    "the name has no end");
+		    "the name is too long");
 	if (*nul != '\0')
 		return SOCKS_NEED_MORE;
 	return take_target(s, (const char *)name, (size_t)(nul - name),

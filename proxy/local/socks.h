@@ -11,8 +11,8 @@
  * The server's side of SOCKS5 (RFC 1928), its user/password sub-negotiation
  * (RFC 1929), SOCKS4 and SOCKS4a, up to the reply after which the connection
  * is a tunnel.  A push machine: bytes in any split go in, events and the bytes
- * of the answer come out.  It does no I/O, allocates nothing and never looks a
- * name up.
+ * of the answer come out.  It does no I/O, keeps no memory of its own and never
+ * looks a name up.
  *
  *	socks_init
  *	socks_feed, with what was read, until an event:
@@ -138,13 +138,18 @@ void socks_init(struct socks *s, bool password_required);
  *
  * What it answers by itself, always with SOCKS_CLOSE:
  *	no acceptable method			method 0xff
- *	credentials with a NUL in them		RFC 1929 failure
+ *	credentials with a NUL in them, or in
+ *	a message of another version		RFC 1929 failure
  *	BIND, UDP ASSOCIATE			0x07
  *	an unknown address type			0x08
- *	port 0, or a name of no octets		0x01
+ *	another version in the request, port 0,
+ *	or a name of no octets			0x01
  *	a name that no host can have		0x04
- *	SOCKS4: any of these			0x5b
- *	a wrong version, an endless user id	nothing
+ *	SOCKS4: any of these, an endless user id	0x5b
+ *	another version at the beginning	nothing
+ *
+ * A name may be an address; brackets around an IPv6 address are taken off, and
+ * a name in UTF-8 is encoded as IDNA2008 has it.
  */
 enum socks_event socks_feed(struct socks *s, const uint8_t *data, size_t len,
     size_t *consumed);

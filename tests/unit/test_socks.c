@@ -158,6 +158,10 @@ negotiates(void **state)
 		    "\x05\x01\x00\x03\x01x\x00\x01"), true, SOCKS_SUCCEEDED,
 		    "send 0502; auth me:secret; send 0100; connect x 1; "
 		    "send 05000001000000000000; 0 left" },
+		{ OCTETS("\x05\x02\x00\x02" "\x01\x00\x06secret"
+		    "\x05\x01\x00\x03\x01x\x00\x01"), true, SOCKS_SUCCEEDED,
+		    "send 0502; auth :secret; send 0100; connect x 1; "
+		    "send 05000001000000000000; 0 left" },
 		{ OCTETS("\x04\x01\x00\x50\xc0\x00\x02\x01me\x00" "data"),
 		    false, SOCKS_SUCCEEDED,
 		    "connect 192.0.2.1 80; send 005a000000000000; 4 left" },
@@ -168,6 +172,60 @@ negotiates(void **state)
 
 	(void)state;
 	check_all_splits(rows, COUNT(rows));
+}
+
+/* Names that are addresses, or that are written as only people write them. */
+static void
+reads_names(void **state)
+{
+	static const struct {
+		const char *name, *host; /* NULL: the answer is 0x04 */
+	} rows[] = {
+		{ "127.0.0.1", "127.0.0.1" },
+		{ "::1", "::1" },
+		{ "[::1]", "::1" },
+		{ "[2001:DB8::1]", "2001:DB8::1" },
+		{ "[::ffff:192.0.2.1]", "::ffff:192.0.2.1" },
+		{ "[]", NULL },
+		{ "[::1", NULL },
+		{ "::1]", NULL },
+		{ "[a:b]", NULL },
+		{ "[192.0.2.1]", NULL },
+		{ "[[::1]]", NULL },
+		{ "[::1]:80", NULL },
+		{ "[fe80::1%lo]", NULL },
+		{ "WWW.Example.COM", "WWW.Example.COM" },
+		{ "example.com.", "example.com." },
+		{ "xn--bcher-kva.example", "xn--bcher-kva.example" },
+		{ "b\xc3\xbc" "cher.example", "xn--bcher-kva.example" },
+		{ "B\xc3\x9c" "CHER.example", "xn--bcher-kva.example" },
+		{ "b\xfc" "cher.example", NULL },
+		{ "\xc3", NULL },
+		{ " x", NULL },
+		{ "a b", NULL },
+	};
+	char in[64], want[128];
+	struct session s;
+	size_t len, n;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		n = strlen(rows[i].name);
+		len = 5 + n + 2;
+		memcpy(in, "\x05\x01\x00\x03", 4);
+		in[4] = (char)n;
+		memcpy(in + 5, rows[i].name, n);
+		memcpy(in + 5 + n, "\x00\x50", 2);
+		snprintf(want, sizeof(want), rows[i].host != NULL
+		    ? "send 0500; connect %s 80; send 05000001000000000000; "
+		    "0 left" : "send 0500; close 05040001000000000000; 0 left",
+		    rows[i].host);
+		memset(&s, 0, sizeof(s));
+		socks_init(&s.socks, false);
+		feed(&s, OCTETS("\x05\x01\x00"));
+		run(&s, (const uint8_t *)in, len, 1, 1);
+		assert_string_equal(s.log, want);
+	}
 }
 
 static void
@@ -188,9 +246,9 @@ refuses(void **state)
 		{ OCTETS("\x05\x01\x02" "\x01\x02me\x07secret\0"), true, 0,
 		    "send 0502; close 0101; 0 left" },
 		{ OCTETS("\x05\x01\x02" "\x05\x01\x00"), true, 0,
-		    "send 0502; close ; 2 left" },
+		    "send 0502; close 0101; 2 left" },
 		{ OCTETS("\x05\x01\x00" "\x04\x01\x00"), false, 0,
-		    "send 0500; close ; 2 left" },
+		    "send 0500; close 05010001000000000000; 2 left" },
 		{ OCTETS("\x05\x01\x00" "\x05\x02\x00\x01\0\0\0\0\0\x50"),
 		    false, 0, "send 0500; close 05070001000000000000; 0 left" },
 		{ OCTETS("\x05\x01\x00" "\x05\x03\x00\x01\0\0\0\0\0\0"),
@@ -305,7 +363,7 @@ bounds_socks4_strings(void **state)
 	socks_init(&s.socks, false);
 	assert_int_equal(feed(&s, buf, append(buf, 8, 300, 'u',
 	    OCTETS("\0"))), 45);
-	assert_string_equal(s.log, "close ; ");
+	assert_string_equal(s.log, "close 005b000000000000; ");
 }
 
 static void
@@ -364,6 +422,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(negotiates),
+		cmocka_unit_test(reads_names),
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(passes_refusals_on),
 		cmocka_unit_test(takes_the_longest),
