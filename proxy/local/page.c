@@ -64,17 +64,35 @@ is_ours(const struct target *host, const struct sockaddr *local)
 	    addr_is_loopback(local) && strcmp(theirs, port) == 0;
 }
 
+/*
+ * What is found only on this machine or in its own network: names without a
+ * dot, names that no public name server knows (RFC 6761, RFC 6762, RFC 8375),
+ * and addresses that culvert-edge does not allow. Literals are compared as
+ * text: isInNet() would look names up here.
+ */
+static const char pac_local[] =
+    "\tvar h = host.toLowerCase().replace(/^\\[|\\]$|\\.$/g, \"\");\n"
+    "\tif (h.indexOf(':') < 0 && isPlainHostName(h) ||\n"
+    "\t    /\\.(localhost|local|internal|home\\.arpa)$/.test(h) ||\n"
+    "\t    /^\\d+\\.\\d+\\.\\d+\\.\\d+$/.test(h) &&\n"
+    "\t    /^(0|10|127|169\\.254|172\\.(1[6-9]|2\\d|3[01])|192\\.168|"
+    "100\\.(6[4-9]|[7-9]\\d|1[01]\\d|12[0-7]))\\./.test(h) ||\n"
+    "\t    /^(::1?$|f[cd][0-9a-f]{2}:|fe[89ab][0-9a-f]:)/.test(h))\n"
+    "\t\treturn \"DIRECT\";\n";
+
 /* Browsers have no passwords for SOCKS: with one, HTTP is the only way. */
 static size_t
-answer_pac(const char *local, bool password, bool with_body,
+answer_pac(const char *local, bool all, bool password, bool with_body,
     char out[PAGE_MAX])
 {
 	char body[BODY_MAX];
 
 	snprintf(body, sizeof(body),
 	    "function FindProxyForURL(url, host) {\n"
+	    "%s"
 	    "\treturn \"%s%s%sPROXY %s\";\n"
 	    "}\n",
+	    all ? "" : pac_local,
 	    password ? "" : "SOCKS5 ", password ? "" : local,
 	    password ? "" : "; ", local);
 	return respond(200, "application/x-ns-proxy-autoconfig", "", body,
@@ -96,7 +114,7 @@ answer_root(const char *local, bool with_body, char out[PAGE_MAX])
 	    "Browsers: set SOCKS5 or HTTP proxy %s, or automatic\n"
 	    "configuration with http://%s/proxy.pac\n"
 	    "\n"
-	    "culvertctl status shows how it is.\n",
+	    "culvertctl status shows the state of that connection.\n",
 	    CULVERT_VERSION, local, local, local, local);
 	return respond(200, "text/plain; charset=utf-8", "", body, with_body,
 	    out);
@@ -108,6 +126,23 @@ path_is(struct span path, const char *name)
 	return span_is(span_cut(&path, '?'), name);
 }
 
+static bool
+query_is(struct span path, const char *query)
+{
+	span_cut(&path, '?');
+	return span_is(path, query);
+}
+
+static size_t
+refuse_host(const char *name, char out[PAGE_MAX])
+{
+	char text[ADDR_STRLEN + 192];
+
+	snprintf(text, sizeof(text), "the request is for another host; this "
+	    "is a proxy: open http://%s/ to see how it is used", name);
+	return page_error(421, text, out);
+}
+
 size_t
 page_answer(const struct http1_request *req, const struct sockaddr *local,
     bool password, char out[PAGE_MAX])
@@ -117,13 +152,14 @@ page_answer(const struct http1_request *req, const struct sockaddr *local,
 
 	addr_format(local, name);
 	if (!is_ours(&req->authority, local))
-		return page_error(421, "this name is not the proxy's", out);
+		return refuse_host(name, out);
 	if (!head && !span_is(req->method, "GET"))
-		return page_error(405, "only GET and HEAD mean something here",
-		    out);
+		return page_error(405, "the proxy's own pages allow only GET "
+		    "and HEAD", out);
 	if (path_is(req->path, "/proxy.pac"))
-		return answer_pac(name, password, !head, out);
+		return answer_pac(name, query_is(req->path, "all"), password,
+		    !head, out);
 	if (path_is(req->path, "/"))
 		return answer_root(name, !head, out);
-	return page_error(404, "there are only / and /proxy.pac here", out);
+	return page_error(404, "this proxy serves only / and /proxy.pac", out);
 }

@@ -146,6 +146,61 @@ def chromium(directory, *args):
         yield
 
 
+# Hosts that only this machine or its network knows, and others that look so.
+NEAR = ["intranet", "printer.local", "x.localhost", "a.internal",
+        "nas.home.arpa", "10.1.2.3", "172.16.0.1", "172.31.255.254",
+        "192.168.1.1", "169.254.169.254", "100.64.0.1", "127.0.0.2",
+        "[fd00::1]", "[fe80::1]", "[::1]", "[fc00::a]", "PRINTER.Local"]
+FAR = ["10.1.2.3.example", "172.32.0.1", "172.15.0.1", "192.169.1.1",
+       "100.128.0.1", "11.1.2.3", "local.example", "notlocal.example",
+       "10.example", "[2001:db8::1]", "[fd::1]", "[::2]", "fd00.example"]
+
+
+class NearHandler(Handler):
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        body = self.server.page if self.path == "/" else b""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize("all_of_it", [False, True], ids=["", "all"])
+def test_pac_in_a_browser(start_embedded, http_origin, tmp_path, all_of_it):
+    """What is near goes there without the proxy, and the rest by it. All names
+    lead the browser here: it is the path that says who has asked for what."""
+    server = http_origin(handler=NearHandler)
+    culvert = start_embedded("--deny", "0.0.0.0/0", "--deny", "::/0")
+    server.page = "".join(f'<img src="http://{host}:{server.port}/{i}">'
+                          for i, host in enumerate(NEAR + FAR)).encode()
+    query = "?all" if all_of_it else ""
+    # Chromium never asks a proxy for loopback and link-local addresses.
+    never = {"x.localhost", "127.0.0.2", "[::1]", "169.254.169.254",
+             "[fe80::1]"}
+    near = {host.lower() for host in (never if all_of_it else NEAR)}
+    hosts = {host.lower() for host in NEAR + FAR}
+    with chromium(tmp_path, f"--proxy-pac-url=http://127.0.0.1:{culvert.port}"
+                  f"/proxy.pac{query}",
+                  "--host-resolver-rules=MAP * 127.0.0.1, EXCLUDE 127.0.0.1",
+                  f"http://127.0.0.1:{server.port}/"):
+        def asked():
+            return {match.strip("[]") if ":" not in match else match
+                    for match in re.findall(
+                        rf" to (\S+):{server.port}(?: \(\S+\))?: .* down",
+                        culvert.log)}
+
+        def direct():
+            return {host.lower() for i, host in enumerate(NEAR + FAR)
+                    if f"/{i}" in server.requests}
+
+        wait_until(lambda: asked() | direct() >= hosts,
+                   "each host is asked for in some way")
+        assert direct() == near
+        assert asked() == hosts - near
+
+
 @pytest.mark.parametrize("proxy", ["socks5", "http"])
 @pytest.mark.parametrize("page", ["http", "https"], indirect=True)
 def test_page(page, proxy, culvert, edge, ca, tmp_path):
