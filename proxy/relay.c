@@ -399,22 +399,32 @@ on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
 	pump(r);
 }
 
+static const char *
+reason_of_close(const struct relay *r, const struct quic_close *why)
+{
+	if (why->cause == QUIC_CLOSED_BY_PEER && r->peer_closed != NULL &&
+	    why->code == (why->application ? QUIC_H3_NO_ERROR : 0))
+		return r->peer_closed;
+	return "the QUIC connection was lost";
+}
+
 /* What is being written goes with the stream, and the rest is not lost. */
 static void
 on_stream_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
 {
+	const char *reason;
 	struct relay *r = arg;
 
 	(void)stream;
 	r->stream = NULL;
 	if (r->ending && r->shut)
 		return; /* TCP has it all, and the rest is the drain's */
+	reason = why != NULL ? reason_of_close(r, why) : reason_of(code);
 	if (why == NULL || r->writing > 0 || r->tcp_failed)
-		relay_close(r, why != NULL ? "the QUIC connection was lost"
-					   : reason_of(code));
+		relay_close(r, reason);
 	else
-		relay_end(r, "the QUIC connection was lost");
+		relay_end(r, reason);
 }
 
 static void

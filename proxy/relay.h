@@ -35,6 +35,9 @@ struct relay {
 	/* The same, or NULL: bytes were counted. It closes nothing. */
 	void (*moved)(struct relay *);
 
+	/* For the owner to set: the reason if the QUIC peer closes in order. */
+	const char *peer_closed;
+
 	/* Private. */
 	struct quic_stream *stream;
 	void (*on_closed)(struct relay *);

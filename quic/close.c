@@ -155,7 +155,8 @@ conn_check(struct quic_conn *conn, int rv)
 		return;
 	case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
 		conn_fail(conn, QUIC_NO_VERSION,
-		    "the server does not support QUIC version 1");
+		    "the server does not support QUIC version 1: "
+		    "it may be outdated, or no HTTP/3 proxy");
 		return;
 	case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
 		conn_fail(conn, QUIC_NO_ANSWER, "no answer");

@@ -82,7 +82,7 @@ static const struct {
 } answers[] = {
 	[DIAL_OK] = { 200, NULL },
 	[DIAL_REFUSED] = { 502, "connection_refused" },
-	[DIAL_TIMEOUT] = { 502, "connection_timeout" },
+	[DIAL_TIMEOUT] = { 504, "connection_timeout" },
 	[DIAL_UNROUTABLE] = { 502, "destination_ip_unroutable" },
 	[DIAL_LIMIT] = { 503, "connection_limit_reached" },
 	[DIAL_SHARE] = { 503, "connection_limit_reached" },

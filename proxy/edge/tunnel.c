@@ -257,6 +257,7 @@ open_relay(struct tunnel *t, int fd)
 	int rv;
 
 	relay_init(&t->relay, t->host->loop, on_relay_closed);
+	t->relay.peer_closed = "closed by the client";
 	t->has_tcp = true;
 	if (uv_tcp_open(&t->relay.tcp, fd) != 0) {
 		close(fd);

@@ -375,14 +375,16 @@ on_timeout(uv_timer_t *timer)
 		return;
 	}
 	c->host->limits->v[c->armed].hits++;
-	if (c->state == CLIENT_EXCHANGE) {
+	if (c->state == CLIENT_EXCHANGE)
 		client_http_idle(c);
-		return;
-	}
-	client_close(c, c->armed == LIMIT_LINGER_TIME ? "answered"
-	    : c->armed == LIMIT_HEAD_TIME 
-	    ? "the request was not complete in time"
-	    : c->armed == LIMIT_TUNNEL_TIME ? "the tunnel was idle" : "idle");
+	else if (c->armed == LIMIT_HEAD_TIME && c->kind == CLIENT_HTTP)
+		client_http_slow(c);
+	else
+		client_close(c, c->armed == LIMIT_LINGER_TIME ? "answered"
+		    : c->armed == LIMIT_HEAD_TIME
+		    ? "the request was not complete in time"
+		    : c->armed == LIMIT_TUNNEL_TIME ? "the tunnel was idle"
+						    : "idle");
 }
 
 void
@@ -493,6 +495,7 @@ client_new(struct client_host *host, int fd,
 	c->started_ms = uv_now(host->loop);
 	relay_init(&c->relay, host->loop, on_relay_closed);
 	c->relay.moved = on_relay_moved;
+	c->relay.peer_closed = "the edge closed its connection";
 	uv_timer_init(host->loop, &c->timer);
 	c->timer.data = c;
 	c->handles = 2;

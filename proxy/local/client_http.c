@@ -222,6 +222,18 @@ client_http_idle(struct client *c)
 		    "the request was not complete within the tunnel-timeout");
 }
 
+/* A head that is typed by hand, for one. */
+void
+client_http_slow(struct client *c)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "the request was not complete within %u "
+	    "seconds: its head ends with an empty line (head-timeout)",
+	    (unsigned)c->host->limits->v[LIMIT_HEAD_TIME].max);
+	client_http_error(c, 408, text);
+}
+
 static void
 refuse_body(struct client *c, int error)
 {
@@ -286,11 +298,12 @@ is_authorized(struct client *c, const struct http1_request *req)
 		return true;
 	field = http1_find(&req->head, "proxy-authorization");
 	if (field == NULL) {
-		client_http_error(c, 407, "this proxy wants a password");
+		client_http_error(c, 407, "this proxy requires a user name and a password");
 		return false;
 	}
 	if (basic_parse(field->value.p, field->value.len, &credentials) != 0) {
-		client_http_error(c, 407, "this proxy wants Basic credentials");
+		client_http_error(c, 407, "this proxy accepts only Basic "
+		    "authentication");
 		return false;
 	}
 	client_check(c, &credentials);

@@ -149,6 +149,7 @@ bool client_http_exchange(struct client *);
 
 /* The exchange under way has carried nothing for too long: ends it. */
 void client_http_idle(struct client *);
+void client_http_slow(struct client *);
 
 /* A page that says what is wrong, as the last word. Static text. */
 void client_http_error(struct client *, int status, const char *text);

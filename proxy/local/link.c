@@ -111,6 +111,8 @@ on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 		return;
 	snprintf(link->why, sizeof(link->why), "%s", why->text);
 	link->hopeless = is_hopeless(why);
+	link->foreign = why->cause == QUIC_NO_VERSION ||
+	    why->cause == QUIC_NO_H3;
 	link->spare = link->state != LINK_CONNECTING && is_spare(why);
 	link->state = LINK_OVER;
 	changed(link);

@@ -48,6 +48,7 @@ struct link {
 	bool was_up;  /* it has been UP ... */
 	bool drained; /* ... or DRAINING: true when it is OVER, too */
 	bool hopeless; /* OVER: the next attempt would end the same way */
+	bool foreign;  /* ... for it does not speak HTTP/3 over QUIC 1 */
 	bool spare;    /* OVER: nobody used it, and the edge needed its room */
 	struct quic_conn *conn;
 	char address[ADDR_STRLEN];

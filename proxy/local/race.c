@@ -144,6 +144,24 @@ drop(struct race *r, struct link *link)
 	link_close(link);
 }
 
+/*
+ * An edge that speaks another protocol than it did before restarts, as a rule:
+ * what answers in its place does so for a while.
+ */
+static void
+note_link(struct race *r, const struct link *link)
+{
+	char why[QUIC_ERROR_MAX + 64];
+
+	if (!r->met || !link->foreign) {
+		note(r, link->address, link->why, link->hopeless);
+		return;
+	}
+	snprintf(why, sizeof(why),
+	    "%s (it worked before: it may be restarting)", link->why);
+	note(r, link->address, why, false);
+}
+
 /* The one who has arrived, if any; who has fallen lets the next one start. */
 static struct link *
 look_at_links(struct race *r, uint64_t now)
@@ -156,7 +174,7 @@ look_at_links(struct race *r, uint64_t now)
 			return link;
 		if (link->state != LINK_OVER)
 			continue;
-		note(r, link->address, link->why, link->hopeless);
+		note_link(r, link);
 		drop(r, link);
 		r->due = now;
 	}
@@ -208,6 +226,7 @@ race_step(struct race *r, uint64_t now, uint64_t *at)
 		return RACE_OFF;
 	if ((r->winner = look_at_links(r, now)) != NULL) {
 		TAILQ_REMOVE(&r->links, r->winner, entry);
+		r->met = true;
 		race_stop(r);
 		return RACE_WON;
 	}

@@ -40,6 +40,7 @@ struct race {
 	bool hopeless;		/* another race would be lost the same way */
 	char address[ADDR_STRLEN]; /* tried last, or empty */
 	bool looking_up;	/* the memory may not go yet */
+	bool met;		/* the edge has been connected to, ever */
 	struct link_list links; /* attempts under way */
 
 	/* Private. */

@@ -167,8 +167,9 @@ static const struct quic_stream_events events = {
 /* ---- Asking ---- */
 
 static int
-ask(struct tickets *ts, struct ticket *t, struct quic_conn *conn, uint64_t now)
+ask(struct tickets *ts, struct ticket *t, struct quic_conn *conn)
 {
+	const struct ticket *last = TAILQ_LAST(&ts->asked, ticket_list);
 	struct quic_field fields[3] = { { ":method", "CONNECT" } };
 	char authority[TARGET_STRLEN];
 	struct quic_stream *stream;
@@ -186,7 +187,9 @@ ask(struct tickets *ts, struct ticket *t, struct quic_conn *conn, uint64_t now)
 	leave(t);
 	t->tickets = ts;
 	t->stream = stream;
-	t->deadline = now + ts->wait_ms + TICKET_GRACE_MS;
+	/* One that is asked for again may have come before the last one. */
+	if (last != NULL && last->deadline > t->deadline)
+		t->deadline = last->deadline;
 	TAILQ_INSERT_TAIL(&ts->asked, t, entry);
 	if (t->events->asked != NULL)
 		t->events->asked(t->arg, stream);
@@ -194,13 +197,13 @@ ask(struct tickets *ts, struct ticket *t, struct quic_conn *conn, uint64_t now)
 }
 
 int
-tickets_ask(struct tickets *ts, struct quic_conn *conn, uint64_t now)
+tickets_ask(struct tickets *ts, struct quic_conn *conn)
 {
 	struct ticket *t;
 	int rv;
 
 	while ((t = TAILQ_FIRST(&ts->waiting)) != NULL)
-		if ((rv = ask(ts, t, conn, now)) != 0)
+		if ((rv = ask(ts, t, conn)) != 0)
 			return rv;
 	return 0;
 }
@@ -259,10 +262,12 @@ tickets_expire(struct tickets *ts, uint64_t now, const struct refusal *why)
 
 	while ((t = TAILQ_FIRST(&ts->waiting)) != NULL && t->deadline <= now)
 		refuse(t, why);
-	refusal_set(&silent, 504, SOCKS_TTL_EXPIRED,
-	    "the edge did not answer the request");
-	while ((t = TAILQ_FIRST(&ts->asked)) != NULL && t->deadline <= now)
+	while ((t = TAILQ_FIRST(&ts->asked)) != NULL && t->deadline <= now) {
+		refusal_of(&silent, t->target, 504, SOCKS_TTL_EXPIRED,
+		    "no answer in time (connect-timeout): the target does not "
+		    "answer, or the edge does not");
 		refuse(t, &silent);
+	}
 }
 
 uint64_t

@@ -32,13 +32,6 @@
  * one in all calls.
  */
 
-/*
- * Milliseconds beyond a client's patience for the edge's answer once it was
- * asked: it dials for as long as a client waits, and its refusal needs a
- * moment to come back.
- */
-#define TICKET_GRACE_MS 2000
-
 struct tickets;
 
 /* What becomes of a ticket. Events come from the loop. */
@@ -128,7 +121,7 @@ void ticket_cancel(struct ticket *);
  * Sends the requests of those who wait, in order, on `conn`. 0: nobody waits
  * any more; else what quic_stream_request() said to the first who does.
  */
-int tickets_ask(struct tickets *, struct quic_conn *conn, uint64_t now);
+int tickets_ask(struct tickets *, struct quic_conn *conn);
 
 /*
  * Takes back the requests on `conn` that were not answered: they wait again,

@@ -125,10 +125,10 @@ leave_others(struct uplink *up, const struct way *well)
 }
 
 static void
-ask(struct uplink *up, struct link *link, uint64_t now)
+ask(struct uplink *up, struct link *link)
 {
 	if (up->tickets.nwaiting > 0 && !link->full)
-		link->full = tickets_ask(&up->tickets, link->conn, now) ==
+		link->full = tickets_ask(&up->tickets, link->conn) ==
 		    -EAGAIN;
 }
 
@@ -166,7 +166,7 @@ serve(struct uplink *up, uint64_t now, uint64_t *at)
 		leave_others(up, w);
 	TAILQ_FOREACH(link, &w->links, entry)
 		if (link->state == LINK_UP && link->doubted == best->doubted)
-			ask(up, link, now);
+			ask(up, link);
 	widen(up, w, now, at);
 }
 

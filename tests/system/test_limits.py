@@ -204,10 +204,17 @@ def ended(sock):
 
 def test_times_of_a_request(start_culvert, edge, origin):
     culvert = limited(start_culvert, edge, head_timeout=1, idle_timeout=1)
-    for start in (b"", b"\5", b"GET http://x/ HT"):
+    for start in (b"", b"\5"):
         with connect(culvert.port) as sock:
             sock.sendall(start)
             ended(sock)
+    # SOCKS has no words for it.
+    culvert.wait_for("by socks5: .* not complete in time")
+    with connect(culvert.port) as sock:
+        sock.sendall(b"GET http://x/ HTTP/1.1\r\n") # typed by hand
+        answer = receive_all(sock).decode()
+    assert answer.startswith("HTTP/1.1 408 ")
+    assert "was not complete within 1 seconds" in answer
     limits = culvert.status()["limits"]
     assert limits["idle_timeout"]["hits"] == 1
     assert limits["head_timeout"]["hits"] == 2

@@ -8,7 +8,7 @@ import pytest
 from client import (BIND, COMMAND_NOT_SUPPORTED, CONNECTION_REFUSED,
                     GENERAL_FAILURE, HOST_UNREACHABLE, NETWORK_UNREACHABLE,
                     NOT_ALLOWED, TTL_EXPIRED, UDP_ASSOCIATE, USER, connect,
-                    http_connect, receive_all, socks5_connect, socks5_greet,
+                    http_connect, receive, receive_all, socks5_connect, socks5_greet,
                     socks5_request, socks5_tunnel, works)
 from origin import silent_port
 
@@ -95,7 +95,7 @@ def test_connection_timeout(start_culvert, start_edge):
         for thread in threads:
             thread.join()
     assert answers["socks"] == TTL_EXPIRED
-    assert answers["http"] == 502
+    assert answers["http"] == 504
     assert "the target does not answer" in answers["text"]
     edge.wait_for("connection_timeout", 2)
 
@@ -138,7 +138,7 @@ def test_limit(culvert, edge, origin):
     server = origin()
     before = edge.limit_files(0)
     refused_everywhere(culvert, "127.0.0.1", server.port, GENERAL_FAILURE,
-                       503, "the edge answered 503")
+                       503, "the edge has reached one of its limits")
     edge.limit_files(before)
     socks5_tunnel(culvert.port, "127.0.0.1", server.port).close()
 
@@ -152,7 +152,7 @@ def test_credentials(start_culvert, start_edge, users, origin, flags):
     edge = start_edge("--users", users)
     refused_everywhere(start_culvert(edge, *flags), "127.0.0.1", server.port,
                        NOT_ALLOWED, 502,
-                       "the edge does not accept our user and password")
+                       "the edge does not accept culvert's user and password")
     assert server.connections == 0
 
 
@@ -191,6 +191,37 @@ def test_no_method_in_common(embedded, greeting):
     with connect(embedded.port) as sock:
         sock.sendall(greeting)
         assert receive_all(sock) == b"\5\xff"
+
+
+def test_names_in_socks(embedded, origin):
+    """Addresses as names, also in brackets; a name in UTF-8 is encoded."""
+    server = origin(host="::1")
+    for host in (b"::1", b"[::1]", b"0:0:0:0:0:0:0:1"):
+        for version in (4, 5):
+            with connect(embedded.port) as sock:
+                port = server.port.to_bytes(2, "big")
+                if version == 5:
+                    sock.sendall(b"\5\1\0\5\1\0\3" + bytes([len(host)]) +
+                                 host + port + b"said at once")
+                    assert receive(sock, 12) == b"\5\0\5\0\0\1" + bytes(6)
+                else:
+                    sock.sendall(b"\4\1" + port + b"\0\0\0\1me\0" + host +
+                                 b"\0said at once")
+                    assert receive(sock, 8) == b"\0\x5a" + bytes(6)
+                assert receive(sock, 12) == b"said at once"
+    sock, code = socks5_connect(embedded.port, "b\xfccher.invalid", 80)
+    sock.close()
+    assert code == HOST_UNREACHABLE
+    embedded.wait_for(r"to xn--bcher-kva\.invalid:80")
+
+
+def test_password_of_another_version(start_embedded, users):
+    """RFC 1929 §2: a version of 1 it is, and a failure is answered."""
+    culvert = start_embedded("--listen-users", users)
+    with connect(culvert.port) as sock:
+        sock.sendall(b"\5\1\2" + b"\5\5alice\6secret")
+        assert receive_all(sock) == b"\5\2\1\1"
+    culvert.wait_for("not in the form of RFC 1929")
 
 
 @pytest.mark.parametrize("line", [

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from client import (SUCCEEDED, connect, ping, receive_all, socks5_connect,
+from client import (SUCCEEDED, connect, http_connect, ping, receive_all, socks5_connect,
                     socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
                     works)
 from daemon import DEADLINE, wait_until
@@ -292,6 +292,65 @@ def test_orderly_restart(start_edge, start_culvert, origin):
     assert culvert.status()["tunnels"]["failed"] == 0
 
 
+@contextlib.contextmanager
+def no_version_1(port):
+    """A server of QUIC that answers whatever comes with another version."""
+    with silent("127.0.0.1", port) as sock:
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    data, peer = sock.recvfrom(2000)
+                    if not data:
+                        return
+                    if data[0] & 0x80 == 0:
+                        continue # of a connection that was before
+                    their = data[6:6 + data[5]]
+                    ours = data[7 + len(their):][:data[6 + len(their)]]
+                    sock.sendto(b"\x80\0\0\0\0" +
+                                bytes([len(ours)]) + ours +
+                                bytes([len(their)]) + their +
+                                b"\x6b\x33\x43\xcf", peer)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield
+        finally:
+            sock.sendto(b"", ("127.0.0.1", port)) # the end
+            thread.join()
+
+
+def test_restart_with_another_version(start_edge, start_culvert, origin):
+    """While an edge restarts, what is in its place may know no version 1."""
+    edge = start_edge()
+    culvert = start_culvert(edge)
+    server = origin()
+    edge.kill()
+    with connect(culvert.port) as sock:
+        with no_version_1(edge.port):
+            culvert.ctl("reconnect")
+            assert socks5_greet(sock)
+            sock.sendall(socks5_request("127.0.0.1", server.port))
+            culvert.wait_for("QUIC version 1: .* it may be restarting", 3)
+        start_edge(port=edge.port)
+        assert socks5_reply(sock) == SUCCEEDED
+        ping(sock)
+    assert culvert.status()["tunnels"]["failed"] == 0
+
+
+def test_edge_without_version_1(start_culvert):
+    """One that never knew it will not learn it: clients need not wait."""
+    with silent("127.0.0.1", 0) as sock:
+        port = sock.getsockname()[1]
+    with no_version_1(port):
+        culvert = start_culvert(port, wait=False)
+        sock, status, _ = http_connect(culvert.port, "127.0.0.1", 1)
+        with sock:
+            assert status == 502
+            assert "does not support QUIC version 1: it may be outdated, or " \
+                "no HTTP/3 proxy" in receive_all(sock).decode()
+
+
 def test_client_before_its_edge(start_edge, start_culvert, origin):
     """It waits, and need not ask again; so the pauses are short."""
     with silent("127.0.0.1", 0) as sock:
@@ -349,6 +408,23 @@ def test_limit_of_ten(start_edge, start_culvert, origin):
     status = culvert.status()
     assert status["tunnels"]["failed"] == status["reconnects"] == 0
     edge.wait_for("its last tunnel has ended", CONNECTIONS - 1)
+
+
+def test_who_closed_it(start_edge, start_culvert, origin):
+    """An end in order is told from a loss, on both sides."""
+    edge = start_edge("--grace", "0")
+    culvert = start_culvert(edge)
+    server = origin()
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        ping(sock)
+        culvert.ctl("reconnect")
+        edge.wait_for(" s: closed by the client")
+    culvert.wait_for("connected to ", 2)
+    with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
+        ping(sock)
+        edge.terminate()
+        culvert.wait_for(" s: (the edge closed its connection|"
+                         "reset by the other side)")
 
 
 def test_reconnect_drops_all(start_edge, start_culvert, origin):

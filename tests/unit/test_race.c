@@ -313,6 +313,35 @@ the_reason_is_the_one_that_stays(void **state)
 	    "no answer");
 }
 
+/* What an edge has done before it will do again. */
+static void
+an_edge_that_worked_before_restarts(void **state)
+{
+	static const char why[] = "the server does not speak QUIC version 1";
+
+	(void)state;
+	begin_with("192.0.2.1:1");
+	fall(0, why, true);
+	links[0]->foreign = true;
+	assert_int_equal(step(), RACE_LOST);
+	assert_true(race.hopeless);
+	assert_string_equal(race.why, "edge edge.example:443 (192.0.2.1:1): "
+	    "the server does not speak QUIC version 1");
+	begin_with("192.0.2.1:1");
+	arrive(1);
+	assert_int_equal(step(), RACE_WON);
+	begin_with("192.0.2.1:1");
+	fall(2, why, true);
+	links[2]->foreign = true;
+	assert_int_equal(step(), RACE_LOST);
+	assert_false(race.hopeless);
+	assert_non_null(strstr(race.why, "it may be restarting"));
+	begin_with("192.0.2.1:1");
+	fall(3, "the certificate has expired", true);
+	assert_int_equal(step(), RACE_LOST);
+	assert_true(race.hopeless);
+}
+
 static void
 a_name_that_is_not_known(void **state)
 {
@@ -440,6 +469,7 @@ main(void)
 		RACE_TEST(the_first_to_arrive_wins),
 		RACE_TEST(who_arrives_and_wants_to_go_has_won),
 		RACE_TEST(the_reason_is_the_one_that_stays),
+		RACE_TEST(an_edge_that_worked_before_restarts),
 		RACE_TEST(a_name_that_is_not_known),
 		RACE_TEST(who_is_stopped_drops_all),
 		RACE_TEST(earlier_addresses_stand_in_for_slow_name_servers),

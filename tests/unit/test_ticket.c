@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -143,7 +144,7 @@ end(void **state)
 static void
 ask_and_run(struct world *w, uint64_t time)
 {
-	tickets_ask(&tickets, near_conn(w), 0);
+	tickets_ask(&tickets, near_conn(w));
 	link_run(w->link, NULL, NULL, time);
 }
 
@@ -159,7 +160,7 @@ all_are_served_in_turn(void **state)
 	world_up(w);
 	for (unsigned i = 1; i < CLIENTS; i++)
 		come(i, 0);
-	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), -EAGAIN);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w)), -EAGAIN);
 	assert_int_equal(tickets.nwaiting, CLIENTS - 1 - LIMIT);
 	while (served < CLIENTS - 1 && rounds++ < CLIENTS)
 		ask_and_run(w, 2 * RTT);
@@ -185,8 +186,8 @@ a_full_connection_leaves_the_rest_to_another(void **state)
 		clients[i].stays = true;
 		come(i, 0);
 	}
-	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), -EAGAIN);
-	assert_int_equal(tickets_ask(&tickets, w->link->clients[1], 0), 0);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w)), -EAGAIN);
+	assert_int_equal(tickets_ask(&tickets, w->link->clients[1]), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 2 * LIMIT);
 	assert_ptr_equal(quic_stream_conn(clients[1].stream), near_conn(w));
@@ -303,14 +304,14 @@ a_lost_connection_brings_requests_back_in_order(void **state)
 	world_up(w);
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
 		come(i, 0);
-	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), -EAGAIN);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w)), -EAGAIN);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, LIMIT);
 	assert_int_equal(tickets.nwaiting, LIMIT + 5);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
 	for (int i = 0; i < 5; i++) {
-		tickets_ask(&tickets, w->link->clients[1], 0);
+		tickets_ask(&tickets, w->link->clients[1]);
 		link_run(w->link, NULL, NULL, 2 * RTT);
 	}
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
@@ -332,13 +333,13 @@ requests_without_an_answer_can_be_recalled(void **state)
 	ask_and_run(w, LINK_S);
 	for (unsigned i = 2; i <= 5; i++)
 		come(i, 0);
-	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), 0);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w)), 0);
 	come(6, 0);
 	tickets_recall(&tickets, w->link->clients[1]);
 	assert_int_equal(tickets.nwaiting, 1);
 	tickets_recall(&tickets, near_conn(w));
 	assert_int_equal(tickets.nwaiting, 5);
-	assert_int_equal(tickets_ask(&tickets, w->link->clients[1], 0), 0);
+	assert_int_equal(tickets_ask(&tickets, w->link->clients[1]), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	for (unsigned i = 1; i <= 6; i++)
 		assert_int_equal(clients[i].place, i - 1);
@@ -397,14 +398,14 @@ what_may_not_be_said_twice_is_lost(void **state)
 	world_up(w);
 	speak(1, KB, true);
 	speak(2, KB, false);
-	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), 0);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w)), 0);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, 1);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[1].why.http_status, 502);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
-	assert_int_equal(tickets_ask(&tickets, w->link->clients[1], 0), 0);
+	assert_int_equal(tickets_ask(&tickets, w->link->clients[1]), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(clients[1].opened, 0);
 	assert_int_equal(clients[2].opened, 1);
@@ -435,7 +436,7 @@ those_who_are_bound_do_not_come_back(void **state)
 	world_up(w);
 	speak(1, KB, true);
 	speak(2, KB, false);
-	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), 0);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w)), 0);
 	tickets_recall(&tickets, near_conn(w));
 	assert_int_equal(tickets.nwaiting, 1);
 	assert_int_equal(clients[1].refused, 1);
@@ -467,25 +468,107 @@ patience_ends_for_each_by_itself(void **state)
 	assert_int_equal(tickets_deadline(&tickets), 1001 + WAIT_MS);
 }
 
+/* Waiting for a connection and for the answer is one patience. */
 static void
-an_edge_that_was_asked_has_longer(void **state)
+an_edge_that_was_asked_has_no_longer(void **state)
 {
 	struct refusal why = { .http_status = 504, .text = "nobody is there" };
 	struct world *w = *state;
 
 	world_up(w);
 	come(1, 1000);
-	assert_int_equal(tickets_ask(&tickets, near_conn(w), 3000), 0);
-	assert_int_equal(tickets_deadline(&tickets),
-	    3000 + WAIT_MS + TICKET_GRACE_MS);
-	tickets_expire(&tickets, 3000 + WAIT_MS + TICKET_GRACE_MS, &why);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w)), 0);
+	assert_int_equal(tickets_deadline(&tickets), 1000 + WAIT_MS);
+	tickets_expire(&tickets, 999 + WAIT_MS, &why);
+	assert_int_equal(clients[1].refused, 0);
+	tickets_expire(&tickets, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
-	assert_string_equal(clients[1].why.text,
-	    "the edge did not answer the request");
+	assert_int_equal(clients[1].why.http_status, 504);
+	assert_int_equal(clients[1].why.socks_code, SOCKS_TTL_EXPIRED);
+	assert_non_null(strstr(clients[1].why.text, "no answer in time"));
 	assert_int_equal(stats_of(near_conn(w)).streams, 1);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(stats_of(near_conn(w)).streams, 0);
 	assert_int_equal(clients[1].opened, 0);
+}
+
+/* One that is asked for again does not stand behind a later deadline. */
+static void
+deadlines_stay_in_order(void **state)
+{
+	struct refusal why = { .http_status = 504, .text = "nobody is there" };
+	struct world *w = *state;
+
+	world_up(w);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	come(1, 1000);
+	tickets_ask(&tickets, near_conn(w));
+	come(2, 2000);
+	tickets_ask(&tickets, w->link->clients[1]);
+	tickets_recall(&tickets, near_conn(w));
+	assert_int_equal(tickets_deadline(&tickets), 1000 + WAIT_MS);
+	tickets_ask(&tickets, w->link->clients[1]);
+	assert_int_equal(tickets_deadline(&tickets), 2000 + WAIT_MS);
+	tickets_expire(&tickets, 2000 + WAIT_MS, &why);
+	assert_int_equal(clients[1].refused + clients[2].refused, 2);
+}
+
+/* What an edge means, with and without a word of RFC 9209. */
+static void
+refusals_are_understood(void **state)
+{
+	static const struct {
+		const char *status, *proxy_status;
+		int http_status;
+		enum socks_code code;
+		const char *text;
+	} rows[] = {
+		{ "502", NULL, 502, SOCKS_GENERAL_FAILURE,
+		    "the edge answered 502 and did not say why" },
+		{ "504", NULL, 504, SOCKS_TTL_EXPIRED, "answered 504" },
+		{ "403", NULL, 403, SOCKS_NOT_ALLOWED, "answered 403" },
+		{ "451", NULL, 451, SOCKS_NOT_ALLOWED, "answered 451" },
+		{ "503", NULL, 503, SOCKS_GENERAL_FAILURE, "answered 503" },
+		{ "500", NULL, 500, SOCKS_GENERAL_FAILURE, "answered 500" },
+		{ "302", NULL, 502, SOCKS_GENERAL_FAILURE, "answered 302" },
+		{ "502", "e; error=connection_refused", 502,
+		    SOCKS_CONNECTION_REFUSED, "refused the connection" },
+		{ "502", "e;error=destination_ip_unroutable;details=\"x\"",
+		    502, SOCKS_NETWORK_UNREACHABLE, "no route" },
+		{ "502", "e; error=connection_timeout", 504,
+		    SOCKS_TTL_EXPIRED, "the target does not answer" },
+		{ "502", "e; error=dns_timeout", 504, SOCKS_HOST_UNREACHABLE,
+		    "name servers" },
+		{ "503", "e; error=connection_limit_reached", 503,
+		    SOCKS_GENERAL_FAILURE, "one of its limits" },
+		{ "502", "e; details=\"x; error=dns_error\"; error=tls_alert",
+		    502, SOCKS_GENERAL_FAILURE,
+		    "the edge answered 502 (tls_alert)" },
+		{ "502", "e; details=\"no \\\" error=dns_error", 502,
+		    SOCKS_GENERAL_FAILURE, "did not say why" },
+		{ "502", "e; error=", 502, SOCKS_GENERAL_FAILURE,
+		    "did not say why" },
+		{ "200", "e; error=proxy_internal_error", 502,
+		    SOCKS_GENERAL_FAILURE, "the edge has failed" },
+	};
+	static const struct target to = { "a.example", 80 };
+	struct quic_field fields[2];
+	struct quic_head head = { fields, 0 };
+	struct refusal refusal;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		fields[0] = (struct quic_field){ ":status", rows[i].status };
+		fields[1] = (struct quic_field){ "proxy-status",
+			rows[i].proxy_status };
+		head.n = rows[i].proxy_status != NULL ? 2 : 1;
+		refusal_read(&refusal, &to, &head, atoi(rows[i].status));
+		assert_int_equal(refusal.http_status, rows[i].http_status);
+		assert_int_equal(refusal.socks_code, rows[i].code);
+		assert_non_null(strstr(refusal.text, rows[i].text));
+		assert_int_equal(refusal.cause, strlen("a.example:80: "));
+	}
 }
 
 static void
@@ -498,7 +581,7 @@ who_leaves_hears_nothing(void **state)
 	come(2, 0);
 	ticket_cancel(&clients[2].ticket);
 	ticket_cancel(&clients[2].ticket);
-	assert_int_equal(tickets_ask(&tickets, near_conn(w), 0), 0);
+	assert_int_equal(tickets_ask(&tickets, near_conn(w)), 0);
 	ticket_cancel(&clients[1].ticket);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 0);
@@ -527,7 +610,9 @@ main(void)
 		TICKET_TEST(what_was_not_looked_at_was_not_said),
 		TICKET_TEST(those_who_are_bound_do_not_come_back),
 		TICKET_TEST(patience_ends_for_each_by_itself),
-		TICKET_TEST(an_edge_that_was_asked_has_longer),
+		TICKET_TEST(an_edge_that_was_asked_has_no_longer),
+		TICKET_TEST(deadlines_stay_in_order),
+		TICKET_TEST(refusals_are_understood),
 		TICKET_TEST(who_leaves_hears_nothing),
 	};
 
