@@ -30,7 +30,7 @@ static const struct command {
 	const char *help;
 } commands[] = {
 	{ "status", "GET /status", report_status,
-	    "how the connection to the edge is" },
+	    "the state of the connection to the edge" },
 	{ "tunnels", "GET /tunnels", report_tunnels,
 	    "the clients that are here, a line for each" },
 	{ "mtu", "GET /mtu", report_mtu,

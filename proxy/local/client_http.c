@@ -192,8 +192,8 @@ begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 	if (rv == 0)
 		rv = forward_request(c->forward, req);
 	if (rv == -ELOOP)
-		client_http_error(c, 400, "Max-Forwards is used up, and this "
-		    "is not the origin");
+		client_http_error(c, 400, "Max-Forwards does not let the "
+		    "request go beyond this proxy");
 	else if (rv != 0)
 		client_http_error(c, 500, "the proxy is out of memory");
 	if (rv != 0)
@@ -298,7 +298,8 @@ is_authorized(struct client *c, const struct http1_request *req)
 		return true;
 	field = http1_find(&req->head, "proxy-authorization");
 	if (field == NULL) {
-		client_http_error(c, 407, "this proxy requires a user name and a password");
+		client_http_error(c, 407,
+		    "this proxy requires a user name and a password");
 		return false;
 	}
 	if (basic_parse(field->value.p, field->value.len, &credentials) != 0) {

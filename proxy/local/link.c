@@ -1,5 +1,6 @@
 #include "proxy/local/link.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,7 +110,9 @@ on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 	(void)conn;
 	if (link->state == LINK_OVER)
 		return;
-	snprintf(link->why, sizeof(link->why), "%s", why->text);
+	snprintf(link->why, sizeof(link->why), "%s",
+	    why->cause == QUIC_NO_ANSWER
+	    ? "no answer; it may be down, or UDP may be blocked" : why->text);
 	link->hopeless = is_hopeless(why);
 	link->foreign = why->cause == QUIC_NO_VERSION ||
 	    why->cause == QUIC_NO_H3;

@@ -155,7 +155,8 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 	}
 	ts->failed++;
 	refusal_set(&refusal, 502, SOCKS_GENERAL_FAILURE,
-	    why != NULL ? lost : "the edge cancelled the request");
+	    why != NULL ? lost : "the edge reset the request without an "
+	    "answer; its log may say why");
 	t->events->refused(t->arg, &refusal);
 }
 
@@ -264,8 +265,8 @@ tickets_expire(struct tickets *ts, uint64_t now, const struct refusal *why)
 		refuse(t, why);
 	while ((t = TAILQ_FIRST(&ts->asked)) != NULL && t->deadline <= now) {
 		refusal_of(&silent, t->target, 504, SOCKS_TTL_EXPIRED,
-		    "no answer in time (connect-timeout): the target does not "
-		    "answer, or the edge does not");
+		    "no answer in time (connect-timeout): either the target "
+		    "does not answer or the edge does not");
 		refuse(t, &silent);
 	}
 }

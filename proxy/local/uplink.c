@@ -222,21 +222,34 @@ start_ways(struct uplink *up, uint64_t now, uint64_t *at)
 	}
 }
 
+/* As the one who asked must hear it. */
+static void
+explain(const struct uplink *up, struct refusal *refusal, int http_status,
+    enum socks_code code)
+{
+	char text[REFUSAL_TEXT_MAX];
+
+	snprintf(text, sizeof(text), "there is no connection to the edge: "
+	    "%.*s", REFUSAL_TEXT_MAX - 64, up->why.text[0] != '\0'
+	    ? up->why.text : "it does not answer");
+	refusal_set(refusal, http_status, code, text);
+}
+
 /* Those who need not wait any longer are told. */
 static void
 refuse(struct uplink *up, uint64_t now, uint64_t *at)
 {
 	struct refusal refusal;
 
-	if (choice_hopeless(&up->choice))
-		tickets_refuse(&up->tickets, &up->why);
+	if (choice_hopeless(&up->choice)) {
+		explain(up, &refusal, 502, SOCKS_GENERAL_FAILURE);
+		tickets_refuse(&up->tickets, &refusal);
+	}
 	if (serving(up) != NULL)
 		refusal_set(&refusal, 503, SOCKS_GENERAL_FAILURE,
 		    "the edge allows no more tunnels at this time");
 	else
-		refusal_set(&refusal, 504, SOCKS_TTL_EXPIRED,
-		    up->why.text[0] != '\0' ? up->why.text
-					    : "the edge does not answer");
+		explain(up, &refusal, 504, SOCKS_TTL_EXPIRED);
 	tickets_expire(&up->tickets, now, &refusal);
 	sooner(at, tickets_deadline(&up->tickets));
 }

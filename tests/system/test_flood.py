@@ -187,7 +187,7 @@ def test_overload_is_no_wrong_password(guarded, origin):
                    for head in busy)
         with ask(guarded, server, "127.0.0.2", LATE) as sock:
             assert http_head(sock)[0] == 503
-            assert "too many passwords wait" in receive_all(sock).decode()
+            assert "too many checks are waiting" in receive_all(sock).decode()
         assert overloaded_socks(guarded, server)
 
 
