@@ -255,7 +255,7 @@ def test_server_without_h3(their_edge, start_culvert, alpn):
     culvert = start_culvert(their_edge("-alpn", alpn), wait=False)
     status = culvert.wait_status(lambda s: s["error"], "an error")
     assert status["state"] != "up"
-    assert "does not speak HTTP/3 (ALPN h3)" in status["error"]
+    assert "does not support HTTP/3 (ALPN h3)" in status["error"]
     sock, code = socks5_connect(culvert.port, "127.0.0.1", 1)
     sock.close()
     assert code == GENERAL_FAILURE
