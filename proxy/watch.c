@@ -232,29 +232,40 @@ refresh(struct watch *w, bool first)
 
 /* ---- Time ---- */
 
-/* Waits, and follows the window meanwhile. */
+/*
+ * Waits, and follows the window meanwhile. What asks for another drawing is held
+ * back except while there is nothing else to do, or it would be missed.
+ */
 static int
-wait_until(struct watch *w, uint64_t deadline, const sigset_t *mask)
+wait_until(struct watch *w, uint64_t deadline)
 {
+	struct timespec left;
+	sigset_t held, before;
 	uint64_t now;
 	int rv = 0;
 
-	while ((now = now_ns()) < deadline && rv == 0) {
-		struct timespec left = {
-			.tv_sec = (time_t)((deadline - now) / NS_PER_S),
-			.tv_nsec = (long)((deadline - now) % NS_PER_S) };
-
-		if (ppoll(NULL, 0, &left, mask) < 0 && errno != EINTR)
-			return -errno;
+	sigemptyset(&held);
+	sigaddset(&held, SIGWINCH);
+	sigaddset(&held, SIGTSTP);
+	sigprocmask(SIG_BLOCK, &held, &before);
+	for (;;) {
 		if (resized && on_screen)
 			rv = draw(w->text);
 		resized = false;
+		now = now_ns();
+		if (rv != 0 || now >= deadline)
+			break;
+		left.tv_sec = (time_t)((deadline - now) / NS_PER_S);
+		left.tv_nsec = (long)((deadline - now) % NS_PER_S);
+		if (ppoll(NULL, 0, &left, &before) < 0 && errno != EINTR)
+			rv = -errno;
 	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return rv;
 }
 
 static int
-run(struct watch *w, const sigset_t *mask)
+run(struct watch *w)
 {
 	uint64_t interval = w->settings->interval_ms * NS_PER_MS;
 	uint64_t next = now_ns();
@@ -267,7 +278,7 @@ run(struct watch *w, const sigset_t *mask)
 		next += interval;
 		if (next < now_ns()) /* it had to wait for an answer */
 			next = now_ns();
-		rv = wait_until(w, next, mask);
+		rv = wait_until(w, next);
 	}
 	return rv;
 }
@@ -283,9 +294,8 @@ is_screen(void)
 	    strcmp(term, "dumb") != 0;
 }
 
-/* A change of the window's size is seen between refreshes alone. */
 static void
-catch_signals(sigset_t *mask)
+catch_signals(void)
 {
 	static const struct {
 		int signal;
@@ -294,17 +304,13 @@ catch_signals(sigset_t *mask)
 		{ SIGHUP, on_end }, { SIGTSTP, on_stop },
 		{ SIGWINCH, on_resize } };
 	struct sigaction action;
-	sigset_t resize;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		action = (struct sigaction){ .sa_handler = rows[i].handler };
+		action = (struct sigaction){ .sa_handler = rows[i].handler,
+			.sa_flags = SA_RESTART };
 		sigfillset(&action.sa_mask);
 		sigaction(rows[i].signal, &action, NULL);
 	}
-	sigemptyset(&resize);
-	sigaddset(&resize, SIGWINCH);
-	sigprocmask(SIG_BLOCK, &resize, mask);
-	sigdelset(mask, SIGWINCH);
 }
 
 int
@@ -312,15 +318,13 @@ watch(const struct watch_settings *settings)
 {
 	struct watch w = { .settings = settings };
 	bool screen = !settings->as_json && is_screen();
-	sigset_t mask;
 	int rv;
 
 	if (screen) {
-		catch_signals(&mask);
+		catch_signals();
 		enter_screen();
-	} else
-		sigprocmask(SIG_BLOCK, NULL, &mask);
-	rv = run(&w, &mask);
+	}
+	rv = run(&w);
 	if (on_screen) {
 		leave_screen();
 		(void)put(w.text, w.text != NULL ? w.len : 0);
