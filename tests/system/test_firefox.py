@@ -104,6 +104,7 @@ def firefox(directory, root, extension):
         yield browser
 
 
+@pytest.mark.needs("firefox-esr")
 @pytest.mark.skipif(FIREFOX is None or CERTUTIL is None,
                     reason="firefox-esr or libnss3-tools is not installed")
 def test_refusals_reach_firefox(start_edge, ca, tmp_path):
