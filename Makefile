@@ -145,7 +145,9 @@ test_conn_OBJS = $(test_tls_OBJS)
 test_fault_OBJS = $(test_tls_OBJS)
 test_steps_OBJS = $(test_tls_OBJS)
 test_steps_LDFLAGS = -Wl,--wrap=conn_deliver -Wl,--wrap=ngtcp2_path_eq \
-	-Wl,--wrap=ngtcp2_conn_get_stream_loss_count
+	-Wl,--wrap=ngtcp2_conn_get_stream_loss_count \
+	-Wl,--wrap=stream_conn_gone -Wl,--wrap=quic_conn_expire \
+	-Wl,--wrap=quic_conn_receive
 test_seal_OBJS = $(test_tls_OBJS)
 test_seal_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
 test_fault_LDFLAGS = -Wl,--wrap=calloc

@@ -193,6 +193,12 @@ quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason,
 	conn_deliver(conn);
 }
 
+bool
+quic_conn_is_closing(const struct quic_conn *conn)
+{
+	return conn->close_pending;
+}
+
 /* It has ended, and its owner knows: a server may free it. */
 bool
 conn_is_over(const struct quic_conn *conn)

@@ -70,15 +70,6 @@ log_mtu(struct quic_conn *conn)
 }
 
 static void
-abort_streams(struct quic_conn *conn)
-{
-	struct quic_stream *s;
-
-	LIST_FOREACH(s, &conn->streams, entry)
-		stream_abort(s, conn->close.code);
-}
-
-static void
 deliver_path_events(struct quic_conn *conn)
 {
 	if (conn->migrated_pending) {
@@ -125,6 +116,23 @@ deliver_conn_events(struct quic_conn *conn)
 }
 
 /*
+ * The end of the connection: its streams are told of it, then its owner. False:
+ * there are more than one call may tell.
+ */
+static bool
+deliver_end(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+	unsigned n = 0;
+
+	while ((s = TAILQ_FIRST(&conn->streams)) != NULL &&
+	    n++ < STREAMS_A_CALL && stream_conn_gone(s))
+		continue;
+	s = TAILQ_FIRST(&conn->streams);
+	return s == NULL || s->conn_gone;
+}
+
+/*
  * Turns the notes of a library call into events. A handler's own doings may
  * leave more notes, and a handler that closes the connection enters here
  * again: each list is taken from its head, so both are fine. What is left of
@@ -141,12 +149,11 @@ conn_deliver(struct quic_conn *conn)
 	deliver_conn_events(conn);
 	request_curb(conn);
 	request_reject(conn);
-	if (conn->close_pending)
-		abort_streams(conn);
-	while ((s = TAILQ_FIRST(&conn->ready)) != NULL &&
-	    (conn->close_pending || n++ < STREAMS_A_CALL))
+	while (!conn->close_pending && n++ < STREAMS_A_CALL &&
+	    (s = TAILQ_FIRST(&conn->ready)) != NULL)
 		stream_deliver(s);
-	if (!conn->close_pending)
+	/* Within a handler that has closed it, this may be all done already. */
+	if (!conn->close_pending || !deliver_end(conn) || !conn->close_pending)
 		return;
 	conn->close_pending = false;
 	if (conn->events->closed != NULL &&
@@ -164,7 +171,7 @@ static uint64_t
 ask_at(const struct quic_conn *conn)
 {
 	if (conn->fed_at == 0 || conn->settings.silence_ns == 0 ||
-	    LIST_EMPTY(&conn->streams))
+	    TAILQ_EMPTY(&conn->streams))
 		return UINT64_MAX;
 	return conn->fed_at + conn->settings.silence_ns;
 }

@@ -70,7 +70,7 @@ struct stream_orphan {
 struct quic_stream {
 	struct quic_conn *conn;
 	int64_t id;
-	LIST_ENTRY(quic_stream) entry; /* conn->streams */
+	TAILQ_ENTRY(quic_stream) entry; /* conn->streams */
 
 	const struct quic_stream_events *events; /* NULL: nobody is attached */
 	void *arg;
@@ -116,6 +116,7 @@ struct quic_stream {
 	bool released : 1;     /* no owner any more */
 	bool transport_gone : 1; /* ngtcp2 has closed it */
 	bool delivering : 1;   /* conn_deliver() is at it: do not free */
+	bool conn_gone : 1;    /* its owner was told of the connection's end */
 };
 
 /*
@@ -213,7 +214,7 @@ struct quic_conn {
 	bool resumed;
 	const char *verify_error; /* static text; set by the TLS verification */
 
-	LIST_HEAD(, quic_stream) streams;
+	TAILQ_HEAD(, quic_stream) streams;
 	void *stream_ids; /* tsearch(3) tree of the same, by ID */
 	TAILQ_HEAD(, quic_stream) ready;
 	TAILQ_HEAD(stream_owing, quic_stream) owing; /* a head, by ID */
@@ -372,6 +373,7 @@ void stream_deliver(struct quic_stream *);
 void stream_abort(struct quic_stream *, uint64_t code);
 void stream_cut(struct quic_stream *, uint64_t code);
 void stream_transport_gone(struct quic_stream *, uint64_t code);
+bool stream_conn_gone(struct quic_stream *);
 void stream_stopped(struct quic_stream *);
 void stream_stop(struct quic_stream *, uint64_t code);
 int stream_append(struct quic_stream *, const uint8_t *data, size_t len);

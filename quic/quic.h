@@ -307,9 +307,11 @@ struct quic_events {
 	    const struct quic_head *head, void *arg);
 
 	/*
-	 * The connection is over; every stream has had its `aborted`. A client
-	 * owner frees `conn` after the current call has returned; at a server
-	 * the server frees it. `why` lives as long as `conn`.
+	 * The connection is over; every stream has had its `aborted`. Where
+	 * they are many, some of them had it in earlier calls, which came one
+	 * after another. A client's owner frees `conn` after the current call
+	 * has returned; at a server the server frees it. `why` lives as long
+	 * as `conn`.
 	 */
 	void (*closed)(struct quic_conn *conn, const struct quic_close *why,
 	    void *arg);
@@ -375,12 +377,16 @@ uint64_t quic_conn_deadline(const struct quic_conn *);
 
 /*
  * Ends the connection with an HTTP/3 error code (RFC 9114 §8.1; 0x100 is
- * H3_NO_ERROR). Streams are aborted and `closed` fires within the call, with
- * cause QUIC_CLOSED_HERE. The CONNECTION_CLOSE leaves with the next write.
- * Idempotent.
+ * H3_NO_ERROR). Streams are aborted and `closed` fires, with cause
+ * QUIC_CLOSED_HERE: within the call, if they are few, or else in the calls of
+ * quic_conn_expire() that are due from now on, a few of them in each. The
+ * CONNECTION_CLOSE leaves with the next write. Idempotent.
  */
 void quic_conn_close(struct quic_conn *, uint64_t code, const char *reason,
     uint64_t now);
+
+/* It has been closed, and `closed` is still to fire. */
+bool quic_conn_is_closing(const struct quic_conn *);
 
 /* Frees at once, says nothing to the peer and fires no event. NULL is fine. */
 void quic_conn_free(struct quic_conn *);

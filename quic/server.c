@@ -227,8 +227,11 @@ end(struct quic_server *server, struct quic_conn *conn, uint64_t code,
 {
 	quic_conn_close(conn, code, reason, now);
 	if (conn->close_pending)
-		conn_deliver(conn); /* it had ended before */
-	bury(server, conn, now);
+		conn_deliver(conn); /* it had ended before, or is not told */
+	if (conn_is_over(conn))
+		bury(server, conn, now);
+	else
+		uncount(server, conn); /* settle() buries it */
 }
 
 /* ---- Room ---- */
@@ -621,9 +624,13 @@ quic_server_close(struct quic_server *server, uint64_t now)
 	struct quic_conn *conn;
 
 	server->closed = true;
-	while ((conn = LIST_FIRST(&server->conns)) != NULL)
-		end(server, conn, QUIC_H3_NO_ERROR,
+	while ((conn = LIST_FIRST(&server->conns)) != NULL) {
+		quic_conn_close(conn, QUIC_H3_NO_ERROR,
 		    "the edge is shutting down", now);
+		while (!conn_is_over(conn))
+			conn_deliver(conn);
+		bury(server, conn, now);
+	}
 }
 
 void

@@ -211,7 +211,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 
 	if (conn == NULL)
 		return -ENOMEM;
-	LIST_INIT(&conn->streams);
+	TAILQ_INIT(&conn->streams);
 	LIST_INIT(&conn->ids);
 	TAILQ_INIT(&conn->ready);
 	TAILQ_INIT(&conn->waiting);
@@ -363,7 +363,7 @@ quic_conn_free(struct quic_conn *conn)
 
 	if (conn == NULL)
 		return;
-	while ((s = LIST_FIRST(&conn->streams)) != NULL)
+	while ((s = TAILQ_FIRST(&conn->streams)) != NULL)
 		stream_free(s);
 	if (conn->server != NULL)
 		server_forget(conn->server, conn);

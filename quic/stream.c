@@ -87,7 +87,7 @@ stream_new(struct quic_conn *conn, int64_t id)
 	s->tx.use = MEMORY_TX;
 	s->tx_chunk = CHUNK_FIRST;
 	flow_open(s);
-	LIST_INSERT_HEAD(&conn->streams, s, entry);
+	TAILQ_INSERT_HEAD(&conn->streams, s, entry);
 	conn->nstreams++;
 	conn->memory.all->nstreams++;
 	if (id >= 0 && stream_set_id(s, id) != 0) {
@@ -139,7 +139,7 @@ stream_free(struct quic_stream *s)
 	memory_release(conn, s->head);
 	if (s->indexed)
 		tdelete(s, &conn->stream_ids, compare);
-	LIST_REMOVE(s, entry);
+	TAILQ_REMOVE(&conn->streams, s, entry);
 	conn->nstreams--;
 	/* A process may be idle for days: it keeps no chunks then. */
 	if (--conn->memory.all->nstreams == 0)
@@ -227,6 +227,30 @@ stream_transport_gone(struct quic_stream *s, uint64_t code)
 	s->transport_gone = true;
 	stream_stopped(s);
 	free_if_done(s);
+}
+
+/*
+ * The connection is over: tells the stream's owner, and frees the stream. False:
+ * that was done. The libraries still know of it, but do nothing any more.
+ */
+bool
+stream_conn_gone(struct quic_stream *s)
+{
+	struct quic_conn *conn = s->conn;
+
+	if (s->conn_gone)
+		return false;
+	s->conn_gone = s->transport_gone = true;
+	/* An event of it may be under way. */
+	TAILQ_REMOVE(&conn->streams, s, entry);
+	TAILQ_INSERT_TAIL(&conn->streams, s, entry);
+	if (s->released) {
+		free_if_done(s);
+		return true;
+	}
+	stream_abort(s, conn->close.code);
+	stream_deliver(s);
+	return true;
 }
 
 void

@@ -328,6 +328,9 @@ void
 link_close(struct link *link)
 {
 	link_end(link, "no longer needed");
+	/* As a rule there are no tunnels, and no need to wait for turns. */
+	while (link->conn != NULL && quic_conn_is_closing(link->conn))
+		quic_conn_expire(link->conn, quic_io_now());
 	roam_free(link->roam);
 	quic_io_close(link->io);
 	quic_conn_free(link->conn);

@@ -20,7 +20,41 @@ size_t __wrap_ngtcp2_conn_get_stream_loss_count(ngtcp2_conn *, int64_t id);
 int __real_ngtcp2_path_eq(const ngtcp2_path *a, const ngtcp2_path *b);
 int __wrap_ngtcp2_path_eq(const ngtcp2_path *a, const ngtcp2_path *b);
 
+bool __real_stream_conn_gone(struct quic_stream *);
+bool __wrap_stream_conn_gone(struct quic_stream *);
+
+void __real_quic_conn_expire(struct quic_conn *, uint64_t now);
+void __wrap_quic_conn_expire(struct quic_conn *, uint64_t now);
+void __real_quic_conn_receive(struct quic_conn *, const struct quic_rx *,
+    size_t n, uint64_t now);
+void __wrap_quic_conn_receive(struct quic_conn *, const struct quic_rx *,
+    size_t n, uint64_t now);
+
 static unsigned delivered, compared, asked;
+static unsigned run, longest_run; /* streams told in one call */
+
+void
+__wrap_quic_conn_expire(struct quic_conn *conn, uint64_t now)
+{
+	run = 0;
+	__real_quic_conn_expire(conn, now);
+}
+
+void
+__wrap_quic_conn_receive(struct quic_conn *conn, const struct quic_rx *rx,
+    size_t n, uint64_t now)
+{
+	run = 0;
+	__real_quic_conn_receive(conn, rx, n, now);
+}
+
+bool
+__wrap_stream_conn_gone(struct quic_stream *s)
+{
+	if (++run > longest_run)
+		longest_run = run;
+	return __real_stream_conn_gone(s);
+}
 
 size_t
 __wrap_ngtcp2_conn_get_stream_loss_count(ngtcp2_conn *conn, int64_t id)
@@ -33,6 +67,7 @@ void
 __wrap_conn_deliver(struct quic_conn *conn)
 {
 	delivered++;
+	run = 0;
 	__real_conn_deliver(conn);
 }
 
@@ -136,6 +171,88 @@ numbers_cost_the_same_for_any_streams(void **state)
 	assert_in_range(stats_of(near_conn(w)).packets_lost, lost, lost + 5);
 }
 
+#define TUNNELS 1000
+
+struct ended {
+	const struct end *ends;
+	const unsigned *closed;
+};
+
+static bool
+all_told(void *arg)
+{
+	const struct ended *e = arg;
+
+	for (unsigned i = 0; i < TUNNELS; i++)
+		if (e->ends[i].stream != NULL)
+			return false;
+	return *e->closed > 0;
+}
+
+/* Tunnels in every state: some are let go, some have bytes to read or to go. */
+static void
+open_tunnels(struct world *w)
+{
+	world_up(w);
+	for (unsigned i = 0; i < TUNNELS; i++) {
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		w->near[i].habit = w->far[i].habit = i % 3 == 0 ? HOLD : SINK;
+		w->near[i].to_send = w->far[i].to_send = i % 5 * KB;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	for (unsigned i = 0; i < TUNNELS; i += 7) {
+		quic_stream_reset(w->near[i].stream, QUIC_H3_CONNECT_ERROR);
+		w->near[i].stream = NULL;
+	}
+}
+
+/*
+ * Thousands of tunnels end with their connection, a few in a call, and all
+ * before any time has passed. The other end does the same when it hears of it.
+ */
+static void
+an_end_is_told_in_turns(void **state)
+{
+	struct world *w = *state;
+	struct ended near = { w->near, &w->client[0].closed };
+	struct ended far = { w->far, &w->server.closed };
+
+	for (int up = 0; up < 2; up++) {
+		open_tunnels(w);
+		longest_run = 0;
+		quic_conn_close(up ? near_conn(w) : w->server.conn,
+		    QUIC_H3_NO_ERROR, "", w->link->now);
+		assert_int_equal(*(up ? near : far).closed, 0);
+		assert_true(quic_conn_is_closing(up ? near_conn(w)
+						    : w->server.conn));
+		assert_true(link_run(w->link, all_told, up ? &near : &far, 0));
+		assert_true(link_run(w->link, all_told, up ? &far : &near,
+		    RTT / 2));
+		assert_int_equal(*near.closed, 1);
+		assert_int_equal(*far.closed, 1);
+		assert_in_range(longest_run, 32, 64);
+		assert_int_equal(server_stats(w).connections, 0);
+		for (unsigned i = 0; i < TUNNELS; i++)
+			assert_int_equal(w->near[i].connection_lost, i % 7 > 0);
+		world_down(w);
+	}
+}
+
+/* A server that is to go does not wait for turns. */
+static void
+a_server_may_close_at_once(void **state)
+{
+	struct world *w = *state;
+
+	open_tunnels(w);
+	quic_server_close(w->link->server, w->link->now);
+	assert_int_equal(w->server.closed, 1);
+	for (unsigned i = 0; i < TUNNELS; i++)
+		assert_null(w->far[i].stream);
+	assert_int_equal(server_stats(w).connections, 0);
+}
+
 int
 main(void)
 {
@@ -143,6 +260,8 @@ main(void)
 		TEST(a_datagram_is_one_connections_work),
 		TEST(news_of_a_path_are_one_connections_work),
 		TEST(numbers_cost_the_same_for_any_streams),
+		TEST(an_end_is_told_in_turns),
+		TEST(a_server_may_close_at_once),
 	};
 
 	return cmocka_run_group_tests_name("steps", tests, NULL, NULL);
