@@ -393,6 +393,14 @@ put_frame(struct response *r)
 		    CHUNK_END_CRLF - from);
 }
 
+/* The content before a fault is the client's, as it is without a proxy. */
+static void
+put_off(struct response *r)
+{
+	r->why_then = r->why;
+	r->why = NULL;
+}
+
 /* Returns whether anything was taken, if only the news that it has ended. */
 static bool
 take_body(struct response *r)
@@ -408,6 +416,8 @@ take_body(struct response *r)
 	if (r->why == NULL && quic_stream_ended(r->stream) &&
 	    !body_end(&r->body))
 		fail(r, -ECONNRESET, "the body was cut short");
+	if (r->why != NULL && r->batch.content > 0)
+		put_off(r);
 	if (r->why != NULL || (r->batch.consume == 0 && !r->body.complete))
 		return false;
 	r->ended = r->body.complete;
@@ -418,15 +428,20 @@ take_body(struct response *r)
 }
 
 /*
- * Fills the batch.  A head whose body fails at once is not sent: the client is
- * better served by a refusal.
+ * Fills the batch.  A head whose body fails before it has any content is not
+ * sent: the client is better served by a refusal.
  */
 static bool
 take(struct response *r)
 {
-	bool head = !r->answered && take_head(r);
-	bool body = r->answered && !r->switched && take_body(r);
+	bool head, body;
 
+	if (r->why_then != NULL) {
+		r->why = r->why_then;
+		return false;
+	}
+	head = !r->answered && take_head(r);
+	body = r->answered && !r->switched && take_body(r);
 	if (head && r->why != NULL)
 		r->answered = false;
 	return (head || body) && r->why == NULL;
@@ -457,7 +472,7 @@ response_begin(struct response *r, const struct request *request)
 	response_fini(r);
 	r->seen = r->answered = r->switched = r->ended = false;
 	r->client_stays = r->origin_stays = false;
-	r->why = NULL;
+	r->why = r->why_then = NULL;
 	r->request = request;
 }
 
@@ -466,7 +481,7 @@ response_from(struct response *r, struct quic_stream *stream)
 {
 	r->stream = stream;
 	r->pinned = false;
-	r->why = NULL;
+	r->why = r->why_then = NULL;
 }
 
 enum response_state

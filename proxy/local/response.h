@@ -65,6 +65,7 @@ struct response {
 	char fault[HTTP1_WHY_MAX + 112]; /* for why */
 	struct body body;
 	bool ended;		    /* the last byte is in the batch */
+	const char *why_then;	    /* for why, when the batch is written */
 	struct response_batch batch;
 	uv_write_t write;
 };

@@ -745,10 +745,17 @@ def test_malformed_chunk(client, script):
 
 @pytest.mark.parametrize("answer", [
     OK + b"Content-Length: 50\r\n\r\nhello",
-    OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    OK + CODING + b"\r\n5\r\nhello\r\n",
+    OK + CODING + b"\r\n5\r\nhello\r\nZZ\r\n",
+    OK + CODING + b"\r\n5\r\nhello\r\n0\r\nX: " + b"y" * 100_000,
 ])
 def test_cut_short(client, script, answer):
+    """What came before the fault is the client's, as without a proxy."""
     client.send(script(answer, closes=[0]))
+    assert client.head().startswith("HTTP/1.1 200 ")
+    content = b""
+    while b"hello" not in content:
+        content += receive(client.sock, 1)
     assert client.is_reset()
 
 

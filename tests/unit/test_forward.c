@@ -1550,6 +1550,17 @@ test_malformed_answer(void **state)
 	assert_client_got(OK CHUNKED VIA "1\r\nx\r\n");
 }
 
+/* Where the network divides an answer does not decide what the client has. */
+static void
+test_content_before_a_fault(void **state)
+{
+	(void)state;
+	client_asks(GET);
+	origin_says(&streams[0], OK CHUNKED "\r\n5\r\nhello\r\nx");
+	assert_int_equal(client.outcome, BROKEN);
+	assert_client_got(OK CHUNKED VIA "5\r\nhello\r\n");
+}
+
 static void
 test_cut_at_once(void **state)
 {
@@ -1664,6 +1675,7 @@ main(void)
 		TEST(test_client_gone_early),
 		TEST(test_malformed_body),
 		TEST(test_malformed_answer),
+		TEST(test_content_before_a_fault),
 		TEST(test_cut_at_once),
 		TEST(test_not_forwarded),
 		TEST(test_large_head),
