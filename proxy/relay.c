@@ -49,7 +49,18 @@ count(struct relay *r, uint64_t *bytes, size_t n)
 
 /* ---- Drains ---- */
 
-/* Bytes that TCP was given and that its peer has not acknowledged. */
+/* The kernel still counts what such a peer has not acknowledged. */
+static bool
+is_over(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	    info.tcpi_state == TCP_CLOSE;
+}
+
+/* Bytes that TCP was given and that its peer has yet to acknowledge. */
 static size_t
 unacknowledged(const struct relay *r)
 {
@@ -57,8 +68,11 @@ unacknowledged(const struct relay *r)
 	uv_os_fd_t fd;
 	int queued;
 
-	if (uv_fileno((const uv_handle_t *)&r->tcp, &fd) == 0 &&
-	    ioctl(fd, SIOCOUTQ, &queued) == 0)
+	if (uv_fileno((const uv_handle_t *)&r->tcp, &fd) != 0)
+		return n;
+	if (is_over(fd))
+		return 0;
+	if (ioctl(fd, SIOCOUTQ, &queued) == 0)
 		n += (size_t)queued;
 	return n;
 }

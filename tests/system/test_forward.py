@@ -26,6 +26,9 @@ VIA = "Via: 1.1 culvert\r\n" # with --via alone
 
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
 
+# Seconds: as long a peer is waited for that takes nothing (proxy/relay.h).
+STALL = 30
+
 # More than all buffers between a client and its origin hold together.
 LARGE = 64 << 20
 
@@ -815,6 +818,24 @@ def test_client_goes_away_in_an_exchange(embedded, script):
     reset(client.sock)
     assert gone.wait(DEADLINE)
     embedded.wait_idle()
+
+
+def test_client_goes_away_before_the_answer(embedded, script):
+    """The first write is answered by RST, and the second sees it."""
+    gone = threading.Event()
+
+    def answer(sock):
+        gone.wait(DEADLINE)
+        sock.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" + HELLO)
+
+    server = script(answer)
+    client = Client(embedded)
+    client.send(server)
+    wait_until(lambda: server.heads, "a request")
+    client.sock.close()
+    gone.set()
+    wait_until(lambda: embedded.status()["clients"]["open"] == 0,
+               "no client", STALL / 2)
 
 
 def test_client_goes_away_from_a_kept_tunnel(embedded, script):
