@@ -534,11 +534,14 @@ static void
 on_addresses(void *arg, const struct ares_addrinfo_node *list, bool more)
 {
 	struct dial *d = arg;
+	unsigned n = 0;
 
 	if (!more)
 		d->lookup = NULL;
-	for (; list != NULL; list = list->ai_next)
+	for (; list != NULL && n < RESOLVER_ADDRESSES_MAX; n++) {
 		consider(d, list->ai_addr);
+		list = list->ai_next;
+	}
 	if (is_racing(d))
 		arm(d);
 	else

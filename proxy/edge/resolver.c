@@ -11,7 +11,7 @@
 #include "proxy/tally.h"
 
 /*
- *	question	asked -> told in part -> over, freed
+ *	question	asked -> told in part -> over -> all told, freed
  *	    half	its AAAA or A records: asked -> done
  *	        ask	one server for one half: open -> answered, freed
  *	lookup		joined to a question -> told or cancelled, freed
@@ -43,6 +43,13 @@
  */
 #define LATE_MS 2000
 
+/*
+ * What is told in a turn of the loop: addresses, and so many more for each who
+ * is told. Thousands may wait for a name that has hundreds of addresses.
+ */
+#define TELL_MAX 2048
+#define TELL_EACH 32
+
 /* What waits, in the order of its time: in one queue all wait equally long. */
 struct wait {
 	struct queue *queue; /* NULL: it does not wait */
@@ -69,6 +76,7 @@ struct resolver {
 	unsigned nquestions;	/* all there are */
 	struct tally askers;	/* whose they are */
 	TAILQ_HEAD(, question) again;	/* to be asked once more */
+	TAILQ_HEAD(, question) telling; /* not all have been told */
 };
 
 struct ask {
@@ -103,11 +111,13 @@ struct question {
 	struct tally_entry *asker;
 	struct half halves[HALVES];
 	struct lookups lookups, told; /* nothing so far, and in part */
+	struct ares_addrinfo *part, *rest; /* what they are told */
 	bool listed;	/* in the tree */
 	bool returned;	/* in the list of those to be asked again */
-	bool over;	/* all are told all */
-	unsigned holds; /* calls that it has to outlive */
-	TAILQ_ENTRY(question) entry;
+	bool telling;	/* in the list of those that go on telling */
+	bool over;	/* nothing more is asked */
+	unsigned holds; /* calls and lists that it has to outlive */
+	TAILQ_ENTRY(question) entry, telling_entry;
 };
 
 struct lookup {
@@ -137,6 +147,9 @@ arm(struct resolver *r)
 	}
 	if (!TAILQ_EMPTY(&r->again))
 		at = now;
+	/* Not in this turn: libuv runs what is due at once within the same. */
+	else if (!TAILQ_EMPTY(&r->telling) && at > now)
+		at = now + 1;
 	if (at == UINT64_MAX)
 		uv_timer_stop(&r->timer);
 	else
@@ -292,52 +305,129 @@ take_addresses(struct question *q)
 	return all;
 }
 
-static void
-tell_part(struct question *q)
+/* What it takes to tell somebody of these. */
+static size_t
+cost_of(const struct ares_addrinfo *info)
 {
-	struct ares_addrinfo *info = take_addresses(q);
+	const struct ares_addrinfo_node *node = NULL;
+	size_t n = 0;
+
+	if (info != NULL)
+		node = info->nodes;
+	for (; node != NULL && n < RESOLVER_ADDRESSES_MAX; node = node->ai_next)
+		n++;
+	return TELL_EACH + n;
+}
+
+/* False, here and below: the turn is over, and there are more to be told. */
+static bool
+pay(size_t *left, size_t cost)
+{
+	if (*left == 0)
+		return false;
+	*left -= cost < *left ? cost : *left;
+	return true;
+}
+
+static bool
+tell_part(struct question *q, size_t *left)
+{
+	size_t cost = cost_of(q->part);
 	struct lookup *l;
 
-	question_unlist(q);
-	wait_start(q->resolver, &q->resolver->late, &q->other);
 	while ((l = TAILQ_FIRST(&q->lookups)) != NULL) {
+		if (!pay(left, cost))
+			return false;
 		TAILQ_REMOVE(&q->lookups, l, entry);
 		TAILQ_INSERT_TAIL(&q->told, l, entry);
 		l->list = &q->told;
-		l->on_addresses(l->arg, info->nodes, true);
+		l->on_addresses(l->arg, q->part->nodes, true);
 	}
-	ares_freeaddrinfo(info);
+	ares_freeaddrinfo(q->part);
+	q->part = NULL;
+	return true;
 }
 
-static void
-tell_rest(struct lookups *lookups, const struct ares_addrinfo *info)
+static bool
+tell_rest(struct question *q, struct lookups *lookups, size_t *left)
 {
+	size_t cost = cost_of(q->rest);
 	struct lookup *l, told;
 
 	while ((l = TAILQ_FIRST(lookups)) != NULL) {
+		if (!pay(left, cost))
+			return false;
 		TAILQ_REMOVE(lookups, l, entry);
 		told = *l;
 		free(l);
-		told.on_addresses(told.arg, info != NULL ? info->nodes : NULL,
-		    false);
+		told.on_addresses(told.arg,
+		    q->rest != NULL ? q->rest->nodes : NULL, false);
 	}
+	return true;
+}
+
+static bool
+tell_some(struct question *q, size_t *left)
+{
+	if (q->part != NULL && !tell_part(q, left))
+		return false;
+	if (!q->over)
+		return true;
+	if (!tell_rest(q, &q->told, left) || !tell_rest(q, &q->lookups, left))
+		return false;
+	ares_freeaddrinfo(q->rest);
+	q->rest = NULL;
+	return true;
+}
+
+/* At once, as far as a turn goes, unless others have not come to their end. */
+static void
+tell(struct question *q)
+{
+	struct resolver *r = q->resolver;
+	size_t left = TELL_MAX;
+
+	if (q->telling || (TAILQ_EMPTY(&r->telling) && tell_some(q, &left)))
+		return;
+	TAILQ_INSERT_TAIL(&r->telling, q, telling_entry);
+	q->telling = true;
+	q->holds++;
+	arm(r);
+}
+
+static void
+tell_more(struct resolver *r, size_t left)
+{
+	struct question *q;
+
+	while ((q = TAILQ_FIRST(&r->telling)) != NULL && tell_some(q, &left)) {
+		TAILQ_REMOVE(&r->telling, q, telling_entry);
+		q->telling = false;
+		question_release(q);
+	}
+}
+
+static void
+begin_telling(struct question *q)
+{
+	q->part = take_addresses(q);
+	question_unlist(q);
+	wait_start(q->resolver, &q->resolver->late, &q->other);
+	tell(q);
 }
 
 static void
 finish(struct question *q)
 {
-	struct ares_addrinfo *info = take_addresses(q);
-
+	q->rest = take_addresses(q);
 	question_unlist(q);
 	wait_stop(&q->other);
 	for (int i = 0; i < HALVES; i++) {
 		q->halves[i].done = true;
 		wait_stop(&q->halves[i].patience);
 	}
-	tell_rest(&q->told, info);
-	tell_rest(&q->lookups, info);
-	ares_freeaddrinfo(info);
 	q->over = true;
+	tell(q);
 }
 
 /* A half is done. */
@@ -353,7 +443,7 @@ proceed(struct question *q)
 	if (aaaa->done && a->done)
 		finish(q);
 	else if (aaaa->info != NULL)
-		tell_part(q);
+		begin_telling(q);
 	else if (a->done && !a->lacking)
 		wait_start(r, a->info != NULL ? &r->delay : &r->late,
 		    &q->other);
@@ -381,7 +471,7 @@ on_delay_over(struct wait *w)
 	struct question *q = question_of(w);
 
 	q->holds++;
-	tell_part(q);
+	begin_telling(q);
 	question_release(q);
 }
 
@@ -669,6 +759,7 @@ on_timer(uv_timer_t *timer)
 
 	follow(r);
 	ask_returned(r);
+	tell_more(r, TELL_MAX);
 	queue_run(r, &r->delay);
 	queue_run(r, &r->late);
 	queue_run(r, &r->patience);
@@ -682,6 +773,7 @@ resolver_init(struct resolver *r, uv_loop_t *loop)
 {
 	r->loop = loop;
 	TAILQ_INIT(&r->again);
+	TAILQ_INIT(&r->telling);
 	queue_init(&r->patience, PATIENCE_MS, on_impatience);
 	queue_init(&r->delay, DELAY_MS, on_delay_over);
 	queue_init(&r->late, LATE_MS, on_late);
@@ -754,6 +846,7 @@ resolver_free(struct resolver *resolver)
 			finish(q);
 		question_release(q);
 	}
+	tell_more(resolver, SIZE_MAX);
 	uv_close((uv_handle_t *)&resolver->timer, on_timer_closed);
 }
 

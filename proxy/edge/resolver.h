@@ -26,6 +26,12 @@ struct lookup;
 /* Of these one asker may have so many: what others ask for must find room. */
 #define RESOLVER_QUESTIONS_PER_ASKER 1024
 
+/*
+ * Addresses of a name that count: an answer by TCP may hold thousands, and each
+ * is work for whoever is told.
+ */
+#define RESOLVER_ADDRESSES_MAX 512
+
 /* Octets of a name (RFC 1035 2.3.4). */
 #define RESOLVER_NAME_MAX 255
 
@@ -68,7 +74,8 @@ uv_loop_t *resolver_loop(const struct resolver *resolver);
  * `*lookup` is set before, and is gone as it fires without `more`. The list has
  * AAAA first, each type in the order of RFC 6724, with port 0; it is NULL when
  * there are none (no more, with what came before), belongs to the resolver and
- * lives until the callback returns.
+ * lives until the callback returns. Nobody need look at more than
+ * RESOLVER_ADDRESSES_MAX of it. Where many wait they are told in turns.
  *
  * A server that fails or is silent has the next one asked; when none has
  * answered, they are asked until the lookup is cancelled.

@@ -828,6 +828,69 @@ one_name_is_one_question(void **state)
 	assert_connected(w, "127.0.0.1");
 }
 
+#define CROWD 1000	/* who wait for one name */
+#define TURN_MAX 100	/* of them who may be told in one turn of the loop */
+
+struct crowd {
+	struct lookup *lookups[CROWD];
+	int told, parts;
+};
+
+static void
+on_told(void *arg, const struct ares_addrinfo_node *list, bool more)
+{
+	struct crowd *crowd = arg;
+
+	assert_true(list != NULL || !more);
+	crowd->parts += more;
+	crowd->told += !more;
+}
+
+/* Turns until all are told, each of few; with AAAA in its own time or not. */
+static void
+tell_crowd(struct world *w, const char *name, int parts)
+{
+	struct crowd crowd = { .told = 0 };
+	int before;
+
+	for (int i = 0; i < CROWD; i++)
+		assert_int_equal(resolver_lookup(w->resolver, name, w->asker,
+		    &crowd.lookups[i], on_told, &crowd), 0);
+	for (int i = 0; i < CROWD; i += 2)
+		resolver_cancel(crowd.lookups[i]);
+	while (crowd.told < CROWD / 2) {
+		before = crowd.told + crowd.parts;
+		step(w); /* two turns */
+		assert_in_range(crowd.told + crowd.parts - before, 0,
+		    2 * TURN_MAX);
+	}
+	assert_int_equal(crowd.told, CROWD / 2);
+	assert_int_equal(crowd.parts, parts);
+}
+
+/* However many wait for a name, the others are served meanwhile. */
+static void
+a_crowd_is_told_in_turns(void **state)
+{
+	struct world *w = *state;
+	struct crowd crowd = { .told = 0 };
+
+	tell_crowd(w, "four.test", 0);
+	tell_crowd(w, "missing.test", 0);
+	w->server.drops[1] = true;
+	tell_crowd(w, "both.test", CROWD / 2);
+	/* The end of all comes while they are being told. */
+	w->server.drops[1] = false;
+	for (int i = 0; i < CROWD; i++)
+		assert_int_equal(resolver_lookup(w->resolver, "four.test",
+		    w->asker, &crowd.lookups[i], on_told, &crowd), 0);
+	while (crowd.told == 0)
+		step(w);
+	resolver_free(w->resolver);
+	w->resolver = NULL;
+	assert_int_equal(crowd.told, CROWD);
+}
+
 /* Asks for so many names that nobody answers for, and does not wait. */
 static void
 ask_for_silent(struct world *w, int n, const char *asker)
@@ -1516,6 +1579,7 @@ main(void)
 		TEST(cancel_at_any_time),
 		TEST(resolver_goes_first),
 		TEST(one_name_is_one_question),
+		TEST(a_crowd_is_told_in_turns),
 		TEST(questions_are_bounded),
 		TEST(askers_have_shares),
 		TEST(one_type_may_be_dropped),
