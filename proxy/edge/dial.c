@@ -87,6 +87,7 @@ static const struct {
 	[DIAL_LIMIT] = { 503, "connection_limit_reached" },
 	[DIAL_SHARE] = { 503, "connection_limit_reached" },
 	[DIAL_PROHIBITED] = { 403, "destination_ip_prohibited" },
+	[DIAL_DNS_TIMEOUT] = { 504, "dns_timeout" },
 	[DIAL_DNS_ERROR] = { 502, "dns_error" },
 };
 
@@ -462,6 +463,15 @@ time_out(struct dial *d)
 	settle(d);
 }
 
+/* A name without an address; if there were some, the policy denied them. */
+static void
+give_up_name(struct dial *d)
+{
+	if (d->result.status == DIAL_DNS_ERROR)
+		d->result.status = DIAL_DNS_TIMEOUT;
+	settle(d);
+}
+
 static void
 tell(struct dial *d)
 {
@@ -479,7 +489,7 @@ on_timer(uv_timer_t *timer)
 	else if (uv_now(timer->loop) >= d->deadline)
 		time_out(d);
 	else if (d->ncandidates == 0 && uv_now(timer->loop) >= d->resolve_by)
-		settle(d);
+		give_up_name(d);
 	else
 		let_go(d);
 }

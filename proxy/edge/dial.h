@@ -58,7 +58,8 @@ enum dial_status {
 	DIAL_LIMIT,		/* out of descriptors, ports, memory, turns */
 	DIAL_SHARE,		/* what is left of descriptors is for others */
 	DIAL_PROHIBITED,	/* the policy permits none of the addresses */
-	DIAL_DNS_ERROR		/* no address for that name, or none in time */
+	DIAL_DNS_TIMEOUT,	/* no name server has answered in time */
+	DIAL_DNS_ERROR		/* no address for that name */
 };
 
 struct dial_result {
@@ -73,7 +74,7 @@ struct dial_result {
 
 	/*
 	 * The address that `status` speaks about, or NULL when there is none
-	 * (DIAL_DNS_ERROR); valid until the callback returns.
+	 * (DIAL_DNS_ERROR, DIAL_DNS_TIMEOUT); valid until the callback returns.
 	 */
 	const struct sockaddr *address;
 };

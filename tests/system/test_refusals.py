@@ -10,6 +10,7 @@ from client import (BIND, COMMAND_NOT_SUPPORTED, CONNECTION_REFUSED,
                     NOT_ALLOWED, TTL_EXPIRED, UDP_ASSOCIATE, USER, connect,
                     http_connect, receive, receive_all, socks5_connect, socks5_greet,
                     socks5_request, socks5_tunnel, works)
+from names import A, AAAA, BadServer
 from origin import silent_port
 
 SOCKS4_REJECTED = b"\0\x5b"
@@ -56,6 +57,17 @@ def test_dns_error(culvert, name):
     """What only looks like an address is a name, and none that exists."""
     refused_everywhere(culvert, name, 80, HOST_UNREACHABLE, 502,
                        "the name does not resolve")
+
+
+def test_dns_timeout(start_edge, start_culvert):
+    """Nobody has said that there is no such name."""
+    server = BadServer({}, drops={A, AAAA})
+    edge = start_edge("--connect-timeout", "2", "--resolver",
+                      f"127.0.0.1:{server.port}")
+    refused_everywhere(start_culvert(edge), "silent.test", 80,
+                       HOST_UNREACHABLE, 504, "name servers that the edge "
+                       "uses do not answer")
+    server.close()
 
 
 def test_connection_refused(culvert, edge):

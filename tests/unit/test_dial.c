@@ -599,12 +599,12 @@ unknown_name_is_a_dns_error(void **state)
 }
 
 static void
-silent_server_is_a_dns_error(void **state)
+silent_server_is_a_dns_timeout(void **state)
 {
 	struct world *w = *state;
 
 	assert_int_equal(dial_for(w, "silent.test", SHORT_MS),
-	    DIAL_DNS_ERROR);
+	    DIAL_DNS_TIMEOUT);
 	assert_true(w->queries > 0);
 }
 
@@ -1032,7 +1032,7 @@ late_addresses_are_given_up(void **state)
 	assert_int_equal(dial(w, "missing.test"), DIAL_DNS_ERROR);
 	assert_int_equal(w->taken_ms, LATE_MS);
 	/* There is no A record: AAAA is all that counts. */
-	assert_int_equal(dial(w, "six.test"), DIAL_DNS_ERROR);
+	assert_int_equal(dial(w, "six.test"), DIAL_DNS_TIMEOUT);
 	assert_int_equal(w->taken_ms,
 	    DIAL_TIMEOUT_MS * DIAL_RESOLVE_QUARTERS / 4);
 }
@@ -1235,7 +1235,7 @@ servers_are_followed(void **state)
 	assert_connected(w, "127.0.0.1");
 	/* In place, by another file, away and back. */
 	write_conf(conf.path, SILENT);
-	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_ERROR);
+	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_TIMEOUT);
 	replace_conf(&conf, SERVER);
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
@@ -1552,6 +1552,7 @@ refusals_have_their_words(void **state)
 	assert_string_equal(dial_proxy_error(DIAL_UNROUTABLE),
 	    "destination_ip_unroutable");
 	assert_string_equal(dial_proxy_error(DIAL_DNS_ERROR), "dns_error");
+	assert_string_equal(dial_proxy_error(DIAL_DNS_TIMEOUT), "dns_timeout");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1567,7 +1568,7 @@ main(void)
 		TEST(names_resolve),
 		TEST(hosts_file_is_read),
 		TEST(unknown_name_is_a_dns_error),
-		TEST(silent_server_is_a_dns_error),
+		TEST(silent_server_is_a_dns_timeout),
 		TEST(number_is_no_name),
 		TEST(full_listener_times_out),
 		TEST(second_family_overtakes_a_silent_first),
