@@ -26,9 +26,6 @@ refusal_of(struct refusal *refusal, const struct target *to, int http_status,
 	refusal->cause = strlen(target) + strlen(": ");
 }
 
-/* How an edge of ours says so in the details of its proxy-status. */
-#define REFUSAL_OVERLOAD "too many passwords to check"
-
 /*
  * What the error types of RFC 9209 §2.3 mean to a client. The status is the one
  * recommended there, but 403 for what is not allowed; 0: that of the edge.
