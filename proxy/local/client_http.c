@@ -96,6 +96,8 @@ on_forward_done(void *arg, bool keep_alive)
 	if (!c->eof_seen)
 		client_start_reading(c);
 	client_process(c);
+	if (c->eof_seen && !c->closing && c->state == CLIENT_NEGOTIATING)
+		client_linger(c); /* the rest of this head will not come */
 }
 
 /* With nothing queued libuv's request would do the same, a turn later. */

@@ -271,6 +271,23 @@ def test_half_closed_client(client, script):
     assert client.is_closed()
 
 
+def test_half_closed_in_the_next_head(client, script):
+    """What is missing of it does not come: nobody waits for that."""
+    half_closed = threading.Event()
+
+    def answer(sock):
+        receive(sock, 5)
+        half_closed.wait(DEADLINE)
+        sock.sendall(HELLO)
+
+    client.send(script(answer), "Content-Length: 5\r\n", b"helloGET http://",
+                method="POST")
+    client.sock.shutdown(socket.SHUT_WR)
+    half_closed.set()
+    assert client.answer()[1] == b"hello"
+    assert client.is_closed()
+
+
 # ---- Heads ----
 
 def test_fields_of_one_hop_to_the_origin(client, script):
