@@ -308,6 +308,10 @@ settle_response(struct http1_response *resp, bool head_request)
 {
 	struct http1_head *head = &resp->head;
 
+	/* Some readers may look for the body that a 204 announces. */
+	if (resp->status == 204 && (head->framing == HTTP1_CHUNKED ||
+	    head->length > 0))
+		head->odd = true;
 	if (head_request || resp->status / 100 == 1 || resp->status == 204 ||
 	    resp->status == 304)
 		head->framing = HTTP1_NONE;
