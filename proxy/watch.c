@@ -301,8 +301,8 @@ catch_signals(void)
 		int signal;
 		void (*handler)(int);
 	} rows[] = { { SIGINT, on_end }, { SIGTERM, on_end },
-		{ SIGHUP, on_end }, { SIGTSTP, on_stop },
-		{ SIGWINCH, on_resize } };
+		{ SIGHUP, on_end }, { SIGQUIT, on_end },
+		{ SIGTSTP, on_stop }, { SIGWINCH, on_resize } };
 	struct sigaction action;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

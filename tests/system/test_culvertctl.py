@@ -216,7 +216,7 @@ def test_watch_on_a_terminal(embedded):
         assert watch.process.wait(DEADLINE) == 0
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_watch_ends_while_nothing_answers(tmp_path, end):
     """The screen is restored at once, though culvert hangs."""
     class Hung:
