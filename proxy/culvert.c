@@ -156,6 +156,15 @@ load_policy(struct policy *policy, const struct config *config)
 	    config->deny.n);
 }
 
+/* The embedded edge has one client: we. */
+static struct edge_limits
+edge_limits(const struct config *config)
+{
+	return (struct edge_limits){ .tunnels_per_user = EDGE_TUNNELS_MAX,
+		.connect_timeout_ms = UINT64_C(1000) * config->connect_timeout,
+		.keepalive_timeout_s = config->keepalive_timeout };
+}
+
 /*
  * ---- What the configuration names ----
  *
@@ -254,6 +263,7 @@ on_reload(void *arg)
 {
 	struct culvert *culvert = arg;
 	struct uplink_settings settings;
+	struct edge_limits limits;
 	char error[ERROR_MAX];
 	struct policy policy;
 	struct config fresh;
@@ -277,7 +287,9 @@ on_reload(void *arg)
 	unload(&settings);
 	if (culvert->edge != NULL) {
 		load_policy(&policy, &fresh);
+		limits = edge_limits(&fresh);
 		edge_reload_policy(culvert->edge, &policy);
+		edge_reload_limits(culvert->edge, &limits);
 	}
 	users_replace(&culvert->users, users);
 	listener_set_users(culvert->listener, culvert->users);
@@ -370,16 +382,13 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 {
 	struct edge_settings settings = {
 		.quic = quic_settings(&culvert->config, culvert->memory),
+		.limits = edge_limits(&culvert->config),
 		.qlog_dir = culvert->config.qlog };
 	struct sockaddr_storage addr;
 	char error[QUIC_ERROR_MAX];
 	int rv;
 
 	load_policy(&settings.policy, &culvert->config);
-	/* There is one client: we. */
-	settings.limits.tunnels_per_user = EDGE_TUNNELS_MAX;
-	settings.limits.keepalive_timeout_s =
-	    culvert->config.keepalive_timeout;
 	addr_parse(&addr, LOOPBACK ":0");
 	uplink->nedges = 1;
 	rv = make_pair(&settings, &uplink->edges[0], error);

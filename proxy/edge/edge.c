@@ -203,8 +203,8 @@ descriptors(void)
 	return all > 2 * RESERVE ? all - RESERVE : all / 2;
 }
 
-static void
-set_limits(struct edge *edge, const struct edge_limits *limits)
+void
+edge_reload_limits(struct edge *edge, const struct edge_limits *limits)
 {
 	struct tunnel_host *host = &edge->host;
 
@@ -244,7 +244,7 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	edge->host.dialer = (struct dialer){ .policy = &edge->settings.policy,
 		.origins = &edge->origins,
 		.descriptors = &edge->descriptors };
-	set_limits(edge, &settings->limits);
+	edge_reload_limits(edge, &settings->limits);
 	edge->host.on_gone = on_gone;
 	LIST_INIT(&edge->host.tunnels);
 	rv = liveness_new(&edge->host.liveness, loop);
@@ -284,7 +284,7 @@ edge_reload(struct edge *edge, const struct edge_settings *settings)
 	edge->host.users = mine->users;
 	edge_reload_policy(edge, &settings->policy);
 	mine->quic = settings->quic;
-	set_limits(edge, &settings->limits);
+	edge_reload_limits(edge, &settings->limits);
 	for (size_t i = 0; i < edge->nendpoints; i++)
 		quic_server_reload(edge->endpoints[i].server, mine->tls,
 		    &mine->quic);

@@ -60,8 +60,9 @@ int edge_new(struct edge **, uv_loop_t *, const struct edge_settings *);
  */
 void edge_reload(struct edge *, const struct edge_settings *);
 
-/* The same for an edge of which nothing else has changed. */
+/* The same for an edge of which nothing else has changed than one of these. */
 void edge_reload_policy(struct edge *, const struct policy *);
+void edge_reload_limits(struct edge *, const struct edge_limits *);
 
 /*
  * Serves on one more UDP address. On success `bound` (or NULL) gets it with

@@ -203,12 +203,8 @@ SILENT = ["192.0.2.{}", "2001:db8:2::{}"]
 REFUSING = ["127.0.1.{}"]
 
 
-@pytest.mark.parametrize(("n", "prefixes"), [
-    (64, REFUSING), (64, UNREACHABLE), (10, SILENT), (64, SILENT),
-    (64, REFUSING + UNREACHABLE + SILENT)],
-    ids=["refused", "unreachable", "silent", "more silent", "mixed"])
-def test_last_of_many(names, start_edge, start_culvert, n, prefixes):
-    """Of many addresses the last one is reached within the connect time."""
+def nowhere(names):
+    """Makes the prefixes so, and an origin, whose address it returns."""
     place = names.place
     place.ip("tuntap", "add", "mode", "tun", "name", "nowhere")
     place.ip("link", "set", "nowhere", "up")
@@ -222,12 +218,22 @@ def test_last_of_many(names, start_edge, start_culvert, n, prefixes):
     place.ip("address", "add", last, "dev", "lo")
     names.origin = place.inside(Origin, echo, last)
     names.stack.callback(names.origin.close)
+    return last
+
+
+@pytest.mark.parametrize(("n", "prefixes"), [
+    (64, REFUSING), (64, UNREACHABLE), (10, SILENT), (64, SILENT),
+    (64, REFUSING + UNREACHABLE + SILENT)],
+    ids=["refused", "unreachable", "silent", "more silent", "mixed"])
+def test_last_of_many(names, start_edge, start_culvert, n, prefixes):
+    """Of many addresses the last one is reached within the connect time."""
+    last = nowhere(names)
     addresses = [prefixes[i % len(prefixes)].format(i + 1)
                  for i in range(n - 1)] + [last]
     # Those that the policy denies are no attempts.
     denied = [f"10.1.1.{i + 1}" for i in range(64)]
-    server = place.inside(BadServer, {"many.test": denied + addresses},
-                          FIRST, 53)
+    server = names.place.inside(
+        BadServer, {"many.test": denied + addresses}, FIRST, 53)
     names.stack.callback(server.close)
     names.conf.write_text(f"nameserver {FIRST}\n")
     edge = start_edge("--connect-timeout", 2,
@@ -235,4 +241,16 @@ def test_last_of_many(names, start_edge, start_culvert, n, prefixes):
                                             last, "2001:db8::/32")
                         for flag in ("--allow", prefix)), preexec=names.enter)
     culvert = start_culvert(edge, preexec=names.enter)
+    assert names.ask(culvert, "many.test") == SUCCEEDED
+
+
+def test_last_of_many_embedded(names, start_embedded):
+    """The embedded edge has the connect time of its culvert."""
+    last = nowhere(names)
+    addresses = [SILENT[0].format(i + 1) for i in range(63)] + [last]
+    server = names.place.inside(BadServer, {"many.test": addresses}, FIRST,
+                                53)
+    names.stack.callback(server.close)
+    names.conf.write_text(f"nameserver {FIRST}\n")
+    culvert = start_embedded("--connect-timeout", 2, preexec=names.enter)
     assert names.ask(culvert, "many.test") == SUCCEEDED
