@@ -51,24 +51,74 @@ cut_word(struct span *rest)
 
 /* ---- Requests: the target ---- */
 
-/* Says of a host what is wrong with it, and how it is to be written. */
-static int
-bad_host(struct http1_head *head, struct span host)
+/* The bytes of a host, brackets included: a port may follow. */
+static size_t
+host_length(struct span authority)
 {
-	for (size_t i = 0; i < host.len; i++) {
-		if ((unsigned char)host.p[i] >= 0x80)
-			return http1_head_fail(head, -EBADMSG,
-			    "the host of the request target is not ASCII: byte "
-			    "0x%02x at offset %zu of it; write the name as "
-			    "xn--...", (unsigned char)host.p[i], i);
-		if (host.p[i] == '%')
-			return http1_head_fail(head, -EBADMSG,
-			    "the host of the request target has a %% at offset "
-			    "%zu of it: no zone and no percent-encoding is "
-			    "possible there", i);
-	}
-	return bad(head,
-	    "the host or port of the request target is not valid");
+	const char *end = authority.len > 0 && authority.p[0] == '['
+	    ? memchr(authority.p, ']', authority.len)
+	    : memchr(authority.p, ':', authority.len);
+
+	if (end == NULL)
+		return authority.len;
+	return (size_t)(end - authority.p) + (*end == ']');
+}
+
+static bool
+is_in_name(char c)
+{
+	return is_digit(c) || (c >= 'a' && c <= 'z') ||
+	    (c >= 'A' && c <= 'Z') || (c != '\0' && strchr("-_.", c) != NULL);
+}
+
+/* Says of a byte what is wrong with it, and how it is to be written. */
+static int
+bad_host_octet(struct http1_head *head, struct span host, size_t at)
+{
+	unsigned char octet = (unsigned char)host.p[at];
+
+	if (octet >= 0x80)
+		return http1_head_fail(head, -EBADMSG,
+		    "the host of the request target is not ASCII: byte 0x%02x "
+		    "at offset %zu of it; write the name as xn--...", octet,
+		    at);
+	if (octet == '%')
+		return http1_head_fail(head, -EBADMSG,
+		    "the host of the request target has a %% at offset %zu of "
+		    "it: no zone and no percent-encoding is possible there",
+		    at);
+	return http1_head_fail(head, -EBADMSG,
+	    "the host of the request target is not a name: byte 0x%02x at "
+	    "offset %zu of it", octet, at);
+}
+
+/* Why target_parse() has rejected a host and a port. */
+static int
+bad_authority(struct http1_head *head, struct span s)
+{
+	struct span host = { s.p, host_length(s) };
+	bool bracketed = s.len > 0 && s.p[0] == '[';
+	struct target target;
+
+	if (!bracketed && host.len < s.len &&
+	    memchr(s.p + host.len + 1, ':', s.len - host.len - 1) != NULL)
+		return bad(head, "an IPv6 address in the request target must "
+		    "be in brackets, as in [::1]");
+	if (host.len == 0)
+		return bad(head, "the request target has no host");
+	for (size_t i = 0; i < host.len; i++)
+		if (!is_in_name(host.p[i]) && (!bracketed ||
+		    host.p[i] == '%' || (unsigned char)host.p[i] >= 0x80))
+			return bad_host_octet(head, host, i);
+	if (target_parse(&target, host.p, host.len, HTTP_PORT) == 0)
+		return bad(head, "the port of the request target is not a "
+		    "number from 1 to 65535");
+	if (bracketed)
+		return bad(head, "the brackets in the request target hold no "
+		    "IPv6 address");
+	return http1_head_fail(head, -EBADMSG,
+	    "the host of the request target is longer than %d bytes",
+	    TARGET_HOST_MAX);
 }
 
 /*
@@ -118,7 +168,7 @@ parse_absolute(struct http1_request *req, struct span target)
 		authority.len--; /* an empty port is the default one */
 	if (target_parse(&req->authority, authority.p, authority.len,
 		HTTP_PORT) != 0)
-		return bad_host(&req->head, authority);
+		return bad_authority(&req->head, authority);
 	req->form = HTTP1_ABSOLUTE;
 	return 0;
 }
@@ -147,9 +197,13 @@ parse_connect(struct http1_request *req, struct span target)
 {
 	req->form = HTTP1_AUTHORITY;
 	req->path = (struct span){ target.p + target.len, 0 };
-	if (target_parse(&req->authority, target.p, target.len, 0) != 0)
+	if (target_parse(&req->authority, target.p, target.len, 0) != 0) {
+		if (host_length(target) < target.len &&
+		    memchr(target.p, '/', target.len) == NULL)
+			return bad_authority(&req->head, target);
 		return bad(&req->head,
 		    "CONNECT takes a host and a port, as in name:443");
+	}
 	if (req->head.framing == HTTP1_CHUNKED || req->head.length > 0)
 		return bad(&req->head, "CONNECT has no body");
 	return 0;
