@@ -1,6 +1,7 @@
 #include "proxy/edge/channel.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ struct channel {
 	uv_loop_t *loop;
 	uv_timer_t timer;
 	ares_channel ares;
+	bool is_dns; /* it asks a server, and not the hosts file */
 	LIST_HEAD(, watch) watches;
 	unsigned handles; /* open ones, the timer included */
 };
@@ -267,6 +269,7 @@ channel_new(struct channel **channel, uv_loop_t *loop, const char *conf,
 
 	if (c != NULL && path != NULL) {
 		c->loop = loop;
+		c->is_dns = server != NULL;
 		LIST_INIT(&c->watches);
 		rv = open_ares(c, path, server);
 	}
@@ -282,6 +285,10 @@ channel_new(struct channel **channel, uv_loop_t *loop, const char *conf,
 	return 0;
 }
 
+/*
+ * What a server says stays in its order: to sort an answer (RFC 6724) c-ares
+ * opens a socket for each address, of which a hostile one has thousands.
+ */
 void
 channel_ask(struct channel *channel, const char *name, int family,
     ares_addrinfo_callback done, void *arg)
@@ -289,6 +296,7 @@ channel_ask(struct channel *channel, const char *name, int family,
 	const struct ares_addrinfo_hints hints = {
 		.ai_family = family,
 		.ai_socktype = SOCK_STREAM,
+		.ai_flags = channel->is_dns ? ARES_AI_NOSORT : 0,
 	};
 
 	ares_getaddrinfo(channel->ares, name, NULL, &hints, done, arg);

@@ -72,7 +72,7 @@ uv_loop_t *resolver_loop(const struct resolver *resolver);
  * `more` is set the other type of record is late, and comes or is given up in a
  * while.
  * `*lookup` is set before, and is gone as it fires without `more`. The list has
- * AAAA first, each type in the order of RFC 6724, with port 0; it is NULL when
+ * AAAA first, each type in the order of the answer, with port 0; it is NULL when
  * there are none (no more, with what came before), belongs to the resolver and
  * lives until the callback returns. Nobody need look at more than
  * RESOLVER_ADDRESSES_MAX of it. Where many wait they are told in turns.

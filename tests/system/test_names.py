@@ -213,7 +213,7 @@ def nowhere(names):
              "nodad")
     place.ip("route", "add", "unreachable", "198.51.100.0/24")
     place.ip("route", "add", "unreachable", "2001:db8:1::/64")
-    # Not on loopback, which would be preferred (RFC 6724, rule 8).
+    # Not in a prefix of those above.
     last = "203.0.113.1"
     place.ip("address", "add", last, "dev", "lo")
     names.origin = place.inside(Origin, echo, last)

@@ -70,6 +70,9 @@ static const struct record {
 	{ "twice.test", "127.0.0.1" },
 	{ "twice.test", "127.0.0.1" },
 	{ "six.test", "::1" },
+	{ "order.test", "192.0.2.1" },
+	{ "order.test", "127.0.0.1" },
+	{ "order.test", "192.0.2.2" },
 };
 
 /* As many addresses as fit a datagram, of which the last is LAST. */
@@ -828,6 +831,31 @@ one_name_is_one_question(void **state)
 	assert_connected(w, "127.0.0.1");
 }
 
+static void
+note_addresses(void *arg, const struct ares_addrinfo_node *list, bool more)
+{
+	char *to = arg, name[ADDR_STRLEN];
+
+	(void)more;
+	for (; list != NULL; list = list->ai_next)
+		to += sprintf(to, "%s ", addr_format(list->ai_addr, name));
+}
+
+/* Of so many addresses as an answer may hold none costs a socket. */
+static void
+answers_keep_their_order(void **state)
+{
+	char text[4 * ADDR_STRLEN] = "";
+	struct world *w = *state;
+	struct lookup *lookup;
+
+	assert_int_equal(resolver_lookup(w->resolver, "order.test", w->asker,
+	    &lookup, note_addresses, text), 0);
+	while (text[0] == '\0')
+		step(w);
+	assert_string_equal(text, "192.0.2.1:0 127.0.0.1:0 192.0.2.2:0 ");
+}
+
 #define CROWD 1000	/* who wait for one name */
 #define TURN_MAX 100	/* of them who may be told in one turn of the loop */
 
@@ -1580,6 +1608,7 @@ main(void)
 		TEST(cancel_at_any_time),
 		TEST(resolver_goes_first),
 		TEST(one_name_is_one_question),
+		TEST(answers_keep_their_order),
 		TEST(a_crowd_is_told_in_turns),
 		TEST(questions_are_bounded),
 		TEST(askers_have_shares),
