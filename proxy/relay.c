@@ -169,8 +169,10 @@ on_gone(struct liveness_watch *watch, const char *why)
 	struct relay *r = (struct relay *)((char *)watch -
 	    offsetof(struct relay, watch));
 
-	if (r->reading && why == liveness_failed)
+	if (r->reading && why == liveness_failed) {
+		r->failed = true;
 		return;
+	}
 	if (r->ending || (r->started && r->reading))
 		relay_close(r, why);
 	else if (r->started)

@@ -51,6 +51,7 @@ struct relay {
 	uint64_t mark_ms;  /* ... and since when */
 	uint64_t look_ms;  /* from one look to the next */
 	bool reading : 1;  /* libuv polls TCP, and tells of an error */
+	bool failed : 1;   /* ... of which it has not told yet */
 	bool eof_seen : 1; /* TCP has sent FIN, and so has the stream */
 	bool shut : 1;	   /* the stream's FIN was passed on to TCP */
 	bool stopped : 1;  /* the stream's peer takes no more */

@@ -256,6 +256,15 @@ on_full(struct client *c)
 		client_close(c, "out of memory");
 }
 
+/* With reading stopped, libuv does not tell of an error that was seen. */
+static void
+look_if_gone(struct client *c)
+{
+	if (c->relay.failed && !c->relay.reading && !c->closing &&
+	    c->state == CLIENT_EXCHANGE)
+		client_gone(c, "the client disconnected");
+}
+
 static void
 on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 {
@@ -278,6 +287,7 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 			client_tunnel_say_ahead(c);
 		client_process(c);
 		client_note(c);
+		look_if_gone(c);
 	}
 }
 

@@ -872,6 +872,19 @@ def test_client_goes_away_before_the_answer(embedded, script):
                "no client", STALL / 2)
 
 
+def test_client_is_gone_before_it_is_heard(embedded, script):
+    """Its next request stops the reading that would tell of the reset."""
+    server = script(lambda sock: sock.recv(1))
+    client = Client(embedded)
+    with embedded.halted():
+        client.send(server)
+        client.send(server)
+        reset(client.sock)
+    wait_until(lambda: server.heads, "a request")
+    wait_until(lambda: embedded.status()["clients"]["open"] == 0,
+               "no client", STALL / 2)
+
+
 def test_client_goes_away_from_a_kept_tunnel(embedded, script):
     server = script(HELLO, HELLO)
     with Client(embedded) as client:
