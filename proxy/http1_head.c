@@ -480,8 +480,10 @@ parse_lengths(struct http1_head *head)
 			member = trim(span_cut(&rest, ','));
 			if (read_length(member, &value))
 				err = add_length(head, value);
-			else
+			else if (member.len > 0)
 				no_number = true;
+			else
+				head->odd = true; /* an empty member */
 		} while (rest.p != NULL && err == 0);
 	}
 	if (err == 0 && no_number && head->has_length)

@@ -12,6 +12,7 @@ FRAMED = {
     "two framings": OK + b"Content-Length: 3\r\n" + CODING + b"\r\n" + CHUNK,
     "two equal lengths": OK + LENGTH * 2 + b"\r\nhello",
     "a list of lengths": OK + b"Content-Length: 5, 5\r\n\r\nhello",
+    "a list with an empty length": OK + b"Content-Length: 5,\r\n\r\nhello",
     "chunked twice": OK + CODING * 2 + b"\r\n" + CHUNK,
     "identity and chunked": OK + b"Transfer-Encoding: identity\r\n" + CODING +
                             b"\r\n" + CHUNK,
@@ -50,7 +51,7 @@ REUSED = {
 }
 
 # Shown by no browser, or only in part; we are more tolerant.
-BEYOND = {"CR CR LF", "spaces before a size"}
+BEYOND = {"CR CR LF", "spaces before a size", "a list with an empty length"}
 # Media players read this one as a head, browsers as text.
 OTHERWISE = {"shoutcast"}
 
