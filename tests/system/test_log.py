@@ -63,9 +63,9 @@ def use(proxy, server):
     with connect(proxy) as sock:
         assert not socks5_greet(sock, (USER[0], WRONG))
     with connect(proxy) as sock:
-        sock.sendall(f"GET http://{NOWHERE}/{WRONG} HTTP/1.1\r\n"
+        sock.sendall(f"GET http://{NOWHERE}/{WRONG}\x01 HTTP/1.1\r\n"
                      f"Host: {NOWHERE}\r\n{allowed}\r\n".encode())
-        assert http_head(sock)[0] == 400 # a blank in the target
+        assert http_head(sock)[0] == 400 # a control character
     return 9
 
 
