@@ -60,7 +60,8 @@ put_path(const json_t *status, FILE *stream)
 		fprintf(stream, "rtt %.1f ms, ",
 		    json_number_value(json_object_get(status, "rtt_ms")));
 	fprintf(stream, "MTU %" PRIu64 " (ceiling %" PRIu64 ")\n",
-	    report_number(status, "path_mtu"), report_number(status, "mtu_ceiling"));
+	    report_number(status, "path_mtu"),
+	    report_number(status, "mtu_ceiling"));
 	report_label("window", stream);
 	fprintf(stream, "%s, %s in flight\n",
 	    report_bytes(report_number(status, "cwnd"), cwnd),
@@ -162,7 +163,8 @@ put_limits(const json_t *status, FILE *stream)
 			report_label("met", stream);
 		fputs(before, stream);
 		report_put(name, stream);
-		fprintf(stream, " %" PRIu64 " time%s", report_number(limit, "hits"),
+		fprintf(stream, " %" PRIu64 " time%s",
+		    report_number(limit, "hits"),
 		    report_number(limit, "hits") != 1 ? "s" : "");
 		before = ", ";
 	}
@@ -173,13 +175,8 @@ put_limits(const json_t *status, FILE *stream)
 static void
 put_process(const json_t *status, FILE *stream)
 {
-	char uptime[QUANTITY_SIZE];
-
-	report_label("culvert", stream);
-	report_put(report_member(status, "version"), stream);
-	fprintf(stream, ", process %" PRIu64 ", up %s; ",
-	    report_number(status, "pid"),
-	    report_duration(report_number(status, "uptime_s"), uptime));
+	report_put_process(status, stream);
+	fputs("; ", stream);
 	report_count(report_number(status, "reconnects"), "reconnect", stream);
 	putc('\n', stream);
 }

@@ -36,6 +36,9 @@ const char *report_bytes(uint64_t n, char buf[QUANTITY_SIZE]);
 void report_put_state(const json_t *status, FILE *stream);
 void report_put_edge(const json_t *status, FILE *stream);
 
+/* The line of the process, which the caller ends. */
+void report_put_process(const json_t *status, FILE *stream);
+
 /* How wide the column of the targets of these tunnels is. */
 int report_target_columns(const json_t *tunnels);
 

@@ -151,6 +151,18 @@ report_put_edge(const json_t *status, FILE *stream)
 	putc('\n', stream);
 }
 
+void
+report_put_process(const json_t *status, FILE *stream)
+{
+	char uptime[QUANTITY_SIZE];
+
+	report_label("culvert", stream);
+	report_put(report_member(status, "version"), stream);
+	fprintf(stream, ", process %" PRIu64 ", up %s",
+	    report_number(status, "pid"),
+	    report_duration(report_number(status, "uptime_s"), uptime));
+}
+
 int
 report_target_columns(const json_t *list)
 {

@@ -108,18 +108,6 @@ put_path(const json_t *status, const json_t *earlier, FILE *stream)
 	put_loss(status, earlier, stream);
 }
 
-static void
-put_process(const json_t *status, FILE *stream)
-{
-	char uptime[QUANTITY_SIZE];
-
-	report_label("culvert", stream);
-	report_put(report_member(status, "version"), stream);
-	fprintf(stream, ", process %" PRIu64 ", up %s\n",
-	    report_number(status, "pid"),
-	    report_duration(report_number(status, "uptime_s"), uptime));
-}
-
 /* ---- The table ---- */
 
 /* The same client a moment ago: no two have one address at one time. */
@@ -233,7 +221,8 @@ report_watch(const json_t *status, const json_t *earlier, double seconds,
 	put_rates(&all, stream);
 	put_tunnels(status, stream);
 	put_path(status, earlier, stream);
-	put_process(status, stream);
+	report_put_process(status, stream);
+	putc('\n', stream);
 	put_table(status, earlier, earlier != NULL ? seconds : 0, stream);
 }
 

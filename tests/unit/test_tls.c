@@ -202,6 +202,18 @@ a_stranger_is_refused(void **state)
 	issued_free(&issued);
 }
 
+/* The server does not accept the certificate that the client presents. */
+static void
+dial_is_rejected(struct world *w)
+{
+	world_dial(w, 0);
+	assert_true(world_closed(w, 0));
+	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
+	assert_text(&w->client[0], "rejected the TLS");
+	assert_int_equal(w->server.connected, 0);
+	link_drop_client(w->link, 0);
+}
+
 /* With TLS 1.3 a client without a certificate hears of it after `connected`. */
 static void
 a_client_certificate_is_demanded(void **state)
@@ -212,12 +224,7 @@ a_client_certificate_is_demanded(void **state)
 	world_present(w, w->cert, w->key, (char *)issued.ca.data);
 	world_serve(w);
 	for (int i = 0; i < 2; i++) {
-		world_dial(w, 0);
-		assert_true(world_closed(w, 0));
-		assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
-		assert_text(&w->client[0], "rejected the TLS");
-		assert_int_equal(w->server.connected, 0);
-		link_drop_client(w->link, 0);
+		dial_is_rejected(w);
 		/* Then with one of a CA that only has the same name. */
 		world_trust(w, w->cert, NULL, (char *)forged.cert.data,
 		    (char *)forged.key.data);
@@ -289,12 +296,7 @@ a_pin_vouches_for_a_client(void **state)
 	    0);
 	world_serve(w);
 	for (int i = 0; i < 2; i++) {
-		world_dial(w, 0);
-		assert_true(world_closed(w, 0));
-		assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
-		assert_text(&w->client[0], "rejected the TLS");
-		assert_int_equal(w->server.connected, 0);
-		link_drop_client(w->link, 0);
+		dial_is_rejected(w);
 		/* Then with one that differs by its key alone. */
 		world_trust(w, w->cert, NULL, other, other_key);
 	}
