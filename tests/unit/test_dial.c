@@ -92,9 +92,17 @@ struct name_server {
 	struct sockaddr_storage kept_from;
 };
 
+/* A file in the format of resolv.conf(5), and a server that never answers. */
+struct conf {
+	char path[64], beside[80];
+	struct name_server server;
+	int silence;
+};
+
 struct world {
 	uv_loop_t loop;
 	struct name_server server, second;
+	struct conf conf;	/* of begin_conf() */
 	struct resolver *resolver;
 	struct policy policy;
 	struct origins origins;
@@ -370,12 +378,24 @@ step(struct world *w)
 		clock_ms += (uint64_t)uv_backend_timeout(&w->loop);
 }
 
+/* Also after a test that has failed half-way. */
+static void
+end_conf(struct conf *conf)
+{
+	uv_close((uv_handle_t *)&conf->server.udp, NULL);
+	close(conf->silence);
+	unlink(conf->path);
+	unlink(conf->beside);
+}
+
 static int
 teardown(void **state)
 {
 	struct world *w = *state;
 
 	resolver_free(w->resolver);
+	if (w->conf.server.w != NULL)
+		end_conf(&w->conf);
 	if (!uv_is_closing((uv_handle_t *)&w->server.udp))
 		uv_close((uv_handle_t *)&w->server.udp, NULL);
 	if (w->second.w != NULL)
@@ -1184,13 +1204,6 @@ denied_addresses_are_no_attempts(void **state)
 #define SILENT "127.0.0.78"
 #define NAME_PORT 53
 
-/* A file in the format of resolv.conf(5), and a server that never answers. */
-struct conf {
-	char path[64], beside[80];
-	struct name_server server;
-	int silence;
-};
-
 static void
 write_conf(const char *path, const char *server)
 {
@@ -1210,20 +1223,20 @@ replace_conf(const struct conf *conf, const char *server)
 }
 
 static void
-begin_conf(struct world *w, struct conf *conf)
+begin_conf(struct world *w)
 {
+	struct conf *conf = &w->conf;
 	struct sockaddr_storage ss;
 
 	assert_true(addr_literal(&ss, SERVER, NAME_PORT));
-	memset(conf, 0, sizeof(*conf));
 	uv_udp_init(&w->loop, &conf->server.udp);
-	conf->server.w = w;
 	if (uv_udp_bind(&conf->server.udp, (struct sockaddr *)&ss, 0) != 0) {
 		uv_close((uv_handle_t *)&conf->server.udp, NULL);
 		uv_run(&w->loop, UV_RUN_NOWAIT);
 		print_message("port 53 of " SERVER " is not for us\n");
 		skip();
 	}
+	conf->server.w = w;
 	uv_udp_recv_start(&conf->server.udp, on_alloc, on_query);
 	assert_true(addr_literal(&ss, SILENT, NAME_PORT));
 	conf->silence = socket(AF_INET, SOCK_DGRAM, 0);
@@ -1241,48 +1254,38 @@ begin_conf(struct world *w, struct conf *conf)
 }
 
 static void
-end_conf(struct world *w, struct conf *conf)
-{
-	uv_close((uv_handle_t *)&conf->server.udp, NULL);
-	uv_run(&w->loop, UV_RUN_NOWAIT);
-	close(conf->silence);
-	unlink(conf->path);
-}
-
-static void
 servers_are_followed(void **state)
 {
 	struct world *w = *state;
-	struct conf conf;
+	const struct conf *conf = &w->conf;
 
-	begin_conf(w, &conf);
+	begin_conf(w);
 	/* There is no file, as at a start before there is a network. */
 	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_ERROR);
-	replace_conf(&conf, SERVER);
+	replace_conf(conf, SERVER);
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
 	/* In place, by another file, away and back. */
-	write_conf(conf.path, SILENT);
+	write_conf(conf->path, SILENT);
 	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_TIMEOUT);
-	replace_conf(&conf, SERVER);
+	replace_conf(conf, SERVER);
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
-	assert_int_equal(unlink(conf.path), 0);
+	assert_int_equal(unlink(conf->path), 0);
 	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_ERROR);
-	write_conf(conf.path, SERVER);
+	write_conf(conf->path, SERVER);
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
 	/* Behind a link that leads elsewhere now. */
-	assert_int_equal(unlink(conf.path), 0);
-	write_conf(conf.beside, SERVER);
-	assert_int_equal(symlink("/dev/null", conf.path), 0);
+	assert_int_equal(unlink(conf->path), 0);
+	write_conf(conf->beside, SERVER);
+	assert_int_equal(symlink("/dev/null", conf->path), 0);
 	assert_int_equal(dial_for(w, "four.test", SHORT_MS), DIAL_DNS_ERROR);
-	assert_int_equal(unlink(conf.path), 0);
-	assert_int_equal(symlink(conf.beside, conf.path), 0);
+	assert_int_equal(unlink(conf->path), 0);
+	assert_int_equal(symlink(conf->beside, conf->path), 0);
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
-	unlink(conf.beside);
-	end_conf(w, &conf);
+	unlink(conf->beside);
 }
 
 /* Who has asked the old servers need not wait until these have failed. */
@@ -1291,37 +1294,36 @@ new_servers_are_asked_again(void **state)
 {
 	struct world *w = *state;
 	struct dial *gone;
-	struct conf conf;
+	const struct conf *conf = &w->conf;
 
-	begin_conf(w, &conf);
-	replace_conf(&conf, SILENT);
+	begin_conf(w);
+	replace_conf(conf, SILENT);
 	start(w, "four.test", DIAL_TIMEOUT_MS);
 	gone = start(w, "both.test", DIAL_TIMEOUT_MS);
 	uv_run(&w->loop, UV_RUN_NOWAIT);
 	dial_cancel(gone);
 	assert_int_equal(w->queries, 0);
-	replace_conf(&conf, SERVER);
+	replace_conf(conf, SERVER);
 	dial_cancel(start(w, "missing.test", DIAL_TIMEOUT_MS));
 	run_until(w, 1);
 	assert_connected(w, "127.0.0.1");
 	assert_int_equal(w->queries, 4); /* nobody waits for the third name */
 	/* Nor does it take another name: the file is looked at while waiting. */
-	replace_conf(&conf, SILENT);
+	replace_conf(conf, SILENT);
 	start(w, "four.test", DIAL_TIMEOUT_MS);
-	replace_conf(&conf, SERVER);
+	replace_conf(conf, SERVER);
 	run_until(w, 1);
 	assert_connected(w, "127.0.0.1");
-	end_conf(w, &conf);
 }
 
 static void
 a_reload_asks_again(void **state)
 {
 	struct world *w = *state;
-	struct conf conf;
+	const struct conf *conf = &w->conf;
 
-	begin_conf(w, &conf);
-	replace_conf(&conf, SERVER);
+	begin_conf(w);
+	replace_conf(conf, SERVER);
 	start(w, "silent.test", DIAL_TIMEOUT_MS);
 	while (w->queries < 2)
 		step(w);
@@ -1337,7 +1339,6 @@ a_reload_asks_again(void **state)
 	w->resolver = NULL;
 	run_until(w, 1);
 	assert_int_equal(w->result.status, DIAL_DNS_ERROR);
-	end_conf(w, &conf);
 }
 
 /* ---- Turns ---- */
