@@ -16,6 +16,7 @@ tickets_init(struct tickets *ts, void (*on_returned)(void *), void *arg)
 	memset(ts, 0, sizeof(*ts));
 	TAILQ_INIT(&ts->waiting);
 	TAILQ_INIT(&ts->asked);
+	TAILQ_INIT(&ts->by_age);
 	ts->on_returned = on_returned;
 	ts->arg = arg;
 }
@@ -52,14 +53,14 @@ line_up(struct tickets *ts, struct ticket *t)
 		TAILQ_INSERT_BEFORE(later, t, entry);
 	else
 		TAILQ_INSERT_TAIL(&ts->waiting, t, entry);
-	t->deadline = t->came + ts->wait_ms;
 	t->bound = false;
 	t->tickets = ts;
 	ts->nwaiting++;
 }
 
+/* Out of the list of its state, to stand in the other one. */
 static void
-leave(struct ticket *t)
+step_out(struct ticket *t)
 {
 	struct tickets *ts = t->tickets;
 
@@ -69,8 +70,15 @@ leave(struct ticket *t)
 		TAILQ_REMOVE(&ts->waiting, t, entry);
 		ts->nwaiting--;
 	}
-	t->tickets = NULL;
 	t->stream = NULL;
+}
+
+static void
+leave(struct ticket *t)
+{
+	step_out(t);
+	TAILQ_REMOVE(&t->tickets->by_age, t, age);
+	t->tickets = NULL;
 }
 
 void
@@ -80,6 +88,7 @@ ticket_wait(struct tickets *ts, struct ticket *t, uint64_t now)
 	t->stream = NULL;
 	t->came = now;
 	t->rejected = 0;
+	TAILQ_INSERT_TAIL(&ts->by_age, t, age);
 	line_up(ts, t);
 }
 
@@ -147,12 +156,13 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 	struct refusal refusal;
 
 	(void)stream;
-	leave(t);
 	if (may_ask_again(t, code, why)) {
+		step_out(t);
 		line_up(ts, t);
 		ts->on_returned(ts->arg);
 		return;
 	}
+	leave(t);
 	ts->failed++;
 	refusal_set(&refusal, 502, SOCKS_GENERAL_FAILURE,
 	    why != NULL ? lost : "the edge reset the request without an "
@@ -170,7 +180,6 @@ static const struct quic_stream_events events = {
 static int
 ask(struct tickets *ts, struct ticket *t, struct quic_conn *conn)
 {
-	const struct ticket *last = TAILQ_LAST(&ts->asked, ticket_list);
 	struct quic_field fields[3] = { { ":method", "CONNECT" } };
 	char authority[TARGET_STRLEN];
 	struct quic_stream *stream;
@@ -185,12 +194,8 @@ ask(struct tickets *ts, struct ticket *t, struct quic_conn *conn)
 	rv = quic_stream_request(conn, fields, n, &events, t, &stream);
 	if (rv != 0)
 		return rv;
-	leave(t);
-	t->tickets = ts;
+	step_out(t);
 	t->stream = stream;
-	/* One that is asked for again may have come before the last one. */
-	if (last != NULL && last->deadline > t->deadline)
-		t->deadline = last->deadline;
 	TAILQ_INSERT_TAIL(&ts->asked, t, entry);
 	if (t->events->asked != NULL)
 		t->events->asked(t->arg, stream);
@@ -233,7 +238,7 @@ tickets_recall(struct tickets *ts, struct quic_conn *conn)
 		stream = t->stream;
 		if (quic_stream_conn(stream) != conn || t->bound)
 			continue;
-		leave(t);
+		step_out(t);
 		line_up(ts, t);
 		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
 	}
@@ -254,16 +259,19 @@ tickets_refuse(struct tickets *ts, const struct refusal *refusal)
 
 /* ---- Time ---- */
 
-/* Each list is in the order of its deadlines. */
+/* All have the same time, so the oldest is the next one whose time is over. */
 void
 tickets_expire(struct tickets *ts, uint64_t now, const struct refusal *why)
 {
 	struct refusal silent;
 	struct ticket *t;
 
-	while ((t = TAILQ_FIRST(&ts->waiting)) != NULL && t->deadline <= now)
-		refuse(t, why);
-	while ((t = TAILQ_FIRST(&ts->asked)) != NULL && t->deadline <= now) {
+	while (tickets_deadline(ts) <= now) {
+		t = TAILQ_FIRST(&ts->by_age);
+		if (t->stream == NULL) {
+			refuse(t, why);
+			continue;
+		}
 		refusal_of(&silent, t->target, 504, SOCKS_TTL_EXPIRED,
 		    "no answer in time (connect-timeout): either the target "
 		    "does not answer or the edge does not");
@@ -274,11 +282,9 @@ tickets_expire(struct tickets *ts, uint64_t now, const struct refusal *why)
 uint64_t
 tickets_deadline(const struct tickets *ts)
 {
-	const struct ticket *a = TAILQ_FIRST(&ts->waiting);
-	const struct ticket *b = TAILQ_FIRST(&ts->asked);
-	uint64_t at = a != NULL ? a->deadline : UINT64_MAX;
+	const struct ticket *oldest = TAILQ_FIRST(&ts->by_age);
 
-	return b != NULL && b->deadline < at ? b->deadline : at;
+	return oldest != NULL ? oldest->came + ts->wait_ms : UINT64_MAX;
 }
 
 uint64_t

@@ -72,9 +72,9 @@ struct ticket {
 	/* Private. */
 	struct tickets *tickets; /* NULL: not waiting */
 	uint64_t number; /* in the order in which they came */
-	uint64_t came, deadline; /* milliseconds */
+	uint64_t came; /* milliseconds */
 	unsigned rejected; /* times that an edge would not look at it */
-	TAILQ_ENTRY(ticket) entry;
+	TAILQ_ENTRY(ticket) entry, age;
 };
 
 TAILQ_HEAD(ticket_list, ticket);
@@ -85,10 +85,11 @@ struct tickets {
 	uint64_t opened, failed; /* since the start */
 
 	/* For the owner to set. */
-	uint64_t wait_ms; /* that a client waits for its tunnel, from now on */
+	uint64_t wait_ms; /* that a client waits for its tunnel, also one that is here */
 
 	/* Private. */
 	struct ticket_list waiting, asked;
+	struct ticket_list by_age; /* all of them, the oldest first */
 	uint64_t numbers; /* given so far */
 	char authorization[BASIC_SIZE]; /* for the edge; empty: none */
 	void (*on_returned)(void *arg);

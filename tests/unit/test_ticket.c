@@ -492,9 +492,9 @@ an_edge_that_was_asked_has_no_longer(void **state)
 	assert_int_equal(clients[1].opened, 0);
 }
 
-/* One that is asked for again does not stand behind a later deadline. */
+/* One that is asked for again has no longer than it had, whoever is asked for. */
 static void
-deadlines_stay_in_order(void **state)
+whoever_is_asked_for_again_has_no_longer(void **state)
 {
 	struct refusal why = { .http_status = 504, .text = "nobody is there" };
 	struct world *w = *state;
@@ -509,9 +509,29 @@ deadlines_stay_in_order(void **state)
 	tickets_recall(&tickets, near_conn(w));
 	assert_int_equal(tickets_deadline(&tickets), 1000 + WAIT_MS);
 	tickets_ask(&tickets, w->link->clients[1]);
+	assert_int_equal(tickets_deadline(&tickets), 1000 + WAIT_MS);
+	tickets_expire(&tickets, 1000 + WAIT_MS, &why);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[2].refused, 0);
 	assert_int_equal(tickets_deadline(&tickets), 2000 + WAIT_MS);
 	tickets_expire(&tickets, 2000 + WAIT_MS, &why);
+	assert_int_equal(clients[2].refused, 1);
+}
+
+/* A reload gives those who wait no other time than those who come. */
+static void
+a_shorter_patience_is_for_all(void **state)
+{
+	struct refusal why = { .http_status = 504, .text = "nobody is there" };
+
+	(void)state;
+	come(1, 1000);
+	tickets.wait_ms = 1;
+	come(2, 1000);
+	assert_int_equal(tickets_deadline(&tickets), 1001);
+	tickets_expire(&tickets, 1001, &why);
 	assert_int_equal(clients[1].refused + clients[2].refused, 2);
+	assert_int_equal(tickets_deadline(&tickets), UINT64_MAX);
 }
 
 /* What an edge means, with and without a word of RFC 9209. */
@@ -611,7 +631,8 @@ main(void)
 		TICKET_TEST(those_who_are_bound_do_not_come_back),
 		TICKET_TEST(patience_ends_for_each_by_itself),
 		TICKET_TEST(an_edge_that_was_asked_has_no_longer),
-		TICKET_TEST(deadlines_stay_in_order),
+		TICKET_TEST(whoever_is_asked_for_again_has_no_longer),
+		TICKET_TEST(a_shorter_patience_is_for_all),
 		TICKET_TEST(refusals_are_understood),
 		TICKET_TEST(who_leaves_hears_nothing),
 	};
