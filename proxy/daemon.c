@@ -54,6 +54,41 @@ open_standard(void)
 	return 0;
 }
 
+/*
+ * Whoever starts a daemon may leave files open for it, and a shell of root's
+ * leaves those of root. Some are meant, as /dev/fd/63 for --cert is: they stay
+ * until everything is read. What the libraries have opened by now closes itself
+ * with an exec, which tells it from what has lived through ours.
+ */
+#define INHERITED_MAX 1024 /* descriptors, the usual limit of a shell */
+
+static bool inherited[INHERITED_MAX];
+
+static void
+note_inherited(void)
+{
+	int flags;
+
+	for (int fd = STDERR_FILENO + 1; fd < INHERITED_MAX; fd++) {
+		flags = fcntl(fd, F_GETFD);
+		inherited[fd] = flags >= 0 && (flags & FD_CLOEXEC) == 0;
+	}
+}
+
+static void
+close_inherited(void)
+{
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (null >= 0) {
+		(void)dup2(null, STDIN_FILENO);
+		close(null);
+	}
+	for (int fd = STDERR_FILENO + 1; fd < INHERITED_MAX; fd++)
+		if (inherited[fd])
+			close(fd);
+}
+
 int
 daemon_begin(struct config *config, enum config_program program, int argc,
     char **argv)
@@ -62,6 +97,7 @@ daemon_begin(struct config *config, enum config_program program, int argc,
 
 	if (open_standard() != 0)
 		return 1; /* without a place to say so */
+	note_inherited();
 	sandbox_early();
 	(void)seccomp_early(); /* if there is no filter, others say so */
 	signal(SIGPIPE, SIG_IGN);
@@ -286,6 +322,7 @@ daemon_confine(const struct config *config, const struct daemon_needs *needs)
 {
 	int rv;
 
+	close_inherited();
 	log_notify_prepare();
 	rv = start_privsep(config, needs);
 	if (rv == 0)

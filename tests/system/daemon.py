@@ -59,7 +59,7 @@ class Daemon:
     """A culvert or a culvert-edge, with its log in a file."""
 
     def __init__(self, program, directory, *args, preexec=None, env=None,
-                 control=True):
+                 control=True, stdin=subprocess.DEVNULL, pass_fds=()):
         self.program = program
         self.control = directory / "c.sock"
         if program == "culvert" and control:
@@ -68,7 +68,7 @@ class Daemon:
         with open(self.path, "wb") as log:
             self.process = subprocess.Popen(
                 [BUILD / program, *map(str, args)], stderr=log, stdout=log,
-                stdin=subprocess.DEVNULL, preexec_fn=preexec,
+                stdin=stdin, preexec_fn=preexec, pass_fds=pass_fds,
                 env={**environment(), **(env or {})})
         self.pid = self.process.pid
         self.killed = False

@@ -117,6 +117,22 @@ def test_the_child_that_opens_files_has_no_more_than_that(
     assert len(links) == 4 and links[3].startswith("socket:")
 
 
+@pytest.mark.parametrize("program", ["culvert", "culvert-edge"])
+def test_open_files_are_not_inherited(start_edge, start_culvert, tmp_path,
+                                      program):
+    """Those of whoever starts it, who is root, would be read by another."""
+    path = tmp_path / "secret"
+    path.write_text("of root")
+    with open(path, "rb") as secret:
+        options = {"stdin": secret, "pass_fds": (secret.fileno(),)}
+        edge = start_edge(**(options if program == "culvert-edge" else {}))
+        daemon = edge if program == "culvert-edge" \
+            else start_culvert(edge, **options)
+        assert [fd for fd in os.listdir(f"/proc/{daemon.pid}/fd")
+                if os.readlink(f"/proc/{daemon.pid}/fd/{fd}")
+                == str(path)] == []
+
+
 # ---- Who ----
 
 def test_run_as(start_edge):
