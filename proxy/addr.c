@@ -73,16 +73,22 @@ split(struct hostport *hp, const char *s, size_t len)
 }
 
 static bool
-is_ipv6(const char *s, size_t len)
+is_literal(int family, const char *s, size_t len)
 {
 	char text[INET6_ADDRSTRLEN];
-	struct in6_addr in6;
+	struct in6_addr address;
 
 	if (len >= sizeof(text) || memchr(s, '\0', len) != NULL)
 		return false;
 	memcpy(text, s, len);
 	text[len] = '\0';
-	return inet_pton(AF_INET6, text, &in6) == 1;
+	return inet_pton(family, text, &address) == 1;
+}
+
+static bool
+is_ipv6(const char *s, size_t len)
+{
+	return is_literal(AF_INET6, s, len);
 }
 
 static bool
@@ -106,7 +112,8 @@ target_parse(struct target *target, const char *s, size_t len,
 
 	if (split(&hp, s, len) != 0)
 		return -EINVAL;
-	if (hp.bracketed != is_ipv6(hp.host, hp.len))
+	if (hp.bracketed != is_ipv6(hp.host, hp.len) &&
+	    !(hp.bracketed && is_literal(AF_INET, hp.host, hp.len)))
 		return -EINVAL;
 	if (hp.port < 0)
 		hp.port = default_port;

@@ -43,7 +43,8 @@ struct cidr {
  * from the len bytes at s, which need no NUL.  Where the port is absent,
  * default_port stands in for it; a default_port of 0 means that the port is
  * required.  An IPv6 literal without brackets is refused, since its last
- * group could be a port.  User information, paths and percent-encoding are
+ * group could be a port; an IPv4 literal may have brackets, which some users
+ * type.  User information, paths and percent-encoding are
  * refused too.
  *
  * Returns 0, or -EINVAL with the target unchanged.

@@ -115,7 +115,7 @@ bad_authority(struct http1_head *head, struct span s)
 		    "number from 1 to 65535");
 	if (bracketed)
 		return bad(head, "the brackets in the request target hold no "
-		    "IPv6 address");
+		    "IP address");
 	return http1_head_fail(head, -EBADMSG,
 	    "the host of the request target is longer than %d bytes",
 	    TARGET_HOST_MAX);

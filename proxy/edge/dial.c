@@ -117,6 +117,19 @@ ends_in_number(const char *host)
 	    label[2 + strspn(label + 2, "0123456789abcdefABCDEF")] == '\0';
 }
 
+/*
+ * A dot at the end says that the name is complete, which all are here: the
+ * hosts file has it without, and "127.0.0.1." is an address.
+ */
+static void
+drop_final_dot(char *host)
+{
+	size_t len = strlen(host);
+
+	if (len > 1 && host[len - 1] == '.' && host[len - 2] != '.')
+		host[len - 1] = '\0';
+}
+
 static enum dial_status
 status_of(int error, sa_family_t family)
 {
@@ -602,6 +615,7 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 	    dialer->timeout_ms * DIAL_RESOLVE_QUARTERS / 4;
 	d->dialer = dialer;
 	d->target = *target;
+	drop_final_dot(d->target.host);
 	snprintf(d->asker, sizeof(d->asker), "%s", asker);
 	d->result.status = DIAL_DNS_ERROR;
 	d->result.fd = -1;

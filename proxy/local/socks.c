@@ -100,12 +100,14 @@ password_status(struct socks *s, bool ok)
 	    ok ? SOCKS_STATE_REQUEST : SOCKS_STATE_CLOSED);
 }
 
-/* An IPv6 address in the brackets that it has in a URI. */
+/* An address in the brackets that it has in a URI. */
 static bool
 is_bracketed(const char *host, size_t len)
 {
-	return len > 2 && host[0] == '[' && host[len - 1] == ']' &&
-	    memchr(host, ':', len) != NULL;
+	struct target target;
+
+	return len > 0 && host[0] == '[' && host[len - 1] == ']' &&
+	    target_parse(&target, host, len, 1) == 0;
 }
 
 /*

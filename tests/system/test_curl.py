@@ -78,6 +78,15 @@ def test_name(culvert, edge, http_origin, kind):
     edge.wait_for(fr"to localhost:{server.port} ")
 
 
+@pytest.mark.parametrize("kind", NAMES)
+def test_odd_names(embedded, http_origin, kind):
+    """As curl sends them, and as ssh and others would without a proxy."""
+    server = http_origin()
+    for name in ("localhost.", "LOCALHOST.", "127.0.0.1."):
+        url = server.url("/odd").replace("127.0.0.1", name)
+        assert body(*proxy(kind, embedded.port), url) == b"/odd"
+
+
 @pytest.mark.parametrize("kind", V6)
 def test_ipv6(culvert, http_origin, kind):
     server = http_origin(host="::1")

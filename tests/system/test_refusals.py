@@ -207,8 +207,10 @@ def test_no_method_in_common(embedded, greeting):
 
 def test_names_in_socks(embedded, origin):
     """Addresses as names, also in brackets; a name in UTF-8 is encoded."""
-    server = origin(host="::1")
-    for host in (b"::1", b"[::1]", b"0:0:0:0:0:0:0:1"):
+    four, six = origin(), origin(host="::1")
+    for host in (b"::1", b"[::1]", b"0:0:0:0:0:0:0:1", b"[127.0.0.1]",
+                 b"127.0.0.1.", b"localhost."):
+        server = six if b":" in host else four
         for version in (4, 5):
             with connect(embedded.port) as sock:
                 port = server.port.to_bytes(2, "big")
