@@ -610,7 +610,8 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 	d->timer.data = d;
 	d->handles = 1;
 	SLIST_INIT(&d->attempts);
-	d->deadline = uv_now(loop) + dialer->timeout_ms;
+	d->deadline = uv_now(loop) +
+	    dialer->timeout_ms * DIAL_CONNECT_TENTHS / 10;
 	d->resolve_by = uv_now(loop) +
 	    dialer->timeout_ms * DIAL_RESOLVE_QUARTERS / 4;
 	d->dialer = dialer;

@@ -17,7 +17,7 @@
  * dialled, and is held against it again when it has waited.
  */
 
-/* Milliseconds for all of it: what a client waits before it gives up. */
+/* Milliseconds that a client waits for all of it before it gives up. */
 #define DIAL_TIMEOUT_MS 10000
 
 /* What an edge dials with; must outlive its dials. */
@@ -26,7 +26,7 @@ struct dialer {
 	const struct policy *policy;
 	struct origins *origins;
 	struct descriptors *descriptors;
-	uint64_t timeout_ms; /* for a dial; DIAL_TIMEOUT_MS as a rule */
+	uint64_t timeout_ms; /* of clients; DIAL_TIMEOUT_MS as a rule */
 };
 
 /*
@@ -42,6 +42,12 @@ struct dialer {
  * up: then the client hears of it before its own time is over.
  */
 #define DIAL_RESOLVE_QUARTERS 3
+
+/*
+ * ... and as n/10, after which a dial is given up: a client that waits as long
+ * as the edge, which is the default of both, hears what the matter is.
+ */
+#define DIAL_CONNECT_TENTHS 9
 
 /* Addresses tried for one target: more than any honest name has. */
 #define DIAL_ADDRESSES_MAX 128
@@ -83,8 +89,8 @@ struct dial_result {
 struct dial;
 
 /*
- * Dials `target` for at most the dialer's time-out, on the resolver's loop.
- * Address literals ask no name server; what looks like a number but is no
+ * Dials `target` on the resolver's loop, for DIAL_CONNECT_TENTHS of the
+ * dialer's time-out at most. Address literals ask no name server; what looks like a number but is no
  * dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR and never interpreted.
  * `target` is copied, and so is `asker`, a user or where the client comes from:
  * a name counts in its share while it is asked for, and a descriptor while it

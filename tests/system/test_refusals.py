@@ -82,6 +82,17 @@ def test_name_refused(culvert):
                        CONNECTION_REFUSED, 502, "refused the connection")
 
 
+def test_the_edge_is_heard_first(start_embedded):
+    """Both have the same time, and the user reads whose fault it is."""
+    culvert = start_embedded("--connect-timeout", "1")
+    with silent_port() as port:
+        sock, status, head = http_connect(culvert.port, "127.0.0.1", port)
+        with sock:
+            assert status == 504
+            assert "the target does not answer; it may be down" in \
+                head + receive_all(sock).decode()
+
+
 def test_connection_timeout(start_culvert, start_edge):
     """Both wait at the same time, for as long as the edge dials."""
     edge = start_edge("--connect-timeout", "2")
