@@ -12,8 +12,6 @@
 /* What a response without a status has, as Chromium takes it. */
 #define STATUS_ASSUMED 200
 
-#define SCHEME_HTTP "http://"
-#define SCHEME_HTTPS "https://"
 
 static int
 bad(struct http1_head *head, const char *why)
@@ -140,21 +138,40 @@ drop_userinfo(struct http1_head *head, struct span *authority)
 	return 0;
 }
 
+/*
+ * The bytes of the scheme of a URI, or an error.  A WebSocket's opening
+ * handshake is a request of HTTP (RFC 6455, section 1.3), and some libraries
+ * name it by their own scheme.
+ */
+static int
+scheme_length(struct http1_head *head, struct span target)
+{
+	static const char *const plain[] = { "http://", "ws://" };
+	static const char *const secure[] = { "https://", "wss://" };
+
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+		if (span_begins_nocase(target, plain[i]))
+			return (int)strlen(plain[i]);
+	for (size_t i = 0; i < sizeof(secure) / sizeof(secure[0]); i++)
+		if (span_begins_nocase(target, secure[i]))
+			return http1_head_fail(head, -EBADMSG, "this proxy "
+			    "reaches %s sites by CONNECT alone, not by an "
+			    "absolute URI", i == 0 ? "https" : "wss");
+	return bad(head, "the request target is neither a path nor an http "
+	    "URI");
+}
+
 static int
 parse_absolute(struct http1_request *req, struct span target)
 {
 	struct span authority;
 	size_t len = 0;
-	int err;
+	int err, scheme;
 
-	if (span_begins_nocase(target, SCHEME_HTTPS))
-		return bad(&req->head, "this proxy reaches https sites by "
-		    "CONNECT alone, not by an absolute URI");
-	if (!span_begins_nocase(target, SCHEME_HTTP))
-		return bad(&req->head,
-		    "the request target is neither a path nor an http URI");
-	authority.p = target.p + strlen(SCHEME_HTTP);
-	authority.len = target.len - strlen(SCHEME_HTTP);
+	if ((scheme = scheme_length(&req->head, target)) < 0)
+		return scheme;
+	authority.p = target.p + scheme;
+	authority.len = target.len - (size_t)scheme;
 	while (len < authority.len && authority.p[len] != '/' &&
 	    authority.p[len] != '?')
 		len++;

@@ -110,6 +110,15 @@ def test_websocket(embedded, switching):
         "up": len(server.heads[0]) + 2 * 11, "down": len(head) + 2 * 7}
 
 
+def test_scheme_of_websocket(client, switching):
+    """Some libraries send their own URI to a proxy."""
+    server = switching()
+    client.send(server, HANDSHAKE, scheme="WS")
+    assert http_head(client.sock)[0] == 101
+    ping(client.sock)
+    assert server.heads[0].startswith("GET /path?query HTTP/1.1\r\n")
+
+
 def test_both_ways_at_once(client, switching):
     """More than all windows hold, and each end after the last byte."""
     def speak(sock):
