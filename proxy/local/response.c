@@ -17,6 +17,7 @@
  * the stream holds become one chunk, its size before them and CRLF after.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,14 +169,41 @@ ungather(struct response *r)
 	r->gathered_len = r->gathered_size = r->scanned = 0;
 }
 
-/* What the user is to know of a head that cannot be read. */
-static int
-blame_origin(struct response *r, int error, const char *why)
+/* What the user is to know of an answer that is of no use. */
+static int __attribute__((format(printf, 3, 4)))
+blame_origin(struct response *r, int error, const char *format, ...)
 {
-	snprintf(r->fault, sizeof(r->fault), "the site's answer cannot be "
-	    "read: %s; this is the fault of the site, whose operator can mend "
-	    "it", why);
+	static const char fault[] =
+	    "; this is the fault of the site, whose operator can mend it";
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(r->fault, sizeof(r->fault) - sizeof(fault), format, ap);
+	va_end(ap);
+	strcat(r->fault, fault);
 	return fail(r, error, r->fault);
+}
+
+static int
+cannot_read(struct response *r, int error, const char *why)
+{
+	return blame_origin(r, error, "the site's answer cannot be read: %s",
+	    why);
+}
+
+/* The origin has closed its connection before the end of the final head. */
+static void
+blame_for_the_end(struct response *r)
+{
+	if (!r->seen)
+		blame_origin(r, -ECONNRESET,
+		    "it closed the connection without an answer");
+	else if (r->gathered == NULL)
+		blame_origin(r, -ECONNRESET, "it closed the connection after "
+		    "an interim response (%03d), without the final one",
+		    r->interim);
+	else
+		blame_origin(r, -ECONNRESET, "the head was cut short");
 }
 
 /* Returns the length of the head in `resp`, 0 if it goes on, or an error. */
@@ -196,7 +224,7 @@ parse_head(struct response *r, const struct iovec *iov,
 	rv = http1_response_parse(resp, buf, len, &r->scanned,
 	    r->request->head_only);
 	if (rv < 0)
-		return blame_origin(r, rv, resp->head.why);
+		return cannot_read(r, rv, resp->head.why);
 	if (rv == 0 && r->gathered == NULL)
 		return gather(r, iov);
 	return rv;
@@ -246,7 +274,8 @@ static int
 switch_protocols(struct response *r, const struct http1_response *resp)
 {
 	if (!r->request->upgrades)
-		return fail(r, -EBADMSG, "it switched protocols unasked");
+		return blame_origin(r, -EBADMSG, "it switches to another "
+		    "protocol (101), which the request does not ask for");
 	r->answered = r->switched = put_head(r, resp, true) == 0;
 	return r->answered ? 0 : -ENOMEM;
 }
@@ -258,8 +287,10 @@ answer(struct response *r, const struct http1_response *resp)
 
 	if (resp->status == 101)
 		return switch_protocols(r, resp);
-	if (resp->status / 100 == 1)
+	if (resp->status / 100 == 1) {
+		r->interim = resp->status;
 		return r->request->minor > 0 ? put_head(r, resp, true) : 0;
+	}
 	pin(r, resp);
 	stays = client_may_stay(r, resp);
 	r->framing = rewrite_framing(resp, r->request->minor);
@@ -293,8 +324,7 @@ take_head(struct response *r)
 		quic_stream_consume(r->stream, iov.iov_len);
 	}
 	if (quic_stream_ended(r->stream))
-		fail(r, -ECONNRESET, r->seen ? "the head was cut short"
-		    : "it closed the connection without an answer");
+		blame_for_the_end(r);
 	return false;
 }
 
@@ -310,7 +340,7 @@ fail_body(struct response *r, int error)
 	if (error == -ENOMEM)
 		fail(r, error, "out of memory");
 	else if (r->batch.head != NULL)
-		blame_origin(r, error, why);
+		cannot_read(r, error, why);
 	else
 		fail(r, error, "the chunked body is malformed");
 }
@@ -472,6 +502,7 @@ response_begin(struct response *r, const struct request *request)
 	response_fini(r);
 	r->seen = r->answered = r->switched = r->ended = false;
 	r->client_stays = r->origin_stays = false;
+	r->interim = 0;
 	r->why = r->why_then = NULL;
 	r->request = request;
 }

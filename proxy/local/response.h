@@ -62,6 +62,7 @@ struct response {
 	const struct request *request; /* that it answers */
 	char *gathered; /* a head that is not contiguous in the stream */
 	size_t gathered_len, gathered_size, scanned;
+	int interim; /* the status of the last interim response, or 0 */
 	char fault[HTTP1_WHY_MAX + 112]; /* for why */
 	struct body body;
 	bool ended;		    /* the last byte is in the batch */

@@ -99,10 +99,11 @@ class Client:
     def __exit__(self, *_):
         self.sock.close()
 
-    def send(self, server, fields="", body=b"", method="GET", version="1.1"):
+    def send(self, server, fields="", body=b"", method="GET", version="1.1",
+             scheme="http"):
         authority = f"127.0.0.1:{server.port}"
         self.sock.sendall(
-            f"{method} http://{authority}/path?query HTTP/{version}\r\n"
+            f"{method} {scheme}://{authority}/path?query HTTP/{version}\r\n"
             f"Host: {authority}\r\n{fields}\r\n".encode() + body)
 
     def head(self):
@@ -349,7 +350,10 @@ def test_no_interim_response_to_http_1_0(client, script):
 def test_unasked_switch_of_protocols(client, script):
     client.send(script(b"HTTP/1.1 101 Switching Protocols\r\n"
                        b"Upgrade: x\r\nConnection: upgrade\r\n\r\n"))
-    assert client.head().startswith("HTTP/1.1 502 ")
+    head, body = client.answer()
+    assert head.startswith("HTTP/1.1 502 ")
+    assert b"switches to another protocol (101), which the request does not " \
+        b"ask for; this is the fault of the site" in body
 
 
 # ---- Bodies ----
@@ -734,7 +738,7 @@ def test_odd_connect(embedded, origin, head):
     (b"GET http://:80/ HTTP/1.1\r\n\r\n", "the request target has no host"),
     (b"GET http://::1/ HTTP/1.1\r\n\r\n", "must be in brackets"),
     (b"GET http://fe80::1:80/ HTTP/1.1\r\n\r\n", "must be in brackets"),
-    (b"GET http://[a]/ HTTP/1.1\r\n\r\n", "hold no IPv6 address"),
+    (b"GET http://[a]/ HTTP/1.1\r\n\r\n", "hold no IP address"),
     (b"GET http://a b/ HTTP/1.1\r\n\r\n", "byte 0x20 at offset 1 of it"),
     (b"GET http://a\\b/ HTTP/1.1\r\n\r\n", "byte 0x5c at offset 1 of it"),
     (b"GET http://" + b"a" * 300 + b"/ HTTP/1.1\r\n\r\n", "is longer than"),
@@ -815,12 +819,17 @@ def test_reset_until_close(client, script):
 @pytest.mark.parametrize("answer, why", [
     (b"", "it closed the connection without an answer"),
     (OK + b"Content-", "the head was cut short"),
+    (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+     "closed the connection after an interim response (103), without the "
+     "final one; this is the fault of the site"),
     (b"SSH-2.0-OpenSSH\r\n\r\n", ""),
     (OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", ""),
 ])
 def test_no_answer(client, script, answer, why):
     server = script(answer, closes=[0])
     client.send(server)
+    if b" 103 " in answer:
+        assert client.head().startswith("HTTP/1.1 103 ")
     head, body = client.answer()
     assert head.startswith("HTTP/1.1 502 ")
     assert f"127.0.0.1:{server.port}" in body.decode()

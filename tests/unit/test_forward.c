@@ -1103,7 +1103,8 @@ test_stale_tunnel(void **state)
 	origin_closes(&streams[2]);
 	assert_int_equal(client.outcome, REFUSED);
 	assert_string_equal(client.refusal,
-	    "a.example:80: it closed the connection without an answer");
+	    "a.example:80: it closed the connection without an answer; this "
+	    "is the fault of the site, whose operator can mend it");
 	assert_int_equal(nstreams, 3);
 }
 
