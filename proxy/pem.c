@@ -207,6 +207,17 @@ load_own(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 	return pem_load(pem, path, error);
 }
 
+/* As for a key of --key; here it is no reason to stop either. */
+static void
+warn_exposed(const char *path)
+{
+	struct stat st;
+
+	if (privsep_stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+		log_warn("%s contains a private key, and every user of this "
+		    "machine can read it; use \"chmod o= %s\"", path, path);
+}
+
 /*
  * The certificate is gone, or not the key's: another one for the same key has
  * the same pin. Where it cannot be kept, it is made again at the next start.
@@ -261,7 +272,8 @@ pem_self_signed(struct quic_pem *cert, struct quic_pem *key,
 		return rv;
 	if ((has_cert = load_own(cert, cert_path, error)) < 0)
 		return has_cert;
-	rv = load_own(key, key_path, error);
+	if ((rv = load_own(key, key_path, error)) == 0)
+		warn_exposed(key_path);
 	if (rv == 0 && quic_tls_match(cert, key) != 0)
 		return renew_cert(cert, key, cert_path, key_path, error);
 	if (rv <= 0)

@@ -148,6 +148,18 @@ def test_half_a_key(start, tmp_path):
     assert len(key.read_text()) == 60
 
 
+def test_a_key_for_all_to_read(start, tmp_path):
+    """As a backup may leave it: whoever has it can pose as this edge."""
+    args = ("--open", "--self-signed", "-l", "127.0.0.1:0")
+    env = {"XDG_STATE_HOME": str(tmp_path)}
+    start("culvert-edge", *args, env=env).stop()
+    key = tmp_path / "culvert-edge/key.pem"
+    key.chmod(0o644)
+    edge = start("culvert-edge", *args, env=env)
+    assert f"{key} contains a private key, and every user of this machine " \
+        f'can read it; use "chmod o= {key}"' in edge.log
+
+
 # ---- Nobody there ----
 
 def closed_port():
