@@ -1,11 +1,14 @@
 #include "proxy/edge/channel.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 /*
  * c-ares opens and closes its own sockets and says so in on_socket_state();
@@ -28,8 +31,8 @@
 /* ares_get_servers_csv(3) is younger than Debian 12. */
 #define HAS_SERVERS_CSV 0x011800
 
-/* "[ADDRESS]:PORT,", as long as it may be, and the port where none is named. */
-#define SERVER_STRLEN (INET6_ADDRSTRLEN + sizeof("[]:65535,"))
+/* "[ADDRESS]:PORT%ZONE", as long as it may be; the port if none is named. */
+#define SERVER_STRLEN (INET6_ADDRSTRLEN + IF_NAMESIZE + sizeof("[]:65535%"))
 #define DNS_PORT 53
 
 struct channel {
@@ -37,6 +40,7 @@ struct channel {
 	uv_timer_t timer;
 	ares_channel ares;
 	bool is_dns; /* it asks a server, and not the hosts file */
+	char zone[IF_NAMESIZE]; /* of the server's address; empty: none */
 	LIST_HEAD(, watch) watches;
 	unsigned handles; /* open ones, the timer included */
 };
@@ -177,44 +181,13 @@ on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 /* ---- Servers ---- */
 
 #if ARES_VERSION >= HAS_SERVERS_CSV
-static int
-list_servers(ares_channel ares, char **servers)
-{
-	*servers = ares_get_servers_csv(ares);
-	return *servers != NULL ? 0 : -ENOMEM;
-}
-#else
-static int
-list_servers(ares_channel ares, char **servers)
-{
-	struct ares_addr_port_node *list, *n;
-	char address[INET6_ADDRSTRLEN];
-	size_t size = 1, len = 0;
-
-	if (ares_get_servers_ports(ares, &list) != ARES_SUCCESS)
-		return -ENOMEM;
-	for (n = list; n != NULL; n = n->next)
-		size += SERVER_STRLEN;
-	if ((*servers = malloc(size)) != NULL)
-		**servers = '\0';
-	for (n = list; n != NULL && *servers != NULL; n = n->next)
-		len += (size_t)snprintf(*servers + len, size - len,
-		    n->family == AF_INET ? "%s%s:%d" : "%s[%s]:%d",
-		    len > 0 ? "," : "", ares_inet_ntop(n->family, &n->addr,
-			address, sizeof(address)),
-		    n->udp_port != 0 ? n->udp_port : DNS_PORT);
-	ares_free_data(list);
-	return *servers != NULL ? 0 : -ENOMEM;
-}
-#endif
-
 int
 channel_servers(const char *conf, char **servers)
 {
 	char *path = strdup(conf);
 	struct ares_options options = { .resolvconf_path = path };
 	ares_channel ares;
-	int status, rv;
+	int status;
 
 	if (path == NULL)
 		return -ENOMEM;
@@ -222,10 +195,117 @@ channel_servers(const char *conf, char **servers)
 	free(path);
 	if (status != ARES_SUCCESS)
 		return status == ARES_ENOMEM ? -ENOMEM : -EIO;
-	rv = list_servers(ares, servers);
+	*servers = ares_get_servers_csv(ares);
 	ares_destroy(ares);
-	return rv;
+	return *servers != NULL ? 0 : -ENOMEM;
 }
+
+static int
+set_server(struct channel *c, const char *server)
+{
+	return ares_set_servers_ports_csv(c->ares, server);
+}
+#else
+/*
+ * An older c-ares skips servers with a zone, fe80::1%eth0, which is what routers
+ * announce: the file is read here, and their sockets are bound to the interface.
+ */
+#define DEFAULT_SERVER "127.0.0.1" /* resolv.conf(5) */
+
+/* Writes a server of the file as a list has it; returns its length. */
+static size_t
+write_server(char out[SERVER_STRLEN], const char *text)
+{
+	char address[INET6_ADDRSTRLEN];
+	size_t len = strcspn(text, "%");
+	struct in6_addr in6;
+	struct in_addr in;
+
+	if (len >= sizeof(address))
+		return 0;
+	memcpy(address, text, len);
+	address[len] = '\0';
+	if (inet_pton(AF_INET6, address, &in6) == 1)
+		len = (size_t)snprintf(out, SERVER_STRLEN, "[%s]:%d%s",
+		    address, DNS_PORT, text + len);
+	else if (inet_pton(AF_INET, text, &in) == 1)
+		len = (size_t)snprintf(out, SERVER_STRLEN, "%s", text);
+	else
+		len = 0;
+	return len < SERVER_STRLEN ? len : 0;
+}
+
+/* A line is "nameserver ADDRESS", perhaps with more addresses or a comment. */
+static void
+write_servers(FILE *out, char *line)
+{
+	static const char word[] = "nameserver", blanks[] = " \t,\r\n";
+	char server[SERVER_STRLEN], *rest = NULL, *text;
+
+	line[strcspn(line, "#;")] = '\0';
+	if ((text = strtok_r(line, blanks, &rest)) == NULL ||
+	    strcmp(text, word) != 0)
+		return;
+	while ((text = strtok_r(NULL, blanks, &rest)) != NULL)
+		if (write_server(server, text) > 0)
+			fprintf(out, "%s%s", ftell(out) > 0 ? "," : "", server);
+}
+
+int
+channel_servers(const char *conf, char **servers)
+{
+	size_t size, room = 0;
+	FILE *file = fopen(conf, "re"), *out;
+	char *line = NULL;
+
+	if (file == NULL && errno == ENOMEM)
+		return -ENOMEM;
+	out = open_memstream(servers, &size);
+	while (out != NULL && file != NULL && getline(&line, &room, file) > 0)
+		write_servers(out, line);
+	free(line);
+	if (file != NULL)
+		fclose(file);
+	if (out == NULL)
+		return -ENOMEM;
+	if (ftell(out) == 0)
+		fputs(DEFAULT_SERVER, out);
+	if (fclose(out) == 0)
+		return 0;
+	free(*servers);
+	return -ENOMEM;
+}
+
+/* SO_BINDTODEVICE takes no privilege since Linux 5.7. */
+static int
+on_socket(ares_socket_t fd, int type, void *data)
+{
+	const struct channel *c = data;
+	char name[IF_NAMESIZE];
+	unsigned index = (unsigned)strtoul(c->zone, NULL, 10);
+
+	(void)type;
+	snprintf(name, sizeof(name), "%s", c->zone);
+	if (if_nametoindex(name) == 0 && if_indextoname(index, name) == NULL)
+		return -1;
+	return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name,
+	    (socklen_t)strlen(name));
+}
+
+static int
+set_server(struct channel *c, const char *server)
+{
+	char address[SERVER_STRLEN];
+	size_t len = strcspn(server, "%");
+
+	if (server[len] == '%') {
+		snprintf(c->zone, sizeof(c->zone), "%s", server + len + 1);
+		ares_set_socket_configure_callback(c->ares, on_socket, c);
+	}
+	snprintf(address, sizeof(address), "%.*s", (int)len, server);
+	return ares_set_servers_ports_csv(c->ares, address);
+}
+#endif
 
 /* ---- Life ---- */
 
@@ -252,7 +332,7 @@ open_ares(struct channel *c, char *conf, const char *server)
 		return status == ARES_ENOMEM ? -ENOMEM : -EIO;
 	if (server == NULL)
 		return 0;
-	status = ares_set_servers_ports_csv(c->ares, server);
+	status = set_server(c, server);
 	if (status == ARES_SUCCESS)
 		return 0;
 	ares_destroy(c->ares);

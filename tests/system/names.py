@@ -14,8 +14,10 @@ class NameServer:
     """Names ending in .fast are 127.0.0.1; .slow ones get no answer."""
 
     def __init__(self, host="127.0.0.1", port=0):
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind((host, port))
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_DGRAM)[0]
+        self.sock = socket.socket(family, kind)
+        self.sock.bind(address)
         self.port = self.sock.getsockname()[1]
         self.unanswered = set()
         threading.Thread(target=self.serve, daemon=True).start()

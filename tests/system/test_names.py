@@ -110,6 +110,19 @@ def test_another_network(names, proxy):
     assert names.ask(culvert, "d.fast") == SUCCEEDED
 
 
+def test_server_of_a_link(names, start_edge, start_culvert):
+    """As a router announces it, with the interface for its zone."""
+    culvert = start_culvert(start_edge(preexec=names.enter),
+                            preexec=names.enter)
+    names.place.ip("link", "add", "wlan0", "type", "veth", "peer", "ap0")
+    names.place.ip("address", "add", "fe80::53/64", "dev", "wlan0", "nodad")
+    for interface in "wlan0", "ap0":
+        names.place.ip("link", "set", interface, "up")
+    names.server("fe80::53%wlan0")
+    renew(names.conf, "nameserver fe80::53%wlan0 # of the router\n")
+    assert names.ask(culvert, "a.fast") == SUCCEEDED
+
+
 def test_hosts(names, proxy):
     culvert, _ = proxy
     names.server(FIRST)
