@@ -315,6 +315,21 @@ h3_unblock_stream(ngtcp2_conn *quic, int64_t id, uint64_t max, void *user,
 	return 0;
 }
 
+/*
+ * The client may open more: their priorities may come before them (RFC 9218
+ * §7.2), and nghttp3 takes one of a stream that is not allowed for a fault.
+ */
+int
+h3_allow_requests(ngtcp2_conn *quic, uint64_t max, void *user)
+{
+	struct quic_conn *conn = user;
+
+	(void)quic;
+	if (conn->h3 != NULL && conn->server != NULL)
+		nghttp3_conn_set_max_client_streams_bidi(conn->h3, max);
+	return 0;
+}
+
 /* ---- Start and stop ---- */
 
 static int
@@ -339,6 +354,7 @@ bind_streams(struct quic_conn *conn)
 int
 h3_start(struct quic_conn *conn)
 {
+	const ngtcp2_transport_params *params;
 	nghttp3_settings settings;
 	int rv;
 
@@ -352,9 +368,10 @@ h3_start(struct quic_conn *conn)
 		    &conn->memory.h3_allocator, conn);
 	if (rv != 0)
 		return -ENOMEM;
+	params = ngtcp2_conn_get_local_transport_params(conn->quic);
 	if (conn->server != NULL)
 		nghttp3_conn_set_max_client_streams_bidi(conn->h3,
-		    memory_streams_max(conn, conn->settings.streams_max));
+		    params->initial_max_streams_bidi);
 	conn->fin_owed = -1;
 	return bind_streams(conn);
 }

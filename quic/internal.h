@@ -333,6 +333,7 @@ int h3_stream_reset(ngtcp2_conn *, int64_t id, uint64_t final_size,
     uint64_t code, void *conn, void *stream);
 int h3_unblock_stream(ngtcp2_conn *, int64_t id, uint64_t max, void *conn,
     void *stream);
+int h3_allow_requests(ngtcp2_conn *, uint64_t max, void *conn);
 int h3_submit(struct quic_stream *, const struct quic_field *, size_t n);
 void h3_resume(struct quic_stream *);
 void h3_forget(struct quic_stream *);

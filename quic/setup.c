@@ -154,6 +154,7 @@ static const ngtcp2_callbacks callbacks = {
 	.recv_stateless_reset = on_stateless_reset,
 	.recv_retry = ngtcp2_crypto_recv_retry_cb,
 	.extend_max_local_streams_bidi = on_streams_extended,
+	.extend_max_remote_streams_bidi = h3_allow_requests,
 	.rand = on_rand,
 	.get_new_connection_id = on_new_id,
 	.remove_connection_id = on_remove_id,

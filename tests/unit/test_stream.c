@@ -1001,6 +1001,33 @@ streams_have_a_limit(void **state)
 	assert_int_equal(w->client[0].streams_available, 1);
 }
 
+#define FEW 4 /* requests that the server allows at once */
+
+/*
+ * A browser gives each request a priority (RFC 9218 §7.2): also the later ones,
+ * which the peer allows as the first ones end.
+ */
+static void
+priorities_of_later_requests(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.streams_max = FEW;
+	world_up(w);
+	for (unsigned i = 0; i < 10 * FEW; i++) {
+		assert_int_equal(tunnel_open(w, i), 0);
+		assert_int_equal(nghttp3_conn_set_client_stream_priority(
+		    near_conn(w)->h3, quic_stream_id(w->near[i].stream),
+		    (const uint8_t *)"u=1", 3), 0);
+		assert_true(tunnels_done(w, i + 1));
+		link_run(w->link, NULL, NULL, RTT);
+	}
+	assert_int_equal(w->client[0].closed, 0);
+	assert_int_equal(w->server.closed, 0);
+	for (unsigned i = 0; i < 10 * FEW; i++)
+		assert_whole(&w->near[i], 0);
+}
+
 int
 main(void)
 {
@@ -1042,6 +1069,7 @@ main(void)
 		TEST(little_waits_to_be_sent),
 		TEST(a_wide_window_is_used),
 		TEST(streams_have_a_limit),
+		TEST(priorities_of_later_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
