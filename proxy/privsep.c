@@ -16,6 +16,7 @@
 static struct {
 	bool attached;
 	int fd; /* -1: it has ended */
+	pid_t pid;
 	const struct privsep_path *paths;
 	size_t npaths;
 } child;
@@ -59,10 +60,11 @@ privsep_do_remove(const char *path, uint64_t dev, uint64_t ino)
 /* ---- Asking for it ---- */
 
 void
-privsep_attach(int fd, const struct privsep_path *paths, size_t n)
+privsep_attach(int fd, pid_t pid, const struct privsep_path *paths, size_t n)
 {
 	child.attached = true;
 	child.fd = fd;
+	child.pid = pid;
 	child.paths = paths;
 	child.npaths = n;
 }
@@ -214,8 +216,9 @@ privsep_stop(void)
 	while ((n = recv(child.fd, &byte, sizeof(byte), 0)) < 0 &&
 	    errno == EINTR)
 		continue;
-	if (n == 0) /* it is ending */
-		(void)wait(NULL);
+	/* It is ending; a shell may have left us children of its own. */
+	if (n == 0)
+		(void)waitpid(child.pid, NULL, 0);
 	close(child.fd);
 	child.fd = -1;
 }

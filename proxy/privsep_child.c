@@ -284,6 +284,6 @@ privsep_start(const struct privsep_path *paths, size_t n)
 	}
 	setsockopt(sockets[0], SOL_SOCKET, SO_RCVTIMEO, &timeout,
 	    sizeof(timeout));
-	privsep_attach(sockets[0], list, nlist);
+	privsep_attach(sockets[0], pid, list, nlist);
 	return 0;
 }

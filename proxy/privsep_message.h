@@ -26,7 +26,8 @@ int privsep_do_open(const char *path, int flags);
 int privsep_do_create(const char *directory, const char *name);
 int privsep_do_remove(const char *path, uint64_t dev, uint64_t ino);
 
-/* The calls go to a child from now on, by this socket; keeps the list. */
-void privsep_attach(int fd, const struct privsep_path *paths, size_t n);
+/* The calls go to this child from now on, by its socket; keeps the list. */
+void privsep_attach(int fd, pid_t pid, const struct privsep_path *paths,
+    size_t n);
 
 #endif

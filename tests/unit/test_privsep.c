@@ -27,6 +27,8 @@
  * as root it becomes nobody.
  */
 
+#define HANG_S 60 /* seconds after which a wait is one without end */
+
 static char base[64], listed[96], beside[96], traces[96], sock[96];
 
 static void
@@ -244,7 +246,7 @@ lying(void)
 	close(child);
 	start();
 	/* The numbers count, whatever the names. */
-	privsep_attach(child, wrong, 4);
+	privsep_attach(child, getpid(), wrong, 4);
 	EXPECT((fd = privsep_open("/etc/shadow")) >= 0);
 	expect_text(fd, "first");
 	EXPECT(privsep_open("b") == -EINVAL); /* a directory to create in */
@@ -288,10 +290,34 @@ the_child_ends_with_the_daemon(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
-	alarm(60); /* this test ends when the child does, or so */
+	alarm(HANG_S); /* this test ends when the child does, or so */
 	assert_true(wait(&status) > 0 || errno == ECHILD);
 	alarm(0);
 	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+}
+
+/* As of a shell that has said "sleep 60 & exec culvert". */
+static void
+with_another_child(void)
+{
+	int ends[2];
+	char byte;
+
+	EXPECT(pipe(ends) == 0);
+	if (fork() == 0) { /* it lives as long as we do */
+		close(ends[1]);
+		_exit((int)read(ends[0], &byte, 1));
+	}
+	start();
+	alarm(HANG_S);
+	privsep_stop();
+}
+
+static void
+other_children_are_not_waited_for(void **state)
+{
+	(void)state;
+	in_child(with_another_child);
 }
 
 static void
@@ -323,6 +349,7 @@ main(void)
 		PRIVSEP_TEST(the_socket_is_removed_if_it_is_ours),
 		PRIVSEP_TEST(a_daemon_cannot_name_paths),
 		PRIVSEP_TEST(the_child_ends_with_the_daemon),
+		PRIVSEP_TEST(other_children_are_not_waited_for),
 		PRIVSEP_TEST(without_a_child_it_works_by_itself),
 	};
 
