@@ -43,7 +43,7 @@ try = $(shell printf '\043include <string.h>\nint x;\n' | \
 QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/fault.o \
 	quic/h3.o quic/head.o quic/qpack.o quic/offer.o quic/stream.o \
 	quic/orphan.o quic/memory.o quic/chunk.o quic/relief.o quic/flow.o \
-	quic/server.o quic/conn_id.o quic/closing.o quic/evict.o \
+	quic/quota.o quic/server.o quic/conn_id.o quic/closing.o quic/evict.o \
 	quic/remote.o quic/heap.o quic/stranger.o quic/token.o quic/tls.o \
 	quic/request.o quic/gate.o quic/train.o quic/pmtu.o quic/probe.o \
 	quic/probe_seal.o quic/evidence.o quic/quote.o quic/frame.o \

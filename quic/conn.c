@@ -287,6 +287,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		if (silent_at(conn) <= now)
 			conn->silence_told = conn->silence_pending = true;
 		relief_expire(conn, now);
+		quota_expire(conn);
 		conn_touch(conn);
 	}
 	conn_deliver(conn);
@@ -316,6 +317,8 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if (conn->warm_at < at)
 		at = conn->warm_at;
+	if ((other = quota_deadline(conn)) < at)
+		at = other;
 	other = relief_deadline(conn);
 	return other < at ? other : at;
 }
@@ -408,6 +411,7 @@ quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 {
 	size_t packets;
 
+	quota_renew(conn->memory.all);
 	train_begin(train);
 	if (!conn->dirty)
 		return train->len > 0;

@@ -67,6 +67,12 @@ struct stream_orphan {
 	bool overdue;	   /* among conn->noverdue: the peer does not end it */
 };
 
+/* Bytes that were committed in an iteration of the loop: quota.c. */
+struct quota {
+	uint64_t iteration; /* the last one with any */
+	size_t taken;	    /* ... and how many */
+};
+
 struct quic_stream {
 	struct quic_conn *conn;
 	int64_t id;
@@ -92,6 +98,8 @@ struct quic_stream {
 	uint64_t round;	       /* in which it was given bytes last ... */
 	size_t turn;	       /* ... and how many more it may have */
 	TAILQ_ENTRY(quic_stream) waiting_entry; /* conn->waiting */
+	struct quota quota;
+	TAILQ_ENTRY(quic_stream) line_entry; /* conn->line, if in_line */
 
 	/* Receiving: bytes that the owner has not consumed. */
 	struct chunk_queue rx;
@@ -105,6 +113,7 @@ struct quic_stream {
 	bool tx_started : 1;   /* a head with a body to come was submitted */
 	bool finished : 1;     /* owner: no more to commit */
 	bool waiting : 1;      /* for the next round, to go on */
+	bool in_line : 1;      /* for the next iteration, to commit more */
 	bool tx_refused : 1;   /* the peer wants no more: drop what comes ... */
 	bool tx_lost : 1;      /* ... as it was, before or after */
 	bool stopped : 1;      /* it was the peer that said so */
@@ -222,6 +231,8 @@ struct quic_conn {
 	int64_t goaway; /* client, if it drains: not looked at from this ID on */
 	size_t nstreams;
 	size_t unsent; /* the sum of their tx_unsent */
+	struct quota quota;
+	TAILQ_HEAD(, quic_stream) line; /* for the next iteration */
 	uint64_t acked; /* bytes of streams that the peer acknowledged */
 
 	struct quic_memory own_memory; /* if the owner gives none */
@@ -391,6 +402,15 @@ void orphan_drain(struct quic_conn *);
 void orphan_end(struct quic_stream *);
 uint64_t orphan_deadline(const struct quic_conn *);
 void orphan_expire(struct quic_conn *, uint64_t now);
+
+/* quota.c */
+bool quota_left(const struct quic_stream *);
+void quota_take(struct quic_stream *, size_t n);
+void quota_wait(struct quic_stream *);
+void quota_wait_end(struct quic_stream *);
+uint64_t quota_deadline(const struct quic_conn *);
+void quota_expire(struct quic_conn *);
+void quota_renew(struct quic_memory *);
 
 /* warm.c */
 void warm_note(struct quic_conn *);

@@ -80,6 +80,9 @@ struct quic_memory {
 	uint64_t relieved_at;	  /* as `now` */
 	uint64_t short_since;	  /* as `now`; UINT64_MAX: it is not short */
 	unsigned steps_max;	  /* looks of the longest relief; for tests */
+	uint64_t iteration;	  /* of the owners' loop: quota.c */
+	size_t takers_now;	  /* connections with bytes committed in it */
+	size_t takers;		  /* ... and in the last one */
 	struct chunk *pool[CHUNK_SIZES]; /* a few chunks that are kept warm */
 	size_t npool[CHUNK_SIZES];
 };

@@ -216,6 +216,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	LIST_INIT(&conn->ids);
 	TAILQ_INIT(&conn->ready);
 	TAILQ_INIT(&conn->waiting);
+	TAILQ_INIT(&conn->line);
 	TAILQ_INIT(&conn->orphans);
 	TAILQ_INIT(&conn->flow.granted);
 	conn->round = 1; /* a new stream was in none */

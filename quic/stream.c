@@ -131,6 +131,7 @@ stream_free(struct quic_stream *s)
 	if (s->pending != 0)
 		TAILQ_REMOVE(&conn->ready, s, ready_entry);
 	stream_stop_waiting(s);
+	quota_wait_end(s);
 	orphan_end(s);
 	request_settled(s);
 	relief_wait_end(s);
@@ -167,6 +168,7 @@ let_go(struct quic_stream *s)
 		TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
 		s->pending = 0;
 	}
+	quota_wait_end(s);
 	relief_wait_end(s);
 	drop_received(s);
 	memory_release(s->conn, s->head);
@@ -551,7 +553,7 @@ is_far_ahead(const struct quic_stream *s)
 
 /* What is dropped needs no room; the rest depends on us and on the others. */
 static bool
-has_room(const struct quic_stream *s)
+has_space(const struct quic_stream *s)
 {
 	if (s->tx_refused)
 		return true;
@@ -563,12 +565,16 @@ has_room(const struct quic_stream *s)
 bool
 quic_stream_has_room(struct quic_stream *s)
 {
-	s->wants_room = !has_room(s);
+	bool space = has_space(s);
+
 	/* One that holds nothing has no acknowledgement to wait for. */
-	if (s->wants_room && s->tx.len == 0)
+	if (!space && s->tx.len == 0)
 		relief_wait(s);
 	else
 		relief_wait_end(s);
+	s->wants_room = !space || !quota_left(s);
+	if (space && s->wants_room)
+		quota_wait(s);
 	return !s->wants_room;
 }
 
@@ -617,6 +623,8 @@ quic_stream_commit(struct quic_stream *s, size_t n)
 	struct chunk *c;
 
 	s->reserved = false;
+	if (n > 0)
+		quota_take(s, n);
 	if (n == 0 || s->tx_refused) {
 		s->tx_lost = s->tx_lost || n > 0;
 		/* An idle stream holds no chunk. */

@@ -253,6 +253,99 @@ a_server_may_close_at_once(void **state)
 	assert_int_equal(server_stats(w).connections, 0);
 }
 
+#define READERS 200
+#define QUOTA 4194304 /* bytes that an iteration may commit */
+
+/* Commits what a socket has that never ends; bytes. */
+static size_t
+commit_all(struct quic_stream *s)
+{
+	size_t n = 0, room;
+	void *out;
+
+	while ((out = quic_stream_reserve(s, &room)) != NULL) {
+		memset(out, 0, room);
+		quic_stream_commit(s, room);
+		n += room;
+	}
+	return n;
+}
+
+/* Tunnels of client 0, and one of client 1: open, and nothing sent yet. */
+static void
+open_readers(struct world *w)
+{
+	world_up(w);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	w->near[READERS].client = 1;
+	for (unsigned i = 0; i <= READERS; i++) {
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	for (unsigned i = 0; i <= READERS; i++)
+		assert_non_null(w->far[i].stream);
+}
+
+/* Hundreds of origins have something to say at once, of one connection. */
+static void
+an_iteration_reads_a_few(void **state)
+{
+	struct world *w = *state;
+	unsigned some = 0;
+	size_t n = 0;
+
+	open_readers(w);
+	for (unsigned i = 0; i < READERS; i++)
+		n += commit_all(w->far[i].stream);
+	assert_in_range(n, QUOTA / 2, QUOTA + CHUNK_MAX);
+	assert_true(commit_all(w->far[READERS].stream) > 0);
+
+	/* All are told in the end, and not by many in an iteration. */
+	link_run(w->link, NULL, NULL, 0);
+	for (unsigned i = 0; i < READERS; i++)
+		some += w->far[i].writable;
+	assert_true(some < READERS);
+	link_run(w->link, NULL, NULL, 10 * LINK_S);
+	for (unsigned i = 0; i < READERS; i++)
+		assert_true(w->far[i].writable > 0 || w->near[i].received > 0);
+}
+
+/* While others wait in line, each of them reads once, and waits again. */
+static void
+readers_take_turns(void **state)
+{
+	struct world *w = *state;
+	size_t n;
+
+	open_readers(w);
+	for (unsigned i = 1; i < READERS; i++)
+		commit_all(w->far[i].stream);
+	quota_renew(w->far[0].stream->conn->memory.all);
+	n = commit_all(w->far[0].stream);
+	assert_in_range(n, CHUNK_MAX, 2 * CHUNK_MAX - 1);
+}
+
+/* What is dropped is read, too. */
+static void
+a_stream_that_drops_waits_as_others(void **state)
+{
+	struct world *w = *state;
+	size_t n = 0, room;
+
+	open_readers(w);
+	for (unsigned i = 0; i < READERS; i++)
+		stream_stopped(w->far[i].stream);
+	for (unsigned i = 0; i < READERS; i++)
+		while (n < 2 * QUOTA &&
+		    quic_stream_reserve(w->far[i].stream, &room) != NULL) {
+			quic_stream_commit(w->far[i].stream, room);
+			n += room;
+		}
+	assert_in_range(n, QUOTA / 2, QUOTA + CHUNK_MAX);
+}
+
 int
 main(void)
 {
@@ -262,6 +355,9 @@ main(void)
 		TEST(numbers_cost_the_same_for_any_streams),
 		TEST(an_end_is_told_in_turns),
 		TEST(a_server_may_close_at_once),
+		TEST(an_iteration_reads_a_few),
+		TEST(readers_take_turns),
+		TEST(a_stream_that_drops_waits_as_others),
 	};
 
 	return cmocka_run_group_tests_name("steps", tests, NULL, NULL);

@@ -1,0 +1,117 @@
+/*
+ * What owners may commit in one iteration of their loop. Without a limit an
+ * iteration would read every socket that has something to say: thousands, of
+ * one connection, while all others wait to be sent.
+ *
+ * The connections that had something in the last iteration share the quota
+ * evenly. A stream that meets the end of its connection's part waits in line,
+ * and is told of room in the next iteration; while others are in line, each
+ * has one large read.
+ */
+#include "quic/internal.h"
+
+/* Of all connections: a few milliseconds of copying. */
+#define QUOTA 4194304 /* bytes */
+/* Of each connection at least, and of a stream while others wait. */
+#define QUOTA_LEAST CHUNK_MAX
+
+/* Streams of a connection that are told of room in one iteration. */
+#define STEPS (QUOTA / QUOTA_LEAST)
+
+static size_t
+quota_of(const struct quic_memory *all)
+{
+	size_t part = QUOTA / (all->takers > 0 ? all->takers : 1);
+
+	return part > QUOTA_LEAST ? part : QUOTA_LEAST;
+}
+
+/* Bytes that were taken in this iteration, not in an earlier one. */
+static size_t
+taken_now(const struct quic_conn *conn, const struct quota *q)
+{
+	return q->iteration == conn->memory.all->iteration ? q->taken : 0;
+}
+
+static bool
+is_used_up(const struct quic_conn *conn)
+{
+	return taken_now(conn, &conn->quota) >= quota_of(conn->memory.all);
+}
+
+bool
+quota_left(const struct quic_stream *s)
+{
+	const struct quic_conn *conn = s->conn;
+
+	if (s->in_line || is_used_up(conn))
+		return false;
+	return TAILQ_EMPTY(&conn->line) ||
+	    taken_now(conn, &s->quota) < QUOTA_LEAST;
+}
+
+static void
+take(const struct quic_conn *conn, struct quota *q, size_t n)
+{
+	q->taken = taken_now(conn, q) + n;
+	q->iteration = conn->memory.all->iteration;
+}
+
+void
+quota_take(struct quic_stream *s, size_t n)
+{
+	struct quic_conn *conn = s->conn;
+
+	if (taken_now(conn, &conn->quota) == 0)
+		conn->memory.all->takers_now++;
+	take(conn, &conn->quota, n);
+	take(conn, &s->quota, n);
+}
+
+void
+quota_wait(struct quic_stream *s)
+{
+	if (s->in_line)
+		return;
+	s->in_line = true;
+	TAILQ_INSERT_TAIL(&s->conn->line, s, line_entry);
+	conn_touch(s->conn);
+}
+
+void
+quota_wait_end(struct quic_stream *s)
+{
+	if (s->in_line)
+		TAILQ_REMOVE(&s->conn->line, s, line_entry);
+	s->in_line = false;
+}
+
+uint64_t
+quota_deadline(const struct quic_conn *conn)
+{
+	return TAILQ_EMPTY(&conn->line) ? UINT64_MAX : conn->now;
+}
+
+/* Those that are told may find that others were faster, and wait again. */
+void
+quota_expire(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+
+	for (int i = 0; i < STEPS && !is_used_up(conn) &&
+	    (s = TAILQ_FIRST(&conn->line)) != NULL; i++) {
+		quota_wait_end(s);
+		stream_pend(s, PENDING_WRITABLE);
+	}
+}
+
+/* What was committed is about to be sent: for the quota, the next iteration. */
+void
+quota_renew(struct quic_memory *all)
+{
+	if (all->takers_now == 0)
+		return;
+	all->takers = all->takers_now;
+	all->takers_now = 0;
+	all->iteration++;
+}
