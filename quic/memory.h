@@ -161,6 +161,7 @@ bool memory_is_over(const struct quic_conn *);
  * wait, and relief_at() has them called by then.
  */
 bool relief_is_due(const struct quic_memory *); /* NULL is fine */
+void relief_admit(struct quic_memory *, uint64_t now); /* a newcomer knocks */
 void relief_check(struct quic_conn *, uint64_t now);
 uint64_t relief_deadline(const struct quic_conn *);
 void relief_expire(struct quic_conn *, uint64_t now);

@@ -26,11 +26,11 @@
 #define EXHAUSTED_PART 32
 
 /*
- * Who makes us hold so much without need is closed when nobody is let in for
- * some time: this part of `max` in bytes that are not read, and in what the
- * libraries hold beyond the cost of its streams.
+ * The connection that makes us hold most without need is closed when nobody is
+ * let in for some time, if that is at least this part of `max`: in bytes that
+ * are not read, and in what the libraries hold beyond the cost of its streams.
  */
-#define EXCESS_PART 64
+#define EXCESS_PART 1024
 
 /* A stream is stuck when its bytes have not moved for so long. */
 #define STUCK (5 * NS_PER_S)
@@ -239,8 +239,8 @@ close_one(struct quic_conn *largest, uint64_t now)
 }
 
 /* Nobody is let in, and that must not last because of a few. */
-static void
-relieve_newcomers(struct quic_memory *m, uint64_t now)
+void
+relief_admit(struct quic_memory *m, uint64_t now)
 {
 	struct quic_conn *conn;
 
@@ -288,7 +288,7 @@ relief_check(struct quic_conn *conn, uint64_t now)
 		close_for_memory(conn, now);
 	if (!is_free(m, SHORT_PART))
 		relieve_all(m, now);
-	relieve_newcomers(m, now);
+	relief_admit(m, now);
 	if (memory_is_unread(conn) && conn->memory.relief_at == UINT64_MAX)
 		relief_at(conn, now + RELIEF_INTERVAL);
 }

@@ -275,8 +275,11 @@ find_room(const struct quic_server *server, const struct gate_source *source,
 	}
 	if (room.full || room.leaver != NULL)
 		return room;
-	room.full = server->stats.connections >= all ||
-	    relief_is_due(server->settings.memory);
+	room.full = server->stats.connections >= all;
+	if (relief_is_due(server->settings.memory)) {
+		relief_admit(server->settings.memory, now);
+		room.full = true;
+	}
 	if (!room.full && server->stats.connections < CROWDED(all))
 		return room;
 	room.leaver = evict_first(&server->order, all, room.full, now);

@@ -689,6 +689,44 @@ gaps_do_not_shut_the_door(void **state)
 	memory_world_down(w);
 }
 
+/*
+ * Nor do many who hold a hundredth each and say nothing more, as long as
+ * others knock. The link has few clients: the test holds for the rest.
+ */
+static void
+many_small_hogs_do_not_shut_the_door(void **state)
+{
+	struct hog hog = { 100, WINDOW / 2, true };
+	struct world *w = *state;
+	size_t held, rest;
+	bool in = false;
+
+	w->client_settings.idle_timeout_ns = 600 * LINK_S;
+	w->server_settings.idle_timeout_ns = 600 * LINK_S;
+	memory_world(w, QUIC_MEMORY_DEFAULT);
+	let_hog(w, &hog);
+	w->near[OTHER].client = 1;
+	w->near[OTHER].stays_open = w->far[OTHER].stays_open = true;
+	assert_int_equal(tunnel_open(w, OTHER), 0);
+	link_run(w->link, NULL, NULL, 2 * LINK_S);
+	held = held_now();
+	quic_memory_resize(memory, 100 * held);
+	rest = 74 * held + held / 2;
+	memory->held += rest;
+	for (unsigned i = 2; i < LINK_CLIENTS_MAX && !in; i++) {
+		world_dial(w, i);
+		in = world_connected(w, i);
+		link_run(w->link, NULL, NULL, 5 * LINK_S);
+		link_drop_client(w->link, i);
+	}
+	assert_true(in);
+	assert_int_equal(memory->closed, 1);
+	assert_int_equal(w->client[0].closed, 1);
+	assert_int_equal(w->client[1].closed, 0);
+	memory->held -= rest;
+	memory_world_down(w);
+}
+
 #define SLOW_BYTE 125000 /* ns: 8 KB/s, as where a phone hardly hears */
 #define SLOW_TUNNELS 30
 #define SLOW_DOWNLOAD (40 * KB)
@@ -750,6 +788,7 @@ main(void)
 		CROWDED(the_busy_share),
 		CROWDED(finished_streams_wait_for_their_turn),
 		CROWDED(gaps_do_not_shut_the_door),
+		CROWDED(many_small_hogs_do_not_shut_the_door),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
