@@ -88,7 +88,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/watch.o proxy/control_client.o \
 UNIT = addr log config socks span http1 chunked rewrite forward basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	evidence gate quote qpack closing tally listener network roam choice \
-	race link rule route $(UNIT_QUIC)
+	race link rule route relay $(UNIT_QUIC)
 UNIT_QUIC = fault seal steps tls conn stream crowd memory server path move \
 	brake ticket
 test_addr_OBJS = proxy/addr.o
@@ -160,6 +160,7 @@ test_move_OBJS = $(test_tls_OBJS)
 test_brake_OBJS = $(test_tls_OBJS)
 test_ticket_OBJS = $(test_tls_OBJS) proxy/local/ticket.o \
 	proxy/local/refusal.o proxy/addr.o proxy/basic.o
+test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/liveness.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response rewrite chunked trailer config basic frame \

@@ -208,6 +208,12 @@ relay_read_stop(struct relay *r)
 
 /* ---- From TCP to the stream ---- */
 
+static bool
+has_room(const struct relay *r)
+{
+	return r->dropped < RELAY_DROP_MAX && quic_stream_has_room(r->stream);
+}
+
 void
 relay_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
@@ -238,14 +244,17 @@ relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 	(void)buf;
 	if (n == UV_ENOBUFS) {
 		relay_read_stop(r);
-		if (quic_stream_has_room(r->stream))
+		if (has_room(r) && !r->stopped)
 			relay_close(r, "out of memory");
 		return;
 	}
 	quic_stream_commit(r->stream, n > 0 ? (size_t)n : 0);
 	if (n > 0) {
-		count(r, &r->to_stream, (size_t)n);
-		if (!quic_stream_has_room(r->stream))
+		if (r->stopped)
+			r->dropped += (size_t)n;
+		else
+			count(r, &r->to_stream, (size_t)n);
+		if (!has_room(r))
 			relay_read_stop(r);
 	} else if (n == UV_EOF && relay_tcp_ended(r)) {
 		relay_read_stop(r);
@@ -262,7 +271,7 @@ on_stream_writable(struct quic_stream *stream, void *arg)
 	struct relay *r = arg;
 
 	(void)stream;
-	if (!r->eof_seen && !r->ending)
+	if (!r->eof_seen && !r->ending && r->dropped < RELAY_DROP_MAX)
 		relay_read_start(r, relay_alloc, relay_read);
 }
 

@@ -19,7 +19,8 @@
  *
  * When one side fails, what it had sent before is delivered first, and then
  * the other side is reset. A side that only takes no more goes on to its own
- * end; the other is reset then if it has said what nobody took.
+ * end; the other is reset then if it has said what nobody took. Of that
+ * RELAY_DROP_MAX bytes are read, and are no movement to an idle time-out.
  */
 struct relay {
 	uv_tcp_t tcp; /* the owner's until relay_start */
@@ -45,6 +46,7 @@ struct relay {
 	void (*on_gone)(struct relay *, const char *why);
 	uv_write_t write;
 	size_t writing;	   /* bytes in the write that is under way */
+	size_t dropped;	   /* bytes from TCP that nobody takes */
 	uv_timer_t timer;  /* of a drain; open if has_timer */
 	unsigned handles;  /* tcp and timer */
 	uint64_t mark;	   /* how far a drain was, when last looked at ... */
@@ -68,6 +70,14 @@ struct relay {
  * for nothing.
  */
 #define RELAY_STALL_MS 30000
+
+/*
+ * What is read from TCP and dropped, once the stream's peer takes no more: as
+ * much as an origin may have to get rid of before it reads on. A peer that
+ * stops its downloads would have them read at full speed otherwise, at no cost
+ * to itself.
+ */
+#define RELAY_DROP_MAX 16777216 /* bytes */
 
 /*
  * Sets what a relay wants of its TCP socket: no delay of small writes. Linux
