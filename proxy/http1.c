@@ -396,6 +396,17 @@ settle_response(struct http1_response *resp, bool head_request)
 		head->keep_alive = false;
 }
 
+bool
+http1_response_begins(const char *buf, size_t len)
+{
+	struct span name = SPAN("http"), s = { buf, len };
+
+	if (len < name.len)
+		name.len = len;
+	s.len = name.len;
+	return span_equal_nocase(s, name);
+}
+
 int
 http1_response_parse(struct http1_response *resp, const char *buf, size_t len,
     size_t *scanned, bool head_request)

@@ -204,6 +204,12 @@ int http1_response_parse(struct http1_response *resp, const char *buf,
     size_t len, size_t *scanned, bool head_request);
 
 /*
+ * Whether a response may begin with these bytes, if nothing else stands before
+ * its status line.
+ */
+bool http1_response_begins(const char *buf, size_t len);
+
+/*
  * Parses a whole trailer section, its empty line included: sets the fields of
  * *head and nothing else.  0, or the errors of a request; those of a response
  * are only limits.

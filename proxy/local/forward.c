@@ -18,7 +18,7 @@
  * on it.  But the origin may close it at any moment, and then nobody knows
  * whether it has seen a request that was on its way.  So a kept tunnel is only
  * for requests that may be sent twice; if it ends without a byte of an answer,
- * the request goes over a tunnel of its own.
+ * or with bytes that are none, the request goes over a tunnel of its own.
  *
  * That does not hold for a tunnel that the client has authenticated, or is
  * about to: see pinned.h.  All requests to its origin take it, and its end is
@@ -73,7 +73,7 @@ static void
 open_tunnel(struct forward *f)
 {
 	f->state = OPENING;
-	f->reused = false;
+	f->reused = f->response.reused = false;
 	uplink_open(f->uplink, &f->ticket, &f->origin, &ticket_events, f);
 }
 
@@ -154,7 +154,8 @@ refuse(struct forward *f, const char *why)
 static void
 fail(struct forward *f, const char *why)
 {
-	bool stale = f->reused && !f->response.seen;
+	bool stale = f->reused &&
+	    (!f->response.seen || f->response.foreign);
 
 	if (f->replied && !f->response.switched) {
 		abandon(f);
@@ -528,6 +529,7 @@ forward_request(struct forward *f, const struct http1_request *req)
 	turn_to(f, &req->authority);
 	f->reused = f->stream != NULL &&
 	    (f->request.repeatable || f->response.pinned);
+	f->response.reused = f->reused && !f->response.pinned;
 	if (f->reused)
 		return reuse_tunnel(f);
 	release_tunnel(f);

@@ -223,6 +223,8 @@ parse_head(struct response *r, const struct iovec *iov,
 	}
 	rv = http1_response_parse(resp, buf, len, &r->scanned,
 	    r->request->head_only);
+	r->foreign = rv <= 0 && r->interim == 0 &&
+	    !http1_response_begins(buf, len);
 	if (rv < 0)
 		return cannot_read(r, rv, resp->head.why);
 	if (rv == 0 && r->gathered == NULL)
@@ -280,11 +282,26 @@ switch_protocols(struct response *r, const struct http1_response *resp)
 	return r->answered ? 0 : -ENOMEM;
 }
 
+/*
+ * The origin has closed a connection that was idle, and says so (RFC 9110,
+ * section 15.5.9).
+ */
+static bool
+is_too_late(const struct response *r, const struct http1_response *resp)
+{
+	return resp->status == 408 && !resp->head.keep_alive &&
+	    r->interim == 0;
+}
+
 static int
 answer(struct response *r, const struct http1_response *resp)
 {
 	bool stays;
 
+	if (r->reused && is_too_late(r, resp)) {
+		r->foreign = true;
+		return fail(r, -ECONNRESET, "it closed an idle connection");
+	}
 	if (resp->status == 101)
 		return switch_protocols(r, resp);
 	if (resp->status / 100 == 1) {
@@ -500,7 +517,7 @@ void
 response_begin(struct response *r, const struct request *request)
 {
 	response_fini(r);
-	r->seen = r->answered = r->switched = r->ended = false;
+	r->seen = r->foreign = r->answered = r->switched = r->ended = false;
 	r->client_stays = r->origin_stays = false;
 	r->interim = 0;
 	r->why = r->why_then = NULL;
@@ -513,6 +530,10 @@ response_from(struct response *r, struct quic_stream *stream)
 	r->stream = stream;
 	r->pinned = false;
 	r->why = r->why_then = NULL;
+	if (r->answered)
+		return;
+	r->seen = r->foreign = false;
+	ungather(r);
 }
 
 enum response_state

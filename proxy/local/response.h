@@ -41,7 +41,8 @@ struct response_batch {
 
 struct response {
 	/* For the owner to read. */
-	bool seen;	    /* the origin has sent something */
+	bool seen;	    /* the origin has sent something, ... */
+	bool foreign;	    /* which is no part of an answer to this request */
 	bool answered;	    /* the final head is on its way to the client */
 	bool client_stays;  /* ... and says that its connection stays open */
 	bool origin_stays;  /* the origin said so of its own, which ... */
@@ -52,6 +53,7 @@ struct response {
 	bool writing;	    /* on_written will come: the memory must stay */
 	const char *why;    /* after RESPONSE_FAILED, until the next begins */
 	bool via;	    /* for the owner to set: heads name the proxy */
+	bool reused;	    /* ... and another stream is tried after this */
 	uint64_t written;   /* bytes that the client's kernel took, ever */
 
 	/* Private. */
@@ -96,8 +98,8 @@ void response_begin(struct response *r, const struct request *request);
 
 /*
  * Says where the response comes from, or with NULL that the stream is gone.
- * A failure of an earlier stream is forgotten, since another may be tried as
- * long as nothing was r->seen; and it is not r->pinned, unless the owner knows
+ * What came from an earlier stream is forgotten, if it was no answer, since
+ * another may be tried; and it is not r->pinned, unless the owner knows
  * better and says so.
  *
  * While r->writing, NULL means that the client's handle must be closed before

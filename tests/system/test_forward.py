@@ -411,6 +411,46 @@ def test_body_of_no_known_length_to_http_1_0(client, script, answer):
     assert receive_all(client.sock) == b"hello world"
 
 
+@pytest.mark.parametrize("method, answer", [
+    ("HEAD", OK + b"Content-Length: 12\r\n\r\n"),
+    ("HEAD", OK + b"Transfer-Encoding: chunked\r\n\r\n"),
+    ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 12\r\n\r\n"),
+    ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    ("GET", HELLO)])
+@pytest.mark.parametrize("when", ["with it", "idle", "next request"])
+def test_late_body(client, script, method, answer, when):
+    """An origin sends a body where none is, or more than there is."""
+    idle = threading.Event()
+
+    def late(sock):
+        sock.sendall(answer + (b"hello, world" if when == "with it" else b""))
+        if when == "idle":
+            assert idle.wait(DEADLINE)
+            sock.sendall(b"hello, world")
+            with contextlib.suppress(ConnectionResetError):
+                assert sock.recv(1) == b""
+            idle.clear()
+        if when == "next request":
+            Script.read_head(sock)
+            sock.sendall(b"hello, world" + OK + b"Content-Length: 3\r\n\r\nbad")
+        raise EOFError
+
+    server = script(late, HELLO)
+    client.send(server, method=method)
+    head = client.head()
+    if answer == HELLO:
+        assert receive(client.sock, 5) == b"hello"
+    assert head.startswith(answer[:12].decode())
+    if when == "idle":
+        idle.set()
+        wait_until(lambda: not idle.is_set(), "the end of the connection")
+    for _ in range(2):
+        client.send(server)
+        head, content = client.answer()
+        assert (head[:15], content) == ("HTTP/1.1 200 OK", b"hello")
+        server.answers.append((9, HELLO))
+
+
 # ---- Trailers ----
 
 SUMS = b"X-Sum: 1\r\nHost: x\r\nX-Hop: 2\r\nSet-Cookie: a=b\r\n" \

@@ -1122,6 +1122,61 @@ test_stale_but_seen(void **state)
 	assert_null(asked);
 }
 
+/*
+ * What an origin says of the last response after the next request has gone to
+ * it is no answer to that.
+ */
+static void
+test_stale_bytes(void **state)
+{
+	static const struct {
+		const char *late;
+		bool closes, asked_again;
+	} rows[] = {
+		{ "hello, world", false, true },
+		{ "helloHTTP/1.1 200 OK\r\n\r\n", false, true },
+		{ "5\r\nhello\r\n0\r\n\r\n", false, true },
+		{ "<p>", true, true },
+		{ "hello", true, true },
+		{ "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
+		  "\r\n", true, true },
+		{ "Hello, world", false, true },
+		{ "HTTP/1.1 408 Request Timeout\r\n" LENGTH_5 "\r\nhello",
+		    false, false },
+		{ "HTTP/1.1 200 OK\r\n" LENGTH_5 "\r\nhello", false,
+		    false },
+		{ "\r\n\r\nHTTP/1.1 200 OK\r\n" LENGTH_5 "\r\nhello", false,
+		    false },
+		{ "HTTP/1.1 2", true, false },
+		{ "HTTP/1.1 103 Early Hints\r\n\r\nhello, world", false,
+		    false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(setup(NULL), 0);
+		client_asks("HEAD http://a.example/" HOST "\r\n");
+		origin_says(&streams[0], OK LENGTH_5 "\r\n");
+		assert_int_equal(client.outcome, KEPT);
+		client_reads();
+		client_asks(GET);
+		assert_int_equal(nstreams, 1);
+		origin_says(&streams[0], rows[i].late);
+		if (rows[i].closes)
+			origin_closes(&streams[0]);
+		assert_int_equal(asked != NULL, rows[i].asked_again);
+		assert_int_equal(client.outcome == NONE, rows[i].asked_again);
+		if (rows[i].asked_again) {
+			grant();
+			exchange_over(&streams[1]);
+			assert_text(streams[1].tx, streams[1].tx_len,
+			    ORIGIN_GET);
+		}
+		assert_int_equal(teardown(NULL), 0);
+	}
+	assert_int_equal(setup(NULL), 0);
+}
+
 /* ---- Connections that the client has authenticated ---- */
 
 #define AT(host) "http://" host "/ HTTP/1.1\r\nHost: x\r\n"
@@ -1657,6 +1712,7 @@ main(void)
 		TEST(test_idle_tunnel_ends),
 		TEST(test_stale_tunnel),
 		TEST(test_stale_but_seen),
+		TEST(test_stale_bytes),
 		cmocka_unit_test(test_pinned),
 		TEST(test_pinned_meanwhile),
 		TEST(test_pinned_too_many),
