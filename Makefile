@@ -105,7 +105,7 @@ test_rewrite_OBJS = proxy/local/rewrite.o $(test_http1_OBJS)
 test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
 	proxy/local/response.o proxy/local/pinned.o \
 	proxy/local/body.o proxy/local/trailer.o proxy/chunked.o \
-	proxy/local/refusal.o $(test_rewrite_OBJS)
+	proxy/local/refusal.o proxy/log.o proxy/log_sink.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/basic.o
 test_users_OBJS = proxy/users.o proxy/share_queue.o proxy/failures.o \
 	proxy/scheme.o proxy/tally.o proxy/privsep.o

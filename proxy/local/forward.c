@@ -492,7 +492,8 @@ turn_to(struct forward *f, const struct target *origin)
 		return;
 	stream = pinned_take(&f->pinned, origin);
 	if (is_pinned(f)) {
-		pinned_put(&f->pinned, &f->origin, f->stream);
+		pinned_put(&f->pinned, &f->origin, f->response.handshake,
+		    f->stream);
 		set_stream(f, NULL);
 	} else
 		release_tunnel(f);

@@ -3,10 +3,13 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "proxy/log.h"
+
 struct pinned_tunnel {
 	struct pinned *pinned;
 	struct target origin;
 	struct quic_stream *stream;
+	bool handshake;
 	TAILQ_ENTRY(pinned_tunnel) entry;
 };
 
@@ -89,22 +92,39 @@ pinned_fini(struct pinned *p)
 	}
 }
 
+/* Makes room for one more. */
+static void
+drop_unused(struct pinned *p)
+{
+	struct pinned_tunnel *t;
+	char target[TARGET_STRLEN];
+
+	TAILQ_FOREACH(t, &p->tunnels, entry)
+		if (!t->handshake)
+			break;
+	if (t == NULL)
+		t = TAILQ_FIRST(&p->tunnels);
+	target_format(&t->origin, target, sizeof(target));
+	log_debug("closed an authenticated connection to %s: its client has "
+	    "more than %d of them", target, PINNED_MAX);
+	end(t->stream);
+	drop(t);
+}
+
 void
-pinned_put(struct pinned *p, const struct target *origin,
+pinned_put(struct pinned *p, const struct target *origin, bool handshake,
     struct quic_stream *stream)
 {
 	struct pinned_tunnel *t = malloc(sizeof(*t));
-	struct pinned_tunnel *oldest = TAILQ_FIRST(&p->tunnels);
 
 	if (t == NULL) {
 		end(stream);
 		return;
 	}
-	if (p->n == PINNED_MAX) {
-		end(oldest->stream);
-		drop(oldest);
-	}
-	*t = (struct pinned_tunnel){ p, *origin, stream, { NULL, NULL } };
+	if (p->n == PINNED_MAX)
+		drop_unused(p);
+	*t = (struct pinned_tunnel){ p, *origin, stream, handshake,
+		{ NULL, NULL } };
 	TAILQ_INSERT_TAIL(&p->tunnels, t, entry);
 	p->n++;
 	quic_stream_attach(stream, &stream_events, t);

@@ -17,13 +17,13 @@
 
 /*
  * Tunnels of one client.  Browsers use a connection to a proxy for one origin
- * or for a few in turn.
+ * or for a few in turn, and many edges allow 100 streams for all clients.
  */
-#define PINNED_MAX 4
+#define PINNED_MAX 16
 
 struct pinned {
 	/* Private. */
-	TAILQ_HEAD(, pinned_tunnel) tunnels; /* the oldest first */
+	TAILQ_HEAD(, pinned_tunnel) tunnels; /* in the order of their use */
 	size_t n;
 	void (*on_lost)(void *arg);
 	void *arg;
@@ -39,10 +39,13 @@ void pinned_init(struct pinned *, void (*on_lost)(void *arg), void *arg);
 void pinned_fini(struct pinned *);
 
 /*
- * Keeps the tunnel to `origin`, whose stream it attaches to.  When there are
- * too many, or no memory is left, the oldest or this one is ended.
+ * Keeps the tunnel to `origin`, whose stream it attaches to.  With `handshake`
+ * the client has begun to authenticate it, and its next message must come on
+ * this connection.  When there are too many, the one that is unused for longest
+ * is ended, but no handshake is broken off while there are others; when no
+ * memory is left, it is this one.
  */
-void pinned_put(struct pinned *, const struct target *origin,
+void pinned_put(struct pinned *, const struct target *origin, bool handshake,
     struct quic_stream *);
 
 /* Gives back the tunnel to `origin`, to be attached to, or NULL. */

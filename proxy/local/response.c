@@ -257,6 +257,7 @@ pin(struct response *r, const struct http1_response *resp)
 	if (r->request->pins || (resp->status == 401 &&
 	    rewrite_authenticates(&resp->head, "www-authenticate")))
 		r->pinned = true;
+	r->handshake = r->request->pins && resp->status == 401;
 }
 
 /*

@@ -47,6 +47,7 @@ struct response {
 	bool client_stays;  /* ... and says that its connection stays open */
 	bool origin_stays;  /* the origin said so of its own, which ... */
 	bool pinned;	    /* ... is authenticated for this client: pinned.h */
+	bool handshake;	    /* ... or the client has begun to do so */
 	enum http1_framing framing; /* of the final response to the client */
 	bool switched;	    /* 101: what the stream has is not HTTP */
 	bool lost;	    /* the client does not take it */

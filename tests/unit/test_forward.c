@@ -20,9 +20,10 @@
 
 #include "proxy/chunked.h"
 #include "proxy/local/forward.h"
+#include "proxy/local/pinned.h"
 
 #define BUFFER (4 * 1048576) /* bytes: more than any socket buffer here */
-#define STREAMS_MAX 7
+#define STREAMS_MAX (PINNED_MAX + 4)
 #define ROOM 8192 /* bytes of one reservation */
 
 /* ---- The tunnel of straw ---- */
@@ -1249,20 +1250,43 @@ test_pinned_meanwhile(void **state)
 	assert_int_equal(nstreams, 3);
 }
 
+#define AUTHORIZATION "Authorization: NTLM TlRMTVNT\r\n"
+
+/* Puts one away after the other, and begins handshakes with them or not. */
+static void
+ask_many(size_t handshakes)
+{
+	char request[200];
+
+	for (size_t i = 0; i < PINNED_MAX + 2; i++) {
+		snprintf(request, sizeof(request), "GET http://h%zu.example/ "
+		    "HTTP/1.1\r\nHost: x\r\n%s\r\n", i,
+		    i < handshakes ? AUTHORIZATION : "");
+		exchange(request, &streams[i], UNAUTHORIZED NTLM);
+	}
+}
+
+/* The one that is unused for longest goes, and no handshake is broken off. */
 static void
 test_pinned_too_many(void **state)
 {
-	static const char *const hosts[] = { "GET " AT("b") "\r\n",
-		"GET " AT("c") "\r\n", "GET " AT("d") "\r\n",
-		"GET " AT("e") "\r\n", "GET " AT("f") "\r\n" };
+	static const struct {
+		size_t handshakes, gone;
+	} rows[] = { { 0, 0 }, { 1, 1 }, { 3, 3 },
+		{ PINNED_MAX - 1, PINNED_MAX - 1 }, { PINNED_MAX, 0 },
+		{ PINNED_MAX + 2, 0 } };
 
 	(void)state;
-	exchange(GET, &streams[0], UNAUTHORIZED NTLM);
-	for (size_t i = 0; i < 5; i++)
-		exchange(hosts[i], &streams[i + 1], UNAUTHORIZED NTLM);
-	assert_true(streams[0].released);
-	exchange(hosts[0], &streams[1], OK);
-	exchange(POST_0, &streams[6], UNAUTHORIZED NTLM);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(setup(NULL), 0);
+		ask_many(rows[i].handshakes);
+		for (size_t n = 0; n < PINNED_MAX + 2; n++)
+			assert_int_equal(streams[n].released,
+			    n == rows[i].gone);
+		exchange("POST " AT("h2.example") AUTHORIZATION
+		    "Content-Length: 0\r\n\r\n", &streams[2], OK);
+		assert_int_equal(teardown(NULL), 0);
+	}
 }
 
 /* The client must learn of it, as without a proxy. */
@@ -1715,7 +1739,7 @@ main(void)
 		TEST(test_stale_bytes),
 		cmocka_unit_test(test_pinned),
 		TEST(test_pinned_meanwhile),
-		TEST(test_pinned_too_many),
+		cmocka_unit_test(test_pinned_too_many),
 		cmocka_unit_test(test_pinned_ends),
 		TEST(test_pinned_ends_meanwhile),
 		TEST(test_pinned_closes),
