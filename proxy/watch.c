@@ -3,15 +3,18 @@
  *
  * A refresh is composed in memory and written as a whole, so that a signal
  * leaves nothing half written: its handler restores the screen and exits at
- * once, even while culvert is being waited for.
+ * once.  A thread asks culvert, which may hang, and meanwhile the window is
+ * followed and keys are read as between two refreshes.
  */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +27,9 @@
 
 /* Seconds that the screen says that culvert answers again. */
 #define NOTE_S 10
+
+/* A deadline that never comes. */
+#define FOREVER UINT64_MAX
 
 /* A window whose size is not known. */
 #define ROWS 24
@@ -42,9 +48,18 @@ struct watch {
 	uint64_t away_ns; /* how long there was none */
 	char *text; /* of the last refresh */
 	size_t len;
+
+	/* The question under way, and what the thread writes to at its end. */
+	json_t *status;
+	char error[CONTROL_CLIENT_ERROR_MAX];
+	int told[2];
 };
 
 static volatile sig_atomic_t on_screen, resized;
+
+/* Of standard input, if that is a terminal, before and while we have it. */
+static bool has_keys;
+static struct termios modes_before, modes_here;
 
 static uint64_t
 now_ns(void)
@@ -76,14 +91,19 @@ static void
 enter_screen(void)
 {
 	on_screen = true;
+	if (has_keys)
+		tcsetattr(STDIN_FILENO, TCSANOW, &modes_here);
 	(void)put(ENTER, strlen(ENTER));
 }
 
 static void
 leave_screen(void)
 {
-	if (on_screen)
-		(void)put(LEAVE, strlen(LEAVE));
+	if (!on_screen)
+		return;
+	(void)put(LEAVE, strlen(LEAVE));
+	if (has_keys)
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &modes_before);
 	on_screen = false;
 }
 
@@ -104,8 +124,23 @@ on_stop(int signal)
 	(void)signal;
 	leave_screen();
 	kill(getpid(), SIGSTOP);
-	enter_screen();
-	resized = true;
+	errno = saved;
+}
+
+/* A shell that continues us in the background keeps the terminal. */
+static void
+on_continue(int signal)
+{
+	pid_t group = tcgetpgrp(STDIN_FILENO);
+	int saved = errno;
+
+	(void)signal;
+	if (group > 0 && group != getpgrp())
+		kill(getpid(), SIGSTOP);
+	else {
+		enter_screen();
+		resized = true;
+	}
 	errno = saved;
 }
 
@@ -199,8 +234,6 @@ compose_status(struct watch *w, json_t *status, uint64_t now, FILE *stream)
 static int
 compose(struct watch *w)
 {
-	char error[CONTROL_CLIENT_ERROR_MAX];
-	json_t *status = control_ask(w->settings->path, "GET /status", error);
 	uint64_t now = now_ns();
 	FILE *stream;
 
@@ -208,18 +241,18 @@ compose(struct watch *w)
 	w->text = NULL;
 	stream = open_memstream(&w->text, &w->len);
 	if (stream == NULL) {
-		json_decref(status);
+		json_decref(w->status);
 		return -errno;
 	}
-	if (status != NULL)
-		compose_status(w, status, now, stream);
+	if (w->status != NULL)
+		compose_status(w, w->status, now, stream);
 	else
-		compose_lost(w, error, now, stream);
+		compose_lost(w, w->error, now, stream);
 	return fclose(stream) == 0 ? 0 : -errno;
 }
 
 static int
-refresh(struct watch *w, bool first)
+show(struct watch *w, bool first)
 {
 	int rv = compose(w);
 
@@ -230,38 +263,95 @@ refresh(struct watch *w, bool first)
 	return rv == 0 ? put(w->text, w->len) : rv;
 }
 
-/* ---- Time ---- */
+/* ---- Waiting ---- */
+
+static void
+read_keys(void)
+{
+	char keys[64];
+	ssize_t n = read(STDIN_FILENO, keys, sizeof(keys));
+
+	if (n == 0 || (n < 0 && errno != EINTR))
+		has_keys = false;
+	if (n > 0 && memchr(keys, 'q', (size_t)n) != NULL)
+		on_end(0);
+}
+
+/* Returns whether `fd` is readable, or an error. */
+static int
+poll_until(int fd, uint64_t deadline, const sigset_t *mask)
+{
+	struct pollfd fds[] = { { fd, POLLIN, 0 },
+		{ has_keys && on_screen ? STDIN_FILENO : -1, POLLIN, 0 } };
+	uint64_t now = now_ns(), left = deadline > now ? deadline - now : 0;
+	struct timespec time = { (time_t)(left / NS_PER_S),
+		(long)(left % NS_PER_S) };
+	int rv = ppoll(fds, 2, deadline == FOREVER ? NULL : &time, mask);
+
+	if (rv < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (fds[1].revents != 0)
+		read_keys();
+	return fds[0].revents != 0;
+}
 
 /*
- * Waits, and follows the window meanwhile. What asks for another drawing is held
- * back except while there is nothing else to do, or it would be missed.
+ * Waits until then or until `fd`, which may be -1, is readable, and follows the
+ * window meanwhile. What asks for another drawing is held back except while
+ * there is nothing else to do, or it would be missed.
  */
 static int
-wait_until(struct watch *w, uint64_t deadline)
+wait_until(struct watch *w, int fd, uint64_t deadline)
 {
-	struct timespec left;
 	sigset_t held, before;
-	uint64_t now;
 	int rv = 0;
 
 	sigemptyset(&held);
 	sigaddset(&held, SIGWINCH);
 	sigaddset(&held, SIGTSTP);
+	sigaddset(&held, SIGCONT);
 	sigprocmask(SIG_BLOCK, &held, &before);
-	for (;;) {
-		if (resized && on_screen)
+	do {
+		if (resized && on_screen && w->text != NULL)
 			rv = draw(w->text);
 		resized = false;
-		now = now_ns();
-		if (rv != 0 || now >= deadline)
-			break;
-		left.tv_sec = (time_t)((deadline - now) / NS_PER_S);
-		left.tv_nsec = (long)((deadline - now) % NS_PER_S);
-		if (ppoll(NULL, 0, &left, &before) < 0 && errno != EINTR)
-			rv = -errno;
-	}
+		if (rv == 0)
+			rv = poll_until(fd, deadline, &before);
+	} while (rv == 0 && (resized || now_ns() < deadline));
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	return rv;
+	return rv < 0 ? rv : 0;
+}
+
+static void *
+ask(void *arg)
+{
+	struct watch *w = arg;
+
+	w->status = control_ask(w->settings->path, "GET /status", w->error);
+	(void)!write(w->told[1], "", 1);
+	return NULL;
+}
+
+/* Fills w->status, or w->error. Signals are for the thread that was first. */
+static int
+ask_aside(struct watch *w)
+{
+	sigset_t all, before;
+	pthread_t thread;
+	char byte;
+	int rv;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rv = -pthread_create(&thread, NULL, ask, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (rv != 0)
+		return rv;
+	rv = wait_until(w, w->told[0], FOREVER);
+	if (rv != 0)
+		return rv;
+	pthread_join(thread, NULL);
+	return read(w->told[0], &byte, 1) == 1 ? 0 : -EIO;
 }
 
 static int
@@ -269,16 +359,18 @@ run(struct watch *w)
 {
 	uint64_t interval = w->settings->interval_ms * NS_PER_MS;
 	uint64_t next = now_ns();
-	int rv = 0;
+	int rv = pipe(w->told) == 0 ? 0 : -errno;
 
 	for (uint64_t n = 1; rv == 0; n++) {
-		rv = refresh(w, n == 1);
+		rv = ask_aside(w);
+		if (rv == 0)
+			rv = show(w, n == 1);
 		if (rv != 0 || n == w->settings->count)
 			break;
 		next += interval;
 		if (next < now_ns()) /* it had to wait for an answer */
 			next = now_ns();
-		rv = wait_until(w, next);
+		rv = wait_until(w, -1, next);
 	}
 	return rv;
 }
@@ -302,7 +394,8 @@ catch_signals(void)
 		void (*handler)(int);
 	} rows[] = { { SIGINT, on_end }, { SIGTERM, on_end },
 		{ SIGHUP, on_end }, { SIGQUIT, on_end },
-		{ SIGTSTP, on_stop }, { SIGWINCH, on_resize } };
+		{ SIGTSTP, on_stop }, { SIGCONT, on_continue },
+		{ SIGWINCH, on_resize } };
 	struct sigaction action;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -313,6 +406,17 @@ catch_signals(void)
 	}
 }
 
+/* Signals from keys stay; lines and the echo of what is typed do not. */
+static void
+take_keys(void)
+{
+	has_keys = tcgetattr(STDIN_FILENO, &modes_before) == 0;
+	modes_here = modes_before;
+	modes_here.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	modes_here.c_cc[VMIN] = 1;
+	modes_here.c_cc[VTIME] = 0;
+}
+
 int
 watch(const struct watch_settings *settings)
 {
@@ -321,6 +425,7 @@ watch(const struct watch_settings *settings)
 	int rv;
 
 	if (screen) {
+		take_keys();
 		catch_signals();
 		enter_screen();
 	}
@@ -330,7 +435,7 @@ watch(const struct watch_settings *settings)
 		(void)put(w.text, w.text != NULL ? w.len : 0);
 	}
 	if (rv != 0)
-		fprintf(stderr, "culvertctl: cannot write: %s\n",
+		fprintf(stderr, "culvertctl: cannot go on: %s\n",
 		    strerror(-rv));
 	json_decref(w.earlier);
 	free(w.text);

@@ -19,9 +19,9 @@ struct watch_settings {
 
 /*
  * On a terminal every refresh replaces the one before and fits the window, and
- * the screen is as before when SIGINT, SIGTERM or SIGHUP ends the process;
- * elsewhere refreshes are blocks of lines with a blank line between. A culvert
- * that does not answer is asked again.
+ * the terminal is as before when the key q, SIGINT, SIGTERM or SIGHUP ends the
+ * process or SIGTSTP stops it; elsewhere refreshes are blocks of lines with a
+ * blank line between. A culvert that does not answer is asked again.
  *
  * Returns the exit status: 0, or 1 if the last refresh had no answer or could
  * not be written.

@@ -98,10 +98,12 @@ class Watch:
 
     def __init__(self, daemon, *args, terminal=False, term="xterm"):
         self.seen = ""
+        self.modes = None
         ours, theirs = pty.openpty() if terminal else os.pipe()
         self.fd = ours
         if terminal:
             self.resize(24, 80)
+            self.modes = termios.tcgetattr(theirs)
         self.process = subprocess.Popen(
             [BUILD / "culvertctl", "--control", daemon.control, "watch",
              *map(str, args)], stdin=theirs if terminal else None,
@@ -114,6 +116,10 @@ class Watch:
     def resize(self, rows, columns):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ,
                     struct.pack("HHHH", rows, columns, 0, 0))
+
+    def is_restored(self):
+        """The shell that comes next finds its terminal as it was."""
+        return termios.tcgetattr(self.fd) == self.modes
 
     def read(self):
         """False at the end."""
@@ -199,7 +205,8 @@ def test_watch_into_a_pipe(embedded):
         [embedded.pid] * 2
 
 
-def test_watch_on_a_terminal(embedded):
+@pytest.mark.parametrize("key", [b"\x03", b"q", b"\x1c"])
+def test_watch_on_a_terminal(embedded, key):
     """It fits the window, follows it, and leaves the screen as it was."""
     with Watch(embedded, "-i", 3600, terminal=True) as watch:
         watch.wait_for(r"^\x1b\[\?1049h\x1b\[\?25l\x1b\[H\x1b\[J")
@@ -211,9 +218,31 @@ def test_watch_on_a_terminal(embedded):
         while len(watch.seen) < 5 or 5 not in rows(watch.seen):
             assert watch.read()
         assert rows(watch.seen) == {n: seen[n][:20] for n in range(1, 6)}
-        os.write(watch.fd, b"\x03")
-        assert watch.rest().endswith("\x1b[?25h\x1b[?1049l")
+        watch.seen = ""
+        assert not watch.is_restored()
+        os.write(watch.fd, b"xyz" + key)
+        assert watch.rest() == "\x1b[?25h\x1b[?1049l"
         assert watch.process.wait(DEADLINE) == 0
+
+
+def test_watch_while_nothing_answers(embedded):
+    """The window and the keys go on, and the terminal is left as it was."""
+    with Watch(embedded, "-i", 0.1, terminal=True) as watch:
+        seen = rows(watch.wait_for(r"(.*?)\x1b\[7;1H\x1b\[J")[1])
+        os.kill(embedded.pid, signal.SIGSTOP)
+        try:
+            watch.resize(3, 20)
+            while not rows(watch.seen) == {
+                    n: seen[n][:20] for n in range(1, 4)}:
+                assert watch.read()
+                watch.seen = watch.seen[watch.seen.rfind("\x1b[1;1H"):]
+            watch.seen = ""
+            os.write(watch.fd, b"q")
+            while not watch.seen.endswith("\x1b[?25h\x1b[?1049l"):
+                assert watch.read()
+            assert watch.process.wait(DEADLINE) == 0
+        finally:
+            os.kill(embedded.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
@@ -240,8 +269,17 @@ def test_watch_is_stopped_and_goes_on(embedded):
         os.kill(watch.process.pid, signal.SIGTSTP)
         watch.wait_for(r"^\x1b\[\?25h\x1b\[\?1049l")
         os.waitid(os.P_PID, watch.process.pid, os.WSTOPPED)
+        assert watch.is_restored()
         os.kill(watch.process.pid, signal.SIGCONT)
         watch.wait_for(r"^\x1b\[\?1049h.*state +up.*\x1b\[7;1H\x1b\[J")
+        assert not watch.is_restored()
+        # Somebody stops it without its leave, and uses the terminal.
+        os.kill(watch.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, watch.process.pid, os.WSTOPPED)
+        termios.tcsetattr(watch.fd, termios.TCSANOW, watch.modes)
+        os.kill(watch.process.pid, signal.SIGCONT)
+        watch.wait_for(r"^\x1b\[\?1049h.*state +up.*\x1b\[7;1H\x1b\[J")
+        assert not watch.is_restored()
 
 
 def test_watch_on_a_plain_terminal(embedded):
