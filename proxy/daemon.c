@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -249,9 +250,52 @@ static const struct sandbox_rule name_directories[] = {
 	{ "/run/NetworkManager", SANDBOX_READ },
 };
 
+/*
+ * Others who change networks have it in a directory of their own, where a link
+ * leads: connman, netconfig, WSL. The link may lead there before there is a
+ * file, and over other links.
+ */
+#define RESOLV_CONF "/etc/resolv.conf"
+
+struct link_directories {
+	char next[PATH_MAX + sizeof("/etc/")], last[PATH_MAX];
+};
+
+/* Cuts the name off; a rule for / would open everything. */
+static size_t
+add_directory_of(struct sandbox_rule *to, char *path)
+{
+	char *slash = strrchr(path, '/');
+
+	if (slash == NULL || slash == path)
+		return 0;
+	*slash = '\0';
+	*to = (struct sandbox_rule){ path, SANDBOX_READ };
+	return 1;
+}
+
+static size_t
+add_link_directories(struct sandbox_rule *to, struct link_directories *where)
+{
+	char link[PATH_MAX];
+	ssize_t len = readlink(RESOLV_CONF, link, sizeof(link) - 1);
+	size_t n;
+
+	if (len <= 0)
+		return 0;
+	link[len] = '\0';
+	snprintf(where->next, sizeof(where->next), "%s%s",
+	    link[0] == '/' ? "" : "/etc/", link);
+	n = add_directory_of(to, where->next);
+	if (realpath(RESOLV_CONF, where->last) != NULL)
+		n += add_directory_of(to + n, where->last);
+	return n;
+}
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define RULES_MAX \
-	(COUNT(system_rules) + COUNT(name_files) + COUNT(name_directories))
+#define LINK_RULES_MAX 2
+#define RULES_MAX (COUNT(system_rules) + COUNT(name_files) + \
+	COUNT(name_directories) + LINK_RULES_MAX)
 
 static size_t
 add_rules(struct sandbox_rule *to, const struct sandbox_rule *from, size_t n)
@@ -295,6 +339,7 @@ static int
 enter_sandbox(const struct daemon_needs *needs)
 {
 	struct sandbox_rule rules[RULES_MAX];
+	struct link_directories where;
 	struct sandbox sandbox = { .rules = rules,
 		.connect_port = needs->connects ? SANDBOX_ANY_PORT
 						: NAME_SERVER_PORT,
@@ -305,9 +350,12 @@ enter_sandbox(const struct daemon_needs *needs)
 	sandbox.nrules = add_rules(rules, system_rules, COUNT(system_rules));
 	sandbox.nrules += add_rules(rules + sandbox.nrules, name_files,
 	    COUNT(name_files));
-	if (geteuid() != 0)
+	if (geteuid() != 0) {
 		sandbox.nrules += add_rules(rules + sandbox.nrules,
 		    name_directories, COUNT(name_directories));
+		sandbox.nrules += add_link_directories(rules + sandbox.nrules,
+		    &where);
+	}
 	if ((rv = sandbox_enter(&sandbox, &missing)) != 0) {
 		log_error("cannot drop privileges: %s", strerror(-rv));
 		return rv;

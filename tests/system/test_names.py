@@ -1,8 +1,10 @@
 """Name servers that change while an edge runs, or fail, and many addresses."""
 
 import contextlib
+import os
 import pathlib
 import shutil
+import tempfile
 
 import pytest
 
@@ -108,6 +110,22 @@ def test_another_network(names, proxy):
     (names.etc / "elsewhere").write_text(f"nameserver {SECOND}\n")
     reload(edge)
     assert names.ask(culvert, "d.fast") == SUCCEEDED
+
+
+def test_file_of_another(names, start_edge, start_culvert):
+    """It lies with a program of its own, which renames new ones into place, as
+    connman(8) does: the link to it stays what it was."""
+    with tempfile.TemporaryDirectory() as run:
+        file = pathlib.Path(run, "connman/resolv.conf")
+        file.parent.mkdir(mode=0o755)
+        file.parent.parent.chmod(0o755)
+        names.conf.symlink_to(os.path.relpath(file, "/etc"))
+        renew(file, f"nameserver {FIRST}\n")
+        culvert = start_culvert(start_edge(preexec=names.enter),
+                                preexec=names.enter)
+        names.server(SECOND)
+        renew(file, f"nameserver {SECOND}\n")
+        assert names.ask(culvert, "a.fast") == SUCCEEDED
 
 
 def test_server_of_a_link(names, start_edge, start_culvert):
