@@ -238,6 +238,20 @@ def origin():
 
 
 @pytest.fixture
+def play(origin):
+    """play(kind) → start(...) → a `kind`, which is an origin with .port."""
+    def choose(kind):
+        def start(*args, **options):
+            actor = kind(*args, **options)
+            actor.port = origin(actor).port
+            return actor
+
+        return start
+
+    return choose
+
+
+@pytest.fixture
 def places():
     """Two places, to be connected by lines; see places.py."""
     try:

@@ -143,15 +143,8 @@ class Client:
 
 
 @pytest.fixture
-def script(origin):
-    """script(*answers) → Script with .port."""
-
-    def start(*answers, **options):
-        play = Script(*answers, **options)
-        play.port = origin(play).port
-        return play
-
-    return start
+def script(play):
+    return play(Script)
 
 
 @pytest.fixture

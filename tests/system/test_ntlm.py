@@ -13,7 +13,8 @@ import pytest
 
 from client import http_head, receive
 from test_curl import curl, proxy
-from test_forward import HELLO, Client, Script, script  # a fixture
+from test_forward import HELLO, Client, Script
+from test_forward import client, script  # fixtures
 
 SIGNATURE = b"NTLMSSP\0"
 NEGOTIATE = SIGNATURE + struct.pack("<II", 1, 0x0000a207)
@@ -84,20 +85,8 @@ class Guarded:
 
 
 @pytest.fixture
-def guarded(origin):
-    """guarded(...) → Guarded with .port."""
-    def start(*args, **options):
-        server = Guarded(*args, **options)
-        server.port = origin(server).port
-        return server
-
-    return start
-
-
-@pytest.fixture
-def client(embedded):
-    with Client(embedded) as one:
-        yield one
+def guarded(play):
+    return play(Guarded)
 
 
 def ask(client, server, message=None, method="POST", body=b""):

@@ -11,7 +11,8 @@ from client import http_head, ping, receive, receive_all
 from daemon import wait_until
 from origin import echo, expect_pattern, pattern, send_pattern
 from test_curl import curl, proxy
-from test_forward import HELLO, Client, Script, script  # a fixture
+from test_forward import HELLO, Client, Script
+from test_forward import client, script  # fixtures
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = base64.b64encode(hashlib.sha1(
@@ -44,20 +45,8 @@ class Switching:
 
 
 @pytest.fixture
-def switching(origin):
-    """switching(...) → Switching with .port."""
-    def start(*args, **options):
-        server = Switching(*args, **options)
-        server.port = origin(server).port
-        return server
-
-    return start
-
-
-@pytest.fixture
-def client(embedded):
-    with Client(embedded) as one:
-        yield one
+def switching(play):
+    return play(Switching)
 
 
 def upgrade(client, server, fields=HANDSHAKE, **options):
