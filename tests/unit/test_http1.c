@@ -513,6 +513,17 @@ responses_refused(void **state)
 		check_response(rows[i].text, rows[i].len, false, rows[i].error);
 }
 
+/* The same outcome for each split, and *resp. */
+static void
+accept_response(struct http1_response *resp, const char *text, size_t len,
+    bool head_request)
+{
+	size_t scanned = 0;
+
+	check_response(text, len, head_request, (int)len);
+	http1_response_parse(resp, text, len, &scanned, head_request);
+}
+
 static void
 responses_accepted(void **state)
 {
@@ -557,12 +568,8 @@ responses_accepted(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		size_t scanned = 0;
-
-		check_response(rows[i].text, rows[i].len,
-		    rows[i].head_request, (int)rows[i].len);
-		http1_response_parse(&resp, rows[i].text, rows[i].len,
-		    &scanned, rows[i].head_request);
+		accept_response(&resp, rows[i].text, rows[i].len,
+		    rows[i].head_request);
 		assert_int_equal(resp.status, rows[i].status);
 		assert_true(span_is(resp.reason, rows[i].reason));
 		assert_int_equal(resp.head.framing, rows[i].framing);
@@ -679,12 +686,7 @@ odd_responses_accepted(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		size_t scanned = 0;
-
-		check_response(rows[i].text, rows[i].len, false,
-		    (int)rows[i].len);
-		http1_response_parse(&resp, rows[i].text, rows[i].len,
-		    &scanned, false);
+		accept_response(&resp, rows[i].text, rows[i].len, false);
 		assert_int_equal(resp.status, rows[i].status);
 		assert_true(span_is(resp.reason, rows[i].reason));
 		assert_int_equal(resp.head.minor, rows[i].minor);
