@@ -90,6 +90,16 @@ close_inherited(void)
 			close(fd);
 }
 
+/* A mask is inherited, too, and whoever blocks SIGTERM may have forgotten. */
+static void
+accept_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 int
 daemon_begin(struct config *config, enum config_program program, int argc,
     char **argv)
@@ -99,6 +109,7 @@ daemon_begin(struct config *config, enum config_program program, int argc,
 	if (open_standard() != 0)
 		return 1; /* without a place to say so */
 	note_inherited();
+	accept_signals();
 	sandbox_early();
 	(void)seccomp_early(); /* if there is no filter, others say so */
 	signal(SIGPIPE, SIG_IGN);

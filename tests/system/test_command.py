@@ -1,6 +1,7 @@
 """The programs as commands: what they refuse to do, and how they say it."""
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -48,6 +49,21 @@ def test_closed_descriptors(tmp_path):
             process.terminate()
         assert process.wait(DEADLINE) == 0
     assert found == ["/dev/null"] * 3
+
+
+def block_signals():
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+@pytest.mark.parametrize("program", ["culvert", "culvert-edge"])
+def test_blocked_signals(start_edge, start_culvert, program):
+    """As a program leaves them blocked that starts others from a thread."""
+    edge = start_edge(preexec=block_signals)
+    daemon = edge if program == "culvert-edge" \
+        else start_culvert(edge, preexec=block_signals)
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for("the configuration is reloaded")
+    daemon.stop()
 
 
 @pytest.mark.parametrize("text", ["no PEM", None])
