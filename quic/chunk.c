@@ -8,6 +8,9 @@
 
 #include "quic/internal.h"
 
+/* The pool holds no more than this part of what all may hold. */
+#define POOL_PART 64
+
 /* Bytes of data, and the chunks of that size that stay in the pool: 2.6 MiB. */
 static const struct {
 	size_t data;
@@ -74,7 +77,8 @@ chunk_get(struct quic_memory *m, unsigned size)
 static void
 chunk_put(struct quic_memory *m, struct chunk *c)
 {
-	if (m->npool[c->size] == sizes[c->size].kept) {
+	if (m->npool[c->size] == sizes[c->size].kept ||
+	    m->pooled + memory_of(c->size) > m->max / POOL_PART) {
 		free(c);
 		return;
 	}

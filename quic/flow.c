@@ -12,8 +12,9 @@
  * were not used for long count no more: not all of them will be used at once.
  *
  * The connection's credit comes back on receipt, so that a slow reader slows
- * its own stream alone. Only when the connection holds more unread bytes than
- * it may does it wait.
+ * its own stream alone. Only when what the connection holds unread and what its
+ * window lets the peer send are more than it may hold does it wait. The window
+ * doubles and shrinks as those of streams do.
  */
 #include "quic/internal.h"
 
@@ -32,6 +33,9 @@
  */
 #define DUE 4
 #define FIRST_DUE 8
+
+/* The largest window of a connection: 2.5 Gbit/s over 100 ms. */
+#define CONN_WINDOW_MAX (32 * 1048576) /* bytes */
 
 /* Windows that were not used for so long do not count ... */
 #define QUIET (10 * NS_PER_S)
@@ -73,11 +77,38 @@ sweep(struct quic_conn *conn)
 	}
 }
 
+/* The same of a connection: what its window has grown by. */
+static void
+note_conn_promise(struct quic_conn *conn)
+{
+	const struct conn_flow *c = &conn->flow;
+	size_t to_come = c->window - c->owed, promised = 0;
+
+	if (!c->quiet && to_come > c->window_least)
+		promised = to_come - c->window_least;
+	memory_promise(conn, promised);
+}
+
+static void
+sweep_conns(struct quic_memory *m, uint64_t now)
+{
+	struct quic_conn *conn;
+
+	for (int i = 0; i < SWEEP_STEPS; i++) {
+		conn = TAILQ_FIRST(&m->granted);
+		if (conn == NULL || conn->flow.used_at + QUIET > now)
+			return;
+		conn->flow.quiet = true;
+		note_conn_promise(conn);
+	}
+}
+
 /* ---- Streams ---- */
 
 void
 flow_open(struct quic_stream *s)
 {
+	sweep_conns(s->conn->memory.all, s->conn->now);
 	s->flow.window = STREAM_WINDOW;
 	s->flow.used_at = s->conn->now;
 }
@@ -133,12 +164,42 @@ flow_chunk(const struct quic_stream *s, size_t len)
 /* ---- Connections ---- */
 
 void
+flow_init(struct quic_conn *conn, size_t window)
+{
+	TAILQ_INIT(&conn->flow.granted);
+	conn->flow.window = conn->flow.window_least = window;
+}
+
+static size_t
+next_conn_window(const struct quic_conn *conn)
+{
+	const struct conn_flow *c = &conn->flow;
+	size_t room = memory_window(conn, CONN_WINDOW_MAX);
+	size_t size = c->window;
+	ngtcp2_conn_info info;
+
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	if (conn->now - c->credited_at < GROWTH_RTTS * info.smoothed_rtt)
+		size *= 2;
+	size = size < room ? size : room;
+	return size > c->window_least ? size : c->window_least;
+}
+
+void
 flow_resume(struct quic_conn *conn)
 {
-	if (conn->flow.withheld == 0 || memory_is_unread(conn))
+	struct conn_flow *c = &conn->flow;
+	size_t next, rest = c->window - c->owed;
+
+	if (c->owed < c->window / DUE || memory_is_granted(conn))
 		return;
-	ngtcp2_conn_extend_max_offset(conn->quic, conn->flow.withheld);
-	conn->flow.withheld = 0;
+	sweep_conns(conn->memory.all, conn->now);
+	next = next_conn_window(conn);
+	c->credited_at = conn->now;
+	c->owed = 0;
+	c->window = next > rest ? next : rest;
+	ngtcp2_conn_extend_max_offset(conn->quic, c->window - rest);
+	note_conn_promise(conn);
 	conn_touch(conn);
 }
 
@@ -152,10 +213,11 @@ flow_fill(struct quic_stream *s, size_t n)
 	s->flow.used_at = conn->now;
 	s->flow.quiet = false;
 	note_promise(s);
-	if (memory_is_unread(conn))
-		conn->flow.withheld += n;
-	else
-		ngtcp2_conn_extend_max_offset(conn->quic, n);
+	conn->flow.owed += n;
+	conn->flow.used_at = conn->now;
+	conn->flow.quiet = false;
+	note_conn_promise(conn);
+	flow_resume(conn);
 }
 
 void

@@ -23,7 +23,12 @@ struct quic_stream;
 
 /* A connection's part, embedded in it as `flow`. */
 struct conn_flow {
-	uint64_t withheld; /* bytes of credit that wait for memory */
+	size_t window; /* bytes that the peer may send, or has sent ... */
+	size_t owed;   /* ... and credit for so many of them is due */
+	size_t window_least; /* the first window; no later one is smaller */
+	uint64_t credited_at; /* when the peer was last given credit, or 0 */
+	uint64_t used_at;     /* when bytes last came */
+	bool quiet; /* not used for long: promises nothing */
 	size_t promised;   /* bytes that grown windows let the peer send */
 	TAILQ_HEAD(, quic_stream) granted; /* the streams that have them */
 };
@@ -39,6 +44,9 @@ struct stream_flow {
 	bool quiet; /* not used for long: promises nothing */
 };
 
+/* The connection begins with a window of so many bytes. */
+void flow_init(struct quic_conn *, size_t window);
+
 void flow_open(struct quic_stream *);
 
 /* `n` bytes have arrived and are in s->rx, or have been consumed from it. */
@@ -48,7 +56,7 @@ void flow_drain(struct quic_stream *, size_t n);
 /* Nobody reads any more, and s->rx is empty. Idempotent. */
 void flow_close(struct quic_stream *);
 
-/* Gives withheld credit back if the connection holds little enough by now. */
+/* Gives credit that is due if the connection holds little enough by now. */
 void flow_resume(struct quic_conn *);
 
 /* Bytes of the chunk for `len` received bytes: more where more will follow. */

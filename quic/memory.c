@@ -8,10 +8,13 @@
  *                is for what cannot be refused. A client chose its connections
  *                itself, and each may hold three quarters of what is left
  *   direction    seven eighths of its connection's, so that the other goes on
- *   stream       two thirds of what is left of three quarters of its direction;
+ *   stream       three quarters of what is left of as much of its direction;
  *                the last quarter is for streams that hold nothing yet; and no
  *                more than a sixteenth of max, so that what is left when others
  *                hold much is as good as all of it
+ *
+ * What the windows of others have grown by counts as if they held it, while they
+ * are in use.
  *
  * So the largest holders stop first, at both levels, and a newcomer finds room:
  * the dynamic threshold that switches use for their queues. A connection over
@@ -63,12 +66,21 @@
 #define STREAMS_PART 8
 #define WINDOW_PART 8
 
+/*
+ * The first window of a connection: many at a server send as much at once, and
+ * what was granted cannot be refused.
+ */
+#define FIRST_WINDOW (4 * 1048576)	  /* bytes, of a client */
+#define FIRST_WINDOW_SERVER 1048576 /* bytes */
+#define FIRST_WINDOW_PART 64
+
 /* ---- All ---- */
 
 void
 memory_init(struct quic_memory *m, size_t max)
 {
 	*m = (struct quic_memory){ .max = max, .short_since = UINT64_MAX };
+	TAILQ_INIT(&m->granted);
 	for (size_t i = 0; i < MEMORY_RANKS; i++)
 		TAILQ_INIT(&m->conns[i]);
 }
@@ -300,11 +312,26 @@ memory_detach(struct quic_conn *conn)
 {
 	struct conn_memory *m = &conn->memory;
 
+	memory_promise(conn, 0);
 	memory_handshake_done(conn);
 	memory_discharge(conn, sizeof(*conn) + TLS_SESSION);
 	m->all->doomed -= m->doomed;
 	TAILQ_REMOVE(&m->all->conns[m->rank], conn, memory.rank_entry);
 	m->all->nconns--;
+}
+
+void
+memory_promise(struct quic_conn *conn, size_t size)
+{
+	struct conn_memory *m = &conn->memory;
+
+	if (m->promised > 0)
+		TAILQ_REMOVE(&m->all->granted, conn, memory.granted_entry);
+	if (size > 0)
+		TAILQ_INSERT_TAIL(&m->all->granted, conn,
+		    memory.granted_entry);
+	m->all->promised = m->all->promised - m->promised + size;
+	m->promised = size;
 }
 
 /* Bytes of streams that any connection may hold. */
@@ -321,7 +348,8 @@ size_t
 memory_limit(const struct quic_conn *conn)
 {
 	const struct quic_memory *m = conn->memory.all;
-	size_t others = m->held - m->pooled - conn->memory.held, left;
+	size_t others = m->held - m->pooled - conn->memory.held +
+	    m->promised - conn->memory.promised, left;
 	size_t shared = m->max - m->max / UNSHARED_PART;
 	size_t least = conn_least(m) + conn->memory.used[MEMORY_OTHER];
 
@@ -359,18 +387,35 @@ memory_share(const struct quic_conn *conn, enum memory_use use)
 
 	if (use == MEMORY_RX)
 		used += conn->flow.promised;
-	left = left_of(conn, direction_limit(conn) / 4 * 3, used) / 3 * 2;
+	left = left_of(conn, direction_limit(conn) / 4 * 3, used) / 4 * 3;
 	return left < most ? left : most;
 }
 
-bool
-memory_is_unread(const struct quic_conn *conn)
+/* What is unread is too much if so many bytes more come. */
+static bool
+is_too_much(const struct quic_conn *conn, size_t to_come)
 {
 	size_t unread = conn->memory.used[MEMORY_RX];
 
 	/* With less it is no part of the problem. */
 	return unread >= conn_least(conn->memory.all) / 2 &&
-	    (memory_is_over(conn) || unread >= direction_limit(conn));
+	    (conn->memory.held + to_come >= memory_limit(conn) ||
+		unread + to_come >= direction_limit(conn));
+}
+
+bool
+memory_is_granted(const struct quic_conn *conn)
+{
+	return is_too_much(conn, conn->flow.window - conn->flow.owed);
+}
+
+bool
+memory_is_unread(const struct quic_conn *conn)
+{
+	size_t to_come = conn->flow.window - conn->flow.owed;
+	size_t least = conn->flow.window_least;
+
+	return is_too_much(conn, to_come < least ? to_come : least);
 }
 
 uint64_t
@@ -382,10 +427,24 @@ memory_streams_max(const struct quic_conn *conn, uint64_t wanted)
 }
 
 size_t
+memory_first_window(const struct quic_conn *conn)
+{
+	size_t max = conn->memory.all->max;
+	size_t most = conn->server != NULL ? FIRST_WINDOW_SERVER : FIRST_WINDOW;
+	size_t part = max / (conn->server != NULL ? FIRST_WINDOW_PART
+						  : WINDOW_PART);
+
+	return most < part ? most : part;
+}
+
+size_t
 memory_window(const struct quic_conn *conn, size_t wanted)
 {
 	size_t most = conn->memory.all->max / WINDOW_PART;
+	size_t left = left_of(conn, direction_limit(conn),
+	    conn->memory.used[MEMORY_RX]) / 2;
 
+	most = most < left ? most : left;
 	return wanted < most ? wanted : most;
 }
 

@@ -74,6 +74,8 @@ struct quic_memory {
 	size_t pooled; /* bytes */
 	size_t sending; /* bytes of it that are MEMORY_TX */
 	size_t doomed; /* bytes of connections that are being closed for it */
+	size_t promised; /* bytes that grown windows let peers send, ... */
+	TAILQ_HEAD(, quic_conn) granted; /* ... by when they were used */
 	struct conn_rank conns[MEMORY_RANKS];
 	size_t nconns, nstreams;
 	uint64_t aborted, closed; /* streams, connections, for want of memory */
@@ -98,6 +100,8 @@ struct conn_memory {
 	TAILQ_HEAD(, quic_stream) hungry; /* wait for their first chunk */
 	size_t handshake;	/* bytes charged for what is to come */
 	size_t doomed;		/* bytes of it in all->doomed */
+	size_t promised;	/* bytes of it in all->promised */
+	TAILQ_ENTRY(quic_conn) granted_entry; /* if that is not 0 */
 	uint64_t relief_at;	/* look after them; UINT64_MAX: no need */
 	ngtcp2_mem quic_allocator;
 	nghttp3_mem h3_allocator;
@@ -141,13 +145,23 @@ void memory_discharge(struct quic_conn *, size_t size);
 /* Bytes that one more stream of the connection may hold in that direction. */
 size_t memory_share(const struct quic_conn *, enum memory_use);
 
-/* The connection holds more unread bytes than it may: give no credit. */
+/*
+ * The connection holds more unread bytes than it may, or will when what its
+ * window allows has come: give no credit.
+ */
+bool memory_is_granted(const struct quic_conn *);
+
+/* So it is, and its peer can hardly send any more: streams wait. */
 bool memory_is_unread(const struct quic_conn *);
 
 /* Requests at once that the connection may be allowed, of `wanted`. */
 uint64_t memory_streams_max(const struct quic_conn *, uint64_t wanted);
 
-/* The largest window of the connection, of `wanted` bytes. */
+/* So many bytes more than its first window lets the peer send may come. */
+void memory_promise(struct quic_conn *, size_t size);
+
+/* The window that the connection begins with; the next, of `wanted` bytes. */
+size_t memory_first_window(const struct quic_conn *);
 size_t memory_window(const struct quic_conn *, size_t wanted);
 
 /* Bytes that the connection may hold, and whether it holds more. */

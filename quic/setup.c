@@ -19,15 +19,6 @@
 #define HEADS_MAX 256 /* what a flight of lost packets may hold up */
 #define IP_MTU_MAX 1500 /* bytes: Ethernet */
 
-/*
- * The connection's receive window (RFC 9000 §4): its credit comes back on
- * receipt, so it only has to cover the path, and ngtcp2 doubles it while it is
- * the limit: 32 MiB are 2.5 Gbit/s over 100 ms. memory.c may allow less, and
- * those of streams are the business of flow.c.
- */
-#define CONN_WINDOW (4 * 1048576)      /* bytes */
-#define CONN_WINDOW_MAX (32 * 1048576) /* bytes */
-
 /* Three for HTTP/3 (RFC 9114 §6.2), the rest for extensions and grease. */
 #define UNI_STREAMS_MAX 16
 
@@ -218,7 +209,6 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	TAILQ_INIT(&conn->waiting);
 	TAILQ_INIT(&conn->line);
 	TAILQ_INIT(&conn->orphans);
-	TAILQ_INIT(&conn->flow.granted);
 	conn->round = 1; /* a new stream was in none */
 	TAILQ_INIT(&conn->owing);
 	TAILQ_INIT(&conn->probe.harvest);
@@ -250,8 +240,8 @@ make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
 	s->cc_algo = conn->settings.cc == QUIC_CC_BBR ? NGTCP2_CC_ALGO_BBR
 						      : NGTCP2_CC_ALGO_CUBIC;
 	s->handshake_timeout = conn->settings.handshake_timeout_ns;
-	s->max_window = memory_window(conn, CONN_WINDOW_MAX);
-	s->max_stream_window = 0; /* no doubling */
+	flow_init(conn, memory_first_window(conn));
+	s->max_window = s->max_stream_window = 0; /* flow.c doubles them */
 	probe_init(conn, s, turns);
 	if (conn->events->qlog != NULL)
 		s->qlog_write = on_qlog;
@@ -264,7 +254,7 @@ make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
 	p->initial_max_stream_data_bidi_local = STREAM_WINDOW;
 	p->initial_max_stream_data_bidi_remote = STREAM_WINDOW;
 	p->initial_max_stream_data_uni = STREAM_WINDOW;
-	p->initial_max_data = memory_window(conn, CONN_WINDOW);
+	p->initial_max_data = conn->flow.window;
 	p->initial_max_streams_uni = UNI_STREAMS_MAX;
 	p->initial_max_streams_bidi =
 	    conn->server != NULL ? memory_streams_max(conn,

@@ -313,6 +313,7 @@ struct hog {
 	unsigned streams;
 	size_t bytes; /* on each */
 	bool unread;  /* received and not read, or sent and not acknowledged */
+	size_t down;  /* bytes sent on each that the client does not read */
 };
 
 static size_t
@@ -352,6 +353,10 @@ let_hog(struct world *w, const struct hog *hog)
 		if (hog->unread) {
 			w->far[i].habit = HOLD;
 			w->near[i].to_send = hog->bytes;
+		}
+		if (hog->down > 0) {
+			w->near[i].habit = HOLD;
+			w->far[i].to_send = hog->down;
 		}
 		if (tunnel_open(w, i) != 0)
 			break; /* the server allows no more */
@@ -426,7 +431,7 @@ a_hog_hurts_nobody_else(struct world *w, size_t max)
 	memory_world_down(w);
 	for (size_t i = 0; i < 4 * COUNT(counts); i++) {
 		struct hog hog = { counts[i / 4], i % 2 ? WINDOW : 1,
-			i / 2 % 2 != 0 };
+			i / 2 % 2 != 0, 0 };
 
 		memory_world(w, max);
 		let_hog(w, &hog);
@@ -453,11 +458,59 @@ a_hog_of_little_memory_hurts_nobody(void **state)
 	a_hog_hurts_nobody_else(*state, QUIC_MEMORY_MIN);
 }
 
+/* One that takes all it can get in both directions takes no more. */
+static void
+a_hog_of_both_ways_hurts_nobody(void **state)
+{
+	struct hog hog = { 1000, WINDOW, true, 8 * WINDOW };
+	struct world *w = *state;
+	uint64_t alone, beside;
+
+	memory_world(w, QUIC_MEMORY_MIN);
+	alone = time_to_move(w, QUIC_MEMORY_MIN);
+	memory_world_down(w);
+	memory_world(w, QUIC_MEMORY_MIN);
+	let_hog(w, &hog);
+	beside = time_to_move(w, QUIC_MEMORY_MIN);
+	assert_true(10 * alone >= 8 * beside);
+	memory_world_down(w);
+}
+
+/* What windows let them send beyond their shares is not there twice. */
+static void
+two_hogs_hurt_nobody(void **state)
+{
+	struct world *w = *state;
+	uint64_t alone, beside;
+
+	memory_world(w, QUIC_MEMORY_MIN);
+	alone = time_to_move(w, QUIC_MEMORY_MIN);
+	memory_world_down(w);
+	memory_world(w, QUIC_MEMORY_MIN);
+	world_dial(w, 2);
+	assert_true(world_connected(w, 2));
+	for (unsigned i = 0; i < 1000; i++) {
+		w->near[i].client = i % 2 * 2;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		w->far[i].habit = HOLD;
+		w->near[i].to_send = WINDOW;
+		assert_int_equal(tunnel_open(w, i), 0);
+		if (i % 64 == 0)
+			link_run(w->link, NULL, NULL, LINK_MS);
+	}
+	link_run(w->link, NULL, NULL, 4 * RTT);
+	beside = time_to_move(w, QUIC_MEMORY_MIN);
+	assert_true(10 * alone >= 8 * beside);
+	assert_int_equal(memory->aborted, 0);
+	link_drop_client(w->link, 2);
+	memory_world_down(w);
+}
+
 /* Ten hogs at once, of which none is needed to go beyond the limit. */
 static void
 hogs_hurt_nobody(void **state)
 {
-	struct hog hog = { 1000, WINDOW, true };
+	struct hog hog = { 1000, WINDOW, true, 0 };
 	struct world *w = *state;
 
 	memory_world(w, QUIC_MEMORY_MIN);
@@ -491,7 +544,7 @@ hogs_hurt_nobody(void **state)
 static void
 newcomers_do_not_fill_memory(void **state)
 {
-	struct hog hog = { 300, WINDOW, true };
+	struct hog hog = { 300, WINDOW, true, 0 };
 	struct world *w = *state;
 	size_t used;
 
@@ -516,7 +569,7 @@ newcomers_do_not_fill_memory(void **state)
 static void
 relief_takes_small_steps(void **state)
 {
-	struct hog hog = { 16000, WINDOW, true };
+	struct hog hog = { 16000, WINDOW, true, 0 };
 	struct world *w = *state;
 	unsigned aborted = 0;
 
@@ -540,7 +593,7 @@ relief_takes_small_steps(void **state)
 static void
 unfinished_streams_are_counted(void **state)
 {
-	struct hog hog = { 1000, WINDOW, false };
+	struct hog hog = { 1000, WINDOW, false, 0 };
 	struct world *w = *state;
 	size_t held;
 
@@ -563,7 +616,7 @@ unfinished_streams_are_counted(void **state)
 static void
 refused_streams_are_counted(void **state)
 {
-	struct hog hog = { 1000, 0, false };
+	struct hog hog = { 1000, 0, false, 0 };
 	struct world *w = *state;
 
 	w->client_settings.idle_timeout_ns = 600 * LINK_S;
@@ -696,7 +749,7 @@ gaps_do_not_shut_the_door(void **state)
 static void
 many_small_hogs_do_not_shut_the_door(void **state)
 {
-	struct hog hog = { 100, WINDOW / 2, true };
+	struct hog hog = { 100, WINDOW / 2, true, 0 };
 	struct world *w = *state;
 	size_t held, rest;
 	bool in = false;
@@ -780,6 +833,8 @@ main(void)
 		CROWDED(requests_rejected_all),
 		CROWDED(a_hog_hurts_nobody),
 		CROWDED(a_hog_of_little_memory_hurts_nobody),
+		CROWDED(a_hog_of_both_ways_hurts_nobody),
+		CROWDED(two_hogs_hurt_nobody),
 		CROWDED(hogs_hurt_nobody),
 		CROWDED(newcomers_do_not_fill_memory),
 		CROWDED(relief_takes_small_steps),
