@@ -47,6 +47,9 @@
  */
 #define HANDSHAKE 49152 /* bytes, with the above a little less than measured */
 
+/* Bytes that the TLS library holds for one of a message, as measured: 1.6. */
+#define CRYPTO_COST 2
+
 /* The part of `max` that the connections of a server do not share. */
 #define UNSHARED_PART 10
 
@@ -298,6 +301,18 @@ memory_attach(struct quic_conn *conn, struct quic_memory *all)
 	memory_charge(conn, sizeof(*conn) + TLS_SESSION);
 	m->handshake = HANDSHAKE;
 	memory_charge(conn, m->handshake);
+}
+
+void
+memory_handshake(struct quic_conn *conn, size_t len)
+{
+	struct conn_memory *m = &conn->memory;
+	size_t size = HANDSHAKE + CRYPTO_COST * len;
+
+	if (size <= m->handshake)
+		return;
+	memory_charge(conn, size - m->handshake);
+	m->handshake = size;
 }
 
 void

@@ -126,6 +126,9 @@ void memory_trim(struct quic_memory *); /* frees the pool; chunk.c */
 
 void memory_attach(struct quic_conn *, struct quic_memory *);
 
+/* So many bytes of one message of the handshake have come. */
+void memory_handshake(struct quic_conn *, size_t len);
+
 /* The handshake is over: the connection holds what it needs by now. */
 void memory_handshake_done(struct quic_conn *);
 

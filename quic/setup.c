@@ -22,6 +22,14 @@
 /* Three for HTTP/3 (RFC 9114 §6.2), the rest for extensions and grease. */
 #define UNI_STREAMS_MAX 16
 
+/*
+ * Bytes of a client's part of the handshake: its first message, and then its
+ * certificates. GnuTLS keeps what has come of a message until all of it is
+ * here, up to 128 KiB, and nobody has proven anything by then.
+ */
+#define HELLO_MAX 16384
+#define CLIENT_CERTIFICATES_MAX 65536
+
 /* ---- What ngtcp2 tells us ---- */
 
 static void
@@ -59,6 +67,36 @@ on_remove_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user)
 	if (conn->server != NULL)
 		server_remove_id(conn->server, cid);
 	return 0;
+}
+
+/* After its handshake a client has nothing to say (RFC 9001 §4.4, §6). */
+static int
+check_crypto(struct quic_conn *conn, ngtcp2_encryption_level level, uint64_t end)
+{
+	if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT)
+		return GNUTLS_A_UNEXPECTED_MESSAGE;
+	if (end > (level == NGTCP2_ENCRYPTION_LEVEL_INITIAL
+		? HELLO_MAX : CLIENT_CERTIFICATES_MAX))
+		return GNUTLS_A_DECODE_ERROR;
+	memory_handshake(conn, end);
+	return 0;
+}
+
+static int
+on_crypto(ngtcp2_conn *quic, ngtcp2_encryption_level level, uint64_t offset,
+    const uint8_t *data, size_t len, void *user)
+{
+	struct quic_conn *conn = user;
+	int alert = 0;
+
+	if (conn->server != NULL)
+		alert = check_crypto(conn, level, offset + len);
+	if (alert != 0) {
+		ngtcp2_conn_set_tls_alert(quic, (uint8_t)alert);
+		return NGTCP2_ERR_CRYPTO;
+	}
+	return ngtcp2_crypto_recv_crypto_data_cb(quic, level, offset, data,
+	    len, user);
 }
 
 static int
@@ -133,7 +171,7 @@ on_stateless_reset(ngtcp2_conn *quic, const ngtcp2_pkt_stateless_reset *sr,
 static const ngtcp2_callbacks callbacks = {
 	.client_initial = ngtcp2_crypto_client_initial_cb,
 	.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
-	.recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
+	.recv_crypto_data = on_crypto,
 	.handshake_completed = on_handshake_completed,
 	.encrypt = probe_encrypt,
 	.decrypt = probe_decrypt,

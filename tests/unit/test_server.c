@@ -1157,6 +1157,48 @@ spoilt_copies_do_no_harm(void **state)
 	assert_int_equal(server_stats(w).half_open, 0);
 }
 
+#define HELLO 20000 /* bytes of a message: far more than any client sends */
+#define TLS_ALERT 0x100 /* in an error code of QUIC (RFC 9001 §4.8) */
+
+/* The head of a TLS message that never ends, and what may follow. */
+static void
+submit_message(struct quic_conn *conn, ngtcp2_encryption_level level,
+    uint8_t type)
+{
+	static uint8_t message[HELLO];
+
+	message[0] = type;
+	message[1] = 1; /* 64 KiB and more */
+	assert_int_equal(ngtcp2_conn_submit_crypto_data(conn->quic, level,
+	    message, sizeof(message)), 0);
+	conn_touch(conn);
+}
+
+/* What nobody counts is not kept for a stranger. */
+static void
+a_hello_has_a_limit(void **state)
+{
+	struct world *w = *state;
+
+	world_serve(w);
+	world_dial(w, 0);
+	submit_message(near_conn(w), NGTCP2_ENCRYPTION_LEVEL_INITIAL, 1);
+	assert_true(link_run(w->link, is_some, &w->client[0].closed, LINK_S));
+	assert_int_equal(w->client[0].why.code, TLS_ALERT + 50);
+}
+
+/* A client has nothing to say when its handshake is over. */
+static void
+no_message_follows_the_handshake(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	submit_message(near_conn(w), NGTCP2_ENCRYPTION_LEVEL_1RTT, 4);
+	assert_true(link_run(w->link, is_some, &w->client[0].closed, LINK_S));
+	assert_int_equal(w->client[0].why.code, TLS_ALERT + 10);
+}
+
 int
 main(void)
 {
@@ -1197,6 +1239,8 @@ main(void)
 		TEST(a_drain_closes_what_is_idle),
 		TEST(a_drain_waits_for_no_slow_peer),
 		TEST(a_drain_refuses_strangers),
+		TEST(a_hello_has_a_limit),
+		TEST(no_message_follows_the_handshake),
 		TEST(noise_is_ignored),
 		TEST(spoilt_packets_are_lost_packets),
 		TEST(spoilt_copies_do_no_harm),
