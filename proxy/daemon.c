@@ -193,7 +193,8 @@ become_user(const struct config *config)
 		return 0;
 	if ((rv = run_as_find(&user, config->run_as)) == 0 && user.uid == 0) {
 		log_warn("running as root because of --run-as: root's files "
-		    "remain accessible");
+		    "remain accessible, and an /etc/resolv.conf that is "
+		    "replaced is read only after a restart");
 		return 0;
 	}
 	if (rv == 0 && (rv = run_as_become(&user)) == 0)
@@ -206,7 +207,8 @@ become_user(const struct config *config)
 	}
 	log_warn("running as root without capabilities: cannot switch to the "
 	    "user %s (%s); grant CAP_SETUID and CAP_SETGID, or start it as "
-	    "another user", user.name, strerror(-rv));
+	    "another user; an /etc/resolv.conf that is replaced is read only "
+	    "after a restart", user.name, strerror(-rv));
 	return 0;
 }
 

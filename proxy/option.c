@@ -101,7 +101,7 @@ static const struct config_option culvert_edge_options[] = {
 	    "number", "16384", "tunnels of one connection" },
 	{ 0, "dials-per-origin", "limits", &value_count,
 	    FIELD(dials_per_origin), "number", "256",
-	    "connection attempts to one address" },
+	    "attempts to one address and port" },
 	{ 0, "source-connections", "limits", &value_count,
 	    FIELD(source_connections), "number", "1024",
 	    "connections of one address" },
