@@ -66,6 +66,20 @@ def write_name(name):
                     for label in name.split(".")) + b"\0"
 
 
+def bind_both(host, port):
+    """A UDP socket and a TCP listener of one port, or of any (0) that is free
+    for both."""
+    while True:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((host, port))
+        try:
+            return sock, socket.create_server((host, sock.getsockname()[1]))
+        except OSError:
+            sock.close()
+            if port:
+                raise
+
+
 class BadServer:
     """A name server for `zone`, of names and addresses or another name, with
     faults: types that it drops, codes by type, and TCP alone."""
@@ -75,10 +89,8 @@ class BadServer:
         self.zone, self.drops, self.codes = zone, drops, codes or {}
         self.only_tcp = only_tcp
         self.queries = []
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind((host, port))
+        self.sock, self.listener = bind_both(host, port)
         self.port = self.sock.getsockname()[1]
-        self.listener = socket.create_server((host, self.port))
         for serve in (self.serve, self.serve_tcp):
             threading.Thread(target=serve, daemon=True).start()
 
