@@ -518,7 +518,10 @@ int quic_server_new(struct quic_server **, struct quic_tls *tls,
 void quic_server_reload(struct quic_server *, struct quic_tls *,
     const struct quic_settings *);
 
-/* As the calls of a connection, for all connections and for strangers. */
+/*
+ * As the calls of a connection, for all connections and for strangers. One call
+ * of expire sees to a few of them; if more are due, so is the next call.
+ */
 void quic_server_receive(struct quic_server *, const struct quic_rx *rx,
     size_t n, uint64_t now);
 void quic_server_expire(struct quic_server *, uint64_t now);

@@ -31,12 +31,14 @@ void __wrap_quic_conn_receive(struct quic_conn *, const struct quic_rx *,
     size_t n, uint64_t now);
 
 static unsigned delivered, compared, asked;
+static unsigned expired; /* connections */
 static unsigned run, longest_run; /* streams told in one call */
 
 void
 __wrap_quic_conn_expire(struct quic_conn *conn, uint64_t now)
 {
 	run = 0;
+	expired++;
 	__real_quic_conn_expire(conn, now);
 }
 
@@ -239,6 +241,35 @@ an_end_is_told_in_turns(void **state)
 	}
 }
 
+#define SILENT 200 /* connections */
+
+/* Many connections that fall silent at once are freed a few at a time. */
+static void
+timers_take_turns(void **state)
+{
+	struct world *w = *state;
+	unsigned calls = 0;
+
+	world_serve(w);
+	for (unsigned i = 0; i < SILENT; i++) {
+		world_dial(w, 0);
+		assert_true(world_connected(w, 0));
+		link_drop_client(w->link, 0);
+		w->client[0].connected = 0;
+	}
+	assert_int_equal(server_stats(w).connections, SILENT);
+	w->link->now += 2 * LONG;
+	while (server_stats(w).connections > 0) {
+		assert_true(quic_server_deadline(w->link->server) <=
+		    w->link->now);
+		expired = 0;
+		quic_server_expire(w->link->server, w->link->now);
+		assert_in_range(expired, 1, 64);
+		calls++;
+	}
+	assert_in_range(calls, SILENT / 64, SILENT);
+}
+
 /* A server that is to go does not wait for turns. */
 static void
 a_server_may_close_at_once(void **state)
@@ -354,6 +385,7 @@ main(void)
 		TEST(news_of_a_path_are_one_connections_work),
 		TEST(numbers_cost_the_same_for_any_streams),
 		TEST(an_end_is_told_in_turns),
+		TEST(timers_take_turns),
 		TEST(a_server_may_close_at_once),
 		TEST(an_iteration_reads_a_few),
 		TEST(readers_take_turns),
