@@ -40,143 +40,143 @@ try = $(shell printf '\043include <string.h>\nint x;\n' | \
 	$(CC) -O2 -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo '$(2)')
 
 # QUIC is the transport without a socket, a clock or a loop; IO gives it those.
-QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/fault.o \
-	quic/h3.o quic/head.o quic/qpack.o quic/offer.o quic/stream.o \
-	quic/orphan.o quic/memory.o quic/chunk.o quic/relief.o quic/flow.o \
+QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/error_text.o \
+	quic/h3.o quic/head.o quic/qpack.o quic/scheduler.o quic/stream.o \
+	quic/orphan.o quic/memory.o quic/buffer.o quic/reclaim.o quic/flow.o \
 	quic/quota.o quic/server.o quic/conn_id.o quic/closing.o quic/evict.o \
-	quic/remote.o quic/heap.o quic/stranger.o quic/token.o quic/tls.o \
-	quic/request.o quic/gate.o quic/train.o quic/pmtu.o quic/probe.o \
-	quic/probe_seal.o quic/evidence.o quic/quote.o quic/frame.o \
-	quic/warm.o quic/brake.o
+	quic/remote_index.o quic/timer_heap.o quic/stateless.o quic/token.o quic/tls.o \
+	quic/request.o quic/admission.o quic/gso.o quic/pmtu.o quic/probe.o \
+	quic/probe_packet.o quic/black_hole.o quic/icmp.o quic/frame.o \
+	quic/bbr_idle.o quic/bbr_queue.o
 IO = quic/io.o quic/socket.o
-SHARED = proxy/addr.o proxy/rule.o proxy/config.o proxy/flags.o proxy/source.o \
-	proxy/option.o proxy/value.o proxy/control_path.o proxy/log.o \
-	proxy/log_sink.o \
-	proxy/relay.o proxy/liveness.o proxy/basic.o proxy/users.o \
-	proxy/share_queue.o \
-	proxy/failures.o proxy/scheme.o proxy/pem.o \
-	proxy/privsep.o proxy/privsep_child.o proxy/run_as.o proxy/sandbox.o \
-	proxy/seccomp.o \
-	proxy/qlog.o proxy/daemon.o proxy/signals.o proxy/trim.o \
-	proxy/tally.o
-REPORT = proxy/report.o proxy/report_watch.o proxy/report_text.o
-HTTP1 = proxy/http1.o proxy/http1_head.o proxy/span.o
-LOCAL = proxy/local/uplink.o proxy/local/way.o proxy/local/race.o \
-	proxy/local/link.o proxy/local/choice.o proxy/local/ticket.o \
-	proxy/local/roam.o proxy/local/network.o proxy/local/wake.o \
-	proxy/local/refusal.o proxy/local/listener.o proxy/local/limits.o \
+SHARED = proxy/base/addr.o proxy/base/address_rule.o proxy/config/config.o proxy/config/flags.o proxy/config/config_source.o \
+	proxy/config/option.o proxy/config/value.o proxy/base/control_path.o proxy/base/log.o \
+	proxy/base/log_sink.o \
+	proxy/relay.o proxy/base/liveness.o proxy/base/basic.o proxy/base/users.o \
+	proxy/base/fair_queue.o \
+	proxy/base/login_failures.o proxy/base/hash_scheme.o proxy/base/pem.o \
+	proxy/base/privsep.o proxy/base/privsep_child.o proxy/base/run_as.o proxy/base/sandbox.o \
+	proxy/base/seccomp.o \
+	proxy/base/qlog.o proxy/daemon.o proxy/base/signals.o proxy/base/malloc_trim.o \
+	proxy/base/tally.o
+REPORT = proxy/control/report.o proxy/control/report_watch.o proxy/control/report_text.o
+HTTP1 = proxy/http1/http1.o proxy/http1/http1_head.o proxy/base/slice.o
+LOCAL = proxy/local/upstream/pool.o proxy/local/upstream/upstream.o proxy/local/upstream/happy_eyeballs.o \
+	proxy/local/upstream/connection.o proxy/local/upstream/failover.o proxy/local/upstream/tunnel_request.o \
+	proxy/local/upstream/migration.o proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o \
+	proxy/local/upstream/connect_error.o proxy/local/listener.o proxy/local/limits.o \
 	proxy/local/client.o proxy/local/client_socks.o \
 	proxy/local/client_http.o proxy/local/client_tunnel.o \
-	proxy/local/socks.o proxy/local/forward.o proxy/local/request.o \
-	proxy/local/response.o proxy/local/pinned.o proxy/local/body.o \
-	proxy/local/trailer.o \
-	proxy/local/page.o proxy/local/rewrite.o proxy/local/status.o \
-	proxy/local/traffic.o proxy/chunked.o $(HTTP1) proxy/control.o
+	proxy/local/socks.o proxy/local/http/exchange.o proxy/local/http/request.o \
+	proxy/local/http/response.o proxy/local/http/pinned.o proxy/local/http/body.o \
+	proxy/local/http/trailer.o \
+	proxy/local/page.o proxy/local/http/rewrite.o proxy/local/status.o \
+	proxy/local/traffic.o proxy/http1/chunked.o $(HTTP1) proxy/control/control.o
 EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
-	proxy/edge/descriptors.o proxy/edge/origin.o proxy/edge/resolver.o \
-	proxy/edge/name_servers.o proxy/edge/channel.o proxy/edge/policy.o \
-	proxy/edge/route.o
+	proxy/edge/descriptors.o proxy/edge/dial_queue.o proxy/edge/resolver.o \
+	proxy/edge/name_servers.o proxy/edge/dns_channel.o proxy/edge/policy.o \
+	proxy/edge/own_addresses.o
 
 PROGRAMS = culvert culvert-edge culvertctl
 culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
 culvert-edge_OBJS = proxy/culvert-edge.o $(EDGE) $(SHARED) $(IO) $(QUIC)
-culvertctl_OBJS = proxy/culvertctl.o proxy/watch.o proxy/control_client.o \
-	proxy/control_path.o $(REPORT) $(HTTP1) proxy/addr.o
+culvertctl_OBJS = proxy/culvertctl.o proxy/control/watch.o proxy/control/control_client.o \
+	proxy/base/control_path.o $(REPORT) $(HTTP1) proxy/base/addr.o
 
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
-UNIT = addr log config socks span http1 chunked rewrite forward basic users \
+UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
-	evidence gate quote qpack closing tally listener network roam choice \
-	race link rule route relay $(UNIT_QUIC)
-UNIT_QUIC = fault seal steps tls conn stream crowd memory server path move \
-	brake ticket
-test_addr_OBJS = proxy/addr.o
-test_log_OBJS = proxy/log.o proxy/log_sink.o
-test_config_OBJS = proxy/config.o proxy/flags.o proxy/source.o \
-	proxy/option.o proxy/value.o proxy/control_path.o proxy/privsep.o \
-	proxy/run_as.o $(test_rule_OBJS)
-test_rule_OBJS = proxy/rule.o proxy/addr.o
-test_socks_OBJS = proxy/local/socks.o proxy/addr.o
-test_span_OBJS = proxy/span.o
-test_http1_OBJS = $(HTTP1) proxy/addr.o
-test_chunked_OBJS = proxy/chunked.o
-test_rewrite_OBJS = proxy/local/rewrite.o $(test_http1_OBJS)
-test_forward_OBJS = proxy/local/forward.o proxy/local/request.o \
-	proxy/local/response.o proxy/local/pinned.o \
-	proxy/local/body.o proxy/local/trailer.o proxy/chunked.o \
-	proxy/local/refusal.o proxy/log.o proxy/log_sink.o $(test_rewrite_OBJS)
-test_basic_OBJS = proxy/basic.o
-test_users_OBJS = proxy/users.o proxy/share_queue.o proxy/failures.o \
-	proxy/scheme.o proxy/tally.o proxy/privsep.o
-test_policy_OBJS = proxy/edge/policy.o $(test_rule_OBJS)
-test_route_OBJS = proxy/edge/route.o proxy/addr.o
+	black_hole admission icmp qpack closing tally listener netlink migration failover \
+	happy_eyeballs connection address_rule own_addresses relay $(UNIT_QUIC)
+UNIT_QUIC = error_text probe_packet steps tls conn stream crowd memory server path move \
+	bbr_queue tunnel_request
+test_addr_OBJS = proxy/base/addr.o
+test_log_OBJS = proxy/base/log.o proxy/base/log_sink.o
+test_config_OBJS = proxy/config/config.o proxy/config/flags.o proxy/config/config_source.o \
+	proxy/config/option.o proxy/config/value.o proxy/base/control_path.o proxy/base/privsep.o \
+	proxy/base/run_as.o $(test_address_rule_OBJS)
+test_address_rule_OBJS = proxy/base/address_rule.o proxy/base/addr.o
+test_socks_OBJS = proxy/local/socks.o proxy/base/addr.o
+test_slice_OBJS = proxy/base/slice.o
+test_http1_OBJS = $(HTTP1) proxy/base/addr.o
+test_chunked_OBJS = proxy/http1/chunked.o
+test_rewrite_OBJS = proxy/local/http/rewrite.o $(test_http1_OBJS)
+test_exchange_OBJS = proxy/local/http/exchange.o proxy/local/http/request.o \
+	proxy/local/http/response.o proxy/local/http/pinned.o \
+	proxy/local/http/body.o proxy/local/http/trailer.o proxy/http1/chunked.o \
+	proxy/local/upstream/connect_error.o proxy/base/log.o proxy/base/log_sink.o $(test_rewrite_OBJS)
+test_basic_OBJS = proxy/base/basic.o
+test_users_OBJS = proxy/base/users.o proxy/base/fair_queue.o proxy/base/login_failures.o \
+	proxy/base/hash_scheme.o proxy/base/tally.o proxy/base/privsep.o
+test_policy_OBJS = proxy/edge/policy.o $(test_address_rule_OBJS)
+test_own_addresses_OBJS = proxy/edge/own_addresses.o proxy/base/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/descriptors.o \
-	proxy/edge/origin.o proxy/edge/resolver.o proxy/edge/name_servers.o \
-	proxy/edge/channel.o proxy/tally.o proxy/log.o proxy/log_sink.o \
+	proxy/edge/dial_queue.o proxy/edge/resolver.o proxy/edge/name_servers.o \
+	proxy/edge/dns_channel.o proxy/base/tally.o proxy/base/log.o proxy/base/log_sink.o \
 	$(test_policy_OBJS)
-test_sandbox_OBJS = proxy/sandbox.o proxy/seccomp.o proxy/run_as.o \
+test_sandbox_OBJS = proxy/base/sandbox.o proxy/base/seccomp.o proxy/base/run_as.o \
 	tests/unit/child.o
-test_privsep_OBJS = proxy/privsep.o proxy/privsep_child.o $(test_sandbox_OBJS)
-test_control_OBJS = proxy/control.o proxy/control_path.o proxy/privsep.o \
+test_privsep_OBJS = proxy/base/privsep.o proxy/base/privsep_child.o $(test_sandbox_OBJS)
+test_control_OBJS = proxy/control/control.o proxy/base/control_path.o proxy/base/privsep.o \
 	$(test_http1_OBJS)
-test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/addr.o
+test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/base/addr.o
 test_traffic_OBJS = proxy/local/traffic.o
 test_report_OBJS = $(REPORT)
-test_tally_OBJS = proxy/tally.o proxy/addr.o
-test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/tally.o \
-	proxy/liveness.o proxy/trim.o proxy/addr.o proxy/log.o \
-	proxy/log_sink.o
+test_tally_OBJS = proxy/base/tally.o proxy/base/addr.o
+test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/base/tally.o \
+	proxy/base/liveness.o proxy/base/malloc_trim.o proxy/base/addr.o proxy/base/log.o \
+	proxy/base/log_sink.o
 test_pmtu_OBJS = quic/pmtu.o
-test_evidence_OBJS = quic/evidence.o $(test_pmtu_OBJS)
-test_gate_OBJS = quic/gate.o quic/evict.o
+test_black_hole_OBJS = quic/black_hole.o $(test_pmtu_OBJS)
+test_admission_OBJS = quic/admission.o quic/evict.o
 test_qpack_OBJS = quic/qpack.o
-test_quote_OBJS = quic/quote.o
+test_icmp_OBJS = quic/icmp.o
 test_closing_OBJS = quic/closing.o quic/conn_id.o
-test_network_OBJS = proxy/local/network.o proxy/local/wake.o
-test_roam_OBJS = proxy/local/roam.o
-test_choice_OBJS = proxy/local/choice.o
-test_race_OBJS = proxy/local/race.o proxy/addr.o quic/socket.o
-test_link_OBJS = proxy/local/link.o proxy/addr.o proxy/log.o \
-	proxy/log_sink.o proxy/qlog.o \
-	proxy/privsep.o
+test_netlink_OBJS = proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o
+test_migration_OBJS = proxy/local/upstream/migration.o
+test_failover_OBJS = proxy/local/upstream/failover.o
+test_happy_eyeballs_OBJS = proxy/local/upstream/happy_eyeballs.o proxy/base/addr.o quic/socket.o
+test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy/base/log.o \
+	proxy/base/log_sink.o proxy/base/qlog.o \
+	proxy/base/privsep.o
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
-test_fault_OBJS = $(test_tls_OBJS)
+test_error_text_OBJS = $(test_tls_OBJS)
 test_steps_OBJS = $(test_tls_OBJS)
 test_steps_LDFLAGS = -Wl,--wrap=conn_deliver -Wl,--wrap=ngtcp2_path_eq \
 	-Wl,--wrap=ngtcp2_conn_get_stream_loss_count \
 	-Wl,--wrap=stream_conn_gone -Wl,--wrap=quic_conn_expire \
 	-Wl,--wrap=quic_conn_receive
-test_seal_OBJS = $(test_tls_OBJS)
-test_seal_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
-test_fault_LDFLAGS = -Wl,--wrap=calloc
+test_probe_packet_OBJS = $(test_tls_OBJS)
+test_probe_packet_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
+test_error_text_LDFLAGS = -Wl,--wrap=calloc
 test_stream_OBJS = $(test_tls_OBJS)
 test_memory_OBJS = $(test_tls_OBJS)
 test_crowd_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)
-test_brake_OBJS = $(test_tls_OBJS)
-test_ticket_OBJS = $(test_tls_OBJS) proxy/local/ticket.o \
-	proxy/local/refusal.o proxy/addr.o proxy/basic.o
-test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/liveness.o
+test_bbr_queue_OBJS = $(test_tls_OBJS)
+test_tunnel_request_OBJS = $(test_tls_OBJS) proxy/local/upstream/tunnel_request.o \
+	proxy/local/upstream/connect_error.o proxy/base/addr.o proxy/base/basic.o
+test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/liveness.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response rewrite chunked trailer config basic frame \
-	network qpack
+	netlink qpack
 fuzz_socks_OBJS = $(test_socks_OBJS)
 fuzz_request_OBJS = $(test_rewrite_OBJS)
 fuzz_response_OBJS = $(test_rewrite_OBJS)
 fuzz_rewrite_OBJS = $(test_rewrite_OBJS)
 fuzz_chunked_OBJS = $(test_chunked_OBJS)
-fuzz_trailer_OBJS = proxy/local/trailer.o $(test_chunked_OBJS) \
+fuzz_trailer_OBJS = proxy/local/http/trailer.o $(test_chunked_OBJS) \
 	$(test_rewrite_OBJS)
 fuzz_config_OBJS = $(test_config_OBJS)
 fuzz_basic_OBJS = $(test_basic_OBJS)
 fuzz_frame_OBJS = quic/frame.o
 fuzz_qpack_OBJS = quic/qpack.o
-fuzz_network_OBJS = proxy/local/network.o
+fuzz_netlink_OBJS = proxy/local/upstream/netlink.o
 
 # What the benchmark measures with.
 BENCH = origin client link

@@ -13,13 +13,13 @@
 #include <gnutls/gnutls.h>
 #include <uv.h>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "proxy/daemon.h"
 #include "proxy/edge/edge.h"
-#include "proxy/log.h"
-#include "proxy/pem.h"
-#include "proxy/privsep.h"
-#include "proxy/signals.h"
+#include "proxy/base/log.h"
+#include "proxy/base/pem.h"
+#include "proxy/base/privsep.h"
+#include "proxy/base/signals.h"
 
 struct daemon {
 	struct config config;

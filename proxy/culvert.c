@@ -15,19 +15,19 @@
 
 #include <uv.h>
 
-#include "proxy/config.h"
-#include "proxy/control.h"
-#include "proxy/control_path.h"
+#include "proxy/config/config.h"
+#include "proxy/control/control.h"
+#include "proxy/base/control_path.h"
 #include "proxy/daemon.h"
 #include "proxy/edge/edge.h"
 #include "proxy/local/listener.h"
 #include "proxy/local/status.h"
-#include "proxy/local/uplink.h"
-#include "proxy/log.h"
-#include "proxy/pem.h"
-#include "proxy/privsep.h"
-#include "proxy/sandbox.h"
-#include "proxy/signals.h"
+#include "proxy/local/upstream/pool.h"
+#include "proxy/base/log.h"
+#include "proxy/base/pem.h"
+#include "proxy/base/privsep.h"
+#include "proxy/base/sandbox.h"
+#include "proxy/base/signals.h"
 #include "quic/io.h"
 
 #define NS_PER_S UINT64_C(1000000000)
@@ -43,7 +43,7 @@ struct culvert {
 	struct limits limits;
 	struct quic_memory *memory;
 	struct users *users;
-	struct uplink *uplink;
+	struct pool *pool;
 	struct listener *listener;
 	struct control *control;
 
@@ -77,15 +77,18 @@ on_status(void *arg)
 {
 	struct sockaddr_storage listen[CONFIG_LISTEN_MAX];
 	struct culvert *culvert = arg;
-	struct uplink_status uplink;
+	struct pool_status pool;
 	struct listener_totals totals;
 	json_t *status;
-	struct status_facts facts = { .uplink = &uplink, .totals = &totals,
-		.limits = &culvert->limits, .listen = listen, .pid = getpid() };
+	struct status_facts facts = { .pool = &pool,
+		.totals = &totals,
+		.limits = &culvert->limits,
+		.listen = listen,
+		.pid = getpid() };
 
 	listener_uses(culvert->listener);
 	note_memory(culvert);
-	uplink_status(culvert->uplink, &uplink);
+	pool_status(culvert->pool, &pool);
 	listener_totals(culvert->listener, &totals);
 	facts.nlisten = listener_addresses(culvert->listener, listen,
 	    CONFIG_LISTEN_MAX);
@@ -112,11 +115,10 @@ static json_t *
 on_mtu(void *arg)
 {
 	struct culvert *culvert = arg;
-	struct uplink_status uplink;
-	struct status_facts facts = { .uplink = &uplink,
-		.now_ns = quic_io_now() };
+	struct pool_status pool;
+	struct status_facts facts = { .pool = &pool, .now_ns = quic_io_now() };
 
-	uplink_status(culvert->uplink, &uplink);
+	pool_status(culvert->pool, &pool);
 	return status_mtu(&facts);
 }
 
@@ -125,7 +127,7 @@ on_reprobe(void *arg)
 {
 	struct culvert *culvert = arg;
 
-	uplink_reprobe(culvert->uplink);
+	pool_reprobe(culvert->pool);
 }
 
 static void
@@ -133,7 +135,7 @@ on_reconnect(void *arg)
 {
 	struct culvert *culvert = arg;
 
-	uplink_reconnect(culvert->uplink);
+	pool_reconnect(culvert->pool);
 }
 
 static const struct control_events control_events = {
@@ -175,7 +177,7 @@ edge_limits(const struct config *config)
 
 /* Every edge has its own memory of tickets, but the same credentials. */
 static int
-load_edges(struct uplink_settings *uplink, const struct config *config,
+load_edges(struct pool_settings *pool, const struct config *config,
     char error[ERROR_MAX])
 {
 	struct quic_tls_client_settings settings = {
@@ -189,10 +191,9 @@ load_edges(struct uplink_settings *uplink, const struct config *config,
 	if (rv == 0)
 		rv = pem_load(&settings.key, config->key, error);
 	for (unsigned i = 0; i < config->edge.n && rv == 0; i++) {
-		uplink->edges[i].target = config->edge.v[i];
-		rv = quic_tls_client_new(&uplink->edges[i].tls, &settings,
-		    error);
-		uplink->nedges = i + 1;
+		pool->edges[i].target = config->edge.v[i];
+		rv = quic_tls_client_new(&pool->edges[i].tls, &settings, error);
+		pool->nedges = i + 1;
 	}
 	pem_free(&settings.ca);
 	pem_free(&settings.cert);
@@ -212,7 +213,7 @@ quic_via(const struct config *config)
 }
 
 static void
-unload(struct uplink_settings *settings)
+unload(struct pool_settings *settings)
 {
 	for (size_t i = 0; i < settings->nedges; i++)
 		quic_tls_free(settings->edges[i].tls);
@@ -220,7 +221,7 @@ unload(struct uplink_settings *settings)
 }
 
 static int
-load(struct uplink_settings *settings, struct users **users,
+load(struct pool_settings *settings, struct users **users,
     const struct config *config, struct quic_memory *memory,
     char error[ERROR_MAX])
 {
@@ -228,11 +229,12 @@ load(struct uplink_settings *settings, struct users **users,
 	int rv;
 
 	*users = NULL;
-	*settings = (struct uplink_settings){
-		.quic = quic_settings(config, memory),
+	*settings = (struct pool_settings){ .quic =
+						quic_settings(config, memory),
 		.connections = config->connections,
 		.connect_timeout_ms = UINT64_C(1000) * config->connect_timeout,
-		.via = quic_via(config), .qlog_dir = config->qlog };
+		.via = quic_via(config),
+		.qlog_dir = config->qlog };
 	snprintf(user->user, sizeof(user->user), "%s", config->user.name);
 	snprintf(user->password, sizeof(user->password), "%s",
 	    config->user.password);
@@ -262,7 +264,7 @@ static void
 on_reload(void *arg)
 {
 	struct culvert *culvert = arg;
-	struct uplink_settings settings;
+	struct pool_settings settings;
 	struct edge_limits limits;
 	char error[ERROR_MAX];
 	struct policy policy;
@@ -277,7 +279,7 @@ on_reload(void *arg)
 		config_free(&fresh);
 		return;
 	}
-	if (uplink_reload(culvert->uplink, &settings) != 0) {
+	if (pool_reload(culvert->pool, &settings) != 0) {
 		log_error(DAEMON_NOT_RELOADED "out of memory");
 		unload(&settings);
 		users_free(users);
@@ -308,7 +310,7 @@ close_all(void *arg)
 	struct culvert *culvert = arg;
 
 	listener_free(culvert->listener, "culvert is shutting down");
-	uplink_free(culvert->uplink);
+	pool_free(culvert->pool);
 	control_close(culvert->control);
 	edge_free(culvert->edge);
 	users_free(culvert->users);
@@ -346,7 +348,7 @@ static const struct signals_events signals_events = {
  * user of this machine, has no connection to it.
  */
 static int
-make_pair(struct edge_settings *edge, struct uplink_edge *uplink,
+make_pair(struct edge_settings *edge, struct pool_edge *pool,
     char error[QUIC_ERROR_MAX])
 {
 	struct quic_tls_client_settings client = { .npins = 1 };
@@ -369,7 +371,7 @@ make_pair(struct edge_settings *edge, struct uplink_edge *uplink,
 	if (rv == 0)
 		rv = quic_tls_server_new(&edge->tls, &server, error);
 	if (rv == 0)
-		rv = quic_tls_client_new(&uplink->tls, &client, error);
+		rv = quic_tls_client_new(&pool->tls, &client, error);
 	explicit_bzero(key, strlen(key));
 	free(key);
 	free(cert);
@@ -378,7 +380,7 @@ make_pair(struct edge_settings *edge, struct uplink_edge *uplink,
 
 /* An edge in this process, on a loopback port. */
 static int
-start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
+start_embedded_edge(struct culvert *culvert, struct pool_settings *pool)
 {
 	struct edge_settings settings = {
 		.quic = quic_settings(&culvert->config, culvert->memory),
@@ -390,8 +392,8 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 
 	load_policy(&settings.policy, &culvert->config);
 	addr_parse(&addr, LOOPBACK ":0");
-	uplink->nedges = 1;
-	rv = make_pair(&settings, &uplink->edges[0], error);
+	pool->nedges = 1;
+	rv = make_pair(&settings, &pool->edges[0], error);
 	if (rv == 0 && ((rv = edge_new(&culvert->edge, &culvert->loop,
 		&settings)) != 0 || (rv = edge_listen(culvert->edge,
 		(struct sockaddr *)&addr, &addr)) != 0))
@@ -402,7 +404,7 @@ start_embedded_edge(struct culvert *culvert, struct uplink_settings *uplink)
 		log_error("cannot start the embedded edge: %s", error);
 		return rv;
 	}
-	target_set(&uplink->edges[0].target, LOOPBACK, strlen(LOOPBACK),
+	target_set(&pool->edges[0].target, LOOPBACK, strlen(LOOPBACK),
 	    ntohs(((struct sockaddr_in *)&addr)->sin_port));
 	return 0;
 }
@@ -435,7 +437,7 @@ allow_via(const struct config *config, uint64_t *keep)
 static int
 start_uplink(struct culvert *culvert)
 {
-	struct uplink_settings settings;
+	struct pool_settings settings;
 	char error[ERROR_MAX];
 	int rv;
 
@@ -447,7 +449,7 @@ start_uplink(struct culvert *culvert)
 	if (culvert->config.embedded_edge)
 		rv = start_embedded_edge(culvert, &settings);
 	if (rv == 0)
-		rv = uplink_new(&culvert->uplink, &culvert->loop, &settings);
+		rv = pool_new(&culvert->pool, &culvert->loop, &settings);
 	unload(&settings);
 	return rv;
 }
@@ -463,7 +465,7 @@ start_listener(struct culvert *culvert)
 	int rv;
 
 	if ((rv = listener_new(&culvert->listener, &culvert->loop,
-		culvert->uplink, culvert->users, &culvert->limits)) != 0)
+		 culvert->pool, culvert->users, &culvert->limits)) != 0)
 		return rv;
 	listener_set_via(culvert->listener, config->via);
 	for (unsigned i = 0; i < config->listen.n; i++) {

@@ -15,10 +15,10 @@
 
 #include <jansson.h>
 
-#include "proxy/control_client.h"
-#include "proxy/control_path.h"
-#include "proxy/report.h"
-#include "proxy/watch.h"
+#include "proxy/control/control_client.h"
+#include "proxy/base/control_path.h"
+#include "proxy/control/report.h"
+#include "proxy/control/watch.h"
 
 /* As the control socket writes numbers. */
 #define JSON_FORMAT (JSON_INDENT(2) | JSON_REAL_PRECISION(15))

@@ -10,13 +10,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "proxy/log.h"
-#include "proxy/option.h"
-#include "proxy/privsep.h"
-#include "proxy/qlog.h"
-#include "proxy/run_as.h"
-#include "proxy/sandbox.h"
-#include "proxy/seccomp.h"
+#include "proxy/base/log.h"
+#include "proxy/config/option.h"
+#include "proxy/base/privsep.h"
+#include "proxy/base/qlog.h"
+#include "proxy/base/run_as.h"
+#include "proxy/base/sandbox.h"
+#include "proxy/base/seccomp.h"
 #include "quic/socket.h"
 
 static void

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 /* What the mains of both daemons do alike. */
 

@@ -6,7 +6,7 @@
 
 #include <uv.h>
 
-#include "proxy/liveness.h"
+#include "proxy/base/liveness.h"
 #include "quic/quic.h"
 
 /*

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quic/fault.h"
+#include "quic/error_text.h"
 #include "quic/internal.h"
 
 static void
@@ -129,7 +129,7 @@ fail_fault(struct quic_conn *conn, int rv)
 {
 	struct quic_close why;
 
-	fault_describe(&why, rv, conn->h3_error);
+	error_text_describe(&why, rv, conn->h3_error);
 	if (why.application)
 		ngtcp2_ccerr_set_application_error(&conn->ccerr, why.code,
 		    NULL, 0);
@@ -229,24 +229,23 @@ conn_seal_close(struct quic_conn *conn, uint8_t *buf, size_t size,
  * frees its connections and leaves that to closing.c.
  */
 bool
-conn_write_close(struct quic_conn *conn, struct quic_train *train,
-    uint64_t now)
+conn_write_close(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
 	size_t n;
 
 	conn->dirty = false;
 	if (conn->server != NULL)
 		return false;
-	n = conn_seal_close(conn, train->buf, NGTCP2_MAX_UDP_PAYLOAD_SIZE, now);
+	n = conn_seal_close(conn, gso->buf, NGTCP2_MAX_UDP_PAYLOAD_SIZE, now);
 	if (n > 0 && (conn->close_packet = malloc(n)) != NULL) {
-		memcpy(conn->close_packet, train->buf, n);
+		memcpy(conn->close_packet, gso->buf, n);
 		conn->close_packet_len = n;
 	}
 	if (conn->close_packet == NULL)
 		return false;
-	memcpy(train->buf, conn->close_packet, conn->close_packet_len);
-	train->len = train->segment = conn->close_packet_len;
-	train->path = conn->path;
-	train->ecn = 0;
+	memcpy(gso->buf, conn->close_packet, conn->close_packet_len);
+	gso->len = gso->segment = conn->close_packet_len;
+	gso->path = conn->path;
+	gso->ecn = 0;
 	return true;
 }

@@ -112,17 +112,17 @@ closing_hear(struct closings *c, struct closing *closing, size_t len)
 }
 
 bool
-closings_write(struct closings *c, struct quic_train *train)
+closings_write(struct closings *c, struct quic_gso *gso)
 {
 	struct closing *closing = TAILQ_FIRST(&c->due);
 
-	if (closing == NULL || train->held_len > 0)
+	if (closing == NULL || gso->held_len > 0)
 		return false;
 	set_due(c, closing, false);
-	memcpy(train->buf, closing->packet, closing->len);
-	train->len = train->segment = closing->len;
-	train->path = closing->path;
-	train->ecn = 0;
+	memcpy(gso->buf, closing->packet, closing->len);
+	gso->len = gso->segment = closing->len;
+	gso->path = closing->path;
+	gso->ecn = 0;
 	return true;
 }
 

@@ -42,7 +42,7 @@ void closings_add(struct closings *, struct conn_ids *,
 void closing_hear(struct closings *, struct closing *, size_t len);
 
 /* Puts one that is due into the train. False: there is none, or no room. */
-bool closings_write(struct closings *, struct quic_train *);
+bool closings_write(struct closings *, struct quic_gso *);
 
 /* Drops those whose time is over. */
 void closings_expire(struct closings *, uint64_t now);

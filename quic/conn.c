@@ -247,7 +247,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	if (more && conn->state == CONN_UP)
 		probe_harvest(conn, now);
 	probe_watch(NULL);
-	relief_check(conn, now);
+	reclaim_check(conn, now);
 	conn_touch(conn);
 }
 
@@ -279,14 +279,14 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		probe_expire(conn, now);
 		request_expire(conn, now);
 		orphan_expire(conn, now);
-		warm_expire(conn, now);
+		bbr_idle_expire(conn, now);
 		if (ask_at(conn) <= now) {
 			conn->fed_at = 0;
 			quic_conn_ping(conn);
 		}
 		if (silent_at(conn) <= now)
 			conn->silence_told = conn->silence_pending = true;
-		relief_expire(conn, now);
+		reclaim_expire(conn, now);
 		quota_expire(conn);
 		conn_touch(conn);
 	}
@@ -315,11 +315,11 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if ((other = silent_at(conn)) < at)
 		at = other;
-	if (conn->warm_at < at)
-		at = conn->warm_at;
+	if (conn->bbr_idle_at < at)
+		at = conn->bbr_idle_at;
 	if ((other = quota_deadline(conn)) < at)
 		at = other;
-	other = relief_deadline(conn);
+	other = reclaim_deadline(conn);
 	return other < at ? other : at;
 }
 
@@ -348,7 +348,7 @@ pace(struct quic_conn *conn, size_t len, uint64_t now)
 
 /* Adds packets to the train as far as it and the connection go. */
 static size_t
-write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
 	size_t quantum = ngtcp2_conn_get_send_quantum(conn->quic);
 	size_t cap = probe_cap(conn, now), packets = 0;
@@ -356,34 +356,33 @@ write_packets(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 	ngtcp2_pkt_info pi;
 	ngtcp2_ssize n;
 
-	brake_feel(conn, now);
-	while (train->len == 0 || (!train_is_full(train) &&
-	    train->len < quantum)) {
+	bbr_queue_measure(conn, now);
+	while (gso->len == 0 || (!gso_is_full(gso) && gso->len < quantum)) {
 		ngtcp2_path_storage_zero(&ps);
-		probe_begin(conn, train->buf + train->len);
-		n = offer_write_packet(conn, &ps.path, &pi,
-		    train->buf + train->len, cap, now);
+		probe_begin(conn, gso->buf + gso->len);
+		n = scheduler_write_packet(
+		    conn, &ps.path, &pi, gso->buf + gso->len, cap, now);
 		if (n < 0)
 			conn_check(conn, (int)n);
 		if (n <= 0)
 			break;
 		n += (ngtcp2_ssize)probe_added(conn);
 		packets++;
-		if (!train_add(train, &ps.path, pi.ecn, (size_t)n))
+		if (!gso_add(gso, &ps.path, pi.ecn, (size_t)n))
 			break;
 	}
-	conn_check(conn, offer_settle(conn));
+	conn_check(conn, scheduler_settle(conn));
 	return packets;
 }
 
 /* Writes a probe, which has a train of its own. */
 static size_t
-write_probe(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+write_probe(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
 	ngtcp2_ssize n = 0;
 
-	if (train->len == 0)
-		n = probe_write(conn, train, now);
+	if (gso->len == 0)
+		n = probe_write(conn, gso, now);
 	if (n < 0)
 		conn_check(conn, (int)n);
 	return n > 0;
@@ -407,33 +406,34 @@ note_written(struct quic_conn *conn)
 }
 
 bool
-quic_conn_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
 	size_t packets;
 
 	quota_renew(conn->memory.all);
-	train_begin(train);
+	gso_begin(gso);
 	if (!conn->dirty)
-		return train->len > 0;
+		return gso->len > 0;
 	conn->now = now;
 	if (conn->state >= CONN_CLOSING)
-		return train->len > 0 || conn_write_close(conn, train, now);
+		return gso->len > 0 || conn_write_close(conn, gso, now);
 	probe_watch(conn);
-	packets = write_probe(conn, train, now);
+	packets = write_probe(conn, gso, now);
 	if (packets == 0 && conn->state < CONN_CLOSING)
-		packets = write_packets(conn, train, now);
+		packets = write_packets(conn, gso, now);
 	probe_watch(NULL);
 	if (packets > 0) {
-		pace(conn, train->len, now);
+		pace(conn, gso->len, now);
 		conn->packets_sent += packets;
 		conn->trains_sent++;
 		note_written(conn);
 	}
 	conn_follow_path(conn);
 	conn->dirty = packets > 0;
-	if (train->len == 0 && conn->state >= CONN_CLOSING)
-		return conn_write_close(conn, train, now); /* writing has failed */
-	return train->len > 0;
+	if (gso->len == 0 && conn->state >= CONN_CLOSING)
+		return conn_write_close(
+		    conn, gso, now); /* writing has failed */
+	return gso->len > 0;
 }
 
 /* ---- Looking at it ---- */

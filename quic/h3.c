@@ -2,7 +2,8 @@
  * HTTP/3 on a connection, by nghttp3: control streams, heads, DATA frames.
  *
  *   ngtcp2 ──▶ h3_recv_stream_data ──▶ nghttp3 ──▶ head.c, on_data ──▶ stream.c
- *   ngtcp2 ◀── offer.c: a packet ◀──── nghttp3 ◀── h3_submit, on_read_data ◀──┘
+ *   ngtcp2 ◀── scheduler.c: a packet ◀──── nghttp3 ◀── h3_submit, on_read_data
+ * ◀──┘
  */
 #include <errno.h>
 #include <string.h>

@@ -15,7 +15,7 @@
 #include "quic/conn_id.h"
 #include "quic/evict.h"
 #include "quic/flow.h"
-#include "quic/gate.h"
+#include "quic/admission.h"
 #include "quic/memory.h"
 #include "quic/probe.h"
 #include "quic/qpack.h"
@@ -90,7 +90,7 @@ struct quic_stream {
 	uint64_t opened_at;
 
 	/* Sending: chunks from the first byte not acknowledged. */
-	struct chunk_queue tx;
+	struct buffer tx;
 	struct chunk *tx_next; /* where nghttp3 goes on; NULL: all given */
 	size_t tx_next_at;     /* ... and the offset in that chunk's data */
 	size_t tx_unsent;      /* bytes not yet given to nghttp3 */
@@ -102,7 +102,7 @@ struct quic_stream {
 	TAILQ_ENTRY(quic_stream) line_entry; /* conn->line, if in_line */
 
 	/* Receiving: bytes that the owner has not consumed. */
-	struct chunk_queue rx;
+	struct buffer rx;
 
 	struct stream_memory memory;
 	struct stream_flow flow;
@@ -150,8 +150,8 @@ enum conn_state {
 	CONN_CLOSED   /* it is written, or there is none to write */
 };
 
-/* What is known of the queue before the bottleneck: brake.c. */
-struct brake {
+/* What is known of the queue before the bottleneck: bbr_queue.c. */
+struct bbr_queue {
 	uint64_t rtt;	    /* ns: the last that was looked at */
 	bool queued;	    /* by that, packets wait there */
 	uint64_t cwnd;	    /* bytes: the widest window, nearly, ... */
@@ -247,14 +247,15 @@ struct quic_conn {
 	struct quic_stream *reading; /* whose bytes nghttp3 is given now */
 	struct qpack_reader qpack;
 
-	/* warm.c */
-	uint64_t warm_at;    /* the next PING; UINT64_MAX: none is due */
-	uint64_t warm_until; /* no more of them then */
-	uint64_t warm_cwnd;  /* before the first of two; 0: not between them */
+	/* bbr_idle.c */
+	uint64_t bbr_idle_at; /* the next PING; UINT64_MAX: none is due */
+	uint64_t bbr_idle_until; /* no more of them then */
+	uint64_t
+	    bbr_idle_cwnd; /* before the first of two; 0: not between them */
 
-	struct brake brake;
+	struct bbr_queue bbr_queue;
 
-	/* offer.c */
+	/* scheduler.c */
 	struct h3_offer offer;
 	int64_t fin_owed;	/* the stream whose FIN did not fit, or -1 */
 	bool met_empty;		/* a stream was asked for data and had none */
@@ -274,9 +275,9 @@ struct quic_conn {
 	bool listed;	/* in the server's list and heap */
 	bool counted;	/* among the server's connections ... */
 	bool half_open; /* ... as a handshake under way */
-	struct gate_source *source; /* whose it is, once that is proven */
+	struct admission_source *source; /* whose it is, once that is proven */
 
-	/* remote.c */
+	/* remote_index.c */
 	struct remote *remote; /* where it is; NULL: nowhere */
 	LIST_ENTRY(quic_conn) remote_entry;
 
@@ -285,9 +286,9 @@ struct quic_conn {
 	struct evict_place evict[EVICT_LINES];
 	uint64_t rested_at; /* since when it has no stream, if RESTING */
 
-	/* heap.c */
-	size_t heap_index; /* in the server's heap */
-	uint64_t heap_key; /* the deadline by which it is there */
+	/* timer_heap.c */
+	size_t timer_heap_index; /* in the server's heap */
+	uint64_t timer_heap_key; /* the deadline by which it is there */
 };
 
 /* setup.c */
@@ -318,14 +319,13 @@ void conn_check(struct quic_conn *, int rv);
 void conn_fail(struct quic_conn *, enum quic_cause, const char *text);
 size_t conn_seal_close(struct quic_conn *, uint8_t *buf, size_t size,
     uint64_t now);
-bool conn_write_close(struct quic_conn *, struct quic_train *, uint64_t now);
+bool conn_write_close(struct quic_conn *, struct quic_gso *, uint64_t now);
 bool conn_is_over(const struct quic_conn *);
 
-/* train.c */
-void train_begin(struct quic_train *);
-bool train_add(struct quic_train *, const ngtcp2_path *, uint8_t ecn,
-    size_t len);
-bool train_is_full(const struct quic_train *);
+/* gso.c */
+void gso_begin(struct quic_gso *);
+bool gso_add(struct quic_gso *, const ngtcp2_path *, uint8_t ecn, size_t len);
+bool gso_is_full(const struct quic_gso *);
 size_t rx_datagram(const struct quic_rx *, size_t at);
 
 /* h3.c */
@@ -352,10 +352,10 @@ int h3_announce_end(struct quic_conn *);
 int h3_end(struct quic_conn *);
 bool h3_has_ended(const struct quic_conn *);
 
-/* offer.c */
-ngtcp2_ssize offer_write_packet(struct quic_conn *, ngtcp2_path *,
+/* scheduler.c */
+ngtcp2_ssize scheduler_write_packet(struct quic_conn *, ngtcp2_path *,
     ngtcp2_pkt_info *, uint8_t *buf, size_t cap, uint64_t now);
-int offer_settle(struct quic_conn *);
+int scheduler_settle(struct quic_conn *);
 
 /* head.c: what nghttp3 calls; the view's `fields` point into the buffer */
 int head_begin(nghttp3_conn *, int64_t id, void *conn, void *stream);
@@ -412,13 +412,13 @@ uint64_t quota_deadline(const struct quic_conn *);
 void quota_expire(struct quic_conn *);
 void quota_renew(struct quic_memory *);
 
-/* warm.c */
-void warm_note(struct quic_conn *);
-void warm_expire(struct quic_conn *, uint64_t now);
+/* bbr_idle.c */
+void bbr_idle_note(struct quic_conn *);
+void bbr_idle_expire(struct quic_conn *, uint64_t now);
 
-/* brake.c */
-void brake_feel(struct quic_conn *, uint64_t now);
-bool brake_is_on(const struct quic_conn *);
+/* bbr_queue.c */
+void bbr_queue_measure(struct quic_conn *, uint64_t now);
+bool bbr_queue_is_full(const struct quic_conn *);
 
 /* server.c */
 int server_add_id(struct quic_server *, struct quic_conn *,

@@ -69,7 +69,7 @@ struct quic_io {
 	uint64_t timer_at; /* armed for; UINT64_MAX: not at all */
 
 	uint8_t *rx_memory; /* for quic_socket_receive() */
-	struct quic_train train;
+	struct quic_gso gso;
 };
 
 uint64_t
@@ -106,8 +106,8 @@ static bool
 drive_write(struct quic_io *io, uint64_t now)
 {
 	if (io->server != NULL)
-		return quic_server_write(io->server, &io->train, now);
-	return io->conn != NULL && quic_conn_write(io->conn, &io->train, now);
+		return quic_server_write(io->server, &io->gso, now);
+	return io->conn != NULL && quic_conn_write(io->conn, &io->gso, now);
 }
 
 static void
@@ -230,9 +230,9 @@ flush(struct quic_io *io)
 	for (int n = 0; n < TX_TRAINS_MAX && rv == 0; n++) {
 		if (io->full == NULL && !drive_write(io, now))
 			return false;
-		port = port_of(io, &io->train.path.local);
+		port = port_of(io, &io->gso.path.local);
 		if (port != NULL)
-			rv = quic_socket_send(&port->socket, &io->train);
+			rv = quic_socket_send(&port->socket, &io->gso);
 		if (rv == -EAGAIN) {
 			set_full(io, port);
 			return false;

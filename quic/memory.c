@@ -13,8 +13,8 @@
  *                more than a sixteenth of max, so that what is left when others
  *                hold much is as good as all of it
  *
- * What the windows of others have grown by counts as if they held it, while they
- * are in use.
+ * What the windows of others have grown by counts as if they held it, while
+ * they are in use.
  *
  * So the largest holders stop first, at both levels, and a newcomer finds room:
  * the dynamic threshold that switches use for their queues. A connection over
@@ -22,7 +22,7 @@
  * do not notice.
  *
  * What a peer was allowed to send cannot be refused when it comes, and what the
- * libraries hold is theirs to free: for when that is too much see relief.c.
+ * libraries hold is theirs to free: for when that is too much see reclaim.c.
  */
 #include "quic/memory.h"
 
@@ -288,7 +288,7 @@ memory_attach(struct quic_conn *conn, struct quic_memory *all)
 	struct conn_memory *m = &conn->memory;
 
 	m->all = all;
-	m->relief_at = UINT64_MAX;
+	m->reclaim_at = UINT64_MAX;
 	TAILQ_INIT(&m->hungry);
 	for (size_t i = 0; i < MEMORY_RANKS; i++)
 		TAILQ_INIT(&m->streams[i]);

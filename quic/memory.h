@@ -2,8 +2,8 @@
  * The memory that peers make us hold, in three levels: all connections, a
  * connection, a stream. This module alone allocates the bytes of streams, and
  * it counts what ngtcp2 and nghttp3 allocate, so that what is charged is what
- * is held. Used by the files of quic/ only; memory.c has the limits, chunk.c
- * the bytes, and relief.c what happens beyond the limits.
+ * is held. Used by the files of quic/ only; memory.c has the limits, buffer.c
+ * the bytes, and reclaim.c what happens beyond the limits.
  */
 #ifndef CULVERT_QUIC_MEMORY_H
 #define CULVERT_QUIC_MEMORY_H
@@ -49,7 +49,7 @@ struct chunk {
 };
 
 /* A first-in first-out run of bytes in chunks, of one stream. */
-struct chunk_queue {
+struct buffer {
 	struct chunk *first, *last;
 	size_t len;  /* bytes from first->begin to last->end */
 	size_t held; /* bytes of memory of the chunks */
@@ -102,7 +102,7 @@ struct conn_memory {
 	size_t doomed;		/* bytes of it in all->doomed */
 	size_t promised;	/* bytes of it in all->promised */
 	TAILQ_ENTRY(quic_conn) granted_entry; /* if that is not 0 */
-	uint64_t relief_at;	/* look after them; UINT64_MAX: no need */
+	uint64_t reclaim_at; /* look after them; UINT64_MAX: no need */
 	ngtcp2_mem quic_allocator;
 	nghttp3_mem h3_allocator;
 };
@@ -120,7 +120,7 @@ struct stream_memory {
 /* ---- All ---- */
 
 void memory_init(struct quic_memory *, size_t max);
-void memory_trim(struct quic_memory *); /* frees the pool; chunk.c */
+void memory_trim(struct quic_memory *); /* frees the pool; buffer.c */
 
 /* ---- A connection ---- */
 
@@ -172,17 +172,17 @@ size_t memory_limit(const struct quic_conn *);
 bool memory_is_over(const struct quic_conn *);
 
 /*
- * relief.c. While relief is due, a newcomer is let in only if it takes the
- * place of another. relief_check() comes after every datagram and costs nothing
- * while there is room; the next two serve the connection's own streams that
- * wait, and relief_at() has them called by then.
+ * reclaim.c. While relief is due, a newcomer is let in only if it takes the
+ * place of another. reclaim_check() comes after every datagram and costs
+ * nothing while there is room; the next two serve the connection's own streams
+ * that wait, and reclaim_at() has them called by then.
  */
-bool relief_is_due(const struct quic_memory *); /* NULL is fine */
-void relief_admit(struct quic_memory *, uint64_t now); /* a newcomer knocks */
-void relief_check(struct quic_conn *, uint64_t now);
-uint64_t relief_deadline(const struct quic_conn *);
-void relief_expire(struct quic_conn *, uint64_t now);
-void relief_at(struct quic_conn *, uint64_t at);
+bool reclaim_is_due(const struct quic_memory *); /* NULL is fine */
+void reclaim_admit(struct quic_memory *, uint64_t now); /* a newcomer knocks */
+void reclaim_check(struct quic_conn *, uint64_t now);
+uint64_t reclaim_deadline(const struct quic_conn *);
+void reclaim_expire(struct quic_conn *, uint64_t now);
+void reclaim_at(struct quic_conn *, uint64_t at);
 
 /* ---- A stream ---- */
 
@@ -191,29 +191,28 @@ void memory_note(struct quic_stream *, enum memory_use, size_t added,
     size_t removed);
 
 /*
- * chunk.c. Makes sure that the last chunk has `room` bytes free, or adds a
+ * buffer.c. Makes sure that the last chunk has `room` bytes free, or adds a
  * chunk of `want` bytes or more, up to CHUNK_MAX. -ENOMEM.
  */
-int queue_grow(struct quic_stream *, struct chunk_queue *, size_t room,
-    size_t want);
+int
+buffer_grow(struct quic_stream *, struct buffer *, size_t room, size_t want);
 
 /*
  * The first `n` bytes of the only chunk are about to be filled in: if they are
  * few, they move to a chunk that is no larger than they need.
  */
-void queue_trim(struct quic_stream *, struct chunk_queue *, size_t n);
+void buffer_trim(struct quic_stream *, struct buffer *, size_t n);
 
 /* Drops `n` bytes from the front, and chunks but, if wanted, the last. */
-void queue_drop(struct quic_stream *, struct chunk_queue *, size_t n,
-    bool keep);
-void queue_clear(struct quic_stream *, struct chunk_queue *);
+void buffer_drop(struct quic_stream *, struct buffer *, size_t n, bool keep);
+void buffer_clear(struct quic_stream *, struct buffer *);
 
 /* Bytes of memory that the stream may hold to send; 0: not even a chunk. */
 size_t memory_to_send(const struct quic_stream *);
 
 /* Owes the stream a writable event for when it may have its first chunk. */
-void relief_wait(struct quic_stream *);
-void relief_wait_end(struct quic_stream *);
+void reclaim_wait(struct quic_stream *);
+void reclaim_wait_end(struct quic_stream *);
 
 /* Bytes of the stream have found their way: its memory is not stuck. */
 void memory_moved(struct quic_stream *);

@@ -51,8 +51,8 @@ is_lost(const struct probe *p, const struct probe_flight *f, uint64_t rtt,
 
 	if (acked_end <= f->number + 1)
 		return false; /* nothing later has arrived */
-	return acked_end > f->number + EVIDENCE_REORDERING ||
-	    now >= f->sent_at + rtt * 9 / 8;
+	return acked_end > f->number + BLACK_HOLE_REORDERING ||
+	       now >= f->sent_at + rtt * 9 / 8;
 }
 
 static void
@@ -70,7 +70,7 @@ static void
 suspect(struct quic_conn *conn, uint64_t now)
 {
 	pmtu_suspect(&conn->probe.pmtu, now);
-	evidence_clear(&conn->probe.evidence);
+	black_hole_clear(&conn->probe.evidence);
 }
 
 /*
@@ -80,14 +80,14 @@ suspect(struct quic_conn *conn, uint64_t now)
 static void
 note_rest(struct quic_conn *conn)
 {
-	struct evidence *e = &conn->probe.evidence;
+	struct black_hole *e = &conn->probe.evidence;
 	ngtcp2_conn_info info;
 
 	if (!e->waiting)
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
 	if (info.bytes_in_flight == 0)
-		evidence_rest(e);
+		black_hole_rest(e);
 }
 
 void
@@ -98,10 +98,10 @@ probe_weigh(struct quic_conn *conn, uint64_t now)
 	if (!p->started)
 		return;
 	note_rest(conn);
-	if (!evidence_moved(&p->evidence))
+	if (!black_hole_moved(&p->evidence))
 		return;
 	find_lost(conn, now);
-	if (evidence_weigh(&p->evidence)) {
+	if (black_hole_weigh(&p->evidence)) {
 		suspect(conn, now);
 		pmtu_small_acked(&p->pmtu, now);
 	}
@@ -113,7 +113,7 @@ probe_weigh(struct quic_conn *conn, uint64_t now)
 static bool
 is_stalled(struct quic_conn *conn, uint64_t now)
 {
-	const struct evidence *e = &conn->probe.evidence;
+	const struct black_hole *e = &conn->probe.evidence;
 
 	return e->waiting &&
 	    now >= e->progress_at + ngtcp2_conn_get_pto(conn->quic);
@@ -124,7 +124,7 @@ static uint64_t
 suspicious_at(const struct quic_conn *conn)
 {
 	const struct probe *p = &conn->probe;
-	const struct evidence *e = &p->evidence;
+	const struct black_hole *e = &p->evidence;
 	uint64_t counts_at = pmtu_suspicion_counts_at(&p->pmtu), at;
 
 	if (!p->started || !e->waiting || e->large_waiting == 0)
@@ -309,7 +309,7 @@ probe_harvest(struct quic_conn *conn, uint64_t now)
 }
 
 static size_t
-write_harvest(struct probe *p, struct quic_train *train)
+write_harvest(struct probe *p, struct quic_gso *gso)
 {
 	struct probe_packet *packet = TAILQ_FIRST(&p->harvest);
 	ngtcp2_path view;
@@ -320,9 +320,9 @@ write_harvest(struct probe *p, struct quic_train *train)
 	TAILQ_REMOVE(&p->harvest, packet, entry);
 	p->nharvest--;
 	len = packet->len;
-	memcpy(train->buf, packet->data, len);
+	memcpy(gso->buf, packet->data, len);
 	view = path_view(&packet->path);
-	train_add(train, &view, packet->ecn, len);
+	gso_add(gso, &view, packet->ecn, len);
 	free(packet);
 	return len;
 }
@@ -362,7 +362,7 @@ write_remnants(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 }
 
 ngtcp2_ssize
-probe_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
+probe_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
 	struct probe *p = &conn->probe;
 	ngtcp2_path_storage ps;
@@ -371,16 +371,16 @@ probe_write(struct quic_conn *conn, struct quic_train *train, uint64_t now)
 
 	if (!p->started)
 		return 0;
-	if ((n = (ngtcp2_ssize)write_harvest(p, train)) > 0)
+	if ((n = (ngtcp2_ssize)write_harvest(p, gso)) > 0)
 		return n;
 	ngtcp2_path_storage_zero(&ps);
-	n = write_remnants(conn, train->buf, &ps.path, &ecn, now);
+	n = write_remnants(conn, gso->buf, &ps.path, &ecn, now);
 	if (n == 0)
-		n = write_turn(conn, train->buf, &ps.path, &ecn, now);
+		n = write_turn(conn, gso->buf, &ps.path, &ecn, now);
 	if (n == 0)
-		n = write_pinged(conn, train->buf, &ps.path, &ecn, now);
+		n = write_pinged(conn, gso->buf, &ps.path, &ecn, now);
 	if (n > 0)
-		train_add(train, &ps.path, ecn, (size_t)n);
+		gso_add(gso, &ps.path, ecn, (size_t)n);
 	return n;
 }
 
@@ -409,7 +409,7 @@ probe_set_link(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
 		if (p->flights[i].size > size)
 			p->flights[i] = p->flights[--p->nflights];
 	/* Those have not left. */
-	evidence_discard(&p->evidence);
+	black_hole_discard(&p->evidence);
 	pmtu_set_ceiling(&p->pmtu, size, now);
 	conn_touch(conn);
 }
@@ -419,7 +419,8 @@ probe_too_big(struct quic_conn *conn, const struct quic_too_big *news,
     uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	size_t quoted = quotes_find(&p->quotes, news->quote, news->len, now);
+	size_t quoted =
+	    icmp_quotes_find(&p->quotes, news->quote, news->len, now);
 
 	if (quoted > 0 && p->started && news->ip_mtu > p->headers &&
 	    pmtu_too_big(&p->pmtu, quoted, news->ip_mtu - p->headers, now)) {
@@ -520,7 +521,7 @@ probe_start(struct quic_conn *conn, uint64_t now)
 	take_peer_max(conn);
 	p->started = true;
 	p->nflights = 0;
-	evidence_clear(&p->evidence);
+	black_hole_clear(&p->evidence);
 	p->turns_left = PROBE_TURNS;
 	p->turn_due = true;
 	p->turn_expiry = UINT64_MAX;

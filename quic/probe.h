@@ -28,10 +28,10 @@
 
 #include <sys/queue.h>
 
-#include "quic/evidence.h"
+#include "quic/black_hole.h"
 #include "quic/pmtu.h"
 #include "quic/quic.h"
-#include "quic/quote.h"
+#include "quic/icmp.h"
 
 /*
  * Sizes that the library is made to try, one after another: each is a turn for
@@ -74,7 +74,8 @@ struct probe_packet {
 	uint8_t data[];
 };
 
-/* Part of a connection; private to probe.c and probe_seal.c but for `pmtu`. */
+/* Part of a connection; private to probe.c and probe_packet.c but for `pmtu`.
+ */
 struct probe {
 	struct pmtu pmtu;
 	size_t headers; /* bytes of IP and UDP on this path */
@@ -82,7 +83,7 @@ struct probe {
 	uint64_t peer_max; /* ... and the most that the peer takes; 0: unknown */
 	bool started;
 	bool fresh;	/* nothing was written since it was started */
-	struct quotes quotes; /* of packets above the base size */
+	struct icmp_quotes quotes; /* of packets above the base size */
 
 	/* The packet that is being sealed. */
 	const uint8_t *datagram; /* where its datagram begins */
@@ -113,7 +114,7 @@ struct probe {
 	TAILQ_HEAD(, probe_packet) harvest;
 	unsigned nharvest;
 
-	struct evidence evidence; /* what ordinary packets say */
+	struct black_hole evidence; /* what ordinary packets say */
 };
 
 /*
@@ -144,7 +145,7 @@ void probe_start(struct quic_conn *, uint64_t now);
  */
 void probe_stop(struct quic_conn *, uint64_t now);
 
-/* The callbacks, in place of those of ngtcp2_crypto: see probe_seal.c. */
+/* The callbacks, in place of those of ngtcp2_crypto: see probe_packet.c. */
 int probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
     const ngtcp2_crypto_aead_ctx *, const uint8_t *plain, size_t len,
     const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen);
@@ -186,8 +187,7 @@ size_t probe_added(const struct quic_conn *);
  * or a packet that would have left anyhow. Returns as the library's write
  * calls do: 0 for nothing.
  */
-ngtcp2_ssize probe_write(struct quic_conn *, struct quic_train *,
-    uint64_t now);
+ngtcp2_ssize probe_write(struct quic_conn *, struct quic_gso *, uint64_t now);
 
 /* Fills in what the discovery has found. */
 void probe_stats(const struct quic_conn *, struct quic_stats *);
@@ -198,7 +198,7 @@ void probe_fini(struct quic_conn *);
 void probe_expire(struct quic_conn *, uint64_t now);
 uint64_t probe_deadline(const struct quic_conn *);
 
-/* ---- What probe.c does for probe_seal.c ---- */
+/* ---- What probe.c does for probe_packet.c ---- */
 
 /* A probe's fate: that of flights[at], which is no longer there afterwards. */
 void probe_landed(struct quic_conn *, size_t at, bool acked);

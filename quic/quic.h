@@ -76,8 +76,8 @@ struct quic_too_big {
 };
 
 /* The most that one send call takes: UDP_SEGMENT trains are one IP packet. */
-#define QUIC_TRAIN_MAX 65000 /* bytes: 65535 less IPv6 and UDP headers, spare */
-#define QUIC_TRAIN_PACKETS_MAX 64 /* packets: UDP_MAX_SEGMENTS of Linux */
+#define QUIC_GSO_MAX 65000 /* bytes: 65535 less IPv6 and UDP headers, spare */
+#define QUIC_GSO_PACKETS_MAX 64 /* packets: UDP_MAX_SEGMENTS of Linux */
 
 /*
  * A train: packets of one size to one place, to be sent by one call (GSO).
@@ -85,7 +85,7 @@ struct quic_too_big {
  * bytes after the train may be a sealed packet that did not fit it, which the
  * next write call with the same train hands out first.
  */
-struct quic_train {
+struct quic_gso {
 	struct quic_path path;
 	size_t len;	/* bytes to send, from the start of buf */
 	size_t segment;	/* bytes of each packet; the last may be shorter */
@@ -95,7 +95,7 @@ struct quic_train {
 	size_t held_at, held_len;   /* three lines: the packet that waits */
 	uint8_t held_ecn;
 
-	uint8_t buf[2 * QUIC_TRAIN_MAX];
+	uint8_t buf[2 * QUIC_GSO_MAX];
 };
 
 /* -------------------------------------------------------------------------
@@ -371,8 +371,7 @@ int quic_client_new(struct quic_conn **, struct quic_tls *tls,
 void quic_conn_receive(struct quic_conn *, const struct quic_rx *rx, size_t n,
     uint64_t now);
 void quic_conn_expire(struct quic_conn *, uint64_t now);
-bool quic_conn_write(struct quic_conn *, struct quic_train *train,
-    uint64_t now);
+bool quic_conn_write(struct quic_conn *, struct quic_gso *gso, uint64_t now);
 uint64_t quic_conn_deadline(const struct quic_conn *);
 
 /*
@@ -525,8 +524,8 @@ void quic_server_reload(struct quic_server *, struct quic_tls *,
 void quic_server_receive(struct quic_server *, const struct quic_rx *rx,
     size_t n, uint64_t now);
 void quic_server_expire(struct quic_server *, uint64_t now);
-bool quic_server_write(struct quic_server *, struct quic_train *train,
-    uint64_t now);
+bool
+quic_server_write(struct quic_server *, struct quic_gso *gso, uint64_t now);
 uint64_t quic_server_deadline(const struct quic_server *);
 
 /* As quic_conn_too_big(), for every connection with that remote address. */

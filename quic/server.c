@@ -1,6 +1,6 @@
 /*
  * A server: from connection IDs to connections. Whoever has none is a stranger,
- * and answered by stranger.c.
+ * and answered by stateless.c.
  *
  *   datagram ──▶ known ID ──▶ that connection
  *            ├─▶ Initial ───▶ a new connection, or what the gate says: Retry
@@ -16,10 +16,10 @@
 #include <gnutls/crypto.h>
 
 #include "quic/closing.h"
-#include "quic/heap.h"
+#include "quic/timer_heap.h"
 #include "quic/internal.h"
-#include "quic/remote.h"
-#include "quic/stranger.h"
+#include "quic/remote_index.h"
+#include "quic/stateless.h"
 #include "quic/token.h"
 
 #define HALF_OPEN_MAX 256 /* handshakes; then addresses must be proven */
@@ -56,16 +56,16 @@ struct quic_server {
 	bool draining; /* new connections are refused ... */
 	bool closed;   /* ... or not answered at all */
 
-	struct gate gate;
+	struct admission gate;
 	struct conn_id_map ids;
 	LIST_HEAD(, quic_conn) conns;
 	TAILQ_HEAD(, quic_conn) dirty; /* have something to write */
 	TAILQ_HEAD(, quic_conn) fed; /* were read from in this call */
-	struct remotes remotes;
+	struct remote_index remotes;
 
-	struct heap heap; /* the deadlines of `conns` */
+	struct timer_heap heap; /* the deadlines of `conns` */
 	struct evict_order order; /* in which they make room */
-	struct strangers strangers;
+	struct stateless strangers;
 	struct closings closings; /* of connections that are freed */
 	uint64_t too_big_second;
 	unsigned too_bigs_now;
@@ -130,8 +130,8 @@ untouch(struct quic_server *server, struct quic_conn *conn)
 static void
 enter_source(struct quic_server *server, struct quic_conn *conn)
 {
-	conn->source = gate_enter(&server->gate,
-	    (const struct sockaddr *)&conn->path.remote);
+	conn->source = admission_enter(
+	    &server->gate, (const struct sockaddr *)&conn->path.remote);
 	if (conn->source != NULL)
 		evict_join(conn, EVICT_SOURCE, &conn->source->order);
 }
@@ -164,7 +164,7 @@ uncount(struct quic_server *server, struct quic_conn *conn)
 	server->stats.connections--;
 	conn->counted = conn->half_open = false;
 	evict_leave(conn);
-	gate_leave(&server->gate, conn->source);
+	admission_leave(&server->gate, conn->source);
 	conn->source = NULL;
 }
 
@@ -180,7 +180,7 @@ server_forget(struct quic_server *server, struct quic_conn *conn)
 	uncount(server, conn);
 	if (!conn->listed)
 		return;
-	heap_remove(&server->heap, conn);
+	timer_heap_remove(&server->heap, conn);
 	LIST_REMOVE(conn, server_entry);
 }
 
@@ -195,7 +195,7 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 		proof == PROOF_RETRIED, path, &server->settings,
 		server->events, server->arg, now) != 0)
 		return NULL;
-	if (heap_insert(&server->heap, conn) != 0) {
+	if (timer_heap_insert(&server->heap, conn) != 0) {
 		quic_conn_free(conn);
 		return NULL;
 	}
@@ -267,8 +267,8 @@ struct room {
  * enough: there are as many as before then.
  */
 static struct room
-find_room(const struct quic_server *server, const struct gate_source *source,
-    uint64_t now)
+find_room(const struct quic_server *server,
+    const struct admission_source *source, uint64_t now)
 {
 	size_t all = server->settings.connections_max, here = 0;
 	size_t most = server->settings.source_max;
@@ -282,8 +282,8 @@ find_room(const struct quic_server *server, const struct gate_source *source,
 	if (room.full || room.leaver != NULL)
 		return room;
 	room.full = server->stats.connections >= all;
-	if (relief_is_due(server->settings.memory)) {
-		relief_admit(server->settings.memory, now);
+	if (reclaim_is_due(server->settings.memory)) {
+		reclaim_admit(server->settings.memory, now);
 		room.full = true;
 	}
 	if (!room.full && server->stats.connections < CROWDED(all))
@@ -314,8 +314,8 @@ static void
 refuse(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const struct quic_path *path, uint64_t now)
 {
-	if (stranger_close(&server->strangers, hd, NGTCP2_CONNECTION_REFUSED,
-		path, now))
+	if (stateless_close(
+		&server->strangers, hd, NGTCP2_CONNECTION_REFUSED, path, now))
 		server->stats.refused++;
 }
 
@@ -327,21 +327,22 @@ static void
 reject_token(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const struct quic_path *path, uint64_t now)
 {
-	if (stranger_close(&server->strangers, hd, NGTCP2_INVALID_TOKEN, path,
-		now))
+	if (stateless_close(
+		&server->strangers, hd, NGTCP2_INVALID_TOKEN, path, now))
 		server->stats.tokens_rejected++;
 }
 
 /* A stranger whose token is right, or who has none. */
-static enum gate_verdict
+static enum admission_verdict
 ask_gate(struct quic_server *server, const struct quic_path *path,
     enum token_proof proof, const struct room *room, uint64_t now)
 {
 	/* Whoever cannot be who it says takes nobody's place. */
 	if (proof == PROOF_NONE && room->leaver != NULL)
-		return GATE_PROVE;
-	return gate_ask(&server->gate, (const struct sockaddr *)&path->remote,
-	    proof != PROOF_NONE, server->stats.half_open, now);
+		return ADMISSION_PROVE;
+	return admission_ask(&server->gate,
+	    (const struct sockaddr *)&path->remote, proof != PROOF_NONE,
+	    server->stats.half_open, now);
 }
 
 /* A first packet. Returns the connection that it opens, or NULL. */
@@ -350,24 +351,26 @@ meet(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const ngtcp2_cid *original_dcid, enum token_proof proof,
     const struct quic_path *path, uint64_t now)
 {
-	struct room room = find_room(server, gate_find(&server->gate,
-	    (const struct sockaddr *)&path->remote), now);
+	struct room room = find_room(server,
+	    admission_find(
+		&server->gate, (const struct sockaddr *)&path->remote),
+	    now);
 
 	if (room.full && room.leaver == NULL) {
 		refuse(server, hd, path, now);
 		return NULL;
 	}
 	switch (ask_gate(server, path, proof, &room, now)) {
-	case GATE_ADMIT:
+	case ADMISSION_ADMIT:
 		if (room.leaver != NULL)
 			evict(server, room.leaver, now);
 		return accept_conn(server, hd, original_dcid, proof, path,
 		    now);
-	case GATE_PROVE:
-		if (stranger_retry(&server->strangers, hd, path, now))
+	case ADMISSION_PROVE:
+		if (stateless_retry(&server->strangers, hd, path, now))
 			server->stats.retries_sent++;
 		break;
-	case GATE_LATER:
+	case ADMISSION_LATER:
 		server->stats.postponed++;
 		break;
 	}
@@ -411,7 +414,7 @@ route(struct quic_server *server, const struct quic_path *path,
 
 	rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, CID_LEN);
 	if (rv == NGTCP2_ERR_VERSION_NEGOTIATION && !server->closed)
-		stranger_negotiate(&server->strangers, &vc, path);
+		stateless_negotiate(&server->strangers, &vc, path);
 	if (rv != 0 || vc.dcidlen > NGTCP2_MAX_CIDLEN)
 		return NULL;
 	ngtcp2_cid_init(&dcid, vc.dcid, vc.dcidlen);
@@ -422,7 +425,7 @@ route(struct quic_server *server, const struct quic_path *path,
 	}
 	if ((data[0] & LONG_HEADER) != 0)
 		return greet(server, path, data, len, now);
-	if (stranger_reset(&server->strangers, &vc, len, path, now))
+	if (stateless_reset(&server->strangers, &vc, len, path, now))
 		server->stats.resets_sent++;
 	return NULL;
 }
@@ -452,7 +455,7 @@ settle(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 		return;
 	}
 	evict_note(conn, now);
-	heap_update(&server->heap, conn);
+	timer_heap_update(&server->heap, conn);
 }
 
 void
@@ -481,15 +484,16 @@ quic_server_expire(struct quic_server *server, uint64_t now)
 	struct quic_conn *conn;
 
 	closings_expire(&server->closings, now);
-	for (unsigned n = 0; n < EXPIRED_A_CALL &&
-	    heap_deadline(&server->heap) <= now; n++) {
+	for (unsigned n = 0;
+	     n < EXPIRED_A_CALL && timer_heap_deadline(&server->heap) <= now;
+	     n++) {
 		conn = server->heap.conns[0];
 		quic_conn_expire(conn, now);
 		if (!conn_is_over(conn) &&
 		    quic_conn_deadline(conn) <= now) {
 			/* Its packets are due: the write calls come next. */
 			conn_touch(conn);
-			heap_defer_first(&server->heap);
+			timer_heap_defer_first(&server->heap);
 			continue;
 		}
 		settle(server, conn, now);
@@ -498,18 +502,18 @@ quic_server_expire(struct quic_server *server, uint64_t now)
 
 /* A train of each connection in turn, until none has any more. */
 bool
-quic_server_write(struct quic_server *server, struct quic_train *train,
-    uint64_t now)
+quic_server_write(
+    struct quic_server *server, struct quic_gso *gso, uint64_t now)
 {
 	struct quic_conn *conn;
 
-	if (stranger_write(&server->strangers, train) ||
-	    closings_write(&server->closings, train))
+	if (stateless_write(&server->strangers, gso) ||
+	    closings_write(&server->closings, gso))
 		return true;
 	while ((conn = TAILQ_FIRST(&server->dirty)) != NULL) {
-		if (quic_conn_write(conn, train, now)) {
+		if (quic_conn_write(conn, gso, now)) {
 			/* What waits in the train is this connection's. */
-			if (train->held_len == 0) {
+			if (gso->held_len == 0) {
 				untouch(server, conn);
 				server_touch(server, conn);
 			}
@@ -524,7 +528,7 @@ quic_server_write(struct quic_server *server, struct quic_train *train,
 uint64_t
 quic_server_deadline(const struct quic_server *server)
 {
-	uint64_t conns = heap_deadline(&server->heap);
+	uint64_t conns = timer_heap_deadline(&server->heap);
 	uint64_t closings = closings_deadline(&server->closings);
 
 	return conns < closings ? conns : closings;
@@ -560,7 +564,7 @@ quic_server_too_big(struct quic_server *server,
 static void
 set_settings(struct quic_server *server, const struct quic_settings *settings)
 {
-	struct gate *gate = &server->gate;
+	struct admission *gate = &server->gate;
 
 	server->settings = *settings;
 	if (server->settings.connections_max == 0)
@@ -655,7 +659,7 @@ quic_server_free(struct quic_server *server)
 	closings_fini(&server->closings);
 	quic_tls_free(server->tls);
 	gnutls_memset(server->secret, 0, sizeof(server->secret));
-	heap_fini(&server->heap);
+	timer_heap_fini(&server->heap);
 	free(server);
 }
 

@@ -289,7 +289,7 @@ add_ecn(struct msghdr *msg, const struct sockaddr_storage *remote, uint8_t ecn)
 
 /* One sendmsg(2) of `len` bytes of a train, in packets of `segment`. */
 static int
-send_packets(const struct quic_socket *s, const struct quic_train *train,
+send_packets(const struct quic_socket *s, const struct quic_gso *gso,
     uint8_t *data, size_t len, size_t segment)
 {
 	struct iovec iov = { data, len };
@@ -301,13 +301,13 @@ send_packets(const struct quic_socket *s, const struct quic_train *train,
 	memset(&control, 0, sizeof(control));
 	msg.msg_control = &control;
 	if (!s->connected) {
-		msg.msg_namelen = map_for(s, &train->path.remote, &remote);
+		msg.msg_namelen = map_for(s, &gso->path.remote, &remote);
 		msg.msg_name = &remote;
-		map_for(s, &train->path.local, &local);
+		map_for(s, &gso->path.local, &local);
 		add_source(&msg, &local);
 	}
-	if (train->ecn != 0)
-		add_ecn(&msg, &train->path.remote, train->ecn);
+	if (gso->ecn != 0)
+		add_ecn(&msg, &gso->path.remote, gso->ecn);
 	if (len > segment)
 		add_control(&msg, SOL_UDP, UDP_SEGMENT, &size, sizeof(size));
 	if (msg.msg_controllen == 0)
@@ -326,19 +326,19 @@ send_packets(const struct quic_socket *s, const struct quic_train *train,
  * the error of the first that has one.
  */
 static int
-send_singly(const struct quic_socket *s, struct quic_train *train)
+send_singly(const struct quic_socket *s, struct quic_gso *gso)
 {
 	size_t at, here;
 	int rv, first = 0;
 
-	for (at = 0; at < train->len; at += here) {
-		here = train->len - at < train->segment ? train->len - at
-							: train->segment;
-		rv = send_packets(s, train, train->buf + at, here, here);
+	for (at = 0; at < gso->len; at += here) {
+		here =
+		    gso->len - at < gso->segment ? gso->len - at : gso->segment;
+		rv = send_packets(s, gso, gso->buf + at, here, here);
 		if (rv == -EAGAIN || rv == -ENOBUFS) {
 			/* What is left of the train waits for room. */
-			memmove(train->buf, train->buf + at, train->len - at);
-			train->len -= at;
+			memmove(gso->buf, gso->buf + at, gso->len - at);
+			gso->len -= at;
 			return -EAGAIN;
 		}
 		if (first == 0)
@@ -355,18 +355,17 @@ may_be_cut(int rv)
 }
 
 int
-quic_socket_send(struct quic_socket *s, struct quic_train *train)
+quic_socket_send(struct quic_socket *s, struct quic_gso *gso)
 {
-	bool many = train->len > train->segment;
+	bool many = gso->len > gso->segment;
 	int rv;
 
 	if (s->gso || !many)
-		rv = send_packets(s, train, train->buf, train->len,
-		    train->segment);
+		rv = send_packets(s, gso, gso->buf, gso->len, gso->segment);
 	else
-		rv = send_singly(s, train);
+		rv = send_singly(s, gso);
 	if (many && s->gso && may_be_cut(rv)) {
-		rv = send_singly(s, train);
+		rv = send_singly(s, gso);
 		s->gso = may_be_cut(rv);
 	}
 	if (rv == -EAGAIN || rv == -ENOBUFS)

@@ -106,7 +106,7 @@ int quic_socket_error(struct quic_socket *, struct quic_too_big *news);
  * too big for the interface, and quic_socket_error() tells of it. 0 otherwise:
  * what the network refuses is lost, as it may be, and QUIC finds out.
  */
-int quic_socket_send(struct quic_socket *, struct quic_train *train);
+int quic_socket_send(struct quic_socket *, struct quic_gso *gso);
 
 /* The length of an IPv4 or IPv6 address, for the system's calls. */
 socklen_t quic_socket_len(const struct sockaddr *);

@@ -100,7 +100,7 @@ stream_new(struct quic_conn *conn, int64_t id)
 static void
 drop_received(struct quic_stream *s)
 {
-	queue_clear(s, &s->rx);
+	buffer_clear(s, &s->rx);
 	flow_close(s);
 }
 
@@ -120,7 +120,7 @@ drop_committed(struct quic_stream *s)
 {
 	note_unsent(s, 0);
 	s->tx_next = NULL;
-	queue_clear(s, &s->tx);
+	buffer_clear(s, &s->tx);
 }
 
 void
@@ -134,7 +134,7 @@ stream_free(struct quic_stream *s)
 	quota_wait_end(s);
 	orphan_end(s);
 	request_settled(s);
-	relief_wait_end(s);
+	reclaim_wait_end(s);
 	drop_received(s);
 	drop_committed(s);
 	memory_release(conn, s->head);
@@ -169,7 +169,7 @@ let_go(struct quic_stream *s)
 		s->pending = 0;
 	}
 	quota_wait_end(s);
-	relief_wait_end(s);
+	reclaim_wait_end(s);
 	drop_received(s);
 	memory_release(s->conn, s->head);
 	s->head = NULL;
@@ -479,7 +479,7 @@ stream_append(struct quic_stream *s, const uint8_t *data, size_t len)
 	}
 	s->rx.len += len;
 	while (len > 0) {
-		if (queue_grow(s, &s->rx, 1, flow_chunk(s, len)) != 0)
+		if (buffer_grow(s, &s->rx, 1, flow_chunk(s, len)) != 0)
 			return -ENOMEM;
 		c = s->rx.last;
 		here = c->cap - c->end;
@@ -520,7 +520,7 @@ quic_stream_consume(struct quic_stream *s, size_t n)
 {
 	if (n == 0)
 		return;
-	queue_drop(s, &s->rx, n, false);
+	buffer_drop(s, &s->rx, n, false);
 	memory_moved(s);
 	flow_drain(s, n);
 }
@@ -569,9 +569,9 @@ quic_stream_has_room(struct quic_stream *s)
 
 	/* One that holds nothing has no acknowledgement to wait for. */
 	if (!space && s->tx.len == 0)
-		relief_wait(s);
+		reclaim_wait(s);
 	else
-		relief_wait_end(s);
+		reclaim_wait_end(s);
 	s->wants_room = !space || !quota_left(s);
 	if (space && s->wants_room)
 		quota_wait(s);
@@ -596,10 +596,10 @@ quic_stream_reserve(struct quic_stream *s, size_t *len)
 
 	if (!quic_stream_has_room(s))
 		return NULL;
-	if (queue_grow(s, &s->tx, QUIC_RESERVE_MIN, chunk_to_send(s)) != 0) {
+	if (buffer_grow(s, &s->tx, QUIC_RESERVE_MIN, chunk_to_send(s)) != 0) {
 		s->wants_room = true;
 		if (s->tx.len == 0)
-			relief_wait(s);
+			reclaim_wait(s);
 		return NULL;
 	}
 	c = s->tx.last;
@@ -633,7 +633,7 @@ quic_stream_commit(struct quic_stream *s, size_t n)
 		return;
 	}
 	if (s->tx.len == 0)
-		queue_trim(s, &s->tx, n);
+		buffer_trim(s, &s->tx, n);
 	c = s->tx.last;
 	if (s->tx_next == NULL) {
 		s->tx_next = c;
@@ -652,8 +652,9 @@ quic_stream_push(struct quic_stream *s, const void *data, size_t len)
 	size_t done = 0, here;
 	struct chunk *c;
 
-	while (done < len && queue_grow(s, &s->tx, 1, len - done < CHUNK_NEXT
-	    ? len - done : CHUNK_NEXT) == 0) {
+	while (done < len &&
+	       buffer_grow(s, &s->tx, 1,
+		   len - done < CHUNK_NEXT ? len - done : CHUNK_NEXT) == 0) {
 		c = s->tx.last;
 		here = c->cap - c->end;
 		here = here < len - done ? here : len - done;
@@ -731,7 +732,7 @@ stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 	}
 	if (s->tx_unsent > 0 && s->turn == 0 && !s->waiting) {
 		s->waiting = true;
-		warm_note(s->conn);
+		bbr_idle_note(s->conn);
 		TAILQ_INSERT_TAIL(&s->conn->waiting, s, waiting_entry);
 	}
 	offer_room(s);
@@ -754,7 +755,7 @@ stream_acked(struct quic_stream *s, size_t n)
 		s->tx_next = c->next;
 		s->tx_next_at = c->next->begin;
 	}
-	queue_drop(s, &s->tx, n, s->reserved);
+	buffer_drop(s, &s->tx, n, s->reserved);
 	memory_moved(s);
 	offer_room(s);
 }

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#include "proxy/tally.h"
+#include "proxy/base/tally.h"
 
 /*
  * The descriptors of sockets to origins, and each user's share of them. Where

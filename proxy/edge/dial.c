@@ -7,7 +7,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#include "proxy/basic.h"
+#include "proxy/base/basic.h"
 #include "proxy/edge/dial.h"
 
 /*

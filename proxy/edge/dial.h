@@ -4,9 +4,9 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "proxy/addr.h"
+#include "proxy/base/addr.h"
 #include "proxy/edge/descriptors.h"
-#include "proxy/edge/origin.h"
+#include "proxy/edge/dial_queue.h"
 #include "proxy/edge/policy.h"
 #include "proxy/edge/resolver.h"
 
@@ -24,7 +24,7 @@
 struct dialer {
 	struct resolver *resolver;
 	const struct policy *policy;
-	struct origins *origins;
+	struct dial_queue *origins;
 	struct descriptors *descriptors;
 	uint64_t timeout_ms; /* of clients; DIAL_TIMEOUT_MS as a rule */
 };

@@ -7,12 +7,12 @@
 
 #include <sys/resource.h>
 
-#include "proxy/addr.h"
-#include "proxy/edge/route.h"
+#include "proxy/base/addr.h"
+#include "proxy/edge/own_addresses.h"
 #include "proxy/edge/tunnel.h"
-#include "proxy/log.h"
-#include "proxy/qlog.h"
-#include "proxy/trim.h"
+#include "proxy/base/log.h"
+#include "proxy/base/qlog.h"
+#include "proxy/base/malloc_trim.h"
 #include "quic/io.h"
 
 #define SOCKETS_MAX 16 /* addresses: those of the configuration */
@@ -32,15 +32,15 @@ struct endpoint {
 struct edge {
 	struct tunnel_host host; /* first: on_gone finds us by it */
 	struct edge_settings settings;
-	struct origins origins;
+	struct dial_queue origins;
 	struct descriptors descriptors;
-	struct route route;
+	struct own_addresses route;
 	char *qlog_dir; /* or NULL: then there is no event for it */
 	struct quic_events events;
 	struct endpoint endpoints[SOCKETS_MAX];
 	size_t nendpoints;
-	struct trim trim;
-	bool freeing, trim_closed;
+	struct malloc_trim trim;
+	bool freeing, malloc_trim_closed;
 };
 
 /* ---- Connections ---- */
@@ -90,7 +90,7 @@ on_request(struct quic_conn *conn, struct quic_stream *stream,
 	struct edge *edge = arg;
 
 	(void)conn;
-	trim_busy(&edge->trim);
+	malloc_trim_busy(&edge->trim);
 	tunnel_new(&edge->host, stream, head);
 }
 
@@ -101,7 +101,7 @@ on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 	char client[ADDR_STRLEN];
 
 	if (edge->host.open == 0)
-		trim_quiet(&edge->trim);
+		malloc_trim_quiet(&edge->trim);
 	log_debug("connection from %s ended: %s",
 	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
 		client), why->text);
@@ -135,12 +135,12 @@ static const struct quic_events events = {
 static void
 free_if_done(struct edge *edge)
 {
-	if (!edge->trim_closed || edge->host.open > 0)
+	if (!edge->malloc_trim_closed || edge->host.open > 0)
 		return;
 	quic_tls_free(edge->settings.tls);
 	users_free(edge->settings.users);
 	explicit_bzero(edge->settings.secret, sizeof(edge->settings.secret));
-	route_close(&edge->route);
+	own_addresses_close(&edge->route);
 	liveness_close(edge->host.liveness);
 	free(edge->qlog_dir);
 	free(edge);
@@ -152,7 +152,7 @@ on_gone(struct tunnel_host *host)
 	struct edge *edge = (struct edge *)host;
 
 	if (host->open == 0)
-		trim_quiet(&edge->trim);
+		malloc_trim_quiet(&edge->trim);
 	free_if_done(edge);
 }
 
@@ -165,7 +165,7 @@ or_default(size_t value, size_t fallback)
 static bool
 is_own(void *arg, const struct sockaddr *addr)
 {
-	return route_is_own(arg, addr);
+	return own_addresses_is_own(arg, addr);
 }
 
 static void
@@ -179,9 +179,9 @@ set_policy(struct edge *edge, const struct policy *policy)
 }
 
 static void
-open_route(struct route *route)
+open_route(struct own_addresses *route)
 {
-	int rv = route_open(route);
+	int rv = own_addresses_open(route);
 
 	if (rv != 0)
 		log_warn("the kernel does not report the addresses of this "
@@ -259,7 +259,7 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	}
 	open_route(&edge->route);
 	quic_tls_ref(edge->settings.tls);
-	trim_init(&edge->trim, loop);
+	malloc_trim_init(&edge->trim, loop);
 	edge->trim.timer.data = edge;
 	*out = edge;
 	return 0;
@@ -322,7 +322,7 @@ on_trim_closed(uv_handle_t *handle)
 {
 	struct edge *edge = handle->data;
 
-	edge->trim_closed = true;
+	edge->malloc_trim_closed = true;
 	free_if_done(edge);
 }
 
@@ -412,5 +412,5 @@ edge_free(struct edge *edge)
 	}
 	resolver_free(edge->host.dialer.resolver);
 	edge->freeing = true;
-	trim_close(&edge->trim, on_trim_closed);
+	malloc_trim_close(&edge->trim, on_trim_closed);
 }

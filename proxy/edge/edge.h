@@ -9,7 +9,7 @@
 
 #include "proxy/edge/policy.h"
 #include "proxy/edge/resolver.h"
-#include "proxy/users.h"
+#include "proxy/base/users.h"
 #include "quic/quic.h"
 
 /*

@@ -53,8 +53,8 @@ open_each(struct name_servers *servers, uv_loop_t *loop, const char *conf,
 
 	while (servers->n < NAME_SERVERS_MAX &&
 	    (name = strsep(&rest, ",")) != NULL) {
-		rv = channel_new(&servers->v[servers->n].channel, loop, conf,
-		    name);
+		rv = dns_channel_new(
+		    &servers->v[servers->n].channel, loop, conf, name);
 		if (rv != 0)
 			return rv;
 		servers->n++;
@@ -77,7 +77,7 @@ static int
 open_file(struct name_servers *servers, uv_loop_t *loop, const char *conf)
 {
 	char *list;
-	int rv = channel_servers(conf, &list);
+	int rv = dns_channel_servers(conf, &list);
 
 	if (rv != 0)
 		return rv;
@@ -96,7 +96,7 @@ name_servers_open(struct name_servers *servers, uv_loop_t *loop,
 	/* Before they are read: what changes meanwhile is read once more. */
 	servers->conf_stamp = stamp_of(conf);
 	servers->hosts_stamp = stamp_of(NAME_SERVERS_HOSTS);
-	rv = channel_new(&servers->hosts, loop, conf, NULL);
+	rv = dns_channel_new(&servers->hosts, loop, conf, NULL);
 	if (rv == 0)
 		rv = list != NULL ? open_list(servers, loop, conf, list)
 				  : open_file(servers, loop, conf);
@@ -108,9 +108,9 @@ name_servers_open(struct name_servers *servers, uv_loop_t *loop,
 void
 name_servers_close(struct name_servers *servers)
 {
-	channel_free(servers->hosts);
+	dns_channel_free(servers->hosts);
 	for (unsigned i = 0; i < servers->n; i++)
-		channel_free(servers->v[i].channel);
+		dns_channel_free(servers->v[i].channel);
 }
 
 /* ---- Silence ---- */

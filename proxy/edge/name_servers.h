@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-#include "proxy/edge/channel.h"
+#include "proxy/edge/dns_channel.h"
 
 /*
  * The name servers that a file or a list names, the hosts file, and which of
@@ -31,14 +31,14 @@ struct stamp {
 
 /* Private, but for the channel. */
 struct name_server {
-	struct channel *channel;
+	struct dns_channel *channel;
 	bool silent;	   /* asked, and has not answered anything since */
 	uint64_t heard_ms; /* when it answered last */
 	uint64_t probe_ms; /* silent: when it is tried again */
 };
 
 struct name_servers {
-	struct channel *hosts;
+	struct dns_channel *hosts;
 	struct name_server v[NAME_SERVERS_MAX];
 	unsigned n;
 	struct stamp conf_stamp, hosts_stamp; /* of what was read; private */
@@ -52,7 +52,7 @@ struct name_servers {
 int name_servers_open(struct name_servers *, uv_loop_t *, const char *conf,
     const char *list);
 
-/* Closes the channels; see channel_free(). */
+/* Closes the channels; see dns_channel_free(). */
 void name_servers_close(struct name_servers *);
 
 /* Whether one of the files is another one now. */

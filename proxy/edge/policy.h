@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#include "proxy/rule.h"
+#include "proxy/base/address_rule.h"
 
 /*
  * Which destinations an edge may dial. One is decided by the first of these

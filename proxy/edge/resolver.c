@@ -7,8 +7,8 @@
 
 #include "proxy/edge/name_servers.h"
 #include "proxy/edge/resolver.h"
-#include "proxy/log.h"
-#include "proxy/tally.h"
+#include "proxy/base/log.h"
+#include "proxy/base/tally.h"
 
 /*
  *	question	asked -> told in part -> over -> all told, freed
@@ -24,7 +24,7 @@
  *
  * Whoever looks up a name that is being asked for joins that question: a
  * thousand tunnels to a name that nobody answers for are one of those that may
- * be in flight. c-ares answers every ask, if only from channel_free(), so a
+ * be in flight. c-ares answers every ask, if only from dns_channel_free(), so a
  * question is freed with its last ask.
  *
  * When the files have changed there are new channels, and the end of the old
@@ -505,8 +505,8 @@ ask(struct half *h, unsigned server)
 	LIST_INSERT_HEAD(&h->open, a, entry);
 	r->asking = true;
 	r->busy++;
-	channel_ask(r->servers.v[server].channel, h->question->name, h->family,
-	    on_answer, a);
+	dns_channel_ask(r->servers.v[server].channel, h->question->name,
+	    h->family, on_answer, a);
 	r->busy--;
 	r->asking = asking;
 }
@@ -687,7 +687,8 @@ question_ask(struct question *q)
 	q->holds++;
 	r->busy++;
 	if (!q->halves[HALF_AAAA].done && !q->halves[HALF_A].done)
-		channel_ask(r->servers.hosts, q->name, AF_UNSPEC, on_hosts, q);
+		dns_channel_ask(
+		    r->servers.hosts, q->name, AF_UNSPEC, on_hosts, q);
 	for (int i = 0; i < HALVES; i++)
 		if (!q->halves[i].done && LIST_EMPTY(&q->halves[i].open))
 			ask_all(&q->halves[i]);

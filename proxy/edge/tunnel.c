@@ -17,9 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proxy/addr.h"
-#include "proxy/basic.h"
-#include "proxy/log.h"
+#include "proxy/base/addr.h"
+#include "proxy/base/basic.h"
+#include "proxy/base/log.h"
 #include "proxy/relay.h"
 
 /* Milliseconds between two warnings that a limit is met. */

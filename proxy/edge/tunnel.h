@@ -6,9 +6,9 @@
 #include <uv.h>
 
 #include "proxy/edge/dial.h"
-#include "proxy/liveness.h"
-#include "proxy/tally.h"
-#include "proxy/users.h"
+#include "proxy/base/liveness.h"
+#include "proxy/base/tally.h"
+#include "proxy/base/users.h"
 #include "quic/quic.h"
 
 /*

@@ -23,9 +23,9 @@
 #include <unistd.h>
 
 #include "proxy/local/client_internal.h"
-#include "proxy/local/forward.h"
+#include "proxy/local/http/exchange.h"
 #include "proxy/local/socks.h"
-#include "proxy/log.h"
+#include "proxy/base/log.h"
 
 /* Bytes of the buffer at first; it grows to a head and one byte more. */
 #define BUFFER_FIRST 2048
@@ -239,8 +239,9 @@ on_eof(struct client *c)
 	c->eof_seen = true;
 	relay_read_stop(&c->relay);
 	/* Half-closed after a whole request: the answer is still wanted. */
-	if (c->state == CLIENT_WAITING || (c->state == CLIENT_EXCHANGE &&
-	    forward_request_complete(c->forward)))
+	if (c->state == CLIENT_WAITING ||
+	    (c->state == CLIENT_EXCHANGE &&
+		exchange_request_complete(c->forward)))
 		return;
 	client_close(c, c->state == CLIENT_LINGERING
 	    ? "answered" : "the client disconnected");
@@ -303,7 +304,7 @@ bytes_of(const struct client *c, uint64_t *up, uint64_t *down)
 {
 	*up = *down = 0;
 	if (c->forward != NULL)
-		forward_bytes(c->forward, up, down);
+		exchange_bytes(c->forward, up, down);
 	*up += c->relay.to_stream;
 	*down += c->relay.to_tcp;
 }
@@ -361,7 +362,7 @@ client_wind_up(struct client *c)
 void
 client_gone(struct client *c, const char *reason)
 {
-	if (c->state != CLIENT_EXCHANGE || !forward_is_behind(c->forward)) {
+	if (c->state != CLIENT_EXCHANGE || !exchange_is_behind(c->forward)) {
 		client_close(c, reason);
 		return;
 	}
@@ -379,8 +380,9 @@ on_timeout(uv_timer_t *timer)
 {
 	struct client *c = timer->data;
 
-	if (c->armed == LIMIT_TUNNEL_TIME && (has_moved(c) ||
-	    (c->state == CLIENT_EXCHANGE && forward_is_opening(c->forward)))) {
+	if (c->armed == LIMIT_TUNNEL_TIME &&
+	    (has_moved(c) || (c->state == CLIENT_EXCHANGE &&
+				 exchange_is_opening(c->forward)))) {
 		client_arm(c, LIMIT_TUNNEL_TIME);
 		return;
 	}
@@ -479,9 +481,9 @@ client_close(struct client *c, const char *reason)
 	relay_close(&c->relay, reason);
 	uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 	client_log_end(c, reason);
-	uplink_cancel(&c->ticket);
+	pool_cancel(&c->ticket);
 	users_check_cancel(c->check);
-	forward_free(c->forward);
+	exchange_free(c->forward);
 	c->forward = NULL;
 	if (c->socks != NULL)
 		socks_authenticated(c->socks, false);

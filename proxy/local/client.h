@@ -25,7 +25,7 @@ struct client_origin {
 /* What all clients of a listener have in common, and their books. */
 struct client_host {
 	uv_loop_t *loop;
-	struct uplink *uplink;
+	struct pool *pool;
 	struct users *users; /* NULL: no password */
 	bool via;	     /* plain HTTP names this proxy */
 	struct limits *limits;

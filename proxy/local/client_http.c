@@ -7,12 +7,12 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "proxy/basic.h"
-#include "proxy/http1.h"
+#include "proxy/base/basic.h"
+#include "proxy/http1/http1.h"
 #include "proxy/local/client_internal.h"
-#include "proxy/local/forward.h"
+#include "proxy/local/http/exchange.h"
 #include "proxy/local/page.h"
-#include "proxy/log.h"
+#include "proxy/base/log.h"
 
 /* How often at most the log tells of a client that speaks TLS. */
 #define TLS_WARN_INTERVAL_MS 60000
@@ -28,7 +28,7 @@ client_http_error(struct client *c, int status, const char *text)
 }
 
 void
-client_http_refuse(struct client *c, const struct refusal *refusal)
+client_http_refuse(struct client *c, const struct connect_error *refusal)
 {
 	client_log_end(c, refusal->text + refusal->cause);
 	client_http_error(c, refusal->http_status, refusal->text);
@@ -71,7 +71,7 @@ on_forward_writable(void *arg)
 		return;
 	if (!c->eof_seen)
 		client_start_reading(c);
-	else if (c->gone && !forward_is_behind(c->forward))
+	else if (c->gone && !exchange_is_behind(c->forward))
 		client_close(c, "the client disconnected");
 }
 
@@ -118,7 +118,7 @@ on_forward_switched(void *arg, struct quic_stream *stream)
 }
 
 static void
-on_forward_refused(void *arg, const struct refusal *refusal)
+on_forward_refused(void *arg, const struct connect_error *refusal)
 {
 	client_http_refuse(arg, refusal);
 }
@@ -167,7 +167,7 @@ on_forward_unwanted(void *arg)
 		client_wind_up(c);
 }
 
-static const struct forward_events forward_events = {
+static const struct exchange_events exchange_events = {
 	.writable = on_forward_writable,
 	.moved = on_forward_moved,
 	.done = on_forward_done,
@@ -189,10 +189,10 @@ begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 		return;
 	}
 	if (c->forward == NULL)
-		rv = forward_new(&c->forward, &c->relay.tcp, c->host->uplink,
-		    c->host->via, &forward_events, c);
+		rv = exchange_new(&c->forward, &c->relay.tcp, c->host->pool,
+		    c->host->via, &exchange_events, c);
 	if (rv == 0)
-		rv = forward_request(c->forward, req);
+		rv = exchange_request(c->forward, req);
 	if (rv == -ELOOP)
 		client_http_error(c, 400, "Max-Forwards does not let the "
 		    "request go beyond this proxy");
@@ -210,10 +210,10 @@ begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 void
 client_http_idle(struct client *c)
 {
-	bool complete = forward_request_complete(c->forward);
-	bool unanswered = forward_unanswered(c->forward);
+	bool complete = exchange_request_complete(c->forward);
+	bool unanswered = exchange_unanswered(c->forward);
 
-	forward_abandon(c->forward);
+	exchange_abandon(c->forward);
 	if (!unanswered)
 		on_forward_broken(c, "the exchange was idle");
 	else if (complete)
@@ -245,7 +245,7 @@ refuse_body(struct client *c, int error)
 		client_http_error(c, 503, "the proxy is out of memory");
 		return;
 	}
-	forward_why(c->forward, why);
+	exchange_why(c->forward, why);
 	snprintf(text, sizeof(text), "the request's body is malformed: %s",
 	    why);
 	client_http_error(c, 400, text);
@@ -254,11 +254,11 @@ refuse_body(struct client *c, int error)
 bool
 client_http_exchange(struct client *c)
 {
-	ssize_t n = forward_feed(c->forward, (uint8_t *)c->buf, c->len);
+	ssize_t n = exchange_feed(c->forward, (uint8_t *)c->buf, c->len);
 
 	if (c->closing || c->state != CLIENT_EXCHANGE)
 		return false;
-	if (n < 0 && !forward_unanswered(c->forward)) {
+	if (n < 0 && !exchange_unanswered(c->forward)) {
 		on_forward_broken(c, "the request's body is malformed");
 		return false;
 	}
@@ -267,7 +267,7 @@ client_http_exchange(struct client *c)
 		return false;
 	}
 	client_drop(c, (size_t)n);
-	forward_fed(c->forward);
+	exchange_fed(c->forward);
 	if (c->closing || c->state != CLIENT_EXCHANGE)
 		return false;
 	if (c->len > 0)

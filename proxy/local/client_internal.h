@@ -3,10 +3,10 @@
 
 #include "proxy/local/client.h"
 #include "proxy/local/limits.h"
-#include "proxy/local/refusal.h"
-#include "proxy/local/ticket.h"
+#include "proxy/local/upstream/connect_error.h"
+#include "proxy/local/upstream/tunnel_request.h"
 #include "proxy/relay.h"
-#include "proxy/users.h"
+#include "proxy/base/users.h"
 
 /*
  * What the files of a client share: its insides, and what they do for each
@@ -48,10 +48,10 @@ struct client {
 	struct traffic_share share; /* of what all move */
 	uint64_t started_ms;
 	struct target target;
-	struct ticket ticket;
+	struct tunnel_request ticket;
 	struct users_check *check;
 	struct socks *socks;	 /* during a SOCKS negotiation */
-	struct forward *forward; /* of a client of plain HTTP */
+	struct exchange *forward; /* of a client of plain HTTP */
 	bool head_begun;	 /* bytes of a head have come: HEAD_TIMEOUT */
 	bool authorized;	 /* the head at the buffer's start has passed */
 	bool overloaded;	 /* its password was not checked: no tunnel */
@@ -155,7 +155,7 @@ void client_http_slow(struct client *);
 void client_http_error(struct client *, int status, const char *text);
 
 /* The same, of a tunnel or an exchange that is refused. */
-void client_http_refuse(struct client *, const struct refusal *);
+void client_http_refuse(struct client *, const struct connect_error *);
 
 /* The last word to a client that speaks TLS where no TLS is spoken. */
 void client_http_refuse_tls(struct client *);
@@ -163,10 +163,10 @@ void client_http_refuse_tls(struct client *);
 /* ---- client_tunnel.c ---- */
 
 /* There are too many from this address. */
-extern const struct refusal client_crowded;
+extern const struct connect_error client_crowded;
 
 /* There are too many passwords to check. */
-extern const struct refusal client_overloaded;
+extern const struct connect_error client_overloaded;
 
 /* Asks for a tunnel to `target`, and says how that went. */
 void client_tunnel_open(struct client *, const struct target *target);

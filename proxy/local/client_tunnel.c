@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "proxy/local/client_internal.h"
-#include "proxy/local/forward.h"
+#include "proxy/local/http/exchange.h"
 #include "proxy/local/socks.h"
 
 /* Passes on what the client has said after its request. False: no memory. */
@@ -83,9 +83,9 @@ client_tunnel_switch(struct client *c, struct quic_stream *stream)
 {
 	size_t n = quic_stream_push(stream, c->buf, c->len);
 
-	forward_bytes(c->forward, &c->relay.to_stream, &c->relay.to_tcp);
+	exchange_bytes(c->forward, &c->relay.to_stream, &c->relay.to_tcp);
 	c->relay.to_stream += n;
-	forward_free(c->forward);
+	exchange_free(c->forward);
 	c->forward = NULL;
 	client_note(c);
 	if (n == c->len)
@@ -95,7 +95,7 @@ client_tunnel_switch(struct client *c, struct quic_stream *stream)
 }
 
 static void
-on_refused(void *arg, const struct refusal *refusal)
+on_refused(void *arg, const struct connect_error *refusal)
 {
 	struct client *c = arg;
 
@@ -108,20 +108,20 @@ on_refused(void *arg, const struct refusal *refusal)
 	client_socks_say_last(c);
 }
 
-static const struct ticket_events ticket_events = {
+static const struct tunnel_request_events tunnel_request_events = {
 	.asked = on_asked,
 	.opened = on_opened,
 	.refused = on_refused,
 };
 
-const struct refusal client_crowded = { .http_status = 503,
+const struct connect_error client_crowded = { .http_status = 503,
 	.socks_code = SOCKS_GENERAL_FAILURE,
 	.text = "too many connections from this address" };
 
-const struct refusal client_overloaded = { .http_status = 503,
+const struct connect_error client_overloaded = { .http_status = 503,
 	.socks_code = SOCKS_GENERAL_FAILURE,
 	.text = "the password was not checked because too many checks are "
-	    "waiting; try again in a few seconds" };
+		"waiting; try again in a few seconds" };
 
 void
 client_tunnel_open(struct client *c, const struct target *target)
@@ -134,6 +134,6 @@ client_tunnel_open(struct client *c, const struct target *target)
 	}
 	c->state = CLIENT_WAITING;
 	uv_timer_stop(&c->timer);
-	uplink_open(c->host->uplink, &c->ticket, &c->target, &ticket_events,
-	    c);
+	pool_open(
+	    c->host->pool, &c->ticket, &c->target, &tunnel_request_events, c);
 }

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 /*
  * What clients may take of the local proxy. Each limit is an option of the

@@ -18,11 +18,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "proxy/addr.h"
+#include "proxy/base/addr.h"
 #include "proxy/local/client.h"
-#include "proxy/log.h"
-#include "proxy/tally.h"
-#include "proxy/trim.h"
+#include "proxy/base/log.h"
+#include "proxy/base/tally.h"
+#include "proxy/base/malloc_trim.h"
 
 #define SOCKETS_MAX 16	 /* addresses: those of the configuration */
 #define BACKLOG 1024	 /* clients in the kernel's queue, for bursts */
@@ -58,7 +58,7 @@ struct listener {
 	struct tally sources; /* clients by where they come from */
 	size_t crowded;	      /* clients that only get a refusal */
 	uv_timer_t pause;
-	struct trim trim;
+	struct malloc_trim trim;
 	unsigned handles; /* of ours; and the clients must be gone, too */
 	bool waiting; /* a socket pauses ... */
 	bool paused;  /* ... or all of them */
@@ -223,7 +223,7 @@ accept_one(struct socket *s)
 	fd = accept4(s->fd, (struct sockaddr *)&origin.peer, &len,
 	    SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
-		trim_busy(&l->trim);
+		malloc_trim_busy(&l->trim);
 		take(s, fd, &origin);
 		return true;
 	}
@@ -313,12 +313,12 @@ on_gone(struct client_host *host, const struct client_origin *origin)
 	count_out(l, origin);
 	resume(l);
 	if (l->host.totals.open == 0)
-		trim_quiet(&l->trim);
+		malloc_trim_quiet(&l->trim);
 	free_if_done(l);
 }
 
 int
-listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
+listener_new(struct listener **out, uv_loop_t *loop, struct pool *pool,
     struct users *users, struct limits *limits)
 {
 	struct listener *l = calloc(1, sizeof(*l));
@@ -332,7 +332,7 @@ listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
 		return rv;
 	}
 	l->host.loop = loop;
-	l->host.uplink = uplink;
+	l->host.pool = pool;
 	l->host.users = users;
 	l->host.limits = limits;
 	l->host.on_gone = on_gone;
@@ -341,7 +341,7 @@ listener_new(struct listener **out, uv_loop_t *loop, struct uplink *uplink,
 	limits->v[LIMIT_DESCRIPTORS].max = limit.rlim_cur < INT_MAX
 	    ? limit.rlim_cur : INT_MAX;
 	uv_timer_init(loop, &l->pause);
-	trim_init(&l->trim, loop);
+	malloc_trim_init(&l->trim, loop);
 	l->pause.data = l->trim.timer.data = l;
 	l->handles = 2;
 	*out = l;
@@ -390,7 +390,7 @@ listener_stop(struct listener *l)
 		uv_close((uv_handle_t *)&l->sockets[i].poll,
 		    on_socket_closed);
 	uv_close((uv_handle_t *)&l->pause, on_timer_closed);
-	trim_close(&l->trim, on_timer_closed);
+	malloc_trim_close(&l->trim, on_timer_closed);
 }
 
 void

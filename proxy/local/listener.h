@@ -9,8 +9,8 @@
 #include <uv.h>
 
 #include "proxy/local/limits.h"
-#include "proxy/local/uplink.h"
-#include "proxy/users.h"
+#include "proxy/local/upstream/pool.h"
+#include "proxy/base/users.h"
 
 /*
  * The addresses where clients come in, and the sessions of all of them.
@@ -23,7 +23,7 @@ struct listener;
  * comes or asks for something, and counts hits there. All three must outlive
  * it. 0, or a negative errno.
  */
-int listener_new(struct listener **, uv_loop_t *, struct uplink *uplink,
+int listener_new(struct listener **, uv_loop_t *, struct pool *pool,
     struct users *users, struct limits *limits);
 
 /* Accepts on one more address. 0, or a negative errno of bind or listen. */

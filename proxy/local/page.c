@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "proxy/addr.h"
+#include "proxy/base/addr.h"
 
 /* Bytes of the longest body. */
 #define BODY_MAX 2048
@@ -121,16 +121,16 @@ answer_root(const char *local, bool with_body, char out[PAGE_MAX])
 }
 
 static bool
-path_is(struct span path, const char *name)
+path_is(struct slice path, const char *name)
 {
-	return span_is(span_cut(&path, '?'), name);
+	return slice_is(slice_cut(&path, '?'), name);
 }
 
 static bool
-query_is(struct span path, const char *query)
+query_is(struct slice path, const char *query)
 {
-	span_cut(&path, '?');
-	return span_is(path, query);
+	slice_cut(&path, '?');
+	return slice_is(path, query);
 }
 
 static size_t
@@ -147,13 +147,13 @@ size_t
 page_answer(const struct http1_request *req, const struct sockaddr *local,
     bool password, char out[PAGE_MAX])
 {
-	bool head = span_is(req->method, "HEAD");
+	bool head = slice_is(req->method, "HEAD");
 	char name[ADDR_STRLEN];
 
 	addr_format(local, name);
 	if (!is_ours(&req->authority, local))
 		return refuse_host(name, out);
-	if (!head && !span_is(req->method, "GET"))
+	if (!head && !slice_is(req->method, "GET"))
 		return page_error(405, "the proxy's own pages allow only GET "
 		    "and HEAD", out);
 	if (path_is(req->path, "/proxy.pac"))

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#include "proxy/http1.h"
+#include "proxy/http1/http1.h"
 
 /*
  * What the proxy says itself: pages at its own port, and refusals. Pure. All

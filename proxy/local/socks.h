@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proxy/addr.h"
+#include "proxy/base/addr.h"
 
 /*
  * The server's side of SOCKS5 (RFC 1928), its user/password sub-negotiation

@@ -2,11 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/addr.h"
+#include "proxy/base/addr.h"
 #include "proxy/local/limits.h"
 #include "proxy/local/listener.h"
 #include "proxy/local/status.h"
-#include "proxy/local/uplink.h"
+#include "proxy/local/upstream/pool.h"
 
 #define NS_PER_S 1000000000
 #define NS_PER_US 1000
@@ -81,14 +81,14 @@ milliseconds(uint64_t ns)
 }
 
 static const char *
-state_name(enum uplink_state state)
+state_name(enum pool_state state)
 {
 	switch (state) {
-	case UPLINK_CONNECTING:
+	case POOL_CONNECTING:
 		return "connecting";
-	case UPLINK_UP:
+	case POOL_UP:
 		return "up";
-	case UPLINK_DOWN:
+	case POOL_DOWN:
 		break;
 	}
 	return "down";
@@ -106,14 +106,14 @@ tls_json(const struct quic_stats *quic)
 }
 
 static json_t *
-tunnels_json(const struct uplink_status *uplink)
+tunnels_json(const struct pool_status *pool)
 {
 	struct writer tunnels = { .object = json_object() };
 
-	put(&tunnels, "open", number(uplink->open));
-	put(&tunnels, "waiting", number(uplink->waiting));
-	put(&tunnels, "total", number(uplink->opened));
-	put(&tunnels, "failed", number(uplink->failed));
+	put(&tunnels, "open", number(pool->open));
+	put(&tunnels, "waiting", number(pool->waiting));
+	put(&tunnels, "total", number(pool->opened));
+	put(&tunnels, "failed", number(pool->failed));
 	return finish(&tunnels);
 }
 
@@ -150,30 +150,30 @@ packets_json(const struct quic_stats *quic, bool up)
 }
 
 static const char *
-connection_state(const struct uplink_connection *connection)
+connection_state(const struct pool_connection *connection)
 {
 	switch (connection->state) {
-	case LINK_CONNECTING:
+	case CONNECTION_CONNECTING:
 		return "connecting";
-	case LINK_UP:
+	case CONNECTION_UP:
 		return connection->silent ? "silent" : "up";
-	case LINK_DRAINING:
-	case LINK_OVER:
+	case CONNECTION_DRAINING:
+	case CONNECTION_OVER:
 		break;
 	}
 	return "draining";
 }
 
 static json_t *
-connections_json(const struct uplink_status *uplink)
+connections_json(const struct pool_status *pool)
 {
 	struct writer list = { .object = json_array() };
-	const struct uplink_connection *c;
+	const struct pool_connection *c;
 
-	for (size_t i = 0; i < uplink->nconnections; i++) {
+	for (size_t i = 0; i < pool->nconnections; i++) {
 		struct writer one = { .object = json_object() };
 
-		c = &uplink->connections[i];
+		c = &pool->connections[i];
 		put(&one, "state", json_string(connection_state(c)));
 		put(&one, "edge", text(c->edge));
 		put(&one, "address", text(c->address));
@@ -203,8 +203,8 @@ listen_json(const struct status_facts *facts)
 json_t *
 status_mtu(const struct status_facts *facts)
 {
-	const struct quic_stats *quic = &facts->uplink->quic;
-	bool up = facts->uplink->state == UPLINK_UP;
+	const struct quic_stats *quic = &facts->pool->quic;
+	bool up = facts->pool->state == POOL_UP;
 	bool changed = up && quic->mtu_changed_at != 0;
 	struct writer mtu = { .object = json_object() };
 
@@ -228,25 +228,25 @@ status_mtu(const struct status_facts *facts)
 }
 
 static void
-put_edge(struct writer *status, const struct uplink_status *uplink)
+put_edge(struct writer *status, const struct pool_status *pool)
 {
-	bool up = uplink->state == UPLINK_UP;
+	bool up = pool->state == POOL_UP;
 
-	put(status, "state", json_string(state_name(uplink->state)));
-	put(status, "error", text_or_null(uplink->error));
-	put(status, "edge", text_or_null(uplink->edge));
-	put(status, "address", text_or_null(uplink->address));
+	put(status, "state", json_string(state_name(pool->state)));
+	put(status, "error", text_or_null(pool->error));
+	put(status, "edge", text_or_null(pool->edge));
+	put(status, "address", text_or_null(pool->address));
 	put(status, "alpn", up ? json_string("h3") : json_null());
-	put(status, "tls", tls_json(&uplink->quic));
+	put(status, "tls", tls_json(&pool->quic));
 	put(status, "resumed",
-	    up ? json_boolean(uplink->quic.resumed) : json_null());
+	    up ? json_boolean(pool->quic.resumed) : json_null());
 }
 
 static void
 put_path(struct writer *status, const struct status_facts *facts)
 {
-	const struct quic_stats *quic = &facts->uplink->quic;
-	bool up = facts->uplink->state == UPLINK_UP;
+	const struct quic_stats *quic = &facts->pool->quic;
+	bool up = facts->pool->state == POOL_UP;
 
 	put(status, "rtt_ms", up && quic->rtt_ns != 0 ?
 	    milliseconds(quic->rtt_ns) : json_null());
@@ -262,18 +262,18 @@ put_path(struct writer *status, const struct status_facts *facts)
 static void
 put_counts(struct writer *status, const struct status_facts *facts)
 {
-	const struct uplink_status *uplink = facts->uplink;
+	const struct pool_status *pool = facts->pool;
 
-	put(status, "connections", connections_json(uplink));
-	put(status, "tunnels", tunnels_json(uplink));
+	put(status, "connections", connections_json(pool));
+	put(status, "tunnels", tunnels_json(pool));
 	put(status, "clients", clients_json(facts->totals));
 	put(status, "bytes", bytes_json(facts->totals->bytes_up,
 	    facts->totals->bytes_down));
 	put(status, "top", json_array());
-	put(status, "packets", packets_json(&uplink->quic,
-	    uplink->state == UPLINK_UP));
-	put(status, "reconnects", number(uplink->reconnects));
-	put(status, "migrations", number(facts->uplink->migrations));
+	put(status, "packets",
+	    packets_json(&pool->quic, pool->state == POOL_UP));
+	put(status, "reconnects", number(pool->reconnects));
+	put(status, "migrations", number(facts->pool->migrations));
 }
 
 static json_t *
@@ -309,7 +309,7 @@ status_json(const struct status_facts *facts)
 {
 	struct writer status = { .object = json_object() };
 
-	put_edge(&status, facts->uplink);
+	put_edge(&status, facts->pool);
 	put_path(&status, facts);
 	put_counts(&status, facts);
 	put_process(&status, facts);

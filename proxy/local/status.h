@@ -11,7 +11,7 @@
 struct limits;
 struct listener_totals;
 struct tunnel_info;
-struct uplink_status;
+struct pool_status;
 
 /*
  * What the local proxy says about itself, as JSON.  Scripts rely on the names:
@@ -22,7 +22,7 @@ struct uplink_status;
 
 /* Everything the status is made of; all of it is only read. */
 struct status_facts {
-	const struct uplink_status *uplink;
+	const struct pool_status *pool;
 	const struct listener_totals *totals;
 	const struct limits *limits;
 	const struct sockaddr_storage *listen; /* the bound addresses ... */

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "proxy/basic.h"
+#include "proxy/base/basic.h"
 #include "tests/fuzz/fuzz.h"
 
 static int

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/chunked.h"
+#include "proxy/http1/chunked.h"
 #include "tests/fuzz/fuzz.h"
 
 struct outcome {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "tests/fuzz/fuzz.h"
 
 static void

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/local/rewrite.h"
+#include "proxy/local/http/rewrite.h"
 #include "tests/fuzz/fuzz.h"
 
 /* The first piece has memory of its own, so that a sanitizer sees its end. */

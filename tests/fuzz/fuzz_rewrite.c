@@ -11,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "proxy/local/rewrite.h"
+#include "proxy/local/http/rewrite.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { RESPONSE = 1, HEAD = 2, CURRENT = 4, STAYS = 8, VIA = 16 };

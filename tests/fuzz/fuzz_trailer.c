@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proxy/chunked.h"
-#include "proxy/local/trailer.h"
+#include "proxy/http1/chunked.h"
+#include "proxy/local/http/trailer.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char last[] = "0\r\n";

@@ -34,7 +34,7 @@ SALT = "rounds=200000$culvert"
 LATE = ("dave", "open, sesame")
 LATE_SALT = "rounds=2000000$culvert"
 
-# More than one source may have waiting (proxy/share_queue.h).
+# More than one source may have waiting (proxy/base/fair_queue.h).
 FLOOD = 300
 SHARE = 256
 

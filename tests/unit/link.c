@@ -126,10 +126,10 @@ link_new(void)
 	link->delay = 25 * LINK_MS;
 	link->size_max = LINK_DATAGRAM_MAX;
 	link->random = 1;
-	link->server_train = calloc(1, sizeof(struct quic_train));
+	link->server_train = calloc(1, sizeof(struct quic_gso));
 	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++) {
 		link->port[i] = (uint16_t)(FIRST_PORT + i * LINK_NAT_PORTS);
-		link->client_train[i] = calloc(1, sizeof(struct quic_train));
+		link->client_train[i] = calloc(1, sizeof(struct quic_gso));
 	}
 	return link;
 }
@@ -240,11 +240,11 @@ wire_send(struct link *link, struct link_datagram *d)
 
 /* Cuts a train into its packets. */
 static void
-send_train(struct link *link, bool up, size_t client,
-    const struct quic_train *train)
+send_train(
+    struct link *link, bool up, size_t client, const struct quic_gso *gso)
 {
-	const struct sockaddr_storage *from_or_to = up ? &train->path.local
-	    : &train->path.remote;
+	const struct sockaddr_storage *from_or_to =
+	    up ? &gso->path.local : &gso->path.remote;
 	struct link_datagram d = { .up = up, .client = client };
 	size_t at, len;
 
@@ -252,15 +252,15 @@ send_train(struct link *link, bool up, size_t client,
 	d.path = up
 	    ? server_path(link, client, d.place, visit_of(from_or_to))
 	    : link_path_again(client, d.place, visit_of(from_or_to));
-	d.ecn = train->ecn;
-	for (at = 0; at < train->len; at += len) {
-		len = train->len - at;
-		if (len > train->segment)
-			len = train->segment;
+	d.ecn = gso->ecn;
+	for (at = 0; at < gso->len; at += len) {
+		len = gso->len - at;
+		if (len > gso->segment)
+			len = gso->segment;
 		*(up ? &link->sent_up : &link->sent_down) += 1;
 		if (len > sizeof(d.data))
 			continue;
-		memcpy(d.data, train->buf + at, len);
+		memcpy(d.data, gso->buf + at, len);
 		d.len = len;
 		wire_send(link, &d);
 	}
@@ -269,16 +269,16 @@ send_train(struct link *link, bool up, size_t client,
 static void
 flush(struct link *link)
 {
-	struct quic_train *train = link->server_train;
+	struct quic_gso *gso = link->server_train;
 
 	while (link->server != NULL &&
-	    quic_server_write(link->server, train, link->now))
-		send_train(link, false, client_of(&train->path), train);
+	       quic_server_write(link->server, gso, link->now))
+		send_train(link, false, client_of(&gso->path), gso);
 	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++) {
-		train = link->client_train[i];
+		gso = link->client_train[i];
 		while (link->clients[i] != NULL &&
-		    quic_conn_write(link->clients[i], train, link->now))
-			send_train(link, true, i, train);
+		       quic_conn_write(link->clients[i], gso, link->now))
+			send_train(link, true, i, gso);
 	}
 }
 

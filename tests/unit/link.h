@@ -69,8 +69,8 @@ struct link {
 	uint64_t busy_until[2];	/* ns: the line sends by then; down, up */
 
 	TAILQ_HEAD(link_wire, link_datagram) wire;
-	struct quic_train *server_train;
-	struct quic_train *client_train[LINK_CLIENTS_MAX];
+	struct quic_gso *server_train;
+	struct quic_gso *client_train[LINK_CLIENTS_MAX];
 };
 
 #define LINK_NAT_PORTS 100 /* ports between those of two clients */

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/addr.h"
+#include "proxy/base/addr.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/basic.h"
+#include "proxy/base/basic.h"
 
 /* Parses from memory of exactly this size, so that a sanitizer sees more. */
 static int

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/chunked.h"
+#include "proxy/http1/chunked.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -13,7 +13,7 @@
 
 static struct conn_id_map map;
 static struct closings closings;
-static struct quic_train train;
+static struct quic_gso gso;
 
 static int
 setup(void **state)
@@ -71,7 +71,7 @@ written(void)
 {
 	unsigned n = 0;
 
-	while (closings_write(&closings, &train))
+	while (closings_write(&closings, &gso))
 		n++;
 	return n;
 }
@@ -102,8 +102,8 @@ it_is_sent_ever_more_rarely(void **state)
 	(void)state;
 	close_one(1, 100, 0);
 	assert_int_equal(written(), 1);
-	assert_int_equal(train.len, 100);
-	assert_int_equal(train.buf[0], 'c');
+	assert_int_equal(gso.len, 100);
+	assert_int_equal(gso.buf[0], 'c');
 	for (unsigned i = 0; i < 1000; i++) {
 		closing_hear(&closings, find(1), 1200);
 		n += written();
@@ -154,9 +154,9 @@ a_train_that_is_taken_is_left_alone(void **state)
 {
 	(void)state;
 	close_one(1, 100, 0);
-	train.held_len = 1;
+	gso.held_len = 1;
 	assert_int_equal(written(), 0);
-	train.held_len = 0;
+	gso.held_len = 0;
 	assert_int_equal(written(), 1);
 }
 

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "proxy/config.h"
-#include "proxy/option.h"
+#include "proxy/config/config.h"
+#include "proxy/config/option.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define ARGS_MAX 80 /* words of a command line in this file */

@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-#include "proxy/control.h"
-#include "proxy/control_path.h"
+#include "proxy/control/control.h"
+#include "proxy/base/control_path.h"
 
 /*
  * Real sockets in a directory of their own.  Clients write into the kernel's

@@ -567,7 +567,7 @@ newcomers_do_not_fill_memory(void **state)
 
 /* Streams that nobody reads are aborted, and never many in one iteration. */
 static void
-relief_takes_small_steps(void **state)
+reclaim_takes_small_steps(void **state)
 {
 	struct hog hog = { 16000, WINDOW, true, 0 };
 	struct world *w = *state;
@@ -837,7 +837,7 @@ main(void)
 		CROWDED(two_hogs_hurt_nobody),
 		CROWDED(hogs_hurt_nobody),
 		CROWDED(newcomers_do_not_fill_memory),
-		CROWDED(relief_takes_small_steps),
+		CROWDED(reclaim_takes_small_steps),
 		CROWDED(unfinished_streams_are_counted),
 		CROWDED(refused_streams_are_counted),
 		CROWDED(the_busy_share),

@@ -105,7 +105,7 @@ struct world {
 	struct conf conf;	/* of begin_conf() */
 	struct resolver *resolver;
 	struct policy policy;
-	struct origins origins;
+	struct dial_queue origins;
 	struct descriptors limit;
 	struct dialer dialer;
 	int queries;		/* of all servers */
@@ -1527,7 +1527,7 @@ hosts_are_told_apart(void **state)
 		{ "2001:db8::1", "2001:db8:0:1::1", false },
 		{ "::1", "0.0.0.1", false },
 	};
-	struct origins origins = { .dials_max = 1 };
+	struct dial_queue origins = { .dials_max = 1 };
 	struct sockaddr_storage a, b;
 	struct turn first, second;
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/http1.h"
+#include "proxy/http1/http1.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -350,11 +350,11 @@ requests_accepted(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		check_request(rows[i].text, rows[i].len, (int)rows[i].len);
 		parse_request(&req, rows[i].text, rows[i].len);
-		assert_true(span_is(req.method, rows[i].method));
+		assert_true(slice_is(req.method, rows[i].method));
 		assert_int_equal(req.form, rows[i].form);
 		assert_string_equal(req.authority.host, rows[i].host);
 		assert_int_equal(req.authority.port, rows[i].port);
-		assert_true(span_is(req.path, rows[i].path));
+		assert_true(slice_is(req.path, rows[i].path));
 		assert_int_equal(req.head.framing, rows[i].framing);
 		assert_int_equal(req.head.length, rows[i].length);
 		assert_int_equal(req.head.keep_alive, rows[i].keep_alive);
@@ -380,8 +380,8 @@ requests_say_what_they_want(void **state)
 	assert_true(req.upgrade);
 	assert_true(req.head.keep_alive);
 	assert_int_equal(req.head.nfields, 5);
-	assert_true(span_is(http1_find(&req.head, "upgrade")->value,
-	    "websocket"));
+	assert_true(
+	    slice_is(http1_find(&req.head, "upgrade")->value, "websocket"));
 	assert_null(http1_find(&req.head, "upgrad"));
 	assert_true(http1_lists(&req.head, "connection", SPAN("te")));
 	assert_true(http1_lists(&req.head, "Connection", SPAN("Upgrade")));
@@ -571,7 +571,7 @@ responses_accepted(void **state)
 		accept_response(&resp, rows[i].text, rows[i].len,
 		    rows[i].head_request);
 		assert_int_equal(resp.status, rows[i].status);
-		assert_true(span_is(resp.reason, rows[i].reason));
+		assert_true(slice_is(resp.reason, rows[i].reason));
 		assert_int_equal(resp.head.framing, rows[i].framing);
 		assert_int_equal(resp.head.length, rows[i].length);
 		assert_int_equal(resp.head.keep_alive, rows[i].keep_alive);
@@ -688,7 +688,7 @@ odd_responses_accepted(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		accept_response(&resp, rows[i].text, rows[i].len, false);
 		assert_int_equal(resp.status, rows[i].status);
-		assert_true(span_is(resp.reason, rows[i].reason));
+		assert_true(slice_is(resp.reason, rows[i].reason));
 		assert_int_equal(resp.head.minor, rows[i].minor);
 		assert_int_equal(resp.head.framing, rows[i].framing);
 		assert_int_equal(resp.head.length, rows[i].length);

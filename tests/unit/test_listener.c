@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/addr.h"
+#include "proxy/base/addr.h"
 #include "proxy/local/client.h"
 #include "proxy/local/listener.h"
 

@@ -16,8 +16,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "proxy/log.h"
-#include "proxy/log_sink.h"
+#include "proxy/base/log.h"
+#include "proxy/base/log_sink.h"
 
 /* Standard error is a pipe while a test runs; cmocka writes there too, after
  * the test, when the real one is back. */

@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-#include "proxy/privsep_message.h"
-#include "proxy/run_as.h"
+#include "proxy/base/privsep_message.h"
+#include "proxy/base/run_as.h"
 #include "tests/unit/child.h"
 
 /*

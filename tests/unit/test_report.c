@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/report.h"
+#include "proxy/control/report.h"
 
 static void
 expect(void (*report)(const json_t *, FILE *), const char *json,

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/local/rewrite.h"
+#include "proxy/local/http/rewrite.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

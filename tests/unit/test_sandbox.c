@@ -26,9 +26,9 @@
 
 #include <cmocka.h>
 
-#include "proxy/run_as.h"
-#include "proxy/sandbox.h"
-#include "proxy/seccomp.h"
+#include "proxy/base/run_as.h"
+#include "proxy/base/sandbox.h"
+#include "proxy/base/seccomp.h"
 #include "tests/unit/child.h"
 
 /* Each test confines a child, for there is no way back. */

@@ -10,13 +10,13 @@
 #include "proxy/local/limits.h"
 #include "proxy/local/listener.h"
 #include "proxy/local/status.h"
-#include "proxy/local/uplink.h"
+#include "proxy/local/upstream/pool.h"
 
 /* How the control socket writes it, but indented like the text below. */
 #define FORMAT (JSON_INDENT(2) | JSON_REAL_PRECISION(15))
 
-static const struct uplink_status up = {
-	.state = UPLINK_UP,
+static const struct pool_status up = {
+	.state = POOL_UP,
 	.edge = "edge.example:443",
 	.address = "192.0.2.7:443",
 	.reconnects = 5,
@@ -25,10 +25,10 @@ static const struct uplink_status up = {
 	.open = 12,
 	.waiting = 3,
 	.connections = {
-		{ LINK_UP, false, "edge.example:443", "192.0.2.7:443", 11 },
-		{ LINK_UP, true, "edge.example:443", "192.0.2.8:443", 0 },
-		{ LINK_DRAINING, true, "b.example:443", "[::1]:443", 1 },
-		{ LINK_CONNECTING, false, "c.example:1", "[::2]:1", 0 },
+		{ CONNECTION_UP, false, "edge.example:443", "192.0.2.7:443", 11 },
+		{ CONNECTION_UP, true, "edge.example:443", "192.0.2.8:443", 0 },
+		{ CONNECTION_DRAINING, true, "b.example:443", "[::1]:443", 1 },
+		{ CONNECTION_CONNECTING, false, "c.example:1", "[::2]:1", 0 },
 	},
 	.nconnections = 4,
 	.quic = {
@@ -61,8 +61,8 @@ static const struct uplink_status up = {
 	},
 };
 
-static const struct uplink_status down = {
-	.state = UPLINK_DOWN,
+static const struct pool_status down = {
+	.state = POOL_DOWN,
 	.edge = "edge.example:443",
 	.error = "the name does not resolve",
 	.opened = 340,
@@ -92,13 +92,17 @@ dump(json_t *object)
 
 /* All but the limits, which have a test of their own. */
 static void
-expect(const struct uplink_status *uplink, const char *wanted)
+expect(const struct pool_status *pool, const char *wanted)
 {
 	struct sockaddr_storage listen;
-	struct status_facts facts = { .uplink = uplink, .totals = &totals,
-		.limits = &limits, .listen = &listen, .nlisten = 1,
+	struct status_facts facts = { .pool = pool,
+		.totals = &totals,
+		.limits = &limits,
+		.listen = &listen,
+		.nlisten = 1,
 		.now_ns = UINT64_C(10900000000),
-		.uptime_ns = UINT64_C(184999999999), .pid = 4321 };
+		.uptime_ns = UINT64_C(184999999999),
+		.pid = 4321 };
 	json_t *status;
 	char *text;
 
@@ -269,10 +273,11 @@ what_is_not_known_is_null(void **state)
 }
 
 static json_t *
-status_of(const struct uplink_status *uplink)
+status_of(const struct pool_status *pool)
 {
-	struct status_facts facts = { .uplink = uplink, .totals = &totals,
-		.limits = &limits, .now_ns = 1 };
+	struct status_facts facts = {
+		.pool = pool, .totals = &totals, .limits = &limits, .now_ns = 1
+	};
 	json_t *status = status_json(&facts);
 
 	assert_non_null(status);
@@ -282,21 +287,21 @@ status_of(const struct uplink_status *uplink)
 static void
 a_round_trip_takes_three_decimals_or_is_null(void **state)
 {
-	struct uplink_status uplink = up;
+	struct pool_status pool = up;
 	json_t *status;
 
 	(void)state;
-	uplink.quic.rtt_ns = 999;
-	status = status_of(&uplink);
+	pool.quic.rtt_ns = 999;
+	status = status_of(&pool);
 	assert_true(json_is_real(json_object_get(status, "rtt_ms")));
 	json_decref(status);
-	uplink.quic.rtt_ns = 1234567;
-	status = status_of(&uplink);
+	pool.quic.rtt_ns = 1234567;
+	status = status_of(&pool);
 	assert_float_equal(json_real_value(json_object_get(status, "rtt_ms")),
 	    1.234, 1e-9);
 	json_decref(status);
-	uplink.quic.rtt_ns = 0;
-	status = status_of(&uplink);
+	pool.quic.rtt_ns = 0;
+	status = status_of(&pool);
 	assert_true(json_is_null(json_object_get(status, "rtt_ms")));
 	json_decref(status);
 }
@@ -304,13 +309,13 @@ a_round_trip_takes_three_decimals_or_is_null(void **state)
 static void
 text_that_is_not_utf8_survives(void **state)
 {
-	struct uplink_status uplink = { .state = UPLINK_CONNECTING };
+	struct pool_status pool = { .state = POOL_CONNECTING };
 	json_t *status;
 
 	(void)state;
-	strcpy(uplink.error, "caf\xe9 \"closed\"");
-	strcpy(uplink.edge, "caf\xc3\xa9");
-	status = status_of(&uplink);
+	strcpy(pool.error, "caf\xe9 \"closed\"");
+	strcpy(pool.edge, "caf\xc3\xa9");
+	status = status_of(&pool);
 	assert_string_equal(json_string_value(json_object_get(status,
 	    "state")), "connecting");
 	assert_string_equal(json_string_value(json_object_get(status,
@@ -418,8 +423,9 @@ refuse_one(size_t size)
 static void
 no_memory_gives_all_or_nothing(void **state)
 {
-	struct status_facts facts = { .uplink = &up, .totals = &totals,
-		.limits = &limits };
+	struct status_facts facts = {
+		.pool = &up, .totals = &totals, .limits = &limits
+	};
 	json_t *whole = status_json(&facts), *status;
 	size_t nothing = 0;
 

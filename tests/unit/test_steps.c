@@ -99,15 +99,16 @@ static void
 a_datagram_is_one_connections_work(void **state)
 {
 	struct quic_conn *conns[LINK_CLIENTS_MAX];
-	static struct quic_train train;
+	static struct quic_gso gso;
 	struct world *w = *state;
 	struct quic_rx rx;
 
 	crowd(w, conns);
 	quic_conn_ping(near_conn(w));
-	assert_true(quic_conn_write(near_conn(w), &train, w->link->now));
+	assert_true(quic_conn_write(near_conn(w), &gso, w->link->now));
 	rx = (struct quic_rx){ .path = *quic_conn_path(conns[0]),
-		.data = train.buf, .len = train.len };
+		.data = gso.buf,
+		.len = gso.len };
 	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
 		conn_touch(conns[i]);
 	delivered = 0;

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "proxy/addr.h"
-#include "proxy/tally.h"
+#include "proxy/base/addr.h"
+#include "proxy/base/tally.h"
 
 static void
 names_have_their_share(void **state)

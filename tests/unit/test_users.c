@@ -13,10 +13,10 @@
 
 #include <cmocka.h>
 
-#include "proxy/failures.h"
-#include "proxy/log.h"
-#include "proxy/share_queue.h"
-#include "proxy/users.h"
+#include "proxy/base/login_failures.h"
+#include "proxy/base/log.h"
+#include "proxy/base/fair_queue.h"
+#include "proxy/base/users.h"
 
 /*
  * The real crypt(3), counted, and behind a gate: while it is shut, hashing
@@ -35,7 +35,7 @@ static char path[] = "/tmp/culvert-users-XXXXXX";
 static char err[512];
 
 static void
-gate_set(bool shut)
+admission_set(bool shut)
 {
 	uv_mutex_lock(&gate.mutex);
 	gate.shut = shut;
@@ -250,11 +250,11 @@ hundred_at_once_cost_few_hashes(void **state)
 	int before = gate.hashes;
 
 	(void)state;
-	gate_set(true);
+	admission_set(true);
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(ask(users, &askers[i], "alice", "secret"),
 		    0);
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	for (int i = 0; i < 100; i++) {
 		assert_int_equal(askers[i].answers, 1);
@@ -320,14 +320,14 @@ waiting_is_bounded(void **state)
 	int n;
 
 	(void)state;
-	gate_set(true);
+	admission_set(true);
 	n = flood(users, guesses, FLOOD, "127.0.0.1", false);
-	assert_int_equal(n, 2 + SHARE_SOURCE_MAX);
+	assert_int_equal(n, 2 + FAIR_SOURCE_MAX);
 	/* One more guess at the same name is refused; the same one waits. */
 	assert_int_equal(ask(users, &alice, "bob", "x"), -EAGAIN);
 	assert_int_equal(ask(users, &alice, "bob", "guess7"), 0);
 	users_check_cancel(alice.check);
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	expect_answers(guesses, n, USERS_WRONG);
 	assert_true(admits(users, "alice", "secret"));
@@ -344,25 +344,25 @@ all_sources_are_bounded(void **state)
 	int n = 0;
 
 	(void)state;
-	gate_set(true);
+	admission_set(true);
 	for (int i = 0; i < 8; i++) {
 		snprintf(from, sizeof(from), "10.0.0.%d", i);
-		n += flood(users, guesses + n, SHARE_SOURCE_MAX + (i == 0) * 2,
+		n += flood(users, guesses + n, FAIR_SOURCE_MAX + (i == 0) * 2,
 		    from, true);
 	}
-	assert_int_equal(n, SHARE_MAX + 2);
+	assert_int_equal(n, FAIR_MAX + 2);
 	/* A ninth has its share, at the cost of the largest. */
 	assert_int_equal(ask_from(users, &late, "10.0.1.1", "alice",
 	    "secret"), 0);
 	assert_int_equal(ask_from(users, &guesses[n], "10.0.0.1", "x", "y"),
 	    -EAGAIN);
 	answers = 0;
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_true(late.ok);
 	assert_in_range(late.order, 0, 12);
 	n = 0;
-	for (int i = 0; i < SHARE_MAX + 2; i++)
+	for (int i = 0; i < FAIR_MAX + 2; i++)
 		n += guesses[i].verdict == USERS_OVERLOAD;
 	assert_int_equal(n, 1);
 	users_free(users);
@@ -377,7 +377,7 @@ sources_take_turns(void **state)
 	int n;
 
 	(void)state;
-	gate_set(true);
+	admission_set(true);
 	n = flood(users, guesses, 250, "192.0.2.1", true);
 	assert_int_equal(n, 250);
 	ask_from(users, &alice, "192.0.2.2", "alice", "secret");
@@ -385,7 +385,7 @@ sources_take_turns(void **state)
 	ask_from(users, &bob, "2001:db8:1:1::1", "bob", "hunter2");
 	ask_from(users, &neighbour, "2001:db8:1:1::2", "bob", "hunter2");
 	answers = 0;
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_true(alice.ok && bob.ok && neighbour.ok);
 	assert_in_range(alice.order, 0, 8);
@@ -402,18 +402,17 @@ names_of_a_source_take_turns(void **state)
 	struct asker alice;
 
 	(void)state;
-	gate_set(true);
+	admission_set(true);
 	assert_int_equal(flood(users, guesses, FLOOD, "127.0.0.1", false),
-	    2 + SHARE_SOURCE_MAX);
+	    2 + FAIR_SOURCE_MAX);
 	/* There is room for another name, at the cost of bob's. */
 	assert_int_equal(ask(users, &alice, "alice", "secret"), 0);
 	answers = 0;
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_true(alice.ok);
 	assert_in_range(alice.order, 0, 8);
-	assert_int_equal(guesses[1 + SHARE_SOURCE_MAX].verdict,
-	    USERS_OVERLOAD);
+	assert_int_equal(guesses[1 + FAIR_SOURCE_MAX].verdict, USERS_OVERLOAD);
 	users_free(users);
 }
 
@@ -425,10 +424,10 @@ who_is_known_passes_a_flood(void **state)
 
 	(void)state;
 	assert_true(admits(users, "alice", "secret"));
-	gate_set(true);
+	admission_set(true);
 	flood(users, guesses, FLOOD, "127.0.0.1", true);
 	assert_int_equal(ask(users, &alice, "alice", "secret"), 1);
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	users_free(users);
 }
@@ -441,11 +440,11 @@ thousand_of_one_cost_few_hashes(void **state)
 	int before = gate.hashes;
 
 	(void)state;
-	gate_set(true);
+	admission_set(true);
 	for (int i = 0; i < FLOOD; i++)
 		assert_int_equal(ask(users, &guesses[i], "alice", "secret"),
 		    0);
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	expect_answers(guesses, FLOOD, USERS_RIGHT);
 	assert_in_range(gate.hashes - before, 1, 4);
@@ -453,7 +452,7 @@ thousand_of_one_cost_few_hashes(void **state)
 }
 
 static void
-failures_are_told_by_source(void **state)
+login_failures_are_told_by_source(void **state)
 {
 	struct users *users = load_alice_and_bob();
 	struct asker askers[3];
@@ -466,12 +465,12 @@ failures_are_told_by_source(void **state)
 	/* More of them within the interval are told when it is over. */
 	for (int i = 0; i < 5; i++)
 		assert_false(admits(users, "mallory", "sesame"));
-	gate_set(true);
+	admission_set(true);
 	ask_from(users, &askers[0], "2001:db8::1", "alice", "sesame");
 	flood(users, guesses, FLOOD, "192.0.2.1", false);
 	assert_int_equal(ask_from(users, &askers[1], "192.0.2.1", "bob", "x"),
 	    -EAGAIN);
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(warned.lines, 1);
 	users_free(users);
@@ -487,7 +486,7 @@ failures_are_told_by_source(void **state)
 
 /* Thousands of sources are some lines. */
 static void
-failures_of_many_are_few_lines(void **state)
+login_failures_of_many_are_few_lines(void **state)
 {
 	struct users *users = load_alice_and_bob();
 	char from[64];
@@ -502,7 +501,7 @@ failures_of_many_are_few_lines(void **state)
 		uv_run(&loop, UV_RUN_DEFAULT);
 	}
 	users_free(users);
-	assert_int_equal(warned.lines, 1 + FAILURES_LINES_MAX + 1);
+	assert_int_equal(warned.lines, 1 + LOGIN_FAILURES_LINES_MAX + 1);
 	assert_non_null(strstr(warned.all, "from other addresses: 191 wrong"));
 }
 
@@ -569,7 +568,7 @@ a_reload_rules_what_is_under_way(void **state)
 	strcpy(secret, hash_of("secret"));
 	strcpy(other, hash_of("hunter2"));
 	users = load_lines(secret, other);
-	gate_set(true);
+	admission_set(true);
 	ask(users, &askers[0], "alice", "secret"); /* hashes */
 	ask(users, &askers[1], "bob", "hunter2");
 	ask(users, &askers[2], "alice", "secret"); /* waits */
@@ -577,19 +576,19 @@ a_reload_rules_what_is_under_way(void **state)
 	ask(users, &askers[4], "bob", "hunter2");
 	ask(users, &askers[5], "carol", "secret");
 	users_replace(&users, load_lines(other, NULL));
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	for (int i = 0; i < 6; i++) {
 		assert_int_equal(askers[i].answers, 1);
 		assert_int_equal(askers[i].ok, i == 3);
 	}
 	/* Whose line is the same is let in by what was hashed before. */
-	gate_set(true);
+	admission_set(true);
 	ask(users, &late[0], "alice", "hunter2x");
 	ask(users, &late[1], "bob", "secret");
 	users_replace(&users, load_lines(other, secret));
 	ask(users, &late[2], "bob", "secret");
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(late[0].verdict, USERS_WRONG);
 	assert_true(late[1].ok);
@@ -605,13 +604,13 @@ cancelled_check_stays_silent(void **state)
 
 	(void)state;
 	users_check_cancel(NULL);
-	gate_set(true);
+	admission_set(true);
 	for (int i = 0; i < 8; i++)
 		ask(users, &askers[i], "alice", "secret");
 	/* One that hashes and one that waits. */
 	users_check_cancel(askers[0].check);
 	users_check_cancel(askers[5].check);
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	for (int i = 0; i < 8; i++)
 		assert_int_equal(askers[i].answers, i != 0 && i != 5);
@@ -625,14 +624,14 @@ freed_users_still_answer(void **state)
 	struct asker askers[4];
 
 	(void)state;
-	gate_set(true);
+	admission_set(true);
 	ask(users, &askers[0], "alice", "secret");
 	ask(users, &askers[1], "alice", "wrong");
 	ask(users, &askers[2], "bob", "hunter2");
 	ask(users, &askers[3], "bob", "hunter2");
 	users_free(users);
 	users_check_cancel(askers[3].check);
-	gate_set(false);
+	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_true(askers[0].ok);
 	assert_int_equal(askers[1].answers, 1);
@@ -788,8 +787,8 @@ main(void)
 		cmocka_unit_test(names_of_a_source_take_turns),
 		cmocka_unit_test(who_is_known_passes_a_flood),
 		cmocka_unit_test(thousand_of_one_cost_few_hashes),
-		cmocka_unit_test(failures_are_told_by_source),
-		cmocka_unit_test(failures_of_many_are_few_lines),
+		cmocka_unit_test(login_failures_are_told_by_source),
+		cmocka_unit_test(login_failures_of_many_are_few_lines),
 		cmocka_unit_test(who_is_known_stays_so_over_a_reload),
 		cmocka_unit_test(a_reload_rules_what_is_under_way),
 		cmocka_unit_test(cancelled_check_stays_silent),

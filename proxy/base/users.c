@@ -1,0 +1,692 @@
+#include <crypt.h>
+#include <errno.h>
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "proxy/base/login_failures.h"
+#include "proxy/base/privsep.h"
+#include "proxy/base/hash_scheme.h"
+#include "proxy/base/fair_queue.h"
+#include "proxy/base/users.h"
+
+/*
+ * Checks of the same name and password from one source share a job, which goes
+ *
+ *	waiting ──▶ hashing ──▶ answered, freed
+ *	   └─▶ refused ──────────▲	it waited too long, or made room
+ *
+ * or a check is answered at once when the same credentials were right before.
+ * A job whose checks were all cancelled is freed at once while it waits; while
+ * it hashes it belongs to the thread pool, and on_hashed() frees it in silence.
+ *
+ * What was right before is remembered as an HMAC of name and password under a
+ * key that lives no longer than the object, so a look at the memory shows no
+ * password. A browser that opens a hundred connections at once pays for one
+ * crypt(3), and somebody who is known does not notice a flood of guesses.
+ *
+ * Jobs that wait take turns by source, and by name within a source: a flood
+ * makes its own source wait, or where all come from one address, its own names.
+ */
+
+/* Threads of libuv's four that may hash at once; the rest stay free. */
+#define HASHING_MAX 2
+
+/*
+ * Milliseconds that a check may wait for its turn: less than the 10 s for which
+ * clients wait for a tunnel, so that they still hear why there is none; and
+ * those between two looks at it.
+ */
+#define WAITING_MS 8000
+#define EXPIRY_MS 500
+
+/* Checks that were refused and wait for the loop to say so. */
+#define REFUSED_MAX FAIR_MAX
+
+#define DIGEST_SIZE 32	/* octets of a SHA-256 */
+
+struct user {
+	const char *name;	/* points into the text of the file */
+	const char *hash;
+	unsigned line;
+	bool remembered;
+	uint8_t digest[DIGEST_SIZE];
+};
+
+/* What one file says; a hashing thread reads what never changes of it. */
+struct table {
+	unsigned refs;		/* the users and each job that hashes */
+	char *text;		/* the file */
+	size_t textlen;		/* its octets, without the NUL */
+	struct user *list;	/* in the order of their names */
+	size_t n;
+};
+
+TAILQ_HEAD(checks, users_check);
+TAILQ_HEAD(jobs, job);
+
+struct users {
+	unsigned refs;		/* the owner, each job, and each timer */
+	struct table *table;
+	uint8_t key[DIGEST_SIZE];
+	unsigned nhashing;
+	struct fair_queue waiting;
+	struct jobs refused;
+	size_t nrefused;
+	uv_timer_t expiry;	/* while something waits */
+	bool has_expiry;
+	struct login_failures failures;
+};
+
+struct job {
+	struct fair_item item; /* first: the queue gives it back */
+	uv_work_t work;
+	uv_loop_t *loop;
+	struct users *users;
+	struct table *table;	/* while it hashes */
+	const char *setting;	/* the hash it is held against; in the table */
+	bool exists;		/* there is a user of that name */
+	struct credentials credentials;
+	uint8_t digest[DIGEST_SIZE];
+	char source[TALLY_SOURCE_STRLEN];
+	uint64_t since_ms;
+	enum users_verdict verdict; /* written by the thread, read after it */
+	struct checks checks;
+	TAILQ_ENTRY(job) entry;	/* of the refused */
+};
+
+struct users_check {
+	struct job *job;
+	void (*on_checked)(void *arg, enum users_verdict);
+	void *arg;
+	TAILQ_ENTRY(users_check) entry;
+};
+
+/* ---- The file ---- */
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct user *)a)->name,
+	    ((const struct user *)b)->name);
+}
+
+static struct user *
+find(const struct table *table, const char *name)
+{
+	struct user key = { .name = name };
+
+	return bsearch(&key, table->list, table->n, sizeof(key), by_name);
+}
+
+static void
+table_release(struct table *table)
+{
+	if (table == NULL || --table->refs > 0)
+		return;
+	if (table->text != NULL)
+		explicit_bzero(table->text, table->textlen);
+	if (table->list != NULL)
+		explicit_bzero(table->list, table->n * sizeof(*table->list));
+	free(table->text);
+	free(table->list);
+	free(table);
+}
+
+/* Fills table->text, NUL-terminated; returns what is wrong, or NULL. */
+static const char *
+read_file(struct table *table, const char *path)
+{
+	int fd = privsep_open(path);
+	ssize_t n = 1;
+
+	if (fd < 0)
+		return privsep_strerror(-fd);
+	while (n > 0 && table->textlen <= USERS_FILE_MAX) {
+		n = read(fd, table->text + table->textlen,
+		    USERS_FILE_MAX + 1 - table->textlen);
+		if (n > 0)
+			table->textlen += (size_t)n;
+	}
+	close(fd);
+	if (n < 0)
+		return strerror(errno);
+	if (table->textlen > USERS_FILE_MAX)
+		return "the file is longer than 1 MiB";
+	table->text[table->textlen] = '\0';
+	return NULL;
+}
+
+/* Takes one line, which stays in place; returns what is wrong, or NULL. */
+static const char *
+parse_line(struct table *table, char *line, unsigned number)
+{
+	struct user *user = &table->list[table->n];
+	char *hash = strchr(line, ':');
+	size_t end = strlen(line);
+	const char *wrong;
+
+	while (end > 0 && strchr(" \t\r", line[end - 1]) != NULL)
+		line[--end] = '\0';
+	if (end == 0 || line[0] == '#')
+		return NULL;
+	if (hash == NULL || hash == line)
+		return "the line is not name:hash";
+	*hash++ = '\0';
+	if (hash - line > CREDENTIAL_MAX + 1)
+		return "the name is longer than 255 bytes";
+	if ((wrong = hash_scheme_check(hash)) != NULL)
+		return wrong;
+	*user = (struct user){ .name = line, .hash = hash, .line = number };
+	table->n++;
+	return NULL;
+}
+
+static const char *
+parse(struct table *table, unsigned *number)
+{
+	char *line = table->text, *rest = table->text;
+	const char *wrong;
+	size_t lines = 1;
+
+	if (memchr(table->text, '\0', table->textlen) != NULL)
+		return "the file is not a text file";
+	for (size_t i = 0; i < table->textlen; i++)
+		lines += table->text[i] == '\n';
+	table->list = calloc(lines, sizeof(*table->list));
+	if (table->list == NULL)
+		return strerror(ENOMEM);
+	for (*number = 1; (line = strsep(&rest, "\n")) != NULL; ++*number) {
+		wrong = parse_line(table, line, *number);
+		if (wrong != NULL)
+			return wrong;
+	}
+	*number = 0;
+	return table->n > 0 ? NULL : "the file contains no users";
+}
+
+static const char *
+sort(struct table *table, unsigned *number)
+{
+	qsort(table->list, table->n, sizeof(*table->list), by_name);
+	for (size_t i = 1; i < table->n; i++) {
+		const struct user *a = &table->list[i - 1];
+		const struct user *b = &table->list[i];
+
+		if (by_name(a, b) != 0)
+			continue;
+		*number = a->line > b->line ? a->line : b->line;
+		return "the name already has a line above";
+	}
+	return NULL;
+}
+
+static const char *
+load(struct table *table, const char *path, unsigned *number)
+{
+	const char *wrong;
+
+	table->text = malloc(USERS_FILE_MAX + 1);
+	if (table->text == NULL)
+		return strerror(ENOMEM);
+	wrong = read_file(table, path);
+	if (wrong == NULL)
+		wrong = parse(table, number);
+	if (wrong == NULL)
+		wrong = sort(table, number);
+	return wrong;
+}
+
+int
+users_load(struct users **users, const char *path, char *err, size_t errlen)
+{
+	struct users *u = calloc(1, sizeof(*u));
+	const char *wrong = strerror(ENOMEM);
+	unsigned number = 0;
+
+	if (u != NULL) {
+		u->refs = 1;
+		fair_queue_init(&u->waiting);
+		TAILQ_INIT(&u->refused);
+		u->table = calloc(1, sizeof(*u->table));
+	}
+	if (u != NULL && u->table != NULL) {
+		u->table->refs = 1;
+		wrong = load(u->table, path, &number);
+	}
+	if (wrong == NULL && gnutls_rnd(GNUTLS_RND_KEY, u->key,
+	    sizeof(u->key)) != 0)
+		wrong = "no random numbers are available";
+	if (wrong == NULL) {
+		*users = u;
+		return 0;
+	}
+	users_free(u);
+	if (number > 0)
+		snprintf(err, errlen, "%s:%u: %s", path, number, wrong);
+	else
+		snprintf(err, errlen, "%s: %s", path, wrong);
+	return -EINVAL;
+}
+
+/* ---- Life ---- */
+
+static void
+release(struct users *users)
+{
+	if (--users->refs > 0)
+		return;
+	table_release(users->table);
+	explicit_bzero(users, sizeof(*users));
+	free(users);
+}
+
+static void
+on_timer_closed(uv_handle_t *timer)
+{
+	struct login_failures *failures = timer->data;
+
+	release((struct users *)((char *)failures -
+	    offsetof(struct users, failures)));
+}
+
+static void
+on_expiry_closed(uv_handle_t *timer)
+{
+	release(timer->data);
+}
+
+void
+users_free(struct users *users)
+{
+	if (users == NULL)
+		return;
+	if (login_failures_close(&users->failures, on_timer_closed))
+		users->refs++;
+	if (users->has_expiry) {
+		users->refs++;
+		users->has_expiry = false;
+		uv_close((uv_handle_t *)&users->expiry, on_expiry_closed);
+	}
+	release(users);
+}
+
+/* Whoever has the same line as before stays known. */
+static void
+take_over(struct table *table, const struct table *old)
+{
+	for (size_t i = 0; i < table->n; i++) {
+		struct user *user = &table->list[i];
+		const struct user *before = find(old, user->name);
+
+		if (before == NULL || !before->remembered ||
+		    strcmp(before->hash, user->hash) != 0)
+			continue;
+		memcpy(user->digest, before->digest, DIGEST_SIZE);
+		user->remembered = true;
+	}
+}
+
+void
+users_replace(struct users **users, struct users *fresh)
+{
+	struct table *old;
+
+	if (*users == NULL || fresh == NULL) {
+		users_free(*users);
+		*users = fresh;
+		return;
+	}
+	old = (*users)->table;
+	take_over(fresh->table, old);
+	(*users)->table = fresh->table;
+	fresh->table = old;
+	users_free(fresh);
+}
+
+/* ---- Jobs ---- */
+
+/* The NUL between the two keeps "ab" "c" apart from "a" "bc". */
+static int
+digest(const struct users *users, const char *name, const char *password,
+    uint8_t *out)
+{
+	char pair[sizeof(struct credentials)];
+	size_t userlen = strlen(name) + 1;
+	size_t passwordlen = strlen(password);
+	int rv;
+
+	memcpy(pair, name, userlen);
+	memcpy(pair + userlen, password, passwordlen);
+	rv = gnutls_hmac_fast(GNUTLS_MAC_SHA256, users->key,
+	    sizeof(users->key), pair, userlen + passwordlen, out);
+	explicit_bzero(pair, sizeof(pair));
+	return rv == 0 ? 0 : -ENOMEM;
+}
+
+static bool
+remembers(const struct user *user, const uint8_t *out)
+{
+	return user != NULL && user->remembered &&
+	    gnutls_memcmp(user->digest, out, DIGEST_SIZE) == 0;
+}
+
+static void
+job_free(struct job *job)
+{
+	struct users *users = job->users;
+
+	table_release(job->table);
+	explicit_bzero(job, sizeof(*job));
+	free(job);
+	release(users);
+}
+
+/* A handler may cancel other checks of the same job. */
+static void
+answer(struct job *job, enum users_verdict verdict)
+{
+	struct users_check *check;
+
+	while ((check = TAILQ_FIRST(&job->checks)) != NULL) {
+		void (*on_checked)(void *, enum users_verdict) =
+		    check->on_checked;
+		void *arg = check->arg;
+
+		TAILQ_REMOVE(&job->checks, check, entry);
+		free(check);
+		if (verdict != USERS_RIGHT)
+			login_failures_note(&job->users->failures, job->loop,
+			    job->source, verdict == USERS_OVERLOAD);
+		on_checked(arg, verdict);
+	}
+	job_free(job);
+}
+
+/* Runs in a thread of the pool and reads only what never changes. */
+static void
+hash(uv_work_t *work)
+{
+	struct job *job = work->data;
+	struct crypt_data *data = calloc(1, sizeof(*data));
+	size_t len = strlen(job->setting);
+	const char *found;
+
+	job->verdict = USERS_OVERLOAD;
+	if (data == NULL)
+		return;
+	found = crypt_r(job->credentials.password, job->setting, data);
+	job->verdict = found != NULL && strlen(found) == len &&
+	    gnutls_memcmp(found, job->setting, len) == 0 && job->exists
+	    ? USERS_RIGHT : USERS_WRONG;
+	explicit_bzero(data, sizeof(*data));
+	free(data);
+}
+
+/*
+ * A name that does not exist is held against the hash of a user, always the
+ * same one, for the time that takes: no name is told by its time, even if some
+ * hashes are slower than others.
+ */
+static const char *
+stand_in(const struct job *job)
+{
+	const struct table *table = job->users->table;
+	uint8_t out[DIGEST_SIZE] = { 0 };
+	uint32_t number;
+
+	(void)digest(job->users, job->credentials.user, "", out);
+	memcpy(&number, out, sizeof(number));
+	return table->list[number % table->n].hash;
+}
+
+static void on_hashed(uv_work_t *work, int status);
+
+static void
+start_hashing(struct job *job)
+{
+	const struct user *user = find(job->users->table,
+	    job->credentials.user);
+
+	table_release(job->table);
+	job->table = job->users->table;
+	job->table->refs++;
+	job->exists = user != NULL;
+	job->setting = user != NULL ? user->hash : stand_in(job);
+	job->users->nhashing++;
+	job->work.data = job;
+	uv_queue_work(job->loop, &job->work, hash, on_hashed);
+}
+
+/* What waits too long, and what has made room for others. */
+static void
+answer_refused(struct users *users, uv_loop_t *loop)
+{
+	struct fair_item *item;
+	struct job *job;
+
+	while ((item = fair_queue_oldest(&users->waiting)) != NULL &&
+	       uv_now(loop) - ((struct job *)item)->since_ms > WAITING_MS) {
+		fair_queue_remove(&users->waiting, item);
+		answer((struct job *)item, USERS_OVERLOAD);
+	}
+	while ((job = TAILQ_FIRST(&users->refused)) != NULL) {
+		TAILQ_REMOVE(&users->refused, job, entry);
+		users->nrefused--;
+		answer(job, USERS_OVERLOAD);
+	}
+}
+
+static void
+start_waiting(struct users *users)
+{
+	struct fair_item *item;
+
+	while (users->nhashing < HASHING_MAX &&
+	       (item = fair_queue_take(&users->waiting)) != NULL) {
+		struct job *job = (struct job *)item;
+
+		if (remembers(find(users->table, job->credentials.user),
+			job->digest))
+			answer(job, USERS_RIGHT);
+		else
+			start_hashing(job);
+	}
+}
+
+/*
+ * A reload may have changed what was hashed: a verdict is about the hash that
+ * the file has now, or it is none. Returns whether it is one.
+ */
+static bool
+still_holds(struct job *job, const struct user *user)
+{
+	if (job->table == job->users->table)
+		return true;
+	if (user == NULL) {
+		job->verdict = USERS_WRONG;
+		return true;
+	}
+	return job->exists && strcmp(user->hash, job->setting) == 0;
+}
+
+static void
+on_hashed(uv_work_t *work, int status)
+{
+	struct job *job = work->data;
+	struct users *users = job->users;
+	struct user *user = find(users->table, job->credentials.user);
+
+	(void)status;
+	users->nhashing--;
+	if (!TAILQ_EMPTY(&job->checks) && !still_holds(job, user)) {
+		start_hashing(job);
+		return;
+	}
+	if (job->verdict == USERS_RIGHT && still_holds(job, user)) {
+		memcpy(user->digest, job->digest, DIGEST_SIZE);
+		user->remembered = true;
+	}
+	/* This job still holds the users. */
+	start_waiting(users);
+	answer_refused(users, job->loop);
+	answer(job, job->verdict);
+}
+
+/* ---- Checks ---- */
+
+static bool
+is_of(const struct fair_item *item, const void *out)
+{
+	return gnutls_memcmp(((const struct job *)item)->digest, out,
+	    DIGEST_SIZE) == 0;
+}
+
+static struct job *
+job_new(struct users *users, uv_loop_t *loop, const char *source,
+    const struct credentials *credentials, const uint8_t *out)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (job == NULL)
+		return NULL;
+	TAILQ_INIT(&job->checks);
+	job->loop = loop;
+	job->users = users;
+	users->refs++;
+	job->credentials = *credentials;
+	job->since_ms = uv_now(loop);
+	memcpy(job->digest, out, DIGEST_SIZE);
+	snprintf(job->source, sizeof(job->source), "%s", source);
+	return job;
+}
+
+static void
+on_expiry(uv_timer_t *timer)
+{
+	struct users *users = timer->data;
+
+	users->refs++; /* a handler may be the end of the owner */
+	answer_refused(users, timer->loop);
+	if (users->waiting.n == 0 && users->has_expiry)
+		uv_timer_stop(timer);
+	release(users);
+}
+
+static void
+arm_expiry(struct users *users, uv_loop_t *loop)
+{
+	if (!users->has_expiry) {
+		uv_timer_init(loop, &users->expiry);
+		uv_unref((uv_handle_t *)&users->expiry);
+		users->expiry.data = users;
+		users->has_expiry = true;
+	}
+	if (!uv_is_active((uv_handle_t *)&users->expiry))
+		uv_timer_start(&users->expiry, on_expiry, EXPIRY_MS,
+		    EXPIRY_MS);
+}
+
+/* Hashes it at once, or puts it where its turn comes. */
+static int
+start(struct users *users, struct job *job)
+{
+	struct fair_item *out;
+	struct job *other;
+	int rv;
+
+	if (users->nhashing < HASHING_MAX) {
+		start_hashing(job);
+		return 0;
+	}
+	if (users->nrefused == REFUSED_MAX)
+		return -EAGAIN;
+	rv = fair_queue_put(&users->waiting, &job->item, job->source,
+	    job->credentials.user, &out);
+	if (rv == 0 && out != NULL) {
+		/* The loop tells it, soon. */
+		other = (struct job *)out;
+		TAILQ_INSERT_TAIL(&users->refused, other, entry);
+		users->nrefused++;
+	}
+	if (rv == 0)
+		arm_expiry(users, job->loop);
+	return rv;
+}
+
+/* The job of these credentials that waits already, or a new one. */
+static int
+job_for(struct job **job, struct users *users, uv_loop_t *loop,
+    const char *source, const struct credentials *credentials,
+    const uint8_t *out)
+{
+	struct job *j;
+	int rv;
+
+	j = (struct job *)fair_queue_find(
+	    &users->waiting, source, credentials->user, is_of, out);
+	if (j == NULL) {
+		j = job_new(users, loop, source, credentials, out);
+		if (j == NULL)
+			return -ENOMEM;
+		if ((rv = start(users, j)) != 0) {
+			job_free(j);
+			return rv;
+		}
+	}
+	*job = j;
+	return 0;
+}
+
+int
+users_check(struct users *users, uv_loop_t *loop, const struct sockaddr *from,
+    const struct credentials *credentials, struct users_check **check,
+    void (*on_checked)(void *arg, enum users_verdict), void *arg)
+{
+	char source[TALLY_SOURCE_STRLEN];
+	uint8_t out[DIGEST_SIZE];
+	struct users_check *c;
+	int rv;
+
+	if (digest(users, credentials->user, credentials->password, out) < 0)
+		return -ENOMEM;
+	if (remembers(find(users->table, credentials->user), out))
+		return 1;
+	if ((c = calloc(1, sizeof(*c))) == NULL)
+		return -ENOMEM;
+	tally_source(from, source);
+	rv = job_for(&c->job, users, loop, source, credentials, out);
+	if (rv != 0) {
+		free(c);
+		login_failures_note(&users->failures, loop, source, true);
+		return rv;
+	}
+	c->on_checked = on_checked;
+	c->arg = arg;
+	TAILQ_INSERT_TAIL(&c->job->checks, c, entry);
+	*check = c;
+	return 0;
+}
+
+void
+users_check_cancel(struct users_check *check)
+{
+	struct job *job;
+
+	if (check == NULL)
+		return;
+	job = check->job;
+	TAILQ_REMOVE(&job->checks, check, entry);
+	free(check);
+	/* Otherwise it hashes, or is being answered, and is freed then. */
+	if (job->item.name == NULL || !TAILQ_EMPTY(&job->checks))
+		return;
+	fair_queue_remove(&job->users->waiting, &job->item);
+	job_free(job);
+}

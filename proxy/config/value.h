@@ -1,0 +1,74 @@
+#ifndef CULVERT_PROXY_CONFIG_VALUE_H
+#define CULVERT_PROXY_CONFIG_VALUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/*
+ * Kinds of configuration values: how text becomes a field of struct config,
+ * and what to say when it does not.  Pure.
+ */
+struct value_type {
+	/*
+	 * Sets the field from text, or adds to it when the type repeats.
+	 * NULL stands for a bare flag; only bare types take it.  Returns 0,
+	 * or with the field unchanged -EINVAL (the text is not what is
+	 * wanted), -ENOSPC (the list is full) or -ENOMEM.
+	 */
+	int (*set)(void *field, const char *text);
+	size_t size; /* bytes of the field */
+	const char *wanted; /* completes "the value is not ..." */
+	bool owned; /* the field is a char * of its own memory */
+	bool bare; /* a flag of this type takes no value */
+	bool repeats; /* the field is a list with room for .most values */
+	unsigned most;
+	bool secret; /* wiped from the command line */
+	bool readable; /* the path of a file that must be there to be read */
+};
+
+extern const struct value_type value_file;
+extern const struct value_type value_directory;
+extern const struct value_type value_socket; /* fits a sockaddr_un */
+extern const struct value_type value_user_name; /* of this machine */
+extern const struct value_type value_flag; /* bool */
+extern const struct value_type value_verbose; /* unsigned; each flag adds 1 */
+extern const struct value_type value_mtu; /* unsigned, IP bytes */
+extern const struct value_type value_seconds; /* unsigned; 0 is fine */
+extern const struct value_type value_timeout; /* unsigned seconds, not 0 */
+extern const struct value_type value_connections; /* unsigned */
+extern const struct value_type value_streams; /* unsigned */
+extern const struct value_type value_count; /* unsigned, not 0 */
+extern const struct value_type value_quota; /* unsigned; 0: no limit */
+extern const struct value_type value_head; /* unsigned, bytes */
+extern const struct value_type value_memory; /* size_t, bytes; 64M, 1G */
+extern const struct value_type value_cc; /* enum quic_cc */
+extern const struct value_type value_log_format; /* enum log_format */
+extern const struct value_type value_interface; /* fits a struct quic_via */
+extern const struct value_type value_mark; /* uint32_t, not 0 */
+extern const struct value_type value_addrs; /* struct config_addrs */
+extern const struct value_type value_targets; /* struct config_targets */
+extern const struct value_type value_ranges; /* struct config_ranges */
+extern const struct value_type value_pins; /* struct config_pins */
+extern const struct value_type value_user; /* struct config_user */
+
+/* Wipes a field, releases what it owns, and leaves it all zero. */
+void value_clear(const struct value_type *type, void *field);
+
+/*
+ * Makes a field what another is, with memory of its own. 0, or -ENOMEM: the
+ * field is all zero.
+ */
+int value_copy(const struct value_type *type, void *to, const void *from);
+
+/* Whether two fields hold the same. */
+bool value_equal(const struct value_type *type, const void *a, const void *b);
+
+/*
+ * Writes why set refused a text with this error, as the end of a sentence
+ * and without a newline.  The text stays out of it: whatever the option, it
+ * may be a password that was meant for another one.
+ */
+void value_explain(const struct value_type *type, int error, FILE *stream);
+
+#endif

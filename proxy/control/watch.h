@@ -1,0 +1,31 @@
+#ifndef CULVERT_PROXY_CONTROL_WATCH_H
+#define CULVERT_PROXY_CONTROL_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* culvertctl watch: the status of a culvert, again and again. */
+
+#define WATCH_INTERVAL_MS 1000	    /* by default */
+#define WATCH_INTERVAL_MIN_MS 100   /* less is no use to people */
+#define WATCH_INTERVAL_MAX_MS 86400000
+
+struct watch_settings {
+	const char *path; /* of the control socket */
+	uint64_t interval_ms;
+	uint64_t count;	  /* of refreshes; 0: until a signal */
+	bool as_json;	  /* an object a line; else text for people */
+};
+
+/*
+ * On a terminal every refresh replaces the one before and fits the window, and
+ * the terminal is as before when the key q, SIGINT, SIGTERM or SIGHUP ends the
+ * process or SIGTSTP stops it; elsewhere refreshes are blocks of lines with a
+ * blank line between. A culvert that does not answer is asked again.
+ *
+ * Returns the exit status: 0, or 1 if the last refresh had no answer or could
+ * not be written.
+ */
+int watch(const struct watch_settings *);
+
+#endif

@@ -1,0 +1,147 @@
+#include "proxy/edge/dial_queue.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <search.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IPV4_AT 12 /* octets in front of an IPv4 address, mapped or by NAT64 */
+
+/* IPv4 in its mapped form, IPv6 without its interface identifier. */
+struct key {
+	uint8_t host[16];
+	in_port_t port;
+};
+
+/* First the key, which the tree compares. It lives while a turn is out. */
+struct origin {
+	struct key key;
+	size_t dials; /* whose turn it is */
+	size_t nwaiting;
+	TAILQ_HEAD(, turn) waiting;
+};
+
+static const uint8_t mapped[IPV4_AT] = { [10] = 0xff, 0xff };
+static const uint8_t nat64[IPV4_AT] = { 0, 0x64, 0xff, 0x9b };
+
+static struct key
+key_of(const struct sockaddr *addr)
+{
+	const struct sockaddr_in6 *sin6 = (const void *)addr;
+	const struct sockaddr_in *sin = (const void *)addr;
+	struct key key = { .port = sin->sin_port }; /* the same in IPv6 */
+
+	memcpy(key.host, mapped, IPV4_AT);
+	if (addr->sa_family == AF_INET)
+		memcpy(key.host + IPV4_AT, &sin->sin_addr, 4);
+	else if (memcmp(&sin6->sin6_addr, mapped, IPV4_AT) == 0 ||
+	    memcmp(&sin6->sin6_addr, nat64, IPV4_AT) == 0)
+		memcpy(key.host + IPV4_AT, &sin6->sin6_addr.s6_addr[IPV4_AT],
+		    4);
+	else {
+		memset(key.host, 0, sizeof(key.host));
+		memcpy(key.host, &sin6->sin6_addr, 8);
+	}
+	return key;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	const struct key *x = a, *y = b;
+
+	if (x->port != y->port)
+		return x->port < y->port ? -1 : 1;
+	return memcmp(x->host, y->host, sizeof(x->host));
+}
+
+static struct origin *
+find_or_make(struct dial_queue *origins, const struct key *key)
+{
+	struct origin *const *found = tfind(key, &origins->tree, compare);
+	struct origin *o;
+
+	if (found != NULL)
+		return *found;
+	if ((o = calloc(1, sizeof(*o))) == NULL)
+		return NULL;
+	o->key = *key;
+	TAILQ_INIT(&o->waiting);
+	if (tsearch(o, &origins->tree, compare) == NULL) {
+		free(o);
+		return NULL;
+	}
+	return o;
+}
+
+int
+turn_take(struct turn *t, struct dial_queue *origins,
+    const struct sockaddr *addr, void (*go)(void *arg), void *arg)
+{
+	struct key key = key_of(addr);
+	struct origin *o = find_or_make(origins, &key);
+
+	*t = (struct turn){ .origin = o, .go = go, .arg = arg };
+	if (o == NULL)
+		return -ENOMEM;
+	/* Then there are others, for whom it lives on. */
+	if (o->nwaiting == ORIGIN_WAITING_MAX)
+		return -EAGAIN;
+	t->origins = origins;
+	if (o->dials < origins->dials_max) {
+		o->dials++;
+		return 1;
+	}
+	t->waiting = true;
+	o->nwaiting++;
+	TAILQ_INSERT_TAIL(&o->waiting, t, entry);
+	origins->waiting++;
+	return 0;
+}
+
+static void
+stop_waiting(struct turn *t)
+{
+	TAILQ_REMOVE(&t->origin->waiting, t, entry);
+	t->origin->nwaiting--;
+	t->origins->waiting--;
+	t->waiting = false;
+}
+
+static void
+free_if_done(struct dial_queue *origins, struct origin *o)
+{
+	if (o->dials > 0 || !TAILQ_EMPTY(&o->waiting))
+		return;
+	tdelete(o, &origins->tree, compare);
+	free(o);
+}
+
+/*
+ * The next one's dial counts before it is told, so that the origin outlives
+ * what it may do at once, its own end included.
+ */
+void
+turn_end(struct turn *t)
+{
+	struct dial_queue *origins = t->origins;
+	struct origin *o = t->origin;
+	struct turn *next = NULL;
+
+	if (origins == NULL)
+		return;
+	if (t->waiting)
+		stop_waiting(t);
+	else if (o->dials <= origins->dials_max &&
+	    (next = TAILQ_FIRST(&o->waiting)) != NULL)
+		stop_waiting(next);
+	else
+		o->dials--;
+	t->origins = NULL;
+	if (next != NULL)
+		next->go(next->arg);
+	else
+		free_if_done(origins, o);
+}

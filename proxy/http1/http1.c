@@ -1,0 +1,483 @@
+#include <errno.h>
+#include <string.h>
+
+#include "proxy/http1/http1.h"
+#include "proxy/http1/http1_head.h"
+
+#define HTTP_PORT 80
+
+/* Digits of a status that is believed: no number of so many overflows. */
+#define STATUS_DIGITS_MAX 9
+
+/* What a response without a status has, as Chromium takes it. */
+#define STATUS_ASSUMED 200
+
+
+static int
+bad(struct http1_head *head, const char *why)
+{
+	return http1_head_fail(head, -EBADMSG, "%s", why);
+}
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Takes the first word off the front of *rest, and the whitespace around. */
+static struct slice
+cut_word(struct slice *rest)
+{
+	struct slice word;
+
+	*rest = slice_trim(*rest);
+	word = (struct slice){ rest->p, 0 };
+	while (word.len < rest->len && !is_space(rest->p[word.len]))
+		word.len++;
+	rest->p += word.len;
+	rest->len -= word.len;
+	*rest = slice_trim(*rest);
+	return word;
+}
+
+/* ---- Requests: the target ---- */
+
+/* The bytes of a host, brackets included: a port may follow. */
+static size_t
+host_length(struct slice authority)
+{
+	const char *end = authority.len > 0 && authority.p[0] == '['
+	    ? memchr(authority.p, ']', authority.len)
+	    : memchr(authority.p, ':', authority.len);
+
+	if (end == NULL)
+		return authority.len;
+	return (size_t)(end - authority.p) + (*end == ']');
+}
+
+static bool
+is_in_name(char c)
+{
+	return is_digit(c) || (c >= 'a' && c <= 'z') ||
+	    (c >= 'A' && c <= 'Z') || (c != '\0' && strchr("-_.", c) != NULL);
+}
+
+/* Says of a byte what is wrong with it, and how it is to be written. */
+static int
+bad_host_octet(struct http1_head *head, struct slice host, size_t at)
+{
+	unsigned char octet = (unsigned char)host.p[at];
+
+	if (octet >= 0x80)
+		return http1_head_fail(head, -EBADMSG,
+		    "the host of the request target is not ASCII: byte 0x%02x "
+		    "at offset %zu of it; write the name as xn--...", octet,
+		    at);
+	if (octet == '%')
+		return http1_head_fail(head, -EBADMSG,
+		    "the host of the request target has a %% at offset %zu of "
+		    "it: no zone and no percent-encoding is possible there",
+		    at);
+	return http1_head_fail(head, -EBADMSG,
+	    "the host of the request target is not a name: byte 0x%02x at "
+	    "offset %zu of it", octet, at);
+}
+
+/* Why target_parse() has rejected a host and a port. */
+static int
+bad_authority(struct http1_head *head, struct slice s)
+{
+	struct slice host = { s.p, host_length(s) };
+	bool bracketed = s.len > 0 && s.p[0] == '[';
+	struct target target;
+
+	if (!bracketed && host.len < s.len &&
+	    memchr(s.p + host.len + 1, ':', s.len - host.len - 1) != NULL)
+		return bad(head, "an IPv6 address in the request target must "
+		    "be in brackets, as in [::1]");
+	if (host.len == 0)
+		return bad(head, "the request target has no host");
+	for (size_t i = 0; i < host.len; i++)
+		if (!is_in_name(host.p[i]) && (!bracketed ||
+		    host.p[i] == '%' || (unsigned char)host.p[i] >= 0x80))
+			return bad_host_octet(head, host, i);
+	if (target_parse(&target, host.p, host.len, HTTP_PORT) == 0)
+		return bad(head, "the port of the request target is not a "
+		    "number from 1 to 65535");
+	if (bracketed)
+		return bad(head, "the brackets in the request target hold no "
+		    "IP address");
+	return http1_head_fail(head, -EBADMSG,
+	    "the host of the request target is longer than %d bytes",
+	    TARGET_HOST_MAX);
+}
+
+/*
+ * User information is for the client to make Authorization of, and never for
+ * the origin to see.  A backslash in it would be the end of the host to
+ * browsers.
+ */
+static int
+drop_userinfo(struct http1_head *head, struct slice *authority)
+{
+	const char *at = memrchr(authority->p, '@', authority->len);
+	size_t len = at != NULL ? (size_t)(at + 1 - authority->p) : 0;
+
+	if (memchr(authority->p, '\\', len) != NULL)
+		return bad(head, "a backslash in the user information of the "
+		    "request target");
+	authority->p += len;
+	authority->len -= len;
+	return 0;
+}
+
+/*
+ * The bytes of the scheme of a URI, or an error.  A WebSocket's opening
+ * handshake is a request of HTTP (RFC 6455, section 1.3), and some libraries
+ * name it by their own scheme.
+ */
+static int
+hash_scheme_length(struct http1_head *head, struct slice target)
+{
+	static const char *const plain[] = { "http://", "ws://" };
+	static const char *const secure[] = { "https://", "wss://" };
+
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+		if (slice_begins_nocase(target, plain[i]))
+			return (int)strlen(plain[i]);
+	for (size_t i = 0; i < sizeof(secure) / sizeof(secure[0]); i++)
+		if (slice_begins_nocase(target, secure[i]))
+			return http1_head_fail(head, -EBADMSG, "this proxy "
+			    "reaches %s sites by CONNECT alone, not by an "
+			    "absolute URI", i == 0 ? "https" : "wss");
+	return bad(head, "the request target is neither a path nor an http "
+	    "URI");
+}
+
+static int
+parse_absolute(struct http1_request *req, struct slice target)
+{
+	struct slice authority;
+	size_t len = 0;
+	int err, scheme;
+
+	if ((scheme = hash_scheme_length(&req->head, target)) < 0)
+		return scheme;
+	authority.p = target.p + scheme;
+	authority.len = target.len - (size_t)scheme;
+	while (len < authority.len && authority.p[len] != '/' &&
+	    authority.p[len] != '?')
+		len++;
+	req->path.p = authority.p + len;
+	req->path.len = authority.len - len;
+	authority.len = len;
+	err = drop_userinfo(&req->head, &authority);
+	if (err != 0)
+		return err;
+	if (authority.len > 0 && authority.p[authority.len - 1] == ':')
+		authority.len--; /* an empty port is the default one */
+	if (target_parse(&req->authority, authority.p, authority.len,
+		HTTP_PORT) != 0)
+		return bad_authority(&req->head, authority);
+	req->form = HTTP1_ABSOLUTE;
+	return 0;
+}
+
+/* A request to us: the Host field says under which name. */
+static int
+parse_own(struct http1_request *req, enum http1_form form, struct slice target)
+{
+	const struct http1_field *host = http1_find(&req->head, "host");
+
+	if (host == NULL && req->head.minor > 0)
+		return bad(&req->head, "Host is missing");
+	req->form = form;
+	req->path = target;
+	req->authority = (struct target){ .port = 0 };
+	if (host != NULL && host->value.len > 0 &&
+	    target_parse(&req->authority, host->value.p, host->value.len,
+		HTTP_PORT) != 0)
+		return bad(&req->head, "Host is not a host and port");
+	return 0;
+}
+
+static int
+parse_connect(struct http1_request *req, struct slice target)
+{
+	req->form = HTTP1_AUTHORITY;
+	req->path = (struct slice){ target.p + target.len, 0 };
+	if (target_parse(&req->authority, target.p, target.len, 0) != 0) {
+		if (host_length(target) < target.len &&
+		    memchr(target.p, '/', target.len) == NULL)
+			return bad_authority(&req->head, target);
+		return bad(&req->head,
+		    "CONNECT takes a host and a port, as in name:443");
+	}
+	if (req->head.framing == HTTP1_CHUNKED || req->head.length > 0)
+		return bad(&req->head, "CONNECT has no body");
+	return 0;
+}
+
+/* No server gets to see a fragment (RFC 9110, section 7.1). */
+static int
+parse_target(struct http1_request *req, struct slice target)
+{
+	const char *fragment = memchr(target.p, '#', target.len);
+
+	if (http1_head_count(&req->head, "host") > 1)
+		return bad(&req->head, "two Host fields");
+	if (slice_is_nocase(req->method, "CONNECT"))
+		return parse_connect(req, target);
+	if (fragment != NULL)
+		target.len = (size_t)(fragment - target.p);
+	if (target.len > 0 && target.p[0] == '/')
+		return parse_own(req, HTTP1_ORIGIN, target);
+	if (slice_is(target, "*") && slice_is(req->method, "OPTIONS"))
+		return parse_own(req, HTTP1_ASTERISK, target);
+	return parse_absolute(req, target);
+}
+
+/* ---- Requests ---- */
+
+static int
+parse_version(struct http1_head *head, struct slice s)
+{
+	if (s.len != 8 || memcmp(s.p, "HTTP/", 5) != 0 || !is_digit(s.p[5]) ||
+	    s.p[6] != '.' || !is_digit(s.p[7]))
+		return bad(head, "the request line does not end in an HTTP "
+		    "version such as HTTP/1.1");
+	if (s.p[5] != '1')
+		return http1_head_fail(head, -ENOTSUP,
+		    "this proxy speaks HTTP/1.0 and HTTP/1.1 alone");
+	head->minor = s.p[7] - '0';
+	return 0;
+}
+
+/*
+ * The words at both ends are method and version.  What is between is the
+ * target, whatever whitespace some clients leave in it.
+ */
+static int
+parse_request_line(
+    struct http1_request *req, struct slice line, struct slice *target)
+{
+	size_t len;
+
+	req->method = cut_word(&line);
+	if (!slice_is_token(req->method))
+		return bad(&req->head,
+		    "the request line does not begin with a method");
+	for (len = line.len; len > 0 && !is_space(line.p[len - 1]); len--)
+		continue;
+	*target = slice_trim((struct slice){ line.p, len });
+	if (target->len == 0)
+		return bad(&req->head, "the request line is not a method, a "
+		    "target and an HTTP version");
+	return parse_version(
+	    &req->head, (struct slice){ line.p + len, line.len - len });
+}
+
+static void
+parse_intentions(struct http1_request *req)
+{
+	bool current = req->head.minor > 0;
+
+	req->head.keep_alive =
+	    current && !http1_lists(&req->head, "connection", SPAN("close"));
+	req->expect_continue =
+	    current && http1_lists(&req->head, "expect", SPAN("100-continue"));
+	req->upgrade = http1_find(&req->head, "upgrade") != NULL;
+}
+
+int
+http1_request_parse(struct http1_request *req, const char *buf, size_t len,
+    size_t *scanned)
+{
+	struct slice rest, line, target;
+	int err, headlen;
+	size_t start;
+
+	http1_head_begin(&req->head, false);
+	headlen = http1_head_scan(&req->head, buf, len, scanned, &start);
+	if (headlen <= 0)
+		return headlen;
+	rest = (struct slice){ buf + start, (size_t)headlen - start };
+	line = http1_head_line(&req->head, &rest);
+	err = parse_request_line(req, line, &target);
+	if (err == 0)
+		err = http1_head_parse(&req->head, rest);
+	if (err == 0)
+		err = parse_target(req, target);
+	if (err != 0)
+		return err;
+	parse_intentions(req);
+	return headlen;
+}
+
+/* ---- Responses ---- */
+
+/*
+ * The minor version of "HTTP/1.1": whatever is not at least that is 1.0, and
+ * what is above, even HTTP/2, says it in a way that HTTP/1.1 reads.
+ */
+static int
+response_minor(struct slice version)
+{
+	const char *dot = memchr(version.p, '.', version.len);
+	size_t after = dot != NULL ? (size_t)(dot + 1 - version.p) : 0;
+
+	if (!slice_begins_nocase(version, "http/") || version.len < 6 ||
+	    !is_digit(version.p[5]))
+		return 0;
+	if (version.p[5] > '1')
+		return 1;
+	if (version.p[5] < '1' || after == 0 || after == version.len ||
+	    !is_digit(version.p[after]))
+		return 0;
+	return version.p[after] - '0';
+}
+
+/* Digits first, of any number; without them the status is not said. */
+static struct slice
+parse_status(struct http1_response *resp, struct slice s)
+{
+	size_t i;
+
+	resp->status = 0;
+	for (i = 0; i < s.len && is_digit(s.p[i]); i++)
+		if (i < STATUS_DIGITS_MAX)
+			resp->status = resp->status * 10 + (s.p[i] - '0');
+	if (i == 0)
+		resp->status = STATUS_ASSUMED;
+	if (i != 3)
+		resp->head.odd = true;
+	return slice_trim((struct slice){ s.p + i, i > 0 ? s.len - i : 0 });
+}
+
+static void
+parse_status_line(struct http1_response *resp, struct slice line)
+{
+	struct slice version = cut_word(&line);
+
+	resp->head.minor = response_minor(version);
+	if (line.len == 0)
+		line = SPAN("200 OK");
+	resp->reason = parse_status(resp, line);
+}
+
+/* What the status and the request say about framing and connection. */
+static void
+settle_response(struct http1_response *resp, bool head_request)
+{
+	struct http1_head *head = &resp->head;
+
+	/* Some readers may look for the body that a 204 announces. */
+	if (resp->status == 204 && (head->framing == HTTP1_CHUNKED ||
+	    head->length > 0))
+		head->odd = true;
+	if (head_request || resp->status / 100 == 1 || resp->status == 204 ||
+	    resp->status == 304)
+		head->framing = HTTP1_NONE;
+	else if (head->framing == HTTP1_NONE)
+		head->framing = HTTP1_UNTIL_CLOSE;
+
+	head->keep_alive = head->minor > 0 ||
+	    http1_lists(head, "connection", SPAN("keep-alive"));
+	if (http1_lists(head, "connection", SPAN("close")) || head->odd ||
+	    head->framing == HTTP1_UNTIL_CLOSE)
+		head->keep_alive = false;
+}
+
+bool
+http1_response_begins(const char *buf, size_t len)
+{
+	struct slice name = SPAN("http"), s = { buf, len };
+
+	if (len < name.len)
+		name.len = len;
+	s.len = name.len;
+	return slice_equal_nocase(s, name);
+}
+
+int
+http1_response_parse(struct http1_response *resp, const char *buf, size_t len,
+    size_t *scanned, bool head_request)
+{
+	struct http1_head *head = &resp->head;
+	struct slice rest;
+	int err, headlen;
+	size_t start;
+
+	http1_head_begin(head, true);
+	headlen = http1_head_scan(head, buf, len, scanned, &start);
+	if (headlen <= 0)
+		return headlen;
+	head->odd = start > 0;
+	rest = (struct slice){ buf + start, (size_t)headlen - start };
+	parse_status_line(resp, http1_head_line(head, &rest));
+	err = http1_head_parse(head, rest);
+	if (err != 0)
+		return err;
+	settle_response(resp, head_request);
+	return headlen;
+}
+
+int
+http1_error_status(int error)
+{
+	switch (error) {
+	case -EBADMSG:
+		return 400;
+	case -EMSGSIZE:
+		return 431;
+	case -EPROTONOSUPPORT:
+		return 501;
+	case -ENOTSUP:
+		return 505;
+	default:
+		return 500;
+	}
+}
+
+const char *
+http1_reason(int status)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} reasons[] = {
+		{ 100, "Continue" },
+		{ 200, "OK" },
+		{ 204, "No Content" },
+		{ 400, "Bad Request" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 407, "Proxy Authentication Required" },
+		{ 408, "Request Timeout" },
+		{ 413, "Content Too Large" },
+		{ 417, "Expectation Failed" },
+		{ 421, "Misdirected Request" },
+		{ 426, "Upgrade Required" },
+		{ 429, "Too Many Requests" },
+		{ 431, "Request Header Fields Too Large" },
+		{ 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },
+		{ 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" },
+		{ 504, "Gateway Timeout" },
+		{ 505, "HTTP Version Not Supported" },
+	};
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (reasons[i].status == status)
+			return reasons[i].reason;
+	return "";
+}

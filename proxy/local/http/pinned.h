@@ -1,0 +1,57 @@
+#ifndef CULVERT_PROXY_LOCAL_HTTP_PINNED_H
+#define CULVERT_PROXY_LOCAL_HTTP_PINNED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "proxy/base/addr.h"
+#include "quic/quic.h"
+
+/*
+ * Tunnels whose TCP connection, and not each request on it, is authenticated:
+ * by NTLM, or by Negotiate (RFC 4559).  Such a tunnel belongs to the client
+ * that has authenticated it.  Here are those of one client that it does not
+ * use at present, because it talks to another origin.
+ */
+
+/*
+ * Tunnels of one client.  Browsers use a connection to a proxy for one origin
+ * or for a few in turn, and many edges allow 100 streams for all clients.
+ */
+#define PINNED_MAX 16
+
+struct pinned {
+	/* Private. */
+	TAILQ_HEAD(, pinned_tunnel) tunnels; /* in the order of their use */
+	size_t n;
+	void (*on_lost)(void *arg);
+	void *arg;
+};
+
+/*
+ * `on_lost` is told, from inside an event of the stream, when the origin has
+ * ended one of them, or QUIC has.
+ */
+void pinned_init(struct pinned *, void (*on_lost)(void *arg), void *arg);
+
+/* Ends all. */
+void pinned_fini(struct pinned *);
+
+/*
+ * Keeps the tunnel to `origin`, whose stream it attaches to.  With `handshake`
+ * the client has begun to authenticate it, and its next message must come on
+ * this connection.  When there are too many, the one that is unused for longest
+ * is ended, but no handshake is broken off while there are others; when no
+ * memory is left, it is this one.
+ */
+void pinned_put(struct pinned *, const struct target *origin, bool handshake,
+    struct quic_stream *);
+
+/* Gives back the tunnel to `origin`, to be attached to, or NULL. */
+struct quic_stream *pinned_take(struct pinned *, const struct target *origin);
+
+/* Whether both are the same host and port. */
+bool pinned_same_origin(const struct target *, const struct target *);
+
+#endif

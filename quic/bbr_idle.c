@@ -1,0 +1,82 @@
+/*
+ * BBR, kept warm while a rest is young.
+ *
+ * Every five seconds BBR sends with half its window for 200 ms, to see the
+ * shortest round trip. A connection that has rested has seen it: its packets
+ * met no queue of its own (draft-ietf-ccwg-bbr, BBRHandleRestartFromIdle).
+ * ngtcp2 before 1.18 does not notice a rest, and does this when the next page
+ * begins to load. So it is given two packets to do it with before: a PING whose
+ * acknowledgement begins it, and another to end it.
+ */
+#include "quic/internal.h"
+
+/* The first version that notices: no PING is needed. */
+#define NOTICES 0x011200
+
+/* BBR's ProbeRTTInterval and ProbeRTTDuration, each with a little to spare. */
+#define INTERVAL (5 * NS_PER_S + NS_PER_S / 10)
+#define DURATION (NS_PER_S / 4)
+
+/*
+ * How soon after bulk the first is due nobody says: it is tried. On short
+ * paths a busy end answers so much later than an idle one that BBR, with many
+ * answers of idle ends, would make the window too small for a busy one.
+ */
+#define TRY (NS_PER_S / 4)
+#define SHORT (5 * NS_PER_MS)
+
+/* Who has not come back by then may find it cold: radios want to sleep. */
+#define YOUNG (60 * NS_PER_S)
+
+static uint64_t
+first_try(const ngtcp2_conn_info *info)
+{
+	return info->min_rtt < SHORT ? INTERVAL : TRY;
+}
+
+/* A stream has sent as much as it may at a time. */
+void
+bbr_idle_note(struct quic_conn *conn)
+{
+	ngtcp2_conn_info info;
+
+	if (conn->settings.cc != QUIC_CC_BBR ||
+	    ngtcp2_version(0)->version_num >= NOTICES)
+		return;
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	conn->bbr_idle_until = conn->now + YOUNG;
+	conn->bbr_idle_at = conn->now + first_try(&info);
+	conn->bbr_idle_cwnd = 0;
+}
+
+/* When the next is due: the window shows whether one was. */
+static uint64_t
+next_try(const struct quic_conn *conn, const ngtcp2_conn_info *info,
+    uint64_t now)
+{
+	if (info->cwnd < conn->bbr_idle_cwnd ||
+	    conn->bbr_idle_until - now < YOUNG - INTERVAL)
+		return INTERVAL;
+	return first_try(info);
+}
+
+/* The first of two packets, or the second, when the first has been seen. */
+void
+bbr_idle_expire(struct quic_conn *conn, uint64_t now)
+{
+	ngtcp2_conn_info info;
+
+	if (conn->bbr_idle_at > now)
+		return;
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	if (conn->bbr_idle_cwnd == 0) {
+		conn->bbr_idle_at = now + info.smoothed_rtt + DURATION;
+		conn->bbr_idle_cwnd = info.cwnd;
+	} else {
+		conn->bbr_idle_at = now + next_try(conn, &info, now);
+		if (conn->bbr_idle_at > conn->bbr_idle_until)
+			conn->bbr_idle_at = UINT64_MAX;
+		conn->bbr_idle_cwnd = 0;
+	}
+	quic_conn_ping(conn);
+}

@@ -1,0 +1,103 @@
+/*
+ * BBR, and the queue before the bottleneck.
+ *
+ * BBR looks for more bandwidth by sending more than the path carries, for some
+ * round trips every few seconds. What is too much waits before the bottleneck,
+ * and so does every small message beside a bulk transfer, for up to another
+ * round trip (draft-ietf-ccwg-bbr, ProbeBW_UP). A longer round trip shows it.
+ * Then streams that have had their turn wait, and the others go on, until no
+ * more than half the window is in flight: BBR makes the window twice as large
+ * as what the path carries.
+ *
+ * A round trip may also be longer because others fill the queue, or because
+ * the path has changed, as radio does all the time. Who holds back then leaves
+ * the path to the others, and finds less and less bandwidth. A packet tells
+ * the cases apart that was sent with no more than half the window before it:
+ * nothing of ours waited there. If such packets are slow all the same, the
+ * limit is off for a while.
+ */
+#include "quic/internal.h"
+
+/*
+ * Packets wait if the round trip is longer by this part of the shortest. On
+ * short paths it differs by more for other reasons, and nobody feels it.
+ */
+#define QUEUE_SHARE 5
+#define QUEUE_MIN (10 * NS_PER_MS)
+
+/* So many slow packets in a row are no accident: then it is off for so long. */
+#define DOUBTS_MAX 2
+#define OFF (10 * NS_PER_S) /* BBR, too, believes in a round trip for that */
+
+/*
+ * With less than this part of the window in flight nobody sends in bulk, and
+ * acknowledgements are late because they wait for a second packet.
+ */
+#define BULK_SHARE 4
+
+/*
+ * Startup makes a queue on purpose, and goes on until the bandwidth has not
+ * grown for three round trips: held back it would never see that. So the
+ * window, which follows the bandwidth, must have been still for longer.
+ */
+#define STILL 5 /* round trips */
+#define GROWTH_SHARE 4
+
+static void
+watch_growth(struct bbr_queue *b, uint64_t cwnd, uint64_t now)
+{
+	if (cwnd <= b->cwnd + b->cwnd / GROWTH_SHARE)
+		return;
+	b->cwnd = cwnd;
+	b->grown_at = now;
+}
+
+static bool
+is_queue(const ngtcp2_conn_info *info)
+{
+	uint64_t queue = info->min_rtt / QUEUE_SHARE;
+
+	return info->latest_rtt - info->min_rtt >
+	    (queue > QUEUE_MIN ? queue : QUEUE_MIN);
+}
+
+/* Looks at the round trip that the latest acknowledgement has shown. */
+void
+bbr_queue_measure(struct quic_conn *conn, uint64_t now)
+{
+	struct bbr_queue *b = &conn->bbr_queue;
+	ngtcp2_conn_info info;
+
+	if (conn->settings.cc != QUIC_CC_BBR)
+		return;
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	if (info.latest_rtt == b->rtt)
+		return;
+	if (info.latest_rtt == 0)
+		*b = (struct bbr_queue){ 0 };
+	b->rtt = info.latest_rtt;
+	watch_growth(b, info.cwnd, now);
+	b->queued = is_queue(&info);
+	if (b->marked_at != 0 && now - b->rtt >= b->marked_at) {
+		b->doubts = b->queued ? b->doubts + 1 : 0;
+		if (b->doubts >= DOUBTS_MAX)
+			b->off_until = now + OFF;
+		b->marked_at = 0;
+	}
+	if (b->marked_at == 0 && info.bytes_in_flight <= info.cwnd / 2 &&
+	    info.bytes_in_flight > info.cwnd / BULK_SHARE)
+		b->marked_at = now;
+}
+
+bool
+bbr_queue_is_full(const struct quic_conn *conn)
+{
+	const struct bbr_queue *b = &conn->bbr_queue;
+	ngtcp2_conn_info info;
+
+	if (!b->queued || conn->now < b->off_until)
+		return false;
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	return info.bytes_in_flight > info.cwnd / 2 &&
+	    conn->now - b->grown_at > STILL * info.smoothed_rtt;
+}

@@ -1,0 +1,145 @@
+#include "quic/black_hole.h"
+
+/* Numbers below the largest acknowledged that are still looked at. */
+#define LATE_MAX 256
+
+/* Large packets that vanish before small ones betray a black hole. */
+#define VANISHED 3
+
+/*
+ * And so do large ones that are lost too often, though others arrive: half of
+ * them, when two routes take turns. What a loss adds to the grief and an
+ * arrival takes away, how much of it is too much, and how much may be left of
+ * a queue that ran over: that passes, before a small packet comes as a rule.
+ */
+#define LOSS_GRIEF 2
+#define ARRIVAL_GRIEF 1
+#define GRIEF_ENOUGH 12
+#define GRIEF_MAX (2 * GRIEF_ENOUGH)
+
+void
+black_hole_sent(struct black_hole *e, uint64_t number,
+    enum black_hole_kind kind, uint64_t now)
+{
+	e->next_number = number + 1;
+	e->history[number % BLACK_HOLE_HISTORY] = (uint8_t)kind;
+	if (kind == BLACK_HOLE_NONE)
+		return;
+	if (kind == BLACK_HOLE_LARGE && ++e->large_waiting == VANISHED)
+		e->large_third = number;
+	if (!e->waiting) {
+		e->waiting = true;
+		e->progress_at = now;
+	}
+}
+
+static void
+note_acked(
+    struct black_hole *e, struct pmtu *pmtu, uint64_t number, uint64_t now)
+{
+	uint8_t *slot = &e->history[number % BLACK_HOLE_HISTORY];
+
+	if (*slot == BLACK_HOLE_NONE)
+		return;
+	if (*slot == BLACK_HOLE_LARGE) {
+		e->large_waiting = 0;
+		e->grief -= e->grief >= ARRIVAL_GRIEF ? ARRIVAL_GRIEF : 0;
+		pmtu_large_acked(pmtu);
+	} else {
+		if (number >= e->small_acked_end)
+			e->small_acked_end = number + 1;
+		pmtu_small_acked(pmtu, now);
+	}
+	*slot = BLACK_HOLE_NONE;
+	e->progress_at = now;
+}
+
+/* The first number that is still looked at. */
+static uint64_t
+oldest(const struct black_hole *e)
+{
+	uint64_t from = e->acked_end > LATE_MAX ? e->acked_end - LATE_MAX : 0;
+
+	return e->next_number - from > BLACK_HOLE_HISTORY
+		   ? e->next_number - BLACK_HOLE_HISTORY
+		   : from;
+}
+
+void
+black_hole_opened(struct black_hole *e)
+{
+	e->steps_left = e->next_number - oldest(e);
+}
+
+void
+black_hole_acked(struct black_hole *e, struct pmtu *pmtu, uint64_t first,
+    uint64_t last, uint64_t now)
+{
+	uint64_t from = oldest(e);
+
+	if (first < from && from == e->next_number - BLACK_HOLE_HISTORY)
+		e->large_waiting = 0; /* it may have been large */
+	for (uint64_t n = first > from ? first : from;
+	     n <= last && e->steps_left > 0; n++) {
+		note_acked(e, pmtu, n, now);
+		e->steps_left--;
+	}
+	if (last >= e->acked_next)
+		e->acked_next = last + 1;
+}
+
+bool
+black_hole_moved(struct black_hole *e)
+{
+	if (e->acked_next == e->acked_end)
+		return false;
+	e->acked_end = e->acked_next;
+	return true;
+}
+
+/* Packets that are lost by now, as RFC 9002 §6.1.1 has it. */
+static void
+grieve(struct black_hole *e)
+{
+	uint64_t number;
+
+	if (e->next_number - e->judged_end > BLACK_HOLE_HISTORY)
+		e->judged_end = e->next_number - BLACK_HOLE_HISTORY;
+	while (e->judged_end + BLACK_HOLE_REORDERING < e->acked_end) {
+		number = e->judged_end++;
+		if (e->history[number % BLACK_HOLE_HISTORY] != BLACK_HOLE_LARGE)
+			continue;
+		e->grief_end = e->judged_end;
+		if (e->grief < GRIEF_MAX)
+			e->grief += LOSS_GRIEF;
+	}
+}
+
+bool
+black_hole_weigh(struct black_hole *e)
+{
+	grieve(e);
+	return (e->grief >= GRIEF_ENOUGH &&
+		   e->small_acked_end > e->grief_end) ||
+	       (e->large_waiting >= VANISHED &&
+		   e->small_acked_end > e->large_third + BLACK_HOLE_REORDERING);
+}
+
+void
+black_hole_clear(struct black_hole *e)
+{
+	e->large_waiting = e->grief = 0;
+}
+
+void
+black_hole_discard(struct black_hole *e)
+{
+	black_hole_clear(e);
+	e->judged_end = e->next_number;
+}
+
+void
+black_hole_rest(struct black_hole *e)
+{
+	e->waiting = false;
+}

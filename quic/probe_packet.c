@@ -1,0 +1,213 @@
+/*
+ * Packets as they are sealed and opened: here a probe gets its size, and what
+ * comes back is read.
+ */
+#include <string.h>
+
+#include <ngtcp2/ngtcp2_crypto.h>
+
+#include "quic/frame.h"
+#include "quic/internal.h"
+
+#define SHORT_HEADER(first) (((first) & 0x80) == 0) /* RFC 9000 §17.3 */
+#define NUMBER_LEN(first) (((size_t)(first) & 3) + 1)
+#define TAG_LEN 16 /* bytes: of every AEAD in TLS 1.3 that we offer */
+/*
+ * Ranges of a packet that are looked at, for probes: several times as many as
+ * QUIC's implementations send. What a peer says beyond costs it probes.
+ */
+#define RANGES_MAX 256
+
+#define PING 0x01 /* RFC 9000 §19.2 */
+#define ACK 0x02 /* RFC 9000 §19.3; with ECN counts 0x03 */
+
+/* Whose packets are being sealed or opened; everything is one thread. */
+static struct quic_conn *watched;
+
+void
+probe_watch(struct quic_conn *conn)
+{
+	watched = conn;
+}
+
+/* ---- Sealing ---- */
+
+/* The whole packet number: sent numbers only go up. */
+static uint64_t
+expand(uint64_t next, const uint8_t *aad, size_t aadlen)
+{
+	size_t len = NUMBER_LEN(aad[0]);
+	uint64_t low = 0, window = UINT64_C(1) << (8 * len), number;
+
+	for (size_t i = aadlen - len; i < aadlen; i++)
+		low = low << 8 | aad[i];
+	number = (next & ~(window - 1)) | low;
+	return number >= next ? number : number + window;
+}
+
+/* Probes are no evidence, nor is what asks for no acknowledgement. */
+static void
+note_sent(struct quic_conn *conn, uint64_t number, size_t size,
+    enum frame_kind kind)
+{
+	struct probe *p = &conn->probe;
+
+	black_hole_sent(&p->evidence, number,
+	    kind == FRAME_ACK_ONLY || p->sealed != 0 ? BLACK_HOLE_NONE
+	    : size > p->pmtu.base		     ? BLACK_HOLE_LARGE
+						     : BLACK_HOLE_SMALL,
+	    conn->now);
+}
+
+/* The packet acknowledges; a probe does only if it arrives. */
+static void
+note_acking(struct probe *p, uint8_t first)
+{
+	if ((first & ~1) != ACK)
+		return;
+	p->pinged = false;
+	if (p->sealed == 0)
+		p->owes = false;
+}
+
+/*
+ * Adds a PING to an acknowledgement, for a sender who looks for its size. Not
+ * to one that is coalesced: the library has filled that datagram.
+ */
+static size_t
+add_ping(struct quic_conn *conn, const uint8_t *packet, uint8_t *payload,
+    size_t len, size_t overhead)
+{
+	struct probe *p = &conn->probe;
+
+	if (!p->sees_base || packet != p->datagram ||
+	    len + 1 + overhead > PMTU_BASE_SIZE)
+		return len;
+	if (conn->now >= p->pings_at + probe_rtt(conn)) {
+		p->pings_at = conn->now;
+		p->pings_left = PROBE_PINGS;
+	}
+	if (p->pings_left == 0)
+		return len;
+	p->pings_left--;
+	p->sees_base = false;
+	payload[len] = PING;
+	p->added = 1;
+	return len + 1;
+}
+
+/*
+ * Gives the packet the wanted length, in place: the buffer is the train's and
+ * has the room. Returns the new length of the payload.
+ */
+static size_t
+resize(struct probe *p, uint8_t *payload, size_t len, enum frame_kind kind,
+    size_t overhead)
+{
+	size_t wanted = p->want - overhead;
+
+	if (kind == FRAME_ACK_ONLY && wanted <= len)
+		return len; /* so many ranges: it cannot be a probe */
+	if (wanted > len) {
+		memset(payload + len, 0, wanted - len);
+		if (kind == FRAME_ACK_ONLY)
+			payload[len] = PING;
+	}
+	p->sealed = p->want;
+	return wanted;
+}
+
+int
+probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+    const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain, size_t len,
+    const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen)
+{
+	size_t overhead = aadlen + TAG_LEN;
+	enum frame_kind kind;
+	struct probe *p = NULL;
+	int rv;
+
+	if (watched != NULL && SHORT_HEADER(aad[0])) {
+		p = &watched->probe;
+		p->sealed = p->added = 0;
+		p->number = expand(p->evidence.next_number, aad, aadlen);
+		kind = frame_kind(plain, len);
+		/* ngtcp2 seals in place: `plain` is `dest`. */
+		if (p->want > overhead && aad == p->packet &&
+		    (p->turn ? kind == FRAME_PING_ONLY
+			     : kind == FRAME_ACK_ONLY))
+			len = resize(p, dest, len, kind, overhead);
+		else if (p->packet == NULL && kind == FRAME_ACK_ONLY)
+			len = add_ping(watched, aad, dest, len, overhead);
+		note_sent(watched, p->number, len + overhead, kind);
+		note_acking(p, dest[0]);
+	}
+	rv = ngtcp2_crypto_encrypt_cb(dest, aead, ctx, plain, len, nonce,
+	    noncelen, aad, aadlen);
+	if (p != NULL && len + overhead > p->pmtu.base)
+		icmp_quotes_note(&p->quotes, aad, len + overhead);
+	return rv;
+}
+
+void
+probe_begin(struct quic_conn *conn, const uint8_t *datagram)
+{
+	conn->probe.datagram = datagram;
+	conn->probe.added = 0;
+}
+
+size_t
+probe_added(const struct quic_conn *conn)
+{
+	return conn->probe.added;
+}
+
+/* ---- Opening ---- */
+
+static void
+on_acked_range(void *arg, uint64_t first, uint64_t last)
+{
+	struct quic_conn *conn = arg;
+	struct probe *p = &conn->probe;
+
+	if (last >= p->evidence.next_number || p->ranges_left == 0)
+		return; /* never sent: the library will see to it */
+	p->ranges_left--;
+	for (size_t i = p->nflights; i-- > 0;)
+		if (p->flights[i].number >= first &&
+		    p->flights[i].number <= last)
+			probe_landed(conn, i, true);
+	black_hole_acked(&p->evidence, &p->pmtu, first, last, conn->now);
+}
+
+static void
+note_received(struct probe *p, size_t size, enum frame_kind kind)
+{
+	if (kind == FRAME_PING_ONLY)
+		p->pinged = true;
+	else if (kind == FRAME_ELICITING)
+		p->owes = true;
+	if (kind == FRAME_ELICITING && size == PMTU_BASE_SIZE)
+		p->sees_base = true;
+}
+
+int
+probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+    const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *sealed, size_t len,
+    const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen)
+{
+	int rv = ngtcp2_crypto_decrypt_cb(dest, aead, ctx, sealed, len, nonce,
+	    noncelen, aad, aadlen);
+
+	if (rv != 0 || watched == NULL)
+		return rv;
+	watched->packets_received++;
+	if (!SHORT_HEADER(aad[0]) || len < TAG_LEN)
+		return 0;
+	watched->probe.ranges_left = RANGES_MAX;
+	black_hole_opened(&watched->probe.evidence);
+	note_received(&watched->probe, aadlen + len,
+	    frame_kind(dest, len - TAG_LEN));
+	frame_walk_acks(dest, len - TAG_LEN, on_acked_range, watched);
+	return 0;
+}

@@ -1,0 +1,187 @@
+/*
+ * What goes into packets, and in which order. nghttp3 offers bytes of one
+ * stream, and is asked once for as many packets as they fill.
+ *
+ * Its order is one stream after the other; a proxy's streams must share, so
+ * each has a turn in a round (see stream_take()), and a new round begins when
+ * nobody has anything to send in this one, and no brake is on (see
+ * bbr_queue.c).
+ */
+#include "quic/internal.h"
+
+/* Those who had their turn may go on. */
+static void
+new_round(struct quic_conn *conn)
+{
+	struct quic_stream *s;
+
+	conn->round++;
+	while ((s = TAILQ_FIRST(&conn->waiting)) != NULL) {
+		stream_stop_waiting(s);
+		nghttp3_conn_resume_stream(conn->h3, s->id);
+	}
+}
+
+/*
+ * Asks nghttp3 for data. When the stream that it comes to has none it says so
+ * as if nobody had any: then it is asked for the next.
+ */
+static nghttp3_ssize
+ask(struct quic_conn *conn)
+{
+	struct h3_offer *o = &conn->offer;
+	nghttp3_ssize n;
+
+	do {
+		conn->met_empty = false;
+		n = nghttp3_conn_writev_stream(conn->h3, &o->id, &o->fin,
+		    o->vec, OFFER_VECS);
+	} while (n == 0 && o->id == -1 && conn->met_empty);
+	return n;
+}
+
+/* The next stream data in its fair order; id -1 when there is none. */
+static int
+offer_take(struct quic_conn *conn)
+{
+	struct h3_offer *o = &conn->offer;
+	nghttp3_ssize n;
+
+	*o = (struct h3_offer){ .id = -1 };
+	if (conn->h3 == NULL)
+		return 0;
+	if (conn->fin_owed >= 0) {
+		*o = (struct h3_offer){ .open = true, .id = conn->fin_owed,
+			.fin = 1 };
+		return 0;
+	}
+	if (ngtcp2_conn_get_max_data_left(conn->quic) == 0)
+		return 0;
+	n = ask(conn);
+	if (n == 0 && o->id == -1 && !TAILQ_EMPTY(&conn->waiting) &&
+	    !bbr_queue_is_full(conn)) {
+		new_round(conn);
+		n = ask(conn);
+	}
+	if (n < 0)
+		return h3_fail(conn, (int)n);
+	o->nvec = (size_t)n;
+	o->open = o->id != -1;
+	return 0;
+}
+
+/* Tells nghttp3 what has left of the offer, if only its end. */
+static int
+offer_close(struct quic_conn *conn)
+{
+	struct h3_offer *o = &conn->offer;
+	int rv;
+
+	o->open = false;
+	conn->fin_owed = -1;
+	rv = nghttp3_conn_add_write_offset(conn->h3, o->id, o->taken);
+	return rv == 0 ? 0 : h3_fail(conn, rv);
+}
+
+/*
+ * No more packets now: what no packet took is offered again. A FIN without
+ * data we keep ourselves: nghttp3 before 1.10 forgets it if all the data
+ * before it is acknowledged in the meantime.
+ */
+int
+scheduler_settle(struct quic_conn *conn)
+{
+	struct h3_offer *o = &conn->offer;
+
+	if (o->open && o->taken > 0)
+		return offer_close(conn);
+	if (o->open && o->fin && o->nvec == 0)
+		conn->fin_owed = o->id;
+	o->open = false;
+	return 0;
+}
+
+/* Moves on by what a packet took. */
+static int
+offer_advance(struct quic_conn *conn, size_t n)
+{
+	struct h3_offer *o = &conn->offer;
+	nghttp3_vec *v;
+
+	o->taken += n;
+	for (v = &o->vec[o->first]; o->first < o->nvec && n >= v->len; v++) {
+		n -= v->len;
+		o->first++;
+	}
+	if (o->first == o->nvec)
+		return offer_close(conn);
+	v->base += n;
+	v->len -= n;
+	return 0;
+}
+
+/*
+ * The peer wants no more of a stream, or has it no more. ngtcp2 1.11 does not
+ * tell when STOP_SENDING comes, and we notice when we would send.
+ */
+static void
+stop_stream(struct quic_conn *conn, int64_t id)
+{
+	struct quic_stream *s;
+
+	conn->fin_owed = -1;
+	nghttp3_conn_shutdown_stream_write(conn->h3, id);
+	if ((s = stream_find(conn, id)) != NULL)
+		stream_stopped(s);
+}
+
+/* Puts what the offer has into the packet. As ngtcp2_conn_writev_stream. */
+static ngtcp2_ssize
+write_offer(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
+    uint8_t *buf, size_t cap, uint64_t now)
+{
+	struct h3_offer *o = &conn->offer;
+	uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE |
+	    (o->fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
+	ngtcp2_ssize n, taken;
+
+	n = ngtcp2_conn_writev_stream(conn->quic, path, pi, buf, cap, &taken,
+	    flags, o->id, (const ngtcp2_vec *)&o->vec[o->first],
+	    o->nvec - o->first, now);
+	if (taken >= 0 && offer_advance(conn, (size_t)taken) != 0)
+		return NGTCP2_ERR_CALLBACK_FAILURE;
+	return n;
+}
+
+/*
+ * Fills one packet with what is due. Returns as ngtcp2_conn_writev_stream.
+ * The offer stays open for the next packet, until scheduler_settle().
+ */
+ngtcp2_ssize
+scheduler_write_packet(struct quic_conn *conn, ngtcp2_path *path,
+    ngtcp2_pkt_info *pi, uint8_t *buf, size_t cap, uint64_t now)
+{
+	struct h3_offer *o = &conn->offer;
+	ngtcp2_ssize n;
+
+	for (;;) {
+		/* Who waits for the connection's window is not blocked. */
+		if (ngtcp2_conn_get_max_data_left(conn->quic) == 0 &&
+		    scheduler_settle(conn) != 0)
+			return NGTCP2_ERR_CALLBACK_FAILURE;
+		if (!o->open && offer_take(conn) != 0)
+			return NGTCP2_ERR_CALLBACK_FAILURE;
+		n = write_offer(conn, path, pi, buf, cap, now);
+		if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED ||
+		    n == NGTCP2_ERR_STREAM_NOT_FOUND ||
+		    n == NGTCP2_ERR_STREAM_SHUT_WR) {
+			if (scheduler_settle(conn) != 0)
+				return NGTCP2_ERR_CALLBACK_FAILURE;
+			if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED)
+				nghttp3_conn_block_stream(conn->h3, o->id);
+			else
+				stop_stream(conn, o->id);
+		} else if (n != NGTCP2_ERR_WRITE_MORE)
+			return n;
+	}
+}

@@ -1,0 +1,37 @@
+/*
+ * The connections of a server by deadline, the next one first: a binary heap.
+ * A connection is in one heap at most, and knows its place there.
+ */
+#ifndef CULVERT_QUIC_TIMER_HEAP_H
+#define CULVERT_QUIC_TIMER_HEAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct quic_conn;
+
+/* All zero at first. */
+struct timer_heap {
+	struct quic_conn **conns; /* the next deadline is that of the first */
+	size_t len, cap;	  /* connections */
+};
+
+/* Puts a connection in, by its deadline. 0, or -ENOMEM: it is not in. */
+int timer_heap_insert(struct timer_heap *, struct quic_conn *);
+
+/* Takes it out. */
+void timer_heap_remove(struct timer_heap *, struct quic_conn *);
+
+/* Its deadline may have changed. */
+void timer_heap_update(struct timer_heap *, struct quic_conn *);
+
+/* Puts the first behind all others, until timer_heap_update(). */
+void timer_heap_defer_first(struct timer_heap *);
+
+/* The next deadline; UINT64_MAX: none. */
+uint64_t timer_heap_deadline(const struct timer_heap *);
+
+/* Frees the heap, not what is in it. */
+void timer_heap_fini(struct timer_heap *);
+
+#endif

@@ -1,0 +1,484 @@
+#include <errno.h>
+#include <netdb.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/local/upstream/happy_eyeballs.h"
+
+/*
+ * Races without a network: name servers and connections are played by this
+ * file, and so is time.
+ */
+
+#define LINKS_MAX 16
+#define START 1000
+
+static struct eyeballs race;
+static struct connection_host host;
+static const struct target edge = { "edge.example", 443 };
+static uint64_t now, at;
+static unsigned changes;
+
+/* Attempts in the order in which they were made. */
+static struct connection *links[LINKS_MAX];
+static char tried[LINKS_MAX][ADDR_STRLEN];
+static bool closed[LINKS_MAX];
+static unsigned nlinks;
+static const char *unreachable; /* an address that there is no way to */
+
+/* The look-up that is under way. */
+static uv_getaddrinfo_t *lookup;
+static uv_getaddrinfo_cb looked_up;
+static unsigned lookups, cancelled;
+
+int
+connection_new(struct connection **out, struct connection_host *connection_host,
+    struct quic_tls *tls, const char *name, const struct sockaddr *addr)
+{
+	struct connection *link;
+
+	assert_ptr_equal(connection_host, &host);
+	assert_null(tls);
+	assert_string_equal(name, "edge.example");
+	assert_true(nlinks < LINKS_MAX);
+	addr_format(addr, tried[nlinks]);
+	if (unreachable != NULL && strcmp(tried[nlinks], unreachable) == 0)
+		return -ENETUNREACH;
+	link = calloc(1, sizeof(*link));
+	strcpy(link->address, tried[nlinks]);
+	links[nlinks++] = *out = link;
+	return 0;
+}
+
+void
+connection_close(struct connection *link)
+{
+	for (unsigned i = 0; i < nlinks; i++)
+		if (links[i] == link)
+			closed[i] = true;
+}
+
+int
+uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *request,
+    uv_getaddrinfo_cb callback, const char *node, const char *service,
+    const struct addrinfo *hints)
+{
+	(void)loop;
+	assert_null(lookup);
+	assert_string_equal(node, "edge.example");
+	assert_string_equal(service, "443");
+	assert_int_equal(hints->ai_family, AF_UNSPEC);
+	lookup = request;
+	looked_up = callback;
+	lookups++;
+	return 0;
+}
+
+void
+uv_freeaddrinfo(struct addrinfo *list)
+{
+	(void)list;
+}
+
+int
+uv_cancel(uv_req_t *request)
+{
+	assert_ptr_equal(request, lookup);
+	cancelled++;
+	return 0;
+}
+
+static void
+on_changed(void *arg)
+{
+	assert_ptr_equal(arg, &race);
+	changes++;
+}
+
+/* The name servers answer: addresses, separated by one blank, or nothing. */
+static void
+answer(int status, const char *addresses)
+{
+	struct sockaddr_storage addrs[LINKS_MAX];
+	struct addrinfo list[LINKS_MAX] = { 0 };
+	char copy[512], *word, *rest = copy;
+	uv_getaddrinfo_t *request = lookup;
+	size_t n = 0;
+
+	strcpy(copy, addresses);
+	while (addresses[0] != '\0' && (word = strsep(&rest, " ")) != NULL) {
+		assert_int_equal(addr_parse(&addrs[n], word), 0);
+		list[n].ai_addr = (struct sockaddr *)&addrs[n];
+		list[n].ai_family = addrs[n].ss_family;
+		list[n].ai_addrlen = addr_len(list[n].ai_addr);
+		if (n > 0)
+			list[n - 1].ai_next = &list[n];
+		n++;
+	}
+	assert_non_null(request);
+	lookup = NULL;
+	looked_up(request, status, n > 0 ? list : NULL);
+}
+
+static enum eyeballs_result
+step(void)
+{
+	at = UINT64_MAX;
+	return eyeballs_step(&race, now, &at);
+}
+
+/* A race on these addresses, with the first one under way. */
+static void
+begin_with(const char *addresses)
+{
+	eyeballs_start(&race, now);
+	answer(0, addresses);
+	assert_int_equal(step(), EYEBALLS_ON);
+}
+
+static void
+fall(unsigned i, const char *why, bool hopeless)
+{
+	links[i]->state = CONNECTION_OVER;
+	links[i]->hopeless = hopeless;
+	strcpy(links[i]->why, why);
+}
+
+static void
+arrive(unsigned i)
+{
+	links[i]->state = CONNECTION_UP;
+	links[i]->was_up = true;
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	nlinks = lookups = cancelled = changes = 0;
+	unreachable = NULL;
+	lookup = NULL;
+	now = START;
+	memset(closed, 0, sizeof(closed));
+	host = (struct connection_host){ .changed = on_changed, .arg = &race };
+	eyeballs_init(&race, &host, &edge, NULL);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	eyeballs_fini(&race);
+	for (unsigned i = 0; i < nlinks; i++)
+		free(links[i]);
+	return 0;
+}
+
+static unsigned
+count_closed(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < nlinks; i++)
+		n += closed[i];
+	return n;
+}
+
+/* ---- Order and time ---- */
+
+static void
+families_take_turns_and_ipv6_is_first(void **state)
+{
+	static const char *const order[] = { "[2001:db8::1]:443",
+		"192.0.2.1:443", "[2001:db8::2]:443", "192.0.2.2:443",
+		"192.0.2.3:443" };
+
+	(void)state;
+	assert_int_equal(step(), EYEBALLS_OFF);
+	eyeballs_start(&race, now);
+	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(nlinks, 0);
+	answer(0, "192.0.2.1:443 192.0.2.2:443 [2001:db8::1]:443 "
+	    "192.0.2.3:443 [2001:db8::2]:443");
+	assert_int_equal(changes, 1);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(step(), EYEBALLS_ON);
+		assert_int_equal(nlinks, i + 1);
+		assert_string_equal(tried[i], order[i]);
+		assert_int_equal(at, i < 4 ? now + 250 : UINT64_MAX);
+		now += 249;
+		assert_int_equal(step(), EYEBALLS_ON);
+		assert_int_equal(nlinks, i + 1);
+		now++;
+	}
+	assert_int_equal(count_closed(), 0);
+}
+
+static void
+no_more_than_eight_and_each_once(void **state)
+{
+	(void)state;
+	begin_with("192.0.2.1:1 192.0.2.1:1 192.0.2.2:1 192.0.2.3:1 "
+	    "192.0.2.4:1 192.0.2.5:1 192.0.2.6:1 192.0.2.7:1 192.0.2.8:1 "
+	    "192.0.2.9:1");
+	for (int i = 0; i < 20; i++) {
+		now += 250;
+		step();
+	}
+	assert_int_equal(nlinks, EYEBALLS_ADDRESSES_MAX);
+	assert_string_equal(tried[1], "192.0.2.2:1");
+}
+
+static void
+the_next_one_starts_when_one_falls(void **state)
+{
+	(void)state;
+	begin_with("[::1]:1 192.0.2.1:1 [::2]:1");
+	now += 10;
+	fall(0, "no answer", false);
+	assert_int_equal(step(), EYEBALLS_ON);
+	assert_true(closed[0]);
+	assert_string_equal(tried[1], "192.0.2.1:1");
+	assert_int_equal(at, now + 250);
+}
+
+static void
+where_there_is_no_way_nobody_waits(void **state)
+{
+	(void)state;
+	unreachable = "[::1]:1";
+	begin_with("[::1]:1 192.0.2.1:1");
+	assert_int_equal(nlinks, 1);
+	assert_string_equal(links[0]->address, "192.0.2.1:1");
+	fall(0, "no answer", false);
+	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_int_equal(step(), EYEBALLS_OFF);
+}
+
+/* ---- Ends ---- */
+
+static void
+the_first_to_arrive_wins(void **state)
+{
+	(void)state;
+	begin_with("[::1]:1 192.0.2.1:1 [::2]:1");
+	now += 250;
+	step();
+	arrive(1);
+	assert_int_equal(step(), EYEBALLS_WON);
+	assert_ptr_equal(race.winner, links[1]);
+	assert_true(closed[0] && !closed[1]);
+	assert_int_equal(nlinks, 2);
+	assert_int_equal(step(), EYEBALLS_OFF);
+	eyeballs_stop(&race);
+	assert_false(closed[1]);
+}
+
+static void
+who_arrives_and_wants_to_go_has_won(void **state)
+{
+	(void)state;
+	begin_with("[::1]:1");
+	arrive(0);
+	links[0]->state = CONNECTION_DRAINING;
+	assert_int_equal(step(), EYEBALLS_WON);
+}
+
+static void
+the_reason_is_the_one_that_stays(void **state)
+{
+	(void)state;
+	begin_with("[::1]:1 192.0.2.1:1");
+	now += 250;
+	step();
+	fall(0, "the certificate has expired", true);
+	step();
+	fall(1, "no answer", false);
+	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_true(race.hopeless);
+	assert_string_equal(race.why, "edge edge.example:443 ([::1]:1): "
+	    "the certificate has expired");
+	eyeballs_start(&race, now);
+	answer(0, "192.0.2.1:1");
+	step();
+	fall(2, "no answer", false);
+	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_false(race.hopeless);
+	assert_string_equal(race.why, "edge edge.example:443 (192.0.2.1:1): "
+	    "no answer");
+}
+
+/* What an edge has done before it will do again. */
+static void
+an_edge_that_worked_before_restarts(void **state)
+{
+	static const char why[] = "the server does not speak QUIC version 1";
+
+	(void)state;
+	begin_with("192.0.2.1:1");
+	fall(0, why, true);
+	links[0]->foreign = true;
+	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_true(race.hopeless);
+	assert_string_equal(race.why, "edge edge.example:443 (192.0.2.1:1): "
+	    "the server does not speak QUIC version 1");
+	begin_with("192.0.2.1:1");
+	arrive(1);
+	assert_int_equal(step(), EYEBALLS_WON);
+	begin_with("192.0.2.1:1");
+	fall(2, why, true);
+	links[2]->foreign = true;
+	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_false(race.hopeless);
+	assert_non_null(strstr(race.why, "it may be restarting"));
+	begin_with("192.0.2.1:1");
+	fall(3, "the certificate has expired", true);
+	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_true(race.hopeless);
+}
+
+static void
+a_name_that_is_not_known(void **state)
+{
+	(void)state;
+	eyeballs_start(&race, now);
+	answer(UV_EAI_NONAME, "");
+	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_non_null(strstr(race.why,
+	    "edge edge.example:443: the name does not resolve ("));
+	eyeballs_start(&race, now);
+	answer(0, "");
+	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_non_null(strstr(race.why, "the name does not resolve ("));
+}
+
+static void
+who_is_stopped_drops_all(void **state)
+{
+	(void)state;
+	begin_with("[::1]:1 192.0.2.1:1");
+	now += 250;
+	step();
+	eyeballs_stop(&race);
+	assert_int_equal(count_closed(), 2);
+	assert_int_equal(step(), EYEBALLS_OFF);
+	eyeballs_start(&race, now);
+	eyeballs_fini(&race);
+	assert_int_equal(cancelled, 1);
+	assert_true(race.looking_up);
+	answer(UV_ECANCELED, "");
+	assert_false(race.looking_up);
+	assert_int_equal(step(), EYEBALLS_OFF);
+}
+
+/* ---- Look-ups that do not end ---- */
+
+static void
+earlier_addresses_stand_in_for_slow_name_servers(void **state)
+{
+	(void)state;
+	begin_with("192.0.2.1:1");
+	fall(0, "no answer", false);
+	assert_int_equal(step(), EYEBALLS_LOST);
+	now += 250;
+	eyeballs_start(&race, now);
+	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(at, now + 300);
+	now = at;
+	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(nlinks, 2);
+	assert_string_equal(tried[1], "192.0.2.1:1");
+	/* What they say later comes after. */
+	answer(0, "192.0.2.2:1 192.0.2.1:1");
+	now += 250;
+	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(nlinks, 3);
+	assert_string_equal(tried[2], "192.0.2.2:1");
+	assert_int_equal(at, UINT64_MAX);
+}
+
+static void
+the_race_is_not_lost_before_the_look_up_is(void **state)
+{
+	(void)state;
+	begin_with("192.0.2.1:1");
+	fall(0, "no answer", false);
+	assert_int_equal(step(), EYEBALLS_LOST);
+	eyeballs_start(&race, now);
+	now += 300;
+	step();
+	fall(1, "no answer", false);
+	assert_int_equal(step(), EYEBALLS_ON);
+	answer(UV_EAI_AGAIN, "");
+	assert_int_equal(step(), EYEBALLS_LOST);
+}
+
+static void
+earlier_addresses_stand_in_for_none(void **state)
+{
+	(void)state;
+	begin_with("192.0.2.1:1");
+	eyeballs_stop(&race);
+	eyeballs_start(&race, now);
+	answer(UV_EAI_AGAIN, "");
+	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(nlinks, 2);
+	assert_string_equal(tried[1], "192.0.2.1:1");
+}
+
+static void
+fresh_addresses_replace_the_earlier_ones(void **state)
+{
+	(void)state;
+	begin_with("192.0.2.1:1 192.0.2.2:1");
+	eyeballs_stop(&race);
+	begin_with("192.0.2.3:1");
+	assert_string_equal(tried[1], "192.0.2.3:1");
+	assert_int_equal(at, UINT64_MAX);
+}
+
+/* A look-up that outlives its race serves the next one. */
+static void
+there_is_one_look_up_at_a_time(void **state)
+{
+	(void)state;
+	eyeballs_start(&race, now);
+	eyeballs_stop(&race);
+	eyeballs_start(&race, now);
+	assert_int_equal(lookups, 1);
+	answer(0, "192.0.2.1:1");
+	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(nlinks, 1);
+}
+
+#define EYEBALLS_TEST(name) \
+	cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		EYEBALLS_TEST(families_take_turns_and_ipv6_is_first),
+		EYEBALLS_TEST(no_more_than_eight_and_each_once),
+		EYEBALLS_TEST(the_next_one_starts_when_one_falls),
+		EYEBALLS_TEST(where_there_is_no_way_nobody_waits),
+		EYEBALLS_TEST(the_first_to_arrive_wins),
+		EYEBALLS_TEST(who_arrives_and_wants_to_go_has_won),
+		EYEBALLS_TEST(the_reason_is_the_one_that_stays),
+		EYEBALLS_TEST(an_edge_that_worked_before_restarts),
+		EYEBALLS_TEST(a_name_that_is_not_known),
+		EYEBALLS_TEST(who_is_stopped_drops_all),
+		EYEBALLS_TEST(earlier_addresses_stand_in_for_slow_name_servers),
+		EYEBALLS_TEST(the_race_is_not_lost_before_the_look_up_is),
+		EYEBALLS_TEST(earlier_addresses_stand_in_for_none),
+		EYEBALLS_TEST(fresh_addresses_replace_the_earlier_ones),
+		EYEBALLS_TEST(there_is_one_look_up_at_a_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,649 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/local/upstream/tunnel_request.h"
+#include "tests/unit/world.h"
+
+/*
+ * Clients that want a tunnel, on real connections in a world without time: the
+ * port of a target is the number of the client, and of the far end.
+ */
+
+#define CLIENTS 120
+#define WAIT_MS 10000 /* what a client waits for its tunnel */
+#define LIMIT 10 /* streams that the edge allows */
+
+struct client {
+	struct tunnel_request ticket;
+	struct target target;
+	unsigned opened, refused;
+	unsigned place; /* in the order in which they were served */
+	struct connect_error why;
+	struct quic_stream *stream;
+	bool stays; /* keeps its tunnel; the others end it at once */
+	bool insists; /* comes again when it is refused */
+	size_t says; /* bytes of its pattern, along with the request; ... */
+	bool once;   /* ... and they may not be said twice */
+};
+
+static struct client clients[CLIENTS];
+static struct tunnel_requests tickets;
+static unsigned returned, served;
+
+static void
+on_returned(void *arg)
+{
+	assert_ptr_equal(arg, &tickets);
+	returned++;
+}
+
+static void
+on_aborted(struct quic_stream *stream, uint64_t code,
+    const struct quic_close *why, void *arg)
+{
+	struct client *c = arg;
+
+	(void)stream, (void)code, (void)why;
+	c->stream = NULL;
+}
+
+static const struct quic_stream_events stream_events = {
+	.aborted = on_aborted,
+};
+
+static void
+on_asked(void *arg, struct quic_stream *stream)
+{
+	struct client *c = arg;
+	uint8_t *out;
+	size_t room;
+
+	assert_ptr_equal(c->ticket.stream, stream);
+	assert_false(c->ticket.bound);
+	if (c->says == 0)
+		return;
+	out = quic_stream_reserve(stream, &room);
+	assert_in_range(c->says, 1, room);
+	for (size_t i = 0; i < c->says; i++)
+		out[i] = pattern(c->target.port, i);
+	quic_stream_commit(stream, c->says);
+	c->ticket.bound = c->once;
+}
+
+static void
+on_opened(void *arg, struct quic_stream *stream)
+{
+	struct client *c = arg;
+
+	c->opened++;
+	c->place = served++;
+	if (c->stays) {
+		c->stream = stream;
+		quic_stream_attach(stream, &stream_events, c);
+	} else
+		quic_stream_reset(stream, QUIC_H3_NO_ERROR);
+}
+
+static void
+on_refused(void *arg, const struct connect_error *why)
+{
+	struct client *c = arg;
+
+	c->refused++;
+	c->why = *why;
+	if (c->insists)
+		tunnel_request_wait(&tickets, &c->ticket, 0);
+}
+
+static const struct tunnel_request_events tunnel_request_events = {
+	.asked = on_asked,
+	.opened = on_opened,
+	.refused = on_refused,
+};
+
+static void
+come(unsigned i, uint64_t now)
+{
+	struct client *c = &clients[i];
+
+	target_set(&c->target, "a.example", strlen("a.example"),
+	    (uint16_t)i);
+	c->ticket.target = &c->target;
+	c->ticket.events = &tunnel_request_events;
+	c->ticket.arg = c;
+	tunnel_request_wait(&tickets, &c->ticket, now);
+}
+
+static int
+begin(void **state)
+{
+	memset(clients, 0, sizeof(clients));
+	returned = served = 0;
+	tunnel_requests_init(&tickets, on_returned, &tickets);
+	tickets.wait_ms = WAIT_MS;
+	return world_new(state);
+}
+
+/* Whoever is in the middle of something leaves as clients do. */
+static int
+end(void **state)
+{
+	for (unsigned i = 0; i < CLIENTS; i++)
+		tunnel_request_cancel(&clients[i].ticket);
+	tunnel_requests_fini(&tickets);
+	return world_free(state);
+}
+
+/* Everybody has come, has asked as far as that goes, and time passes. */
+static void
+ask_and_run(struct world *w, uint64_t time)
+{
+	tunnel_requests_ask(&tickets, near_conn(w));
+	link_run(w->link, NULL, NULL, time);
+}
+
+/* ---- In order ---- */
+
+static void
+all_are_served_in_turn(void **state)
+{
+	struct world *w = *state;
+	int rounds = 0;
+
+	w->server_settings.streams_max = LIMIT;
+	world_up(w);
+	for (unsigned i = 1; i < CLIENTS; i++)
+		come(i, 0);
+	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), -EAGAIN);
+	assert_int_equal(tickets.nwaiting, CLIENTS - 1 - LIMIT);
+	while (served < CLIENTS - 1 && rounds++ < CLIENTS)
+		ask_and_run(w, 2 * RTT);
+	assert_int_equal(tickets.nwaiting, 0);
+	assert_int_equal(tickets.opened, CLIENTS - 1);
+	assert_int_equal(tickets.failed, 0);
+	for (unsigned i = 1; i < CLIENTS; i++) {
+		assert_int_equal(clients[i].opened, 1);
+		assert_int_equal(clients[i].place, i - 1);
+	}
+}
+
+static void
+a_full_connection_leaves_the_rest_to_another(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.streams_max = LIMIT;
+	world_up(w);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	for (unsigned i = 1; i <= 2 * LIMIT; i++) {
+		clients[i].stays = true;
+		come(i, 0);
+	}
+	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), -EAGAIN);
+	assert_int_equal(tunnel_requests_ask(&tickets, w->link->clients[1]), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(served, 2 * LIMIT);
+	assert_ptr_equal(quic_stream_conn(clients[1].stream), near_conn(w));
+	assert_ptr_equal(quic_stream_conn(clients[2 * LIMIT].stream),
+	    w->link->clients[1]);
+}
+
+static void
+credentials_go_with_every_request(void **state)
+{
+	struct credentials alice = { "alice", "secret" };
+	struct world *w = *state;
+
+	tunnel_requests_set_user(&tickets, &alice);
+	world_up(w);
+	come(1, 0);
+	ask_and_run(w, LINK_S);
+	assert_string_equal(seen(w, ":method"), "CONNECT");
+	assert_string_equal(seen(w, ":authority"), "a.example:1");
+	assert_string_equal(seen(w, "proxy-authorization"),
+	    "Basic YWxpY2U6c2VjcmV0");
+}
+
+/* ---- Refusals ---- */
+
+static void
+a_refusal_is_passed_on(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].status = "502";
+	w->far[1].proxy_status = "edge; error=connection_refused";
+	come(1, 0);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[1].why.socks_code, SOCKS_CONNECTION_REFUSED);
+	assert_int_equal(tickets.failed, 1);
+	assert_int_equal(tunnel_requests_deadline(&tickets), UINT64_MAX);
+}
+
+/* The edge did not check our password: nobody says that it is wrong. */
+static void
+an_overload_is_no_refusal_of_ours(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].status = "503";
+	w->far[1].proxy_status = "culvert-edge; error=proxy_internal_error; "
+	    "details=\"too many passwords to check\"";
+	w->far[2].status = "407";
+	come(1, 0);
+	come(2, 0);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].why.http_status, 503);
+	assert_int_equal(clients[1].why.socks_code, SOCKS_GENERAL_FAILURE);
+	assert_non_null(strstr(clients[1].why.text, "too many passwords"));
+	assert_int_equal(clients[2].why.socks_code, SOCKS_NOT_ALLOWED);
+	assert_non_null(strstr(clients[2].why.text, "does not accept"));
+}
+
+/* The edge would not look at it: that is tried again, but not for ever. */
+static void
+a_rejected_request_is_sent_again(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].habit = REJECT;
+	come(1, 0);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(returned, 1);
+	assert_int_equal(clients[1].refused, 0);
+	w->far[1].habit = SINK;
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].opened, 1);
+	w->far[2].habit = REJECT;
+	come(2, 0);
+	for (int i = 0; i < 4; i++)
+		ask_and_run(w, LINK_S);
+	assert_int_equal(clients[2].refused, 1);
+	assert_int_equal(clients[2].why.http_status, 502);
+	assert_int_equal(tickets.nwaiting, 0);
+}
+
+static void
+those_who_come_during_refusals_are_not_refused(void **state)
+{
+	struct connect_error why = { .http_status = 502, .text = "no" };
+
+	(void)state;
+	for (unsigned i = 1; i <= 3; i++)
+		come(i, 0);
+	clients[2].insists = true;
+	tunnel_requests_refuse(&tickets, &why);
+	assert_int_equal(tickets.nwaiting, 1);
+	assert_int_equal(tickets.failed, 3);
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(clients[i].refused, 1);
+		assert_string_equal(clients[i].why.text, "no");
+	}
+}
+
+/* ---- Coming back ---- */
+
+/* They are ahead of those who came later, and in their old order. */
+static void
+a_lost_connection_brings_requests_back_in_order(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.streams_max = LIMIT;
+	world_up(w);
+	for (unsigned i = 1; i <= LIMIT + 5; i++)
+		come(i, 0);
+	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), -EAGAIN);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
+	assert_int_equal(returned, LIMIT);
+	assert_int_equal(tickets.nwaiting, LIMIT + 5);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	for (int i = 0; i < 5; i++) {
+		tunnel_requests_ask(&tickets, w->link->clients[1]);
+		link_run(w->link, NULL, NULL, 2 * RTT);
+	}
+	for (unsigned i = 1; i <= LIMIT + 5; i++)
+		assert_int_equal(clients[i].place, i - 1);
+	assert_int_equal(tickets.failed, 0);
+}
+
+/* What was answered stays where it is. */
+static void
+requests_without_an_answer_can_be_recalled(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	clients[1].stays = true;
+	come(1, 0);
+	ask_and_run(w, LINK_S);
+	for (unsigned i = 2; i <= 5; i++)
+		come(i, 0);
+	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
+	come(6, 0);
+	tunnel_requests_recall(&tickets, w->link->clients[1]);
+	assert_int_equal(tickets.nwaiting, 1);
+	tunnel_requests_recall(&tickets, near_conn(w));
+	assert_int_equal(tickets.nwaiting, 5);
+	assert_int_equal(tunnel_requests_ask(&tickets, w->link->clients[1]), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	for (unsigned i = 1; i <= 6; i++)
+		assert_int_equal(clients[i].place, i - 1);
+	assert_non_null(clients[1].stream);
+	assert_int_equal(stats_of(near_conn(w)).streams, 1);
+}
+
+/* ---- What goes along ---- */
+
+static void
+speak(unsigned i, size_t bytes, bool once)
+{
+	clients[i].says = bytes;
+	clients[i].once = once;
+	clients[i].stays = true;
+	come(i, 0);
+}
+
+static void
+what_is_said_goes_along(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	speak(1, KB, true);
+	ask_and_run(w, RTT / 2 + LINK_MS);
+	assert_whole(&w->far[1], KB);
+	assert_int_equal(clients[1].opened, 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(clients[1].opened, 1);
+	assert_whole(&w->far[1], KB);
+}
+
+static void
+what_is_said_does_not_hinder_a_refusal(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].status = "403";
+	w->far[1].habit = HOLD;
+	w->far[1].lets_go = true;
+	speak(1, 4 * KB, true);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[1].why.http_status, 403);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+}
+
+/* The one may have been heard already; the other may be heard again. */
+static void
+what_may_not_be_said_twice_is_lost(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	speak(1, KB, true);
+	speak(2, KB, false);
+	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
+	assert_int_equal(returned, 1);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[1].why.http_status, 502);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	assert_int_equal(tunnel_requests_ask(&tickets, w->link->clients[1]), 0);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(clients[1].opened, 0);
+	assert_int_equal(clients[2].opened, 1);
+	assert_whole(&w->far[2], KB);
+}
+
+static void
+what_was_not_looked_at_was_not_said(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	w->far[1].habit = REJECT;
+	speak(1, KB, true);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(returned, 1);
+	w->far[1].habit = SINK;
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[1].opened, 1);
+	assert_whole(&w->far[1], KB);
+}
+
+static void
+those_who_are_bound_do_not_come_back(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	speak(1, KB, true);
+	speak(2, KB, false);
+	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
+	tunnel_requests_recall(&tickets, near_conn(w));
+	assert_int_equal(tickets.nwaiting, 1);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[2].refused, 0);
+	ask_and_run(w, LINK_S);
+	assert_int_equal(clients[2].opened, 1);
+	assert_int_equal(stats_of(near_conn(w)).streams, 1);
+}
+
+/* ---- Time ---- */
+
+static void
+patience_ends_for_each_by_itself(void **state)
+{
+	struct connect_error why = { .http_status = 504,
+		.text = "nobody is there" };
+
+	(void)state;
+	assert_int_equal(tunnel_requests_first(&tickets), UINT64_MAX);
+	come(1, 1000);
+	come(2, 1001);
+	assert_int_equal(tunnel_requests_first(&tickets), 1000);
+	assert_int_equal(tunnel_requests_deadline(&tickets), 1000 + WAIT_MS);
+	tunnel_requests_expire(&tickets, 999 + WAIT_MS, &why);
+	assert_int_equal(clients[1].refused, 0);
+	tunnel_requests_expire(&tickets, 1000 + WAIT_MS, &why);
+	assert_int_equal(clients[1].refused, 1);
+	assert_string_equal(clients[1].why.text, "nobody is there");
+	assert_int_equal(clients[2].refused, 0);
+	assert_int_equal(tunnel_requests_deadline(&tickets), 1001 + WAIT_MS);
+}
+
+/* Waiting for a connection and for the answer is one patience. */
+static void
+an_edge_that_was_asked_has_no_longer(void **state)
+{
+	struct connect_error why = { .http_status = 504,
+		.text = "nobody is there" };
+	struct world *w = *state;
+
+	world_up(w);
+	come(1, 1000);
+	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
+	assert_int_equal(tunnel_requests_deadline(&tickets), 1000 + WAIT_MS);
+	tunnel_requests_expire(&tickets, 999 + WAIT_MS, &why);
+	assert_int_equal(clients[1].refused, 0);
+	tunnel_requests_expire(&tickets, 1000 + WAIT_MS, &why);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[1].why.http_status, 504);
+	assert_int_equal(clients[1].why.socks_code, SOCKS_TTL_EXPIRED);
+	assert_non_null(strstr(clients[1].why.text, "no answer in time"));
+	assert_int_equal(stats_of(near_conn(w)).streams, 1);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(stats_of(near_conn(w)).streams, 0);
+	assert_int_equal(clients[1].opened, 0);
+}
+
+/* One that is asked for again has no longer than it had, whoever is asked for. */
+static void
+whoever_is_asked_for_again_has_no_longer(void **state)
+{
+	struct connect_error why = { .http_status = 504,
+		.text = "nobody is there" };
+	struct world *w = *state;
+
+	world_up(w);
+	world_dial(w, 1);
+	assert_true(world_connected(w, 1));
+	come(1, 1000);
+	tunnel_requests_ask(&tickets, near_conn(w));
+	come(2, 2000);
+	tunnel_requests_ask(&tickets, w->link->clients[1]);
+	tunnel_requests_recall(&tickets, near_conn(w));
+	assert_int_equal(tunnel_requests_deadline(&tickets), 1000 + WAIT_MS);
+	tunnel_requests_ask(&tickets, w->link->clients[1]);
+	assert_int_equal(tunnel_requests_deadline(&tickets), 1000 + WAIT_MS);
+	tunnel_requests_expire(&tickets, 1000 + WAIT_MS, &why);
+	assert_int_equal(clients[1].refused, 1);
+	assert_int_equal(clients[2].refused, 0);
+	assert_int_equal(tunnel_requests_deadline(&tickets), 2000 + WAIT_MS);
+	tunnel_requests_expire(&tickets, 2000 + WAIT_MS, &why);
+	assert_int_equal(clients[2].refused, 1);
+}
+
+/* A reload gives those who wait no other time than those who come. */
+static void
+a_shorter_patience_is_for_all(void **state)
+{
+	struct connect_error why = { .http_status = 504,
+		.text = "nobody is there" };
+
+	(void)state;
+	come(1, 1000);
+	tickets.wait_ms = 1;
+	come(2, 1000);
+	assert_int_equal(tunnel_requests_deadline(&tickets), 1001);
+	tunnel_requests_expire(&tickets, 1001, &why);
+	assert_int_equal(clients[1].refused + clients[2].refused, 2);
+	assert_int_equal(tunnel_requests_deadline(&tickets), UINT64_MAX);
+}
+
+/* What an edge means, with and without a word of RFC 9209. */
+static void
+refusals_are_understood(void **state)
+{
+	static const struct {
+		const char *status, *proxy_status;
+		int http_status;
+		enum socks_code code;
+		const char *text;
+	} rows[] = {
+		{ "502", NULL, 502, SOCKS_GENERAL_FAILURE,
+		    "the edge answered 502 and did not say why" },
+		{ "504", NULL, 504, SOCKS_TTL_EXPIRED, "answered 504" },
+		{ "403", NULL, 403, SOCKS_NOT_ALLOWED, "answered 403" },
+		{ "451", NULL, 451, SOCKS_NOT_ALLOWED, "answered 451" },
+		{ "503", NULL, 503, SOCKS_GENERAL_FAILURE, "answered 503" },
+		{ "500", NULL, 500, SOCKS_GENERAL_FAILURE, "answered 500" },
+		{ "302", NULL, 502, SOCKS_GENERAL_FAILURE, "answered 302" },
+		{ "502", "e; error=connection_refused", 502,
+		    SOCKS_CONNECTION_REFUSED, "refused the connection" },
+		{ "502", "e;error=destination_ip_unroutable;details=\"x\"",
+		    502, SOCKS_NETWORK_UNREACHABLE, "no route" },
+		{ "502", "e; error=connection_timeout", 504,
+		    SOCKS_TTL_EXPIRED, "the target does not answer" },
+		{ "502", "e; error=dns_timeout", 504, SOCKS_HOST_UNREACHABLE,
+		    "name servers" },
+		{ "503", "e; error=connection_limit_reached", 503,
+		    SOCKS_GENERAL_FAILURE, "one of its limits" },
+		{ "502", "e; details=\"x; error=dns_error\"; error=tls_alert",
+		    502, SOCKS_GENERAL_FAILURE,
+		    "the edge answered 502 (tls_alert)" },
+		{ "502", "e; details=\"no \\\" error=dns_error", 502,
+		    SOCKS_GENERAL_FAILURE, "did not say why" },
+		{ "502", "e; error=", 502, SOCKS_GENERAL_FAILURE,
+		    "did not say why" },
+		{ "200", "e; error=proxy_internal_error", 502,
+		    SOCKS_GENERAL_FAILURE, "the edge has failed" },
+	};
+	static const struct target to = { "a.example", 80 };
+	struct quic_field fields[2];
+	struct quic_head head = { fields, 0 };
+	struct connect_error refusal;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		fields[0] = (struct quic_field){ ":status", rows[i].status };
+		fields[1] = (struct quic_field){ "proxy-status",
+			rows[i].proxy_status };
+		head.n = rows[i].proxy_status != NULL ? 2 : 1;
+		connect_error_read(&refusal, &to, &head, atoi(rows[i].status));
+		assert_int_equal(refusal.http_status, rows[i].http_status);
+		assert_int_equal(refusal.socks_code, rows[i].code);
+		assert_non_null(strstr(refusal.text, rows[i].text));
+		assert_int_equal(refusal.cause, strlen("a.example:80: "));
+	}
+}
+
+static void
+who_leaves_hears_nothing(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	come(1, 0);
+	come(2, 0);
+	tunnel_request_cancel(&clients[2].ticket);
+	tunnel_request_cancel(&clients[2].ticket);
+	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
+	tunnel_request_cancel(&clients[1].ticket);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(served, 0);
+	assert_int_equal(clients[1].refused + clients[2].refused, 0);
+	assert_int_equal(tunnel_requests_deadline(&tickets), UINT64_MAX);
+}
+
+#define TUNNEL_REQUEST_TEST(name) \
+	cmocka_unit_test_setup_teardown(name, begin, end)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TUNNEL_REQUEST_TEST(all_are_served_in_turn),
+		TUNNEL_REQUEST_TEST(
+		    a_full_connection_leaves_the_rest_to_another),
+		TUNNEL_REQUEST_TEST(credentials_go_with_every_request),
+		TUNNEL_REQUEST_TEST(a_refusal_is_passed_on),
+		TUNNEL_REQUEST_TEST(an_overload_is_no_refusal_of_ours),
+		TUNNEL_REQUEST_TEST(a_rejected_request_is_sent_again),
+		TUNNEL_REQUEST_TEST(
+		    those_who_come_during_refusals_are_not_refused),
+		TUNNEL_REQUEST_TEST(
+		    a_lost_connection_brings_requests_back_in_order),
+		TUNNEL_REQUEST_TEST(requests_without_an_answer_can_be_recalled),
+		TUNNEL_REQUEST_TEST(what_is_said_goes_along),
+		TUNNEL_REQUEST_TEST(what_is_said_does_not_hinder_a_refusal),
+		TUNNEL_REQUEST_TEST(what_may_not_be_said_twice_is_lost),
+		TUNNEL_REQUEST_TEST(what_was_not_looked_at_was_not_said),
+		TUNNEL_REQUEST_TEST(those_who_are_bound_do_not_come_back),
+		TUNNEL_REQUEST_TEST(patience_ends_for_each_by_itself),
+		TUNNEL_REQUEST_TEST(an_edge_that_was_asked_has_no_longer),
+		TUNNEL_REQUEST_TEST(whoever_is_asked_for_again_has_no_longer),
+		TUNNEL_REQUEST_TEST(a_shorter_patience_is_for_all),
+		TUNNEL_REQUEST_TEST(refusals_are_understood),
+		TUNNEL_REQUEST_TEST(who_leaves_hears_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
