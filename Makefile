@@ -88,7 +88,7 @@ culvertctl_OBJS = proxy/culvertctl.o proxy/control/watch.o proxy/control/control
 UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	black_hole admission icmp qpack closing tally listener netlink migration failover \
-	happy_eyeballs connection address_rule own_addresses relay $(UNIT_QUIC)
+	happy_eyeballs connection connect_error address_rule own_addresses relay $(UNIT_QUIC)
 UNIT_QUIC = error_text probe_packet steps tls conn stream crowd memory server path move \
 	bbr_queue tunnel_request
 test_addr_OBJS = proxy/base/addr.o
@@ -140,6 +140,8 @@ test_happy_eyeballs_OBJS = proxy/local/upstream/happy_eyeballs.o proxy/base/addr
 test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy/base/log.o \
 	proxy/base/log_sink.o proxy/base/qlog.o \
 	proxy/base/privsep.o
+test_connect_error_OBJS = proxy/local/upstream/connect_error.o \
+	proxy/local/socks.o proxy/local/page.o $(test_http1_OBJS)
 test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
 test_conn_OBJS = $(test_tls_OBJS)
 test_error_text_OBJS = $(test_tls_OBJS)

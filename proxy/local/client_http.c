@@ -31,7 +31,7 @@ void
 client_http_refuse(struct client *c, const struct connect_error *refusal)
 {
 	client_log_end(c, refusal->text + refusal->cause);
-	client_http_error(c, refusal->http_status, refusal->text);
+	client_http_error(c, page_status(refusal), refusal->text);
 }
 
 /*

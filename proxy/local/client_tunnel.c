@@ -104,7 +104,7 @@ on_refused(void *arg, const struct connect_error *refusal)
 		return;
 	}
 	client_log_end(c, refusal->text + refusal->cause);
-	socks_reply(c->socks, refusal->socks_code);
+	socks_reply(c->socks, socks_code_of(refusal));
 	client_socks_say_last(c);
 }
 
@@ -114,14 +114,16 @@ static const struct tunnel_request_events tunnel_request_events = {
 	.refused = on_refused,
 };
 
-const struct connect_error client_crowded = { .http_status = 503,
-	.socks_code = SOCKS_GENERAL_FAILURE,
-	.text = "too many connections from this address" };
+const struct connect_error client_crowded = {
+	.type = CONNECT_ERROR_CLIENT_LIMIT,
+	.text = "too many connections from this address"
+};
 
-const struct connect_error client_overloaded = { .http_status = 503,
-	.socks_code = SOCKS_GENERAL_FAILURE,
+const struct connect_error client_overloaded = {
+	.type = CONNECT_ERROR_OVERLOADED,
 	.text = "the password was not checked because too many checks are "
-		"waiting; try again in a few seconds" };
+		"waiting; try again in a few seconds"
+};
 
 void
 client_tunnel_open(struct client *c, const struct target *target)

@@ -7,6 +7,8 @@
 
 #include "proxy/http1/http1.h"
 
+struct connect_error;
+
 /*
  * What the proxy says itself: pages at its own port, and refusals. Pure. All
  * answers end their connection.
@@ -26,8 +28,16 @@ size_t page_answer(const struct http1_request *, const struct sockaddr *local,
 
 /*
  * An error as a response with a readable body, `text` being a sentence about
- * it; 407 asks for Basic credentials, and 503 names a time to ask again. Returns the bytes written.
+ * it; 407 asks for Basic credentials, and 503 has a Retry-After. Returns the
+ * bytes written.
  */
 size_t page_error(int status, const char *text, char out[PAGE_MAX]);
+
+/*
+ * The status for a tunnel or an exchange that failed: the one that RFC 9209
+ * recommends for the type, but 403 where the edge does not allow it. The edge's
+ * own status passes on where the type says no more, if it is that of an error.
+ */
+int page_status(const struct connect_error *);
 
 #endif

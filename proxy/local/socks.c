@@ -20,6 +20,7 @@
 #include <gnutls/gnutls.h>
 
 #include "proxy/local/socks.h"
+#include "proxy/local/upstream/connect_error.h"
 
 #define VERSION4 0x04
 #define VERSION5 0x05
@@ -390,4 +391,51 @@ socks_reply(struct socks *s, enum socks_code code)
 	if (s->state != SOCKS_STATE_REPLY)
 		return SOCKS_NEED_MORE;
 	return reply(s, code);
+}
+
+/*
+ * An edge that gives no error type is understood by its status alone
+ * (RFC 9110 §15). 502 stands for anything that happens between it and the
+ * target, for which RFC 1928 has only general failure.
+ */
+static enum socks_code
+code_of_status(int status)
+{
+	switch (status) {
+	case 401:
+	case 403:
+	case 451:
+		return SOCKS_NOT_ALLOWED;
+	case 504:
+		return SOCKS_TTL_EXPIRED;
+	default:
+		return SOCKS_GENERAL_FAILURE;
+	}
+}
+
+enum socks_code
+socks_code_of(const struct connect_error *e)
+{
+	switch (e->type) {
+	case CONNECT_ERROR_DNS_ERROR:
+	case CONNECT_ERROR_DNS_TIMEOUT:
+	case CONNECT_ERROR_DESTINATION_NOT_FOUND:
+	case CONNECT_ERROR_DESTINATION_UNAVAILABLE:
+		return SOCKS_HOST_UNREACHABLE;
+	case CONNECT_ERROR_DESTINATION_IP_UNROUTABLE:
+		return SOCKS_NETWORK_UNREACHABLE;
+	case CONNECT_ERROR_CONNECTION_REFUSED:
+		return SOCKS_CONNECTION_REFUSED;
+	case CONNECT_ERROR_CONNECTION_TIMEOUT:
+	case CONNECT_ERROR_EDGE_TIMEOUT:
+		return SOCKS_TTL_EXPIRED;
+	case CONNECT_ERROR_DESTINATION_IP_PROHIBITED:
+	case CONNECT_ERROR_HTTP_REQUEST_DENIED:
+	case CONNECT_ERROR_EDGE_CREDENTIALS:
+		return SOCKS_NOT_ALLOWED;
+	case CONNECT_ERROR_EDGE_STATUS:
+		return code_of_status(e->edge_status);
+	default:
+		return SOCKS_GENERAL_FAILURE;
+	}
 }

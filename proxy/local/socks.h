@@ -7,6 +7,8 @@
 
 #include "proxy/base/addr.h"
 
+struct connect_error;
+
 /*
  * The server's side of SOCKS5 (RFC 1928), its user/password sub-negotiation
  * (RFC 1929), SOCKS4 and SOCKS4a, up to the reply after which the connection
@@ -173,5 +175,8 @@ enum socks_event socks_authenticated(struct socks *s, bool ok);
  * does nothing and returns SOCKS_NEED_MORE.
  */
 enum socks_event socks_reply(struct socks *s, enum socks_code code);
+
+/* The reply code that means this error, or comes nearest to it. */
+enum socks_code socks_code_of(const struct connect_error *);
 
 #endif

@@ -251,6 +251,7 @@ static struct {
 	size_t got_len;
 	enum outcome outcome;
 	size_t writable, unwanted, last;
+	enum connect_error_type error;
 	char refusal[CONNECT_ERROR_TEXT_MAX];
 } client;
 
@@ -280,7 +281,7 @@ on_refused(void *arg, const struct connect_error *refusal)
 {
 	(void)arg;
 	client.outcome = REFUSED;
-	assert_int_equal(refusal->http_status, 502);
+	client.error = refusal->type;
 	assert_true(exchange_unanswered(client.forward));
 	strcpy(client.refusal, refusal->text);
 }
@@ -1106,6 +1107,8 @@ test_stale_tunnel(void **state)
 	grant();
 	origin_closes(&streams[2]);
 	assert_int_equal(client.outcome, REFUSED);
+	assert_int_equal(client.error,
+	    CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE);
 	assert_string_equal(client.refusal,
 	    "a.example:80: it closed the connection without an answer; this "
 	    "is the fault of the site, whose operator can mend it");
@@ -1401,7 +1404,8 @@ test_post_stays_behind(void **state)
 static void
 test_edge_refuses(void **state)
 {
-	struct connect_error refusal = { .http_status = 502, .text = "no" };
+	struct connect_error refusal = {
+		.type = CONNECT_ERROR_DNS_ERROR, .text = "no" };
 	struct tunnel_request *t;
 
 	(void)state;
@@ -1410,6 +1414,7 @@ test_edge_refuses(void **state)
 	asked = NULL;
 	t->events->refused(t->arg, &refusal);
 	assert_int_equal(client.outcome, REFUSED);
+	assert_int_equal(client.error, CONNECT_ERROR_DNS_ERROR);
 	assert_string_equal(client.refusal, "no");
 }
 
@@ -1656,6 +1661,8 @@ test_cut_at_once(void **state)
 	streams[0].rx_fin = true;
 	origin_says(&streams[0], OK LENGTH_5 "\r\n");
 	assert_int_equal(client.outcome, REFUSED);
+	assert_int_equal(client.error,
+	    CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE);
 	assert_string_equal(client.refusal,
 	    "a.example:80: the body was cut short");
 	assert_client_got("");
@@ -1690,6 +1697,8 @@ test_large_head(void **state)
 	client_asks(GET);
 	origin_sends(&streams[0], text, len, 3000);
 	assert_int_equal(client.outcome, REFUSED);
+	assert_int_equal(client.error,
+	    CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE);
 	assert_string_equal(client.refusal,
 	    "a.example:80: the site's answer cannot be read: the head is "
 	    "longer than 262144 bytes; this is the fault of the site, whose "

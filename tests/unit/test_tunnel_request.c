@@ -224,7 +224,8 @@ a_refusal_is_passed_on(void **state)
 	come(1, 0);
 	ask_and_run(w, LINK_S);
 	assert_int_equal(clients[1].refused, 1);
-	assert_int_equal(clients[1].why.socks_code, SOCKS_CONNECTION_REFUSED);
+	assert_int_equal(clients[1].why.type,
+	    CONNECT_ERROR_CONNECTION_REFUSED);
 	assert_int_equal(tickets.failed, 1);
 	assert_int_equal(tunnel_requests_deadline(&tickets), UINT64_MAX);
 }
@@ -243,10 +244,10 @@ an_overload_is_no_refusal_of_ours(void **state)
 	come(1, 0);
 	come(2, 0);
 	ask_and_run(w, LINK_S);
-	assert_int_equal(clients[1].why.http_status, 503);
-	assert_int_equal(clients[1].why.socks_code, SOCKS_GENERAL_FAILURE);
+	assert_int_equal(clients[1].why.type, CONNECT_ERROR_EDGE_OVERLOADED);
 	assert_non_null(strstr(clients[1].why.text, "too many passwords"));
-	assert_int_equal(clients[2].why.socks_code, SOCKS_NOT_ALLOWED);
+	assert_int_equal(clients[2].why.type,
+	    CONNECT_ERROR_EDGE_CREDENTIALS);
 	assert_non_null(strstr(clients[2].why.text, "does not accept"));
 }
 
@@ -270,14 +271,15 @@ a_rejected_request_is_sent_again(void **state)
 	for (int i = 0; i < 4; i++)
 		ask_and_run(w, LINK_S);
 	assert_int_equal(clients[2].refused, 1);
-	assert_int_equal(clients[2].why.http_status, 502);
+	assert_int_equal(clients[2].why.type, CONNECT_ERROR_EDGE_RESET);
 	assert_int_equal(tickets.nwaiting, 0);
 }
 
 static void
 those_who_come_during_refusals_are_not_refused(void **state)
 {
-	struct connect_error why = { .http_status = 502, .text = "no" };
+	struct connect_error why = {
+		.type = CONNECT_ERROR_EDGE_UNUSABLE, .text = "no" };
 
 	(void)state;
 	for (unsigned i = 1; i <= 3; i++)
@@ -385,7 +387,8 @@ what_is_said_does_not_hinder_a_refusal(void **state)
 	speak(1, 4 * KB, true);
 	ask_and_run(w, LINK_S);
 	assert_int_equal(clients[1].refused, 1);
-	assert_int_equal(clients[1].why.http_status, 403);
+	assert_int_equal(clients[1].why.type, CONNECT_ERROR_EDGE_STATUS);
+	assert_int_equal(clients[1].why.edge_status, 403);
 	assert_int_equal(stats_of(near_conn(w)).streams, 0);
 }
 
@@ -402,7 +405,8 @@ what_may_not_be_said_twice_is_lost(void **state)
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, 1);
 	assert_int_equal(clients[1].refused, 1);
-	assert_int_equal(clients[1].why.http_status, 502);
+	assert_int_equal(clients[1].why.type,
+	    CONNECT_ERROR_EDGE_CONNECTION_LOST);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
 	assert_int_equal(tunnel_requests_ask(&tickets, w->link->clients[1]), 0);
@@ -451,7 +455,7 @@ those_who_are_bound_do_not_come_back(void **state)
 static void
 patience_ends_for_each_by_itself(void **state)
 {
-	struct connect_error why = { .http_status = 504,
+	struct connect_error why = { .type = CONNECT_ERROR_EDGE_TIMEOUT,
 		.text = "nobody is there" };
 
 	(void)state;
@@ -473,7 +477,7 @@ patience_ends_for_each_by_itself(void **state)
 static void
 an_edge_that_was_asked_has_no_longer(void **state)
 {
-	struct connect_error why = { .http_status = 504,
+	struct connect_error why = { .type = CONNECT_ERROR_EDGE_TIMEOUT,
 		.text = "nobody is there" };
 	struct world *w = *state;
 
@@ -485,8 +489,7 @@ an_edge_that_was_asked_has_no_longer(void **state)
 	assert_int_equal(clients[1].refused, 0);
 	tunnel_requests_expire(&tickets, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
-	assert_int_equal(clients[1].why.http_status, 504);
-	assert_int_equal(clients[1].why.socks_code, SOCKS_TTL_EXPIRED);
+	assert_int_equal(clients[1].why.type, CONNECT_ERROR_EDGE_TIMEOUT);
 	assert_non_null(strstr(clients[1].why.text, "no answer in time"));
 	assert_int_equal(stats_of(near_conn(w)).streams, 1);
 	link_run(w->link, NULL, NULL, LINK_S);
@@ -498,7 +501,7 @@ an_edge_that_was_asked_has_no_longer(void **state)
 static void
 whoever_is_asked_for_again_has_no_longer(void **state)
 {
-	struct connect_error why = { .http_status = 504,
+	struct connect_error why = { .type = CONNECT_ERROR_EDGE_TIMEOUT,
 		.text = "nobody is there" };
 	struct world *w = *state;
 
@@ -525,7 +528,7 @@ whoever_is_asked_for_again_has_no_longer(void **state)
 static void
 a_shorter_patience_is_for_all(void **state)
 {
-	struct connect_error why = { .http_status = 504,
+	struct connect_error why = { .type = CONNECT_ERROR_EDGE_TIMEOUT,
 		.text = "nobody is there" };
 
 	(void)state;
@@ -536,63 +539,6 @@ a_shorter_patience_is_for_all(void **state)
 	tunnel_requests_expire(&tickets, 1001, &why);
 	assert_int_equal(clients[1].refused + clients[2].refused, 2);
 	assert_int_equal(tunnel_requests_deadline(&tickets), UINT64_MAX);
-}
-
-/* What an edge means, with and without a word of RFC 9209. */
-static void
-refusals_are_understood(void **state)
-{
-	static const struct {
-		const char *status, *proxy_status;
-		int http_status;
-		enum socks_code code;
-		const char *text;
-	} rows[] = {
-		{ "502", NULL, 502, SOCKS_GENERAL_FAILURE,
-		    "the edge answered 502 and did not say why" },
-		{ "504", NULL, 504, SOCKS_TTL_EXPIRED, "answered 504" },
-		{ "403", NULL, 403, SOCKS_NOT_ALLOWED, "answered 403" },
-		{ "451", NULL, 451, SOCKS_NOT_ALLOWED, "answered 451" },
-		{ "503", NULL, 503, SOCKS_GENERAL_FAILURE, "answered 503" },
-		{ "500", NULL, 500, SOCKS_GENERAL_FAILURE, "answered 500" },
-		{ "302", NULL, 502, SOCKS_GENERAL_FAILURE, "answered 302" },
-		{ "502", "e; error=connection_refused", 502,
-		    SOCKS_CONNECTION_REFUSED, "refused the connection" },
-		{ "502", "e;error=destination_ip_unroutable;details=\"x\"",
-		    502, SOCKS_NETWORK_UNREACHABLE, "no route" },
-		{ "502", "e; error=connection_timeout", 504,
-		    SOCKS_TTL_EXPIRED, "the target does not answer" },
-		{ "502", "e; error=dns_timeout", 504, SOCKS_HOST_UNREACHABLE,
-		    "name servers" },
-		{ "503", "e; error=connection_limit_reached", 503,
-		    SOCKS_GENERAL_FAILURE, "one of its limits" },
-		{ "502", "e; details=\"x; error=dns_error\"; error=tls_alert",
-		    502, SOCKS_GENERAL_FAILURE,
-		    "the edge answered 502 (tls_alert)" },
-		{ "502", "e; details=\"no \\\" error=dns_error", 502,
-		    SOCKS_GENERAL_FAILURE, "did not say why" },
-		{ "502", "e; error=", 502, SOCKS_GENERAL_FAILURE,
-		    "did not say why" },
-		{ "200", "e; error=proxy_internal_error", 502,
-		    SOCKS_GENERAL_FAILURE, "the edge has failed" },
-	};
-	static const struct target to = { "a.example", 80 };
-	struct quic_field fields[2];
-	struct quic_head head = { fields, 0 };
-	struct connect_error refusal;
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		fields[0] = (struct quic_field){ ":status", rows[i].status };
-		fields[1] = (struct quic_field){ "proxy-status",
-			rows[i].proxy_status };
-		head.n = rows[i].proxy_status != NULL ? 2 : 1;
-		connect_error_read(&refusal, &to, &head, atoi(rows[i].status));
-		assert_int_equal(refusal.http_status, rows[i].http_status);
-		assert_int_equal(refusal.socks_code, rows[i].code);
-		assert_non_null(strstr(refusal.text, rows[i].text));
-		assert_int_equal(refusal.cause, strlen("a.example:80: "));
-	}
 }
 
 static void
@@ -641,7 +587,6 @@ main(void)
 		TUNNEL_REQUEST_TEST(an_edge_that_was_asked_has_no_longer),
 		TUNNEL_REQUEST_TEST(whoever_is_asked_for_again_has_no_longer),
 		TUNNEL_REQUEST_TEST(a_shorter_patience_is_for_all),
-		TUNNEL_REQUEST_TEST(refusals_are_understood),
 		TUNNEL_REQUEST_TEST(who_leaves_hears_nothing),
 	};
 

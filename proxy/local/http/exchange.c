@@ -146,7 +146,8 @@ refuse(struct exchange *f, const char *why)
 {
 	struct connect_error refusal;
 
-	connect_error_of(&refusal, &f->origin, 502, SOCKS_GENERAL_FAILURE, why);
+	connect_error_set_target(&refusal, &f->origin,
+	    CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE, why);
 	f->events->refused(f->arg, &refusal);
 }
 

@@ -1,76 +1,75 @@
 #include "proxy/local/upstream/connect_error.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "quic/quic.h"
+
 void
-connect_error_set(struct connect_error *refusal, int http_status,
-    enum socks_code code, const char *text)
+connect_error_set(struct connect_error *e, enum connect_error_type type,
+    const char *text)
 {
-	refusal->http_status = http_status;
-	refusal->socks_code = code;
-	snprintf(refusal->text, sizeof(refusal->text), "%s", text);
-	refusal->cause = 0;
+	e->type = type;
+	e->edge_status = 0;
+	e->cause = 0;
+	snprintf(e->text, sizeof(e->text), "%s", text);
 }
 
 void
-connect_error_of(struct connect_error *refusal, const struct target *to,
-    int http_status, enum socks_code code, const char *text)
+connect_error_set_target(struct connect_error *e, const struct target *to,
+    enum connect_error_type type, const char *text)
 {
 	char target[TARGET_STRLEN];
 
 	target_format(to, target, sizeof(target));
-	refusal->http_status = http_status;
-	refusal->socks_code = code;
-	snprintf(refusal->text, sizeof(refusal->text), "%s: %s", target, text);
-	refusal->cause = strlen(target) + strlen(": ");
+	e->type = type;
+	e->edge_status = 0;
+	e->cause = strlen(target) + strlen(": ");
+	snprintf(e->text, sizeof(e->text), "%s: %s", target, text);
 }
 
-/*
- * What the error types of RFC 9209 §2.3 mean to a client. The status is the one
- * recommended there, but 403 for what is not allowed; 0: that of the edge.
- */
+/* The error types that an edge may send (RFC 9209 §2.3). */
 static const struct {
-	const char *error;
-	int http_status;
-	enum socks_code code;
+	const char *name;
+	enum connect_error_type type;
 	const char *text;
 } proxy_errors[] = {
-	{ "dns_error", 502, SOCKS_HOST_UNREACHABLE,
+	{ "dns_error", CONNECT_ERROR_DNS_ERROR,
 	    "the name does not resolve; check its spelling" },
-	{ "dns_timeout", 504, SOCKS_HOST_UNREACHABLE,
+	{ "dns_timeout", CONNECT_ERROR_DNS_TIMEOUT,
 	    "the name servers that the edge uses do not answer" },
-	{ "destination_not_found", 502, SOCKS_HOST_UNREACHABLE,
+	{ "destination_not_found", CONNECT_ERROR_DESTINATION_NOT_FOUND,
 	    "the edge does not know the target" },
-	{ "destination_unavailable", 503, SOCKS_HOST_UNREACHABLE,
+	{ "destination_unavailable", CONNECT_ERROR_DESTINATION_UNAVAILABLE,
 	    "the edge regards the target as unavailable; try again later" },
-	{ "connection_refused", 502, SOCKS_CONNECTION_REFUSED,
+	{ "connection_refused", CONNECT_ERROR_CONNECTION_REFUSED,
 	    "the target refused the connection; check the port, and that the "
 	    "service runs" },
-	{ "connection_timeout", 504, SOCKS_TTL_EXPIRED,
+	{ "connection_timeout", CONNECT_ERROR_CONNECTION_TIMEOUT,
 	    "the target does not answer; it may be down or behind a "
 	    "firewall" },
-	{ "connection_terminated", 502, SOCKS_GENERAL_FAILURE,
+	{ "connection_terminated", CONNECT_ERROR_CONNECTION_TERMINATED,
 	    "the target closed the connection at once" },
-	{ "destination_ip_unroutable", 502, SOCKS_NETWORK_UNREACHABLE,
+	{ "destination_ip_unroutable", CONNECT_ERROR_DESTINATION_IP_UNROUTABLE,
 	    "the edge has no route to the target" },
-	{ "destination_ip_prohibited", 403, SOCKS_NOT_ALLOWED,
+	{ "destination_ip_prohibited", CONNECT_ERROR_DESTINATION_IP_PROHIBITED,
 	    "the edge does not allow this address or port; its operator "
 	    "decides (culvert-edge --allow)" },
-	{ "http_request_denied", 403, SOCKS_NOT_ALLOWED,
+	{ "http_request_denied", CONNECT_ERROR_HTTP_REQUEST_DENIED,
 	    "the edge does not allow this request" },
-	{ "connection_limit_reached", 503, SOCKS_GENERAL_FAILURE,
+	{ "connection_limit_reached", CONNECT_ERROR_CONNECTION_LIMIT_REACHED,
 	    "the edge has reached one of its limits; try again later" },
-	{ "proxy_internal_error", 0, SOCKS_GENERAL_FAILURE,
+	{ "proxy_internal_error", CONNECT_ERROR_PROXY_INTERNAL_ERROR,
 	    "the edge has failed; its log says why" },
-	{ "proxy_configuration_error", 0, SOCKS_GENERAL_FAILURE,
+	{ "proxy_configuration_error", CONNECT_ERROR_PROXY_CONFIGURATION_ERROR,
 	    "the edge is not configured correctly; its log says why" },
-	{ "proxy_loop_detected", 502, SOCKS_GENERAL_FAILURE,
+	{ "proxy_loop_detected", CONNECT_ERROR_PROXY_LOOP_DETECTED,
 	    "the request passed the same proxy twice" },
 };
 #define PROXY_ERRORS (sizeof(proxy_errors) / sizeof(proxy_errors[0]))
 
-/* The error type in a proxy-status field; length 0: there is none. */
+/* The error type in a proxy-status field. Length 0: there is none. */
 static const char *
 proxy_error(const char *value, size_t *len)
 {
@@ -94,55 +93,35 @@ proxy_error(const char *value, size_t *len)
 }
 
 static size_t
-find_proxy_error(const char *error, size_t len)
+find_proxy_error(const char *name, size_t len)
 {
 	size_t i;
 
 	for (i = 0; i < PROXY_ERRORS; i++)
-		if (strlen(proxy_errors[i].error) == len &&
-		    strncmp(proxy_errors[i].error, error, len) == 0)
+		if (strlen(proxy_errors[i].name) == len &&
+		    strncmp(proxy_errors[i].name, name, len) == 0)
 			break;
 	return i;
 }
 
-/*
- * What an edge without proxy-status means by its status alone (RFC 9110 §15).
- * 502 is for whatever happens between it and the target: RFC 1928 has no other
- * word for that than general failure.
- */
-static enum socks_code
-socks_code_of(int status)
-{
-	switch (status) {
-	case 401:
-	case 403:
-	case 451:
-		return SOCKS_NOT_ALLOWED;
-	case 504:
-		return SOCKS_TTL_EXPIRED;
-	default:
-		return SOCKS_GENERAL_FAILURE;
-	}
-}
+/* The details by which culvert-edge says so in its proxy-status. */
+#define OVERLOAD_DETAILS "details=\"too many passwords to check\""
 
-/* How an edge of ours says so in the details of its proxy-status. */
-#define CONNECT_ERROR_OVERLOAD "too many passwords to check"
-
-/* culvert-edge could not check our password: that does not mean it is wrong. */
+/* culvert-edge could not check our password, which may well be right. */
 static bool
 is_overload(const char *value, int status)
 {
 	return status == 503 && value != NULL &&
-	       strstr(value, "details=\"" CONNECT_ERROR_OVERLOAD "\"") != NULL;
+	    strstr(value, OVERLOAD_DETAILS) != NULL;
 }
 
-/* Characters of an error type that is not known here. */
+/* Characters of an unknown error type that the text quotes, at most. */
 #define ERROR_SHOWN 40
 
-/* An error type of which we know nothing, or none at all. */
+/* The edge has given no error type, or one that is unknown here. */
 static void
-refuse_by_status(struct connect_error *refusal, const struct target *to,
-    int status, const char *error, size_t len)
+set_by_status(struct connect_error *e, const struct target *to, int status,
+    const char *error, size_t len)
 {
 	char text[128];
 
@@ -152,11 +131,11 @@ refuse_by_status(struct connect_error *refusal, const struct target *to,
 	else
 		snprintf(text, sizeof(text), "the edge answered %d and did "
 		    "not say why", status);
-	connect_error_of(refusal, to, status, socks_code_of(status), text);
+	connect_error_set_target(e, to, CONNECT_ERROR_EDGE_STATUS, text);
 }
 
 void
-connect_error_read(struct connect_error *refusal, const struct target *to,
+connect_error_from_response(struct connect_error *e, const struct target *to,
     const struct quic_head *head, int status)
 {
 	const char *value = quic_head_find(head, "proxy-status");
@@ -165,22 +144,17 @@ connect_error_read(struct connect_error *refusal, const struct target *to,
 
 	i = find_proxy_error(error, len);
 	if (status == 407)
-		/* The client has no part in this: 407 would ask it. */
-		connect_error_set(refusal, 502, SOCKS_NOT_ALLOWED,
+		connect_error_set(e, CONNECT_ERROR_EDGE_CREDENTIALS,
 		    "the edge does not accept culvert's user and password; "
 		    "check --user or --user-file");
 	else if (is_overload(value, status))
-		connect_error_set(refusal, 503, SOCKS_GENERAL_FAILURE,
+		connect_error_set(e, CONNECT_ERROR_EDGE_OVERLOADED,
 		    "the edge has too many passwords to check, and has not "
 		    "checked culvert's; try again in a few seconds");
 	else if (i < PROXY_ERRORS)
-		connect_error_of(refusal, to,
-		    proxy_errors[i].http_status != 0
-			? proxy_errors[i].http_status
-			: status,
-		    proxy_errors[i].code, proxy_errors[i].text);
+		connect_error_set_target(e, to, proxy_errors[i].type,
+		    proxy_errors[i].text);
 	else
-		refuse_by_status(refusal, to, status, error, len);
-	if (refusal->http_status < 400 || refusal->http_status > 599)
-		refusal->http_status = 502; /* an error, whatever it is */
+		set_by_status(e, to, status, error, len);
+	e->edge_status = status;
 }

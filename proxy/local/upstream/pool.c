@@ -182,8 +182,8 @@ step_ways(struct pool *up, uint64_t now, uint64_t *at)
 	for (w = TAILQ_FIRST(&up->all); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, entry);
 		if (upstream_step(w, now, at) && !w->leaving)
-			connect_error_set(
-			    &up->why, 502, SOCKS_GENERAL_FAILURE, w->why);
+			connect_error_set(&up->why,
+			    CONNECT_ERROR_EDGE_UNUSABLE, w->why);
 		if (!w->leaving || !upstream_is_gone(w))
 			continue;
 		TAILQ_REMOVE(&up->all, w, entry);
@@ -225,8 +225,8 @@ start_ways(struct pool *up, uint64_t now, uint64_t *at)
 
 /* As the one who asked must hear it. */
 static void
-explain(const struct pool *up, struct connect_error *refusal, int http_status,
-    enum socks_code code)
+explain(const struct pool *up, struct connect_error *refusal,
+    enum connect_error_type type)
 {
 	char text[CONNECT_ERROR_TEXT_MAX];
 
@@ -235,7 +235,7 @@ explain(const struct pool *up, struct connect_error *refusal, int http_status,
 	    "%.*s",
 	    CONNECT_ERROR_TEXT_MAX - 64,
 	    up->why.text[0] != '\0' ? up->why.text : "it does not answer");
-	connect_error_set(refusal, http_status, code, text);
+	connect_error_set(refusal, type, text);
 }
 
 /* Those who need not wait any longer are told. */
@@ -245,14 +245,14 @@ refuse(struct pool *up, uint64_t now, uint64_t *at)
 	struct connect_error refusal;
 
 	if (failover_hopeless(&up->choice)) {
-		explain(up, &refusal, 502, SOCKS_GENERAL_FAILURE);
+		explain(up, &refusal, CONNECT_ERROR_EDGE_UNUSABLE);
 		tunnel_requests_refuse(&up->tickets, &refusal);
 	}
 	if (serving(up) != NULL)
-		connect_error_set(&refusal, 503, SOCKS_GENERAL_FAILURE,
+		connect_error_set(&refusal, CONNECT_ERROR_EDGE_STREAM_LIMIT,
 		    "the edge allows no more tunnels at this time");
 	else
-		explain(up, &refusal, 504, SOCKS_TTL_EXPIRED);
+		explain(up, &refusal, CONNECT_ERROR_EDGE_TIMEOUT);
 	tunnel_requests_expire(&up->tickets, now, &refusal);
 	sooner(at, tunnel_requests_deadline(&up->tickets));
 }
@@ -512,8 +512,8 @@ pool_free(struct pool *up)
 		return;
 	up->closing = true;
 	end_all(up, "culvert is shutting down");
-	connect_error_set(
-	    &refusal, 503, SOCKS_GENERAL_FAILURE, "culvert is shutting down");
+	connect_error_set(&refusal, CONNECT_ERROR_SHUTTING_DOWN,
+	    "culvert is shutting down");
 	tunnel_requests_refuse(&up->tickets, &refusal);
 	tunnel_requests_fini(&up->tickets);
 	TAILQ_FOREACH(w, &up->all, entry)

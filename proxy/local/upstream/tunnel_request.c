@@ -133,7 +133,7 @@ on_response(struct quic_stream *stream, const struct quic_head *head,
 		t->events->opened(t->arg, stream);
 		return;
 	}
-	connect_error_read(&refusal, t->target, head, status);
+	connect_error_from_response(&refusal, t->target, head, status);
 	refuse(t, &refusal);
 }
 
@@ -169,10 +169,13 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 	}
 	leave(t);
 	ts->failed++;
-	connect_error_set(&refusal, 502, SOCKS_GENERAL_FAILURE,
-	    why != NULL ? lost
-			: "the edge reset the request without an "
-			  "answer; its log may say why");
+	if (why != NULL)
+		connect_error_set(&refusal,
+		    CONNECT_ERROR_EDGE_CONNECTION_LOST, lost);
+	else
+		connect_error_set(&refusal, CONNECT_ERROR_EDGE_RESET,
+		    "the edge reset the request without an answer; its log "
+		    "may say why");
 	t->events->refused(t->arg, &refusal);
 }
 
@@ -250,7 +253,7 @@ tunnel_requests_recall(struct tunnel_requests *ts, struct quic_conn *conn)
 		line_up(ts, t);
 		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
 	}
-	connect_error_set(&refusal, 502, SOCKS_GENERAL_FAILURE, lost);
+	connect_error_set(&refusal, CONNECT_ERROR_EDGE_CONNECTION_LOST, lost);
 	while ((t = first_bound(ts, conn)) != NULL)
 		refuse(t, &refusal);
 }
@@ -282,7 +285,8 @@ tunnel_requests_expire(
 			refuse(t, why);
 			continue;
 		}
-		connect_error_of(&silent, t->target, 504, SOCKS_TTL_EXPIRED,
+		connect_error_set_target(&silent, t->target,
+		    CONNECT_ERROR_EDGE_TIMEOUT,
 		    "no answer in time (connect-timeout): either the target "
 		    "does not answer or the edge does not");
 		refuse(t, &silent);
