@@ -9,11 +9,11 @@
 
 /*
  * Targets, socket addresses and address ranges, as text and as values.
- * Everything here is pure: nothing is resolved, no socket is touched, no
- * memory is allocated.
+ * Everything here is pure: it resolves no name, uses no socket and allocates
+ * no memory.
  */
 
-/* Octets of a host: SOCKS5 gives its length in one octet (RFC 1928 4). */
+/* Octets of a host: SOCKS5 sends its length in one octet (RFC 1928 4). */
 #define TARGET_HOST_MAX 255
 
 /* Bytes for target_format: host, "[]", ":65535" and the NUL. */
@@ -22,7 +22,7 @@
 /* Bytes for addr_format: IPv6 text with its NUL, "[]" and ":65535". */
 #define ADDR_STRLEN (INET6_ADDRSTRLEN + 2 + 6)
 
-/* Where a tunnel leads, or where an edge is: not resolved yet. */
+/* The destination of a tunnel, or the place of an edge, before resolution. */
 struct target {
 	/* A name, or an IPv4 or IPv6 literal without brackets. */
 	char host[TARGET_HOST_MAX + 1];
@@ -30,22 +30,21 @@ struct target {
 	uint16_t port;
 };
 
-/* A range of addresses of one family, kept in one space for both. */
+/* A range of addresses of one family; both families share one notation. */
 struct cidr {
 	/* Network byte order; an IPv4 address a.b.c.d is ::ffff:a.b.c.d. */
 	uint8_t addr[16];
-	/* Leading bits that count, 0 to 128; for IPv4 that is 96 to 128. */
+	/* Leading bits that are compared: 0 to 128; 96 to 128 for IPv4. */
 	unsigned prefix;
 };
 
 /*
  * Reads "name:443", "192.0.2.1:80" or "[2001:db8::1]:443" (RFC 3986 3.2)
- * from the len bytes at s, which need no NUL.  Where the port is absent,
- * default_port stands in for it; a default_port of 0 means that the port is
- * required.  An IPv6 literal without brackets is refused, since its last
- * group could be a port; an IPv4 literal may have brackets, which some users
- * type.  User information, paths and percent-encoding are
- * refused too.
+ * from the len bytes at s, which need no NUL.  default_port replaces a missing
+ * port; if default_port is 0, the port is required.  An IPv6 literal without
+ * brackets is rejected, since its last group could be a port; an IPv4 literal
+ * may have brackets, which some users type.  User information, paths and
+ * percent-encoding are rejected too.
  *
  * Returns 0, or -EINVAL with the target unchanged.
  */
@@ -55,10 +54,10 @@ int target_parse(struct target *target, const char *s, size_t len,
 /*
  * Sets a target from a host of len bytes without brackets, as SOCKS carries
  * it.  A host is an IPv6 literal without a zone, or 1 to 255 letters, digits,
- * '-', '_' and '.': a reg-name that needs no percent-encoding, which takes
- * in IPv4 literals, names with underscores and IDNA A-labels.
+ * '-', '_' and '.': a reg-name that needs no percent-encoding, which includes
+ * IPv4 literals, names with underscores and IDNA A-labels.
  *
- * Returns 0, or -EINVAL with the target unchanged when the host is anything
+ * Returns 0, or -EINVAL with the target unchanged if the host is anything
  * else or the port is 0.
  */
 int target_set(struct target *target, const char *host, size_t len,
@@ -82,9 +81,9 @@ int target_format(const struct target *target, char *buf, size_t size);
 int addr_parse(struct sockaddr_storage *addr, const char *s);
 
 /*
- * Sets an address from a host that is an IPv4 literal in dotted quads or an
- * IPv6 literal without brackets, and from a port in host byte order.  The
- * shortened and hexadecimal forms of inet_aton(3) are no literals.
+ * Sets an address from a host that is an IPv4 literal in dotted-quad form or
+ * an IPv6 literal without brackets, and from a port in host byte order.  The
+ * shortened and hexadecimal forms of inet_aton(3) do not count as literals.
  *
  * Returns true, or false with the address unchanged: the host is a name.
  */
@@ -95,11 +94,11 @@ bool addr_literal(struct sockaddr_storage *addr, const char *host,
  * Writes "192.0.2.1:443" or "[::1]:443" into the caller's buffer, and "?" for
  * a family that is neither IPv4 nor IPv6.
  *
- * Returns buf, so that the call can stand among the arguments of a printf.
+ * Returns buf, so that the call can be an argument of printf(3).
  */
 const char *addr_format(const struct sockaddr *addr, char buf[ADDR_STRLEN]);
 
-/* Says whether only this machine reaches addr; sees through IPv4-mapped. */
+/* Whether addr is a loopback address; an IPv4-mapped one counts as IPv4. */
 bool addr_is_loopback(const struct sockaddr *addr);
 
 /* Returns the size to pass with addr to bind(2), or 0 for other families. */
@@ -107,16 +106,16 @@ socklen_t addr_len(const struct sockaddr *addr);
 
 /*
  * Reads "10.0.0.0/8", "fc00::/7", or a bare address, which is a range of one.
- * Bits set after the prefix are an error: such a line is a mistyped one.
+ * Bits that are set after the prefix are an error: probably a typing mistake.
  *
  * Returns 0, or -EINVAL with the range unchanged.
  */
 int cidr_parse(struct cidr *cidr, const char *s);
 
 /*
- * Says whether addr lies within the range.  IPv4 and IPv4-mapped addresses
- * are the same, and belong to IPv4: no IPv6 range holds them, not even ::/0.
- * Other families lie nowhere.
+ * Whether addr is in the range.  An IPv4-mapped address is the same as its
+ * IPv4 address: no IPv6 range contains it, not even ::/0.  An address of
+ * another family is in no range.
  */
 bool cidr_contains(const struct cidr *cidr, const struct sockaddr *addr);
 

@@ -15,9 +15,9 @@
 #define BASIC_SIZE (6 + (2 * CREDENTIAL_MAX + 1 + 2) / 3 * 4 + 1)
 
 /*
- * What a client says it is. Both are NUL-terminated and free of control
- * characters; octets above 0x7f pass as they are. The owner wipes the struct
- * with explicit_bzero() once it has been checked.
+ * The name and password that a client sent, unverified. Both are
+ * NUL-terminated and free of control characters; octets above 0x7f are not
+ * changed. The owner wipes the struct with explicit_bzero() after the check.
  */
 struct credentials {
 	char user[CREDENTIAL_MAX + 1];
@@ -26,18 +26,18 @@ struct credentials {
 
 /*
  * Reads `len` octets of an Authorization or Proxy-Authorization value,
- * "Basic " and base64 of user:password (RFC 7617 section 2). The scheme is
- * compared without case; the base64 is strict (RFC 4648 section 3: padded,
- * no foreign octet, unused bits zero). Returns 0, or -EINVAL for anything
- * else, with nothing in `out`: the caller answers 407.
+ * "Basic " and base64 of user:password (RFC 7617 section 2). The case of the
+ * scheme is ignored; the base64 must be padded, contain no other octet and
+ * have its unused bits zero (RFC 4648 section 3). Returns 0, or -EINVAL for
+ * anything else, with nothing in `out`: the caller answers 407.
  */
 int basic_parse(const char *value, size_t len, struct credentials *out);
 
 /*
  * Writes the value that basic_parse() reads, NUL-terminated, into `out` of
  * `size` octets (BASIC_SIZE always suffices). Returns its length without the
- * NUL, -EINVAL when `user` holds a colon, or either holds a control character
- * or is too long, or -ENOSPC. The owner of `out` wipes it.
+ * NUL; -EINVAL if `user` contains a colon, or if either contains a control
+ * character or is too long; or -ENOSPC. The owner of `out` wipes it.
  */
 int basic_format(const char *user, const char *password, char *out,
     size_t size);

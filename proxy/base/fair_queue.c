@@ -10,7 +10,7 @@ TAILQ_HEAD(names, fair_name);
 
 struct fair_source {
 	size_t n; /* items */
-	struct names turns; /* of its names */
+	struct names round; /* of its names */
 	TAILQ_ENTRY(fair_source) entry;
 	char name[];
 };
@@ -27,13 +27,13 @@ void
 fair_queue_init(struct fair_queue *q)
 {
 	memset(q, 0, sizeof(*q));
-	TAILQ_INIT(&q->turns);
+	TAILQ_INIT(&q->round);
 	TAILQ_INIT(&q->ages);
 }
 
-/* ---- Sources and names, which exist while something waits for them ---- */
+/* ---- Sources and names, which exist while they have items ---- */
 
-/* The tree holds names, as tally.c does: they lie in the sources. */
+/* The keys of the tree are the names, which are members of the sources. */
 static int
 compare(const void *a, const void *b)
 {
@@ -60,13 +60,13 @@ add_source(struct fair_queue *q, const char *name)
 	if (s == NULL)
 		return NULL;
 	s->n = 0;
-	TAILQ_INIT(&s->turns);
+	TAILQ_INIT(&s->round);
 	memcpy(s->name, name, size);
 	if (tsearch(s->name, &q->tree, compare) == NULL) {
 		free(s);
 		return NULL;
 	}
-	TAILQ_INSERT_TAIL(&q->turns, s, entry);
+	TAILQ_INSERT_TAIL(&q->round, s, entry);
 	return s;
 }
 
@@ -75,7 +75,7 @@ find_name(const struct fair_source *s, const char *name)
 {
 	struct fair_name *n;
 
-	TAILQ_FOREACH(n, &s->turns, entry)
+	TAILQ_FOREACH(n, &s->round, entry)
 		if (strcmp(n->name, name) == 0)
 			break;
 	return n;
@@ -93,23 +93,23 @@ add_name(struct fair_source *s, const char *name)
 	n->n = 0;
 	TAILQ_INIT(&n->items);
 	memcpy(n->name, name, size);
-	TAILQ_INSERT_TAIL(&s->turns, n, entry);
+	TAILQ_INSERT_TAIL(&s->round, n, entry);
 	return n;
 }
 
-/* Frees what nothing waits for any more. A name may be a password. */
+/* Frees empty names and sources. Wipes a name: it may be a password. */
 static void
 prune(struct fair_queue *q, struct fair_source *s, struct fair_name *n)
 {
 	if (n != NULL && n->n == 0) {
-		TAILQ_REMOVE(&s->turns, n, entry);
+		TAILQ_REMOVE(&s->round, n, entry);
 		explicit_bzero(n->name, strlen(n->name));
 		free(n);
 	}
-	if (s == NULL || !TAILQ_EMPTY(&s->turns))
+	if (s == NULL || !TAILQ_EMPTY(&s->round))
 		return;
 	tdelete(s->name, &q->tree, compare);
-	TAILQ_REMOVE(&q->turns, s, entry);
+	TAILQ_REMOVE(&q->round, s, entry);
 	free(s);
 }
 
@@ -118,9 +118,9 @@ prune(struct fair_queue *q, struct fair_source *s, struct fair_name *n)
 static struct fair_name *
 longest_name(const struct fair_source *s)
 {
-	struct fair_name *n, *longest = TAILQ_FIRST(&s->turns);
+	struct fair_name *n, *longest = TAILQ_FIRST(&s->round);
 
-	TAILQ_FOREACH(n, &s->turns, entry)
+	TAILQ_FOREACH(n, &s->round, entry)
 		if (n->n > longest->n)
 			longest = n;
 	return longest;
@@ -129,17 +129,18 @@ longest_name(const struct fair_source *s)
 static struct fair_source *
 largest_source(const struct fair_queue *q)
 {
-	struct fair_source *s, *largest = TAILQ_FIRST(&q->turns);
+	struct fair_source *s, *largest = TAILQ_FIRST(&q->round);
 
-	TAILQ_FOREACH(s, &q->turns, entry)
+	TAILQ_FOREACH(s, &q->round, entry)
 		if (s->n > largest->n)
 			largest = s;
 	return largest;
 }
 
 /*
- * Where an item has to go for one more of this name and source, or NULL. Who
- * has as many as the others is refused himself.
+ * If there is no room for one more item of this source and name, returns the
+ * name that has to give up an item; NULL if no other has more than this one,
+ * and then the new item is refused.
  */
 static struct fair_name *
 crowded(const struct fair_queue *q, const struct fair_source *s,
@@ -193,7 +194,7 @@ fair_queue_put(struct fair_queue *q, struct fair_item *item, const char *source,
 	return 0;
 }
 
-/* ---- Turns ---- */
+/* ---- Round robin ---- */
 
 void
 fair_queue_remove(struct fair_queue *q, struct fair_item *item)
@@ -214,18 +215,18 @@ fair_queue_remove(struct fair_queue *q, struct fair_item *item)
 struct fair_item *
 fair_queue_take(struct fair_queue *q)
 {
-	struct fair_source *s = TAILQ_FIRST(&q->turns);
+	struct fair_source *s = TAILQ_FIRST(&q->round);
 	struct fair_item *item;
 	struct fair_name *n;
 
 	if (s == NULL)
 		return NULL;
-	n = TAILQ_FIRST(&s->turns);
+	n = TAILQ_FIRST(&s->round);
 	item = TAILQ_FIRST(&n->items);
-	TAILQ_REMOVE(&q->turns, s, entry);
-	TAILQ_INSERT_TAIL(&q->turns, s, entry);
-	TAILQ_REMOVE(&s->turns, n, entry);
-	TAILQ_INSERT_TAIL(&s->turns, n, entry);
+	TAILQ_REMOVE(&q->round, s, entry);
+	TAILQ_INSERT_TAIL(&q->round, s, entry);
+	TAILQ_REMOVE(&s->round, n, entry);
+	TAILQ_INSERT_TAIL(&s->round, n, entry);
 	fair_queue_remove(q, item);
 	return item;
 }

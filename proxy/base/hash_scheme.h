@@ -2,15 +2,15 @@
 #define CULVERT_PROXY_BASE_HASH_SCHEME_H
 
 /*
- * Which schemes of crypt(5) a password may be hashed with: those that are slow
- * to guess at and take all of the password.
+ * The schemes of crypt(5) that are accepted for passwords: those that make
+ * guessing slow and use the whole password.
  */
 
 /*
- * NULL when `hash` is whole and of a scheme that is accepted (yescrypt,
- * gost-yescrypt, scrypt, bcrypt, SHA-512, SHA-256) and that crypt(3) of this
- * system has. Otherwise a static sentence: which scheme it is, and how to make
- * a hash that is fine. It never holds a part of the hash.
+ * Returns NULL if `hash` is complete, its scheme is accepted (yescrypt,
+ * gost-yescrypt, scrypt, bcrypt, SHA-512, SHA-256), and crypt(3) of this system
+ * supports it. Otherwise a static sentence that names the scheme and says how
+ * to make a good hash. It never contains a part of the hash.
  */
 const char *hash_scheme_check(const char *hash);
 

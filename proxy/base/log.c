@@ -16,17 +16,17 @@
 #include "proxy/base/log.h"
 #include "proxy/base/log_sink.h"
 
-/* Bytes of one text as it is written: six such members fit into a line. */
+/* Bytes of one escaped text: six such members fit into a line. */
 #define MEMBER_MAX 512
-/* Bytes that are kept free of a message for what stands around it. */
+/* Bytes of a line that are reserved for everything but the message. */
 #define FRAME_MAX 256
-/* Bytes that one character becomes at most, and "..." after it. */
+/* Bytes of one escaped character, and the mark of a truncated text. */
 #define ESCAPE_MAX 6
 #define CUT "..."
 
 struct level {
 	int priority; /* as in syslog(3), for the journal */
-	int verbosity; /* the least that shows it */
+	int verbosity; /* the lowest that shows it */
 	const char *name, *label;
 };
 
@@ -43,7 +43,7 @@ static int log_verbosity;
 static enum log_format log_format;
 static bool log_to_journal;
 
-/* The variable is inherited past redirections, so the file is compared. */
+/* A redirected process inherits the variable too, so compare the file. */
 static bool
 stderr_is_journal(void)
 {
@@ -67,14 +67,14 @@ log_init(const char *program, int verbosity, enum log_format format)
 	log_sink_open();
 }
 
-/* ---- A line as it grows ---- */
+/* ---- Building a line ---- */
 
 struct line {
 	size_t len;
 	char text[LOG_LINE_MAX];
 };
 
-/* Appends what is our own, short and plain. */
+/* Appends trusted text, which needs no escaping. */
 __attribute__((format(printf, 2, 3))) static void
 put(struct line *line, const char *fmt, ...)
 {
@@ -98,7 +98,7 @@ put_bytes(struct line *line, const void *bytes, size_t n)
 	line->len += n;
 }
 
-/* Bytes of the character at `s` if it is more than one of UTF-8, else 0. */
+/* Returns the bytes of the UTF-8 character at `s`, or 0 unless 2 to 4. */
 static size_t
 utf8_length(const unsigned char *s)
 {
@@ -118,7 +118,7 @@ utf8_length(const unsigned char *s)
 	return n;
 }
 
-/* Appends one character, escaped at need, and returns its length at `s`. */
+/* Appends one character, escaped if necessary; returns its bytes at `s`. */
 static size_t
 put_json_char(struct line *line, const unsigned char *s)
 {
@@ -155,9 +155,9 @@ put_text_char(struct line *line, const unsigned char *s)
 	return 1;
 }
 
-/* Appends what anybody may have written, in at most `max` bytes. */
+/* Appends untrusted text in at most `max` bytes. */
 static void
-put_foreign(struct line *line, const char *text, size_t max)
+put_escaped(struct line *line, const char *text, size_t max)
 {
 	const unsigned char *s = (const unsigned char *)text;
 	size_t end = line->len + max - ESCAPE_MAX - strlen(CUT);
@@ -178,7 +178,7 @@ put_member(struct line *line, const char *name, const char *text)
 	if (text == NULL || text[0] == '\0')
 		return;
 	put(line, ",\"%s\":\"", name);
-	put_foreign(line, text, MEMBER_MAX);
+	put_escaped(line, text, MEMBER_MAX);
 	put(line, "\"");
 }
 
@@ -220,7 +220,7 @@ put_message(struct line *line, const char *text)
 {
 	if (log_format == LOG_JSON)
 		put(line, ",\"message\":\"");
-	put_foreign(line, text, LOG_LINE_MAX - FRAME_MAX);
+	put_escaped(line, text, LOG_LINE_MAX - FRAME_MAX);
 	if (log_format == LOG_JSON)
 		put(line, "\"");
 }
@@ -232,27 +232,27 @@ finish(struct line *line)
 	line->text[line->len++] = '\n';
 }
 
-/* Once it goes on: how much is missing before what follows. */
+/* Once the sink accepts lines again: logs how many were dropped here. */
 static void
-tell_lost(void)
+log_dropped(void)
 {
 	struct line line;
 	char text[FRAME_MAX];
-	uint64_t lost;
+	uint64_t dropped;
 	int error;
 
-	if ((lost = log_sink_lost(&error)) == 0)
+	if ((dropped = log_sink_dropped(&error)) == 0)
 		return;
 	snprintf(text, sizeof(text), "%" PRIu64 " line%s dropped here: %s",
-	    lost, lost > 1 ? "s were" : " was", error == EAGAIN
+	    dropped, dropped > 1 ? "s were" : " was", error == EAGAIN
 	    ? "the log was not read in time" : strerror(error));
 	begin(&line, &level_warn);
 	put_message(&line, text);
 	finish(&line);
-	log_sink_tell(line.text, line.len);
+	log_sink_resume(line.text, line.len);
 }
 
-/* ---- What waits ---- */
+/* ---- Retries ---- */
 
 static struct {
 	uv_timer_t timer;
@@ -264,7 +264,7 @@ static void
 on_retry(uv_timer_t *timer)
 {
 	log_sink_flush();
-	tell_lost();
+	log_dropped();
 	if (!log_sink_is_behind())
 		return;
 	if (retry.delay_ms < LOG_SINK_RETRY_MAX_MS)
@@ -303,14 +303,14 @@ void
 log_drain(void)
 {
 	log_sink_drain();
-	tell_lost();
+	log_dropped();
 }
 
 static void
 end(struct line *line)
 {
 	finish(line);
-	tell_lost();
+	log_dropped();
 	log_sink_write(line->text, line->len);
 	if (log_sink_is_behind())
 		arm_retry();
@@ -364,7 +364,7 @@ put_tunnel_members(struct line *line, const struct log_tunnel *t)
 	put_member(line, "reason", t->reason);
 }
 
-/* A part of the sentence, with what goes before and after it. */
+/* Appends a part of the sentence, unless it is empty. */
 static void
 put_part(struct line *line, const char *before, const char *text,
     const char *after)
@@ -372,7 +372,7 @@ put_part(struct line *line, const char *before, const char *text,
 	if (text == NULL || text[0] == '\0')
 		return;
 	put(line, "%s", before);
-	put_foreign(line, text, MEMBER_MAX);
+	put_escaped(line, text, MEMBER_MAX);
 	put(line, "%s", after);
 }
 
@@ -420,7 +420,7 @@ log_tunnel(const struct log_tunnel *tunnel)
 
 static int notify_fd = -1;
 
-/* Its socket, or NULL: nobody asked to be told. */
+/* Returns the manager's socket, or NULL: it expects no messages. */
 static const char *
 notify_path(void)
 {
@@ -429,7 +429,7 @@ notify_path(void)
 	return path != NULL && path[0] != '\0' ? path : NULL;
 }
 
-/* A descriptor that is connected to it, or a negative errno. */
+/* Returns a descriptor that is connected to it, or a negative errno. */
 static int
 connect_notify(const char *path)
 {
@@ -475,7 +475,7 @@ log_notify(const char *state)
 	const char *path = notify_path();
 	int fd, error;
 
-	/* A manager that was started anew has a new socket. */
+	/* A manager that was restarted has a new socket. */
 	if (notify_fd >= 0 && send_notify(notify_fd, state) == 0)
 		return 0;
 	if (path == NULL)

@@ -12,19 +12,19 @@
 #include <unistd.h>
 
 static struct {
-	int fd; /* -1: standard error itself, after a look by poll(2) */
+	int fd; /* -1: standard error itself, checked with poll(2) */
 	bool is_socket, is_file;
 	struct stat about;
 
-	char *buf; /* what waits: `len` bytes from `start` on; or NULL */
+	char *buf; /* the queue: `len` bytes from `start` on; or NULL */
 	size_t start, len;
 	uint64_t dropped;
 	int error; /* of the first line that was dropped */
 } sink = { .fd = -1 };
 
 /*
- * A pipe, a FIFO or a terminal can be opened once more, with flags of its own;
- * where that is not allowed (a terminal of another user) poll(2) has to do.
+ * A pipe, a FIFO or a terminal can be opened a second time, with its own
+ * flags. Where that is not allowed (another user's terminal), poll(2) is used.
  */
 static int
 open_again(void)
@@ -40,7 +40,7 @@ log_sink_open(void)
 
 	if (fstat(STDERR_FILENO, &st) != 0)
 		memset(&st, 0, sizeof(st));
-	/* Later, and with fewer rights, it could not be had again. */
+	/* Keep the descriptor: without privileges it cannot be opened again. */
 	if (sink.fd >= 0 && st.st_dev == sink.about.st_dev &&
 	    st.st_ino == sink.about.st_ino)
 		return;
@@ -53,7 +53,7 @@ log_sink_open(void)
 	    ? open_again() : -1;
 }
 
-/* Bytes that were taken, or a negative errno. Never waits. */
+/* Returns the bytes that were written, or a negative errno. Never blocks. */
 static ssize_t
 put(const char *bytes, size_t len)
 {
@@ -72,9 +72,9 @@ put(const char *bytes, size_t len)
 	return n < 0 ? -errno : n;
 }
 
-/* Whether it may be otherwise soon. */
+/* Whether the error may go away by itself. */
 static bool
-is_passing(ssize_t rv)
+is_temporary(ssize_t rv)
 {
 	return rv == -EAGAIN || rv == -EINTR || rv == -ENOSPC ||
 	    rv == -EDQUOT || rv == -ENOBUFS || rv == -ENOMEM;
@@ -87,7 +87,7 @@ drop(int error)
 		sink.error = error;
 }
 
-/* Nobody is there, so nobody misses the rest of a line. */
+/* The reader is gone, so a line that was written in part does not matter. */
 static void
 drop_all(int error)
 {
@@ -113,7 +113,7 @@ keep(const char *bytes, size_t len)
 	return true;
 }
 
-/* What goes in one piece: whole lines, as many as a pipe takes at once. */
+/* Returns the length of the next write: whole lines, at most PIPE_BUF. */
 static size_t
 piece(void)
 {
@@ -130,7 +130,7 @@ log_sink_flush(void)
 
 	while (sink.len > 0) {
 		n = put(sink.buf + sink.start, piece());
-		if (n < 0 && !is_passing(n))
+		if (n < 0 && !is_temporary(n))
 			drop_all((int)-n);
 		if (n <= 0)
 			break;
@@ -144,13 +144,13 @@ log_sink_flush(void)
 	sink.start = 0;
 }
 
-/* Writes a line, and has what is not taken of it wait. */
+/* Writes a line, and queues the part that is not written at once. */
 static bool
 write_line(const char *line, size_t len)
 {
 	ssize_t n = put(line, len);
 
-	if (n < 0 && !is_passing(n)) {
+	if (n < 0 && !is_temporary(n)) {
 		drop((int)-n);
 		return false;
 	}
@@ -179,7 +179,7 @@ log_sink_write(const char *line, size_t len)
 }
 
 uint64_t
-log_sink_lost(int *error)
+log_sink_dropped(int *error)
 {
 	if (sink.dropped == 0)
 		return 0;
@@ -189,11 +189,11 @@ log_sink_lost(int *error)
 }
 
 void
-log_sink_tell(const char *line, size_t len)
+log_sink_resume(const char *line, size_t len)
 {
 	ssize_t n = put(line, len);
 
-	/* A part of it would be told twice: the rest waits as any other. */
+	/* After a partial write the rest is queued: no second attempt. */
 	if (n > 0 && (n == (ssize_t)len ||
 	    keep(line + n, len - (size_t)n)))
 		sink.dropped = 0;

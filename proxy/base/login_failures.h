@@ -10,16 +10,16 @@
 #include "proxy/base/tally.h"
 
 /*
- * Logins that failed, counted by the address they came from, and told in the
- * log: the first one at once, what follows once per interval, so that a flood
- * makes no flood of lines. No name is told: it may be a password.
+ * Failed logins, counted by source address and logged: the first one at once,
+ * the others once per interval, so that a flood of attempts does not flood the
+ * log. Names are never logged: one may be a password.
  */
 
-/* Milliseconds that one warning speaks for. */
+/* Milliseconds that one warning covers. */
 #define LOGIN_FAILURES_INTERVAL_MS 10000
-/* Addresses that are counted by themselves in one interval, ... */
+/* Addresses that are counted one by one in an interval. */
 #define LOGIN_FAILURES_SOURCES_MAX 64
-/* ... and of these, with a line each, the worst. */
+/* Addresses that get a line of their own: those with the most failures. */
 #define LOGIN_FAILURES_LINES_MAX 8
 
 struct login_failures_source {
@@ -27,26 +27,26 @@ struct login_failures_source {
 	uint64_t wrong, refused;
 };
 
-/* In the caller's memory, zeroed at first; private. */
+/* In the caller's memory, initially zero; private. */
 struct login_failures {
 	uv_timer_t timer;
 	bool open; /* the timer is a handle of a loop */
-	bool closed; /* nothing is counted any more */
+	bool closed; /* login_failures_close() was called */
 	struct login_failures_source sources[LOGIN_FAILURES_SOURCES_MAX];
 	size_t n;
 	struct login_failures_source others;
 };
 
 /*
- * Counts one: a wrong name or password, or one that was `refused` unchecked.
- * `source` is what tally_source() wrote.
+ * Counts a login with a wrong name or password, or one that was `refused`
+ * without a check. `source` is the text of tally_source().
  */
 void login_failures_note(
     struct login_failures *, uv_loop_t *, const char *source, bool refused);
 
 /*
- * Tells what is left and closes. Returns whether `on_closed` will be called by
- * the loop, with the timer as its handle; until then the memory must stay.
+ * Logs what remains and closes. Returns whether the loop will call `on_closed`
+ * with the timer as its handle; until then the memory must remain.
  */
 bool login_failures_close(struct login_failures *, uv_close_cb on_closed);
 

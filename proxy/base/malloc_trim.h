@@ -4,31 +4,31 @@
 #include <uv.h>
 
 /*
- * Memory that was freed goes back to the system when there is quiet. Without
- * it a daemon stays for good as large as its busiest hour has made it, since
- * what little is in use lies between what is free.
+ * Returns freed memory to the system once the process has been idle for a
+ * while. Otherwise a daemon would keep the size of its busiest hour, since the
+ * few blocks in use are scattered among the free ones.
  */
 struct malloc_trim {
 	uv_timer_t timer;
 };
 
 /*
- * Milliseconds of quiet: who opens one tunnel after another is not quiet, and
- * a connection that is closed is kept for a while (RFC 9000 §10.2).
+ * Milliseconds without a session. A client that opens one tunnel after another
+ * leaves shorter gaps, and the state of a closed connection is kept for a while
+ * (RFC 9000 §10.2).
  */
 #define MALLOC_TRIM_DELAY_MS 3000
 
-/* Makes the timer, which keeps no loop alive. To be closed by
- * malloc_trim_close(). */
+/* Makes the timer, which does not keep the loop alive. */
 void malloc_trim_init(struct malloc_trim *, uv_loop_t *);
 
-/* The last session or a connection has gone: after a while memory goes ... */
+/* Starts the delay: the last session, or a connection, has ended. */
 void malloc_trim_quiet(struct malloc_trim *);
 
-/* ... unless there is another one. */
+/* Stops it: there is a new session or connection. */
 void malloc_trim_busy(struct malloc_trim *);
 
-/* Closes the timer; `on_closed` gets it when its memory is the caller's. */
+/* Closes the timer. `on_closed` is called when its memory is free. */
 void malloc_trim_close(struct malloc_trim *, uv_close_cb on_closed);
 
 #endif

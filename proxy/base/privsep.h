@@ -5,23 +5,23 @@
 #include <sys/stat.h>
 
 /*
- * Separation of privileges: the files that a daemon needs while it serves are
- * opened by a process of their own, which has the rights that the daemon has
- * given up. It does nothing else.
+ * Privilege separation: a child process opens the files that a daemon needs
+ * while it serves. The child keeps the rights that the daemon gives up, and
+ * does nothing else.
  *
  *	daemon ──(operation, number of the path)──▶ child
  *	       ◀──(errno, descriptor)──────────────
  *
- * The paths are fixed when the child starts, so that a daemon that has been
- * taken over can ask for nothing new. The daemon is the parent: it keeps its
- * process ID, its signals and its exit status, which service managers watch.
- * The child ends when the daemon has ended, however that was.
+ * The paths are fixed when the child starts, so that a compromised daemon
+ * cannot request others. The daemon is the parent: it keeps its process ID, its
+ * signals and its exit status, which service managers watch. The child ends
+ * when the daemon has ended, for whatever reason.
  *
- * One thread, the loop's, may call these.
+ * Only the thread of the loop may call these functions.
  */
 
 enum privsep_use {
-	PRIVSEP_READ,	/* a file, whatever is at its path when it is asked */
+	PRIVSEP_READ,	/* the file that has this path at that moment */
 	PRIVSEP_CREATE, /* new files in this directory */
 	PRIVSEP_REMOVE	/* this Unix socket */
 };
@@ -31,43 +31,44 @@ struct privsep_path {
 	const char *path;
 };
 
-/* Paths of a daemon: its files, some of which it names by itself. */
+/* Paths of a daemon: configured files, and some that it chooses itself. */
 #define PRIVSEP_PATHS_MAX 32
 
 /*
- * Starts the child, whose paths are copied. Call it when all is open, before
- * privileges go and before there is any other thread. Returns 0 or a negative
- * errno.
+ * Starts the child, and copies the paths. Call it when everything is open,
+ * before privileges are dropped and before there is another thread. Returns 0
+ * or a negative errno.
  */
 int privsep_start(const struct privsep_path *paths, size_t n);
 
 /*
- * Last thing before the exit: waits for the end of the child, as long as for an
- * answer at most. Does nothing without one.
+ * Waits for the end of the child, no longer than for an answer. Call it last,
+ * before the exit. A no-op without a child.
  */
 void privsep_stop(void);
 
 /*
- * These work by themselves before privsep_start(), and by the child from then
- * on. Each returns a negative errno for privsep_strerror() when it fails.
+ * Before privsep_start() these work in the calling process, and after it the
+ * child does the work. On failure each returns a negative errno, which
+ * privsep_strerror() explains.
  */
 
-/* Opens a file to read: a descriptor, close-on-exec. */
+/* Opens a file for reading. Returns a descriptor, close-on-exec. */
 int privsep_open(const char *path);
 
-/* Looks at a file that can be opened to read: 0. */
+/* Gets the status of a file that can be opened for reading. Returns 0. */
 int privsep_stat(const char *path, struct stat *file);
 
 /*
- * Makes a file to write whose path is DIRECTORY/NAME, and in which nothing may
- * have been: a descriptor, close-on-exec.
+ * Creates DIRECTORY/NAME for writing, which must not exist. Returns a
+ * descriptor, close-on-exec.
  */
 int privsep_create(const char *path);
 
-/* Removes a socket, unless it is another file than `socket` by now: 0. */
+/* Removes a socket, unless the file is no longer `socket`. Returns 0. */
 int privsep_remove(const char *path, const struct stat *socket);
 
-/* As strerror(3) of a positive errno, and knows what is our own. */
+/* Like strerror(3), for a positive errno of these functions. */
 const char *privsep_strerror(int error);
 
 #endif

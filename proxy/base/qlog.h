@@ -3,29 +3,29 @@
 
 #include <stddef.h>
 
-/* A qlog file of one connection: what QUIC did, for tools such as qvis. */
+/* A trace of one connection, as a qlog file for tools such as qvis. */
 struct qlog;
 
 /*
- * Makes DIR/NAME-TIME-PID-NUMBER.sqlog. NULL when `dir` is NULL. When the file
- * cannot be made, what is returned swallows all that is written to it: the
+ * Creates DIR/NAME-TIME-PID-NUMBER.sqlog. Returns NULL if `dir` is NULL. If the
+ * file cannot be created, the object that is returned discards all writes: the
  * connection goes on without a trace.
  *
- * A warning tells why, once for all connections: the next one comes when the
- * reason changes, or is there again after a success.
+ * A warning gives the reason, once for all connections. It is repeated if the
+ * reason changes, or if it returns after a success.
  */
 struct qlog *qlog_open(const char *dir, const char *name);
 
 /*
- * Appends text as it comes. When the file takes no more, which a warning tells
- * in the same way, the rest is lost. NULL is fine.
+ * Appends text. After a write error, which is logged in the same way, the rest
+ * of the trace is discarded. A no-op for NULL.
  */
 void qlog_write(struct qlog *, const void *data, size_t len);
 
-/* Closes and frees, with the same warning. NULL is a no-op. */
+/* Closes and frees; logs a write error in the same way. NULL is a no-op. */
 void qlog_close(struct qlog *);
 
-/* After a reload what is still wrong is said once more. */
+/* After a reload: has errors that persist logged once more. */
 void qlog_reloaded(void);
 
 #endif

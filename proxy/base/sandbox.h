@@ -6,12 +6,12 @@
 #include <stdint.h>
 
 /*
- * Least privilege for a daemon: little at start, nothing once it serves.
- * Capabilities and Landlock belong to a thread and pass to those it makes, so
- * both calls come before the first of libuv's pool is started.
+ * Least privilege for a daemon: few privileges at the start, none while it
+ * serves. Capabilities and Landlock apply to a thread and to those that it
+ * starts, so call both functions before libuv starts its thread pool.
  */
 
-/* What may be done with files; see struct sandbox_rule. */
+/* Rights to files; see struct sandbox_rule. */
 enum sandbox_rights {
 	SANDBOX_READ = 1,
 	SANDBOX_LIST = 2, /* the names in a directory */
@@ -21,8 +21,8 @@ enum sandbox_rights {
 
 /*
  * A path that stays reachable: a file, or a directory and everything below it.
- * It is skipped when it cannot be reached now. A file that is replaced by
- * rename(2) is a new file, which no rule for the old one covers.
+ * A path that does not exist now is skipped. A file that rename(2) puts in
+ * place of another is a new file, which the rule does not cover.
  */
 struct sandbox_rule {
 	const char *path;
@@ -31,17 +31,17 @@ struct sandbox_rule {
 
 #define SANDBOX_ANY_PORT (-1)
 
-/* What a process keeps. */
+/* The privileges that a process keeps. */
 struct sandbox {
 	const struct sandbox_rule *rules;
 	size_t nrules;
-	int connect_port; /* where TCP may connect to; 0: nowhere */
+	int connect_port; /* of outgoing TCP; 0: none is allowed */
 	uint64_t capabilities; /* bit n is number n; 0 as a rule */
 };
 
 /*
- * What the kernel does not give, by the calls that were to give it: 0, or the
- * negative errno that says why.
+ * The restrictions that the kernel does not support: each 0, or the negative
+ * errno that says why.
  */
 struct sandbox_missing {
 	int files;
@@ -50,27 +50,27 @@ struct sandbox_missing {
 };
 
 /*
- * First thing in main(): no core dumps and no tracing, which would show keys
- * and passwords; no new privileges by execve(2); as many descriptors as the
- * hard limit gives. Nothing here fails in a way that matters. Returns the
- * number of descriptors that may be open.
+ * Call it first in main(): disables core dumps and tracing, which would reveal
+ * keys and passwords, and new privileges by execve(2); raises the limit of
+ * descriptors to the hard limit. Failures are ignored. Returns the number of
+ * descriptors that may be open.
  */
 unsigned long sandbox_early(void);
 
 /*
- * Finds the least of the network's capabilities (capabilities(7)) with which
- * works(arg) is true, by trying: none, CAP_NET_RAW, CAP_NET_ADMIN, both; what
- * takes which has changed from kernel to kernel. 0 with a set in `keep` for
- * struct sandbox, or -EPERM: all that we have do not help.
+ * Finds the smallest set of network capabilities (capabilities(7)) with which
+ * works(arg) is true, by trial: none, CAP_NET_RAW, CAP_NET_ADMIN, both. Kernels
+ * differ in which one an operation requires. Returns 0 with the set in `keep`,
+ * for struct sandbox; or -EPERM if none of them suffices.
  */
 int sandbox_least(bool (*works)(void *arg), void *arg, uint64_t *keep);
 
 /*
- * Once listeners and files are open: confines files, TCP, signals and abstract
- * Unix sockets by Landlock, then gives up every capability but those of the set
- * that we have. TCP listens nowhere any more. There is no way back. Returns 0,
- * with what could not be had in `missing`, or a negative errno when
- * capabilities are still there: the caller refuses to serve.
+ * Call it when listeners and files are open: restricts files, TCP, signals and
+ * abstract Unix sockets by Landlock, then drops every capability outside
+ * `capabilities`. New TCP listeners become impossible. This cannot be undone.
+ * Returns 0, with what the kernel lacks in `missing`; or a negative errno if
+ * capabilities could not be dropped: the caller refuses to serve.
  */
 int sandbox_enter(const struct sandbox *, struct sandbox_missing *missing);
 

@@ -7,33 +7,33 @@
 #include <uv.h>
 
 /*
- * The signals of a daemon. Its end has two steps, so that what is open may
- * come to its own:
+ * The signals of a daemon. It stops in two steps, so that open tunnels can
+ * finish:
  *
  *	SIGTERM, SIGINT ─▶ drain ─▶ busy? ─(no more, or the grace is over,
  *	                                    or a second signal)─▶ finish
  *	SIGHUP ─▶ reload		SIGUSR1 ─▶ report
  *
- * The service manager is told of both (sd_notify(3)).
+ * The service manager is notified of both (sd_notify(3)).
  */
 struct signals_events {
-	/* Reads the configuration again, and says in the log how it went. */
+	/* Reads the configuration again and logs the outcome. */
 	void (*reload)(void *arg);
 
-	/* SIGUSR1: says in the log how things stand. NULL: it is ignored. */
+	/* SIGUSR1: logs statistics. NULL: the signal is ignored. */
 	void (*report)(void *arg);
 
-	/* Nothing new from now on; what is open goes on. */
+	/* Accepts nothing new from now on; open tunnels continue. */
 	void (*drain)(void *arg);
 
-	/* Whether something is still open; asked often from then on. */
+	/* Whether tunnels are still open; polled after drain. */
 	bool (*busy)(void *arg);
 
-	/* The end: closes everything, by signals_close() the signals too. */
+	/* Closes everything, the signals too, by signals_close(). */
 	void (*finish)(void *arg);
 };
 
-/* In the caller's memory; private, but for the first line. */
+/* In the caller's memory; private except for the first member. */
 struct signals {
 	uint64_t grace_ms; /* may change at any time */
 	uv_signal_t term, interrupt, hangup, user1;
@@ -44,13 +44,13 @@ struct signals {
 };
 
 /*
- * Handles signals from now on, in the loop. `grace_ms` is how long what is
- * open has after the first signal.
+ * Handles signals from now on, in the loop. Open tunnels have `grace_ms` to
+ * finish after the first signal.
  */
 void signals_init(struct signals *, uv_loop_t *, uint64_t grace_ms,
     const struct signals_events *, void *arg);
 
-/* Closes the handles; no event fires any more. */
+/* Closes the handles; no more events fire. */
 void signals_close(struct signals *);
 
 #endif

@@ -6,28 +6,28 @@
 #include <stdint.h>
 
 /*
- * Bytes inside somebody's buffer, not terminated.  A span owns nothing and is
- * valid as long as that buffer is neither changed nor moved.  Letters compare
- * as ASCII does, whatever the locale.
+ * A range of bytes in another object's buffer, without a NUL.  It is valid as
+ * long as that buffer is neither changed nor moved.  The case of letters is
+ * that of ASCII, whatever the locale.
  */
 struct slice {
 	const char *p; /* NULL only where a comment says so, with len 0 */
 	size_t len; /* bytes */
 };
 
-/* The span of a string literal: SPAN("close"). */
+/* The slice of a string literal: SPAN("close"). */
 #define SPAN(literal) ((struct slice){ literal, sizeof(literal) - 1 })
 
 /* Whether s is exactly text, case included. */
 bool slice_is(struct slice s, const char *text);
 
-/* Whether s is text but for the case of letters. */
+/* Whether s is text, ignoring case. */
 bool slice_is_nocase(struct slice s, const char *text);
 
-/* Whether the two are the same but for the case of letters. */
+/* Whether the two are equal, ignoring case. */
 bool slice_equal_nocase(struct slice a, struct slice b);
 
-/* Whether s begins with text but for the case of letters. */
+/* Whether s begins with text, ignoring case. */
 bool slice_begins_nocase(struct slice s, const char *text);
 
 /* Whether s is a token (RFC 9110, section 5.6.2): at least one tchar. */
@@ -36,7 +36,7 @@ bool slice_is_token(struct slice s);
 /*
  * Reads s as a decimal number of 1 to max_digits digits and nothing else;
  * max_digits is at most 18, which keeps *value below 2^63.  Returns false, with
- * *value undefined, when s is anything else.
+ * *value undefined, if s is anything else.
  */
 bool slice_number(struct slice s, size_t max_digits, uint64_t *value);
 
@@ -44,9 +44,9 @@ bool slice_number(struct slice s, size_t max_digits, uint64_t *value);
 struct slice slice_trim(struct slice s);
 
 /*
- * Takes what comes before the first c off the front of *rest, and c with it.
- * Without a c that is everything, and rest->p becomes NULL: so all members of
- * a list are had by
+ * Removes everything up to and including the first c from the front of *rest,
+ * and returns it without c.  If there is no c, that is all of *rest, and
+ * rest->p becomes NULL.  So this visits all members of a list:
  *
  *	do {
  *		member = slice_trim(slice_cut(&list, ','));
