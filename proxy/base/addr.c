@@ -8,9 +8,9 @@
 
 #define PORT_DIGITS_MAX 5 /* digits of 65535 */
 #define PREFIX_DIGITS_MAX 3 /* digits of 128 */
-#define IPV4_PREFIX 96 /* bits of ::ffff:0:0/96, the home of IPv4 */
+#define IPV4_PREFIX 96 /* bits of ::ffff:0:0/96, which maps IPv4 */
 
-/* "host:port" taken apart: host points into the text that was read. */
+/* The parts of "host:port"; host points into that text. */
 struct hostport {
 	const char *host;
 	size_t len;
@@ -21,8 +21,8 @@ struct hostport {
 static const uint8_t ipv4_mapped[12] = { [10] = 0xff, [11] = 0xff };
 
 /*
- * strtoul(3) accepts blanks, signs and a following of letters; a port or a
- * prefix is digits alone.
+ * A port or a prefix consists of digits only, but strtoul(3) also accepts
+ * leading blanks, a sign and trailing text.
  */
 static int
 parse_number(const char *s, size_t len, size_t max_digits, int max)
@@ -209,7 +209,7 @@ addr_format(const struct sockaddr *addr, char buf[ADDR_STRLEN])
 	return buf;
 }
 
-/* Puts an address of either family into the one space that ranges use. */
+/* Writes an address of either family in the notation of struct cidr. */
 static bool
 to_ipv6(const struct sockaddr *addr, uint8_t bytes[16])
 {
@@ -253,7 +253,7 @@ addr_len(const struct sockaddr *addr)
 	}
 }
 
-/* The bits of byte i that come after the prefix. */
+/* Returns the bits of byte i that are not part of the prefix. */
 static unsigned
 host_bits(unsigned prefix, unsigned i)
 {
@@ -306,7 +306,7 @@ cidr_contains(const struct cidr *cidr, const struct sockaddr *addr)
 
 	if (!to_ipv6(addr, bytes))
 		return false;
-	/* A range of IPv6 that is wider than all of IPv4 is none of IPv4. */
+	/* A range wider than ::ffff:0:0/96 is of IPv6, not of IPv4. */
 	if (is_mapped(bytes) && cidr->prefix < IPV4_PREFIX)
 		return false;
 	for (unsigned i = 0; i < 16; i++) {

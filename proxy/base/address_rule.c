@@ -8,7 +8,7 @@
 
 #define PORT_DIGITS_MAX 5 /* digits of 65535 */
 
-/* Where the range ends in `s`, and the ports begin. */
+/* Returns the length of the range in `s`; the ports follow. */
 static size_t
 range_length(const char *s)
 {
@@ -18,13 +18,13 @@ range_length(const char *s)
 		return strcspn(s, "]") + strcspn(strchrnul(s, ']'), ":");
 	if (slash != NULL)
 		return (size_t)(slash - s) + strcspn(slash, ":");
-	/* More than one colon: an IPv6 address, without ports. */
+	/* More than one colon is an IPv6 address without ports. */
 	if (colon != NULL && strchr(colon + 1, ':') == NULL)
 		return (size_t)(colon - s);
 	return strlen(s);
 }
 
-/* The prefix may stand in the brackets or behind them. */
+/* The prefix may be inside the brackets or after them. */
 static int
 parse_bracketed(struct cidr *range, const char *s, size_t len)
 {
@@ -55,7 +55,7 @@ parse_range(struct cidr *range, const char *s, size_t len)
 	return cidr_parse(range, text);
 }
 
-/* A port is digits alone, which strtoul(3) does not ask for. */
+/* A port consists of digits only, but strtoul(3) accepts more. */
 static int
 parse_port(uint16_t *port, const char *s, size_t len)
 {
@@ -105,7 +105,7 @@ rule_parse(struct rule *rule, const char *s)
 bool
 rule_covers(const struct rule *rule, const struct sockaddr *addr)
 {
-	/* The port of an IPv6 address is in the same place. */
+	/* sin6_port of an IPv6 address is at the same offset. */
 	uint16_t port = ntohs(((const struct sockaddr_in *)addr)->sin_port);
 
 	if (!rule->any_port && (port < rule->first || port > rule->last))

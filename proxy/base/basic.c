@@ -7,16 +7,16 @@
 #include "proxy/base/basic.h"
 
 #define SCHEME "Basic "
-#define HASH_SCHEME_LEN (sizeof(SCHEME) - 1)
+#define SCHEME_LEN (sizeof(SCHEME) - 1)
 
 /* Octets of user:password, and of its base64. */
 #define PAIR_MAX (2 * CREDENTIAL_MAX + 1)
-#define BASE64_MAX (BASIC_SIZE - HASH_SCHEME_LEN - 1)
+#define BASE64_MAX (BASIC_SIZE - SCHEME_LEN - 1)
 
 static const char alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* Returns the octets written to `out`, which holds 3 for every 4 of `in`. */
+/* Returns the octets written to `out`, which has room for 3 per 4 of `in`. */
 static int
 base64_decode(const char *in, size_t len, char *out)
 {
@@ -42,7 +42,7 @@ base64_decode(const char *in, size_t len, char *out)
 			bits &= (1U << nbits) - 1;
 		}
 	}
-	/* Unused bits that are set would give one value two spellings. */
+	/* With unused bits set, one value would have several encodings. */
 	return bits == 0 ? n : -EINVAL;
 }
 
@@ -100,12 +100,12 @@ basic_parse(const char *value, size_t len, struct credentials *out)
 	int n, rv = -EINVAL;
 
 	memset(out, 0, sizeof(*out));
-	if (len < HASH_SCHEME_LEN ||
-	    strncasecmp(value, SCHEME, HASH_SCHEME_LEN) != 0)
+	if (len < SCHEME_LEN ||
+	    strncasecmp(value, SCHEME, SCHEME_LEN) != 0)
 		return -EINVAL;
-	value += HASH_SCHEME_LEN;
-	len -= HASH_SCHEME_LEN;
-	/* RFC 9110 section 11.4 has any number of spaces here. */
+	value += SCHEME_LEN;
+	len -= SCHEME_LEN;
+	/* RFC 9110 section 11.4 allows any number of spaces here. */
 	for (; len > 0 && *value == ' '; len--)
 		value++;
 	if (len > BASE64_MAX)
@@ -122,7 +122,7 @@ basic_format(const char *user, const char *password, char *out, size_t size)
 {
 	size_t userlen = strlen(user), passwordlen = strlen(password);
 	size_t len = userlen + 1 + passwordlen;
-	size_t need = HASH_SCHEME_LEN + (len + 2) / 3 * 4;
+	size_t need = SCHEME_LEN + (len + 2) / 3 * 4;
 	char pair[PAIR_MAX];
 
 	if (strchr(user, ':') != NULL || !is_credential(user, userlen) ||
@@ -133,8 +133,8 @@ basic_format(const char *user, const char *password, char *out, size_t size)
 	memcpy(pair, user, userlen);
 	pair[userlen] = ':';
 	memcpy(pair + userlen + 1, password, passwordlen);
-	memcpy(out, SCHEME, HASH_SCHEME_LEN);
-	base64_encode(pair, len, out + HASH_SCHEME_LEN);
+	memcpy(out, SCHEME, SCHEME_LEN);
+	base64_encode(pair, len, out + SCHEME_LEN);
 	explicit_bzero(pair, sizeof(pair));
 	return (int)need;
 }

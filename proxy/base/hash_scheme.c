@@ -8,20 +8,20 @@
 #define MAKE_ANOTHER "create a new one with \"openssl passwd -6\" or " \
 	"\"mkpasswd -m yescrypt\""
 
-/* The digits of crypt(5). */
+/* The base64 alphabet of crypt(5). */
 static const char digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			     "abcdefghijklmnopqrstuvwxyz";
 
-/* Characters of a hash of 32 or 64 octets in these digits; of bcrypt. */
+/* Characters of a hash in this alphabet. */
 #define LEN_256 43
 #define LEN_512 86
-#define LEN_BCRYPT 53 /* after the last '$': the salt is a part of it */
+#define LEN_BCRYPT 53 /* after the last '$', salt included */
 #define LEN_DES 13
 
-/* By prefix; the first that fits counts. */
+/* By prefix; the first match counts. */
 static const struct {
 	const char *prefix;
-	size_t len; /* characters after the last '$'; 0: refused, and why: */
+	size_t len; /* characters after the last '$'; 0: rejected, see why */
 	const char *why;
 } schemes[] = {
 	{ "$y$", LEN_256, NULL },
@@ -47,7 +47,7 @@ static const struct {
 	    MAKE_ANOTHER },
 };
 
-/* What has no prefix: the oldest scheme, or no hash at all. */
+/* Explains text without a known prefix: a DES hash, or no hash at all. */
 static const char *
 bare(const char *hash)
 {
@@ -62,7 +62,7 @@ bare(const char *hash)
 	    "password?); " MAKE_ANOTHER;
 }
 
-/* A cut hash would never be met, and its user wonder why. */
+/* No password matches a truncated hash, so it is rejected at the start. */
 static const char *
 check_length(const char *hash, size_t len)
 {

@@ -10,24 +10,24 @@
 const char liveness_failed[] = "the TCP side failed";
 const char liveness_silent[] = "the TCP peer does not respond";
 
-/* Sockets that one call deals with: the rest follows in the next iteration. */
-#define STEP 64
+/* Sockets handled in one call; the rest follows in the next iteration. */
+#define BATCH_MAX 64
 
-/* Keep-alive probes without an answer that mean the end ... */
+/* Unanswered keep-alive probes after which the kernel reports an error. */
 #define KEEPALIVE_PROBES 4
-/* ... and which part of the time-out passes between two of them. */
-#define KEEPALIVE_PART 8
+/* The interval between two of them is this fraction of the time-out. */
+#define KEEPALIVE_PARTS 8
 
-/* All sockets are looked at as often as that, too, but not more often. */
-#define LOOK_MIN_MS 500
+/* The least interval between two checks of a socket. */
+#define CHECK_MIN_MS 500
 
 /*
- * Probes of a closed window without an answer. One may be lost, and it is not
- * repeated soon.
+ * Unanswered probes of a closed window that mean silence. One may be lost, and
+ * it is not repeated soon.
  */
 #define WINDOW_PROBES 2
 
-/* Seconds: the kernel takes no longer time of rest before keep-alive. */
+/* Seconds: the kernel's limit for TCP_KEEPIDLE and TCP_KEEPINTVL. */
 #define KEEPALIVE_MAX 32767
 
 /*
@@ -55,14 +55,14 @@ static void
 on_errors(uv_poll_t *poll, int status, int events)
 {
 	struct liveness *l = poll->data;
-	struct epoll_event found[STEP];
+	struct epoll_event found[BATCH_MAX];
 	struct liveness_watch *w;
-	int n = epoll_wait(l->epoll, found, STEP, 0);
+	int n = epoll_wait(l->epoll, found, BATCH_MAX, 0);
 
 	(void)status, (void)events;
 	for (int i = 0; i < n; i++) {
 		w = found[i].data.ptr;
-		/* An event of this batch may have ended another's watch. */
+		/* A handler in this batch may have ended this watch. */
 		if (w->liveness != NULL && (found[i].events & EPOLLERR) != 0)
 			w->on_gone(w, liveness_failed);
 	}
@@ -73,14 +73,17 @@ on_errors(uv_poll_t *poll, int status, int events)
 static uint64_t
 period_ms(const struct liveness *l)
 {
-	uint64_t ms = UINT64_C(1000) * l->timeout_s / KEEPALIVE_PART;
+	uint64_t ms = UINT64_C(1000) * l->timeout_s / KEEPALIVE_PARTS;
 
-	return ms > LOOK_MIN_MS ? ms : LOOK_MIN_MS;
+	return ms > CHECK_MIN_MS ? ms : CHECK_MIN_MS;
 }
 
-/* All looks of a period come together, so that an idle process sleeps. */
+/*
+ * Aligns all checks to multiples of the period, so that an idle process wakes
+ * up once per period.
+ */
 static void
-line_up(struct liveness *l, struct liveness_watch *w)
+schedule(struct liveness *l, struct liveness_watch *w)
 {
 	uint64_t period = period_ms(l), now = uv_now(l->timer.loop);
 
@@ -102,7 +105,7 @@ is_silent(const struct liveness *l, int fd)
 
 static void on_timer(uv_timer_t *);
 
-/* At least a millisecond: libuv may run a timer of 0 again and again. */
+/* At least one millisecond: libuv may run a timer of 0 in an endless loop. */
 static void
 arm(struct liveness *l)
 {
@@ -122,12 +125,12 @@ on_timer(uv_timer_t *timer)
 	struct liveness *l = timer->data;
 	struct liveness_watch *w;
 
-	for (int i = 0; i < STEP; i++) {
+	for (int i = 0; i < BATCH_MAX; i++) {
 		w = TAILQ_FIRST(&l->watches);
 		if (w == NULL || w->due_ms > uv_now(timer->loop))
 			break;
 		TAILQ_REMOVE(&l->watches, w, entry);
-		line_up(l, w);
+		schedule(l, w);
 		if (is_silent(l, w->fd))
 			w->on_gone(w, liveness_silent);
 	}
@@ -153,7 +156,7 @@ within(unsigned value, unsigned least, unsigned most)
 static void
 set_options(int fd, unsigned timeout_s)
 {
-	unsigned interval = timeout_s / KEEPALIVE_PART;
+	unsigned interval = timeout_s / KEEPALIVE_PARTS;
 	int on = 1;
 
 	set(fd, TCP_KEEPIDLE, within(timeout_s / 2, 1, KEEPALIVE_MAX));
@@ -164,7 +167,7 @@ set_options(int fd, unsigned timeout_s)
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
-/* Errors are reported whatever is asked for, once by EPOLLET. */
+/* epoll(7) always reports errors; with EPOLLET it does so once. */
 void
 liveness_watch(struct liveness *l, struct liveness_watch *w, int fd,
     unsigned timeout_s)
@@ -176,7 +179,7 @@ liveness_watch(struct liveness *l, struct liveness_watch *w, int fd,
 	w->liveness = l;
 	w->fd = fd;
 	epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event);
-	line_up(l, w);
+	schedule(l, w);
 	if (TAILQ_FIRST(&l->watches) == w)
 		arm(l);
 }
@@ -195,7 +198,7 @@ liveness_unwatch(struct liveness_watch *w)
 		arm(l);
 }
 
-/* ---- Life ---- */
+/* ---- Life cycle ---- */
 
 int
 liveness_new(struct liveness **out, uv_loop_t *loop)

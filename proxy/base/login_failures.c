@@ -7,12 +7,12 @@
 
 #include "proxy/base/log.h"
 
-#define WHAT_MAX 256 /* bytes: two sentences with numbers */
+#define TEXT_MAX 256 /* bytes: two phrases with numbers */
 
 static void
-tell(const struct login_failures_source *s)
+log_source(const struct login_failures_source *s)
 {
-	char line[WHAT_MAX];
+	char line[TEXT_MAX];
 	int len = 0;
 
 	if (s->wrong > 0)
@@ -27,7 +27,7 @@ tell(const struct login_failures_source *s)
 	    strchr(s->name, ':') != NULL ? "/64" : "", line);
 }
 
-/* The worst first. */
+/* Sorts the source with the most failures first. */
 static int
 compare(const void *a, const void *b)
 {
@@ -38,12 +38,12 @@ compare(const void *a, const void *b)
 }
 
 static void
-tell_all(struct login_failures *f)
+log_all(struct login_failures *f)
 {
 	qsort(f->sources, f->n, sizeof(f->sources[0]), compare);
 	for (size_t i = 0; i < f->n; i++) {
 		if (i < LOGIN_FAILURES_LINES_MAX) {
-			tell(&f->sources[i]);
+			log_source(&f->sources[i]);
 			continue;
 		}
 		f->others.wrong += f->sources[i].wrong;
@@ -51,7 +51,7 @@ tell_all(struct login_failures *f)
 	}
 	snprintf(f->others.name, sizeof(f->others.name), "other addresses");
 	if (f->others.wrong + f->others.refused > 0)
-		tell(&f->others);
+		log_source(&f->others);
 	f->n = 0;
 	f->others.wrong = f->others.refused = 0;
 }
@@ -64,7 +64,7 @@ on_interval(uv_timer_t *timer)
 	if (f->n == 0)
 		uv_timer_stop(timer);
 	else
-		tell_all(f);
+		log_all(f);
 }
 
 static struct login_failures_source *
@@ -104,7 +104,7 @@ login_failures_note(
 	}
 	if (uv_is_active((uv_handle_t *)&f->timer))
 		return;
-	tell_all(f);
+	log_all(f);
 	uv_timer_start(&f->timer, on_interval, LOGIN_FAILURES_INTERVAL_MS,
 	    LOGIN_FAILURES_INTERVAL_MS);
 }
@@ -115,7 +115,7 @@ login_failures_close(struct login_failures *f, uv_close_cb on_closed)
 	f->closed = true;
 	if (!f->open)
 		return false;
-	tell_all(f);
+	log_all(f);
 	uv_close((uv_handle_t *)&f->timer, on_closed);
 	return true;
 }

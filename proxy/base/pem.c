@@ -52,7 +52,7 @@ pem_load(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 					      : "the file is too large");
 }
 
-/* Ends the line that a certificate begins with, of whatever kind. */
+/* The end of the line "-----BEGIN [X509 | TRUSTED] CERTIFICATE-----". */
 #define CERTIFICATE "CERTIFICATE-----"
 
 int
@@ -77,11 +77,11 @@ pem_free(struct quic_pem *pem)
 	*pem = (struct quic_pem){ NULL, 0 };
 }
 
-/* ---- A key of our own ---- */
+/* ---- The generated key ---- */
 
-#define NAME "culvert-edge" /* of whom the certificate is */
+#define NAME "culvert-edge" /* the subject of the certificate */
 
-/* The entry of a file in its directory reaches the disk, too. */
+/* Has the directory entry of a file written to the disk, too. */
 static void
 sync_directory(const char *path)
 {
@@ -96,7 +96,7 @@ sync_directory(const char *path)
 	close(fd);
 }
 
-/* A file is there as a whole, or as it was before: also after a power cut. */
+/* Replaces a file atomically, also with regard to a power failure. */
 static int
 store(const char *path, const char *text, mode_t mode,
     char error[QUIC_ERROR_MAX])
@@ -120,7 +120,7 @@ store(const char *path, const char *text, mode_t mode,
 	return rv;
 }
 
-/* Makes every directory on the way to `path`, and it. */
+/* Makes a directory and its parents. */
 static int
 make_directories(char *path)
 {
@@ -192,9 +192,9 @@ make_pair(const char *cert_path, const char *key_path,
 	return rv;
 }
 
-/* ---- What was lost ---- */
+/* ---- Repairs ---- */
 
-/* Loads a file if there is one. 0; 1: there is none, or it is empty; -EINVAL. */
+/* Returns 0; 1 if the file is missing or empty; or -EINVAL. */
 static int
 load_own(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 {
@@ -207,7 +207,7 @@ load_own(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 	return pem_load(pem, path, error);
 }
 
-/* As for a key of --key; here it is no reason to stop either. */
+/* The same warning as for --key. */
 static void
 warn_exposed(const char *path)
 {
@@ -219,8 +219,8 @@ warn_exposed(const char *path)
 }
 
 /*
- * The certificate is gone, or not the key's: another one for the same key has
- * the same pin. Where it cannot be kept, it is made again at the next start.
+ * The certificate is missing, or does not match the key. A new one for the same
+ * key has the same pin. If it cannot be saved, the next start makes another.
  */
 static int
 renew_cert(struct quic_pem *cert, const struct quic_pem *key,
@@ -247,7 +247,7 @@ renew_cert(struct quic_pem *cert, const struct quic_pem *key,
 	return 0;
 }
 
-/* The first start, or the key is gone: whoever has the pin must have a new. */
+/* The first start, or the key is missing: then clients need the new pin. */
 static int
 make_key(const char *cert_path, const char *key_path, bool had_cert,
     char error[QUIC_ERROR_MAX])

@@ -8,11 +8,11 @@
 
 #include "proxy/base/privsep_message.h"
 
-/* Errors of our own, by numbers that no call on files has. */
+/* Our own errors: errnos that no call on files returns. */
 #define NOT_LISTED EBADSLT
 #define CHILD_GONE EOWNERDEAD
 
-/* The child, as the daemon sees it. */
+/* The daemon's view of the child. */
 static struct {
 	bool attached;
 	int fd; /* -1: it has ended */
@@ -21,7 +21,7 @@ static struct {
 	size_t npaths;
 } child;
 
-/* ---- The work ---- */
+/* ---- Operations ---- */
 
 int
 privsep_do_open(const char *path, int flags)
@@ -57,7 +57,7 @@ privsep_do_remove(const char *path, uint64_t dev, uint64_t ino)
 	return unlink(path) == 0 ? 0 : -errno;
 }
 
-/* ---- Asking for it ---- */
+/* ---- Calls to the child ---- */
 
 void
 privsep_attach(int fd, pid_t pid, const struct privsep_path *paths, size_t n)
@@ -69,7 +69,7 @@ privsep_attach(int fd, pid_t pid, const struct privsep_path *paths, size_t n)
 	child.npaths = n;
 }
 
-/* The number of a path in the list, or -1. */
+/* Returns the number of a path in the list, or -1. */
 static int
 find(enum privsep_use use, const char *path, size_t len)
 {
@@ -81,7 +81,7 @@ find(enum privsep_use use, const char *path, size_t len)
 	return -1;
 }
 
-/* Takes the answer: 0 or a descriptor, or a negative errno. */
+/* Receives a reply: returns 0 or a descriptor, or a negative errno. */
 static int
 receive(void)
 {
@@ -109,9 +109,12 @@ receive(void)
 	return reply.error != 0 ? reply.error : fd;
 }
 
-/* One that does not answer in time is given up: its answer may come yet. */
+/*
+ * A child that does not reply in time is abandoned: its late reply would be
+ * taken for that to the next request.
+ */
 static int
-ask(const struct privsep_request *request)
+call(const struct privsep_request *request)
 {
 	int rv = -CHILD_GONE;
 
@@ -127,11 +130,11 @@ ask(const struct privsep_request *request)
 	return rv;
 }
 
-/* A descriptor that came has found no room here when it is missing. */
+/* A reply without its descriptor: this process has no free descriptor. */
 static int
-ask_file(const struct privsep_request *request)
+call_for_file(const struct privsep_request *request)
 {
-	int fd = ask(request);
+	int fd = call(request);
 
 	return fd != 0 ? fd : -EMFILE;
 }
@@ -147,7 +150,7 @@ privsep_open(const char *path)
 	if ((number = find(PRIVSEP_READ, path, strlen(path))) < 0)
 		return -NOT_LISTED;
 	request.path = (uint32_t)number;
-	return ask_file(&request);
+	return call_for_file(&request);
 }
 
 int
@@ -155,7 +158,7 @@ privsep_stat(const char *path, struct stat *file)
 {
 	int fd, rv;
 
-	/* Without a look into it, which a FIFO bears only once. */
+	/* Do not open it: a FIFO can be opened and read only once. */
 	if (!child.attached)
 		return access(path, R_OK) == 0 && stat(path, file) == 0 ? 0
 		    : -errno;
@@ -186,7 +189,7 @@ privsep_create(const char *path)
 		return -NOT_LISTED;
 	request.path = (uint32_t)number;
 	strcpy(request.name, slash + 1);
-	return ask_file(&request);
+	return call_for_file(&request);
 }
 
 int
@@ -201,7 +204,7 @@ privsep_remove(const char *path, const struct stat *socket)
 	if ((number = find(PRIVSEP_REMOVE, path, strlen(path))) < 0)
 		return -NOT_LISTED;
 	request.path = (uint32_t)number;
-	return ask(&request);
+	return call(&request);
 }
 
 void
@@ -216,7 +219,7 @@ privsep_stop(void)
 	while ((n = recv(child.fd, &byte, sizeof(byte), 0)) < 0 &&
 	    errno == EINTR)
 		continue;
-	/* It is ending; a shell may have left us children of its own. */
+	/* Wait for this child only: a shell may have left us others. */
 	if (n == 0)
 		(void)waitpid(child.pid, NULL, 0);
 	close(child.fd);

@@ -1,6 +1,6 @@
 /*
- * The child that opens files: started by the daemon when all is open, it keeps
- * the daemon's user, but of its rights only those to reach the paths of its
+ * The child that opens files. The daemon starts it when everything is open. It
+ * runs as the same user, but keeps only the rights to reach the paths of its
  * list. It waits for requests and for the end of the daemon.
  */
 #include <errno.h>
@@ -19,15 +19,15 @@
 #include "proxy/base/seccomp.h"
 
 /*
- * Seconds that the daemon, and with it every tunnel, waits for a file: a disk
- * that takes longer is a network that is gone.
+ * Seconds that the daemon, and with it every tunnel, waits for a file: longer
+ * than any local disk takes, so the file is on a network that is down.
  */
 #define ANSWER_TIMEOUT_S 5
 
-/* Descriptors that a daemon can have open at its start, and to spare. */
+/* More descriptors than a daemon has open at its start. */
 #define FILES_MAX 1024
 
-/* As top(1) and ps(1) show it; the kernel keeps 15 bytes. */
+/* The name in top(1) and ps(1); the kernel keeps 15 bytes. */
 #define CHILD_NAME "culvert-privsep"
 
 #define BIT(capability) (UINT64_C(1) << (capability))
@@ -37,7 +37,7 @@ static size_t nlist;
 
 /* ---- The child's sandbox ---- */
 
-/* Of each path itself, of where it leads, and of every link on the way. */
+/* For the path itself, its target, and the links among its directories. */
 #define RULES_PER_PATH 8
 
 struct rules {
@@ -48,13 +48,13 @@ struct rules {
 static void
 add_rule(struct rules *rules, const char *path, unsigned rights)
 {
-	char *copy = strdup(path); /* as long as the process lives */
+	char *copy = strdup(path); /* never freed */
 
 	if (copy != NULL && rules->n < sizeof(rules->v) / sizeof(rules->v[0]))
 		rules->v[rules->n++] = (struct sandbox_rule){ copy, rights };
 }
 
-/* A directory that holds a file; / would open everything and stays out. */
+/* Adds the directory of a file, but never /, which would allow everything. */
 static void
 add_directory(struct rules *rules, const char *file, size_t len,
     unsigned rights)
@@ -74,7 +74,10 @@ add_directory(struct rules *rules, const char *file, size_t len,
 	add_rule(rules, path, rights);
 }
 
-/* A link is replaced to put a new directory in place of the old one. */
+/*
+ * Adds the directory of each symbolic link on the path: an administrator
+ * replaces such a link to switch to another directory.
+ */
 static void
 add_links(struct rules *rules, const char *file)
 {
@@ -105,8 +108,7 @@ add_file(struct rules *rules, const char *file)
 }
 
 /*
- * Nothing that fails here is worth more than the warnings of the daemon, which
- * asks the same kernel for the same.
+ * Failures are not reported: the daemon warns about the same kernel features.
  */
 static void
 confine(void)
@@ -136,7 +138,7 @@ confine(void)
 
 /* ---- The child's work ---- */
 
-/* A name in a directory, of letters that no shell or log trips over. */
+/* A file name of characters that are harmless in a shell and in a log. */
 static bool
 is_name(const char name[NAME_MAX + 1])
 {
@@ -157,7 +159,7 @@ serve(const struct privsep_request *request)
 	path = &list[request->path];
 	switch (path->use) {
 	case PRIVSEP_READ:
-		/* What is no file by now (a FIFO) makes nobody wait. */
+		/* Do not block if the file has become a FIFO. */
 		return privsep_do_open(path->path, O_NONBLOCK);
 	case PRIVSEP_CREATE:
 		return is_name(request->name) ? privsep_do_create(path->path,
@@ -169,7 +171,7 @@ serve(const struct privsep_request *request)
 	return -EINVAL;
 }
 
-/* Answers with `rv`, as the work returned it. */
+/* Replies with `rv`, the return value of the operation. */
 static bool
 answer(int socket, int rv)
 {
@@ -203,14 +205,14 @@ ignore_signals(void)
 		SIGUSR1, SIGUSR2, SIGPIPE };
 	sigset_t none;
 
-	/* They are the daemon's, in whose process group it is. */
+	/* They are meant for the daemon, in whose process group we are. */
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Keeps one descriptor, as number 3, and nothing on the first three. */
+/* Keeps one descriptor, as number 3; the first three become /dev/null. */
 static int
 close_others(int socket)
 {
@@ -220,7 +222,7 @@ close_others(int socket)
 		for (int fd = 0; fd < 3; fd++)
 			dup2(null, fd);
 	dup2(socket, 3);
-	/* Before Linux 5.9 one by one; few are open that early. */
+	/* Linux before 5.9 does not have it; few are open this early. */
 	if (close_range(4, ~0U, 0) != 0)
 		for (int fd = 4; fd < FILES_MAX; fd++)
 			close(fd);
@@ -246,7 +248,7 @@ run(int socket)
 	_exit(0);
 }
 
-/* ---- The start ---- */
+/* ---- Start ---- */
 
 static int
 copy_paths(const struct privsep_path *paths, size_t n)
@@ -272,7 +274,7 @@ privsep_start(const struct privsep_path *paths, size_t n)
 		return rv;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
 		return -errno;
-	/* Nobody waits for the child, which ends after the daemon. */
+	/* No zombie if the child ends early: the daemon never waits for it. */
 	signal(SIGCHLD, SIG_IGN);
 	if ((pid = fork()) == 0)
 		run(sockets[1]);

@@ -12,26 +12,26 @@
 #include "proxy/base/log.h"
 #include "proxy/base/privsep.h"
 
-/* Seconds without a failed write after which the next one is news. */
+/* Seconds without a failed write after which the next one is logged again. */
 #define QUIET_S 60
 
 struct qlog {
 	FILE *file;
-	bool cut;   /* a write has failed: what would follow makes no sense */
+	bool truncated; /* a write has failed; later writes are discarded */
 	char *path; /* malloc */
 };
 
-/* In place of a file that cannot be made: nobody tries again for each event. */
-static struct qlog absent = { .cut = true };
+/* Stands for a file that cannot be created: it discards all writes. */
+static struct qlog absent = { .truncated = true };
 
 /*
- * The errno of the last failure to make a file and to write one, each until it
- * succeeds: a directory that is wrong is wrong for thousands of connections.
+ * The errno of the last failure to create a file and to write one; 0 after a
+ * success. One bad directory would otherwise cause thousands of warnings.
  */
 static int open_error, write_error;
 static time_t write_failed;
 
-/* Whether this failure is worth a warning: the same one has had its own. */
+/* Whether to log this failure: not if it is the same as the last one. */
 static bool
 is_news(int *last, int error)
 {
@@ -100,32 +100,32 @@ qlog_open(const char *dir, const char *name)
 	return qlog;
 }
 
-/* The connection goes on, and the next one has its own file. */
+/* The connection goes on; the next one gets its own file. */
 static void
 note_failure(struct qlog *qlog)
 {
-	if (!qlog->cut && is_news(&write_error, errno))
+	if (!qlog->truncated && is_news(&write_error, errno))
 		log_warn("%s is truncated: %s (logged once for all traces)",
 		    qlog->path, strerror(errno));
-	qlog->cut = true;
+	qlog->truncated = true;
 	write_failed = time(NULL);
 }
 
 /*
- * A disk that is full has room for a short trace now and then: only a while
- * without failures counts as a success.
+ * A full disk has room for a short trace now and then, so only QUIET_S without
+ * failures count as a success.
  */
 static void
 note_success(const struct qlog *qlog)
 {
-	if (!qlog->cut && time(NULL) - write_failed > QUIET_S)
+	if (!qlog->truncated && time(NULL) - write_failed > QUIET_S)
 		write_error = 0;
 }
 
 void
 qlog_write(struct qlog *qlog, const void *data, size_t len)
 {
-	if (qlog != NULL && !qlog->cut &&
+	if (qlog != NULL && !qlog->truncated &&
 	    fwrite(data, 1, len, qlog->file) != len)
 		note_failure(qlog);
 }

@@ -7,7 +7,7 @@
 
 #include "proxy/base/run_as.h"
 
-/* Who files belong to whose owner cannot be named (user_namespaces(7)). */
+/* The owner of files whose owner is not mapped (user_namespaces(7)). */
 #define OVERFLOW_ID 65534
 
 static int
@@ -57,7 +57,7 @@ run_as_become(const struct run_as *user)
 	    setresuid(user->uid, user->uid, user->uid) != 0)
 		rv = -errno;
 	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
-	/* A change of user may have set it again. */
+	/* A change of user resets it to the value of suid_dumpable. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	return rv;
 }

@@ -14,8 +14,8 @@
 #include "proxy/base/sandbox.h"
 
 /*
- * What is younger than the headers of Debian 12, each with the version of
- * Landlock's ABI that brought it.
+ * Constants that the headers of Debian 12 lack, each with the version of
+ * Landlock's ABI that introduced it.
  */
 #ifndef LANDLOCK_ACCESS_FS_TRUNCATE
 #define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)	/* 3 */
@@ -29,7 +29,7 @@
 #define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)		/* 6 */
 #define SCOPE_SIGNAL (1ULL << 1)			/* 6 */
 
-/* A kernel takes as many bytes of this as its ABI has. */
+/* The size that is passed depends on the ABI of the kernel. */
 struct ruleset {
 	uint64_t fs;
 	uint64_t net;	/* 4 */
@@ -43,7 +43,7 @@ struct port_rule {
 
 #define RIGHTS_ABI1 (2 * LANDLOCK_ACCESS_FS_MAKE_SYM - 1)
 
-/* What a file that is no directory may be given. */
+/* The rights that apply to a file that is not a directory. */
 #define RIGHTS_OF_FILE LANDLOCK_ACCESS_FS_READ_FILE
 
 unsigned long
@@ -85,7 +85,7 @@ set_capabilities(const struct __user_cap_data_struct data[WORDS])
 	return syscall(SYS_capset, &header, data) == 0 ? 0 : -errno;
 }
 
-/* Keeps those of the set that are there; in use, not merely permitted. */
+/* Keeps the permitted ones of the set, and makes them effective. */
 static int
 drop_capabilities(uint64_t keep)
 {
@@ -127,7 +127,7 @@ sandbox_least(bool (*works)(void *arg), void *arg, uint64_t *keep)
 	return !found ? -EPERM : rv;
 }
 
-/* The version of this kernel's Landlock, or a negative errno without one. */
+/* Returns the version of the kernel's Landlock, or a negative errno. */
 static int
 landlock_abi(void)
 {
@@ -188,7 +188,7 @@ allow_path(int ruleset, const struct sandbox_rule *allowed)
 	int rv = 0;
 
 	rule.parent_fd = open(allowed->path, O_PATH | O_CLOEXEC);
-	/* What cannot be reached now is left to be denied. */
+	/* A path that cannot be opened now gets no rule and is denied. */
 	if (rule.parent_fd < 0)
 		return 0;
 	if (fstat(rule.parent_fd, &st) == 0 && !S_ISDIR(st.st_mode))
@@ -232,7 +232,7 @@ sandbox_enter(const struct sandbox *sandbox, struct sandbox_missing *missing)
 {
 	int abi = landlock_abi(), rv = abi;
 
-	/* Landlock asks for it, even if sandbox_early() was not called. */
+	/* Landlock requires it, even if sandbox_early() was not called. */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return -errno;
 	if (abi >= 1)
@@ -240,6 +240,6 @@ sandbox_enter(const struct sandbox *sandbox, struct sandbox_missing *missing)
 	*missing = (struct sandbox_missing){ rv < 0 ? rv : 0,
 		rv < 0 ? rv : abi < 4 ? -ENOSYS : 0,
 		rv < 0 ? rv : abi < 6 ? -ENOSYS : 0 };
-	/* Last: the rules above may name what only root can reach. */
+	/* Last: the rules above may name paths that only root can reach. */
 	return drop_capabilities(sandbox->capabilities);
 }

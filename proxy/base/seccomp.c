@@ -14,11 +14,11 @@
 
 #include "proxy/base/seccomp.h"
 
-/* The bits of socket(2)'s second argument that are the type. */
+/* The bits of socket(2)'s second argument that hold the type. */
 #define SOCKET_TYPE_MASK 0xf
 
 #ifdef __s390__
-#define CLONE_FLAGS SCMP_A1 /* the first two arguments change places there */
+#define CLONE_FLAGS SCMP_A1 /* its first two arguments are swapped there */
 #else
 #define CLONE_FLAGS SCMP_A0
 #endif
@@ -26,12 +26,12 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /*
- * The lists are of names, since each architecture and each version of
- * libseccomp lacks some: a name that is not known is left out.
+ * The lists contain names, since no architecture and no version of libseccomp
+ * has all of them: an unknown name is skipped.
  */
 
-/* What the C library does unasked: memory, threads, the end. */
-static const char *const common[] = {
+/* Calls that the C library makes by itself: memory, threads, exit. */
+static const char *const common_calls[] = {
 	"brk", "munmap", "mremap", "madvise", "membarrier",
 	"futex", "futex_time64", "futex_waitv", "futex_wait", "futex_wake",
 	"futex_requeue", "set_robust_list", "rseq", "gettid", "getpid",
@@ -48,7 +48,7 @@ static const char *const common[] = {
 };
 
 static const char *const daemon_calls[] = {
-	/* Files: the system's own, that of the log, those received. */
+	/* Files: the system's, the log, and those that the child opened. */
 	"readv", "writev", "pread64", "access", "faccessat", "faccessat2",
 	"readlink", "readlinkat", "getdents", "getdents64", "dup", "dup3",
 	"inotify_init1", "inotify_add_watch", "inotify_rm_watch", "uname",
@@ -63,10 +63,10 @@ static const char *const daemon_calls[] = {
 	"bind", "connect", "accept", "accept4", "shutdown", "getsockname",
 	"getpeername", "getsockopt", "setsockopt", "recv", "recvfrom",
 	"recvmsg", "recvmmsg", "recvmmsg_time64", "send",
-	/* Threads of the pool, and what they look at. */
+	/* Threads of the pool, and what they query. */
 	"set_tid_address", "getppid", "sysinfo", "getrusage", "getrlimit",
 	"ugetrlimit", "mlock", "cacheflush", "riscv_flush_icache",
-	/* The end of the child that opens files. */
+	/* Waiting for the end of the child that opens files. */
 	"wait4", "waitpid", "waitid",
 };
 
@@ -75,8 +75,8 @@ static const char *const privsep_calls[] = {
 	"mmap2", "mprotect",
 };
 
-/* No library asks for these by itself. */
-static const char *const deadly[] = {
+/* No library makes these by itself. */
+static const char *const fatal_calls[] = {
 	"execve", "execveat", "ptrace", "process_vm_readv",
 	"process_vm_writev", "pidfd_getfd", "mount", "umount2", "pivot_root",
 	"chroot", "unshare", "setns", "bpf", "init_module", "finit_module",
@@ -97,7 +97,7 @@ add_names(scmp_filter_ctx filter, uint32_t action, const char *const *names,
 	return rv;
 }
 
-/* Allows a call with arguments that all compare so. */
+/* Allows a call whose arguments match all the comparisons. */
 static int
 add(scmp_filter_ctx filter, const char *name,
     const struct scmp_arg_cmp *compare, unsigned n)
@@ -133,7 +133,7 @@ add_sockets(scmp_filter_ctx filter)
 	return rv;
 }
 
-/* A datagram's calls, but not a TCP connection that send(2) would open. */
+/* Allows sending, but not MSG_FASTOPEN, which connects (tcp(7)). */
 static int
 add_sends(scmp_filter_ctx filter)
 {
@@ -162,7 +162,10 @@ add_ioctls(scmp_filter_ctx filter)
 	return rv;
 }
 
-/* Threads, and no processes: clone3(2), whose flags hide, is refused. */
+/*
+ * Allows threads, but no processes. clone3(2) stays denied: a filter cannot
+ * see its flags, which are in memory.
+ */
 static int
 add_threads(scmp_filter_ctx filter)
 {
@@ -175,13 +178,13 @@ add_threads(scmp_filter_ctx filter)
 		    SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 	if (rv == 0)
 		rv = ADD(filter, "prctl", SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
-	if (rv == 0) /* to read a limit of our own */
+	if (rv == 0) /* only to read limits of this process */
 		rv = ADD(filter, "prlimit64", SCMP_A0(SCMP_CMP_EQ, 0),
 		    SCMP_A2(SCMP_CMP_EQ, 0));
 	return rv;
 }
 
-/* Memory that holds data. */
+/* Allows memory that is not executable. */
 static int
 add_memory(scmp_filter_ctx filter)
 {
@@ -232,13 +235,15 @@ enter(int (*add_own)(scmp_filter_ctx filter))
 #endif
 	if ((filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS))) == NULL)
 		return -ENOMEM;
-	/* Improvements that not every kernel and library has. */
+	/* Not every kernel and library supports these improvements. */
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_API_SYSRAWRC, 1);
-	rv = add_names(filter, SCMP_ACT_KILL_PROCESS, deadly, COUNT(deadly));
+	rv = add_names(filter, SCMP_ACT_KILL_PROCESS, fatal_calls,
+	    COUNT(fatal_calls));
 	if (rv == 0)
-		rv = add_names(filter, SCMP_ACT_ALLOW, common, COUNT(common));
+		rv = add_names(filter, SCMP_ACT_ALLOW, common_calls,
+		    COUNT(common_calls));
 	if (rv == 0)
 		rv = add_own(filter);
 	if (rv == 0)

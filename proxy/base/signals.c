@@ -5,7 +5,7 @@
 
 #include "proxy/base/log.h"
 
-/* Milliseconds between two looks at what is still open. */
+/* Milliseconds between two checks whether tunnels are still open. */
 #define GRACE_STEP_MS 50
 
 static void
@@ -18,7 +18,7 @@ on_grace(uv_timer_t *timer)
 	s->events->finish(s->arg);
 }
 
-/* The first signal asks politely, the second one means now. */
+/* The first signal begins the grace period, the second one ends it. */
 static void
 on_stop(uv_signal_t *handle, int signum)
 {
@@ -38,7 +38,7 @@ on_stop(uv_signal_t *handle, int signum)
 	uv_timer_start(&s->grace, on_grace, 0, GRACE_STEP_MS);
 }
 
-/* systemd wants to know when the reload began, or it waits for another. */
+/* systemd needs the time of the beginning, or it waits for another reload. */
 static void
 on_hangup(uv_signal_t *handle, int signum)
 {
@@ -86,8 +86,8 @@ signals_init(struct signals *s, uv_loop_t *loop, uint64_t grace_ms,
 }
 
 /*
- * libuv gives the signals back their deadly meaning, and one more of them must
- * not spoil an end that is in order: they wait for the exit.
+ * libuv restores the default actions. Block the signals, so that another one
+ * cannot end the process before it has closed everything.
  */
 void
 signals_close(struct signals *s)

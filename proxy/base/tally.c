@@ -13,7 +13,7 @@ struct tally_entry {
 	char name[];
 };
 
-/* The tree holds entries, and is searched by names, which lie in them. */
+/* The keys of the tree are the names, which are members of the entries. */
 static int
 compare(const void *a, const void *b)
 {

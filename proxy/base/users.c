@@ -17,36 +17,37 @@
 #include "proxy/base/users.h"
 
 /*
- * Checks of the same name and password from one source share a job, which goes
+ * Checks of the same name and password from one source share a job:
  *
  *	waiting ──▶ hashing ──▶ answered, freed
  *	   └─▶ refused ──────────▲	it waited too long, or made room
  *
- * or a check is answered at once when the same credentials were right before.
- * A job whose checks were all cancelled is freed at once while it waits; while
- * it hashes it belongs to the thread pool, and on_hashed() frees it in silence.
+ * If the same credentials were right before, a check is answered at once. If
+ * all checks of a job are cancelled, a waiting job is freed at once, and a
+ * hashing one, which the thread pool uses, by on_hashed().
  *
- * What was right before is remembered as an HMAC of name and password under a
- * key that lives no longer than the object, so a look at the memory shows no
- * password. A browser that opens a hundred connections at once pays for one
- * crypt(3), and somebody who is known does not notice a flood of guesses.
+ * Right credentials are cached as an HMAC of name and password, under a key
+ * that is freed with the object, so that the memory contains no password. So a
+ * browser that opens a hundred connections at once costs one crypt(3), and a
+ * flood of guesses does not delay users whose credentials are cached.
  *
- * Jobs that wait take turns by source, and by name within a source: a flood
- * makes its own source wait, or where all come from one address, its own names.
+ * Waiting jobs are served in round robin by source, and within a source by
+ * name: a flood delays only its own source, or if all clients have one address,
+ * only the names that it uses.
  */
 
 /* Threads of libuv's four that may hash at once; the rest stay free. */
 #define HASHING_MAX 2
 
 /*
- * Milliseconds that a check may wait for its turn: less than the 10 s for which
- * clients wait for a tunnel, so that they still hear why there is none; and
- * those between two looks at it.
+ * Milliseconds that a check may wait: less than the 10 s for which clients wait
+ * for a tunnel, so that they still receive the reason; and the interval in
+ * which expired checks are looked for.
  */
 #define WAITING_MS 8000
 #define EXPIRY_MS 500
 
-/* Checks that were refused and wait for the loop to say so. */
+/* Jobs that were refused and that the loop has yet to answer. */
 #define REFUSED_MAX FAIR_MAX
 
 #define DIGEST_SIZE 32	/* octets of a SHA-256 */
@@ -55,16 +56,16 @@ struct user {
 	const char *name;	/* points into the text of the file */
 	const char *hash;
 	unsigned line;
-	bool remembered;
+	bool cached;
 	uint8_t digest[DIGEST_SIZE];
 };
 
-/* What one file says; a hashing thread reads what never changes of it. */
+/* The contents of one file. Threads read only members that never change. */
 struct table {
 	unsigned refs;		/* the users and each job that hashes */
 	char *text;		/* the file */
 	size_t textlen;		/* its octets, without the NUL */
-	struct user *list;	/* in the order of their names */
+	struct user *list;	/* sorted by name */
 	size_t n;
 };
 
@@ -79,18 +80,18 @@ struct users {
 	struct fair_queue waiting;
 	struct jobs refused;
 	size_t nrefused;
-	uv_timer_t expiry;	/* while something waits */
+	uv_timer_t expiry;	/* runs while jobs wait */
 	bool has_expiry;
 	struct login_failures failures;
 };
 
 struct job {
-	struct fair_item item; /* first: the queue gives it back */
+	struct fair_item item;	/* first: cast back to the job */
 	uv_work_t work;
 	uv_loop_t *loop;
 	struct users *users;
 	struct table *table;	/* while it hashes */
-	const char *setting;	/* the hash it is held against; in the table */
+	const char *setting;	/* the hash to compare with; in the table */
 	bool exists;		/* there is a user of that name */
 	struct credentials credentials;
 	uint8_t digest[DIGEST_SIZE];
@@ -98,7 +99,7 @@ struct job {
 	uint64_t since_ms;
 	enum users_verdict verdict; /* written by the thread, read after it */
 	struct checks checks;
-	TAILQ_ENTRY(job) entry;	/* of the refused */
+	TAILQ_ENTRY(job) entry;	/* in users->refused */
 };
 
 struct users_check {
@@ -139,7 +140,7 @@ table_release(struct table *table)
 	free(table);
 }
 
-/* Fills table->text, NUL-terminated; returns what is wrong, or NULL. */
+/* Fills table->text, NUL-terminated. Returns NULL or an error text. */
 static const char *
 read_file(struct table *table, const char *path)
 {
@@ -163,7 +164,7 @@ read_file(struct table *table, const char *path)
 	return NULL;
 }
 
-/* Takes one line, which stays in place; returns what is wrong, or NULL. */
+/* Parses one line in place. Returns NULL or an error text. */
 static const char *
 parse_line(struct table *table, char *line, unsigned number)
 {
@@ -275,7 +276,7 @@ users_load(struct users **users, const char *path, char *err, size_t errlen)
 	return -EINVAL;
 }
 
-/* ---- Life ---- */
+/* ---- Life cycle ---- */
 
 static void
 release(struct users *users)
@@ -317,19 +318,19 @@ users_free(struct users *users)
 	release(users);
 }
 
-/* Whoever has the same line as before stays known. */
+/* Copies the cached results of users whose line has not changed. */
 static void
-take_over(struct table *table, const struct table *old)
+keep_cached(struct table *table, const struct table *old)
 {
 	for (size_t i = 0; i < table->n; i++) {
 		struct user *user = &table->list[i];
 		const struct user *before = find(old, user->name);
 
-		if (before == NULL || !before->remembered ||
+		if (before == NULL || !before->cached ||
 		    strcmp(before->hash, user->hash) != 0)
 			continue;
 		memcpy(user->digest, before->digest, DIGEST_SIZE);
-		user->remembered = true;
+		user->cached = true;
 	}
 }
 
@@ -344,7 +345,7 @@ users_replace(struct users **users, struct users *fresh)
 		return;
 	}
 	old = (*users)->table;
-	take_over(fresh->table, old);
+	keep_cached(fresh->table, old);
 	(*users)->table = fresh->table;
 	fresh->table = old;
 	users_free(fresh);
@@ -352,7 +353,7 @@ users_replace(struct users **users, struct users *fresh)
 
 /* ---- Jobs ---- */
 
-/* The NUL between the two keeps "ab" "c" apart from "a" "bc". */
+/* The NUL between the two distinguishes "ab" "c" from "a" "bc". */
 static int
 digest(const struct users *users, const char *name, const char *password,
     uint8_t *out)
@@ -371,9 +372,9 @@ digest(const struct users *users, const char *name, const char *password,
 }
 
 static bool
-remembers(const struct user *user, const uint8_t *out)
+is_cached(const struct user *user, const uint8_t *out)
 {
-	return user != NULL && user->remembered &&
+	return user != NULL && user->cached &&
 	    gnutls_memcmp(user->digest, out, DIGEST_SIZE) == 0;
 }
 
@@ -388,7 +389,7 @@ job_free(struct job *job)
 	release(users);
 }
 
-/* A handler may cancel other checks of the same job. */
+/* A callback may cancel other checks of the same job. */
 static void
 answer(struct job *job, enum users_verdict verdict)
 {
@@ -409,7 +410,7 @@ answer(struct job *job, enum users_verdict verdict)
 	job_free(job);
 }
 
-/* Runs in a thread of the pool and reads only what never changes. */
+/* Runs in the thread pool; reads only members that never change. */
 static void
 hash(uv_work_t *work)
 {
@@ -430,12 +431,12 @@ hash(uv_work_t *work)
 }
 
 /*
- * A name that does not exist is held against the hash of a user, always the
- * same one, for the time that takes: no name is told by its time, even if some
- * hashes are slower than others.
+ * The hash for a name that does not exist: that of a user, always the same one
+ * for that name. So response times do not reveal which names exist, even if
+ * some hashes are slower than others.
  */
 static const char *
-stand_in(const struct job *job)
+decoy_hash(const struct job *job)
 {
 	const struct table *table = job->users->table;
 	uint8_t out[DIGEST_SIZE] = { 0 };
@@ -458,13 +459,13 @@ start_hashing(struct job *job)
 	job->table = job->users->table;
 	job->table->refs++;
 	job->exists = user != NULL;
-	job->setting = user != NULL ? user->hash : stand_in(job);
+	job->setting = user != NULL ? user->hash : decoy_hash(job);
 	job->users->nhashing++;
 	job->work.data = job;
 	uv_queue_work(job->loop, &job->work, hash, on_hashed);
 }
 
-/* What waits too long, and what has made room for others. */
+/* Answers jobs that waited too long, and those that made room for others. */
 static void
 answer_refused(struct users *users, uv_loop_t *loop)
 {
@@ -492,7 +493,7 @@ start_waiting(struct users *users)
 	       (item = fair_queue_take(&users->waiting)) != NULL) {
 		struct job *job = (struct job *)item;
 
-		if (remembers(find(users->table, job->credentials.user),
+		if (is_cached(find(users->table, job->credentials.user),
 			job->digest))
 			answer(job, USERS_RIGHT);
 		else
@@ -501,11 +502,11 @@ start_waiting(struct users *users)
 }
 
 /*
- * A reload may have changed what was hashed: a verdict is about the hash that
- * the file has now, or it is none. Returns whether it is one.
+ * A reload may have changed the hash that the job was compared with. Returns
+ * whether the verdict is valid for the current file.
  */
 static bool
-still_holds(struct job *job, const struct user *user)
+verdict_holds(struct job *job, const struct user *user)
 {
 	if (job->table == job->users->table)
 		return true;
@@ -525,15 +526,15 @@ on_hashed(uv_work_t *work, int status)
 
 	(void)status;
 	users->nhashing--;
-	if (!TAILQ_EMPTY(&job->checks) && !still_holds(job, user)) {
+	if (!TAILQ_EMPTY(&job->checks) && !verdict_holds(job, user)) {
 		start_hashing(job);
 		return;
 	}
-	if (job->verdict == USERS_RIGHT && still_holds(job, user)) {
+	if (job->verdict == USERS_RIGHT && verdict_holds(job, user)) {
 		memcpy(user->digest, job->digest, DIGEST_SIZE);
-		user->remembered = true;
+		user->cached = true;
 	}
-	/* This job still holds the users. */
+	/* The reference of this job keeps the users. */
 	start_waiting(users);
 	answer_refused(users, job->loop);
 	answer(job, job->verdict);
@@ -542,7 +543,7 @@ on_hashed(uv_work_t *work, int status)
 /* ---- Checks ---- */
 
 static bool
-is_of(const struct fair_item *item, const void *out)
+has_digest(const struct fair_item *item, const void *out)
 {
 	return gnutls_memcmp(((const struct job *)item)->digest, out,
 	    DIGEST_SIZE) == 0;
@@ -572,7 +573,7 @@ on_expiry(uv_timer_t *timer)
 {
 	struct users *users = timer->data;
 
-	users->refs++; /* a handler may be the end of the owner */
+	users->refs++; /* a callback may free the owner */
 	answer_refused(users, timer->loop);
 	if (users->waiting.n == 0 && users->has_expiry)
 		uv_timer_stop(timer);
@@ -593,7 +594,7 @@ arm_expiry(struct users *users, uv_loop_t *loop)
 		    EXPIRY_MS);
 }
 
-/* Hashes it at once, or puts it where its turn comes. */
+/* Hashes at once, or queues the job. */
 static int
 start(struct users *users, struct job *job)
 {
@@ -610,7 +611,7 @@ start(struct users *users, struct job *job)
 	rv = fair_queue_put(&users->waiting, &job->item, job->source,
 	    job->credentials.user, &out);
 	if (rv == 0 && out != NULL) {
-		/* The loop tells it, soon. */
+		/* The timer answers it. */
 		other = (struct job *)out;
 		TAILQ_INSERT_TAIL(&users->refused, other, entry);
 		users->nrefused++;
@@ -620,7 +621,7 @@ start(struct users *users, struct job *job)
 	return rv;
 }
 
-/* The job of these credentials that waits already, or a new one. */
+/* Finds a waiting job with these credentials, or makes a new one. */
 static int
 job_for(struct job **job, struct users *users, uv_loop_t *loop,
     const char *source, const struct credentials *credentials,
@@ -630,7 +631,7 @@ job_for(struct job **job, struct users *users, uv_loop_t *loop,
 	int rv;
 
 	j = (struct job *)fair_queue_find(
-	    &users->waiting, source, credentials->user, is_of, out);
+	    &users->waiting, source, credentials->user, has_digest, out);
 	if (j == NULL) {
 		j = job_new(users, loop, source, credentials, out);
 		if (j == NULL)
@@ -656,7 +657,7 @@ users_check(struct users *users, uv_loop_t *loop, const struct sockaddr *from,
 
 	if (digest(users, credentials->user, credentials->password, out) < 0)
 		return -ENOMEM;
-	if (remembers(find(users->table, credentials->user), out))
+	if (is_cached(find(users->table, credentials->user), out))
 		return 1;
 	if ((c = calloc(1, sizeof(*c))) == NULL)
 		return -ENOMEM;
@@ -684,7 +685,7 @@ users_check_cancel(struct users_check *check)
 	job = check->job;
 	TAILQ_REMOVE(&job->checks, check, entry);
 	free(check);
-	/* Otherwise it hashes, or is being answered, and is freed then. */
+	/* A job that hashes or is being answered is freed afterwards. */
 	if (job->item.name == NULL || !TAILQ_EMPTY(&job->checks))
 		return;
 	fair_queue_remove(&job->users->waiting, &job->item);

@@ -144,7 +144,7 @@ drop_userinfo(struct http1_head *head, struct slice *authority)
  * name it by their own scheme.
  */
 static int
-hash_scheme_length(struct http1_head *head, struct slice target)
+scheme_length(struct http1_head *head, struct slice target)
 {
 	static const char *const plain[] = { "http://", "ws://" };
 	static const char *const secure[] = { "https://", "wss://" };
@@ -168,7 +168,7 @@ parse_absolute(struct http1_request *req, struct slice target)
 	size_t len = 0;
 	int err, scheme;
 
-	if ((scheme = hash_scheme_length(&req->head, target)) < 0)
+	if ((scheme = scheme_length(&req->head, target)) < 0)
 		return scheme;
 	authority.p = target.p + scheme;
 	authority.len = target.len - (size_t)scheme;
