@@ -47,7 +47,7 @@ QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/error_text.o \
 	quic/remote_index.o quic/timer_heap.o quic/stateless.o quic/token.o quic/tls.o \
 	quic/request.o quic/admission.o quic/gso.o quic/pmtu.o quic/probe.o \
 	quic/probe_packet.o quic/black_hole.o quic/icmp.o quic/frame.o \
-	quic/bbr_idle.o quic/bbr_queue.o
+	quic/bbr_idle.o quic/bbr_queue.o quic/compat.o
 IO = quic/io.o quic/socket.o
 SHARED = proxy/base/addr.o proxy/base/address_rule.o proxy/config/config.o proxy/config/flags.o proxy/config/config_source.o \
 	proxy/config/option.o proxy/config/value.o proxy/base/control_path.o proxy/base/log.o \

@@ -8,10 +8,8 @@
  * begins to load. So it is given two packets to do it with before: a PING whose
  * acknowledgement begins it, and another to end it.
  */
+#include "quic/compat.h"
 #include "quic/internal.h"
-
-/* The first version that notices: no PING is needed. */
-#define NOTICES 0x011200
 
 /* BBR's ProbeRTTInterval and ProbeRTTDuration, each with a little to spare. */
 #define INTERVAL (5 * NS_PER_S + NS_PER_S / 10)
@@ -40,8 +38,7 @@ bbr_idle_note(struct quic_conn *conn)
 {
 	ngtcp2_conn_info info;
 
-	if (conn->settings.cc != QUIC_CC_BBR ||
-	    ngtcp2_version(0)->version_num >= NOTICES)
+	if (conn->settings.cc != QUIC_CC_BBR || !compat_misses_idle())
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
 	conn->bbr_idle_until = conn->now + YOUNG;

@@ -13,13 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "quic/compat.h"
 #include "quic/internal.h"
-
-/*
- * Of connection IDs beyond PEER_IDS_MAX so many are forgiven: each of these is
- * lost to us, and without a spare one nobody moves.
- */
-#define FORGIVEN_MAX (PEER_IDS_MAX - 2)
 
 /* Nanoseconds: who wants more signs of life goes without. */
 #define KEEP_ALIVE_MIN NS_PER_S
@@ -199,20 +194,6 @@ conn_touch(struct quic_conn *conn)
 		server_touch(conn->server, conn);
 }
 
-/*
- * ngtcp2 1.11 miscounts when a client changes its network before a new port
- * of its NAT has proven itself: it retires the connection ID that it falls
- * back on, goes on counting it, and takes the peer's next one for one too
- * many (RFC 9000 §5.1.1). It has made a note of that ID, though: the packet is
- * as good as lost, and when its frames come again all is well.
- */
-static bool
-forgive(struct quic_conn *conn, int rv)
-{
-	return rv == NGTCP2_ERR_CONNECTION_ID_LIMIT &&
-	    conn->forgiven++ < FORGIVEN_MAX;
-}
-
 /* One datagram, and whether another follows. Events wait for conn_deliver(). */
 void
 conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
@@ -233,7 +214,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	}
 	probe_watch(conn);
 	rv = ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data, len, now);
-	if (!forgive(conn, rv))
+	if (!compat_ignores_id_limit(rv, &conn->id_errors))
 		conn_check(conn, rv);
 	/* Anybody may send what cannot be opened: that is no sign of life. */
 	if (conn->packets_received != received) {

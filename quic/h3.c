@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "quic/compat.h"
 #include "quic/internal.h"
 
 /* A failure inside a callback must stop the library call around it. */
@@ -373,7 +374,7 @@ h3_start(struct quic_conn *conn)
 	if (conn->server != NULL)
 		nghttp3_conn_set_max_client_streams_bidi(conn->h3,
 		    params->initial_max_streams_bidi);
-	conn->fin_owed = -1;
+	conn->pending_fin = COMPAT_NO_FIN;
 	return bind_streams(conn);
 }
 

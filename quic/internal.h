@@ -193,7 +193,7 @@ struct quic_conn {
 	uint8_t *close_packet;	/* ... client: to answer stragglers; malloc */
 	size_t close_packet_len;
 	uint64_t stragglers;	/* packets received since the end */
-	unsigned forgiven;	/* errors that were the library's own */
+	unsigned id_errors;	/* for compat_ignores_id_limit() */
 
 	struct probe probe;
 
@@ -257,7 +257,7 @@ struct quic_conn {
 
 	/* scheduler.c */
 	struct h3_offer offer;
-	int64_t fin_owed;	/* the stream whose FIN did not fit, or -1 */
+	int64_t pending_fin;	/* stream whose FIN did not fit: compat.h */
 	bool met_empty;		/* a stream was asked for data and had none */
 	uint64_t round;		/* of turns; begins when the last is over */
 	TAILQ_HEAD(, quic_stream) waiting; /* for the next round */

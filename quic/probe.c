@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quic/compat.h"
 #include "quic/internal.h"
 
 /* The largest payload of UDP over IPv4: nobody has a size beyond it. */
@@ -462,9 +463,8 @@ plan_turns(const struct probe *p, uint16_t turns[PROBE_TURNS])
 }
 
 /*
- * What the peer says that it takes is for us to keep, and no packet of ours is
- * longer. The library (1.11 to 1.24) would not try the sizes of its own
- * discovery, which begins after this and of which none ever leaves.
+ * No packet of ours is longer than the peer's max_udp_payload_size, which is
+ * enforced here and not by the library: see compat.h.
  */
 static void
 take_peer_max(struct quic_conn *conn)
@@ -476,9 +476,7 @@ take_peer_max(struct quic_conn *conn)
 	if (p->peer_max != 0 || peer == NULL)
 		return;
 	p->peer_max = peer->max_udp_payload_size;
-	if (p->peer_max < p->max + PROBE_TURNS)
-		((ngtcp2_transport_params *)(uintptr_t)peer)
-		    ->max_udp_payload_size = p->max + PROBE_TURNS;
+	compat_raise_peer_max(peer, p->max + PROBE_TURNS);
 }
 
 void
@@ -496,16 +494,14 @@ probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
 		max = PAYLOAD_MAX - PROBE_TURNS;
 	p->max = max > base ? max : base;
 	settings->no_tx_udp_payload_size_shaping = 1;
-	settings->pmtud_probes = turns;
 	if (conn->settings.no_mtu_probe || max <= base) {
-		/* A size that never fits: no_pmtud aborts a 1.11 server. */
-		turns[0] = PAYLOAD_MAX;
-		settings->pmtud_probeslen = 1;
+		compat_disable_pmtud(settings, turns);
 		settings->max_tx_udp_payload_size = base;
 		return;
 	}
 	p->pmtu.ceiling = path_max(conn);
 	plan_turns(p, turns);
+	settings->pmtud_probes = turns;
 	settings->pmtud_probeslen = PROBE_TURNS;
 	settings->max_tx_udp_payload_size = max + PROBE_TURNS;
 }

@@ -7,6 +7,7 @@
  * nobody has anything to send in this one, and no brake is on (see
  * bbr_queue.c).
  */
+#include "quic/compat.h"
 #include "quic/internal.h"
 
 /* Those who had their turn may go on. */
@@ -50,8 +51,8 @@ offer_take(struct quic_conn *conn)
 	*o = (struct h3_offer){ .id = -1 };
 	if (conn->h3 == NULL)
 		return 0;
-	if (conn->fin_owed >= 0) {
-		*o = (struct h3_offer){ .open = true, .id = conn->fin_owed,
+	if (conn->pending_fin != COMPAT_NO_FIN) {
+		*o = (struct h3_offer){ .open = true, .id = conn->pending_fin,
 			.fin = 1 };
 		return 0;
 	}
@@ -78,15 +79,14 @@ offer_close(struct quic_conn *conn)
 	int rv;
 
 	o->open = false;
-	conn->fin_owed = -1;
+	conn->pending_fin = COMPAT_NO_FIN;
 	rv = nghttp3_conn_add_write_offset(conn->h3, o->id, o->taken);
 	return rv == 0 ? 0 : h3_fail(conn, rv);
 }
 
 /*
- * No more packets now: what no packet took is offered again. A FIN without
- * data we keep ourselves: nghttp3 before 1.10 forgets it if all the data
- * before it is acknowledged in the meantime.
+ * No more packets now: nghttp3 offers again what no packet took. A FIN without
+ * data is kept here: see compat.h.
  */
 int
 scheduler_settle(struct quic_conn *conn)
@@ -96,7 +96,7 @@ scheduler_settle(struct quic_conn *conn)
 	if (o->open && o->taken > 0)
 		return offer_close(conn);
 	if (o->open && o->fin && o->nvec == 0)
-		conn->fin_owed = o->id;
+		conn->pending_fin = o->id;
 	o->open = false;
 	return 0;
 }
@@ -120,16 +120,13 @@ offer_advance(struct quic_conn *conn, size_t n)
 	return 0;
 }
 
-/*
- * The peer wants no more of a stream, or has it no more. ngtcp2 1.11 does not
- * tell when STOP_SENDING comes, and we notice when we would send.
- */
+/* The peer accepts no more of a stream, or has closed it: see compat.h. */
 static void
 stop_stream(struct quic_conn *conn, int64_t id)
 {
 	struct quic_stream *s;
 
-	conn->fin_owed = -1;
+	conn->pending_fin = COMPAT_NO_FIN;
 	nghttp3_conn_shutdown_stream_write(conn->h3, id);
 	if ((s = stream_find(conn, id)) != NULL)
 		stream_stopped(s);
@@ -173,8 +170,7 @@ scheduler_write_packet(struct quic_conn *conn, ngtcp2_path *path,
 			return NGTCP2_ERR_CALLBACK_FAILURE;
 		n = write_offer(conn, path, pi, buf, cap, now);
 		if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED ||
-		    n == NGTCP2_ERR_STREAM_NOT_FOUND ||
-		    n == NGTCP2_ERR_STREAM_SHUT_WR) {
+		    compat_is_stopped(n)) {
 			if (scheduler_settle(conn) != 0)
 				return NGTCP2_ERR_CALLBACK_FAILURE;
 			if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED)
