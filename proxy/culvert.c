@@ -78,7 +78,7 @@ on_status(void *arg)
 	struct sockaddr_storage listen[CONFIG_LISTEN_MAX];
 	struct culvert *culvert = arg;
 	struct pool_status pool;
-	struct listener_totals totals;
+	struct client_totals totals;
 	json_t *status;
 	struct status_facts facts = { .pool = &pool,
 		.totals = &totals,

@@ -530,13 +530,13 @@ client_new(struct client_host *host, int fd,
 /* ---- Looking at it ---- */
 
 static void
-show(const struct client *c, void (*each)(void *, const struct tunnel_info *),
+show(const struct client *c, void (*each)(void *, const struct client_info *),
     void *arg)
 {
 	static const char *const states[] = { "negotiating", "negotiating",
 		"waiting", "open", "open", "closing" };
 	char target[TARGET_STRLEN] = "", peer[ADDR_STRLEN];
-	struct tunnel_info info = { .target = target, .client = peer,
+	struct client_info info = { .target = target, .client = peer,
 		.kind = kinds[c->kind], .state = states[c->state] };
 
 	if (c->closing)
@@ -551,7 +551,7 @@ show(const struct client *c, void (*each)(void *, const struct tunnel_info *),
 
 void
 clients_each(const struct client_host *host,
-    void (*each)(void *, const struct tunnel_info *), void *arg)
+    void (*each)(void *, const struct client_info *), void *arg)
 {
 	const struct client *c;
 
@@ -561,7 +561,7 @@ clients_each(const struct client_host *host,
 
 void
 clients_top(struct client_host *host,
-    void (*each)(void *, const struct tunnel_info *), void *arg)
+    void (*each)(void *, const struct client_info *), void *arg)
 {
 	struct traffic_share *top[TRAFFIC_TOP];
 	size_t n = traffic_top(&host->traffic, top, uv_now(host->loop));

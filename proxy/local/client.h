@@ -3,9 +3,15 @@
 
 #include <stdbool.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
-#include "proxy/local/listener.h"
+#include <uv.h>
+
+#include "proxy/base/users.h"
+#include "proxy/local/limits.h"
+#include "proxy/local/statistics.h"
 #include "proxy/local/traffic.h"
+#include "proxy/local/upstream/pool.h"
 #include "proxy/relay.h"
 
 /*
@@ -32,7 +38,7 @@ struct client_host {
 	struct liveness *liveness;
 	LIST_HEAD(, client) clients;
 	uint64_t tls_warned_ms; /* when the log was told of TLS last, or 0 */
-	struct listener_totals totals; /* but for the bytes: */
+	struct client_totals totals; /* but for the bytes: */
 	struct traffic traffic;
 	/* A client is gone, and its descriptor free. */
 	void (*on_gone)(struct client_host *, const struct client_origin *);
@@ -57,10 +63,10 @@ void clients_close(struct client_host *, const char *reason);
 
 /* Calls `each` for the clients that move the most bytes, see traffic.h. */
 void clients_top(struct client_host *,
-    void (*each)(void *arg, const struct tunnel_info *), void *arg);
+    void (*each)(void *arg, const struct client_info *), void *arg);
 
 /* Calls `each` for every client that is not closing. */
 void clients_each(const struct client_host *,
-    void (*each)(void *arg, const struct tunnel_info *), void *arg);
+    void (*each)(void *arg, const struct client_info *), void *arg);
 
 #endif

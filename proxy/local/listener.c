@@ -407,7 +407,7 @@ listener_free(struct listener *l, const char *reason)
 /* ---- Looking at it ---- */
 
 void
-listener_totals(const struct listener *l, struct listener_totals *totals)
+listener_totals(const struct listener *l, struct client_totals *totals)
 {
 	*totals = l->host.totals;
 	totals->bytes_up = l->host.traffic.up;
@@ -440,14 +440,14 @@ listener_uses(struct listener *l)
 
 void
 listener_top(struct listener *l,
-    void (*each)(void *arg, const struct tunnel_info *), void *arg)
+    void (*each)(void *arg, const struct client_info *), void *arg)
 {
 	clients_top(&l->host, each, arg);
 }
 
 void
 listener_each(const struct listener *l,
-    void (*each)(void *arg, const struct tunnel_info *), void *arg)
+    void (*each)(void *arg, const struct client_info *), void *arg)
 {
 	clients_each(&l->host, each, arg);
 }

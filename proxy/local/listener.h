@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "proxy/local/limits.h"
+#include "proxy/local/statistics.h"
 #include "proxy/local/upstream/pool.h"
 #include "proxy/base/users.h"
 
@@ -57,29 +58,17 @@ bool listener_is_busy(const struct listener *);
  */
 void listener_free(struct listener *, const char *reason);
 
-struct listener_totals {
-	size_t open;	/* clients that are here, whatever they do */
-	uint64_t total; /* clients since the start */
-	uint64_t bytes_up, bytes_down; /* of all of them, as payload */
-};
-void listener_totals(const struct listener *, struct listener_totals *);
+/* ---- Statistics ---- */
+
+void listener_totals(const struct listener *, struct client_totals *);
 
 /* Fills in the use of those limits that count clients and descriptors. */
 void listener_uses(struct listener *);
 
-/* One client, as culvertctl shows it. Valid during the call. */
-struct tunnel_info {
-	const char *target; /* "host:port", or empty while it is not known */
-	const char *client; /* its address */
-	const char *kind;   /* "socks5", "socks4", "connect", "http", "new" */
-	const char *state;  /* "negotiating", "waiting", "open", "closing" */
-	uint64_t age_ms;
-	uint64_t bytes_up, bytes_down;
-};
 /* All of them, or the few that move the most bytes, the busiest first. */
 void listener_each(const struct listener *,
-    void (*each)(void *arg, const struct tunnel_info *), void *arg);
+    void (*each)(void *arg, const struct client_info *), void *arg);
 void listener_top(struct listener *,
-    void (*each)(void *arg, const struct tunnel_info *), void *arg);
+    void (*each)(void *arg, const struct client_info *), void *arg);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "proxy/base/addr.h"
 #include "proxy/local/limits.h"
-#include "proxy/local/listener.h"
+#include "proxy/local/statistics.h"
 #include "proxy/local/status.h"
 #include "proxy/local/upstream/pool.h"
 
@@ -118,7 +118,7 @@ tunnels_json(const struct pool_status *pool)
 }
 
 static json_t *
-clients_json(const struct listener_totals *totals)
+clients_json(const struct client_totals *totals)
 {
 	struct writer clients = { .object = json_object() };
 
@@ -323,7 +323,7 @@ status_tunnels(void)
 }
 
 static void
-add_tunnel(json_t *list, const struct tunnel_info *info)
+add_tunnel(json_t *list, const struct client_info *info)
 {
 	struct writer tunnel = { .object = json_object() };
 
@@ -337,13 +337,13 @@ add_tunnel(json_t *list, const struct tunnel_info *info)
 }
 
 void
-status_tunnels_add(void *tunnels, const struct tunnel_info *info)
+status_tunnels_add(void *tunnels, const struct client_info *info)
 {
 	add_tunnel(json_object_get(tunnels, "tunnels"), info);
 }
 
 void
-status_top_add(void *status, const struct tunnel_info *info)
+status_top_add(void *status, const struct client_info *info)
 {
 	add_tunnel(json_object_get(status, "top"), info);
 }

@@ -9,8 +9,8 @@
 #include <jansson.h>
 
 struct limits;
-struct listener_totals;
-struct tunnel_info;
+struct client_totals;
+struct client_info;
 struct pool_status;
 
 /*
@@ -23,7 +23,7 @@ struct pool_status;
 /* Everything the status is made of; all of it is only read. */
 struct status_facts {
 	const struct pool_status *pool;
-	const struct listener_totals *totals;
+	const struct client_totals *totals;
 	const struct limits *limits;
 	const struct sockaddr_storage *listen; /* the bound addresses ... */
 	size_t nlisten;			       /* ... and their number */
@@ -103,12 +103,12 @@ json_t *status_tunnels(void);
  * `tunnels` is the json_t * that status_tunnels() made.  A tunnel that finds
  * no memory is left out.
  */
-void status_tunnels_add(void *tunnels, const struct tunnel_info *tunnel);
+void status_tunnels_add(void *tunnels, const struct client_info *tunnel);
 
 /*
  * The same for `top`, of those that move the most bytes.  Made to be called by
  * listener_top(): `status` is the json_t * that status_json() made.
  */
-void status_top_add(void *status, const struct tunnel_info *tunnel);
+void status_top_add(void *status, const struct client_info *tunnel);
 
 #endif

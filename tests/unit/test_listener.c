@@ -102,14 +102,14 @@ clients_close(struct client_host *host, const char *reason)
 
 void
 clients_each(const struct client_host *host,
-    void (*each)(void *arg, const struct tunnel_info *), void *arg)
+    void (*each)(void *arg, const struct client_info *), void *arg)
 {
 	(void)host, (void)each, (void)arg;
 }
 
 void
 clients_top(struct client_host *host,
-    void (*each)(void *arg, const struct tunnel_info *), void *arg)
+    void (*each)(void *arg, const struct client_info *), void *arg)
 {
 	(void)host, (void)each, (void)arg;
 }
@@ -165,7 +165,7 @@ dial(unsigned to, const char *from)
 static size_t
 here(void)
 {
-	struct listener_totals totals;
+	struct client_totals totals;
 
 	listener_totals(w.listener, &totals);
 	return totals.open;

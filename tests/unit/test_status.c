@@ -70,7 +70,7 @@ static const struct pool_status down = {
 	.reconnects = 4,
 };
 
-static const struct listener_totals totals = {
+static const struct client_totals totals = {
 	.open = 13, .total = 400, .bytes_up = 10, .bytes_down = UINT64_C(1) << 40
 };
 
@@ -352,11 +352,11 @@ limits_have_use_maximum_and_hits(void **state)
 static void
 tunnels_are_listed_in_order(void **state)
 {
-	struct tunnel_info one = { .target = "a.example:443",
+	struct client_info one = { .target = "a.example:443",
 		.client = "127.0.0.1:40000", .kind = "socks5",
 		.state = "open", .age_ms = 61999, .bytes_up = 1,
 		.bytes_down = 2 };
-	struct tunnel_info two = { .target = "", .client = "[::1]:1",
+	struct client_info two = { .target = "", .client = "[::1]:1",
 		.kind = "new", .state = "negotiating" };
 	json_t *tunnels = status_tunnels();
 	char *text;
@@ -397,7 +397,7 @@ tunnels_are_listed_in_order(void **state)
 static void
 the_busiest_are_listed_alike(void **state)
 {
-	struct tunnel_info one = { .target = "a.example:443",
+	struct client_info one = { .target = "a.example:443",
 		.client = "127.0.0.1:40000", .kind = "socks5",
 		.state = "open", .age_ms = 61999, .bytes_up = 1 };
 	json_t *status = status_of(&up), *tunnels = status_tunnels();
