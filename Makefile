@@ -65,8 +65,9 @@ LOCAL = proxy/local/upstream/pool.o proxy/local/upstream/upstream.o proxy/local/
 	proxy/local/upstream/connection.o proxy/local/upstream/failover.o proxy/local/upstream/tunnel_request.o \
 	proxy/local/upstream/migration.o proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o \
 	proxy/local/upstream/connect_error.o proxy/local/listener.o proxy/local/limits.o \
-	proxy/local/client.o proxy/local/client_socks.o \
-	proxy/local/client_http.o proxy/local/client_tunnel.o \
+	proxy/local/client.o proxy/local/client_tunnel.o \
+	proxy/local/frontend.o proxy/local/client_socks.o \
+	proxy/local/client_http.o proxy/local/client_tls.o \
 	proxy/local/socks.o proxy/local/http/exchange.o proxy/local/http/request.o \
 	proxy/local/http/response.o proxy/local/http/pinned.o proxy/local/http/body.o \
 	proxy/local/http/trailer.o \

@@ -1,20 +1,20 @@
 /*
- * One client, from accept to close. What it asks for is understood in
- * client_socks.c and client_http.c; client_tunnel.c is what it gets as a rule.
+ * The core of one client, from accept to close. Its front end interprets what
+ * it sends (frontend.h); client_tunnel.c opens its tunnel.
  *
  *   NEGOTIATING ─▶ CHECKING ─▶ WAITING ─▶ TUNNEL      SOCKS, HTTP CONNECT
  *     ▲   │  ▲        │(again)
  *     │   │  └────────┘
- *     │   └──▶ EXCHANGE ──┬──(101)─▶ TUNNEL           plain HTTP: see forward.c
+ *     │   └──▶ EXCHANGE ──┬──(101)─▶ TUNNEL           plain HTTP: http/exchange.c
  *     └──(keep-alive)─────┘
- *   any ─▶ LINGERING: an answer was the last word; what the client still sends
- *          is read and dropped until its FIN, since closing with bytes unread
+ *   any ─▶ LINGERING: the last answer is written. What the client still sends
+ *          is read and dropped until its FIN, since a close with unread bytes
  *          would reset the connection and take the answer back.
  *
- * Until the tunnel is open, bytes gather in a buffer that grows with need;
- * parsers see it from its start. While a password is checked reading stops.
- * What the client says ahead of the edge's answer goes along with the request,
- * and stays in the buffer until then: the request may have to be made again.
+ * Until the tunnel is open, bytes gather in a buffer that grows as needed;
+ * parsers see it from its start. Reading stops while a password is checked.
+ * What the client sends ahead of the edge's response goes along with the
+ * request, and stays in the buffer until then: the request may be sent again.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -22,23 +22,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "proxy/local/client_internal.h"
-#include "proxy/local/http/exchange.h"
-#include "proxy/local/socks.h"
 #include "proxy/base/log.h"
+#include "proxy/local/client_internal.h"
 
-/* Bytes of the buffer at first; it grows to a head and one byte more. */
+/* Bytes of the buffer at first; it grows to a header section and one byte. */
 #define BUFFER_FIRST 2048
-/* Bytes of it while the edge is asked: what new connections send in a round. */
-#define AHEAD_MAX 16384
-
-/* The first byte of a client that speaks TLS (RFC 8446, section 5.1). */
-#define TLS_HANDSHAKE 0x16
+/* Bytes of it while WAITING: what new connections send in a round trip. */
+#define EARLY_MAX 16384
 
 /* ---- The buffer ---- */
 
 void
-client_drop(struct client *c, size_t n)
+client_consume(struct client *c, size_t n)
 {
 	c->len -= n;
 	memmove(c->buf, c->buf + n, c->len);
@@ -50,7 +45,7 @@ client_free_buffer(struct client *c)
 {
 	free(c->buf);
 	c->buf = NULL;
-	c->len = c->cap = c->scanned = c->said = 0;
+	c->len = c->cap = c->scanned = c->sent_early = 0;
 }
 
 static void
@@ -58,8 +53,8 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct client *c = handle->data;
 	size_t cap = c->cap > 0 ? 2 * c->cap : BUFFER_FIRST;
-	size_t max = c->state == CLIENT_WAITING ? AHEAD_MAX
-	    : c->host->limits->v[LIMIT_HEAD].max + 1;
+	size_t max = c->state == CLIENT_WAITING ? EARLY_MAX
+	    : c->clients->limits->v[LIMIT_HEAD].max + 1;
 	char *grown;
 
 	if (c->state == CLIENT_TUNNEL) {
@@ -77,14 +72,14 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	buf->len = c->cap - c->len;
 }
 
-/* ---- Speaking ---- */
+/* ---- Answers ---- */
 
 /*
- * What is said before the tunnel is short, and the socket is empty: what the
- * kernel does not take at once goes to someone who does not listen.
+ * Answers before the tunnel are short, and the socket's buffer is empty: if the
+ * kernel does not take one at once, the client does not read.
  */
 bool
-client_say(struct client *c, const void *bytes, size_t n)
+client_write(struct client *c, const void *bytes, size_t n)
 {
 	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)n);
 
@@ -112,17 +107,17 @@ client_linger(struct client *c)
 		client_close(c, "answered");
 		return;
 	}
-	client_arm(c, LIMIT_LINGER_TIME);
+	client_start_timer(c, LIMIT_LINGER_TIME);
 	if (!c->eof_seen)
 		client_start_reading(c);
 }
 
-/* The last word to this client, and for the log what it means. */
 void
-client_say_last(struct client *c, const void *bytes, size_t n, const char *why)
+client_write_last(struct client *c, const void *bytes, size_t n,
+    const char *why)
 {
 	client_log_end(c, why);
-	if (client_say(c, bytes, n))
+	if (client_write(c, bytes, n))
 		client_linger(c);
 	else
 		client_close(c, "the client does not read its data");
@@ -131,106 +126,55 @@ client_say_last(struct client *c, const void *bytes, size_t n, const char *why)
 /* ---- Passwords ---- */
 
 static void
-verdict_http(struct client *c, enum users_verdict verdict)
-{
-	c->authorized = verdict == USERS_RIGHT;
-	if (verdict == USERS_WRONG)
-		client_http_error(c, 407, "proxy authentication failed");
-	else if (verdict == USERS_OVERLOAD)
-		client_http_refuse(c, &client_overloaded);
-}
-
-/*
- * The answer to a password in SOCKS knows right and wrong alone (RFC 1929): of
- * an overload the answer to the request tells, and no tunnel is opened.
- */
-static void
-verdict_socks(struct client *c, enum users_verdict verdict)
-{
-	c->overloaded = verdict == USERS_OVERLOAD;
-	if (socks_authenticated(c->socks, verdict != USERS_WRONG) ==
-	    SOCKS_CLOSE)
-		client_socks_say_last(c);
-	else if (c->len == 0)
-		client_socks_say(c);
-}
-
-static void
-take_verdict(struct client *c, enum users_verdict verdict)
-{
-	if (client_is_http(c))
-		verdict_http(c, verdict);
-	else
-		verdict_socks(c, verdict);
-}
-
-static void
 on_checked(void *arg, enum users_verdict verdict)
 {
 	struct client *c = arg;
 
 	c->check = NULL;
 	c->state = CLIENT_NEGOTIATING;
-	take_verdict(c, verdict);
+	c->frontend->checked(c, verdict);
 	if (c->closing || c->state != CLIENT_NEGOTIATING)
 		return;
-	client_arm(c, LIMIT_HEAD_TIME);
+	client_start_timer(c, LIMIT_HEAD_TIME);
 	client_start_reading(c);
 	client_process(c);
 }
 
 void
-client_check(struct client *c, const struct credentials *credentials)
+client_check_password(struct client *c, const struct credentials *credentials)
 {
-	int rv = 1; /* a reload may have opened the listener meanwhile */
+	int rv = 1; /* a reload may have removed the users meanwhile */
 
-	if (c->host->users != NULL)
-		rv = users_check(c->host->users, c->host->loop,
-		    (const struct sockaddr *)&c->origin.peer, credentials,
+	if (c->clients->users != NULL)
+		rv = users_check(c->clients->users, c->clients->loop,
+		    (const struct sockaddr *)&c->source.peer, credentials,
 		    &c->check, on_checked, c);
 	if (rv == 0) {
 		c->state = CLIENT_CHECKING;
 		relay_read_stop(&c->relay);
 		uv_timer_stop(&c->timer);
 	} else
-		take_verdict(c, rv == 1 ? USERS_RIGHT : USERS_OVERLOAD);
+		c->frontend->checked(c, rv == 1 ? USERS_RIGHT
+						: USERS_OVERLOAD);
 }
 
 /* ---- Reading ---- */
-
-bool
-client_is_http(const struct client *c)
-{
-	return c->kind == CLIENT_CONNECT || c->kind == CLIENT_HTTP;
-}
 
 void
 client_process(struct client *c)
 {
 	bool more = true;
 
-	if (c->kind == CLIENT_NEW && c->len > 0 &&
-	    c->state == CLIENT_NEGOTIATING && c->buf[0] == TLS_HANDSHAKE) {
-		client_http_refuse_tls(c);
-		return;
-	}
-	if (c->kind == CLIENT_NEW && c->len > 0)
-		c->kind = c->buf[0] == 5 ? CLIENT_SOCKS5
-		    : c->buf[0] == 4	 ? CLIENT_SOCKS4
-					 : CLIENT_HTTP;
+	if (c->frontend == NULL && c->len > 0)
+		c->frontend = frontend_detect((uint8_t)c->buf[0]);
 	if (c->len > 0 && !c->head_begun && c->state == CLIENT_NEGOTIATING) {
 		c->head_begun = true;
-		client_arm(c, LIMIT_HEAD_TIME);
+		client_start_timer(c, LIMIT_HEAD_TIME);
 	}
-	while (more && !c->closing && c->len > 0) {
-		if (c->state == CLIENT_EXCHANGE)
-			more = client_http_exchange(c);
-		else if (c->state != CLIENT_NEGOTIATING)
-			more = false;
-		else
-			more = client_is_http(c) ? client_http_step(c)
-						 : client_socks_step(c);
-	}
+	while (more && !c->closing && c->len > 0)
+		more = (c->state == CLIENT_NEGOTIATING ||
+			   c->state == CLIENT_EXCHANGE) &&
+		    c->frontend->step(c);
 }
 
 static void
@@ -238,16 +182,15 @@ on_eof(struct client *c)
 {
 	c->eof_seen = true;
 	relay_read_stop(&c->relay);
-	/* Half-closed after a whole request: the answer is still wanted. */
+	/* After a complete request, a half-closed client awaits the answer. */
 	if (c->state == CLIENT_WAITING ||
-	    (c->state == CLIENT_EXCHANGE &&
-		exchange_request_complete(c->forward)))
+	    (c->state == CLIENT_EXCHANGE && c->frontend->awaits_response(c)))
 		return;
 	client_close(c, c->state == CLIENT_LINGERING
 	    ? "answered" : "the client disconnected");
 }
 
-/* What the client says has nowhere to go now: the answer, or room, is near. */
+/* Reading goes on with the response, or when there is room. */
 static void
 on_full(struct client *c)
 {
@@ -257,13 +200,13 @@ on_full(struct client *c)
 		client_close(c, "out of memory");
 }
 
-/* With reading stopped, libuv does not tell of an error that was seen. */
+/* While reading is stopped, libuv does not report an error that it has seen. */
 static void
-look_if_gone(struct client *c)
+check_failed(struct client *c)
 {
 	if (c->relay.failed && !c->relay.reading && !c->closing &&
 	    c->state == CLIENT_EXCHANGE)
-		client_gone(c, "the client disconnected");
+		client_disconnected(c, "the client disconnected");
 }
 
 static void
@@ -277,18 +220,18 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 		on_eof(c);
 	else if (n == UV_ENOBUFS)
 		on_full(c);
-	else if (n < 0) { /* after all that came before */
+	else if (n < 0) { /* all bytes before the error have been read */
 		c->eof_seen = true;
 		relay_read_stop(&c->relay);
-		client_gone(c, "the client disconnected");
+		client_disconnected(c, "the client disconnected");
 	}
 	else if (c->state != CLIENT_LINGERING) {
 		c->len += (size_t)n;
-		if (c->ticket.stream != NULL)
-			client_tunnel_say_ahead(c);
+		if (c->request.stream != NULL)
+			client_tunnel_send_early(c);
 		client_process(c);
-		client_note(c);
-		look_if_gone(c);
+		client_update_traffic(c);
+		check_failed(c);
 	}
 }
 
@@ -299,112 +242,127 @@ client_start_reading(struct client *c)
 		relay_read_start(&c->relay, on_alloc, on_read);
 }
 
+/* ---- Bytes ---- */
+
 static void
 bytes_of(const struct client *c, uint64_t *up, uint64_t *down)
 {
 	*up = *down = 0;
-	if (c->forward != NULL)
-		exchange_bytes(c->forward, up, down);
+	if (c->frontend != NULL && c->frontend->bytes != NULL)
+		c->frontend->bytes(c, up, down);
 	*up += c->relay.to_stream;
 	*down += c->relay.to_tcp;
 }
 
 void
-client_note(struct client *c)
+client_update_traffic(struct client *c)
 {
 	uint64_t up, down;
 
 	if (c->closing)
 		return;
 	bytes_of(c, &up, &down);
-	traffic_note(&c->host->traffic, &c->share, up, down,
-	    uv_now(c->host->loop));
+	traffic_note(&c->clients->traffic, &c->share, up, down,
+	    uv_now(c->clients->loop));
 }
 
 static void
 on_relay_moved(struct relay *relay)
 {
-	client_note((struct client *)relay);
+	client_update_traffic((struct client *)relay);
 }
 
-/* Whether bytes have moved since the last call, which is noted. */
+/* Whether bytes have moved since the last call. */
 static bool
 has_moved(struct client *c)
 {
-	uint64_t up, down, before = c->moved;
+	uint64_t up, down, before = c->bytes_seen;
 
 	bytes_of(c, &up, &down);
-	c->moved = up + down;
-	return c->moved != before;
+	c->bytes_seen = up + down;
+	return c->bytes_seen != before;
 }
 
+/* ---- A client that is gone ---- */
+
 static void
-on_gone_timeout(uv_timer_t *timer)
+on_flush_timeout(uv_timer_t *timer)
 {
 	struct client *c = timer->data;
 
 	if (has_moved(c))
-		uv_timer_start(timer, on_gone_timeout, RELAY_STALL_MS, 0);
+		uv_timer_start(timer, on_flush_timeout, RELAY_STALL_MS, 0);
 	else
 		client_close(c, "the client disconnected");
 }
 
 void
-client_wind_up(struct client *c)
+client_flush(struct client *c)
 {
-	if (c->gone)
+	if (c->flushing)
 		return;
-	c->gone = true;
+	c->flushing = true;
 	has_moved(c);
-	uv_timer_start(&c->timer, on_gone_timeout, RELAY_STALL_MS, 0);
+	uv_timer_start(&c->timer, on_flush_timeout, RELAY_STALL_MS, 0);
 }
 
 void
-client_gone(struct client *c, const char *reason)
+client_disconnected(struct client *c, const char *reason)
 {
-	if (c->state != CLIENT_EXCHANGE || !exchange_is_behind(c->forward)) {
+	if (c->state == CLIENT_EXCHANGE && c->frontend->awaits_origin(c))
+		client_flush(c);
+	else
 		client_close(c, reason);
-		return;
-	}
-	client_wind_up(c);
 }
 
 static void
 on_relay_gone(struct relay *relay, const char *why)
 {
-	client_gone((struct client *)relay, why);
+	client_disconnected((struct client *)relay, why);
+}
+
+/* ---- Time limits ---- */
+
+static const char *
+timeout_reason(enum limit limit)
+{
+	switch (limit) {
+	case LIMIT_LINGER_TIME:
+		return "answered";
+	case LIMIT_HEAD_TIME:
+		return "the request was not complete in time";
+	case LIMIT_TUNNEL_TIME:
+		return "the tunnel was idle";
+	default:
+		return "idle";
+	}
 }
 
 static void
 on_timeout(uv_timer_t *timer)
 {
 	struct client *c = timer->data;
+	const struct frontend *frontend = c->frontend;
+	enum limit limit = c->timer_limit;
 
-	if (c->armed == LIMIT_TUNNEL_TIME &&
+	if (limit == LIMIT_TUNNEL_TIME &&
 	    (has_moved(c) || (c->state == CLIENT_EXCHANGE &&
-				 exchange_is_opening(c->forward)))) {
-		client_arm(c, LIMIT_TUNNEL_TIME);
+				 frontend->awaits_tunnel(c)))) {
+		client_start_timer(c, LIMIT_TUNNEL_TIME);
 		return;
 	}
-	c->host->limits->v[c->armed].hits++;
-	if (c->state == CLIENT_EXCHANGE)
-		client_http_idle(c);
-	else if (c->armed == LIMIT_HEAD_TIME && c->kind == CLIENT_HTTP)
-		client_http_slow(c);
-	else
-		client_close(c, c->armed == LIMIT_LINGER_TIME ? "answered"
-		    : c->armed == LIMIT_HEAD_TIME
-		    ? "the request was not complete in time"
-		    : c->armed == LIMIT_TUNNEL_TIME ? "the tunnel was idle"
-						    : "idle");
+	c->clients->limits->v[limit].hits++;
+	if (frontend == NULL || frontend->expired == NULL ||
+	    !frontend->expired(c, limit))
+		client_close(c, timeout_reason(limit));
 }
 
 void
-client_arm(struct client *c, enum limit limit)
+client_start_timer(struct client *c, enum limit limit)
 {
-	uint64_t ms = limits_ms(c->host->limits, limit);
+	uint64_t ms = limits_ms(c->clients->limits, limit);
 
-	c->armed = limit;
+	c->timer_limit = limit;
 	if (ms > 0)
 		uv_timer_start(&c->timer, on_timeout, ms, 0);
 	else
@@ -413,26 +371,22 @@ client_arm(struct client *c, enum limit limit)
 
 /* ---- Life ---- */
 
-static const char *const kinds[] = { "new", "socks4", "socks5", "connect",
-	"http" };
-
-/* The one line of this client: the first reason counts. */
 void
 client_log_end(struct client *c, const char *reason)
 {
 	char peer[ADDR_STRLEN], target[TARGET_STRLEN] = "";
 	struct log_tunnel line = { .target = target, .reason = reason,
-		.duration_ms = uv_now(c->host->loop) - c->started_ms };
+		.duration_ms = uv_now(c->clients->loop) - c->started_ms };
 
 	if (c->logged)
 		return;
 	c->logged = true;
 	if (!log_shows_tunnels())
 		return;
-	line.client = addr_format((const struct sockaddr *)&c->origin.peer,
+	line.client = addr_format((const struct sockaddr *)&c->source.peer,
 	    peer);
-	if (c->kind != CLIENT_NEW)
-		line.kind = kinds[c->kind];
+	if (c->frontend != NULL)
+		line.kind = c->frontend->name;
 	if (c->target.port != 0)
 		target_format(&c->target, target, sizeof(target));
 	bytes_of(c, &line.bytes_up, &line.bytes_down);
@@ -442,15 +396,15 @@ client_log_end(struct client *c, const char *reason)
 static void
 handle_closed(struct client *c)
 {
-	struct client_host *host = c->host;
-	struct client_origin origin = c->origin;
+	struct clients *clients = c->clients;
+	struct client_source source = c->source;
 
 	if (--c->handles > 0)
 		return;
 	LIST_REMOVE(c, entry);
-	host->totals.open--;
+	clients->totals.open--;
 	free(c);
-	host->on_gone(host, &origin);
+	clients->on_closed(clients, &source);
 }
 
 static void
@@ -459,7 +413,7 @@ on_timer_closed(uv_handle_t *handle)
 	handle_closed(handle->data);
 }
 
-/* The relay may have closed by itself: the rest of us follows. */
+/* If the relay has closed by itself, the rest of the client follows. */
 static void
 on_relay_closed(struct relay *relay)
 {
@@ -469,32 +423,28 @@ on_relay_closed(struct relay *relay)
 	handle_closed(c);
 }
 
-/* The memory goes with the last handle. */
+/* The last handle's close callback frees the memory. */
 void
 client_close(struct client *c, const char *reason)
 {
 	if (c->closing)
 		return;
-	client_note(c);
-	traffic_forget(&c->host->traffic, &c->share);
+	client_update_traffic(c);
+	traffic_forget(&c->clients->traffic, &c->share);
 	c->closing = true;
 	relay_close(&c->relay, reason);
 	uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 	client_log_end(c, reason);
-	pool_cancel(&c->ticket);
+	pool_cancel(&c->request);
 	users_check_cancel(c->check);
-	exchange_free(c->forward);
-	c->forward = NULL;
-	if (c->socks != NULL)
-		socks_authenticated(c->socks, false);
-	free(c->socks);
-	c->socks = NULL;
+	if (c->frontend != NULL && c->frontend->end != NULL)
+		c->frontend->end(c);
 	client_free_buffer(c);
 }
 
 int
-client_new(struct client_host *host, int fd,
-    const struct client_origin *origin)
+client_new(struct clients *clients, int fd,
+    const struct client_source *source)
 {
 	struct client *c = calloc(1, sizeof(*c));
 
@@ -502,32 +452,33 @@ client_new(struct client_host *host, int fd,
 		close(fd);
 		return -ENOMEM;
 	}
-	c->host = host;
-	c->origin = *origin;
-	c->started_ms = uv_now(host->loop);
-	relay_init(&c->relay, host->loop, on_relay_closed);
+	c->clients = clients;
+	c->source = *source;
+	c->started_ms = uv_now(clients->loop);
+	relay_init(&c->relay, clients->loop, on_relay_closed);
 	c->relay.moved = on_relay_moved;
 	c->relay.peer_closed = "the edge closed its connection";
-	uv_timer_init(host->loop, &c->timer);
+	uv_timer_init(clients->loop, &c->timer);
 	c->timer.data = c;
 	c->handles = 2;
-	LIST_INSERT_HEAD(&host->clients, c, entry);
-	host->totals.open++;
-	host->totals.total++;
+	LIST_INSERT_HEAD(&clients->list, c, entry);
+	clients->totals.open++;
+	clients->totals.total++;
 	if (uv_tcp_open(&c->relay.tcp, fd) != 0) {
 		close(fd);
 		client_close(c, "the kernel rejected the socket");
 		return 0;
 	}
-	relay_watch(&c->relay, host->liveness,
-	    (unsigned)host->limits->v[LIMIT_KEEPALIVE_TIME].max,
+	relay_watch(&c->relay, clients->liveness,
+	    (unsigned)clients->limits->v[LIMIT_KEEPALIVE_TIME].max,
 	    on_relay_gone);
-	client_arm(c, origin->crowded ? LIMIT_HEAD_TIME : LIMIT_IDLE_TIME);
+	client_start_timer(c,
+	    source->over_limit ? LIMIT_HEAD_TIME : LIMIT_IDLE_TIME);
 	client_start_reading(c);
 	return 0;
 }
 
-/* ---- Looking at it ---- */
+/* ---- All clients ---- */
 
 static void
 show(const struct client *c, void (*each)(void *, const struct client_info *),
@@ -537,34 +488,36 @@ show(const struct client *c, void (*each)(void *, const struct client_info *),
 		"waiting", "open", "open", "closing" };
 	char target[TARGET_STRLEN] = "", peer[ADDR_STRLEN];
 	struct client_info info = { .target = target, .client = peer,
-		.kind = kinds[c->kind], .state = states[c->state] };
+		.kind = "new", .state = states[c->state] };
 
 	if (c->closing)
 		return;
+	if (c->frontend != NULL && c->frontend->name != NULL)
+		info.kind = c->frontend->name;
 	if (c->target.port != 0)
 		target_format(&c->target, target, sizeof(target));
-	addr_format((const struct sockaddr *)&c->origin.peer, peer);
-	info.age_ms = uv_now(c->host->loop) - c->started_ms;
+	addr_format((const struct sockaddr *)&c->source.peer, peer);
+	info.age_ms = uv_now(c->clients->loop) - c->started_ms;
 	bytes_of(c, &info.bytes_up, &info.bytes_down);
 	each(arg, &info);
 }
 
 void
-clients_each(const struct client_host *host,
+clients_each(const struct clients *clients,
     void (*each)(void *, const struct client_info *), void *arg)
 {
 	const struct client *c;
 
-	LIST_FOREACH(c, &host->clients, entry)
+	LIST_FOREACH(c, &clients->list, entry)
 		show(c, each, arg);
 }
 
 void
-clients_top(struct client_host *host,
+clients_top(struct clients *clients,
     void (*each)(void *, const struct client_info *), void *arg)
 {
 	struct traffic_share *top[TRAFFIC_TOP];
-	size_t n = traffic_top(&host->traffic, top, uv_now(host->loop));
+	size_t n = traffic_top(&clients->traffic, top, uv_now(clients->loop));
 
 	for (size_t i = 0; i < n; i++)
 		show((struct client *)((char *)top[i] -
@@ -572,11 +525,11 @@ clients_top(struct client_host *host,
 }
 
 bool
-clients_are_busy(const struct client_host *host)
+clients_are_busy(const struct clients *clients)
 {
 	const struct client *c;
 
-	LIST_FOREACH(c, &host->clients, entry)
+	LIST_FOREACH(c, &clients->list, entry)
 		if (!c->closing &&
 		    (c->state != CLIENT_NEGOTIATING || c->head_begun))
 			return true;
@@ -584,11 +537,11 @@ clients_are_busy(const struct client_host *host)
 }
 
 void
-clients_close(struct client_host *host, const char *reason)
+clients_close(struct clients *clients, const char *reason)
 {
 	struct client *c;
 
 	/* Closing is asynchronous: the list stays as it is meanwhile. */
-	LIST_FOREACH(c, &host->clients, entry)
+	LIST_FOREACH(c, &clients->list, entry)
 		client_close(c, reason);
 }

@@ -15,58 +15,58 @@
 #include "proxy/relay.h"
 
 /*
- * One client from accept to close: which protocol it speaks, who it is, where
- * it wants to go, and then its tunnel.
+ * One client, from accept to close: its protocol (frontend.h), its password,
+ * its target, and then its tunnel. The listener makes clients and counts them.
  */
 struct client;
 
-/* Where a client came in. */
-struct client_origin {
+/* Where a client comes from. */
+struct client_source {
 	struct sockaddr_storage peer;
-	unsigned listener; /* which of the addresses, as the host counts them */
-	struct tally_entry *share; /* of all from there; NULL: ... */
-	bool crowded; /* ... they are too many: answer it, but no tunnel */
+	unsigned listener; /* index of the address that accepted it */
+	struct tally_entry *tally; /* counts this source's clients, or NULL: */
+	bool over_limit; /* they are too many; this one is only refused */
 };
 
-/* What all clients of a listener have in common, and their books. */
-struct client_host {
+/* All clients of a listener, and what they share. */
+struct clients {
 	uv_loop_t *loop;
 	struct pool *pool;
-	struct users *users; /* NULL: no password */
+	struct users *users; /* NULL: no password is required */
 	bool via;	     /* plain HTTP names this proxy */
 	struct limits *limits;
 	struct liveness *liveness;
-	LIST_HEAD(, client) clients;
-	uint64_t tls_warned_ms; /* when the log was told of TLS last, or 0 */
-	struct client_totals totals; /* but for the bytes: */
+	LIST_HEAD(, client) list;
+	uint64_t tls_warned_ms;	     /* last warning about TLS, or 0 */
+	struct client_totals totals; /* without its bytes, which are in ... */
 	struct traffic traffic;
-	/* A client is gone, and its descriptor free. */
-	void (*on_gone)(struct client_host *, const struct client_origin *);
+
+	/* A client is gone, and its descriptor is free. */
+	void (*on_closed)(struct clients *, const struct client_source *);
 };
 
 /*
- * Makes a session for a client that was just accepted on `fd`, which it owns
- * from then on; copies `origin`. 0, or -ENOMEM: `fd` is closed, and on_gone
- * does not fire.
+ * Makes a client for the connection `fd` that was just accepted. The client
+ * owns `fd` from then on, and copies `source`. 0, or -ENOMEM: `fd` is closed,
+ * and on_closed does not fire.
  */
-int client_new(struct client_host *, int fd,
-    const struct client_origin *origin);
+int client_new(struct clients *, int fd, const struct client_source *source);
+
+/* Whether a client has a request or a tunnel under way. */
+bool clients_are_busy(const struct clients *);
 
 /*
- * Whether one of them has something under way: it has begun to ask for
- * something, and that is not over.
+ * Closes all clients; on_closed fires for each from the loop. `reason` is
+ * static text.
  */
-bool clients_are_busy(const struct client_host *);
-
-/* Closes all clients; on_gone follows for each from the loop. Static text. */
-void clients_close(struct client_host *, const char *reason);
+void clients_close(struct clients *, const char *reason);
 
 /* Calls `each` for the clients that move the most bytes, see traffic.h. */
-void clients_top(struct client_host *,
+void clients_top(struct clients *,
     void (*each)(void *arg, const struct client_info *), void *arg);
 
 /* Calls `each` for every client that is not closing. */
-void clients_each(const struct client_host *,
+void clients_each(const struct clients *,
     void (*each)(void *arg, const struct client_info *), void *arg);
 
 #endif

@@ -1,6 +1,8 @@
 /*
- * What a client of HTTP/1.1 asks for: a tunnel, an exchange by way of forward.c
- * or the proxy's own page.
+ * The front ends for HTTP/1.1: CONNECT opens a tunnel, a request in the
+ * absolute form becomes an exchange (http/exchange.c), and one in the origin
+ * form gets the proxy's own page. The session is a struct exchange, from the
+ * client's first one on.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,55 +16,28 @@
 #include "proxy/local/page.h"
 #include "proxy/base/log.h"
 
-/* How often at most the log tells of a client that speaks TLS. */
-#define TLS_WARN_INTERVAL_MS 60000
+/* ---- Refusals ---- */
 
-/* ---- Refusing ---- */
-
-void
-client_http_error(struct client *c, int status, const char *text)
+/* Answers with a page about the error and ends. `text` is a sentence. */
+static void
+respond_error(struct client *c, int status, const char *text)
 {
 	char page[PAGE_MAX];
 
-	client_say_last(c, page, page_error(status, text, page), text);
+	client_write_last(c, page, page_error(status, text, page), text);
 }
 
-void
-client_http_refuse(struct client *c, const struct connect_error *refusal)
+static void
+http_refused(struct client *c, const struct connect_error *error)
 {
-	client_log_end(c, refusal->text + refusal->cause);
-	client_http_error(c, page_status(refusal), refusal->text);
-}
-
-/*
- * As `https://` in the proxy setting of a browser or of curl makes it. No page
- * would be shown, so the answer is an alert, and the sentence is in the log.
- */
-void
-client_http_refuse_tls(struct client *c)
-{
-	/* A fatal unexpected_message (RFC 8446, section 6). */
-	static const uint8_t alert[] = { 21, 3, 3, 0, 2, 2, 10 };
-	uint64_t now = uv_now(c->host->loop);
-	char peer[ADDR_STRLEN];
-
-	if (c->host->tls_warned_ms == 0 ||
-	    now - c->host->tls_warned_ms > TLS_WARN_INTERVAL_MS) {
-		c->host->tls_warned_ms = now;
-		log_warn("%s speaks TLS to this port, which speaks plain HTTP "
-		    "and SOCKS: its proxy setting must say http://, not "
-		    "https://",
-		    addr_format((const struct sockaddr *)&c->origin.peer,
-			peer));
-	}
-	client_say_last(c, alert, sizeof(alert),
-	    "it speaks TLS to a port for plain HTTP and SOCKS");
+	client_log_end(c, error->text + error->cause);
+	respond_error(c, page_status(error), error->text);
 }
 
 /* ---- The exchange ---- */
 
 static void
-on_forward_writable(void *arg)
+on_exchange_writable(void *arg)
 {
 	struct client *c = arg;
 
@@ -71,18 +46,18 @@ on_forward_writable(void *arg)
 		return;
 	if (!c->eof_seen)
 		client_start_reading(c);
-	else if (c->gone && !exchange_is_behind(c->forward))
+	else if (c->flushing && !exchange_is_behind(c->session))
 		client_close(c, "the client disconnected");
 }
 
 static void
-on_forward_moved(void *arg)
+on_exchange_moved(void *arg)
 {
-	client_note(arg);
+	client_update_traffic(arg);
 }
 
 static void
-on_forward_done(void *arg, bool keep_alive)
+on_exchange_done(void *arg, bool keep_alive)
 {
 	struct client *c = arg;
 
@@ -92,17 +67,17 @@ on_forward_done(void *arg, bool keep_alive)
 	}
 	c->state = CLIENT_NEGOTIATING;
 	c->head_begun = false;
-	client_arm(c, LIMIT_IDLE_TIME);
+	client_start_timer(c, LIMIT_IDLE_TIME);
 	if (!c->eof_seen)
 		client_start_reading(c);
 	client_process(c);
 	if (c->eof_seen && !c->closing && c->state == CLIENT_NEGOTIATING)
-		client_linger(c); /* the rest of this head will not come */
+		client_linger(c); /* this request stays incomplete */
 }
 
-/* With nothing queued libuv's request would do the same, a turn later. */
+/* A uv_shutdown() would do the same, but one loop iteration later. */
 static void
-on_forward_last(void *arg)
+on_exchange_last(void *arg)
 {
 	struct client *c = arg;
 	uv_os_fd_t fd;
@@ -112,20 +87,26 @@ on_forward_last(void *arg)
 }
 
 static void
-on_forward_switched(void *arg, struct quic_stream *stream)
+on_exchange_switched(void *arg, struct quic_stream *stream)
 {
-	client_tunnel_switch(arg, stream);
+	struct client *c = arg;
+	uint64_t up, down;
+
+	exchange_bytes(c->session, &up, &down);
+	exchange_free(c->session);
+	c->session = NULL;
+	client_tunnel_switch(c, stream, up, down);
 }
 
 static void
-on_forward_refused(void *arg, const struct connect_error *refusal)
+on_exchange_refused(void *arg, const struct connect_error *error)
 {
-	client_http_refuse(arg, refusal);
+	http_refused(arg, error);
 }
 
-/* What was answered so far must not look like all of it. */
+/* The client must not take the part of the response for all of it. */
 static void
-on_forward_broken(void *arg, const char *reason)
+on_exchange_broken(void *arg, const char *reason)
 {
 	struct client *c = arg;
 	uv_stream_t *tcp = (uv_stream_t *)&c->relay.tcp;
@@ -140,9 +121,9 @@ on_forward_broken(void *arg, const char *reason)
 	relay_end(&c->relay, reason);
 }
 
-/* It may be in the middle of its next head, or have its password checked. */
+/* The client may be sending its next request, or have its password checked. */
 static void
-on_forward_left(void *arg)
+on_exchange_left(void *arg)
 {
 	struct client *c = arg;
 
@@ -155,85 +136,87 @@ on_forward_left(void *arg)
 	client_linger(c);
 }
 
-/* The origin is still to get what the client has sent. */
+/* What the client has sent goes on to the origin. */
 static void
-on_forward_unwanted(void *arg)
+on_exchange_unwanted(void *arg)
 {
 	struct client *c = arg;
 
 	if (c->eof_seen)
 		client_close(c, "the client disconnected");
 	else
-		client_wind_up(c);
+		client_flush(c);
 }
 
 static const struct exchange_events exchange_events = {
-	.writable = on_forward_writable,
-	.moved = on_forward_moved,
-	.done = on_forward_done,
-	.last = on_forward_last,
-	.switched = on_forward_switched,
-	.refused = on_forward_refused,
-	.broken = on_forward_broken,
-	.left = on_forward_left,
-	.unwanted = on_forward_unwanted,
+	.writable = on_exchange_writable,
+	.moved = on_exchange_moved,
+	.done = on_exchange_done,
+	.last = on_exchange_last,
+	.switched = on_exchange_switched,
+	.refused = on_exchange_refused,
+	.broken = on_exchange_broken,
+	.left = on_exchange_left,
+	.unwanted = on_exchange_unwanted,
 };
 
 static void
 begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 {
+	struct exchange *exchange = c->session;
 	int rv = 0;
 
-	if (c->origin.crowded) {
-		client_http_refuse(c, &client_crowded);
+	if (c->source.over_limit) {
+		http_refused(c, &client_over_limit);
 		return;
 	}
-	if (c->forward == NULL)
-		rv = exchange_new(&c->forward, &c->relay.tcp, c->host->pool,
-		    c->host->via, &exchange_events, c);
+	if (exchange == NULL)
+		rv = exchange_new(&exchange, &c->relay.tcp, c->clients->pool,
+		    c->clients->via, &exchange_events, c);
+	c->session = exchange;
 	if (rv == 0)
-		rv = exchange_request(c->forward, req);
+		rv = exchange_request(exchange, req);
 	if (rv == -ELOOP)
-		client_http_error(c, 400, "Max-Forwards does not let the "
+		respond_error(c, 400, "Max-Forwards does not let the "
 		    "request go beyond this proxy");
 	else if (rv != 0)
-		client_http_error(c, 500, "the proxy is out of memory");
+		respond_error(c, 500, "the proxy is out of memory");
 	if (rv != 0)
 		return;
 	c->target = req->authority;
 	c->state = CLIENT_EXCHANGE;
-	client_arm(c, LIMIT_TUNNEL_TIME);
-	client_drop(c, head);
+	client_start_timer(c, LIMIT_TUNNEL_TIME);
+	client_consume(c, head);
 }
 
-/* The client is at fault if it owes something of its request. */
-void
-client_http_idle(struct client *c)
+/* The client is at fault if its request is not complete. */
+static void
+exchange_idle(struct client *c)
 {
-	bool complete = exchange_request_complete(c->forward);
-	bool unanswered = exchange_unanswered(c->forward);
+	bool complete = exchange_request_complete(c->session);
+	bool unanswered = exchange_unanswered(c->session);
 
-	exchange_abandon(c->forward);
+	exchange_abandon(c->session);
 	if (!unanswered)
-		on_forward_broken(c, "the exchange was idle");
+		on_exchange_broken(c, "the exchange was idle");
 	else if (complete)
-		client_http_error(c, 504,
+		respond_error(c, 504,
 		    "the origin did not answer within the tunnel-timeout");
 	else
-		client_http_error(c, 408,
+		respond_error(c, 408,
 		    "the request was not complete within the tunnel-timeout");
 }
 
-/* A head that is typed by hand, for one. */
-void
-client_http_slow(struct client *c)
+/* For example, a request that is typed by hand. */
+static void
+request_slow(struct client *c)
 {
 	char text[128];
 
 	snprintf(text, sizeof(text), "the request was not complete within %u "
 	    "seconds: its head ends with an empty line (head-timeout)",
-	    (unsigned)c->host->limits->v[LIMIT_HEAD_TIME].max);
-	client_http_error(c, 408, text);
+	    (unsigned)c->clients->limits->v[LIMIT_HEAD_TIME].max);
+	respond_error(c, 408, text);
 }
 
 static void
@@ -242,32 +225,33 @@ refuse_body(struct client *c, int error)
 	char text[CHUNKED_WHY_MAX + 64], why[CHUNKED_WHY_MAX];
 
 	if (error == -ENOMEM) {
-		client_http_error(c, 503, "the proxy is out of memory");
+		respond_error(c, 503, "the proxy is out of memory");
 		return;
 	}
-	exchange_why(c->forward, why);
+	exchange_why(c->session, why);
 	snprintf(text, sizeof(text), "the request's body is malformed: %s",
 	    why);
-	client_http_error(c, 400, text);
+	respond_error(c, 400, text);
 }
 
-bool
-client_http_exchange(struct client *c)
+/* The body of the request. False: no more of it can be taken now. */
+static bool
+body_step(struct client *c)
 {
-	ssize_t n = exchange_feed(c->forward, (uint8_t *)c->buf, c->len);
+	ssize_t n = exchange_feed(c->session, (uint8_t *)c->buf, c->len);
 
 	if (c->closing || c->state != CLIENT_EXCHANGE)
 		return false;
-	if (n < 0 && !exchange_unanswered(c->forward)) {
-		on_forward_broken(c, "the request's body is malformed");
+	if (n < 0 && !exchange_unanswered(c->session)) {
+		on_exchange_broken(c, "the request's body is malformed");
 		return false;
 	}
 	if (n < 0) {
 		refuse_body(c, (int)n);
 		return false;
 	}
-	client_drop(c, (size_t)n);
-	exchange_fed(c->forward);
+	client_consume(c, (size_t)n);
+	exchange_fed(c->session);
 	if (c->closing || c->state != CLIENT_EXCHANGE)
 		return false;
 	if (c->len > 0)
@@ -285,36 +269,42 @@ answer_page(struct client *c, const struct http1_request *req)
 	char page[PAGE_MAX];
 
 	uv_tcp_getsockname(&c->relay.tcp, (struct sockaddr *)&local, &len);
-	client_say_last(c, page, page_answer(req, (struct sockaddr *)&local,
-	    c->host->users != NULL, page), "asked for the proxy's own page");
+	client_write_last(c, page, page_answer(req, (struct sockaddr *)&local,
+	    c->clients->users != NULL, page), "asked for the proxy's own page");
 }
 
-/* Whether the request may pass; if not now, somebody has taken care of it. */
+/*
+ * Whether the request may pass. If not, it is refused, or its password is being
+ * checked.
+ */
 static bool
 is_authorized(struct client *c, const struct http1_request *req)
 {
 	const struct http1_field *field;
 	struct credentials credentials;
 
-	if (c->host->users == NULL || c->authorized || c->origin.crowded)
+	if (c->clients->users == NULL || c->authorized || c->source.over_limit)
 		return true;
 	field = http1_find(&req->head, "proxy-authorization");
 	if (field == NULL) {
-		client_http_error(c, 407,
+		respond_error(c, 407,
 		    "this proxy requires a user name and a password");
 		return false;
 	}
 	if (basic_parse(field->value.p, field->value.len, &credentials) != 0) {
-		client_http_error(c, 407, "this proxy accepts only Basic "
+		respond_error(c, 407, "this proxy accepts only Basic "
 		    "authentication");
 		return false;
 	}
-	client_check(c, &credentials);
+	client_check_password(c, &credentials);
 	explicit_bzero(&credentials, sizeof(credentials));
 	return c->authorized;
 }
 
-/* The length of the request head, or 0: more bytes are needed, or all over. */
+/*
+ * The length of the request's header section, or 0: more bytes are needed, or
+ * the request is refused.
+ */
 static size_t
 parse_head(struct client *c, struct http1_request *req)
 {
@@ -322,30 +312,31 @@ parse_head(struct client *c, struct http1_request *req)
 	int status = head < 0 ? http1_error_status(head) : 0;
 	char text[HTTP1_WHY_MAX + 64];
 
-	if (limits_hit(c->host->limits, LIMIT_HEAD,
+	if (limits_hit(c->clients->limits, LIMIT_HEAD,
 		head > 0 ? (size_t)head - 1 : c->len - 1) && status == 0) {
 		status = 431;
 		snprintf(req->head.why, sizeof(req->head.why),
 		    "the head is longer than the %ju bytes of head-max",
-		    (uintmax_t)c->host->limits->v[LIMIT_HEAD].max);
+		    (uintmax_t)c->clients->limits->v[LIMIT_HEAD].max);
 	}
 	if (status == 0)
 		return (size_t)head;
 	snprintf(text, sizeof(text), "the client's request cannot be served: "
 	    "%s", req->head.why);
-	client_http_error(c, status, text);
+	respond_error(c, status, text);
 	return 0;
 }
 
-bool
-client_http_step(struct client *c)
+static bool
+head_step(struct client *c)
 {
 	struct http1_request req;
 	size_t head = parse_head(c, &req);
 
 	if (head == 0)
 		return false;
-	c->kind = req.form == HTTP1_AUTHORITY ? CLIENT_CONNECT : CLIENT_HTTP;
+	c->frontend = req.form == HTTP1_AUTHORITY ? &frontend_connect
+						  : &frontend_http;
 	if (req.form == HTTP1_ORIGIN || req.form == HTTP1_ASTERISK) {
 		answer_page(c, &req);
 		return false;
@@ -354,9 +345,98 @@ client_http_step(struct client *c)
 		return false;
 	c->authorized = false;
 	if (req.form == HTTP1_AUTHORITY) {
-		client_drop(c, head);
+		client_consume(c, head);
 		client_tunnel_open(c, &req.authority);
 	} else
 		begin_exchange(c, &req, head);
 	return true;
 }
+
+/* ---- The front ends ---- */
+
+static bool
+http_step(struct client *c)
+{
+	return c->state == CLIENT_EXCHANGE ? body_step(c) : head_step(c);
+}
+
+static void
+http_checked(struct client *c, enum users_verdict verdict)
+{
+	c->authorized = verdict == USERS_RIGHT;
+	if (verdict == USERS_WRONG)
+		respond_error(c, 407, "proxy authentication failed");
+	else if (verdict == USERS_OVERLOAD)
+		http_refused(c, &client_overloaded);
+}
+
+static bool
+http_opened(struct client *c)
+{
+	static const char established[] =
+	    "HTTP/1.1 200 Connection established\r\n\r\n";
+
+	return client_write(c, established, sizeof(established) - 1);
+}
+
+static bool
+http_expired(struct client *c, enum limit limit)
+{
+	if (c->state == CLIENT_EXCHANGE)
+		exchange_idle(c);
+	else if (limit == LIMIT_HEAD_TIME)
+		request_slow(c);
+	else
+		return false;
+	return true;
+}
+
+static void
+http_end(struct client *c)
+{
+	exchange_free(c->session);
+	c->session = NULL;
+}
+
+static bool
+http_awaits_tunnel(const struct client *c)
+{
+	return exchange_is_opening(c->session);
+}
+
+static bool
+http_awaits_response(const struct client *c)
+{
+	return exchange_request_complete(c->session);
+}
+
+static bool
+http_awaits_origin(const struct client *c)
+{
+	return exchange_is_behind(c->session);
+}
+
+static void
+http_bytes(const struct client *c, uint64_t *up, uint64_t *down)
+{
+	if (c->session != NULL)
+		exchange_bytes(c->session, up, down);
+}
+
+/* A client counts as `http` until it sends CONNECT. */
+#define HTTP_FRONTEND(NAME) {				\
+	.name = NAME,					\
+	.step = http_step,				\
+	.checked = http_checked,			\
+	.opened = http_opened,				\
+	.refused = http_refused,			\
+	.expired = http_expired,			\
+	.end = http_end,				\
+	.awaits_tunnel = http_awaits_tunnel,		\
+	.awaits_response = http_awaits_response,	\
+	.awaits_origin = http_awaits_origin,		\
+	.bytes = http_bytes,				\
+}
+
+const struct frontend frontend_connect = HTTP_FRONTEND("connect");
+const struct frontend frontend_http = HTTP_FRONTEND("http");

@@ -1,18 +1,19 @@
 #ifndef CULVERT_PROXY_LOCAL_CLIENT_INTERNAL_H
 #define CULVERT_PROXY_LOCAL_CLIENT_INTERNAL_H
 
+#include "proxy/base/users.h"
 #include "proxy/local/client.h"
+#include "proxy/local/frontend.h"
 #include "proxy/local/limits.h"
 #include "proxy/local/upstream/connect_error.h"
 #include "proxy/local/upstream/tunnel_request.h"
 #include "proxy/relay.h"
-#include "proxy/base/users.h"
 
 /*
- * What the files of a client share: its insides, and what they do for each
- * other. Nobody else includes this. To go on with a client may close it, but
- * its memory stays until the loop has closed the handles: who has called may
- * look at `closing` and the state.
+ * The insides of a client, for client*.c alone: the core's fields, and what the
+ * core does for its front ends. A function here may close the client, but the
+ * memory stays until the loop has closed the handles: after a call the caller
+ * looks at `closing` and the state.
  */
 enum client_state {
 	CLIENT_NEGOTIATING,
@@ -23,17 +24,9 @@ enum client_state {
 	CLIENT_LINGERING
 };
 
-enum client_kind {
-	CLIENT_NEW,
-	CLIENT_SOCKS4,
-	CLIENT_SOCKS5,
-	CLIENT_CONNECT,
-	CLIENT_HTTP
-};
-
 struct client {
-	struct relay relay; /* first: its callbacks find us by it */
-	struct client_host *host;
+	struct relay relay; /* first: its callbacks find the client by it */
+	struct clients *clients;
 	LIST_ENTRY(client) entry;
 	uv_timer_t timer;
 	uv_shutdown_t shutdown;
@@ -41,143 +34,111 @@ struct client {
 	bool closing;
 
 	enum client_state state;
-	enum client_kind kind;
-	struct client_origin origin;
-	enum limit armed;  /* what the timer is about, ... */
-	uint64_t moved;	   /* ... and for an idle tunnel, bytes so far */
-	struct traffic_share share; /* of what all move */
+	const struct frontend *frontend; /* NULL: no byte has come */
+	void *session;			 /* the front end's own */
+	struct client_source source;
+	enum limit timer_limit; /* which limit the timer runs for */
+	uint64_t bytes_seen;	/* moved when has_moved() last looked */
+	struct traffic_share share; /* of the bytes of all clients */
 	uint64_t started_ms;
 	struct target target;
-	struct tunnel_request ticket;
+	struct tunnel_request request;
 	struct users_check *check;
-	struct socks *socks;	 /* during a SOCKS negotiation */
-	struct exchange *forward; /* of a client of plain HTTP */
-	bool head_begun;	 /* bytes of a head have come: HEAD_TIMEOUT */
-	bool authorized;	 /* the head at the buffer's start has passed */
-	bool overloaded;	 /* its password was not checked: no tunnel */
-	bool eof_seen;		 /* nothing more comes from it */
-	bool gone;		 /* what it sent before has yet to leave */
-	bool logged;		 /* a refusal says more than the close does */
+	bool head_begun; /* bytes of a request have come: head-timeout runs */
+	bool authorized; /* the request at the buffer's start may pass */
+	bool overloaded; /* the password was not checked: no tunnel */
+	bool eof_seen;	 /* the client sends nothing more */
+	bool flushing;	 /* the client is gone, and its request still leaves */
+	bool logged;	 /* the line in the log is written */
 
 	char *buf;
 	size_t len, cap, scanned;
-	size_t said; /* of buf, ahead of the answer, on the ticket's stream */
+	size_t sent_early; /* of buf, on the request's stream */
 };
 
 /* ---- client.c ---- */
 
-/* Speaks HTTP/1.1, and not SOCKS. */
-bool client_is_http(const struct client *);
-
 /*
- * The client is gone. It closes, unless the origin has yet to get of a request
- * what came before. Static text.
+ * The client is gone: closes it, unless the origin has yet to receive a part
+ * of the request. `reason` is static text.
  */
-void client_gone(struct client *, const char *reason);
+void client_disconnected(struct client *, const char *reason);
 
-/* What the client has sent goes on its way, unless that takes for ever. */
-void client_wind_up(struct client *);
+/* Keeps a client that is gone while its request moves on to the origin. */
+void client_flush(struct client *);
 
-/* Closes in any state; the first reason counts. Static text. */
+/* Closes in any state. The first reason, static text, is the one that counts. */
 void client_close(struct client *, const char *reason);
 
-/* Notes the bytes that it has moved. Nothing when it is closing. */
-void client_note(struct client *);
+/* Counts the bytes that have moved. Does nothing when closing. */
+void client_update_traffic(struct client *);
 
 /*
- * The line in the log now, with a reason that says more than the close will:
- * no other follows.
+ * Writes the client's line in the log now, for a reason that says more than
+ * that of the close: no other line follows.
  */
 void client_log_end(struct client *, const char *reason);
 
-/* Begins or goes on to read; nothing when it is closing. */
+/* Starts reading, or goes on. Does nothing when closing. */
 void client_start_reading(struct client *);
 
-/* Does what can be done with the bytes that are here, in the state it is in. */
+/* Has the front end interpret the buffer, as far as the state permits. */
 void client_process(struct client *);
 
-/* The first `n` bytes of the buffer are dealt with. */
-void client_drop(struct client *, size_t n);
+/* Removes the first `n` bytes of the buffer. */
+void client_consume(struct client *, size_t n);
 
-/* Gives the buffer back, and what is in it. */
+/* Frees the buffer, and drops what is in it. */
 void client_free_buffer(struct client *);
 
-/* The time of `limit` runs from now, in place of the one that ran before. */
-void client_arm(struct client *, enum limit limit);
+/* Runs the timer for `limit`, in place of any other. */
+void client_start_timer(struct client *, enum limit limit);
 
-/* Says something short. False: the socket does not take it, so close. */
-bool client_say(struct client *, const void *bytes, size_t n);
+/* Writes a short answer. False: the socket does not take it; close. */
+bool client_write(struct client *, const void *bytes, size_t n);
 
 /*
- * The last word: says it, logs `why` as the end of the session, and lingers or
+ * Writes the last answer, logs `why` as the end of the session, and lingers or
  * closes.
  */
-void client_say_last(struct client *, const void *bytes, size_t n,
+void client_write_last(struct client *, const void *bytes, size_t n,
     const char *why);
 
-/* All is said: ends the sending side and waits for the client's FIN. */
+/* Ends the sending side, and waits for the client's FIN. */
 void client_linger(struct client *);
 
 /*
- * Has the password checked. The verdict is carried out before this returns, or
- * reading stops, the state is CLIENT_CHECKING, and the client goes on by itself
- * when it is known.
+ * Checks a password. Either the front end's `checked` fires before this
+ * returns, or the client is CLIENT_CHECKING, reading stops, and `checked` fires
+ * from the loop.
  */
-void client_check(struct client *, const struct credentials *);
-
-/* ---- client_socks.c ---- */
-
-/* One step of the negotiation. False: more bytes are needed. */
-bool client_socks_step(struct client *);
-
-/* Says what socks->out holds, before more is read ... */
-void client_socks_say(struct client *);
-
-/*
- * ... or as the last word, for the reason that is in socks->why, unless the log
- * has another one already.
- */
-void client_socks_say_last(struct client *);
-
-/* ---- client_http.c ---- */
-
-/* One request head. False: more bytes are needed. */
-bool client_http_step(struct client *);
-
-/* The body of the request under way. False: no more of it can be taken. */
-bool client_http_exchange(struct client *);
-
-/* The exchange under way has carried nothing for too long: ends it. */
-void client_http_idle(struct client *);
-void client_http_slow(struct client *);
-
-/* A page that says what is wrong, as the last word. Static text. */
-void client_http_error(struct client *, int status, const char *text);
-
-/* The same, of a tunnel or an exchange that is refused. */
-void client_http_refuse(struct client *, const struct connect_error *);
-
-/* The last word to a client that speaks TLS where no TLS is spoken. */
-void client_http_refuse_tls(struct client *);
+void client_check_password(struct client *, const struct credentials *);
 
 /* ---- client_tunnel.c ---- */
 
-/* There are too many from this address. */
-extern const struct connect_error client_crowded;
+/* The source has too many connections. */
+extern const struct connect_error client_over_limit;
 
-/* There are too many passwords to check. */
+/* Too many password checks wait. */
 extern const struct connect_error client_overloaded;
 
-/* Asks for a tunnel to `target`, and says how that went. */
+/*
+ * Asks for a tunnel to `target`. The front end's `opened` or `refused` follows,
+ * the latter perhaps before this returns.
+ */
 void client_tunnel_open(struct client *, const struct target *target);
 
-/* The exchange has become a tunnel, of which `stream` is the far side. */
-void client_tunnel_switch(struct client *, struct quic_stream *stream);
+/*
+ * An exchange, which is over, has become a tunnel on `stream`, and has moved
+ * so many bytes before.
+ */
+void client_tunnel_switch(struct client *, struct quic_stream *stream,
+    uint64_t up, uint64_t down);
 
 /*
- * Passes on what has come since, ahead of the answer, on the ticket's stream;
- * what there is no memory for follows after it.
+ * Sends what has come since the request, ahead of the edge's response. What
+ * there is no memory for follows after it.
  */
-void client_tunnel_say_ahead(struct client *);
+void client_tunnel_send_early(struct client *);
 
 #endif

@@ -1,5 +1,7 @@
 /*
- * What a client of SOCKS and we say to each other, until it has its tunnel.
+ * The front ends for SOCKS5 and SOCKS4: socks.c parses, and this file carries
+ * its events to the client core and its answers to the client. The session is a
+ * struct socks, until the tunnel is open.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,71 +10,144 @@
 #include "proxy/local/client_internal.h"
 #include "proxy/local/socks.h"
 
-void
-client_socks_say_last(struct client *c)
+/* For the reason in socks->why, unless the log has a line already. */
+static void
+write_last(struct client *c)
 {
-	client_say_last(c, c->socks->out, c->socks->outlen, c->socks->why);
+	struct socks *socks = c->session;
+
+	client_write_last(c, socks->out, socks->outlen, socks->why);
 }
 
-void
-client_socks_say(struct client *c)
+static void
+write_answer(struct client *c)
 {
-	if (client_say(c, c->socks->out, c->socks->outlen))
-		socks_sent(c->socks);
+	struct socks *socks = c->session;
+
+	if (client_write(c, socks->out, socks->outlen))
+		socks_sent(socks);
 	else
 		client_close(c, "the client disconnected");
 }
 
 static void
-check_socks(struct client *c)
+check(struct client *c)
 {
+	const struct socks *socks = c->session;
 	struct credentials credentials;
 
 	snprintf(credentials.user, sizeof(credentials.user), "%s",
-	    c->socks->user);
+	    socks->user);
 	snprintf(credentials.password, sizeof(credentials.password), "%s",
-	    c->socks->password);
-	client_check(c, &credentials);
+	    socks->password);
+	client_check_password(c, &credentials);
 	explicit_bzero(&credentials, sizeof(credentials));
 }
 
 static bool
-begin_socks(struct client *c)
+begin(struct client *c)
 {
-	if ((c->socks = malloc(sizeof(*c->socks))) == NULL) {
+	if ((c->session = malloc(sizeof(struct socks))) == NULL) {
 		client_close(c, "out of memory");
 		return false;
 	}
-	socks_init(c->socks, c->host->users != NULL && !c->origin.crowded);
+	socks_init(c->session,
+	    c->clients->users != NULL && !c->source.over_limit);
 	return true;
 }
 
-bool
-client_socks_step(struct client *c)
+static bool
+socks_step(struct client *c)
 {
+	struct socks *socks;
 	enum socks_event event;
 	size_t used;
 
-	if (c->socks == NULL && !begin_socks(c))
+	if (c->session == NULL && !begin(c))
 		return false;
-	event = socks_feed(c->socks, (uint8_t *)c->buf, c->len, &used);
-	client_drop(c, used);
+	socks = c->session;
+	event = socks_feed(socks, (uint8_t *)c->buf, c->len, &used);
+	client_consume(c, used);
 	switch (event) {
 	case SOCKS_NEED_MORE:
 	case SOCKS_SEND:
-		/* What is here may be answered as well: in one write. */
+		/* The rest of the buffer may add to the same write. */
 		if (c->len == 0)
-			client_socks_say(c);
+			write_answer(c);
 		return c->len > 0;
 	case SOCKS_AUTHENTICATE:
-		check_socks(c);
+		check(c);
 		return true;
 	case SOCKS_CONNECT:
-		client_tunnel_open(c, &c->socks->target);
+		client_tunnel_open(c, &socks->target);
 		return true;
 	case SOCKS_CLOSE:
 		break;
 	}
-	client_socks_say_last(c);
+	write_last(c);
 	return false;
 }
+
+/*
+ * The answer to a password is either success or failure (RFC 1929). After an
+ * overload it is success, and then the request for a tunnel is refused.
+ */
+static void
+socks_checked(struct client *c, enum users_verdict verdict)
+{
+	c->overloaded = verdict == USERS_OVERLOAD;
+	if (socks_authenticated(c->session, verdict != USERS_WRONG) ==
+	    SOCKS_CLOSE)
+		write_last(c);
+	else if (c->len == 0)
+		write_answer(c);
+}
+
+static bool
+socks_opened(struct client *c)
+{
+	struct socks *socks = c->session;
+	bool ok;
+
+	socks_reply(socks, SOCKS_SUCCEEDED);
+	ok = client_write(c, socks->out, socks->outlen);
+	free(socks);
+	c->session = NULL;
+	return ok;
+}
+
+static void
+socks_refused(struct client *c, const struct connect_error *error)
+{
+	client_log_end(c, error->text + error->cause);
+	socks_reply(c->session, socks_code_of(error));
+	write_last(c);
+}
+
+/* A password that is still being checked is wiped. */
+static void
+socks_end(struct client *c)
+{
+	if (c->session != NULL)
+		socks_authenticated(c->session, false);
+	free(c->session);
+	c->session = NULL;
+}
+
+const struct frontend frontend_socks4 = {
+	.name = "socks4",
+	.step = socks_step,
+	.checked = socks_checked,
+	.opened = socks_opened,
+	.refused = socks_refused,
+	.end = socks_end,
+};
+
+const struct frontend frontend_socks5 = {
+	.name = "socks5",
+	.step = socks_step,
+	.checked = socks_checked,
+	.opened = socks_opened,
+	.refused = socks_refused,
+	.end = socks_end,
+};

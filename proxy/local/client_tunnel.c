@@ -1,29 +1,25 @@
 /*
- * The tunnel of a client: what it says ahead of the edge's answer, and how it
- * is told of that.
+ * The tunnel of a client: the request to the edge, what the client sends ahead
+ * of the edge's response, and the outcome.
  */
-#include <stdlib.h>
-
 #include "proxy/local/client_internal.h"
-#include "proxy/local/http/exchange.h"
-#include "proxy/local/socks.h"
 
-/* Passes on what the client has said after its request. False: no memory. */
+/* Moves what follows the request from the buffer. False: out of memory. */
 static bool
-pass_on(struct client *c, struct quic_stream *stream)
+send_buffered(struct client *c, struct quic_stream *stream)
 {
-	c->said += quic_stream_push(stream, c->buf + c->said,
-	    c->len - c->said);
-	c->relay.to_stream = c->said;
-	client_note(c);
-	return c->said == c->len;
+	c->sent_early += quic_stream_push(stream, c->buf + c->sent_early,
+	    c->len - c->sent_early);
+	c->relay.to_stream = c->sent_early;
+	client_update_traffic(c);
+	return c->sent_early == c->len;
 }
 
 void
-client_tunnel_say_ahead(struct client *c)
+client_tunnel_send_early(struct client *c)
 {
-	pass_on(c, c->ticket.stream);
-	c->ticket.bound = c->said > 0;
+	send_buffered(c, c->request.stream);
+	c->request.bound = c->sent_early > 0;
 }
 
 static void
@@ -32,8 +28,8 @@ on_asked(void *arg, struct quic_stream *stream)
 	struct client *c = arg;
 
 	(void)stream;
-	c->said = 0;
-	client_tunnel_say_ahead(c);
+	c->sent_early = 0;
+	client_tunnel_send_early(c);
 }
 
 static void
@@ -41,7 +37,7 @@ start(struct client *c, struct quic_stream *stream)
 {
 	client_free_buffer(c);
 	c->state = CLIENT_TUNNEL;
-	client_arm(c, LIMIT_TUNNEL_TIME);
+	client_start_timer(c, LIMIT_TUNNEL_TIME);
 	relay_start(&c->relay, stream);
 }
 
@@ -56,38 +52,25 @@ fail(struct client *c, struct quic_stream *stream, const char *reason)
 static void
 on_opened(void *arg, struct quic_stream *stream)
 {
-	static const char established[] =
-	    "HTTP/1.1 200 Connection established\r\n\r\n";
 	struct client *c = arg;
-	bool ok;
 
-	if (client_is_http(c))
-		ok = client_say(c, established, sizeof(established) - 1);
-	else {
-		socks_reply(c->socks, SOCKS_SUCCEEDED);
-		ok = client_say(c, c->socks->out, c->socks->outlen);
-		free(c->socks);
-		c->socks = NULL;
-	}
-	if (!ok)
+	if (!c->frontend->opened(c))
 		fail(c, stream, "the client disconnected");
-	else if (!pass_on(c, stream))
+	else if (!send_buffered(c, stream))
 		fail(c, stream, "out of memory");
 	else
 		start(c, stream);
 }
 
-/* The bytes of the exchange are the tunnel's, too. */
 void
-client_tunnel_switch(struct client *c, struct quic_stream *stream)
+client_tunnel_switch(struct client *c, struct quic_stream *stream,
+    uint64_t up, uint64_t down)
 {
 	size_t n = quic_stream_push(stream, c->buf, c->len);
 
-	exchange_bytes(c->forward, &c->relay.to_stream, &c->relay.to_tcp);
-	c->relay.to_stream += n;
-	exchange_free(c->forward);
-	c->forward = NULL;
-	client_note(c);
+	c->relay.to_stream = up + n;
+	c->relay.to_tcp = down;
+	client_update_traffic(c);
 	if (n == c->len)
 		start(c, stream);
 	else
@@ -95,17 +78,11 @@ client_tunnel_switch(struct client *c, struct quic_stream *stream)
 }
 
 static void
-on_refused(void *arg, const struct connect_error *refusal)
+on_refused(void *arg, const struct connect_error *error)
 {
 	struct client *c = arg;
 
-	if (client_is_http(c)) {
-		client_http_refuse(c, refusal);
-		return;
-	}
-	client_log_end(c, refusal->text + refusal->cause);
-	socks_reply(c->socks, socks_code_of(refusal));
-	client_socks_say_last(c);
+	c->frontend->refused(c, error);
 }
 
 static const struct tunnel_request_events tunnel_request_events = {
@@ -114,7 +91,7 @@ static const struct tunnel_request_events tunnel_request_events = {
 	.refused = on_refused,
 };
 
-const struct connect_error client_crowded = {
+const struct connect_error client_over_limit = {
 	.type = CONNECT_ERROR_CLIENT_LIMIT,
 	.text = "too many connections from this address"
 };
@@ -129,13 +106,13 @@ void
 client_tunnel_open(struct client *c, const struct target *target)
 {
 	c->target = *target;
-	if (c->origin.crowded || c->overloaded) {
-		on_refused(c, c->overloaded ? &client_overloaded
-					    : &client_crowded);
+	if (c->overloaded || c->source.over_limit) {
+		c->frontend->refused(c, c->overloaded ? &client_overloaded
+						      : &client_over_limit);
 		return;
 	}
 	c->state = CLIENT_WAITING;
 	uv_timer_stop(&c->timer);
-	pool_open(
-	    c->host->pool, &c->ticket, &c->target, &tunnel_request_events, c);
+	pool_open(c->clients->pool, &c->request, &c->target,
+	    &tunnel_request_events, c);
 }

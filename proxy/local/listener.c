@@ -52,7 +52,7 @@ struct socket {
 };
 
 struct listener {
-	struct client_host host; /* first: on_gone finds us by it */
+	struct clients clients; /* first: on_closed finds the listener by it */
 	struct socket sockets[SOCKETS_MAX];
 	unsigned nsockets;
 	struct tally sources; /* clients by where they come from */
@@ -90,7 +90,7 @@ on_pause_over(uv_timer_t *timer)
 static void
 warn(struct listener *l, const char *what, const char *why)
 {
-	uint64_t now = uv_now(l->host.loop);
+	uint64_t now = uv_now(l->clients.loop);
 
 	if (l->warned_ms != 0 && now - l->warned_ms <= WARN_INTERVAL_MS)
 		return;
@@ -134,13 +134,13 @@ lowest_descriptor(const struct listener *l)
 static bool
 is_short_of_descriptors(struct listener *l)
 {
-	uint64_t max = l->host.limits->v[LIMIT_DESCRIPTORS].max;
+	uint64_t max = l->clients.limits->v[LIMIT_DESCRIPTORS].max;
 	int lowest;
 
-	if (l->host.totals.open < max / 4)
+	if (l->clients.totals.open < max / 4)
 		return false;
 	lowest = lowest_descriptor(l);
-	return limits_hit(l->host.limits, LIMIT_DESCRIPTORS,
+	return limits_hit(l->clients.limits, LIMIT_DESCRIPTORS,
 	    lowest >= 0 ? (uint64_t)lowest + RESERVE : max);
 }
 
@@ -149,11 +149,11 @@ has_room(struct socket *s)
 {
 	struct listener *l = s->listener;
 
-	if (limits_hit(l->host.limits, LIMIT_CLIENTS, l->host.totals.open))
+	if (limits_hit(l->clients.limits, LIMIT_CLIENTS, l->clients.totals.open))
 		pause_accepting(l, "too many clients");
 	else if (is_short_of_descriptors(l))
 		pause_accepting(l, "out of file descriptors");
-	else if (limits_hit(l->host.limits, LIMIT_PER_LISTENER, s->open))
+	else if (limits_hit(l->clients.limits, LIMIT_PER_LISTENER, s->open))
 		pause_socket(s, "too many clients at one listener");
 	else
 		return true;
@@ -162,48 +162,48 @@ has_room(struct socket *s)
 
 /* Counts a client that has come. False: it is one too many even to refuse. */
 static bool
-count_in(struct listener *l, struct client_origin *origin)
+count_in(struct listener *l, struct client_source *source)
 {
-	struct limits *limits = l->host.limits;
+	struct limits *limits = l->clients.limits;
 	uint64_t max = limits->v[LIMIT_PER_SOURCE].max;
 	char name[TALLY_SOURCE_STRLEN];
 	int rv;
 
 	rv = tally_take(&l->sources,
-	    tally_source((struct sockaddr *)&origin->peer, name),
-	    max > 0 ? max : SIZE_MAX, &origin->share);
+	    tally_source((struct sockaddr *)&source->peer, name),
+	    max > 0 ? max : SIZE_MAX, &source->tally);
 	if (rv == -EDQUOT) {
 		limits->v[LIMIT_PER_SOURCE].hits++;
 		if (l->crowded == CROWDED_MAX)
 			return false;
-		origin->crowded = true;
+		source->over_limit = true;
 		l->crowded++;
 	} else if (rv != 0)
 		return false;
-	l->sockets[origin->listener].open++;
+	l->sockets[source->listener].open++;
 	return true;
 }
 
 static void
-count_out(struct listener *l, const struct client_origin *origin)
+count_out(struct listener *l, const struct client_source *source)
 {
-	tally_give(&l->sources, origin->share);
-	l->crowded -= origin->crowded;
-	l->sockets[origin->listener].open--;
+	tally_give(&l->sources, source->tally);
+	l->crowded -= source->over_limit;
+	l->sockets[source->listener].open--;
 }
 
 static void
-take(struct socket *s, int fd, struct client_origin *origin)
+take(struct socket *s, int fd, struct client_source *source)
 {
 	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
 	struct listener *l = s->listener;
 
-	if (!count_in(l, origin)) {
+	if (!count_in(l, source)) {
 		warn(l, "clients are being reset", "too many from one address");
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 		close(fd);
-	} else if (client_new(&l->host, fd, origin) != 0) {
-		count_out(l, origin);
+	} else if (client_new(&l->clients, fd, source) != 0) {
+		count_out(l, source);
 		pause_accepting(l, "out of memory");
 	}
 }
@@ -213,23 +213,23 @@ static bool
 accept_one(struct socket *s)
 {
 	struct listener *l = s->listener;
-	struct client_origin origin = {
+	struct client_source source = {
 		.listener = (unsigned)(s - l->sockets) };
-	socklen_t len = sizeof(origin.peer);
+	socklen_t len = sizeof(source.peer);
 	int fd;
 
 	if (!has_room(s))
 		return false;
-	fd = accept4(s->fd, (struct sockaddr *)&origin.peer, &len,
+	fd = accept4(s->fd, (struct sockaddr *)&source.peer, &len,
 	    SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
 		malloc_trim_busy(&l->trim);
-		take(s, fd, &origin);
+		take(s, fd, &source);
 		return true;
 	}
 	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 	    errno == ENOMEM) {
-		l->host.limits->v[LIMIT_DESCRIPTORS].hits++;
+		l->clients.limits->v[LIMIT_DESCRIPTORS].hits++;
 		pause_accepting(l, "out of file descriptors");
 	}
 	return errno == ECONNABORTED || errno == EINTR;
@@ -265,7 +265,7 @@ listener_add(struct listener *l, const struct sockaddr *addr)
 	if (bind(fd, addr, addr_len(addr)) != 0 || listen(fd, BACKLOG) != 0)
 		rv = -errno;
 	else
-		rv = uv_poll_init(l->host.loop, &s->poll, fd);
+		rv = uv_poll_init(l->clients.loop, &s->poll, fd);
 	if (rv != 0) {
 		close(fd);
 		return rv;
@@ -299,20 +299,20 @@ listener_addresses(const struct listener *l, struct sockaddr_storage *out,
 static void
 free_if_done(struct listener *l)
 {
-	if (!l->freeing || l->handles > 0 || !LIST_EMPTY(&l->host.clients))
+	if (!l->freeing || l->handles > 0 || !LIST_EMPTY(&l->clients.list))
 		return;
-	liveness_close(l->host.liveness);
+	liveness_close(l->clients.liveness);
 	free(l);
 }
 
 static void
-on_gone(struct client_host *host, const struct client_origin *origin)
+on_closed(struct clients *clients, const struct client_source *source)
 {
-	struct listener *l = (struct listener *)host;
+	struct listener *l = (struct listener *)clients;
 
-	count_out(l, origin);
+	count_out(l, source);
 	resume(l);
-	if (l->host.totals.open == 0)
+	if (l->clients.totals.open == 0)
 		malloc_trim_quiet(&l->trim);
 	free_if_done(l);
 }
@@ -327,16 +327,16 @@ listener_new(struct listener **out, uv_loop_t *loop, struct pool *pool,
 
 	if (l == NULL)
 		return -ENOMEM;
-	if ((rv = liveness_new(&l->host.liveness, loop)) != 0) {
+	if ((rv = liveness_new(&l->clients.liveness, loop)) != 0) {
 		free(l);
 		return rv;
 	}
-	l->host.loop = loop;
-	l->host.pool = pool;
-	l->host.users = users;
-	l->host.limits = limits;
-	l->host.on_gone = on_gone;
-	LIST_INIT(&l->host.clients);
+	l->clients.loop = loop;
+	l->clients.pool = pool;
+	l->clients.users = users;
+	l->clients.limits = limits;
+	l->clients.on_closed = on_closed;
+	LIST_INIT(&l->clients.list);
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limits->v[LIMIT_DESCRIPTORS].max = limit.rlim_cur < INT_MAX
 	    ? limit.rlim_cur : INT_MAX;
@@ -371,13 +371,13 @@ on_timer_closed(uv_handle_t *handle)
 void
 listener_set_users(struct listener *l, struct users *users)
 {
-	l->host.users = users;
+	l->clients.users = users;
 }
 
 void
 listener_set_via(struct listener *l, bool via)
 {
-	l->host.via = via;
+	l->clients.via = via;
 }
 
 void
@@ -400,7 +400,7 @@ listener_free(struct listener *l, const char *reason)
 		return;
 	listener_stop(l);
 	l->freeing = true;
-	clients_close(&l->host, reason);
+	clients_close(&l->clients, reason);
 	free_if_done(l);
 }
 
@@ -409,21 +409,21 @@ listener_free(struct listener *l, const char *reason)
 void
 listener_totals(const struct listener *l, struct client_totals *totals)
 {
-	*totals = l->host.totals;
-	totals->bytes_up = l->host.traffic.up;
-	totals->bytes_down = l->host.traffic.down;
+	*totals = l->clients.totals;
+	totals->bytes_up = l->clients.traffic.up;
+	totals->bytes_down = l->clients.traffic.down;
 }
 
 bool
 listener_is_busy(const struct listener *l)
 {
-	return clients_are_busy(&l->host);
+	return clients_are_busy(&l->clients);
 }
 
 void
 listener_uses(struct listener *l)
 {
-	struct limits *limits = l->host.limits;
+	struct limits *limits = l->clients.limits;
 	const char *name;
 	uint64_t fullest = 0;
 	int lowest;
@@ -432,7 +432,7 @@ listener_uses(struct listener *l)
 		if (l->sockets[i].open > fullest)
 			fullest = l->sockets[i].open;
 	lowest = l->nsockets > 0 && !l->stopped ? lowest_descriptor(l) : -1;
-	limits->v[LIMIT_CLIENTS].use = l->host.totals.open;
+	limits->v[LIMIT_CLIENTS].use = l->clients.totals.open;
 	limits->v[LIMIT_PER_LISTENER].use = fullest;
 	limits->v[LIMIT_PER_SOURCE].use = tally_top(&l->sources, &name);
 	limits->v[LIMIT_DESCRIPTORS].use = lowest >= 0 ? (uint64_t)lowest : 0;
@@ -442,12 +442,12 @@ void
 listener_top(struct listener *l,
     void (*each)(void *arg, const struct client_info *), void *arg)
 {
-	clients_top(&l->host, each, arg);
+	clients_top(&l->clients, each, arg);
 }
 
 void
 listener_each(const struct listener *l,
     void (*each)(void *arg, const struct client_info *), void *arg)
 {
-	clients_each(&l->host, each, arg);
+	clients_each(&l->clients, each, arg);
 }

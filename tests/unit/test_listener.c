@@ -24,7 +24,7 @@
 /* A session of nothing but its books. */
 struct client {
 	LIST_ENTRY(client) entry;
-	struct client_origin origin;
+	struct client_source source;
 	int fd;
 };
 
@@ -32,7 +32,7 @@ static struct world {
 	uv_loop_t loop;
 	struct limits limits;
 	struct listener *listener;
-	struct client_host *host; /* of the clients that came */
+	struct clients *clients; /* of the clients that came */
 	struct sockaddr_storage addresses[2];
 	int peers[CLIENTS_MAX]; /* the other ends */
 	size_t npeers;
@@ -55,29 +55,29 @@ accept4(int fd, __SOCKADDR_ARG addr, socklen_t *len, int flags)
 }
 
 int
-client_new(struct client_host *host, int fd, const struct client_origin *origin)
+client_new(struct clients *clients, int fd, const struct client_source *source)
 {
 	struct client *c = calloc(1, sizeof(*c));
 
-	c->origin = *origin;
+	c->source = *source;
 	c->fd = fd;
-	w.host = host;
-	w.crowded += origin->crowded;
-	LIST_INSERT_HEAD(&host->clients, c, entry);
-	host->totals.open++;
+	w.clients = clients;
+	w.crowded += source->over_limit;
+	LIST_INSERT_HEAD(&clients->list, c, entry);
+	clients->totals.open++;
 	return 0;
 }
 
 static void
 client_end(struct client *c)
 {
-	struct client_origin origin = c->origin;
+	struct client_source source = c->source;
 
 	close(c->fd);
 	LIST_REMOVE(c, entry);
-	w.host->totals.open--;
+	w.clients->totals.open--;
 	free(c);
-	w.host->on_gone(w.host, &origin);
+	w.clients->on_closed(w.clients, &source);
 }
 
 void
@@ -87,31 +87,31 @@ relay_socket_options(int fd)
 }
 
 bool
-clients_are_busy(const struct client_host *host)
+clients_are_busy(const struct clients *clients)
 {
-	return !LIST_EMPTY(&host->clients);
+	return !LIST_EMPTY(&clients->list);
 }
 
 void
-clients_close(struct client_host *host, const char *reason)
+clients_close(struct clients *clients, const char *reason)
 {
 	(void)reason;
-	while (!LIST_EMPTY(&host->clients))
-		client_end(LIST_FIRST(&host->clients));
+	while (!LIST_EMPTY(&clients->list))
+		client_end(LIST_FIRST(&clients->list));
 }
 
 void
-clients_each(const struct client_host *host,
+clients_each(const struct clients *clients,
     void (*each)(void *arg, const struct client_info *), void *arg)
 {
-	(void)host, (void)each, (void)arg;
+	(void)clients, (void)each, (void)arg;
 }
 
 void
-clients_top(struct client_host *host,
+clients_top(struct clients *clients,
     void (*each)(void *arg, const struct client_info *), void *arg)
 {
-	(void)host, (void)each, (void)arg;
+	(void)clients, (void)each, (void)arg;
 }
 
 /* ---- The world ---- */
@@ -213,7 +213,7 @@ at_the_limit_they_wait(void **state)
 	assert_true(hits(LIMIT_CLIENTS) > 0);
 	turn();
 	assert_int_equal(here(), 3);
-	client_end(LIST_FIRST(&w.host->clients));
+	client_end(LIST_FIRST(&w.clients->list));
 	turn();
 	assert_int_equal(here(), 3);
 	/* With a higher limit they need nobody to go. */
@@ -236,7 +236,7 @@ one_listener_may_be_full(void **state)
 	listener_uses(w.listener);
 	assert_int_equal(w.limits.v[LIMIT_PER_LISTENER].use, 3);
 	assert_int_equal(w.limits.v[LIMIT_CLIENTS].use, 5);
-	clients_close(w.host, "");
+	clients_close(w.clients, "");
 	turn();
 	assert_int_equal(here(), 2);
 }
@@ -268,7 +268,7 @@ a_crowd_is_told(void **state)
 	assert_int_equal(recv(w.peers[w.npeers - 1], &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
 	/* Those who have gone are forgotten. */
-	clients_close(w.host, "");
+	clients_close(w.clients, "");
 	dial_many(4, 0);
 	turn();
 	assert_int_equal(here(), 4);
@@ -300,7 +300,7 @@ out_of_everything(void **state)
 	dial_many(1, 0);
 	turn();
 	w.accept_error = 0;
-	client_end(LIST_FIRST(&w.host->clients));
+	client_end(LIST_FIRST(&w.clients->list));
 	turn();
 	assert_int_equal(here(), n);
 }
@@ -336,7 +336,7 @@ a_few_descriptors_are_kept(void **state)
 	assert_true(hits(LIMIT_DESCRIPTORS) > 0);
 	/* As many as were accepted have gone: the lowest are free again. */
 	while (here() > 0)
-		client_end(LIST_FIRST(&w.host->clients));
+		client_end(LIST_FIRST(&w.clients->list));
 	for (int i = 0; i < 3; i++)
 		turn();
 	assert_int_equal(here(), n);
