@@ -58,9 +58,7 @@ config_parse(struct config *config, const char *text, size_t len,
 	return source.errors == 0 ? 0 : -EINVAL;
 }
 
-/*
- * What only the whole shows
- */
+/* ---- Checks of the whole ---- */
 
 static struct source
 command_source(struct config *config)
@@ -79,7 +77,7 @@ origin_of(const struct config *config, const char *name)
 	return config->origin[i];
 }
 
-/* Who may read a hash can guess its password as fast as he likes. */
+/* A user that can read a hash can try passwords at any rate. */
 static void
 warn_exposed(const struct config *config, const char *path, const char *what)
 {
@@ -93,7 +91,7 @@ warn_exposed(const struct config *config, const char *path, const char *what)
 		    (st.st_mode & S_IROTH) != 0 ? "read" : "replace", path);
 }
 
-/* What the file of an option holds that others must not see, or NULL. */
+/* Returns the secret that the file of an option contains, or NULL. */
 static const char *
 secret_of(const struct config_option *option)
 {
@@ -146,7 +144,7 @@ config_listens_locally(const struct config *config)
 	return true;
 }
 
-/* Anybody who reaches a listener without a password may use the edge. */
+/* Without users, every host that reaches a listener could use the edge. */
 static void
 check_listeners(struct source *source)
 {
@@ -174,7 +172,7 @@ check_user(struct source *source)
 		.name = config->user_file };
 	struct stat st;
 
-	/* Where it cannot be read, check_files() has said so. */
+	/* If it cannot be read, check_files() has printed that. */
 	if (config->user_file == NULL ||
 	    privsep_stat(config->user_file, &st) != 0)
 		return;
@@ -251,7 +249,7 @@ config_check(struct config *config)
 	return source.errors == 0 ? 0 : -EINVAL;
 }
 
-/* At the start alone: the databases of users are out of reach later. */
+/* Only at the start: the sandbox makes the user database unreachable. */
 static void
 check_run_as(struct source *source)
 {
@@ -289,8 +287,8 @@ load_file(struct source *source, const char *path)
 }
 
 /*
- * What only the whole shows is checked last, and only when every value by
- * itself is right: otherwise one mistake would be complained about twice.
+ * The whole is checked last, and only if each value is valid by itself:
+ * otherwise one mistake would be reported twice.
  */
 int
 config_load(struct config *config, int argc, char **argv)
@@ -299,7 +297,7 @@ config_load(struct config *config, int argc, char **argv)
 	struct flags flags;
 
 	flags_init(&flags, config->program, argc, argv);
-	if (flags_ask(&flags, &source))
+	if (flags_first_pass(&flags, &source))
 		return 1;
 	if (source.errors > 0)
 		return -EINVAL;
@@ -308,7 +306,7 @@ config_load(struct config *config, int argc, char **argv)
 		    "%s", strerror(errno));
 	else if (flags.file != NULL)
 		load_file(&source, flags.file);
-	flags_assign(&flags, &source);
+	flags_second_pass(&flags, &source);
 	check_run_as(&source);
 	if (source.errors > 0 || config_check(config) != 0)
 		return -EINVAL;
@@ -319,9 +317,7 @@ config_load(struct config *config, int argc, char **argv)
 	return 1;
 }
 
-/*
- * Reading it again
- */
+/* ---- Reload ---- */
 
 static void
 take(struct source *source, const struct config *old,
@@ -341,7 +337,7 @@ differs(const struct config_option *option, const struct config *a,
 	    option_field(option, b));
 }
 
-/* What the command line said then, and what cannot change. */
+/* Keeps the values of the command line, and those that cannot change. */
 static void
 take_over(struct source *source, const struct config *old)
 {
@@ -356,7 +352,7 @@ take_over(struct source *source, const struct config *old)
 			take(source, old, option, i);
 		else if (option_is_fixed(option) &&
 		    differs(option, config, old)) {
-			/* A broken file wants nothing of the kind. */
+			/* A file with errors may not mean the change. */
 			if (source->errors == 0)
 				fprintf(config->err, "%s: a change of '%s' "
 				    "requires a restart\n", source->name,
@@ -367,8 +363,8 @@ take_over(struct source *source, const struct config *old)
 }
 
 /*
- * The check comes last, for it must see what will be in force: a listener that
- * stays open to the network must not lose its users.
+ * The check comes last, since it must see the values that will be in force: a
+ * listener that stays open to the network must not lose its users.
  */
 int
 config_reload(struct config *fresh, const struct config *old, FILE *err)

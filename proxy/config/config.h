@@ -15,53 +15,57 @@
 #include "quic/quic.h"
 
 /*
- * What an administrator asked for, by flags and by an INI file, as values that
- * have been checked.  proxy/config/option.h holds the table of all that can be
- * asked.
+ * proxy/config turns flags and an INI file into values: the options, their
+ * types, and the checks of each value and of the whole.  The programs and
+ * daemon.[ch] use it; the other parts of proxy/ receive settings of their own.
+ * It uses proxy/base, and of proxy/http1 and quic/ only constants and types.
+ *
+ * This is the configuration as checked values.  option.h has the table of all
+ * options.
  */
 
-/* Bytes of a configuration file: no more than a mistaken path should cost. */
+/* Bytes of a configuration file: a limit in case the path is a mistake. */
 #define CONFIG_FILE_MAX (1024 * 1024)
 
-/* Addresses to listen on: each costs a socket, and people need one or two. */
+/* Addresses to listen on: each takes a socket; one or two are usual. */
 #define CONFIG_LISTEN_MAX 16
 
-/* Edges in order of preference: a longer list would never be tried out. */
+/* Edges in order of preference: failover reaches no more of them in time. */
 #define CONFIG_EDGE_MAX 8
 
-/* Ranges allowed or denied: every dial searches them one by one. */
+/* Ranges allowed or denied: every dial searches them linearly. */
 #define CONFIG_RANGE_MAX 256
 
 /* Octets of a user's name or password, as in SOCKS5 (RFC 1929 2). */
 #define CONFIG_USER_MAX 255
 
-/* IP bytes: a QUIC datagram of 1200 (RFC 9000 14) in IPv4, and IP's most. */
+/* IP bytes: a 1200-byte QUIC datagram (RFC 9000 14) in IPv4; IP's maximum. */
 #define CONFIG_MTU_LEAST 1228
 #define CONFIG_MTU_MOST 65535
 
-/* Connections to one edge: with the usual 100 tunnels each, plenty. */
+/* Connections to one edge: each has room for 100 tunnels as a rule. */
 #define CONFIG_CONNECTIONS_MOST 16
 
-/* Tunnels that one connection may have, at most: QUIC would allow 2^60. */
+/* Tunnels of one connection, at most: QUIC would allow 2^60. */
 #define CONFIG_STREAMS_MOST 65536
 
-/* The port of an edge that is named without one (RFC 9114 3.1). */
+/* The port of an edge that is given without one (RFC 9114 3.1). */
 #define CONFIG_EDGE_PORT 443
 
-/* Seconds of any time-out: a day is as good as never. */
+/* Seconds of any time-out: a day, longer than any useful value. */
 #define CONFIG_SECONDS_MOST 86400
 
-/* Of clients, dials or handshakes: what no machine of today would bear. */
+/* Clients, dials or handshakes: more than any machine of today can serve. */
 #define CONFIG_NUMBER_MOST 10000000
 
-/* Bytes of a request's head: what browsers need, and what is an attack. */
+/* Bytes of a request's head: browsers need the least; the most is defensive. */
 #define CONFIG_HEAD_LEAST 4096
 #define CONFIG_HEAD_MOST HTTP1_HEAD_MAX
 
-/* Options of one program, those without a key included; a test counts. */
+/* Options of one program, those without a key included; a test counts them. */
 #define CONFIG_OPTIONS_MAX 64
 
-/* Seconds: with less, a lost packet or two would end a connection. */
+/* Seconds: with less, one or two lost packets would end a connection. */
 #define CONFIG_EDGE_TIMEOUT_LEAST 2
 
 enum config_program {
@@ -69,14 +73,14 @@ enum config_program {
 	CONFIG_CULVERT_EDGE
 };
 
-/* Who set a value: each one overrides those before it. */
+/* The source of a value: each one overrides those before it. */
 enum config_origin {
 	CONFIG_DEFAULT,
 	CONFIG_FILE,
 	CONFIG_COMMAND
 };
 
-/* The lists are in the order in which they were given; n counts them. */
+/* The values are in the order in which they were given; n is their number. */
 struct config_addrs {
 	unsigned n;
 	struct sockaddr_storage v[CONFIG_LISTEN_MAX];
@@ -98,22 +102,22 @@ struct config_ranges {
 	char v[CONFIG_RANGE_MAX][RULE_STRLEN];
 };
 
-/* Free of control characters, and the name of ':' (RFC 7617 2). */
+/* Without control characters; the name also without ':' (RFC 7617 2). */
 struct config_user {
 	char name[CONFIG_USER_MAX + 1]; /* empty: no user is given */
 	char password[CONFIG_USER_MAX + 1];
 };
 
 /*
- * Each field is named as its option, whose meaning the manual pages give.
- * Strings are NULL when they were not given, and belong to the struct.
+ * Each field has the name of its option, which the manual pages explain.
+ * Strings are NULL if they were not given, and belong to the struct.
  */
 struct config {
-	/* Set by config_init; a test may point the streams elsewhere. */
+	/* Set by config_init; a test may replace the streams. */
 	enum config_program program;
-	FILE *out; /* answers to -h, -V and -n */
+	FILE *out; /* output of -h, -V and -n */
 	FILE *err; /* errors and warnings, one line each */
-	char *file; /* that -f named, or NULL */
+	char *file; /* the path given with -f, or NULL */
 
 	/* Both programs. */
 	struct config_addrs listen; /* at least one */
@@ -124,12 +128,12 @@ struct config {
 	char *qlog; /* directory */
 	char *run_as; /* user, or NULL: see run_as_find() */
 	unsigned verbose;
-	bool quiet; /* wins over verbose: LOG_QUIET */
+	bool quiet; /* overrides verbose: LOG_QUIET */
 	enum log_format log_format;
-	struct config_ranges allow; /* culvert: with embedded_edge alone */
+	struct config_ranges allow; /* culvert: only with embedded_edge */
 	struct config_ranges deny;
 	size_t memory_max; /* bytes, from QUIC_MEMORY_MIN */
-	unsigned head_timeout; /* seconds, as the next four */
+	unsigned head_timeout; /* seconds, like the next four */
 	unsigned connect_timeout;
 	unsigned tunnel_timeout; /* 0: never */
 	unsigned keepalive_timeout;
@@ -138,12 +142,12 @@ struct config {
 	/* culvert */
 	char *listen_users;
 	bool via;
-	char *control; /* fits a sockaddr_un; NULL at culvert-edge alone */
+	char *control; /* fits a sockaddr_un; NULL only in culvert-edge */
 	struct config_targets edge; /* empty when embedded_edge is set */
 	bool embedded_edge;
 	char *ca;
 	struct config_pins pin;
-	unsigned connections; /* to one edge at once, at most */
+	unsigned connections; /* to one edge, at most */
 	struct config_user user; /* from --user or from the user-file */
 	char *user_file;
 	unsigned mtu_min; /* IP bytes; 0: CONFIG_MTU_LEAST */
@@ -155,7 +159,7 @@ struct config {
 	unsigned clients_per_listener;
 	unsigned clients_per_source;
 	unsigned head_max; /* bytes */
-	unsigned idle_timeout; /* seconds, as the next */
+	unsigned idle_timeout; /* seconds, like the next */
 	unsigned linger_timeout;
 
 	/* culvert-edge */
@@ -170,66 +174,65 @@ struct config {
 	unsigned dials_per_origin; /* at once */
 	unsigned source_connections;
 	unsigned handshake_rate;
-	unsigned half_open_max; /* handshakes; then Retry */
+	unsigned half_open_max; /* handshakes; beyond, Retry */
 
-	/* Private: who set each option, by its index in the table. */
+	/* Private: the source of each option, by its index in the table. */
 	uint8_t origin[CONFIG_OPTIONS_MAX];
 };
 
 /*
  * Makes a configuration of the defaults, which config_free releases.  Does
- * not fail: it is config_check that misses a default which found no memory.
+ * not fail: config_check reports a default for which there was no memory.
  */
 void config_init(struct config *config, enum config_program program);
 
 /*
- * Reads the command line and, before its values, the file that -f names;
- * answers -h, -V and -n; and checks the whole.  Errors and warnings have been
- * printed when it returns: all of them, not just the first.  Passwords are
- * wiped out of argv, so that ps(1) does not show them; a second reading of
- * the same argv would miss them.
+ * Reads the file that -f names and then the command line, handles -h, -V and
+ * -n, and checks the whole.  Prints all errors and warnings, not just the
+ * first.  Wipes passwords from argv, so that ps(1) does not show them; argv
+ * can therefore be read only once.
  *
- * Returns 0: go on; 1: the question was answered, exit with status 0;
- * -EINVAL: exit with status 2.
+ * Returns 0 to go on; 1 after -h, -V or -n, to exit with status 0; or -EINVAL
+ * to exit with status 2.
  */
 int config_load(struct config *config, int argc, char **argv);
 
 /*
- * Reads len bytes of INI text, which need no NUL, on top of what the
- * configuration holds.  Errors go to config->err as "name:line: what".
- * Touches no file and checks nothing that takes more than one line to see.
+ * Applies len bytes of INI text, which need no NUL, to the configuration.
+ * Errors go to config->err as "name:line: reason".  Opens no file, and checks
+ * each line only by itself.
  *
- * Returns 0, or -EINVAL when something was printed: the configuration is
- * still whole, but not what the text asked for.
+ * Returns 0, or -EINVAL if an error was printed: the configuration is valid,
+ * but lines with errors had no effect.
  */
 int config_parse(struct config *config, const char *text, size_t len,
     const char *name);
 
 /*
- * Checks what only the whole shows: options that need or exclude each other,
- * listeners that are open to the network, files that cannot be read.  Reads
- * the user-file into config->user.
+ * Checks the configuration as a whole: options that require or exclude each
+ * other, listeners that are open to the network, files that cannot be read.
+ * Reads the user-file into config->user.
  *
- * Returns 0, or -EINVAL when errors were printed to config->err.
+ * Returns 0, or -EINVAL if errors were printed to config->err.
  */
 int config_check(struct config *config);
 
 /*
- * Makes in `fresh` what `old` would be if the program were started now: reads
- * the file again, and keeps what the command line said then. An option that a
- * running program cannot change (option_is_fixed) stays as it is in `old`, and
- * a line says so. Everything is checked; `err` gets the lines, as config->err
- * would, and is not kept.
+ * Makes in `fresh` the configuration that a start would give now: reads the
+ * file again, and keeps the values of the command line. An option that a
+ * running program cannot change (option_is_fixed) keeps the value of `old`, and
+ * a line says so. Everything is checked; lines go to `err` in place of
+ * config->err, and `err` is not kept.
  *
- * Returns 0: the caller takes `fresh` in place of `old`, which it releases,
- * and the lines are warnings; or -EINVAL: `fresh` is empty, `old` stays.
+ * Returns 0 if the lines are only warnings: the caller replaces `old` by
+ * `fresh` and releases it. Returns -EINVAL with `fresh` empty: `old` stays.
  */
 int config_reload(struct config *fresh, const struct config *old, FILE *err);
 
 /* Whether no other machine can reach any of the listeners. */
 bool config_listens_locally(const struct config *config);
 
-/* Wipes what is secret and releases what is owned; the struct is empty. */
+/* Wipes secrets and releases memory; the struct is empty afterwards. */
 void config_free(struct config *config);
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * Where values come from.  Each option remembers who set it last:
+ * Sources of values.  Each option records which one set it last:
  *
  *	default ──▶ file ──▶ command line
  *
- * A value of a later origin first clears what an earlier one left, so that a
- * list on the command line replaces the file's; one of the same origin adds
- * to a list, overrides a single value on the command line, and is an error
- * in a file, where two answers to one question are a mistake.
+ * A value of a later origin first clears the value of an earlier one, so that
+ * a list on the command line replaces the file's.  A second value of the same
+ * origin is added to a list; a single value it overrides on the command line,
+ * while in a file it is an error, since two values of one key are a mistake.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include "proxy/base/privsep.h"
 #include "proxy/config/config_source.h"
 
-/* Bytes of a user-file that are read: its first line and to spare. */
+/* Bytes of a user-file that are read: more than its first line. */
 #define USER_FILE_MAX 1024
 
 static void
@@ -71,7 +71,7 @@ source_assign(struct source *source, const struct config_option *option,
 	source->errors++;
 }
 
-/* A name that may be shown: nothing else is, it may be half a password. */
+/* Whether a name may be shown: other text may be a part of a password. */
 static const char *
 shown(const char *name, const char *instead)
 {
@@ -100,8 +100,8 @@ source_assign_key(struct source *source, const char *section, const char *key,
 }
 
 /*
- * Hands one line to inih as fgets(3) would.  Leading blanks are dropped, or
- * inih would take an indented key for more of the value before it.
+ * Gives inih one line, as fgets(3) would.  Leading blanks are removed, since
+ * inih takes an indented line for a continuation of the value before it.
  */
 static char *
 next_line(char *buf, int size, void *arg)
@@ -155,7 +155,7 @@ source_read_text(struct source *source, const char *text, size_t len)
 		source_complain(source, "out of memory");
 }
 
-/* Fills buf and returns how much that is, or a negative errno. */
+/* Fills buf and returns the number of bytes, or a negative errno. */
 static ssize_t
 read_file(const char *path, char *buf, size_t size)
 {
@@ -210,6 +210,6 @@ source_read_user(struct source *source)
 	source->line = 1;
 	if (value_user.set(&source->config->user, line) != 0)
 		source_complain(source, "the line is not %s",
-		    value_user.wanted);
+		    value_user.expected);
 	explicit_bzero(line, sizeof(line));
 }

@@ -6,20 +6,20 @@
 #include "proxy/config/config.h"
 #include "proxy/config/option.h"
 
-/* Characters of an unknown name that a complaint shows: none is as long. */
+/* Characters of an unknown name that an error shows: no option has as many. */
 #define SOURCE_NAME_MAX 32
 
 /*
- * One place that values of a configuration come from: a file or the command
- * line.  The caller fills the first four fields; errors counts up.
+ * A source of configuration values: a file or the command line.  The caller
+ * fills the first four fields.
  */
 struct source {
 	struct config *config;
 	enum config_origin origin;
-	const char *name; /* of the file or the program, for complaints */
+	const char *name; /* of the file or the program, for error messages */
 	unsigned line; /* within the file; 0: none in particular */
-	unsigned errors; /* complaints so far */
-	const char *next, *end; /* private: text yet to be read */
+	unsigned errors; /* printed so far */
+	const char *next, *end; /* private: text that is not read yet */
 };
 
 /*
@@ -31,22 +31,22 @@ void source_complain(struct source *source, const char *fmt, ...)
 
 /*
  * Sets an option, whose index in the table is i, from text, or from NULL for
- * a bare flag.  Complains about what it refuses.
+ * a bare flag.  Prints an error if the text is not valid.
  */
 void source_assign(struct source *source, const struct config_option *option,
     size_t i, const char *text);
 
-/* The same for a section and key as a file names them. */
+/* The same, with the option given as section and key. */
 void source_assign_key(struct source *source, const char *section,
     const char *key, const char *text);
 
-/* Reads len bytes of INI text, which need no NUL.  Complains. */
+/* Reads len bytes of INI text, which need no NUL.  Prints errors. */
 void source_read_text(struct source *source, const char *text, size_t len);
 
-/* Reads the INI file of the source's name.  Complains. */
+/* Reads the INI file whose path is source->name.  Prints errors. */
 void source_read_file(struct source *source);
 
-/* Sets the user from the first line of the file of the source's name. */
+/* Sets the user from the first line of the file source->name. */
 void source_read_user(struct source *source);
 
 #endif

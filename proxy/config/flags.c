@@ -3,7 +3,7 @@
 
 #include "proxy/config/flags.h"
 
-/* A flag without a letter is known to getopt by a number past all letters. */
+/* getopt_long(3) returns a number above all letters for a long-only flag. */
 static int
 flag_value(const struct config_option *option, size_t i)
 {
@@ -46,22 +46,22 @@ find_flag(enum config_program program, int value, size_t *at)
 	return NULL;
 }
 
-/* Walks through the flags; a walk that has come to its end begins anew. */
+/* Returns the next flag. After the end of a pass the next pass begins. */
 static int
 next_flag(struct flags *flags)
 {
 	int c;
 
-	if (!flags->walking)
+	if (!flags->started)
 		optind = 0;
 	opterr = 0;
 	c = getopt_long(flags->argc, flags->argv, flags->letters,
 	    flags->names, NULL);
-	flags->walking = c != -1;
+	flags->started = c != -1;
 	return c;
 }
 
-/* Of "--usr=alice:secret" that is "--usr": what follows may be a password. */
+/* The length of "--usr" in "--usr=alice:secret": the rest may be a password. */
 static int
 name_length(const char *word)
 {
@@ -73,8 +73,8 @@ name_length(const char *word)
 }
 
 /*
- * Says what getopt_long(3), told to be silent, has found wrong, and never with
- * the value: it may be a password that was typed at the wrong place.
+ * Prints the error that getopt_long(3) found, which prints none itself here:
+ * it would show the value, which may be a password in the wrong place.
  */
 static void
 complain_flag(struct source *source, const struct flags *flags, int c)
@@ -100,7 +100,7 @@ complain_flag(struct source *source, const struct flags *flags, int c)
 }
 
 bool
-flags_ask(struct flags *flags, struct source *source)
+flags_first_pass(struct flags *flags, struct source *source)
 {
 	const char *program = option_program_name(source->config->program);
 	int c, surplus;
@@ -127,7 +127,7 @@ flags_ask(struct flags *flags, struct source *source)
 		case '?':
 		case ':':
 			complain_flag(source, flags, c);
-			/* More letters of this word may be a value. */
+			/* The rest of this argument may be a value. */
 			if (c == '?' && optopt != 0 && optopt <= UCHAR_MAX)
 				return false;
 			break;
@@ -141,7 +141,7 @@ flags_ask(struct flags *flags, struct source *source)
 	return false;
 }
 
-/* A password must not stay where ps(1) shows it. */
+/* Wipes a password, so that ps(1) does not show it. */
 static void
 wipe_secret(const struct config_option *option, char *text)
 {
@@ -149,7 +149,7 @@ wipe_secret(const struct config_option *option, char *text)
 		explicit_bzero(text, strlen(text));
 }
 
-/* Sets what "section.key=value" says, which is cut in three meanwhile. */
+/* Sets "section.key=value", which is split in place and restored. */
 static void
 assign_pair(struct source *source, char *pair)
 {
@@ -169,7 +169,7 @@ assign_pair(struct source *source, char *pair)
 }
 
 void
-flags_assign(struct flags *flags, struct source *source)
+flags_second_pass(struct flags *flags, struct source *source)
 {
 	const struct config_option *option;
 	size_t i = 0;

@@ -7,37 +7,37 @@
 #include "proxy/config/config_source.h"
 
 /*
- * The command line, which is walked twice: first for the questions and the
- * name of the file, then, when that has been read, for the values.
+ * The command line, which is read in two passes: first for -h, -V, -n and -f,
+ * then, after the file has been read, for the values.
  */
 struct flags {
 	const char *file; /* of -f, or NULL; points into argv */
 	bool check; /* -n was given */
 
-	/* Private: what getopt_long(3) wants, made from the table. */
+	/* Private: arguments of getopt_long(3), made from the table. */
 	int argc;
 	char **argv;
-	bool walking;
+	bool started;
 	char letters[2 * CONFIG_OPTIONS_MAX + 2];
 	struct option names[CONFIG_OPTIONS_MAX + 1];
 };
 
-/* Keeps argc and argv by reference; getopt_long(3) will reorder argv. */
+/* Keeps argv by reference; getopt_long(3) will reorder it. */
 void flags_init(struct flags *flags, enum config_program program, int argc,
     char **argv);
 
 /*
- * First walk: finds -f and -n, answers -h and -V, and complains about what is
- * no option of the program.
+ * First pass: finds -f and -n, handles -h and -V, and prints errors about
+ * arguments that are not options of the program.
  *
- * Returns true when all has been said and the program should exit.
+ * Returns true after -h or -V: the program should exit.
  */
-bool flags_ask(struct flags *flags, struct source *source);
+bool flags_first_pass(struct flags *flags, struct source *source);
 
 /*
- * Second walk: sets the values, complains about those that are wrong, and
- * wipes secrets out of argv.
+ * Second pass: sets the values, prints errors about invalid ones, and wipes
+ * secrets from argv.
  */
-void flags_assign(struct flags *flags, struct source *source);
+void flags_second_pass(struct flags *flags, struct source *source);
 
 #endif

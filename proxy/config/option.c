@@ -57,7 +57,8 @@ static const struct config_option culvert_options[] = {
 	    FIELD(connect_timeout), "seconds",
 	    "10", "time for a tunnel to open" },
 	{ 0, "linger-timeout", "limits", &value_timeout,
-	    FIELD(linger_timeout), "seconds", "2", "time to read the last answer" },
+	    FIELD(linger_timeout), "seconds", "2",
+	    "time to read the last answer" },
 	{ 0, "allow", "policy", &value_ranges, FIELD(allow), "cidr[:port]",
 	    NULL, "embedded edge: allow this destination" },
 	{ 0, "deny", "policy", &value_ranges, FIELD(deny), "cidr[:port]",
@@ -204,7 +205,7 @@ option_field(const struct config_option *option, const struct config *config)
 	return (char *)(uintptr_t)config + option->offset;
 }
 
-/* Sockets are bound, and the file system is closed, before the first client. */
+/* Sockets are bound and the file system is closed before the first client. */
 bool
 option_is_fixed(const struct config_option *option)
 {
@@ -237,7 +238,7 @@ find_letter(enum config_program program, int letter)
 	return NULL;
 }
 
-/* The usage line as it grows. */
+/* The state of the usage text. */
 struct usage {
 	enum config_program program;
 	FILE *stream;
@@ -256,9 +257,9 @@ print_item(struct usage *usage, const char *item)
 	usage->column += fprintf(usage->stream, " %s", item);
 }
 
-/* Letters alone come first, in one pair of brackets, as mdoc(7) asks. */
+/* Flags without a value come first, in one pair of brackets (mdoc(7)). */
 static void
-print_bundle(struct usage *usage)
+print_switches(struct usage *usage)
 {
 	const struct config_option *option;
 	char item[sizeof(letters) + 3] = "[-";
@@ -332,7 +333,7 @@ option_usage(enum config_program program, FILE *stream)
 	usage.indent = fprintf(stream, "usage: %s",
 	    option_program_name(program));
 	usage.column = usage.indent;
-	print_bundle(&usage);
+	print_switches(&usage);
 	print_letters(&usage);
 	print_names(&usage);
 	fputs("\n\n", stream);

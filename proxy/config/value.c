@@ -9,7 +9,7 @@
 #include "proxy/base/address_rule.h"
 #include "proxy/config/value.h"
 
-#define VERBOSE_MAX 3 /* times: more than the log has levels */
+#define VERBOSE_MAX 3 /* times: the log has fewer levels */
 
 #define PIN_PREFIX "sha256//" /* as curl writes pins */
 #define PIN_DIGITS 43 /* base64 digits of 32 bytes, before one '=' */
@@ -189,7 +189,7 @@ set_cc(void *field, const char *value)
 	return 0;
 }
 
-/* As the kernel would name one; whether there is one may change. */
+/* A valid name of an interface, which need not exist yet. */
 static int
 set_interface(void *field, const char *value)
 {
@@ -273,8 +273,8 @@ add_range(void *field, const char *value)
 }
 
 /*
- * Strict: the two bits that the last digit has left over must be zero, so
- * that a pin has one spelling (RFC 4648 3.5).
+ * Strict: the two unused bits of the last digit must be zero, so that each pin
+ * has exactly one encoding (RFC 4648 3.5).
  */
 static int
 parse_pin(uint8_t pin[QUIC_PIN_LEN], const char *value)
@@ -343,106 +343,107 @@ set_user(void *field, const char *value)
 const struct value_type value_file = {
 	.set = set_text, .size = sizeof(char *), .owned = true,
 	.readable = true,
-	.wanted = "the path of a file"
+	.expected = "the path of a file"
 };
 const struct value_type value_directory = {
 	.set = set_text, .size = sizeof(char *), .owned = true,
-	.wanted = "the path of a directory"
+	.expected = "the path of a directory"
 };
 const struct value_type value_socket = {
 	.set = set_socket_path, .size = sizeof(char *), .owned = true,
-	.wanted = "a path that a Unix socket can have (107 bytes)"
+	.expected = "a path that a Unix socket can have (107 bytes)"
 };
 const struct value_type value_user_name = {
 	.set = set_text, .size = sizeof(char *), .owned = true,
-	.wanted = "the name of a user"
+	.expected = "the name of a user"
 };
 const struct value_type value_flag = {
 	.set = set_flag, .size = sizeof(bool), .bare = true,
-	.wanted = "yes or no"
+	.expected = "yes or no"
 };
 const struct value_type value_verbose = {
 	.set = set_verbose, .size = sizeof(unsigned), .bare = true,
-	.wanted = "a number from 0 to " STRING(VERBOSE_MAX)
+	.expected = "a number from 0 to " STRING(VERBOSE_MAX)
 };
 const struct value_type value_mtu = {
 	.set = set_mtu, .size = sizeof(unsigned),
-	.wanted = "a number of bytes from " STRING(CONFIG_MTU_LEAST) " to "
+	.expected = "a number of bytes from " STRING(CONFIG_MTU_LEAST) " to "
 	    STRING(CONFIG_MTU_MOST)
 };
 const struct value_type value_seconds = {
 	.set = set_seconds, .size = sizeof(unsigned),
-	.wanted = "a number of seconds from 0 to " STRING(CONFIG_SECONDS_MOST)
+	.expected = "a number of seconds from 0 to " STRING(CONFIG_SECONDS_MOST)
 };
 const struct value_type value_connections = {
 	.set = set_connections, .size = sizeof(unsigned),
-	.wanted = "a number from 1 to " STRING(CONFIG_CONNECTIONS_MOST)
+	.expected = "a number from 1 to " STRING(CONFIG_CONNECTIONS_MOST)
 };
 const struct value_type value_streams = {
 	.set = set_streams, .size = sizeof(unsigned),
-	.wanted = "a number from 1 to " STRING(CONFIG_STREAMS_MOST)
+	.expected = "a number from 1 to " STRING(CONFIG_STREAMS_MOST)
 };
 const struct value_type value_timeout = {
 	.set = set_timeout, .size = sizeof(unsigned),
-	.wanted = "a number of seconds from 1 to " STRING(CONFIG_SECONDS_MOST)
+	.expected = "a number of seconds from 1 to " STRING(CONFIG_SECONDS_MOST)
 };
 const struct value_type value_count = {
 	.set = set_count, .size = sizeof(unsigned),
-	.wanted = "a number from 1 to " STRING(CONFIG_NUMBER_MOST)
+	.expected = "a number from 1 to " STRING(CONFIG_NUMBER_MOST)
 };
 const struct value_type value_quota = {
 	.set = set_quota, .size = sizeof(unsigned),
-	.wanted = "a number from 0 to " STRING(CONFIG_NUMBER_MOST)
+	.expected = "a number from 0 to " STRING(CONFIG_NUMBER_MOST)
 };
 const struct value_type value_head = {
 	.set = set_head, .size = sizeof(unsigned),
-	.wanted = "a number of bytes from " STRING(CONFIG_HEAD_LEAST) " to "
+	.expected = "a number of bytes from " STRING(CONFIG_HEAD_LEAST) " to "
 	    STRING(CONFIG_HEAD_MOST)
 };
 const struct value_type value_memory = {
 	.set = set_memory, .size = sizeof(size_t),
-	.wanted = "a size from 16M on, in bytes or with K, M or G"
+	.expected = "a size from 16M on, in bytes or with K, M or G"
 };
 const struct value_type value_cc = {
-	.set = set_cc, .size = sizeof(enum quic_cc), .wanted = "cubic or bbr"
+	.set = set_cc, .size = sizeof(enum quic_cc), .expected = "cubic or bbr"
 };
 const struct value_type value_log_format = {
 	.set = set_log_format, .size = sizeof(enum log_format),
-	.wanted = "text or json"
+	.expected = "text or json"
 };
 const struct value_type value_interface = {
 	.set = set_interface, .size = sizeof(char *), .owned = true,
-	.wanted = "the name of an interface, such as eth0"
+	.expected = "the name of an interface, such as eth0"
 };
 const struct value_type value_mark = {
 	.set = set_mark, .size = sizeof(uint32_t),
-	.wanted = "a number from 1 to 0xffffffff"
+	.expected = "a number from 1 to 0xffffffff"
 };
 const struct value_type value_addrs = {
 	.set = add_addr, .size = sizeof(struct config_addrs),
 	.repeats = true, .most = CONFIG_LISTEN_MAX,
-	.wanted = "an address and a port, such as 127.0.0.1:1080 or [::1]:1080"
+	.expected = "an address and a port, such as 127.0.0.1:1080 or "
+	    "[::1]:1080"
 };
 const struct value_type value_targets = {
 	.set = add_target, .size = sizeof(struct config_targets),
 	.repeats = true, .most = CONFIG_EDGE_MAX,
-	.wanted = "a host with or without a port, such as "
+	.expected = "a host with or without a port, such as "
 	    "edge.example:443 or [2001:db8::1]"
 };
 const struct value_type value_ranges = {
 	.set = add_range, .size = sizeof(struct config_ranges),
 	.repeats = true, .most = CONFIG_RANGE_MAX,
-	.wanted = "a range of addresses, a port, or both, such as 10.0.0.0/8, "
-	    "fc00::/7:443 or :25"
+	.expected = "a range of addresses, a port, or both, such as "
+	    "10.0.0.0/8, fc00::/7:443 or :25"
 };
 const struct value_type value_pins = {
 	.set = add_pin, .size = sizeof(struct config_pins),
 	.repeats = true, .most = QUIC_PINS_MAX,
-	.wanted = PIN_PREFIX " and the base64 of 32 bytes"
+	.expected = PIN_PREFIX " and the base64 of 32 bytes"
 };
 const struct value_type value_user = {
 	.set = set_user, .size = sizeof(struct config_user), .secret = true,
-	.wanted = "name:password of at most " STRING(CONFIG_USER_MAX)
+	.expected = "name:password of at most " STRING(CONFIG_USER_MAX)
 	    " bytes each"
 };
 
@@ -490,5 +491,5 @@ value_explain(const struct value_type *type, int error, FILE *stream)
 	else if (error == -ENOSPC)
 		fprintf(stream, "is given more than %u times", type->most);
 	else
-		fprintf(stream, "the value is not %s", type->wanted);
+		fprintf(stream, "the value is not %s", type->expected);
 }
