@@ -1,5 +1,5 @@
 /*
- * One octet moves the decoder by at most one state; only content is taken in
+ * Each octet moves the decoder by at most one state; content is consumed in
  * one piece.
  *
  *	SIZE_START -> SIZE -> [PADDING] -> [EXTENSION] -> SIZE_LF -> DATA
@@ -10,8 +10,8 @@
  *	                                   |         ^
  *	                                TRAILER -> TRAILER_LF
  *
- * BAD and DONE are final.  In a response LF may come where CR is expected, and
- * the line ends there.
+ * BAD and DONE are final.  In a response, LF may replace CR LF as the end of a
+ * line.
  */
 
 #include <errno.h>
@@ -51,7 +51,7 @@ is_space(uint8_t octet)
 	return octet == ' ' || octet == '\t';
 }
 
-/* One more byte that is read for nothing. */
+/* Counts a byte that is not content. */
 static enum chunked_state
 skip(struct chunked *c, size_t max, enum chunked_state next)
 {
@@ -66,7 +66,7 @@ end_size(struct chunked *c)
 	return c->left > 0 ? CHUNKED_DATA : CHUNKED_TRAILER_START;
 }
 
-/* Takes one digit. */
+/* Leading zeros of a response count as overhead, not as digits. */
 static enum chunked_state
 step_digit(struct chunked *c, int value)
 {
@@ -90,7 +90,7 @@ step_size_start(struct chunked *c, uint8_t octet)
 	return CHUNKED_BAD;
 }
 
-/* After a line's text in a response: its end, if LF alone is that. */
+/* LF without CR: in a response it ends the line. */
 static enum chunked_state
 step_lf(struct chunked *c, enum chunked_state at_lf)
 {
@@ -98,7 +98,7 @@ step_lf(struct chunked *c, enum chunked_state at_lf)
 	return c->response ? at_lf : CHUNKED_BAD;
 }
 
-/* Behind the digits. */
+/* After the digits. */
 static enum chunked_state
 step_padding(struct chunked *c, uint8_t octet)
 {
@@ -126,7 +126,7 @@ step_size(struct chunked *c, uint8_t octet)
 	return step_padding(c, octet);
 }
 
-/* Text that is dropped: a control character ends a request's. */
+/* Text that is dropped; in a request, control characters are an error. */
 static enum chunked_state
 step_text(struct chunked *c, uint8_t octet, size_t max,
     enum chunked_state at_cr)
@@ -168,7 +168,7 @@ step_trailer_start(struct chunked *c, uint8_t octet)
 	return step_trailer(c, octet);
 }
 
-/* After a CR.  In a response, one that no LF follows is text like other. */
+/* After a CR.  In a response, a CR without LF is a part of the text. */
 static enum chunked_state
 step_line_end(struct chunked *c, uint8_t octet, enum chunked_state at_lf,
     enum chunked_state text)
@@ -272,7 +272,7 @@ chunked_feed(struct chunked *c, const uint8_t *in, size_t len,
 	return c->state == CHUNKED_DONE;
 }
 
-/* What is not a matter of one octet, or NULL. */
+/* Returns the error text unless one octet was the error, then NULL. */
 static const char *
 limit_of(const struct chunked *c)
 {

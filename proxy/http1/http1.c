@@ -6,10 +6,10 @@
 
 #define HTTP_PORT 80
 
-/* Digits of a status that is believed: no number of so many overflows. */
+/* Digits of a status that are used: that many do not overflow an int. */
 #define STATUS_DIGITS_MAX 9
 
-/* What a response without a status has, as Chromium takes it. */
+/* The status of a response that has none, as in Chromium. */
 #define STATUS_ASSUMED 200
 
 
@@ -31,7 +31,7 @@ is_space(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Takes the first word off the front of *rest, and the whitespace around. */
+/* Removes the first word and the whitespace around it from *rest. */
 static struct slice
 cut_word(struct slice *rest)
 {
@@ -49,7 +49,7 @@ cut_word(struct slice *rest)
 
 /* ---- Requests: the target ---- */
 
-/* The bytes of a host, brackets included: a port may follow. */
+/* Returns the length of a host, brackets included: a port may follow. */
 static size_t
 host_length(struct slice authority)
 {
@@ -69,7 +69,7 @@ is_in_name(char c)
 	    (c >= 'A' && c <= 'Z') || (c != '\0' && strchr("-_.", c) != NULL);
 }
 
-/* Says of a byte what is wrong with it, and how it is to be written. */
+/* Explains an invalid byte of a host, and how to encode the name. */
 static int
 bad_host_octet(struct http1_head *head, struct slice host, size_t at)
 {
@@ -90,7 +90,7 @@ bad_host_octet(struct http1_head *head, struct slice host, size_t at)
 	    "offset %zu of it", octet, at);
 }
 
-/* Why target_parse() has rejected a host and a port. */
+/* Explains why target_parse() rejected a host and a port. */
 static int
 bad_authority(struct http1_head *head, struct slice s)
 {
@@ -120,9 +120,8 @@ bad_authority(struct http1_head *head, struct slice s)
 }
 
 /*
- * User information is for the client to make Authorization of, and never for
- * the origin to see.  A backslash in it would be the end of the host to
- * browsers.
+ * Drops user information, which a client should send as Authorization and the
+ * origin must never receive.  To browsers a backslash in it would end the host.
  */
 static int
 drop_userinfo(struct http1_head *head, struct slice *authority)
@@ -139,9 +138,9 @@ drop_userinfo(struct http1_head *head, struct slice *authority)
 }
 
 /*
- * The bytes of the scheme of a URI, or an error.  A WebSocket's opening
- * handshake is a request of HTTP (RFC 6455, section 1.3), and some libraries
- * name it by their own scheme.
+ * Returns the length of the scheme of a URI, or an error.  The opening
+ * handshake of WebSocket is an HTTP request (RFC 6455, section 1.3), for which
+ * some libraries use the scheme "ws".
  */
 static int
 scheme_length(struct http1_head *head, struct slice target)
@@ -182,7 +181,7 @@ parse_absolute(struct http1_request *req, struct slice target)
 	if (err != 0)
 		return err;
 	if (authority.len > 0 && authority.p[authority.len - 1] == ':')
-		authority.len--; /* an empty port is the default one */
+		authority.len--; /* an empty port means the default */
 	if (target_parse(&req->authority, authority.p, authority.len,
 		HTTP_PORT) != 0)
 		return bad_authority(&req->head, authority);
@@ -190,7 +189,7 @@ parse_absolute(struct http1_request *req, struct slice target)
 	return 0;
 }
 
-/* A request to us: the Host field says under which name. */
+/* A request to the proxy itself: its name is in the Host field. */
 static int
 parse_own(struct http1_request *req, enum http1_form form, struct slice target)
 {
@@ -225,7 +224,7 @@ parse_connect(struct http1_request *req, struct slice target)
 	return 0;
 }
 
-/* No server gets to see a fragment (RFC 9110, section 7.1). */
+/* Fragments are never sent to a server (RFC 9110, section 7.1). */
 static int
 parse_target(struct http1_request *req, struct slice target)
 {
@@ -261,8 +260,8 @@ parse_version(struct http1_head *head, struct slice s)
 }
 
 /*
- * The words at both ends are method and version.  What is between is the
- * target, whatever whitespace some clients leave in it.
+ * The first word is the method, the last one the version.  All between them is
+ * the target, in which some clients leave whitespace.
  */
 static int
 parse_request_line(
@@ -324,8 +323,8 @@ http1_request_parse(struct http1_request *req, const char *buf, size_t len,
 /* ---- Responses ---- */
 
 /*
- * The minor version of "HTTP/1.1": whatever is not at least that is 1.0, and
- * what is above, even HTTP/2, says it in a way that HTTP/1.1 reads.
+ * The minor version of "HTTP/1.1".  Anything that is less, or not a version,
+ * counts as 1.0; anything above, even HTTP/2, as 1.1, whose syntax it has.
  */
 static int
 response_minor(struct slice version)
@@ -344,7 +343,7 @@ response_minor(struct slice version)
 	return version.p[after] - '0';
 }
 
-/* Digits first, of any number; without them the status is not said. */
+/* The status may have any number of digits; without digits it is missing. */
 static struct slice
 parse_status(struct http1_response *resp, struct slice s)
 {
@@ -372,13 +371,13 @@ parse_status_line(struct http1_response *resp, struct slice line)
 	resp->reason = parse_status(resp, line);
 }
 
-/* What the status and the request say about framing and connection. */
+/* Adjusts framing and connection to the status and the request. */
 static void
-settle_response(struct http1_response *resp, bool head_request)
+finish_response(struct http1_response *resp, bool head_request)
 {
 	struct http1_head *head = &resp->head;
 
-	/* Some readers may look for the body that a 204 announces. */
+	/* Some recipients may expect the body that such a 204 announces. */
 	if (resp->status == 204 && (head->framing == HTTP1_CHUNKED ||
 	    head->length > 0))
 		head->odd = true;
@@ -425,7 +424,7 @@ http1_response_parse(struct http1_response *resp, const char *buf, size_t len,
 	err = http1_head_parse(head, rest);
 	if (err != 0)
 		return err;
-	settle_response(resp, head_request);
+	finish_response(resp, head_request);
 	return headlen;
 }
 

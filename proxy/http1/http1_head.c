@@ -1,9 +1,8 @@
 /*
- * A head is read in two passes.  The first, http1_head_scan, looks at each
- * octet once however the head arrives, refuses the ones that it may not have
- * and finds the empty line.  The second runs only over a whole head and takes
- * it apart line by line, so that the outcome cannot depend on how the bytes
- * were split.
+ * A head is read in two passes.  The first, http1_head_scan, examines each
+ * octet once however the head arrives, rejects invalid octets and finds the
+ * empty line.  The second parses a complete head line by line, so that the
+ * outcome cannot depend on how the bytes were split.
  */
 
 #include <errno.h>
@@ -13,17 +12,17 @@
 
 #include "proxy/http1/http1_head.h"
 
-/* Digits of a Content-Length: all numbers of 18 digits are below 2^63. */
+/* Digits of a Content-Length: every number of 18 digits is below 2^63. */
 #define LENGTH_DIGITS_MAX 18
 
 /* Bytes of empty lines before a request: some clients send one too many. */
 #define EMPTY_MAX 16
 
-/* Bytes before the status line that Chromium skips, and of its first word. */
+/* Bytes before the status line that Chromium skips, and "HTTP". */
 #define SLOP_MAX 4
 #define STATUS_BEGIN 4
 
-/* Characters of a field's name that an error shows. */
+/* Characters of a field name that an error shows. */
 #define NAME_SHOWN 32
 
 int
@@ -57,10 +56,10 @@ is_control(char c)
 
 /* ---- The first pass ---- */
 
-/* What of a head an octet belongs to, and how far in it is. */
+/* The part of a head that contains an octet, and its offset there. */
 struct place {
 	const char *part;
-	struct slice name; /* after the part, or empty */
+	struct slice name; /* follows `part` in the text, or empty */
 	size_t offset;
 };
 
@@ -125,8 +124,8 @@ fail_octet(struct http1_head *head, const char *buf, size_t start, size_t at,
 }
 
 /*
- * An octet that is not text.  Of responses only NUL is refused, as curl and
- * Chromium do.
+ * An octet that is not text.  In responses only NUL is an error, as in curl and
+ * Chromium.
  */
 static int
 check_octet(struct http1_head *head, const char *buf, size_t start, size_t at)
@@ -167,7 +166,7 @@ find_request(struct http1_head *head, const char *buf, size_t len,
 	return i < len;
 }
 
-/* Shows what came instead, so that it can be told what the other speaks. */
+/* The error shows the first bytes, from which the protocol may be guessed. */
 static int
 fail_beginning(struct http1_head *head, const char *buf, size_t len)
 {
@@ -275,8 +274,8 @@ add_field(struct http1_head *head, struct slice name, struct slice value)
 }
 
 /*
- * A space before the colon makes a request two requests to some recipients
- * (RFC 9112, section 5.1).
+ * A space before the colon is an error: it allows request smuggling (RFC 9112,
+ * section 5.1).
  */
 static int
 parse_request_field(struct http1_head *head, struct slice line)
@@ -302,7 +301,7 @@ parse_request_field(struct http1_head *head, struct slice line)
 	    (unsigned char)name.p[at], at, n);
 }
 
-/* A response is freed of lines that are no field and of space before colons. */
+/* In a response, skips invalid lines and ignores space before the colon. */
 static int
 parse_response_field(struct http1_head *head, struct slice line)
 {
@@ -316,7 +315,7 @@ parse_response_field(struct http1_head *head, struct slice line)
 	return is_field ? add_field(head, name, line) : 0;
 }
 
-/* Lines after a field that begin with whitespace belong to its value. */
+/* Lines that begin with whitespace continue the value of the field. */
 static struct slice
 unfold(struct http1_head *head, struct slice line, struct slice *rest)
 {
@@ -370,8 +369,8 @@ parse_length(struct http1_head *head, struct slice digits)
 }
 
 /*
- * Goes over all Transfer-Encoding fields as one list.  chunked counts how often
- * it was named, and last_chunked is whether it came last.
+ * Reads all Transfer-Encoding fields as one list.  chunked counts how often it
+ * occurs, and last_chunked is whether it is the last member.
  */
 static int
 parse_codings(struct http1_head *head)
@@ -430,7 +429,7 @@ frame_request(struct http1_head *head)
 	return parse_codings(head);
 }
 
-/* Reads digits of any number, as long as the value is below 2^63. */
+/* Reads any number of digits, as long as the value is below 2^63. */
 static bool
 read_length(struct slice s, uint64_t *value)
 {
@@ -448,7 +447,7 @@ read_length(struct slice s, uint64_t *value)
 	return s.len > 0;
 }
 
-/* One Content-Length of a response, which may have been said before. */
+/* Adds a Content-Length of a response; equal ones may be repeated. */
 static int
 add_length(struct http1_head *head, uint64_t value)
 {
@@ -513,7 +512,7 @@ frame_response(struct http1_head *head)
 	return 0;
 }
 
-/* Those of a response that are too many are taken for fields like others. */
+/* In a response, names beyond the limit are ignored. */
 static int
 add_option(struct http1_head *head, struct slice name)
 {
@@ -544,7 +543,7 @@ parse_options(struct http1_head *head)
 	return err;
 }
 
-/* A request's body must not begin where only some readers end the head. */
+/* With LF alone, recipients may disagree about the start of the body. */
 static int
 check_line_ends(struct http1_head *head)
 {
@@ -574,7 +573,7 @@ http1_head_parse(struct http1_head *head, struct slice rest)
 	return err;
 }
 
-/* ---- Looking at a head ---- */
+/* ---- Access to a head ---- */
 
 const struct http1_field *
 http1_find(const struct http1_head *head, const char *name)
