@@ -15,8 +15,8 @@ struct slice {
 	size_t len; /* bytes */
 };
 
-/* The slice of a string literal: SPAN("close"). */
-#define SPAN(literal) ((struct slice){ literal, sizeof(literal) - 1 })
+/* The slice of a string literal: SLICE("close"). */
+#define SLICE(literal) ((struct slice){ literal, sizeof(literal) - 1 })
 
 /* Whether s is exactly text, case included. */
 bool slice_is(struct slice s, const char *text);

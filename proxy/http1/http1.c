@@ -289,9 +289,9 @@ parse_intentions(struct http1_request *req)
 	bool current = req->head.minor > 0;
 
 	req->head.keep_alive =
-	    current && !http1_lists(&req->head, "connection", SPAN("close"));
+	    current && !http1_lists(&req->head, "connection", SLICE("close"));
 	req->expect_continue =
-	    current && http1_lists(&req->head, "expect", SPAN("100-continue"));
+	    current && http1_lists(&req->head, "expect", SLICE("100-continue"));
 	req->upgrade = http1_find(&req->head, "upgrade") != NULL;
 }
 
@@ -367,7 +367,7 @@ parse_status_line(struct http1_response *resp, struct slice line)
 
 	resp->head.minor = response_minor(version);
 	if (line.len == 0)
-		line = SPAN("200 OK");
+		line = SLICE("200 OK");
 	resp->reason = parse_status(resp, line);
 }
 
@@ -388,8 +388,8 @@ finish_response(struct http1_response *resp, bool head_request)
 		head->framing = HTTP1_UNTIL_CLOSE;
 
 	head->keep_alive = head->minor > 0 ||
-	    http1_lists(head, "connection", SPAN("keep-alive"));
-	if (http1_lists(head, "connection", SPAN("close")) || head->odd ||
+	    http1_lists(head, "connection", SLICE("keep-alive"));
+	if (http1_lists(head, "connection", SLICE("close")) || head->odd ||
 	    head->framing == HTTP1_UNTIL_CLOSE)
 		head->keep_alive = false;
 }
@@ -397,7 +397,7 @@ finish_response(struct http1_response *resp, bool head_request)
 bool
 http1_response_begins(const char *buf, size_t len)
 {
-	struct slice name = SPAN("http"), s = { buf, len };
+	struct slice name = SLICE("http"), s = { buf, len };
 
 	if (len < name.len)
 		name.len = len;

@@ -223,7 +223,7 @@ const struct http1_field *http1_find(const struct http1_head *head,
 /*
  * Whether token, whatever its case, is a member of the comma-separated list
  * that all the fields called name form together (RFC 9110, section 5.3):
- * http1_lists(head, "connection", SPAN("close")).
+ * http1_lists(head, "connection", SLICE("close")).
  */
 bool http1_lists(
     const struct http1_head *head, const char *name, struct slice token);

@@ -496,7 +496,7 @@ frame_response(struct http1_head *head)
 {
 	const struct http1_field *f = http1_find(head, "transfer-encoding");
 	bool chunked = http1_lists(head, "transfer-encoding",
-	    SPAN("chunked"));
+	    SLICE("chunked"));
 
 	if (f == NULL)
 		return parse_lengths(head);

@@ -76,7 +76,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t len;
 	int rc;
 
-	head.options[0] = SPAN("X-Hop");
+	head.options[0] = SLICE("X-Hop");
 	for (int response = 0; response < 2; response++) {
 		head.response = response;
 		trailer_begin(&t, &head);

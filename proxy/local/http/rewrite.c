@@ -45,7 +45,7 @@ put_text(struct writer *w, const char *format, ...)
 static int
 finish(struct writer *w)
 {
-	put(w, SPAN("\r\n"));
+	put(w, SLICE("\r\n"));
 	return w->len <= w->size ? (int)w->len : -ENOSPC;
 }
 
@@ -105,7 +105,7 @@ put_clean(struct writer *w, struct slice s)
 			continue;
 		}
 		put(w, (struct slice){ s.p + from, i - from });
-		put(w, SPAN(" "));
+		put(w, SLICE(" "));
 		while (i < s.len && (is_control(s.p[i]) || s.p[i] == ' ' ||
 		    s.p[i] == '\t'))
 			i++;
@@ -118,9 +118,9 @@ static void
 put_field(struct writer *w, const struct http1_field *field)
 {
 	put(w, field->name);
-	put(w, SPAN(": "));
+	put(w, SLICE(": "));
 	put_clean(w, field->value);
-	put(w, SPAN("\r\n"));
+	put(w, SLICE("\r\n"));
 }
 
 /* ---- Trailers ---- */
@@ -143,8 +143,8 @@ is_passed_on(const struct http1_head *head, struct slice name,
 static void
 put_te(struct writer *w, const struct http1_head *head)
 {
-	if (head->minor > 0 && http1_lists(head, "te", SPAN("trailers")))
-		put(w, SPAN("TE: trailers\r\nConnection: TE\r\n"));
+	if (head->minor > 0 && http1_lists(head, "te", SLICE("trailers")))
+		put(w, SLICE("TE: trailers\r\nConnection: TE\r\n"));
 }
 
 /*
@@ -244,7 +244,7 @@ put_proxy_support(struct writer *w, const struct http1_response *resp)
 {
 	if (resp->status == 401 &&
 	    rewrite_authenticates(&resp->head, "www-authenticate"))
-		put(w, SPAN("Proxy-Support: Session-Based-Authentication\r\n"
+		put(w, SLICE("Proxy-Support: Session-Based-Authentication\r\n"
 		    "Connection: Proxy-Support\r\n"));
 }
 
@@ -276,7 +276,7 @@ put_codings(struct writer *w, const struct http1_head *head)
 			n++;
 			if (w != NULL) {
 				put(w, coding);
-				put(w, SPAN(", "));
+				put(w, SLICE(", "));
 			}
 		} while (rest.p != NULL);
 	}
@@ -293,7 +293,7 @@ is_old_chunked(const struct http1_head *head)
 {
 	return head->response && head->minor == 0 &&
 	    head->framing == HTTP1_UNTIL_CLOSE &&
-	    http1_lists(head, "transfer-encoding", SPAN("chunked"));
+	    http1_lists(head, "transfer-encoding", SLICE("chunked"));
 }
 
 static void
@@ -335,7 +335,7 @@ put_protocols(struct writer *w, const struct http1_head *head)
 			    slice_is_nocase(protocol, "h2c"))
 				continue;
 			if (w != NULL) {
-				put(w, n > 0 ? SPAN(",") : SPAN("Upgrade: "));
+				put(w, n > 0 ? SLICE(",") : SLICE("Upgrade: "));
 				put_clean(w, protocol);
 			}
 			n++;
@@ -348,14 +348,14 @@ static void
 put_upgrade(struct writer *w, const struct http1_head *head)
 {
 	if (put_protocols(w, head) > 0)
-		put(w, SPAN("\r\nConnection: Upgrade\r\n"));
+		put(w, SLICE("\r\nConnection: Upgrade\r\n"));
 }
 
 bool
 rewrite_upgrades(const struct http1_request *req)
 {
 	return req->head.minor > 0 &&
-	    http1_is_option(&req->head, SPAN("upgrade")) &&
+	    http1_is_option(&req->head, SLICE("upgrade")) &&
 	    put_protocols(NULL, &req->head) > 0;
 }
 
@@ -406,13 +406,13 @@ static void
 put_request_line(struct writer *w, const struct http1_request *req)
 {
 	put(w, req->method);
-	put(w, SPAN(" "));
+	put(w, SLICE(" "));
 	if (req->path.len == 0 && slice_is(req->method, "OPTIONS"))
-		put(w, SPAN("*"));
+		put(w, SLICE("*"));
 	else if (req->path.len == 0 || req->path.p[0] != '/')
-		put(w, SPAN("/"));
+		put(w, SLICE("/"));
 	put_path(w, req->path);
-	put(w, SPAN(" HTTP/1.1\r\n"));
+	put(w, SLICE(" HTTP/1.1\r\n"));
 }
 
 /* The hops that an OPTIONS or TRACE may still go, or -1: no limit is known. */
@@ -507,7 +507,7 @@ rewrite_response(const struct http1_response *resp, int client_minor,
 	put_text(&w, "HTTP/1.%d %03d ", is_old_chunked(head) ? 0 : 1,
 	    resp->status);
 	put_clean(&w, resp->reason);
-	put(&w, SPAN("\r\n"));
+	put(&w, SLICE("\r\n"));
 	for (size_t i = 0; i < head->nfields; i++)
 		if (is_passed_on(head, head->fields[i].name, framing))
 			put_field(&w, &head->fields[i]);
