@@ -39,50 +39,29 @@ HARDEN_LDFLAGS = -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack \
 try = $(shell printf '\043include <string.h>\nint x;\n' | \
 	$(CC) -O2 -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo '$(2)')
 
-# QUIC is the transport without a socket, a clock or a loop; IO gives it those.
-QUIC = quic/conn.o quic/setup.o quic/path.o quic/close.o quic/error_text.o \
-	quic/h3.o quic/head.o quic/qpack.o quic/scheduler.o quic/stream.o \
-	quic/orphan.o quic/memory.o quic/buffer.o quic/reclaim.o quic/flow.o \
-	quic/quota.o quic/server.o quic/conn_id.o quic/closing.o quic/evict.o \
-	quic/remote_index.o quic/timer_heap.o quic/stateless.o quic/token.o quic/tls.o \
-	quic/request.o quic/admission.o quic/gso.o quic/pmtu.o quic/probe.o \
-	quic/probe_packet.o quic/black_hole.o quic/icmp.o quic/frame.o \
-	quic/bbr_idle.o quic/bbr_queue.o quic/compat.o
-IO = quic/io.o quic/socket.o
-SHARED = proxy/base/addr.o proxy/base/address_rule.o proxy/config/config.o proxy/config/flags.o proxy/config/config_source.o \
-	proxy/config/option.o proxy/config/value.o proxy/base/control_path.o proxy/base/log.o \
-	proxy/base/log_sink.o \
-	proxy/relay.o proxy/base/liveness.o proxy/base/basic.o proxy/base/users.o \
-	proxy/base/fair_queue.o \
-	proxy/base/login_failures.o proxy/base/hash_scheme.o proxy/base/pem.o \
-	proxy/base/privsep.o proxy/base/privsep_child.o proxy/base/run_as.o proxy/base/sandbox.o \
-	proxy/base/seccomp.o \
-	proxy/base/qlog.o proxy/daemon.o proxy/base/signals.o proxy/base/malloc_trim.o \
-	proxy/base/tally.o
-REPORT = proxy/control/report.o proxy/control/report_watch.o proxy/control/report_text.o
-HTTP1 = proxy/http1/http1.o proxy/http1/http1_head.o proxy/base/slice.o
-LOCAL = proxy/local/upstream/pool.o proxy/local/upstream/upstream.o proxy/local/upstream/happy_eyeballs.o \
-	proxy/local/upstream/connection.o proxy/local/upstream/failover.o proxy/local/upstream/tunnel_request.o \
-	proxy/local/upstream/migration.o proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o \
-	proxy/local/upstream/connect_error.o proxy/local/listener.o proxy/local/limits.o \
-	proxy/local/client.o proxy/local/client_tunnel.o \
-	proxy/local/frontend.o proxy/local/client_socks.o \
-	proxy/local/client_http.o proxy/local/client_tls.o \
-	proxy/local/socks.o proxy/local/http/exchange.o proxy/local/http/request.o \
-	proxy/local/http/response.o proxy/local/http/pinned.o proxy/local/http/body.o \
-	proxy/local/http/trailer.o \
-	proxy/local/page.o proxy/local/http/rewrite.o proxy/local/status.o \
-	proxy/local/traffic.o proxy/http1/chunked.o $(HTTP1) proxy/control/control.o
-EDGE = proxy/edge/edge.o proxy/edge/tunnel.o proxy/edge/dial.o \
-	proxy/edge/descriptors.o proxy/edge/dial_queue.o proxy/edge/resolver.o \
-	proxy/edge/name_servers.o proxy/edge/dns_channel.o proxy/edge/policy.o \
-	proxy/edge/own_addresses.o
+# A room is an archive of all that its folder holds. QUIC is the transport
+# without a socket, a clock or a loop; IO gives it those.
+ROOMS = quic io base http1 config control relay upstream http local edge
+quic_SRCS := $(filter-out quic/io.c quic/socket.c,$(wildcard quic/*.c))
+io_SRCS = quic/io.c quic/socket.c
+base_SRCS := $(wildcard proxy/base/*.c)
+http1_SRCS := $(wildcard proxy/http1/*.c)
+config_SRCS := $(wildcard proxy/config/*.c)
+control_SRCS := $(wildcard proxy/control/*.c)
+relay_SRCS = proxy/relay.c
+upstream_SRCS := $(wildcard proxy/local/upstream/*.c)
+http_SRCS := $(wildcard proxy/local/http/*.c)
+local_SRCS := $(wildcard proxy/local/*.c)
+edge_SRCS := $(wildcard proxy/edge/*.c)
 
 PROGRAMS = culvert culvert-edge culvertctl
-culvert_OBJS = proxy/culvert.o $(LOCAL) $(EDGE) $(SHARED) $(IO) $(QUIC)
-culvert-edge_OBJS = proxy/culvert-edge.o $(EDGE) $(SHARED) $(IO) $(QUIC)
-culvertctl_OBJS = proxy/culvertctl.o proxy/control/watch.o proxy/control/control_client.o \
-	proxy/base/control_path.o $(REPORT) $(HTTP1) proxy/base/addr.o
+# In the order of the arrows between the rooms: the linker looks no archive up
+# again, so one that calls back does not link. `make layers` checks the rest.
+culvert_OBJS = proxy/culvert.o proxy/daemon.o local.a http.a upstream.a edge.a \
+	relay.a control.a config.a http1.a base.a io.a quic.a
+culvert-edge_OBJS = proxy/culvert-edge.o proxy/daemon.o edge.a relay.a \
+	config.a http1.a base.a io.a quic.a
+culvertctl_OBJS = proxy/culvertctl.o control.a http1.a base.a
 
 # A unit test links what it names and nothing else: the linker holds the
 # layers apart.
@@ -100,7 +79,8 @@ test_config_OBJS = proxy/config/config.o proxy/config/flags.o proxy/config/confi
 test_address_rule_OBJS = proxy/base/address_rule.o proxy/base/addr.o
 test_socks_OBJS = proxy/local/socks.o proxy/base/addr.o
 test_slice_OBJS = proxy/base/slice.o
-test_http1_OBJS = $(HTTP1) proxy/base/addr.o
+test_http1_OBJS = proxy/http1/http1.o proxy/http1/http1_head.o \
+	proxy/base/slice.o proxy/base/addr.o
 test_chunked_OBJS = proxy/http1/chunked.o
 test_rewrite_OBJS = proxy/local/http/rewrite.o $(test_http1_OBJS)
 test_exchange_OBJS = proxy/local/http/exchange.o proxy/local/http/request.o \
@@ -123,7 +103,8 @@ test_control_OBJS = proxy/control/control.o proxy/base/control_path.o proxy/base
 	$(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/base/addr.o
 test_traffic_OBJS = proxy/local/traffic.o
-test_report_OBJS = $(REPORT)
+test_report_OBJS = proxy/control/report.o proxy/control/report_watch.o \
+	proxy/control/report_text.o
 test_tally_OBJS = proxy/base/tally.o proxy/base/addr.o
 test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/base/tally.o \
 	proxy/base/liveness.o proxy/base/malloc_trim.o proxy/base/addr.o proxy/base/log.o \
@@ -143,7 +124,7 @@ test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy
 	proxy/base/privsep.o
 test_connect_error_OBJS = proxy/local/upstream/connect_error.o \
 	proxy/local/socks.o proxy/local/page.o $(test_http1_OBJS)
-test_tls_OBJS = $(QUIC) tests/unit/link.o tests/unit/world.o
+test_tls_OBJS = tests/unit/link.o tests/unit/world.o quic.a
 test_conn_OBJS = $(test_tls_OBJS)
 test_error_text_OBJS = $(test_tls_OBJS)
 test_steps_OBJS = $(test_tls_OBJS)
@@ -238,13 +219,17 @@ test:
 
 check:
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory -j2 all unit
+	@$(MAKE) --no-print-directory -j2 all unit layers
 	@$(MAKE) --no-print-directory system
 
 unit: $(UNIT:%=$(BUILD)/tests/test_%) $(FUZZ:%=$(BUILD)/tests/replay_%)
 	@for t in $(UNIT); do $(BUILD)/tests/test_$$t || exit 1; done
 	@for t in $(FUZZ); do \
 		$(BUILD)/tests/replay_$$t tests/fuzz/corpus/$$t || exit 1; done
+
+# The arrows between the rooms.
+layers: $(ROOMS:%=$(BUILD)/%.a)
+	@$(PYTHON) tests/layers.py $(BUILD)
 
 system: all $(BUILD)/bench/link $(BUILD)/soak/line $(HOSTILE_ALL)
 	CULVERT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -rs \
@@ -305,7 +290,7 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all deps run test check unit system system-full fuzz bench soak hostile
+.PHONY: all deps run test check unit layers system system-full fuzz bench soak hostile
 .PHONY: releases install uninstall clean always
 .SECONDARY:
 .SECONDEXPANSION:
@@ -327,7 +312,8 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 $(BUILD)/tests/test_%: $(BUILD)/tests/unit/test_%.o \
     $$(addprefix $(BUILD)/,$$(test_%_OBJS))
 	@mkdir -p $(@D)
-	$(LINK) $(test_$*_LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) \
+	$(LINK) $(test_$*_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
+	    $(CMOCKA_LIBS) \
 	    $(if $(filter $(UNIT_QUIC:%=test_%),$(@F)), \
 	    $(QUIC_LIBS),$(PACKAGE_LIBS))
 
@@ -362,6 +348,11 @@ $(BUILD)/hostile/watch.so: tests/hostile/watch.c tests/hostile/watch.h
 	@mkdir -p $(@D)
 	$(CC) $(OWN_CPPFLAGS) $(CPPFLAGS) $(CFLAGS) $(WARNINGS) \
 	    $(if $(CI),-Werror) -std=c11 -fPIC -shared $(LDFLAGS) -o $@ $<
+
+$(ROOMS:%=$(BUILD)/%.a): $(BUILD)/%.a: \
+    $$(addprefix $(BUILD)/,$$(%_SRCS:.c=.o))
+	@rm -f $@
+	$(AR) rcs $@ $^
 
 $(PROGRAMS:%=$(BUILD)/%): $(BUILD)/%: $$(addprefix $(BUILD)/,$$(%_OBJS))
 	$(LINK) -o $@ $^ $(PACKAGE_LIBS)
