@@ -107,7 +107,7 @@ def test_flags_of_the_builder(tmp_path, by):
     ids=lambda flags: " ".join(map("=".join, flags.items())))
 def test_fortified_only_where_it_works(tmp_path, flags):
     """It takes optimization, upsets sanitizers, and is said once."""
-    line, = commands(tmp_path, "{}/proxy/log.o", **flags)
+    line, = commands(tmp_path, "{}/proxy/base/log.o", **flags)
     assert "-D_FORTIFY_SOURCE=3" not in line
     assert line.count("_FORTIFY_SOURCE") == " ".join(
         flags.values()).count("_FORTIFY_SOURCE")
@@ -130,7 +130,7 @@ def test_compilers_without_them(tmp_path):
                         '-fcf-protection|*SOURCE=3) exit 1;; esac; done\n'
                         'exec cc "$@"\n')
     compiler.chmod(0o755)
-    line, = commands(tmp_path, "{}/proxy/log.o", f"CC={compiler}")
+    line, = commands(tmp_path, "{}/proxy/base/log.o", f"CC={compiler}")
     assert "-fcf-protection" not in line
     assert "-D_FORTIFY_SOURCE=2" in line
     assert "-fstack-protector-strong" in line

@@ -52,8 +52,9 @@ PROGRAMS = {
 
 
 def is_installed(name):
-    if name == "LWP":
-        return subprocess.run(["perl", "-MLWP::UserAgent", "-e", "1"],
+    module = {"LWP": "LWP::UserAgent", "HTTP::Tiny": "HTTP::Tiny"}.get(name)
+    if module: # perl-base has neither
+        return subprocess.run(["perl", f"-M{module}", "-e", "1"],
                               capture_output=True, check=False,
                               timeout=DEADLINE).returncode == 0
     if name == "HttpURLConnection": # which takes the compiler as well
