@@ -76,7 +76,7 @@ static int
 ask(const struct command *command, const struct settings *settings)
 {
 	char error[CONTROL_CLIENT_ERROR_MAX];
-	json_t *object = control_ask(settings->path, command->request, error);
+	json_t *object = control_request(settings->path, command->request, error);
 	int rv;
 
 	if (object == NULL) {

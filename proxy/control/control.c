@@ -1,16 +1,16 @@
 /*
  * The control socket: a listener and a fixed number of peers, each of which
- * lives for one request.
+ * serves one request.
  *
  *	free ──accept──▶ reading ──a whole head, or an error──▶ writing
  *	  ▲                 │                                      │
  *	  └──handles closed─┴──EOF, time-out, control_close()──────┘ sent
  *
- * The peers are part of the control's memory, so that taking one can fail for
- * no reason but the limit.  A connection that finds none free is left where it
- * is: libuv keeps it, stops accepting, and goes on once uv_accept() takes it.
+ * The peers are members of struct control, so that only the limit can make
+ * taking one fail.  If none is free, libuv keeps the connection, stops
+ * accepting, and continues once uv_accept() takes it.
  *
- * Every open handle counts in nhandles, and the last one that closes frees the
+ * nhandles counts the open handles, and the last one that closes frees the
  * memory; until control_close() the listener is one of them.
  */
 #include <errno.h>
@@ -27,13 +27,13 @@
 #include "proxy/http1/http1.h"
 #include "proxy/base/privsep.h"
 
-/* Seconds that a culvert which may be dead gets to prove that it is not. */
+/* Seconds that another culvert has to answer before its socket is stale. */
 #define PROBE_TIMEOUT_S 1
 
-/* Bytes of an answer's head with its NUL; it carries no text of others. */
+/* Bytes of an answer's head with its NUL; it contains no foreign text. */
 #define ANSWER_HEAD_SIZE 256
 
-/* Digits of a number: without a limit 23.4 reads 23.399999999999999. */
+/* Digits of a number: without a limit 23.4 becomes 23.399999999999999. */
 #define ANSWER_FORMAT (JSON_COMPACT | JSON_REAL_PRECISION(15))
 
 struct peer {
@@ -57,13 +57,13 @@ struct control {
 	uv_pipe_t listener;
 	unsigned nhandles; /* open ones, those of the peers included */
 	bool closing;
-	bool waiting; /* a connection that has found no free peer */
+	bool waiting; /* there is a connection without a free peer */
 	struct sockaddr_un address;
-	struct stat file; /* of the socket, to know it again */
+	struct stat file; /* of the socket, to recognise it later */
 	struct peer peers[CONTROL_PEERS_MAX];
 };
 
-/* ---- The end of a peer and of everything ---- */
+/* ---- Closing ---- */
 
 static void
 release(struct control *control)
@@ -108,7 +108,7 @@ on_written(uv_write_t *request, int status)
 	peer_close(request->data);
 }
 
-/* Sends the answer, whose body it takes over, and then closes. */
+/* Sends the answer and then closes. Releases the object. */
 static void
 answer(struct peer *peer, int status, const char *fields, json_t *object)
 {
@@ -253,9 +253,9 @@ on_timeout(uv_timer_t *timer)
 	peer_close(timer->data);
 }
 
-/* The mode of the file keeps others out, as long as nobody changes it. */
+/* The mode of the file keeps other users out, but it may be changed. */
 static bool
-may_ask(const struct peer *peer)
+is_authorized(const struct peer *peer)
 {
 	struct ucred ucred;
 	socklen_t size = sizeof(ucred);
@@ -301,7 +301,7 @@ accept_peer(struct control *control)
 	peer_start(peer, control);
 	if (uv_accept((uv_stream_t *)&control->listener,
 		(uv_stream_t *)&peer->pipe) != 0 ||
-	    !may_ask(peer) ||
+	    !is_authorized(peer) ||
 	    uv_timer_start(&peer->timer, on_timeout, CONTROL_TIMEOUT_MS,
 		0) != 0 ||
 	    uv_read_start((uv_stream_t *)&peer->pipe, on_alloc, on_read) != 0)
@@ -329,7 +329,7 @@ bind_private(int fd, const struct sockaddr_un *address)
 	return error;
 }
 
-/* Removes the socket of a culvert that is dead, and nothing else. */
+/* Removes the stale socket of a dead culvert, and nothing else. */
 static int
 remove_stale(const char *path)
 {
@@ -361,7 +361,7 @@ bind_path(int fd, const struct sockaddr_un *address)
 	return error != 0 ? error : bind_private(fd, address);
 }
 
-/* Hands the listening socket to the loop, which closes it if that fails. */
+/* Hands the listening socket to the loop; closes it on failure. */
 static int
 listen_on(struct control *control, uv_loop_t *loop, int fd)
 {
@@ -449,7 +449,7 @@ control_close(struct control *control)
 	if (control == NULL || control->closing)
 		return;
 	control->closing = true;
-	/* Unless somebody has put another in its place. */
+	/* Unless another file has replaced it. */
 	(void)privsep_remove(control->address.sun_path, &control->file);
 	uv_close((uv_handle_t *)&control->listener, on_listener_closed);
 	for (size_t i = 0; i < CONTROL_PEERS_MAX; i++)

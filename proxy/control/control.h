@@ -5,44 +5,49 @@
 #include <uv.h>
 
 /*
+ * proxy/control is the interface for administrators: the control socket, its
+ * client, and the reports that culvertctl prints.  Only the programs culvert
+ * and culvertctl use it.  It uses proxy/base and proxy/http1, and knows nothing
+ * of the proxy itself: the answers come from the events below.
+ *
  * The control socket of a running culvert: HTTP/1.1 (RFC 9112) on a Unix
- * stream socket, one request a connection, answered in JSON.  culvertctl asks
- * here, and so can "curl --unix-socket".
+ * stream socket, one request per connection, with an answer in JSON.  Clients
+ * are culvertctl and programs such as "curl --unix-socket".
  *
  *	GET /status		200 and the status object
  *	GET /tunnels		200 and the list of tunnels
- *	GET /mtu		200 and what is known of the path MTU
+ *	GET /mtu		200 and the state of path MTU discovery
  *	POST /reprobe		200 and an empty object
  *	POST /reconnect		200 and an empty object
  *
- * Anything else is refused by its status and {"error": "a sentence"}: 404 and
- * 405 for what is not in that table, 400 for what is not HTTP, 431 for a head
- * over the limit, 500 when memory is out.
+ * The answer to anything else is an error status and {"error": "a sentence"}:
+ * 404 for another path, 405 for another method, 400 for malformed HTTP, 431 for
+ * a head over the limit, 500 if memory is exhausted.
  */
 struct control;
 
-/* Bytes of a request's head: curl sends 100, and there is nothing to add. */
+/* Bytes of a request's head: curl sends 100. */
 #define CONTROL_HEAD_MAX 8192
 
 /*
- * Connections at once: a person or two and their monitoring.  Whoever comes
- * after them waits in the backlog until one of them is done.
+ * Connections at once: one or two people and their monitoring.  Further ones
+ * wait in the backlog until one of these closes.
  */
 #define CONTROL_PEERS_MAX 16
 
 /*
- * Milliseconds from accept to the last byte of the answer.  All of it happens
- * on this machine: who takes longer is stuck and is dropped without a word.
+ * Milliseconds from accept to the last byte of the answer.  Peers are on this
+ * machine: a slower one hangs, and its connection is closed without an answer.
  */
 #define CONTROL_TIMEOUT_MS 5000
 
-/* Bytes of a sentence about an error, with its NUL; a path fits in. */
+/* Bytes of an error text, with its NUL; includes a path. */
 #define CONTROL_ERROR_MAX 256
 
 /*
- * What is asked for.  None may be NULL, and none may call control_close().
- * The objects that are returned belong to the control socket from then on;
- * NULL means that there was no memory for one.
+ * Handlers of the requests.  None may be NULL, and none may call
+ * control_close().  The control socket becomes the owner of the returned
+ * objects; NULL means that memory is exhausted.
  */
 struct control_events {
 	json_t *(*status)(void *arg); /* see status_json() */
@@ -53,16 +58,16 @@ struct control_events {
 };
 
 /*
- * Binds the socket and begins to answer.  Its file has mode 0600 from the
- * moment it exists, and peers of another user than ours or root are dropped
- * besides.  The file of a culvert that has died is replaced; every other file
- * stays as it is.  Keeps `events` and `arg`, copies `path`.
+ * Binds the socket and begins to serve.  Its file has mode 0600 from the
+ * moment it exists; in addition, peers of a user other than ours or root are
+ * closed.  A stale socket of a dead culvert is replaced; any other file is left
+ * alone.  Keeps `events` and `arg`, copies `path`.
  *
- * Returns 0; or a negative errno with *control NULL and a sentence that names
- * the path in `error`, upon which the caller says it and exits:
+ * Returns 0; or a negative errno with *control NULL and in `error` a sentence
+ * that names the path, for the caller to log:
  *	-EADDRINUSE	another culvert answers there
- *	-EEXIST		the file there is no socket
- *	-ENAMETOOLONG	no Unix socket can have that path
+ *	-EEXIST		the file is not a socket
+ *	-ENAMETOOLONG	the path is too long for a Unix socket
  *	others		of socket(2), bind(2), unlink(2) or malloc(3)
  */
 int control_new(struct control **control, uv_loop_t *loop, const char *path,
@@ -70,9 +75,9 @@ int control_new(struct control **control, uv_loop_t *loop, const char *path,
     char error[CONTROL_ERROR_MAX]);
 
 /*
- * Drops every peer, answered or not, and removes the socket's file if it is
- * still ours.  No event follows, and the memory goes when the loop has closed
- * the handles, so the loop must run on.  Call it once; NULL is a no-op.
+ * Closes all connections, answered or not, and removes the socket's file if it
+ * is still ours.  No event follows.  The memory is freed when the loop has
+ * closed the handles.  Call it once; NULL is a no-op.
  */
 void control_close(struct control *control);
 

@@ -9,16 +9,16 @@
 #include "proxy/base/control_path.h"
 #include "proxy/http1/http1.h"
 
-/* Seconds without a byte, after which culvert is taken for stuck. */
+/* Seconds without a byte after which the request fails. */
 #define TIMEOUT_S 5
 
-/* Bytes of an answer: 65536 tunnels with the longest names fit twice over. */
+/* Bytes of an answer: twice what 65536 tunnels with the longest names need. */
 #define ANSWER_MAX (64 * 1024 * 1024)
 
-/* Bytes that the answer's buffer begins with; it doubles from there. */
+/* Initial bytes of the answer's buffer; it doubles from there. */
 #define ANSWER_FIRST 16384
 
-/* Everything that was read; the spans of the head point into it. */
+/* All bytes of the answer; the slices of the head point into it. */
 struct answer {
 	char *data;
 	size_t len, size;
@@ -32,7 +32,7 @@ send_request(int fd, const char *request)
 	    "%s HTTP/1.1\r\nHost: culvert\r\nConnection: close\r\n\r\n",
 	    request);
 
-	/* So short a text is taken whole or not at all. */
+	/* So short a text is sent whole or not at all. */
 	return send(fd, text, (size_t)len, MSG_NOSIGNAL) == len ? 0 : -errno;
 }
 
@@ -71,7 +71,7 @@ read_answer(int fd, struct answer *answer)
 	return n < 0 ? -errno : 0;
 }
 
-/* Fills answer, whose data the caller frees also after an error. */
+/* Fills answer, whose data the caller frees, also after an error. */
 static int
 fetch(const char *path, const char *request, struct answer *answer)
 {
@@ -88,8 +88,8 @@ fetch(const char *path, const char *request, struct answer *answer)
 }
 
 /*
- * Gives the object that the answer carries.  -EPIPE: the answer is not
- * complete; -EPROTO: it is not of the kind that culvert gives.
+ * Parses the answer.  Returns 0, -EPIPE if it is truncated, or -EPROTO if it is
+ * not an answer of culvert's.
  */
 static int
 parse_answer(const struct answer *answer, int *status, json_t **object)
@@ -113,7 +113,7 @@ parse_answer(const struct answer *answer, int *status, json_t **object)
 	return *object != NULL ? 0 : -EPROTO;
 }
 
-/* ---- What went wrong ---- */
+/* ---- Errors ---- */
 
 static void
 explain(const char *path, int error, char text[CONTROL_CLIENT_ERROR_MAX])
@@ -130,16 +130,16 @@ explain(const char *path, int error, char text[CONTROL_CLIENT_ERROR_MAX])
 		break;
 	case EPIPE:
 	case ECONNRESET:
-		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "culvert hung up "
-		    "before its answer at %s", path);
+		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "culvert at %s closed "
+		    "the connection before it had answered", path);
 		break;
 	case EPROTO:
 	case EMSGSIZE:
-		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "what answers at %s "
-		    "is not culvert", path);
+		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "the process that "
+		    "answers at %s is not culvert", path);
 		break;
 	default:
-		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "cannot ask culvert "
+		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "cannot query culvert "
 		    "at %s: %s", path, strerror(-error));
 	}
 }
@@ -155,7 +155,7 @@ explain_refusal(int status, const json_t *object,
 }
 
 json_t *
-control_ask(const char *path, const char *request,
+control_request(const char *path, const char *request,
     char error[CONTROL_CLIENT_ERROR_MAX])
 {
 	struct answer answer = { 0 };

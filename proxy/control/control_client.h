@@ -4,19 +4,19 @@
 #include <jansson.h>
 
 /*
- * The other side of the control socket: one request, and one answer that ends
- * with the connection.
+ * A client of the control socket: one request, and one answer that ends with
+ * the connection.
  */
 
-/* Bytes of a sentence about an error, with its NUL; a path fits in. */
+/* Bytes of an error text, with its NUL; includes a path. */
 #define CONTROL_CLIENT_ERROR_MAX 512
 
 /*
- * Asks the culvert at `path` for `request`, a start line without the version.
- * Returns the object that it answers with status 200, or NULL and a sentence in
- * `error`. Waits some seconds for a culvert that hangs.
+ * Sends `request`, a start line without the version, to the culvert at `path`.
+ * Returns the object of an answer with status 200, or NULL and a sentence in
+ * `error`. Blocks, for some seconds if culvert hangs.
  */
-json_t *control_ask(const char *path, const char *request,
+json_t *control_request(const char *path, const char *request,
     char error[CONTROL_CLIENT_ERROR_MAX]);
 
 #endif

@@ -8,7 +8,7 @@
 
 /* ---- Status ---- */
 
-/* One connection is the rule, and then all has been said. */
+/* Prints nothing for one connection, the usual case: other lines say it. */
 static void
 put_connections(const json_t *status, FILE *stream)
 {
@@ -119,7 +119,7 @@ put_listen(const json_t *status, FILE *stream)
 	putc('\n', stream);
 }
 
-/* What is counted, as "use of max". */
+/* Prints the counts that have limits, as "use of max". */
 static void
 put_uses(const json_t *limits, FILE *stream)
 {
@@ -139,11 +139,12 @@ put_uses(const json_t *limits, FILE *stream)
 		limit = json_object_get(limits, rows[i].name);
 		if (report_knows(limit, "max"))
 			fprintf(stream, "%" PRIu64 " of %" PRIu64 " %s, ",
-			    report_number(limit, "use"), report_number(limit, "max"),
-			    rows[i].unit);
+			    report_number(limit, "use"),
+			    report_number(limit, "max"), rows[i].unit);
 	}
 	limit = json_object_get(limits, "memory_max");
-	fprintf(stream, "%s of %s\n", report_bytes(report_number(limit, "use"), use),
+	fprintf(stream, "%s of %s\n",
+	    report_bytes(report_number(limit, "use"), use),
 	    report_bytes(report_number(limit, "max"), max));
 }
 
@@ -206,8 +207,8 @@ put_tunnel(const json_t *tunnel, int columns, FILE *stream)
 	char buf[QUANTITY_SIZE];
 
 	report_cell(target[0] != '\0' ? target : "-", columns, stream);
-	report_cell(report_duration(report_number(tunnel, "age_s"), buf), AGE_COLUMNS,
-	    stream);
+	report_cell(report_duration(report_number(tunnel, "age_s"), buf),
+	    AGE_COLUMNS, stream);
 	report_cell(report_bytes(report_number(both, "up"), buf),
 	    BYTES_COLUMNS, stream);
 	report_cell(report_bytes(report_number(both, "down"), buf),
@@ -272,7 +273,8 @@ report_mtu(const json_t *mtu, FILE *stream)
 	report_label("probes", stream);
 	fprintf(stream, "%" PRIu64 " sent, %" PRIu64 " acked, %" PRIu64
 	    " lost\n", report_number(mtu, "probes_sent"),
-	    report_number(mtu, "probes_acked"), report_number(mtu, "probes_lost"));
+	    report_number(mtu, "probes_acked"),
+	    report_number(mtu, "probes_lost"));
 	report_label("holes", stream);
 	fprintf(stream, "%" PRIu64 " suspected, %" PRIu64 " confirmed\n",
 	    report_number(mtu, "black_holes_suspected"),

@@ -7,41 +7,41 @@
 #include <jansson.h>
 
 /*
- * What culvertctl tells people: the objects of the control socket as text.
+ * The reports of culvertctl: the objects of the control socket as text.
  * Members that are missing, null or of another type are left out or read as
- * zero.  Text is printed so that it stays within its line and is harmless to a
+ * zero.  Text is escaped, so that it stays within its line and harmless to a
  * terminal: bytes that are not printable ASCII become "\xNN", a backslash
- * "\\".  Errors are left in the stream, for ferror(3).
+ * "\\".  Callers check the stream for errors with ferror(3).
  */
 
-/* The object of /status, a line for each subject, in aligned columns. */
+/* The object of /status, one line per subject, in aligned columns. */
 void report_status(const json_t *status, FILE *stream);
 
 /*
- * The object of /status as culvertctl watch shows it: what changes, and the
- * tunnels that move the most. The rates and the loss are those since `earlier`,
- * such an object `seconds` before; it is NULL for the first, which has none,
- * and left aside if it came from another process.
+ * The object of /status as culvertctl watch shows it: values that change, and
+ * the tunnels with the highest rates. Rates and loss are those since `earlier`,
+ * the object of `seconds` before. It is NULL for the first refresh, which has
+ * no rates, and ignored if it came from another process.
  */
 void report_watch(const json_t *status, const json_t *earlier, double seconds,
     FILE *stream);
 
-/* In its place: there is no answer, why, and for how long. */
-void report_lost(const char *error, uint64_t seconds, FILE *stream);
+/* Instead of it: there is no answer, why, and for how long. */
+void report_outage(const char *error, uint64_t seconds, FILE *stream);
 
-/* Beside it: there was no answer for so long, and now there is. */
-void report_back(uint64_t seconds, FILE *stream);
+/* In addition to it: culvert answers again after so many seconds. */
+void report_recovery(uint64_t seconds, FILE *stream);
 
-/* The object of /tunnels, a table with a head, in the order it came. */
+/* The object of /tunnels as a table with a header, in the same order. */
 void report_tunnels(const json_t *object, FILE *stream);
 
-/* The object of /mtu, a line for each subject. */
+/* The object of /mtu, one line per subject. */
 void report_mtu(const json_t *mtu, FILE *stream);
 
-/* The answer to /reprobe: that it has begun. */
+/* The answer to /reprobe: the search has begun. */
 void report_reprobe(const json_t *object, FILE *stream);
 
-/* The answer to /reconnect: that it has begun. */
+/* The answer to /reconnect: the new connection has begun. */
 void report_reconnect(const json_t *object, FILE *stream);
 
 #endif

@@ -4,7 +4,7 @@
 
 #define LABEL_COLUMNS 11 /* the longest label and two spaces */
 
-/* A target that is longer moves its own row. */
+/* A longer target shifts the rest of its own row. */
 #define TARGET_COLUMNS_MAX 48
 
 /* ---- Members of an object ---- */
@@ -39,7 +39,7 @@ is_plain(unsigned char c)
 	return c >= 0x20 && c <= 0x7e && c != '\\';
 }
 
-/* The columns that report_put() fills. */
+/* Returns the number of columns that report_put() prints. */
 static int
 width(const char *text)
 {
@@ -102,7 +102,7 @@ report_duration(uint64_t s, char buf[QUANTITY_SIZE])
 	return buf;
 }
 
-/* 1023.95 would be rounded to 1024.0 of a unit whose next one begins there. */
+/* From 1023.95 on, "%.1f" would give 1024.0, which is 1.0 of the next unit. */
 const char *
 report_bytes(uint64_t n, char buf[QUANTITY_SIZE])
 {

@@ -3,12 +3,12 @@
 
 #include "proxy/control/report_internal.h"
 
-/* Rows of the table: culvert gives 16, and another one shall not fill us. */
+/* Rows of the table: culvert sends 16; another sender cannot exceed this. */
 #define ROWS_MAX 64
 
 #define RATE_COLUMNS 14 /* "1023.9 KiB/s" */
 
-/* Bytes a second; negative: not known yet. */
+/* Bytes per second; negative: not known yet. */
 struct rates {
 	double up, down;
 };
@@ -20,7 +20,7 @@ struct row {
 
 static const struct rates unknown = { -1, -1 };
 
-/* What `bytes` of an object has grown by; earlier is NULL for what is new. */
+/* Computes the rates of an object; earlier is NULL if it is new. */
 static struct rates
 rates_of(const json_t *object, const json_t *earlier, double seconds)
 {
@@ -74,7 +74,7 @@ put_tunnels(const json_t *status, FILE *stream)
 	putc('\n', stream);
 }
 
-/* Of the packets since the last refresh, if the connection is the same. */
+/* The loss since the last refresh, if the connection is the same. */
 static void
 put_loss(const json_t *status, const json_t *earlier, FILE *stream)
 {
@@ -110,7 +110,7 @@ put_path(const json_t *status, const json_t *earlier, FILE *stream)
 
 /* ---- The table ---- */
 
-/* The same client a moment ago: no two have one address at one time. */
+/* Finds the earlier object of a client by its address, which is unique. */
 static const json_t *
 find_earlier(const json_t *earlier, const json_t *tunnel)
 {
@@ -144,7 +144,7 @@ sum(const struct row *row)
 	return row->rates.up + row->rates.down;
 }
 
-/* The busiest first; alike ones stay in the order they came in. */
+/* Sorts by rate, the highest first; equal ones keep their order. */
 static size_t
 make_rows(struct row rows[ROWS_MAX], const json_t *status,
     const json_t *earlier, double seconds)
@@ -227,7 +227,7 @@ report_watch(const json_t *status, const json_t *earlier, double seconds,
 }
 
 void
-report_lost(const char *error, uint64_t seconds, FILE *stream)
+report_outage(const char *error, uint64_t seconds, FILE *stream)
 {
 	char buf[QUANTITY_SIZE];
 
@@ -239,7 +239,7 @@ report_lost(const char *error, uint64_t seconds, FILE *stream)
 }
 
 void
-report_back(uint64_t seconds, FILE *stream)
+report_recovery(uint64_t seconds, FILE *stream)
 {
 	char buf[QUANTITY_SIZE];
 

@@ -1,10 +1,10 @@
 /*
  * culvertctl watch.
  *
- * A refresh is composed in memory and written as a whole, so that a signal
- * leaves nothing half written: its handler restores the screen and exits at
- * once.  A thread asks culvert, which may hang, and meanwhile the window is
- * followed and keys are read as between two refreshes.
+ * A refresh is composed in memory and written as a whole, so that a signal,
+ * whose handler restores the screen and exits at once, leaves nothing half
+ * written.  A thread sends the request, since culvert may hang; meanwhile the
+ * main thread reads keys and handles changes of the window.
  */
 #include <errno.h>
 #include <poll.h>
@@ -25,13 +25,13 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
 
-/* Seconds that the screen says that culvert answers again. */
+/* Seconds for which the screen shows that culvert answers again. */
 #define NOTE_S 10
 
 /* A deadline that never comes. */
 #define FOREVER UINT64_MAX
 
-/* A window whose size is not known. */
+/* The size of the window if it is unknown. */
 #define ROWS 24
 #define COLUMNS 80
 
@@ -43,21 +43,21 @@ struct watch {
 	const struct watch_settings *settings;
 	json_t *earlier; /* the last answer, or NULL, and when it came */
 	uint64_t earlier_ns;
-	uint64_t lost_ns; /* since when there is no answer; 0: there is */
-	uint64_t back_ns; /* when the first answer after that came; 0 */
-	uint64_t away_ns; /* how long there was none */
+	uint64_t outage_since_ns; /* 0: there is no outage */
+	uint64_t recovered_ns; /* the end of the last outage; 0: none so far */
+	uint64_t outage_ns; /* its duration */
 	char *text; /* of the last refresh */
 	size_t len;
 
-	/* The question under way, and what the thread writes to at its end. */
+	/* The result of the thread, and the pipe by which it says so. */
 	json_t *status;
 	char error[CONTROL_CLIENT_ERROR_MAX];
-	int told[2];
+	int done[2];
 };
 
 static volatile sig_atomic_t on_screen, resized;
 
-/* Of standard input, if that is a terminal, before and while we have it. */
+/* Modes of standard input, if that is a terminal: the original and ours. */
 static bool has_keys;
 static struct termios modes_before, modes_here;
 
@@ -115,7 +115,7 @@ on_end(int signal)
 	_exit(0);
 }
 
-/* The shell gets its screen while we are stopped. */
+/* The shell gets its screen back while the process is stopped. */
 static void
 on_stop(int signal)
 {
@@ -127,7 +127,7 @@ on_stop(int signal)
 	errno = saved;
 }
 
-/* A shell that continues us in the background keeps the terminal. */
+/* In the background the terminal still belongs to the shell. */
 static void
 on_continue(int signal)
 {
@@ -162,7 +162,7 @@ window_size(void)
 	return (struct winsize){ .ws_row = ROWS, .ws_col = COLUMNS };
 }
 
-/* As much of the text as the window has room for; the rest is erased. */
+/* Draws as much of the text as fits the window, and erases the rest. */
 static int
 draw(const char *text)
 {
@@ -191,12 +191,12 @@ draw(const char *text)
 /* ---- A refresh ---- */
 
 static void
-compose_lost(struct watch *w, const char *error, uint64_t now, FILE *stream)
+compose_outage(struct watch *w, const char *error, uint64_t now, FILE *stream)
 {
 	json_decref(w->earlier);
 	w->earlier = NULL;
-	if (w->lost_ns == 0)
-		w->lost_ns = now;
+	if (w->outage_since_ns == 0)
+		w->outage_since_ns = now;
 	if (w->settings->as_json) {
 		json_t *object = json_pack("{s:s?}", "error", error);
 
@@ -204,17 +204,18 @@ compose_lost(struct watch *w, const char *error, uint64_t now, FILE *stream)
 		putc('\n', stream);
 		json_decref(object);
 	} else
-		report_lost(error, (now - w->lost_ns) / NS_PER_S, stream);
+		report_outage(error, (now - w->outage_since_ns) / NS_PER_S,
+		    stream);
 }
 
-/* Takes the status over. */
+/* Becomes the owner of the status. */
 static void
 compose_status(struct watch *w, json_t *status, uint64_t now, FILE *stream)
 {
-	if (w->lost_ns != 0) {
-		w->back_ns = now;
-		w->away_ns = now - w->lost_ns;
-		w->lost_ns = 0;
+	if (w->outage_since_ns != 0) {
+		w->recovered_ns = now;
+		w->outage_ns = now - w->outage_since_ns;
+		w->outage_since_ns = 0;
 	}
 	if (w->settings->as_json) {
 		json_dumpf(status, stream,
@@ -223,8 +224,9 @@ compose_status(struct watch *w, json_t *status, uint64_t now, FILE *stream)
 	} else {
 		report_watch(status, w->earlier,
 		    (double)(now - w->earlier_ns) / (double)NS_PER_S, stream);
-		if (w->back_ns != 0 && now - w->back_ns < NOTE_S * NS_PER_S)
-			report_back(w->away_ns / NS_PER_S, stream);
+		if (w->recovered_ns != 0 &&
+		    now - w->recovered_ns < NOTE_S * NS_PER_S)
+			report_recovery(w->outage_ns / NS_PER_S, stream);
 	}
 	json_decref(w->earlier);
 	w->earlier = status;
@@ -247,7 +249,7 @@ compose(struct watch *w)
 	if (w->status != NULL)
 		compose_status(w, w->status, now, stream);
 	else
-		compose_lost(w, w->error, now, stream);
+		compose_outage(w, w->error, now, stream);
 	return fclose(stream) == 0 ? 0 : -errno;
 }
 
@@ -296,9 +298,9 @@ poll_until(int fd, uint64_t deadline, const sigset_t *mask)
 }
 
 /*
- * Waits until then or until `fd`, which may be -1, is readable, and follows the
- * window meanwhile. What asks for another drawing is held back except while
- * there is nothing else to do, or it would be missed.
+ * Waits until the deadline or until `fd`, which may be -1, is readable. If the
+ * window changes, draws again. Signals that require this are blocked except
+ * inside ppoll(2), so that none is missed.
  */
 static int
 wait_until(struct watch *w, int fd, uint64_t deadline)
@@ -323,18 +325,18 @@ wait_until(struct watch *w, int fd, uint64_t deadline)
 }
 
 static void *
-ask(void *arg)
+fetch(void *arg)
 {
 	struct watch *w = arg;
 
-	w->status = control_ask(w->settings->path, "GET /status", w->error);
-	(void)!write(w->told[1], "", 1);
+	w->status = control_request(w->settings->path, "GET /status", w->error);
+	(void)!write(w->done[1], "", 1);
 	return NULL;
 }
 
-/* Fills w->status, or w->error. Signals are for the thread that was first. */
+/* Fills w->status, or w->error. Only the main thread handles signals. */
 static int
-ask_aside(struct watch *w)
+fetch_in_thread(struct watch *w)
 {
 	sigset_t all, before;
 	pthread_t thread;
@@ -343,15 +345,15 @@ ask_aside(struct watch *w)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rv = -pthread_create(&thread, NULL, ask, w);
+	rv = -pthread_create(&thread, NULL, fetch, w);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rv != 0)
 		return rv;
-	rv = wait_until(w, w->told[0], FOREVER);
+	rv = wait_until(w, w->done[0], FOREVER);
 	if (rv != 0)
 		return rv;
 	pthread_join(thread, NULL);
-	return read(w->told[0], &byte, 1) == 1 ? 0 : -EIO;
+	return read(w->done[0], &byte, 1) == 1 ? 0 : -EIO;
 }
 
 static int
@@ -359,23 +361,23 @@ run(struct watch *w)
 {
 	uint64_t interval = w->settings->interval_ms * NS_PER_MS;
 	uint64_t next = now_ns();
-	int rv = pipe(w->told) == 0 ? 0 : -errno;
+	int rv = pipe(w->done) == 0 ? 0 : -errno;
 
 	for (uint64_t n = 1; rv == 0; n++) {
-		rv = ask_aside(w);
+		rv = fetch_in_thread(w);
 		if (rv == 0)
 			rv = show(w, n == 1);
 		if (rv != 0 || n == w->settings->count)
 			break;
 		next += interval;
-		if (next < now_ns()) /* it had to wait for an answer */
+		if (next < now_ns()) /* the answer took that long */
 			next = now_ns();
 		rv = wait_until(w, -1, next);
 	}
 	return rv;
 }
 
-/* ---- The beginning and the end ---- */
+/* ---- Start and end ---- */
 
 static bool
 is_screen(void)
@@ -406,9 +408,9 @@ catch_signals(void)
 	}
 }
 
-/* Signals from keys stay; lines and the echo of what is typed do not. */
+/* Turns off line mode and echo; keys such as ^C still send signals. */
 static void
-take_keys(void)
+set_modes(void)
 {
 	has_keys = tcgetattr(STDIN_FILENO, &modes_before) == 0;
 	modes_here = modes_before;
@@ -425,7 +427,7 @@ watch(const struct watch_settings *settings)
 	int rv;
 
 	if (screen) {
-		take_keys();
+		set_modes();
 		catch_signals();
 		enter_screen();
 	}
@@ -435,9 +437,9 @@ watch(const struct watch_settings *settings)
 		(void)put(w.text, w.text != NULL ? w.len : 0);
 	}
 	if (rv != 0)
-		fprintf(stderr, "culvertctl: cannot go on: %s\n",
+		fprintf(stderr, "culvertctl: cannot continue: %s\n",
 		    strerror(-rv));
 	json_decref(w.earlier);
 	free(w.text);
-	return rv == 0 && w.lost_ns == 0 ? 0 : 1;
+	return rv == 0 && w.outage_since_ns == 0 ? 0 : 1;
 }

@@ -4,24 +4,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* culvertctl watch: the status of a culvert, again and again. */
+/* culvertctl watch: the status of a culvert, refreshed periodically. */
 
 #define WATCH_INTERVAL_MS 1000	    /* by default */
-#define WATCH_INTERVAL_MIN_MS 100   /* less is no use to people */
+#define WATCH_INTERVAL_MIN_MS 100   /* nobody can read faster changes */
 #define WATCH_INTERVAL_MAX_MS 86400000
 
 struct watch_settings {
 	const char *path; /* of the control socket */
 	uint64_t interval_ms;
 	uint64_t count;	  /* of refreshes; 0: until a signal */
-	bool as_json;	  /* an object a line; else text for people */
+	bool as_json;	  /* one object per line; else text for people */
 };
 
 /*
- * On a terminal every refresh replaces the one before and fits the window, and
- * the terminal is as before when the key q, SIGINT, SIGTERM or SIGHUP ends the
- * process or SIGTSTP stops it; elsewhere refreshes are blocks of lines with a
- * blank line between. A culvert that does not answer is asked again.
+ * On a terminal each refresh replaces the one before and fits the window, and
+ * the terminal is restored when the key q, SIGINT, SIGTERM or SIGHUP ends the
+ * process or SIGTSTP stops it. Elsewhere refreshes are blocks of lines with a
+ * blank line between them. If culvert does not answer, the next refresh tries
+ * again.
  *
  * Returns the exit status: 0, or 1 if the last refresh had no answer or could
  * not be written.

@@ -337,10 +337,10 @@ def test_nobody_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("answer, sentence", [
-    (b"", "hung up before its answer"),
-    (b"HTTP/1.1 200 OK\r\nContent-Le", "hung up before its answer"),
+    (b"", "closed the connection"),
+    (b"HTTP/1.1 200 OK\r\nContent-Le", "closed the connection"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
-     "hung up before its answer"),
+     "closed the connection"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{", "is not culvert"),
     (b"HTTP/1.1 200 OK\r\n\r\n{}", "is not culvert"),
     (b"220 mail.example\r\n\r\n", "is not culvert"),
