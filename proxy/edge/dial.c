@@ -13,7 +13,7 @@
 /*
  * A dial goes
  *
- *	resolving -> racing -> settled -> told
+ *	resolving -> racing -> finished -> told
  *
  * and a literal does not resolve. A race begins with the addresses of one type
  * when those of the other are late, and takes these in as they come. Every
@@ -27,9 +27,9 @@
  * those after it, whose addresses may have nobody in front of them.
  *
  * The one timer serves all states: it limits the whole, starts the next
- * attempt, lets those that are ready go, and tells the owner what was settled,
+ * attempt, lets those that are ready go, and tells the owner what was finished,
  * so that neither the owner nor another dial is called from inside its own
- * call. settle() closes whatever is still open; the memory goes in on_closed(),
+ * call. finish() closes whatever is still open; the memory goes in on_closed(),
  * with the last handle.
  *
  * For a loopback literal all this is four system calls: the handshake is over
@@ -47,7 +47,7 @@ struct attempt {
 	struct sockaddr_in6 addr;
 	struct dial *dial;
 	SLIST_ENTRY(attempt) entry;
-	struct turn turn;
+	struct dial_slot slot;
 	bool waiting, ready;	/* for its turn; it is its turn */
 	int fd;			/* -1 unless it is connecting */
 	struct tally_entry *share;	/* of fd */
@@ -65,13 +65,13 @@ struct dial {
 	uint64_t resolve_by;	/* the same: there is an address */
 	uint64_t halfway;	/* the same: the last attempt starts */
 	uint64_t next;		/* the same: another attempt starts */
-	bool settled;
+	bool finished;
 	struct lookup *lookup;	/* NULL unless addresses may come */
 	const struct dialer *dialer;
 	struct target target;
-	char asker[CREDENTIAL_MAX + 1];
+	char requester[CREDENTIAL_MAX + 1];
 	struct dial_result result;	/* the most telling one so far */
-	struct sockaddr_in6 about;	/* what result.address points to */
+	struct sockaddr_in6 address;	/* what result.address points to */
 	void (*on_dialled)(void *arg, const struct dial_result *result);
 	void *arg;
 };
@@ -92,7 +92,7 @@ static const struct {
 };
 
 static void on_timer(uv_timer_t *timer);
-static void race(struct dial *d);
+static void start_attempts(struct dial *d);
 
 /*
  * A name whose last label is a number would be an IPv4 address to inet_aton(3)
@@ -158,13 +158,14 @@ status_of(int error, sa_family_t family)
 }
 
 static void
-note(struct dial *d, enum dial_status status, const struct sockaddr_in6 *addr)
+note_status(struct dial *d, enum dial_status status,
+    const struct sockaddr_in6 *addr)
 {
 	if (status >= d->result.status)
 		return;
-	d->about = *addr;
+	d->address = *addr;
 	d->result.status = status;
-	d->result.address = (const struct sockaddr *)&d->about;
+	d->result.address = (const struct sockaddr *)&d->address;
 }
 
 static void
@@ -191,7 +192,7 @@ attempt_take(struct attempt *a)
 
 	if (a->watched)
 		uv_close((uv_handle_t *)&a->poll, on_closed);
-	turn_end(&a->turn);
+	dial_slot_release(&a->slot);
 	a->waiting = a->ready = a->watched = false;
 	a->fd = -1;
 	return fd;
@@ -216,7 +217,7 @@ attempt_is_open(const struct attempt *a)
 }
 
 static bool
-is_racing(const struct dial *d)
+has_open_attempt(const struct dial *d)
 {
 	const struct attempt *a;
 
@@ -238,10 +239,10 @@ stop(struct dial *d)
 }
 
 static void
-settle(struct dial *d)
+finish(struct dial *d)
 {
 	stop(d);
-	d->settled = true;
+	d->finished = true;
 	uv_timer_start(&d->timer, on_timer, 0, 0);
 }
 
@@ -259,7 +260,7 @@ attempt_connect(struct attempt *a)
 static void
 attempt_done(struct dial *d, struct attempt *a, int error)
 {
-	note(d, status_of(error, a->addr.sin6_family), &a->addr);
+	note_status(d, status_of(error, a->addr.sin6_family), &a->addr);
 	if (error != 0) {
 		attempt_drop(a);
 		return;
@@ -267,7 +268,7 @@ attempt_done(struct dial *d, struct attempt *a, int error)
 	d->result.fd = attempt_take(a);
 	d->result.share = a->share;
 	a->share = NULL;
-	settle(d);
+	finish(d);
 }
 
 static void
@@ -282,8 +283,8 @@ on_poll(uv_poll_t *poll, int status, int events)
 	if (rv == -EINPROGRESS && status == 0)
 		return;
 	attempt_done(d, a, rv);
-	if (!d->settled)
-		race(d);
+	if (!d->finished)
+		start_attempts(d);
 }
 
 static int
@@ -305,7 +306,7 @@ attempt_open(struct dial *d, struct attempt *a)
 	a->fd = socket(a->addr.sin6_family,
 	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	return a->fd < 0 ? -errno : descriptors_take(d->dialer->descriptors,
-	    a->fd, d->asker, &a->share);
+	    a->fd, d->requester, &a->share);
 }
 
 /* It is its turn. Since the name was looked up the policy may have changed. */
@@ -316,7 +317,7 @@ attempt_go(struct dial *d, struct attempt *a)
 
 	if (!policy_permits(d->dialer->policy,
 		(const struct sockaddr *)&a->addr)) {
-		note(d, DIAL_PROHIBITED, &a->addr);
+		note_status(d, DIAL_PROHIBITED, &a->addr);
 		attempt_drop(a);
 		return;
 	}
@@ -334,7 +335,7 @@ attempt_go(struct dial *d, struct attempt *a)
 
 /* From the end of another attempt, in which this one must not nest. */
 static void
-on_turn(void *arg)
+on_slot(void *arg)
 {
 	struct attempt *a = arg;
 
@@ -346,8 +347,8 @@ on_turn(void *arg)
 static void
 attempt_start(struct dial *d, struct attempt *a)
 {
-	int rv = turn_take(&a->turn, d->dialer->origins,
-	    (const struct sockaddr *)&a->addr, on_turn, a);
+	int rv = dial_slot_take(&a->slot, d->dialer->origins,
+	    (const struct sockaddr *)&a->addr, on_slot, a);
 
 	if (rv < 0)
 		attempt_done(d, a, rv);
@@ -385,7 +386,7 @@ attempt_new(struct dial *d)
 
 	if (a == NULL) {
 		if (c != NULL)
-			note(d, DIAL_LIMIT, &c->addr);
+			note_status(d, DIAL_LIMIT, &c->addr);
 		return NULL;
 	}
 	c->started = true;
@@ -426,40 +427,40 @@ arm(struct dial *d)
 
 /* Starts the next attempt, and those after it while they fail at once. */
 static void
-race(struct dial *d)
+start_attempts(struct dial *d)
 {
 	uint64_t now = uv_now(d->timer.loop);
 	struct attempt *a;
 
 	if (d->nstarted == 0)
 		d->halfway = now + (d->deadline - now) / 2;
-	while (!d->settled && (a = attempt_new(d)) != NULL) {
+	while (!d->finished && (a = attempt_new(d)) != NULL) {
 		attempt_start(d, a);
 		if (attempt_is_open(a))
 			break;
 	}
-	if (d->settled)
+	if (d->finished)
 		return;
 	d->next = now + attempt_delay(d);
-	if (is_racing(d) || d->lookup != NULL)
+	if (has_open_attempt(d) || d->lookup != NULL)
 		arm(d);
 	else
-		settle(d);
+		finish(d);
 }
 
 /* Those whose turn has come meanwhile. */
 static void
-let_go(struct dial *d)
+start_ready(struct dial *d)
 {
 	struct attempt *a;
 
 	SLIST_FOREACH(a, &d->attempts, entry)
-		if (a->ready && !d->settled)
+		if (a->ready && !d->finished)
 			attempt_go(d, a);
-	if (d->settled)
+	if (d->finished)
 		return;
-	if (uv_now(d->timer.loop) >= d->next || !is_racing(d))
-		race(d);
+	if (uv_now(d->timer.loop) >= d->next || !has_open_attempt(d))
+		start_attempts(d);
 	else
 		arm(d);
 }
@@ -471,22 +472,22 @@ time_out(struct dial *d)
 
 	SLIST_FOREACH(a, &d->attempts, entry)
 		if (attempt_is_open(a))
-			note(d, a->fd >= 0 ? DIAL_TIMEOUT : DIAL_LIMIT,
+			note_status(d, a->fd >= 0 ? DIAL_TIMEOUT : DIAL_LIMIT,
 			    &a->addr);
-	settle(d);
+	finish(d);
 }
 
 /* A name without an address; if there were some, the policy denied them. */
 static void
-give_up_name(struct dial *d)
+resolve_timed_out(struct dial *d)
 {
 	if (d->result.status == DIAL_DNS_ERROR)
 		d->result.status = DIAL_DNS_TIMEOUT;
-	settle(d);
+	finish(d);
 }
 
 static void
-tell(struct dial *d)
+report(struct dial *d)
 {
 	uv_close((uv_handle_t *)&d->timer, on_closed);
 	d->on_dialled(d->arg, &d->result);
@@ -497,14 +498,14 @@ on_timer(uv_timer_t *timer)
 {
 	struct dial *d = timer->data;
 
-	if (d->settled)
-		tell(d);
+	if (d->finished)
+		report(d);
 	else if (uv_now(timer->loop) >= d->deadline)
 		time_out(d);
 	else if (d->ncandidates == 0 && uv_now(timer->loop) >= d->resolve_by)
-		give_up_name(d);
+		resolve_timed_out(d);
 	else
-		let_go(d);
+		start_ready(d);
 }
 
 /* A name may have the same address many times: that is one attempt. */
@@ -527,7 +528,7 @@ add_candidate(struct dial *d, const struct sockaddr_in6 *addr)
 		all = realloc(all, (d->ncandidates > 0 ? 2 * d->ncandidates
 						       : 1) * sizeof(*all));
 	if (all == NULL) {
-		note(d, DIAL_LIMIT, addr);
+		note_status(d, DIAL_LIMIT, addr);
 		return;
 	}
 	if (d->ncandidates == 0)
@@ -537,7 +538,7 @@ add_candidate(struct dial *d, const struct sockaddr_in6 *addr)
 }
 
 static void
-consider(struct dial *d, const struct sockaddr *addr)
+add_address(struct dial *d, const struct sockaddr *addr)
 {
 	struct sockaddr_in6 candidate = { 0 };
 
@@ -550,7 +551,7 @@ consider(struct dial *d, const struct sockaddr *addr)
 		(const struct sockaddr *)&candidate))
 		add_candidate(d, &candidate);
 	else
-		note(d, DIAL_PROHIBITED, &candidate);
+		note_status(d, DIAL_PROHIBITED, &candidate);
 }
 
 static void
@@ -562,13 +563,13 @@ on_addresses(void *arg, const struct ares_addrinfo_node *list, bool more)
 	if (!more)
 		d->lookup = NULL;
 	for (; list != NULL && n < RESOLVER_ADDRESSES_MAX; n++) {
-		consider(d, list->ai_addr);
+		add_address(d, list->ai_addr);
 		list = list->ai_next;
 	}
-	if (is_racing(d))
+	if (has_open_attempt(d))
 		arm(d);
 	else
-		race(d);
+		start_attempts(d);
 }
 
 static void
@@ -578,18 +579,18 @@ begin(struct dial *d)
 	struct sockaddr_storage literal;
 
 	if (addr_literal(&literal, target->host, target->port)) {
-		consider(d, (const struct sockaddr *)&literal);
-		race(d);
+		add_address(d, (const struct sockaddr *)&literal);
+		start_attempts(d);
 		return;
 	}
 	if (ends_in_number(target->host)) {
-		settle(d);
+		finish(d);
 		return;
 	}
-	if (resolver_lookup(d->dialer->resolver, target->host, d->asker,
+	if (resolver_lookup(d->dialer->resolver, target->host, d->requester,
 		&d->lookup, on_addresses, d) != 0) {
 		d->result.status = DIAL_LIMIT;
-		settle(d);
+		finish(d);
 	} else if (d->lookup != NULL) {
 		arm(d);
 	}
@@ -597,7 +598,7 @@ begin(struct dial *d)
 
 int
 dial_start(struct dial **dial, const struct dialer *dialer,
-    const struct target *target, const char *asker,
+    const struct target *target, const char *requester,
     void (*on_dialled)(void *arg, const struct dial_result *result),
     void *arg)
 {
@@ -617,7 +618,7 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 	d->dialer = dialer;
 	d->target = *target;
 	drop_final_dot(d->target.host);
-	snprintf(d->asker, sizeof(d->asker), "%s", asker);
+	snprintf(d->requester, sizeof(d->requester), "%s", requester);
 	d->result.status = DIAL_DNS_ERROR;
 	d->result.fd = -1;
 	d->on_dialled = on_dialled;

@@ -92,7 +92,7 @@ struct dial;
  * Dials `target` on the resolver's loop, for DIAL_CONNECT_TENTHS of the
  * dialer's time-out at most. Address literals ask no name server; what looks like a number but is no
  * dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR and never interpreted.
- * `target` is copied, and so is `asker`, a user or where the client comes from:
+ * `target` is copied, and so is `requester`, a user or where the client comes from:
  * a name counts in its share while it is asked for, and a descriptor while it
  * is open.
  *
@@ -102,7 +102,7 @@ struct dial;
  * for DIAL_LIMIT.
  */
 int dial_start(struct dial **dial, const struct dialer *dialer,
-    const struct target *target, const char *asker,
+    const struct target *target, const char *requester,
     void (*on_dialled)(void *arg, const struct dial_result *result),
     void *arg);
 

@@ -20,7 +20,7 @@ struct origin {
 	struct key key;
 	size_t dials; /* whose turn it is */
 	size_t nwaiting;
-	TAILQ_HEAD(, turn) waiting;
+	TAILQ_HEAD(, dial_slot) waiting;
 };
 
 static const uint8_t mapped[IPV4_AT] = { [10] = 0xff, 0xff };
@@ -58,9 +58,9 @@ compare(const void *a, const void *b)
 }
 
 static struct origin *
-find_or_make(struct dial_queue *origins, const struct key *key)
+find_or_make(struct dial_queue *queue, const struct key *key)
 {
-	struct origin *const *found = tfind(key, &origins->tree, compare);
+	struct origin *const *found = tfind(key, &queue->tree, compare);
 	struct origin *o;
 
 	if (found != NULL)
@@ -69,7 +69,7 @@ find_or_make(struct dial_queue *origins, const struct key *key)
 		return NULL;
 	o->key = *key;
 	TAILQ_INIT(&o->waiting);
-	if (tsearch(o, &origins->tree, compare) == NULL) {
+	if (tsearch(o, &queue->tree, compare) == NULL) {
 		free(o);
 		return NULL;
 	}
@@ -77,45 +77,46 @@ find_or_make(struct dial_queue *origins, const struct key *key)
 }
 
 int
-turn_take(struct turn *t, struct dial_queue *origins,
-    const struct sockaddr *addr, void (*go)(void *arg), void *arg)
+dial_slot_take(struct dial_slot *s, struct dial_queue *queue,
+    const struct sockaddr *addr, void (*on_ready)(void *arg), void *arg)
 {
 	struct key key = key_of(addr);
-	struct origin *o = find_or_make(origins, &key);
+	struct origin *o = find_or_make(queue, &key);
 
-	*t = (struct turn){ .origin = o, .go = go, .arg = arg };
+	*s = (struct dial_slot){ .origin = o, .on_ready = on_ready,
+		.arg = arg };
 	if (o == NULL)
 		return -ENOMEM;
 	/* Then there are others, for whom it lives on. */
 	if (o->nwaiting == ORIGIN_WAITING_MAX)
 		return -EAGAIN;
-	t->origins = origins;
-	if (o->dials < origins->dials_max) {
+	s->queue = queue;
+	if (o->dials < queue->dials_max) {
 		o->dials++;
 		return 1;
 	}
-	t->waiting = true;
+	s->waiting = true;
 	o->nwaiting++;
-	TAILQ_INSERT_TAIL(&o->waiting, t, entry);
-	origins->waiting++;
+	TAILQ_INSERT_TAIL(&o->waiting, s, entry);
+	queue->waiting++;
 	return 0;
 }
 
 static void
-stop_waiting(struct turn *t)
+stop_waiting(struct dial_slot *s)
 {
-	TAILQ_REMOVE(&t->origin->waiting, t, entry);
-	t->origin->nwaiting--;
-	t->origins->waiting--;
-	t->waiting = false;
+	TAILQ_REMOVE(&s->origin->waiting, s, entry);
+	s->origin->nwaiting--;
+	s->queue->waiting--;
+	s->waiting = false;
 }
 
 static void
-free_if_done(struct dial_queue *origins, struct origin *o)
+free_if_done(struct dial_queue *queue, struct origin *o)
 {
 	if (o->dials > 0 || !TAILQ_EMPTY(&o->waiting))
 		return;
-	tdelete(o, &origins->tree, compare);
+	tdelete(o, &queue->tree, compare);
 	free(o);
 }
 
@@ -124,24 +125,24 @@ free_if_done(struct dial_queue *origins, struct origin *o)
  * what it may do at once, its own end included.
  */
 void
-turn_end(struct turn *t)
+dial_slot_release(struct dial_slot *s)
 {
-	struct dial_queue *origins = t->origins;
-	struct origin *o = t->origin;
-	struct turn *next = NULL;
+	struct dial_queue *queue = s->queue;
+	struct origin *o = s->origin;
+	struct dial_slot *next = NULL;
 
-	if (origins == NULL)
+	if (queue == NULL)
 		return;
-	if (t->waiting)
-		stop_waiting(t);
-	else if (o->dials <= origins->dials_max &&
+	if (s->waiting)
+		stop_waiting(s);
+	else if (o->dials <= queue->dials_max &&
 	    (next = TAILQ_FIRST(&o->waiting)) != NULL)
 		stop_waiting(next);
 	else
 		o->dials--;
-	t->origins = NULL;
+	s->queue = NULL;
 	if (next != NULL)
-		next->go(next->arg);
+		next->on_ready(next->arg);
 	else
-		free_if_done(origins, o);
+		free_if_done(queue, o);
 }

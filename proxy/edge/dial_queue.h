@@ -8,54 +8,55 @@
 #include <sys/socket.h>
 
 /*
- * Turns to connect to an origin: an address and a port, whatever the names are
- * that lead there. Few attempts at one are under way at a time, and the others
- * wait in the order of their coming: a thousand tunnels to an origin that does
- * not answer must neither flood it nor take the descriptors of all others. An
- * IPv6 origin is its /64, which one host has for itself; an IPv4 address that
- * is reached by NAT64 counts as itself.
+ * Limits the attempts to connect to one origin: an address and a port, whatever
+ * names resolve to it. Each attempt needs a slot, of which an origin has
+ * dials_max, and further attempts wait in the order of their arrival. So a
+ * thousand tunnels to an origin that does not answer neither flood it nor use
+ * up the descriptors. An IPv6 origin is its /64, all of which one host may
+ * have; an IPv4 address that is reached by NAT64 is the same as that address.
  */
 struct dial_queue {
-	size_t dials_max; /* to one origin at once; may change at any time */
+	size_t dials_max; /* per origin; may change at any time */
 
 	/* For the owner to read. */
-	size_t waiting; /* for their turn, whatever the origin */
+	size_t waiting; /* attempts without a slot, for all origins */
 
-	/* Private; NULL at first, and again when no turn is out. */
+	/* Private; NULL initially, and again when no slot is in use. */
 	void *tree; /* tsearch(3), of struct origin */
 };
 
 /*
- * Who wait for one origin, at most: with the usual 256 turns and round trips of
- * 300 ms as many as have theirs within a dial's time. A turn costs 3 KB.
+ * Waiting attempts per origin, at most: as many as get a slot within the time
+ * of a dial with 256 slots and round trips of 300 ms. Each takes 3 KB.
  */
 #define ORIGIN_WAITING_MAX 8192
 
 /* One address and port that is being dialled. */
 struct origin;
 
-/* A turn, in the caller's memory. */
-struct turn {
-	struct dial_queue *origins; /* NULL: none was taken */
+/* A slot or the wait for one, in the caller's memory; private. */
+struct dial_slot {
+	struct dial_queue *queue; /* NULL: none was taken */
 	struct origin *origin;
 	bool waiting;
-	void (*go)(void *arg);
+	void (*on_ready)(void *arg);
 	void *arg;
-	TAILQ_ENTRY(turn) entry;
+	TAILQ_ENTRY(dial_slot) entry;
 };
 
 /*
- * Takes a turn to connect to `addr`. Returns 1 when it is there; 0 when it is
- * to come: then `go` is called once, from inside somebody's turn_end(); or
- * -EAGAIN when too many wait, or -ENOMEM, and nothing was taken.
+ * Takes a slot to connect to `addr`. Returns 1 if one is free. Returns 0 if the
+ * attempt must wait: `on_ready` is called once, from inside the
+ * dial_slot_release() of another. Returns -EAGAIN if too many wait, or -ENOMEM;
+ * then nothing was taken.
  */
-int turn_take(struct turn *, struct dial_queue *, const struct sockaddr *addr,
-    void (*go)(void *arg), void *arg);
+int dial_slot_take(struct dial_slot *, struct dial_queue *,
+    const struct sockaddr *addr, void (*on_ready)(void *arg), void *arg);
 
 /*
- * The attempt is over, or has given up waiting. Whoever comes next is told to go
- * before this returns. No-op when none was taken.
+ * Returns the slot after the attempt, or stops waiting. The on_ready of the
+ * next attempt is called before this returns. A no-op if none was taken.
  */
-void turn_end(struct turn *);
+void dial_slot_release(struct dial_slot *);
 
 #endif

@@ -21,7 +21,7 @@
  * Descriptors that tunnels leave to the rest of us: sockets of the resolver and
  * files of a reload.
  */
-#define RESERVE 64
+#define RESERVED 64
 
 /* A socket and the server behind it. */
 struct endpoint {
@@ -200,7 +200,7 @@ descriptors(void)
 	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur > INT_MAX)
 		return INT_MAX;
 	all = (int)files.rlim_cur;
-	return all > 2 * RESERVE ? all - RESERVE : all / 2;
+	return all > 2 * RESERVED ? all - RESERVED : all / 2;
 }
 
 void

@@ -6,13 +6,13 @@
 
 /* ---- The files ---- */
 
-static struct stamp
+static struct file_stamp
 stamp_of(const char *path)
 {
 	struct stat st = { 0 };
 	int error = stat(path, &st) == 0 ? 0 : errno;
 
-	return (struct stamp){ .error = error, .device = st.st_dev,
+	return (struct file_stamp){ .error = error, .device = st.st_dev,
 		.inode = st.st_ino, .size = st.st_size,
 		.modified = st.st_mtim, .changed = st.st_ctim };
 }
@@ -24,7 +24,7 @@ same_time(const struct timespec *a, const struct timespec *b)
 }
 
 static bool
-same_stamp(const struct stamp *a, const struct stamp *b)
+same_stamp(const struct file_stamp *a, const struct file_stamp *b)
 {
 	return a->error == b->error && a->device == b->device &&
 	    a->inode == b->inode && a->size == b->size &&
@@ -35,7 +35,7 @@ same_stamp(const struct stamp *a, const struct stamp *b)
 bool
 name_servers_changed(const struct name_servers *servers, const char *conf)
 {
-	struct stamp now_conf = stamp_of(conf),
+	struct file_stamp now_conf = stamp_of(conf),
 		     now_hosts = stamp_of(NAME_SERVERS_HOSTS);
 
 	return !same_stamp(&now_conf, &servers->conf_stamp) ||
@@ -126,7 +126,7 @@ is_any_alive(const struct name_servers *servers, unsigned asked)
 
 int
 name_servers_next(struct name_servers *servers, unsigned asked, uint64_t now,
-    bool *beside)
+    bool *also_next)
 {
 	bool alive = is_any_alive(servers, asked);
 
@@ -136,7 +136,7 @@ name_servers_next(struct name_servers *servers, unsigned asked, uint64_t now,
 		if ((asked & 1U << i) != 0 ||
 		    (alive && s->silent && now < s->probe_ms))
 			continue;
-		*beside = alive && s->silent;
+		*also_next = alive && s->silent;
 		if (s->silent)
 			s->probe_ms = now + NAME_SERVER_PROBE_MS;
 		return (int)i;
@@ -145,16 +145,16 @@ name_servers_next(struct name_servers *servers, unsigned asked, uint64_t now,
 }
 
 void
-name_server_heard(struct name_server *s, uint64_t now)
+name_server_answered(struct name_server *s, uint64_t now)
 {
-	s->heard_ms = now;
+	s->answered_ms = now;
 	s->silent = false;
 }
 
 void
-name_server_missed(struct name_server *s, uint64_t asked, uint64_t now)
+name_server_timed_out(struct name_server *s, uint64_t asked, uint64_t now)
 {
-	if (s->silent || s->heard_ms >= asked)
+	if (s->silent || s->answered_ms >= asked)
 		return;
 	s->silent = true;
 	s->probe_ms = now + NAME_SERVER_PROBE_MS;

@@ -15,13 +15,13 @@
 /* As many as the configuration may name; more of a file are not asked. */
 #define NAME_SERVERS_MAX 16
 
-/* Milliseconds after which a silent server is tried again, beside another. */
+/* Milliseconds after which a silent server is tried again, also_next another. */
 #define NAME_SERVER_PROBE_MS 5000
 
 #define NAME_SERVERS_HOSTS "/etc/hosts"
 
 /* What tells a file from the one that was there before. */
-struct stamp {
+struct file_stamp {
 	int error; /* of stat(2): there is no file */
 	dev_t device;
 	ino_t inode;
@@ -33,7 +33,7 @@ struct stamp {
 struct name_server {
 	struct dns_channel *channel;
 	bool silent;	   /* asked, and has not answered anything since */
-	uint64_t heard_ms; /* when it answered last */
+	uint64_t answered_ms; /* when it answered last */
 	uint64_t probe_ms; /* silent: when it is tried again */
 };
 
@@ -41,7 +41,7 @@ struct name_servers {
 	struct dns_channel *hosts;
 	struct name_server v[NAME_SERVERS_MAX];
 	unsigned n;
-	struct stamp conf_stamp, hosts_stamp; /* of what was read; private */
+	struct file_stamp conf_stamp, hosts_stamp; /* of what was read; private */
 };
 
 /*
@@ -60,14 +60,14 @@ bool name_servers_changed(const struct name_servers *, const char *conf);
 
 /*
  * The server to ask next, of those whose bits are not set in `asked`; -1 when
- * there is none. `*beside` says that it was silent and is only tried again: the
+ * there is none. `*also_next` says that it was silent and is only tried again: the
  * next one is to be asked at the same time.
  */
 int name_servers_next(struct name_servers *, unsigned asked, uint64_t now,
-    bool *beside);
+    bool *also_next);
 
 /* A server has answered, whatever it was; or not what it was asked then. */
-void name_server_heard(struct name_server *, uint64_t now);
-void name_server_missed(struct name_server *, uint64_t asked, uint64_t now);
+void name_server_answered(struct name_server *, uint64_t now);
+void name_server_timed_out(struct name_server *, uint64_t asked, uint64_t now);
 
 #endif

@@ -11,28 +11,28 @@
 #include "proxy/base/tally.h"
 
 /*
- *	question	asked -> told in part -> over -> all told, freed
+ *	question	asked -> served in part -> over -> all served, freed
  *	    half	its AAAA or A records: asked -> done
- *	        ask	one server for one half: open -> answered, freed
- *	lookup		joined to a question -> told or cancelled, freed
+ *	        query	one server for one half: open -> answered, freed
+ *	lookup		joined to a question -> served or cancelled, freed
  *
  * The hosts file has the first word, and then the servers. Both halves of a
  * question are asked for side by side, each of the first server that is not
  * known to be silent; of the next one when that one fails, or has not answered
- * within PATIENCE_MS. The first answer counts. When none has come, all servers
+ * within NEXT_SERVER_MS. The first answer counts. When none has come, all servers
  * are asked again as long as somebody waits: a dial has a time-out of its own.
  *
  * Whoever looks up a name that is being asked for joins that question: a
  * thousand tunnels to a name that nobody answers for are one of those that may
- * be in flight. c-ares answers every ask, if only from dns_channel_free(), so a
- * question is freed with its last ask.
+ * be in flight. c-ares answers every query, if only from dns_channel_free(), so a
+ * question is freed with its last query.
  *
  * When the files have changed there are new channels, and the end of the old
  * ones brings back what they were asked.
  */
 
 /* Milliseconds that a server has before the next one is asked as well. */
-#define PATIENCE_MS 300
+#define NEXT_SERVER_MS 300
 
 /* Milliseconds that AAAA may come after A (RFC 8305 section 3). */
 #define DELAY_MS 50
@@ -44,11 +44,11 @@
 #define LATE_MS 2000
 
 /*
- * What is told in a turn of the loop: addresses, and so many more for each who
- * is told. Thousands may wait for a name that has hundreds of addresses.
+ * What is served in a turn of the loop: addresses, and so many more for each who
+ * is served. Thousands may wait for a name that has hundreds of addresses.
  */
-#define TELL_MAX 2048
-#define TELL_EACH 32
+#define REPORT_MAX 2048
+#define REPORT_EACH 32
 
 /* What waits, in the order of its time: in one queue all wait equally long. */
 struct wait {
@@ -67,37 +67,37 @@ struct resolver {
 	uv_loop_t *loop;
 	char *conf, *list;	/* a list of servers; may be NULL */
 	struct name_servers servers;
-	bool asking;		/* what is answered now, no server has */
+	bool in_query;		/* what is answered now, no server has */
 	unsigned busy;		/* c-ares calls us: it keeps its channels */
 	bool closing;
 	uv_timer_t timer;
-	struct queue patience, delay, late;
+	struct queue late_server, delay, late;
 	void *questions;	/* tsearch(3) tree, those to join */
 	unsigned nquestions;	/* all there are */
-	struct tally askers;	/* whose they are */
+	struct tally requesters;	/* whose they are */
 	TAILQ_HEAD(, question) again;	/* to be asked once more */
-	TAILQ_HEAD(, question) telling; /* not all have been told */
+	TAILQ_HEAD(, question) reporting; /* not all have been served */
 };
 
-struct ask {
+struct query {
 	struct half *half;
 	unsigned server;
 	uint64_t at;
-	LIST_ENTRY(ask) entry;
+	LIST_ENTRY(query) entry;
 };
 
 /* In the order of preference (RFC 8305 section 4). */
 enum { HALF_AAAA, HALF_A, HALVES };
 
 struct half {
-	struct wait patience; /* first: its callback casts it back */
+	struct wait late_server; /* first: its callback casts it back */
 	struct question *question;
 	int family;
 	unsigned asked; /* servers of this round, by bits */
 	bool timed_out; /* one of these has been silent to the end */
 	bool done;
-	bool lacking; /* the name has no such record, but may have the other */
-	LIST_HEAD(, ask) open;
+	bool no_data; /* the name has no such record, but may have the other */
+	LIST_HEAD(, query) open;
 	struct ares_addrinfo *info; /* NULL: there are none, or not yet */
 };
 
@@ -108,16 +108,16 @@ struct question {
 	char name[RESOLVER_NAME_MAX + 1];
 	struct wait other; /* half: what is waited for */
 	struct resolver *resolver;
-	struct tally_entry *asker;
+	struct tally_entry *requester;
 	struct half halves[HALVES];
-	struct lookups lookups, told; /* nothing so far, and in part */
-	struct ares_addrinfo *part, *rest; /* what they are told */
+	struct lookups lookups, served; /* nothing so far, and in part */
+	struct ares_addrinfo *part, *rest; /* what they are served */
 	bool listed;	/* in the tree */
 	bool returned;	/* in the list of those to be asked again */
-	bool telling;	/* in the list of those that go on telling */
+	bool reporting;	/* in the list of those that go on reporting */
 	bool over;	/* nothing more is asked */
-	unsigned holds; /* calls and lists that it has to outlive */
-	TAILQ_ENTRY(question) entry, telling_entry;
+	unsigned refs; /* calls and lists that it has to outlive */
+	TAILQ_ENTRY(question) entry, report_entry;
 };
 
 struct lookup {
@@ -136,7 +136,8 @@ static void on_timer(uv_timer_t *timer);
 static void
 arm(struct resolver *r)
 {
-	const struct queue *const all[] = { &r->patience, &r->delay, &r->late };
+	const struct queue *const all[] = { &r->late_server, &r->delay,
+		&r->late };
 	uint64_t now = uv_now(r->loop), at = UINT64_MAX;
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -148,7 +149,7 @@ arm(struct resolver *r)
 	if (!TAILQ_EMPTY(&r->again))
 		at = now;
 	/* Not in this turn: libuv runs what is due at once within the same. */
-	else if (!TAILQ_EMPTY(&r->telling) && at > now)
+	else if (!TAILQ_EMPTY(&r->reporting) && at > now)
 		at = now + 1;
 	if (at == UINT64_MAX)
 		uv_timer_stop(&r->timer);
@@ -207,17 +208,17 @@ compare_names(const void *a, const void *b)
 /* A new question, in the tree and not yet asked; NULL without memory. */
 static struct question *
 question_new(struct resolver *resolver, const char *name,
-    struct tally_entry *asker)
+    struct tally_entry *requester)
 {
 	struct question *q = calloc(1, sizeof(*q));
 
 	if (q == NULL)
 		return NULL;
-	q->asker = asker;
+	q->requester = requester;
 	strcpy(q->name, name);
 	q->resolver = resolver;
 	TAILQ_INIT(&q->lookups);
-	TAILQ_INIT(&q->told);
+	TAILQ_INIT(&q->served);
 	for (int i = 0; i < HALVES; i++) {
 		q->halves[i].question = q;
 		q->halves[i].family = i == HALF_A ? AF_INET : AF_INET6;
@@ -234,7 +235,7 @@ question_new(struct resolver *resolver, const char *name,
 
 /* Makes a question for somebody who may have one more. */
 static int
-question_add(struct resolver *resolver, const char *name, const char *asker,
+question_add(struct resolver *resolver, const char *name, const char *requester,
     struct question **out)
 {
 	struct tally_entry *share;
@@ -242,13 +243,13 @@ question_add(struct resolver *resolver, const char *name, const char *asker,
 
 	if (resolver->nquestions == RESOLVER_QUESTIONS_MAX)
 		return -EAGAIN;
-	rv = tally_take(&resolver->askers, asker, RESOLVER_QUESTIONS_PER_ASKER,
-	    &share);
+	rv = tally_take(&resolver->requesters, requester,
+	    RESOLVER_QUESTIONS_PER_REQUESTER, &share);
 	if (rv != 0)
 		return rv == -EDQUOT ? -EAGAIN : rv;
 	if ((*out = question_new(resolver, name, share)) != NULL)
 		return 0;
-	tally_give(&resolver->askers, share);
+	tally_give(&resolver->requesters, share);
 	return -ENOMEM;
 }
 
@@ -261,28 +262,28 @@ question_unlist(struct question *q)
 	q->listed = false;
 }
 
-/* Frees it with the last call that uses it and the last ask. */
+/* Frees it with the last call that uses it and the last query. */
 static void
 question_release(struct question *q)
 {
 	struct resolver *r = q->resolver;
 
-	if (--q->holds > 0 || !q->over ||
+	if (--q->refs > 0 || !q->over ||
 	    !LIST_EMPTY(&q->halves[HALF_AAAA].open) ||
 	    !LIST_EMPTY(&q->halves[HALF_A].open))
 		return;
 	r->nquestions--;
-	tally_give(&r->askers, q->asker);
+	tally_give(&r->requesters, q->requester);
 	free(q);
 }
 
 static bool
-is_wanted(const struct question *q)
+has_lookups(const struct question *q)
 {
-	return !TAILQ_EMPTY(&q->lookups) || !TAILQ_EMPTY(&q->told);
+	return !TAILQ_EMPTY(&q->lookups) || !TAILQ_EMPTY(&q->served);
 }
 
-/* ---- Those who are told ---- */
+/* ---- Those who are served ---- */
 
 /* All that have come and nobody knows, AAAA in front. */
 static struct ares_addrinfo *
@@ -316,12 +317,12 @@ cost_of(const struct ares_addrinfo *info)
 		node = info->nodes;
 	for (; node != NULL && n < RESOLVER_ADDRESSES_MAX; node = node->ai_next)
 		n++;
-	return TELL_EACH + n;
+	return REPORT_EACH + n;
 }
 
-/* False, here and below: the turn is over, and there are more to be told. */
+/* False, here and below: the turn is over, and there are more to be served. */
 static bool
-pay(size_t *left, size_t cost)
+spend(size_t *left, size_t cost)
 {
 	if (*left == 0)
 		return false;
@@ -330,17 +331,17 @@ pay(size_t *left, size_t cost)
 }
 
 static bool
-tell_part(struct question *q, size_t *left)
+report_part(struct question *q, size_t *left)
 {
 	size_t cost = cost_of(q->part);
 	struct lookup *l;
 
 	while ((l = TAILQ_FIRST(&q->lookups)) != NULL) {
-		if (!pay(left, cost))
+		if (!spend(left, cost))
 			return false;
 		TAILQ_REMOVE(&q->lookups, l, entry);
-		TAILQ_INSERT_TAIL(&q->told, l, entry);
-		l->list = &q->told;
+		TAILQ_INSERT_TAIL(&q->served, l, entry);
+		l->list = &q->served;
 		l->on_addresses(l->arg, q->part->nodes, true);
 	}
 	ares_freeaddrinfo(q->part);
@@ -349,31 +350,32 @@ tell_part(struct question *q, size_t *left)
 }
 
 static bool
-tell_rest(struct question *q, struct lookups *lookups, size_t *left)
+report_rest(struct question *q, struct lookups *lookups, size_t *left)
 {
 	size_t cost = cost_of(q->rest);
-	struct lookup *l, told;
+	struct lookup *l, served;
 
 	while ((l = TAILQ_FIRST(lookups)) != NULL) {
-		if (!pay(left, cost))
+		if (!spend(left, cost))
 			return false;
 		TAILQ_REMOVE(lookups, l, entry);
-		told = *l;
+		served = *l;
 		free(l);
-		told.on_addresses(told.arg,
+		served.on_addresses(served.arg,
 		    q->rest != NULL ? q->rest->nodes : NULL, false);
 	}
 	return true;
 }
 
 static bool
-tell_some(struct question *q, size_t *left)
+report_some(struct question *q, size_t *left)
 {
-	if (q->part != NULL && !tell_part(q, left))
+	if (q->part != NULL && !report_part(q, left))
 		return false;
 	if (!q->over)
 		return true;
-	if (!tell_rest(q, &q->told, left) || !tell_rest(q, &q->lookups, left))
+	if (!report_rest(q, &q->served, left) ||
+	    !report_rest(q, &q->lookups, left))
 		return false;
 	ares_freeaddrinfo(q->rest);
 	q->rest = NULL;
@@ -382,38 +384,40 @@ tell_some(struct question *q, size_t *left)
 
 /* At once, as far as a turn goes, unless others have not come to their end. */
 static void
-tell(struct question *q)
+report(struct question *q)
 {
 	struct resolver *r = q->resolver;
-	size_t left = TELL_MAX;
+	size_t left = REPORT_MAX;
 
-	if (q->telling || (TAILQ_EMPTY(&r->telling) && tell_some(q, &left)))
+	if (q->reporting ||
+	    (TAILQ_EMPTY(&r->reporting) && report_some(q, &left)))
 		return;
-	TAILQ_INSERT_TAIL(&r->telling, q, telling_entry);
-	q->telling = true;
-	q->holds++;
+	TAILQ_INSERT_TAIL(&r->reporting, q, report_entry);
+	q->reporting = true;
+	q->refs++;
 	arm(r);
 }
 
 static void
-tell_more(struct resolver *r, size_t left)
+report_more(struct resolver *r, size_t left)
 {
 	struct question *q;
 
-	while ((q = TAILQ_FIRST(&r->telling)) != NULL && tell_some(q, &left)) {
-		TAILQ_REMOVE(&r->telling, q, telling_entry);
-		q->telling = false;
+	while ((q = TAILQ_FIRST(&r->reporting)) != NULL &&
+	    report_some(q, &left)) {
+		TAILQ_REMOVE(&r->reporting, q, report_entry);
+		q->reporting = false;
 		question_release(q);
 	}
 }
 
 static void
-begin_telling(struct question *q)
+report_first(struct question *q)
 {
 	q->part = take_addresses(q);
 	question_unlist(q);
 	wait_start(q->resolver, &q->resolver->late, &q->other);
-	tell(q);
+	report(q);
 }
 
 static void
@@ -424,15 +428,15 @@ finish(struct question *q)
 	wait_stop(&q->other);
 	for (int i = 0; i < HALVES; i++) {
 		q->halves[i].done = true;
-		wait_stop(&q->halves[i].patience);
+		wait_stop(&q->halves[i].late_server);
 	}
 	q->over = true;
-	tell(q);
+	report(q);
 }
 
 /* A half is done. */
 static void
-proceed(struct question *q)
+on_half_done(struct question *q)
 {
 	struct resolver *r = q->resolver;
 	const struct half *aaaa = &q->halves[HALF_AAAA],
@@ -443,8 +447,8 @@ proceed(struct question *q)
 	if (aaaa->done && a->done)
 		finish(q);
 	else if (aaaa->info != NULL)
-		begin_telling(q);
-	else if (a->done && !a->lacking)
+		report_first(q);
+	else if (a->done && !a->no_data)
 		wait_start(r, a->info != NULL ? &r->delay : &r->late,
 		    &q->other);
 }
@@ -454,8 +458,8 @@ half_done(struct half *h, struct ares_addrinfo *info)
 {
 	h->done = true;
 	h->info = info;
-	wait_stop(&h->patience);
-	proceed(h->question);
+	wait_stop(&h->late_server);
+	on_half_done(h->question);
 }
 
 static struct question *
@@ -470,8 +474,8 @@ on_delay_over(struct wait *w)
 {
 	struct question *q = question_of(w);
 
-	q->holds++;
-	begin_telling(q);
+	q->refs++;
+	report_first(q);
 	question_release(q);
 }
 
@@ -480,7 +484,7 @@ on_late(struct wait *w)
 {
 	struct question *q = question_of(w);
 
-	q->holds++;
+	q->refs++;
 	finish(q);
 	question_release(q);
 }
@@ -491,48 +495,48 @@ static void on_answer(void *arg, int status, int timeouts,
     struct ares_addrinfo *info);
 
 static void
-ask(struct half *h, unsigned server)
+query(struct half *h, unsigned server)
 {
 	struct resolver *r = h->question->resolver;
-	struct ask *a = malloc(sizeof(*a));
-	bool asking = r->asking;
+	struct query *a = malloc(sizeof(*a));
+	bool in_query = r->in_query;
 
 	h->asked |= 1U << server;
 	if (a == NULL)
 		return;
-	*a = (struct ask){ .half = h, .server = server,
+	*a = (struct query){ .half = h, .server = server,
 		.at = uv_now(r->loop) };
 	LIST_INSERT_HEAD(&h->open, a, entry);
-	r->asking = true;
+	r->in_query = true;
 	r->busy++;
 	dns_channel_ask(r->servers.v[server].channel, h->question->name,
 	    h->family, on_answer, a);
 	r->busy--;
-	r->asking = asking;
+	r->in_query = in_query;
 }
 
 /* Asks one more server. False: all have been asked. */
 static bool
-ask_next(struct half *h)
+query_next(struct half *h)
 {
 	struct resolver *r = h->question->resolver;
-	bool beside;
+	bool also_next;
 	int i;
 
 	do {
 		i = name_servers_next(&r->servers, h->asked, uv_now(r->loop),
-		    &beside);
+		    &also_next);
 		if (i < 0)
 			return false;
-		ask(h, (unsigned)i);
-	} while ((beside || LIST_EMPTY(&h->open)) && !h->done);
+		query(h, (unsigned)i);
+	} while ((also_next || LIST_EMPTY(&h->open)) && !h->done);
 	if (!h->done)
-		wait_start(r, &r->patience, &h->patience);
+		wait_start(r, &r->late_server, &h->late_server);
 	return true;
 }
 
 static void
-ask_again_later(struct question *q)
+retry_later(struct question *q)
 {
 	struct resolver *r = q->resolver;
 
@@ -540,7 +544,7 @@ ask_again_later(struct question *q)
 		return;
 	TAILQ_INSERT_TAIL(&r->again, q, entry);
 	q->returned = true;
-	q->holds++;
+	q->refs++;
 	arm(r);
 }
 
@@ -554,18 +558,18 @@ try_others(struct half *h)
 	struct question *q = h->question;
 	struct resolver *r = q->resolver;
 
-	if (ask_next(h) || !LIST_EMPTY(&h->open) || h->done)
+	if (query_next(h) || !LIST_EMPTY(&h->open) || h->done)
 		return;
-	if (is_wanted(q) && (h->timed_out ||
+	if (has_lookups(q) && (h->timed_out ||
 	    name_servers_changed(&r->servers, r->conf)))
-		ask_again_later(q);
+		retry_later(q);
 	else
 		half_done(h, NULL);
 }
 
-/* From the first server on, when no ask is open. */
+/* From the first server on, when no query is open. */
 static void
-ask_all(struct half *h)
+query_all(struct half *h)
 {
 	h->asked = 0;
 	h->timed_out = false;
@@ -581,62 +585,62 @@ on_returned(struct half *h)
 	if (h->question->resolver->closing)
 		half_done(h, NULL);
 	else
-		ask_again_later(h->question);
+		retry_later(h->question);
 }
 
 /* There is none: some servers say NXDOMAIN of one type and have the other. */
 static bool
-is_none(int status)
+has_no_record(int status)
 {
 	return status == ARES_SUCCESS || status == ARES_ENODATA ||
 	    status == ARES_ENOTFOUND || status == ARES_EBADNAME;
 }
 
 static bool
-is_word(int status)
+is_answer(int status)
 {
-	return is_none(status) || status == ARES_EFORMERR ||
+	return has_no_record(status) || status == ARES_EFORMERR ||
 	    status == ARES_ESERVFAIL || status == ARES_ENOTIMP ||
 	    status == ARES_EREFUSED || status == ARES_EBADRESP;
 }
 
 static void
-judge(struct half *h, const struct ask *a, int status)
+note_server(struct half *h, const struct query *a, int status)
 {
 	struct resolver *r = h->question->resolver;
 	struct name_server *s = &r->servers.v[a->server];
 
 	if (status == ARES_ETIMEOUT)
 		h->timed_out = true;
-	if (!is_word(status))
-		name_server_missed(s, a->at, uv_now(r->loop));
-	else if (!r->asking)
-		name_server_heard(s, uv_now(r->loop));
+	if (!is_answer(status))
+		name_server_timed_out(s, a->at, uv_now(r->loop));
+	else if (!r->in_query)
+		name_server_answered(s, uv_now(r->loop));
 }
 
 static void
 on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
-	struct ask a = *(struct ask *)arg;
+	struct query a = *(struct query *)arg;
 	struct half *h = a.half;
 	struct resolver *r = h->question->resolver;
 
 	(void)timeouts;
-	LIST_REMOVE((struct ask *)arg, entry);
+	LIST_REMOVE((struct query *)arg, entry);
 	free(arg);
-	h->question->holds++;
+	h->question->refs++;
 	r->busy++;
 	if (status == ARES_EDESTRUCTION) {
 		on_returned(h);
 	} else {
-		judge(h, &a, status);
+		note_server(h, &a, status);
 		if (h->done) {
 			/* Another server was faster. */
 		} else if (status == ARES_SUCCESS && info->nodes != NULL) {
 			half_done(h, info);
 			info = NULL;
-		} else if (is_none(status)) {
-			h->lacking = status == ARES_SUCCESS ||
+		} else if (has_no_record(status)) {
+			h->no_data = status == ARES_SUCCESS ||
 			    status == ARES_ENODATA;
 			half_done(h, NULL);
 		} else {
@@ -650,17 +654,17 @@ on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 
 /* The servers that were asked have not answered so far. */
 static void
-on_impatience(struct wait *w)
+on_late_server(struct wait *w)
 {
 	struct half *h = (struct half *)w;
 	struct resolver *r = h->question->resolver;
-	const struct ask *a;
+	const struct query *a;
 
 	LIST_FOREACH(a, &h->open, entry)
-		name_server_missed(&r->servers.v[a->server], a->at,
+		name_server_timed_out(&r->servers.v[a->server], a->at,
 		    uv_now(r->loop));
-	h->question->holds++;
-	ask_next(h);
+	h->question->refs++;
+	query_next(h);
 	question_release(h->question);
 }
 
@@ -680,25 +684,25 @@ on_hosts(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 
 /* The hosts file is read at once; for what servers have said it is too late. */
 static void
-question_ask(struct question *q)
+question_start(struct question *q)
 {
 	struct resolver *r = q->resolver;
 
-	q->holds++;
+	q->refs++;
 	r->busy++;
 	if (!q->halves[HALF_AAAA].done && !q->halves[HALF_A].done)
 		dns_channel_ask(
 		    r->servers.hosts, q->name, AF_UNSPEC, on_hosts, q);
 	for (int i = 0; i < HALVES; i++)
 		if (!q->halves[i].done && LIST_EMPTY(&q->halves[i].open))
-			ask_all(&q->halves[i]);
+			query_all(&q->halves[i]);
 	r->busy--;
 	question_release(q);
 }
 
 /* Those that nobody waits for any more are done with. */
 static void
-ask_returned(struct resolver *r)
+retry_returned(struct resolver *r)
 {
 	TAILQ_HEAD(, question) list = TAILQ_HEAD_INITIALIZER(list);
 	struct question *q;
@@ -707,8 +711,8 @@ ask_returned(struct resolver *r)
 	while ((q = TAILQ_FIRST(&list)) != NULL) {
 		TAILQ_REMOVE(&list, q, entry);
 		q->returned = false;
-		if (!q->over && is_wanted(q))
-			question_ask(q);
+		if (!q->over && has_lookups(q))
+			question_start(q);
 		else if (!q->over)
 			finish(q);
 		question_release(q);
@@ -719,7 +723,7 @@ ask_returned(struct resolver *r)
 
 /* What is open comes back and is asked again. Not from inside c-ares. */
 static void
-renew(struct resolver *r)
+reopen_servers(struct resolver *r)
 {
 	struct name_servers old = r->servers, fresh;
 	int rv = name_servers_open(&fresh, r->loop, r->conf, r->list);
@@ -738,19 +742,19 @@ renew(struct resolver *r)
 }
 
 static void
-follow(struct resolver *r)
+check_files(struct resolver *r)
 {
 	if (r->busy > 0 || !name_servers_changed(&r->servers, r->conf))
 		return;
 	log_info("%s or " NAME_SERVERS_HOSTS " has changed: they are read "
 	    "again", r->conf);
-	renew(r);
+	reopen_servers(r);
 }
 
 void
 resolver_reload(struct resolver *resolver)
 {
-	renew(resolver);
+	reopen_servers(resolver);
 }
 
 static void
@@ -758,12 +762,12 @@ on_timer(uv_timer_t *timer)
 {
 	struct resolver *r = timer->data;
 
-	follow(r);
-	ask_returned(r);
-	tell_more(r, TELL_MAX);
+	check_files(r);
+	retry_returned(r);
+	report_more(r, REPORT_MAX);
 	queue_run(r, &r->delay);
 	queue_run(r, &r->late);
-	queue_run(r, &r->patience);
+	queue_run(r, &r->late_server);
 	arm(r);
 }
 
@@ -774,8 +778,8 @@ resolver_init(struct resolver *r, uv_loop_t *loop)
 {
 	r->loop = loop;
 	TAILQ_INIT(&r->again);
-	TAILQ_INIT(&r->telling);
-	queue_init(&r->patience, PATIENCE_MS, on_impatience);
+	TAILQ_INIT(&r->reporting);
+	queue_init(&r->late_server, NEXT_SERVER_MS, on_late_server);
 	queue_init(&r->delay, DELAY_MS, on_delay_over);
 	queue_init(&r->late, LATE_MS, on_late);
 }
@@ -847,7 +851,7 @@ resolver_free(struct resolver *resolver)
 			finish(q);
 		question_release(q);
 	}
-	tell_more(resolver, SIZE_MAX);
+	report_more(resolver, SIZE_MAX);
 	uv_close((uv_handle_t *)&resolver->timer, on_timer_closed);
 }
 
@@ -861,7 +865,7 @@ resolver_loop(const struct resolver *resolver)
 
 int
 resolver_lookup(struct resolver *resolver, const char *name,
-    const char *asker, struct lookup **lookup,
+    const char *requester, struct lookup **lookup,
     void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list,
 	bool more),
     void *arg)
@@ -872,12 +876,12 @@ resolver_lookup(struct resolver *resolver, const char *name,
 
 	if (strlen(name) > RESOLVER_NAME_MAX)
 		return -EINVAL;
-	follow(resolver);
+	check_files(resolver);
 	if ((l = malloc(sizeof(*l))) == NULL)
 		return -ENOMEM;
 	found = tfind(name, &resolver->questions, compare_names);
 	if (found == NULL &&
-	    (rv = question_add(resolver, name, asker, &fresh)) != 0) {
+	    (rv = question_add(resolver, name, requester, &fresh)) != 0) {
 		free(l);
 		return rv;
 	}
@@ -887,7 +891,7 @@ resolver_lookup(struct resolver *resolver, const char *name,
 	TAILQ_INSERT_TAIL(&q->lookups, l, entry);
 	*lookup = l;
 	if (fresh != NULL)
-		question_ask(fresh);
+		question_start(fresh);
 	return 0;
 }
 

@@ -23,8 +23,8 @@ struct lookup;
  */
 #define RESOLVER_QUESTIONS_MAX 8192
 
-/* Of these one asker may have so many: what others ask for must find room. */
-#define RESOLVER_QUESTIONS_PER_ASKER 1024
+/* Of these one requester may have so many: what others ask for must find room. */
+#define RESOLVER_QUESTIONS_PER_REQUESTER 1024
 
 /*
  * Addresses of a name that count: an answer by TCP may hold thousands, and each
@@ -66,7 +66,7 @@ uv_loop_t *resolver_loop(const struct resolver *resolver);
  * Asks for the addresses of both families of `name`: /etc/hosts first, then
  * A and AAAA side by side, no search domains. Underscores and A-labels pass.
  * Whoever wants a name that is being asked for already gets the same answer.
- * `asker` is a name under which this counts until the servers have answered.
+ * `requester` is a name under which this counts until the servers have answered.
  *
  * `on_addresses` fires once or twice, perhaps from inside this call. When
  * `more` is set the other type of record is late, and comes or is given up in a
@@ -80,12 +80,12 @@ uv_loop_t *resolver_loop(const struct resolver *resolver);
  * A server that fails or is silent has the next one asked; when none has
  * answered, they are asked until the lookup is cancelled.
  *
- * Returns 0, or -EAGAIN when too many names are being asked for, by that asker
+ * Returns 0, or -EAGAIN when too many names are being asked for, by that requester
  * or by all, -EINVAL for a name that is too long, or -ENOMEM; then nothing
  * fires.
  */
 int resolver_lookup(struct resolver *resolver, const char *name,
-    const char *asker, struct lookup **lookup,
+    const char *requester, struct lookup **lookup,
     void (*on_addresses)(void *arg, const struct ares_addrinfo_node *list,
 	bool more),
     void *arg);

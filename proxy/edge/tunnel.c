@@ -34,7 +34,7 @@ struct tunnel {
 	struct quic_stream *stream; /* until the relay has it */
 	struct users_check *check;
 	struct dial *dial;
-	struct tally_entry *share; /* it counts there, once admitted */
+	struct tally_entry *share; /* it counts there, once authenticated */
 	struct tally_entry *descriptor; /* its socket counts there */
 	bool has_tcp;	/* relay_init was called: its close frees us */
 	bool has_timer;
@@ -42,7 +42,7 @@ struct tunnel {
 	struct target target;
 	struct sockaddr_storage client, address;
 	char user[CREDENTIAL_MAX + 1];
-	bool admitted; /* the user is who it says, or nobody was asked */
+	bool authenticated; /* the user is who it says, or nobody was asked */
 };
 
 /* ---- The end ---- */
@@ -54,7 +54,7 @@ log_end(const struct tunnel *t, const char *reason)
 	char client[ADDR_STRLEN], target[TARGET_STRLEN],
 	    address[ADDR_STRLEN] = "";
 	struct log_tunnel line = { .client = client,
-		.user = t->admitted ? t->user : NULL, .target = target,
+		.user = t->authenticated ? t->user : NULL, .target = target,
 		.address = address, .reason = reason,
 		.bytes_up = t->relay.to_tcp, .bytes_down = t->relay.to_stream,
 		.duration_ms = uv_now(t->host->loop) - t->started_ms };
@@ -118,7 +118,7 @@ tunnel_close(struct tunnel *t, const char *reason)
 /* ---- Refusals ---- */
 
 /* That a password was not checked is no word about it. */
-#define OVERLOAD \
+#define USERS_BUSY \
 	"proxy_internal_error; details=\"too many passwords to check\""
 
 /* Seconds after which a client that met a limit may ask again. */
@@ -164,7 +164,7 @@ refuse_stream(struct quic_stream *stream, int status, const char *error)
 
 /* Refuses a request that has not become a tunnel. */
 static void
-turn_away(struct quic_stream *stream, int status, const char *error)
+refuse_request(struct quic_stream *stream, int status, const char *error)
 {
 	const struct quic_path *path = quic_conn_path(quic_stream_conn(stream));
 	char client[ADDR_STRLEN];
@@ -310,14 +310,14 @@ dial(struct tunnel *t)
 }
 
 static void
-admit(struct tunnel *t)
+accept_user(struct tunnel *t)
 {
 	struct tunnel_host *host = t->host;
 	char buf[TALLY_SOURCE_STRLEN];
 	const char *name = name_of(t, buf);
 	int rv;
 
-	t->admitted = true;
+	t->authenticated = true;
 	rv = tally_take(&host->shares, name, host->tunnels_per_user,
 	    &t->share);
 	if (rv == 0) {
@@ -339,11 +339,11 @@ on_checked(void *arg, enum users_verdict verdict)
 
 	t->check = NULL;
 	if (verdict == USERS_RIGHT)
-		admit(t);
+		accept_user(t);
 	else if (verdict == USERS_WRONG)
 		refuse(t, 407, "http_request_denied");
 	else
-		refuse(t, 503, OVERLOAD);
+		refuse(t, 503, USERS_BUSY);
 }
 
 static void
@@ -353,7 +353,7 @@ check_user(struct tunnel *t, const char *authorization)
 	int rv;
 
 	if (t->host->users == NULL) {
-		admit(t);
+		accept_user(t);
 		return;
 	}
 	if (authorization == NULL || basic_parse(authorization,
@@ -367,9 +367,9 @@ check_user(struct tunnel *t, const char *authorization)
 	    on_checked, t);
 	explicit_bzero(&credentials, sizeof(credentials));
 	if (rv == 1)
-		admit(t);
+		accept_user(t);
 	else if (rv < 0)
-		refuse(t, 503, OVERLOAD);
+		refuse(t, 503, USERS_BUSY);
 }
 
 /* ---- The stream, before it is the relay's ---- */
@@ -411,18 +411,18 @@ tunnel_new(struct tunnel_host *host, struct quic_stream *stream,
 
 	if (method == NULL || strcmp(method, "CONNECT") != 0 ||
 	    quic_head_find(head, ":protocol") != NULL) {
-		turn_away(stream, 501, "http_request_denied");
+		refuse_request(stream, 501, "http_request_denied");
 		return;
 	}
 	if (!read_target(head, &target)) {
-		turn_away(stream, 400, "http_request_error");
+		refuse_request(stream, 400, "http_request_error");
 		return;
 	}
 	if (host->open >= host->tunnels_max)
 		warn_limit(host, "tunnels-max", host->tunnels_max, NULL);
 	if (host->open >= host->tunnels_max ||
 	    (t = calloc(1, sizeof(*t))) == NULL) {
-		turn_away(stream, 503, "connection_limit_reached");
+		refuse_request(stream, 503, "connection_limit_reached");
 		return;
 	}
 	t->host = host;

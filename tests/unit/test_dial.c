@@ -972,9 +972,10 @@ questions_are_bounded(void **state)
 	char asker[8];
 	int i = 0;
 
-	for (; i < RESOLVER_QUESTIONS_MAX / RESOLVER_QUESTIONS_PER_ASKER; i++) {
+	for (; i < RESOLVER_QUESTIONS_MAX / RESOLVER_QUESTIONS_PER_REQUESTER;
+	     i++) {
 		snprintf(asker, sizeof(asker), "a%d", i);
-		ask_for_silent(w, RESOLVER_QUESTIONS_PER_ASKER, asker);
+		ask_for_silent(w, RESOLVER_QUESTIONS_PER_REQUESTER, asker);
 	}
 	assert_int_equal(dial(w, "four.test"), DIAL_LIMIT);
 	/* Who asks what is asked for already is no burden. */
@@ -993,7 +994,7 @@ askers_have_shares(void **state)
 	ask_for_silent(w, RESOLVER_QUESTIONS_MAX, "a");
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
-	ask_for_silent(w, RESOLVER_QUESTIONS_PER_ASKER, "someone");
+	ask_for_silent(w, RESOLVER_QUESTIONS_PER_REQUESTER, "someone");
 	assert_int_equal(dial(w, "both.test"), DIAL_LIMIT);
 }
 
@@ -1529,23 +1530,23 @@ hosts_are_told_apart(void **state)
 	};
 	struct dial_queue origins = { .dials_max = 1 };
 	struct sockaddr_storage a, b;
-	struct turn first, second;
+	struct dial_slot first, second;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		assert_true(addr_literal(&a, rows[i].a, 80));
 		assert_true(addr_literal(&b, rows[i].b, 80));
-		assert_int_equal(turn_take(&first, &origins,
+		assert_int_equal(dial_slot_take(&first, &origins,
 		    (struct sockaddr *)&a, NULL, NULL), 1);
-		assert_int_equal(turn_take(&second, &origins,
+		assert_int_equal(dial_slot_take(&second, &origins,
 		    (struct sockaddr *)&b, NULL, NULL), !rows[i].same);
-		turn_end(&second);
+		dial_slot_release(&second);
 		/* Nor is another port another's turn. */
 		assert_true(addr_literal(&b, rows[i].a, 81));
-		assert_int_equal(turn_take(&second, &origins,
+		assert_int_equal(dial_slot_take(&second, &origins,
 		    (struct sockaddr *)&b, NULL, NULL), 1);
-		turn_end(&second);
-		turn_end(&first);
+		dial_slot_release(&second);
+		dial_slot_release(&first);
 		assert_null(origins.tree);
 	}
 }
