@@ -5,7 +5,7 @@
  *   NEGOTIATING ─▶ CHECKING ─▶ WAITING ─▶ TUNNEL      SOCKS, HTTP CONNECT
  *     ▲   │  ▲        │(again)
  *     │   │  └────────┘
- *     │   └──▶ EXCHANGE ──┬──(101)─▶ TUNNEL           plain HTTP: http/exchange.c
+ *     │   └──▶ EXCHANGE ──┬──(101)─▶ TUNNEL           see http/exchange.h
  *     └──(keep-alive)─────┘
  *   any ─▶ LINGERING: the last answer is written. What the client still sends
  *          is read and dropped until its FIN, since a close with unread bytes

@@ -67,7 +67,7 @@ void client_disconnected(struct client *, const char *reason);
 /* Keeps a client that is gone while its request moves on to the origin. */
 void client_flush(struct client *);
 
-/* Closes in any state. The first reason, static text, is the one that counts. */
+/* Closes in any state. The first reason counts; it is static text. */
 void client_close(struct client *, const char *reason);
 
 /* Counts the bytes that have moved. Does nothing when closing. */

@@ -19,11 +19,11 @@ void
 client_tunnel_send_early(struct client *c)
 {
 	send_buffered(c, c->request.stream);
-	c->request.bound = c->sent_early > 0;
+	c->request.no_retry = c->sent_early > 0;
 }
 
 static void
-on_asked(void *arg, struct quic_stream *stream)
+on_sent(void *arg, struct quic_stream *stream)
 {
 	struct client *c = arg;
 
@@ -86,7 +86,7 @@ on_refused(void *arg, const struct connect_error *error)
 }
 
 static const struct tunnel_request_events tunnel_request_events = {
-	.asked = on_asked,
+	.sent = on_sent,
 	.opened = on_opened,
 	.refused = on_refused,
 };

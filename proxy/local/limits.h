@@ -23,7 +23,7 @@ enum limit {
 	LIMIT_HEAD_TIME,    /* seconds from its first byte to its last */
 	LIMIT_IDLE_TIME,    /* seconds that a client has asked for nothing */
 	LIMIT_CONNECT_TIME, /* seconds that it waits for a tunnel */
-	LIMIT_TUNNEL_TIME,  /* seconds that a tunnel or exchange carries nothing */
+	LIMIT_TUNNEL_TIME,  /* seconds that a tunnel or exchange is idle */
 	LIMIT_LINGER_TIME,  /* seconds to read our last word */
 	LIMIT_KEEPALIVE_TIME, /* seconds that it owes us a sign of life */
 

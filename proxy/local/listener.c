@@ -149,7 +149,8 @@ has_room(struct socket *s)
 {
 	struct listener *l = s->listener;
 
-	if (limits_hit(l->clients.limits, LIMIT_CLIENTS, l->clients.totals.open))
+	if (limits_hit(l->clients.limits, LIMIT_CLIENTS,
+		l->clients.totals.open))
 		pause_accepting(l, "too many clients");
 	else if (is_short_of_descriptors(l))
 		pause_accepting(l, "out of file descriptors");

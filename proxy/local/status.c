@@ -158,7 +158,7 @@ connection_state(const struct pool_connection *connection)
 	case CONNECTION_UP:
 		return connection->silent ? "silent" : "up";
 	case CONNECTION_DRAINING:
-	case CONNECTION_OVER:
+	case CONNECTION_CLOSED:
 		break;
 	}
 	return "draining";

@@ -14,14 +14,14 @@
 #include "quic/io.h"
 
 /*
- * One link without a network: this file plays the connection under it, and
- * says what that has received.
+ * One connection without a network: this file plays the QUIC connection under
+ * it, and says what that has received.
  */
 
 #define START 1000 /* milliseconds */
 
-static struct connection_host host;
-static struct connection *link_; /* not link(2) */
+static struct connection_context host;
+static struct connection *c;
 static unsigned changes;
 
 static struct quic_pulse pulse;
@@ -30,7 +30,7 @@ static void *events_arg, *unreachable_arg;
 static void (*unreachable)(void *arg, int error);
 static struct quic_conn *conn = (struct quic_conn *)&pulse;
 static struct quic_io *io = (struct quic_io *)&host;
-static struct migration *roam = (struct migration *)&changes;
+static struct migration *migration = (struct migration *)&changes;
 static const struct migration_events *migration_events;
 static void *migration_arg;
 enum {
@@ -39,7 +39,7 @@ enum {
 	SILENT = 4,
 	MIGRATED = 8,
 	NOT_MIGRATED = 16, EDGE_ANSWERS = 32 };
-static unsigned told; /* to the roam: these */
+static unsigned told; /* to the migration: these */
 static unsigned opened, closed, freed, pings;
 static int connect_error;
 static char close_reason[64];
@@ -90,7 +90,7 @@ migration_new(struct migration **out, uv_loop_t *loop, struct quic_io *of,
 	assert_ptr_equal(moving, conn);
 	migration_events = callbacks;
 	migration_arg = arg;
-	*out = roam;
+	*out = migration;
 	return 0;
 }
 
@@ -103,14 +103,14 @@ migration_free(struct migration *of)
 void
 migration_network_changed(struct migration *of)
 {
-	assert_ptr_equal(of, roam);
+	assert_ptr_equal(of, migration);
 	told |= NETLINK_CHANGED;
 }
 
 void
-migration_slept(struct migration *of, uint64_t ns)
+migration_resumed(struct migration *of, uint64_t ns)
 {
-	assert_ptr_equal(of, roam);
+	assert_ptr_equal(of, migration);
 	assert_int_equal(ns, 7);
 	told |= SLEPT;
 }
@@ -118,21 +118,21 @@ migration_slept(struct migration *of, uint64_t ns)
 void
 migration_edge_answers(struct migration *of)
 {
-	assert_ptr_equal(of, roam);
+	assert_ptr_equal(of, migration);
 	told |= EDGE_ANSWERS;
 }
 
 void
 migration_silent(struct migration *of)
 {
-	assert_ptr_equal(of, roam);
+	assert_ptr_equal(of, migration);
 	told |= SILENT;
 }
 
 void
 migration_migrated(struct migration *of, bool valid)
 {
-	assert_ptr_equal(of, roam);
+	assert_ptr_equal(of, migration);
 	told |= valid ? MIGRATED : NOT_MIGRATED;
 }
 
@@ -221,19 +221,19 @@ make(void)
 
 	assert_int_equal(addr_parse(&addr, "192.0.2.1:443"), 0);
 	return connection_new(
-	    &link_, &host, NULL, "edge.example", (struct sockaddr *)&addr);
+	    &c, &host, NULL, "edge.example", (struct sockaddr *)&addr);
 }
 
 static int
 setup(void **state)
 {
 	(void)state;
-	log_init("test_link", LOG_QUIET, LOG_TEXT);
+	log_init("test_connection", LOG_QUIET, LOG_TEXT);
 	opened = closed = freed = pings = changes = told = 0;
 	connect_error = 0;
 	close_reason[0] = '\0';
 	pulse = (struct quic_pulse){ .packets_received = 10 };
-	host = (struct connection_host){ .changed = on_changed, .arg = &host };
+	host = (struct connection_context){ .changed = on_changed, .arg = &host };
 	assert_int_equal(make(), 0);
 	return 0;
 }
@@ -242,7 +242,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	connection_close(link_);
+	connection_free(c);
 	assert_int_equal(opened, closed);
 	assert_int_equal(freed, 1);
 	return 0;
@@ -252,7 +252,7 @@ static void
 bring_up(void)
 {
 	events->connected(conn, events_arg);
-	assert_int_equal(link_->state, CONNECTION_UP);
+	assert_int_equal(c->state, CONNECTION_UP);
 }
 
 static void
@@ -270,26 +270,26 @@ static void
 a_handshake_has_less_time_than_a_client(void **state)
 {
 	(void)state;
-	assert_int_equal(link_->state, CONNECTION_CONNECTING);
+	assert_int_equal(c->state, CONNECTION_CONNECTING);
 	assert_int_equal(settings.handshake_timeout_ns, 4000000000);
-	assert_string_equal(link_->address, "192.0.2.1:443");
+	assert_string_equal(c->address, "192.0.2.1:443");
 }
 
 static void
 it_drains_once_and_remembers(void **state)
 {
 	(void)state;
-	connection_drain(link_);
-	assert_int_equal(link_->state, CONNECTION_CONNECTING);
+	connection_drain(c);
+	assert_int_equal(c->state, CONNECTION_CONNECTING);
 	bring_up();
 	assert_int_equal(changes, 1);
 	events->draining(conn, events_arg);
-	assert_int_equal(link_->state, CONNECTION_DRAINING);
+	assert_int_equal(c->state, CONNECTION_DRAINING);
 	assert_int_equal(changes, 2);
 	end_with(QUIC_CLOSED_BY_PEER, true, QUIC_H3_NO_ERROR);
-	assert_int_equal(link_->state, CONNECTION_OVER);
-	assert_true(link_->was_up && link_->drained);
-	assert_string_equal(link_->why, "because");
+	assert_int_equal(c->state, CONNECTION_CLOSED);
+	assert_true(c->was_up && c->drained);
+	assert_string_equal(c->why, "because");
 	assert_int_equal(changes, 3);
 }
 
@@ -298,9 +298,9 @@ room_is_told(void **state)
 {
 	(void)state;
 	bring_up();
-	link_->full = true;
+	c->at_stream_limit = true;
 	events->streams_available(conn, events_arg);
-	assert_false(link_->full);
+	assert_false(c->at_stream_limit);
 	assert_int_equal(changes, 2);
 }
 
@@ -311,7 +311,7 @@ what_time_does_not_cure(void **state)
 		enum quic_cause cause;
 		bool application;
 		uint64_t code;
-		bool hopeless;
+		bool permanent;
 	} rows[] = {
 		{ QUIC_BAD_CERTIFICATE, false, 0, true },
 		{ QUIC_NO_H3, false, 0, true },
@@ -327,9 +327,9 @@ what_time_does_not_cure(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		link_->state = CONNECTION_CONNECTING;
+		c->state = CONNECTION_CONNECTING;
 		end_with(rows[i].cause, rows[i].application, rows[i].code);
-		assert_int_equal(link_->hopeless, rows[i].hopeless);
+		assert_int_equal(c->permanent, rows[i].permanent);
 	}
 }
 
@@ -342,23 +342,23 @@ what_is_not_missed(void **state)
 
 	(void)state;
 	for (int row = 0; row < 4; row++) {
-		link_->state = row == 1 ? CONNECTION_CONNECTING : CONNECTION_UP;
+		c->state = row == 1 ? CONNECTION_CONNECTING : CONNECTION_UP;
 		why.streams = row == 2;
 		why.application = row != 3;
 		events->closed(conn, &why, events_arg);
-		assert_int_equal(link_->spare, row == 0);
+		assert_int_equal(c->evicted, row == 0);
 	}
 }
 
 static void
 where_there_is_no_way(void **state)
 {
-	struct connection *first = link_;
+	struct connection *first = c;
 
 	(void)state;
 	connect_error = -ENETUNREACH;
 	assert_int_equal(make(), -ENETUNREACH);
-	assert_ptr_equal(link_, first);
+	assert_ptr_equal(c, first);
 	assert_int_equal(freed, 0);
 }
 
@@ -369,15 +369,15 @@ unreachable_ends_a_handshake(void **state)
 {
 	(void)state;
 	unreachable(unreachable_arg, -ECONNREFUSED);
-	assert_int_equal(link_->state, CONNECTION_OVER);
-	assert_string_equal(link_->why,
+	assert_int_equal(c->state, CONNECTION_CLOSED);
+	assert_string_equal(c->why,
 	    "no answer: no edge is listening on this UDP port");
-	assert_false(link_->hopeless);
+	assert_false(c->permanent);
 	/* What the connection does not know yet comes too late. */
 	events->connected(conn, events_arg);
 	end_with(QUIC_CLOSED_BY_PEER, false, 0);
-	assert_int_equal(link_->state, CONNECTION_OVER);
-	assert_string_equal(link_->why,
+	assert_int_equal(c->state, CONNECTION_CLOSED);
+	assert_string_equal(c->why,
 	    "no answer: no edge is listening on this UDP port");
 }
 
@@ -387,14 +387,14 @@ unreachable_and_silent_is_gone(void **state)
 	(void)state;
 	bring_up();
 	unreachable(unreachable_arg, -ECONNREFUSED);
-	assert_true(link_->doubted);
+	assert_true(c->suspect);
 	assert_int_equal(pings, 1);
 	assert_int_equal(changes, 2);
 	unreachable(unreachable_arg, -ECONNREFUSED);
 	assert_int_equal(pings, 1);
-	assert_int_equal(link_->state, CONNECTION_UP);
+	assert_int_equal(c->state, CONNECTION_UP);
 	events->silent(conn, events_arg);
-	assert_int_equal(link_->state, CONNECTION_OVER);
+	assert_int_equal(c->state, CONNECTION_CLOSED);
 	assert_string_equal(close_reason, "the edge stopped "
 	    "listening on its UDP port");
 }
@@ -405,9 +405,9 @@ silent_and_unreachable_is_gone(void **state)
 	(void)state;
 	bring_up();
 	events->silent(conn, events_arg);
-	assert_int_equal(link_->state, CONNECTION_UP);
+	assert_int_equal(c->state, CONNECTION_UP);
 	unreachable(unreachable_arg, -ECONNREFUSED);
-	assert_int_equal(link_->state, CONNECTION_OVER);
+	assert_int_equal(c->state, CONNECTION_CLOSED);
 	assert_string_equal(close_reason, "the edge stopped "
 	    "listening on its UDP port");
 }
@@ -419,59 +419,59 @@ a_forged_word_changes_nothing(void **state)
 	bring_up();
 	unreachable(unreachable_arg, -ECONNREFUSED);
 	pulse.packets_received++; /* the answer to the ping */
-	assert_int_equal(connection_check(link_, START), UINT64_MAX);
-	assert_false(link_->doubted);
+	assert_int_equal(connection_check(c, START), UINT64_MAX);
+	assert_false(c->suspect);
 	events->silent(conn, events_arg);
-	assert_int_equal(link_->state, CONNECTION_UP);
+	assert_int_equal(c->state, CONNECTION_UP);
 }
 
 /* ---- Silence ---- */
 
 static void
-who_is_silent_is_doubted_and_may_be_back(void **state)
+a_silent_edge_is_suspect_until_it_answers(void **state)
 {
 	(void)state;
 	assert_int_equal(settings.silence_ns, 1000000000);
 	bring_up();
-	assert_int_equal(connection_check(link_, START), UINT64_MAX);
+	assert_int_equal(connection_check(c, START), UINT64_MAX);
 	events->silent(conn, events_arg);
-	assert_true(link_->doubted);
+	assert_true(c->suspect);
 	assert_int_equal(changes, 2);
-	assert_int_equal(connection_check(link_, START), START + 250);
-	assert_true(link_->doubted);
+	assert_int_equal(connection_check(c, START), START + 250);
+	assert_true(c->suspect);
 	pulse.packets_received++;
-	assert_int_equal(connection_check(link_, START + 250), UINT64_MAX);
-	assert_false(link_->doubted);
+	assert_int_equal(connection_check(c, START + 250), UINT64_MAX);
+	assert_false(c->suspect);
 	events->silent(conn, events_arg);
-	assert_true(link_->doubted);
+	assert_true(c->suspect);
 }
 
-/* A drained link is not looked at for requests, but its tunnels wait. */
+/* A drained connection is not looked at for requests, but its tunnels wait. */
 static void
-silence_does_not_end_a_link(void **state)
+silence_does_not_end_a_connection(void **state)
 {
 	(void)state;
 	bring_up();
-	connection_drain(link_);
+	connection_drain(c);
 	events->silent(conn, events_arg);
-	connection_check(link_, START + 100000);
-	assert_int_equal(link_->state, CONNECTION_DRAINING);
+	connection_check(c, START + 100000);
+	assert_int_equal(c->state, CONNECTION_DRAINING);
 }
 
 /* ---- Moving ---- */
 
 static void
-the_roam_hears_of_everything(void **state)
+the_migration_gets_all_events(void **state)
 {
 	(void)state;
 	bring_up();
-	connection_network_changed(link_);
+	connection_network_changed(c);
 	assert_int_equal(told, NETLINK_CHANGED);
-	connection_slept(link_, 7);
+	connection_resumed(c, 7);
 	assert_int_equal(told, NETLINK_CHANGED | SLEPT);
 	events->silent(conn, events_arg);
 	assert_int_equal(told, NETLINK_CHANGED | SLEPT | SILENT);
-	connection_edge_answers(link_);
+	connection_edge_answers(c);
 	assert_int_equal(told, NETLINK_CHANGED | SLEPT | SILENT | EDGE_ANSWERS);
 	events->migrated(conn, false, events_arg);
 	assert_int_equal(host.migrations, 0);
@@ -482,29 +482,29 @@ the_roam_hears_of_everything(void **state)
 }
 
 static void
-a_roam_that_gives_up_ends_the_link(void **state)
+a_migration_that_gives_up_ends_the_connection(void **state)
 {
 	(void)state;
 	bring_up();
 	migration_events->gave_up(migration_arg, "the edge is silent");
-	assert_int_equal(link_->state, CONNECTION_OVER);
-	assert_string_equal(link_->why, "the edge is silent");
+	assert_int_equal(c->state, CONNECTION_CLOSED);
+	assert_string_equal(c->why, "the edge is silent");
 }
 
 /* It works, and is no place to stay: what it hears does not change that. */
 static void
-who_is_left_behind_is_doubted_for_good(void **state)
+one_that_is_left_behind_is_suspect_for_good(void **state)
 {
 	(void)state;
 	bring_up();
 	changes = 0;
 	migration_events->left_behind(migration_arg);
 	assert_int_equal(changes, 1);
-	assert_int_equal(link_->state, CONNECTION_UP);
-	assert_true(link_->doubted);
+	assert_int_equal(c->state, CONNECTION_UP);
+	assert_true(c->suspect);
 	pulse.packets_received++;
-	assert_true(connection_check(link_, 1000) == UINT64_MAX);
-	assert_true(link_->doubted);
+	assert_true(connection_check(c, 1000) == UINT64_MAX);
+	assert_true(c->suspect);
 }
 
 #define CONNECTION_TEST(name) \
@@ -524,11 +524,11 @@ main(void)
 		CONNECTION_TEST(unreachable_and_silent_is_gone),
 		CONNECTION_TEST(silent_and_unreachable_is_gone),
 		CONNECTION_TEST(a_forged_word_changes_nothing),
-		CONNECTION_TEST(who_is_silent_is_doubted_and_may_be_back),
-		CONNECTION_TEST(silence_does_not_end_a_link),
-		CONNECTION_TEST(the_roam_hears_of_everything),
-		CONNECTION_TEST(a_roam_that_gives_up_ends_the_link),
-		CONNECTION_TEST(who_is_left_behind_is_doubted_for_good),
+		CONNECTION_TEST(a_silent_edge_is_suspect_until_it_answers),
+		CONNECTION_TEST(silence_does_not_end_a_connection),
+		CONNECTION_TEST(the_migration_gets_all_events),
+		CONNECTION_TEST(a_migration_that_gives_up_ends_the_connection),
+		CONNECTION_TEST(one_that_is_left_behind_is_suspect_for_good),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,7 +175,7 @@ ask(void)
 	*s = (struct quic_stream){ .grain = grain, .rx = malloc(BUFFER),
 		.tx = malloc(BUFFER), .tx_limit = room };
 	asked->stream = s;
-	asked->events->asked(asked->arg, s);
+	asked->events->sent(asked->arg, s);
 	return s;
 }
 
@@ -1381,7 +1381,7 @@ test_goes_ahead(void **state)
 	for (int i = 0; i < 2; i++) {
 		s = ask();
 		assert_text(s->tx, s->tx_len, ORIGIN_GET);
-		assert_false(asked->bound);
+		assert_false(asked->no_retry);
 	}
 	s = grant();
 	assert_text(s->tx, s->tx_len, ORIGIN_GET);

@@ -48,20 +48,20 @@ static int
 serving(void)
 {
 	at = UINT64_MAX;
-	return failover_serving(&c, now, &at);
+	return failover_active(&c, now, &at);
 }
 
 static void
 bring_up(size_t i)
 {
-	failover_tried(&c, i, now);
+	failover_connecting(&c, i, now);
 	failover_up(&c, i, now);
 }
 
 static uint64_t
 lose(size_t i)
 {
-	failover_tried(&c, i, now);
+	failover_connecting(&c, i, now);
 	return failover_failed(&c, i, now, false);
 }
 
@@ -125,18 +125,18 @@ a_rest_lasts_until_a_client_asks(void **state)
 	begin(1);
 	bring_up(0);
 	now += MINUTE;
-	failover_rest(&c, 0, now);
+	failover_evicted(&c, 0, now);
 	assert_int_equal(serving(), -1);
 	assert_int_equal(next(), -1);
 	assert_in_range(at, now + MINUTE, now + 2 * MINUTE);
 	assert_int_equal(failover_next(&c, now, true, &at), 0);
-	failover_wake(&c);
+	failover_reset_backoff(&c);
 	assert_int_equal(next(), 0);
 	/* It was no failure. */
 	assert_int_equal(lose(0), 250);
 	c.random = least;
 	bring_up(0);
-	failover_rest(&c, 0, now);
+	failover_evicted(&c, 0, now);
 	assert_int_equal(next(), -1);
 	assert_int_equal(at, now + MINUTE / 2);
 }
@@ -149,7 +149,7 @@ a_client_ends_the_pause(void **state)
 	lose(0);
 	lose(1);
 	assert_int_equal(next(), -1);
-	failover_wake(&c);
+	failover_reset_backoff(&c);
 	assert_int_equal(next(), 0);
 }
 
@@ -190,7 +190,7 @@ static void
 try_the_second(void)
 {
 	assert_int_equal(next(), 1);
-	failover_tried(&c, 1, now);
+	failover_connecting(&c, 1, now);
 	assert_int_equal(next(), -1);
 	failover_up(&c, 1, now);
 	assert_int_equal(serving(), 1);
@@ -201,7 +201,7 @@ the_next_edge_waits_a_little_for_the_first(void **state)
 {
 	(void)state;
 	begin(2);
-	failover_tried(&c, 0, now);
+	failover_connecting(&c, 0, now);
 	assert_int_equal(next(), -1);
 	assert_int_equal(at, now + SECOND);
 	now = at;
@@ -237,9 +237,9 @@ an_attempt_that_was_called_off_is_no_failure(void **state)
 {
 	(void)state;
 	begin(1);
-	failover_tried(&c, 0, now);
+	failover_connecting(&c, 0, now);
 	assert_int_equal(next(), -1);
-	failover_called_off(&c, 0);
+	failover_cancelled(&c, 0);
 	assert_int_equal(next(), 0);
 }
 
@@ -300,10 +300,10 @@ a_quiet_edge_is_tried_again_beside_the_next(void **state)
 	begin(2);
 	bring_up(0);
 	now += MINUTE;
-	failover_doubt(&c, 0, true);
+	failover_set_suspect(&c, 0, true);
 	assert_int_equal(serving(), 0); /* there is no other */
 	assert_int_equal(next(), 0);
-	failover_tried(&c, 0, now);
+	failover_connecting(&c, 0, now);
 	try_the_second();
 }
 
@@ -313,9 +313,9 @@ doubt_passes(void **state)
 	(void)state;
 	begin(2);
 	bring_up(0);
-	failover_doubt(&c, 0, true);
+	failover_set_suspect(&c, 0, true);
 	assert_int_equal(serving(), 0);
-	failover_doubt(&c, 0, false);
+	failover_set_suspect(&c, 0, false);
 	assert_int_equal(serving(), 0);
 	assert_int_equal(next(), -1);
 }
@@ -327,21 +327,21 @@ all_must_be_hopeless(void **state)
 {
 	(void)state;
 	begin(2);
-	assert_false(failover_hopeless(&c));
-	failover_tried(&c, 0, now);
+	assert_false(failover_all_failed(&c));
+	failover_connecting(&c, 0, now);
 	failover_failed(&c, 0, now, true);
-	assert_false(failover_hopeless(&c));
-	failover_tried(&c, 1, now);
+	assert_false(failover_all_failed(&c));
+	failover_connecting(&c, 1, now);
 	failover_failed(&c, 1, now, true);
-	assert_true(failover_hopeless(&c));
-	failover_tried(&c, 0, now);
-	assert_false(failover_hopeless(&c));
+	assert_true(failover_all_failed(&c));
+	failover_connecting(&c, 0, now);
+	assert_false(failover_all_failed(&c));
 	failover_failed(&c, 0, now, false);
-	assert_false(failover_hopeless(&c));
-	failover_tried(&c, 0, now);
+	assert_false(failover_all_failed(&c));
+	failover_connecting(&c, 0, now);
 	failover_up(&c, 0, now);
 	failover_down(&c, 0, now + MINUTE);
-	assert_false(failover_hopeless(&c));
+	assert_false(failover_all_failed(&c));
 }
 
 /* ---- One more connection ---- */
@@ -353,13 +353,13 @@ a_further_attempt_keeps_to_the_pauses(void **state)
 	begin(1);
 	bring_up(0);
 	at = UINT64_MAX;
-	assert_true(failover_may_add(&c, 0, now, &at));
-	failover_tried(&c, 0, now);
-	assert_false(failover_may_add(&c, 0, now, &at));
+	assert_true(failover_may_connect(&c, 0, now, &at));
+	failover_connecting(&c, 0, now);
+	assert_false(failover_may_connect(&c, 0, now, &at));
 	failover_failed(&c, 0, now, false);
-	assert_false(failover_may_add(&c, 0, now, &at));
+	assert_false(failover_may_connect(&c, 0, now, &at));
 	assert_int_equal(at, now + 250);
-	assert_true(failover_may_add(&c, 0, at, &at));
+	assert_true(failover_may_connect(&c, 0, at, &at));
 	assert_int_equal(serving(), 0);
 }
 

@@ -18,16 +18,16 @@
 #define START 1000
 
 static struct eyeballs race;
-static struct connection_host host;
+static struct connection_context host;
 static const struct target edge = { "edge.example", 443 };
 static uint64_t now, at;
 static unsigned changes;
 
 /* Attempts in the order in which they were made. */
-static struct connection *links[LINKS_MAX];
+static struct connection *connections[LINKS_MAX];
 static char tried[LINKS_MAX][ADDR_STRLEN];
 static bool closed[LINKS_MAX];
-static unsigned nlinks;
+static unsigned nconnections;
 static const char *unreachable; /* an address that there is no way to */
 
 /* The look-up that is under way. */
@@ -36,29 +36,29 @@ static uv_getaddrinfo_cb looked_up;
 static unsigned lookups, cancelled;
 
 int
-connection_new(struct connection **out, struct connection_host *connection_host,
+connection_new(struct connection **out, struct connection_context *connection_context,
     struct quic_tls *tls, const char *name, const struct sockaddr *addr)
 {
-	struct connection *link;
+	struct connection *c;
 
-	assert_ptr_equal(connection_host, &host);
+	assert_ptr_equal(connection_context, &host);
 	assert_null(tls);
 	assert_string_equal(name, "edge.example");
-	assert_true(nlinks < LINKS_MAX);
-	addr_format(addr, tried[nlinks]);
-	if (unreachable != NULL && strcmp(tried[nlinks], unreachable) == 0)
+	assert_true(nconnections < LINKS_MAX);
+	addr_format(addr, tried[nconnections]);
+	if (unreachable != NULL && strcmp(tried[nconnections], unreachable) == 0)
 		return -ENETUNREACH;
-	link = calloc(1, sizeof(*link));
-	strcpy(link->address, tried[nlinks]);
-	links[nlinks++] = *out = link;
+	c = calloc(1, sizeof(*c));
+	strcpy(c->address, tried[nconnections]);
+	connections[nconnections++] = *out = c;
 	return 0;
 }
 
 void
-connection_close(struct connection *link)
+connection_free(struct connection *c)
 {
-	for (unsigned i = 0; i < nlinks; i++)
-		if (links[i] == link)
+	for (unsigned i = 0; i < nconnections; i++)
+		if (connections[i] == c)
 			closed[i] = true;
 }
 
@@ -137,34 +137,34 @@ begin_with(const char *addresses)
 {
 	eyeballs_start(&race, now);
 	answer(0, addresses);
-	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(step(), EYEBALLS_RUNNING);
 }
 
 static void
-fall(unsigned i, const char *why, bool hopeless)
+fall(unsigned i, const char *why, bool permanent)
 {
-	links[i]->state = CONNECTION_OVER;
-	links[i]->hopeless = hopeless;
-	strcpy(links[i]->why, why);
+	connections[i]->state = CONNECTION_CLOSED;
+	connections[i]->permanent = permanent;
+	strcpy(connections[i]->why, why);
 }
 
 static void
 arrive(unsigned i)
 {
-	links[i]->state = CONNECTION_UP;
-	links[i]->was_up = true;
+	connections[i]->state = CONNECTION_UP;
+	connections[i]->was_up = true;
 }
 
 static int
 setup(void **state)
 {
 	(void)state;
-	nlinks = lookups = cancelled = changes = 0;
+	nconnections = lookups = cancelled = changes = 0;
 	unreachable = NULL;
 	lookup = NULL;
 	now = START;
 	memset(closed, 0, sizeof(closed));
-	host = (struct connection_host){ .changed = on_changed, .arg = &race };
+	host = (struct connection_context){ .changed = on_changed, .arg = &race };
 	eyeballs_init(&race, &host, &edge, NULL);
 	return 0;
 }
@@ -174,8 +174,8 @@ teardown(void **state)
 {
 	(void)state;
 	eyeballs_fini(&race);
-	for (unsigned i = 0; i < nlinks; i++)
-		free(links[i]);
+	for (unsigned i = 0; i < nconnections; i++)
+		free(connections[i]);
 	return 0;
 }
 
@@ -184,7 +184,7 @@ count_closed(void)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < nlinks; i++)
+	for (unsigned i = 0; i < nconnections; i++)
 		n += closed[i];
 	return n;
 }
@@ -199,21 +199,21 @@ families_take_turns_and_ipv6_is_first(void **state)
 		"192.0.2.3:443" };
 
 	(void)state;
-	assert_int_equal(step(), EYEBALLS_OFF);
+	assert_int_equal(step(), EYEBALLS_IDLE);
 	eyeballs_start(&race, now);
-	assert_int_equal(step(), EYEBALLS_ON);
-	assert_int_equal(nlinks, 0);
+	assert_int_equal(step(), EYEBALLS_RUNNING);
+	assert_int_equal(nconnections, 0);
 	answer(0, "192.0.2.1:443 192.0.2.2:443 [2001:db8::1]:443 "
 	    "192.0.2.3:443 [2001:db8::2]:443");
 	assert_int_equal(changes, 1);
 	for (unsigned i = 0; i < 5; i++) {
-		assert_int_equal(step(), EYEBALLS_ON);
-		assert_int_equal(nlinks, i + 1);
+		assert_int_equal(step(), EYEBALLS_RUNNING);
+		assert_int_equal(nconnections, i + 1);
 		assert_string_equal(tried[i], order[i]);
 		assert_int_equal(at, i < 4 ? now + 250 : UINT64_MAX);
 		now += 249;
-		assert_int_equal(step(), EYEBALLS_ON);
-		assert_int_equal(nlinks, i + 1);
+		assert_int_equal(step(), EYEBALLS_RUNNING);
+		assert_int_equal(nconnections, i + 1);
 		now++;
 	}
 	assert_int_equal(count_closed(), 0);
@@ -230,7 +230,7 @@ no_more_than_eight_and_each_once(void **state)
 		now += 250;
 		step();
 	}
-	assert_int_equal(nlinks, EYEBALLS_ADDRESSES_MAX);
+	assert_int_equal(nconnections, EYEBALLS_ADDRESSES_MAX);
 	assert_string_equal(tried[1], "192.0.2.2:1");
 }
 
@@ -241,7 +241,7 @@ the_next_one_starts_when_one_falls(void **state)
 	begin_with("[::1]:1 192.0.2.1:1 [::2]:1");
 	now += 10;
 	fall(0, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(step(), EYEBALLS_RUNNING);
 	assert_true(closed[0]);
 	assert_string_equal(tried[1], "192.0.2.1:1");
 	assert_int_equal(at, now + 250);
@@ -253,11 +253,11 @@ where_there_is_no_way_nobody_waits(void **state)
 	(void)state;
 	unreachable = "[::1]:1";
 	begin_with("[::1]:1 192.0.2.1:1");
-	assert_int_equal(nlinks, 1);
-	assert_string_equal(links[0]->address, "192.0.2.1:1");
+	assert_int_equal(nconnections, 1);
+	assert_string_equal(connections[0]->address, "192.0.2.1:1");
 	fall(0, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_LOST);
-	assert_int_equal(step(), EYEBALLS_OFF);
+	assert_int_equal(step(), EYEBALLS_FAILED);
+	assert_int_equal(step(), EYEBALLS_IDLE);
 }
 
 /* ---- Ends ---- */
@@ -270,11 +270,11 @@ the_first_to_arrive_wins(void **state)
 	now += 250;
 	step();
 	arrive(1);
-	assert_int_equal(step(), EYEBALLS_WON);
-	assert_ptr_equal(race.winner, links[1]);
+	assert_int_equal(step(), EYEBALLS_CONNECTED);
+	assert_ptr_equal(race.winner, connections[1]);
 	assert_true(closed[0] && !closed[1]);
-	assert_int_equal(nlinks, 2);
-	assert_int_equal(step(), EYEBALLS_OFF);
+	assert_int_equal(nconnections, 2);
+	assert_int_equal(step(), EYEBALLS_IDLE);
 	eyeballs_stop(&race);
 	assert_false(closed[1]);
 }
@@ -285,8 +285,8 @@ who_arrives_and_wants_to_go_has_won(void **state)
 	(void)state;
 	begin_with("[::1]:1");
 	arrive(0);
-	links[0]->state = CONNECTION_DRAINING;
-	assert_int_equal(step(), EYEBALLS_WON);
+	connections[0]->state = CONNECTION_DRAINING;
+	assert_int_equal(step(), EYEBALLS_CONNECTED);
 }
 
 static void
@@ -299,16 +299,16 @@ the_reason_is_the_one_that_stays(void **state)
 	fall(0, "the certificate has expired", true);
 	step();
 	fall(1, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_LOST);
-	assert_true(race.hopeless);
+	assert_int_equal(step(), EYEBALLS_FAILED);
+	assert_true(race.permanent);
 	assert_string_equal(race.why, "edge edge.example:443 ([::1]:1): "
 	    "the certificate has expired");
 	eyeballs_start(&race, now);
 	answer(0, "192.0.2.1:1");
 	step();
 	fall(2, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_LOST);
-	assert_false(race.hopeless);
+	assert_int_equal(step(), EYEBALLS_FAILED);
+	assert_false(race.permanent);
 	assert_string_equal(race.why, "edge edge.example:443 (192.0.2.1:1): "
 	    "no answer");
 }
@@ -322,24 +322,24 @@ an_edge_that_worked_before_restarts(void **state)
 	(void)state;
 	begin_with("192.0.2.1:1");
 	fall(0, why, true);
-	links[0]->foreign = true;
-	assert_int_equal(step(), EYEBALLS_LOST);
-	assert_true(race.hopeless);
+	connections[0]->no_h3 = true;
+	assert_int_equal(step(), EYEBALLS_FAILED);
+	assert_true(race.permanent);
 	assert_string_equal(race.why, "edge edge.example:443 (192.0.2.1:1): "
 	    "the server does not speak QUIC version 1");
 	begin_with("192.0.2.1:1");
 	arrive(1);
-	assert_int_equal(step(), EYEBALLS_WON);
+	assert_int_equal(step(), EYEBALLS_CONNECTED);
 	begin_with("192.0.2.1:1");
 	fall(2, why, true);
-	links[2]->foreign = true;
-	assert_int_equal(step(), EYEBALLS_LOST);
-	assert_false(race.hopeless);
+	connections[2]->no_h3 = true;
+	assert_int_equal(step(), EYEBALLS_FAILED);
+	assert_false(race.permanent);
 	assert_non_null(strstr(race.why, "it may be restarting"));
 	begin_with("192.0.2.1:1");
 	fall(3, "the certificate has expired", true);
-	assert_int_equal(step(), EYEBALLS_LOST);
-	assert_true(race.hopeless);
+	assert_int_equal(step(), EYEBALLS_FAILED);
+	assert_true(race.permanent);
 }
 
 static void
@@ -348,12 +348,12 @@ a_name_that_is_not_known(void **state)
 	(void)state;
 	eyeballs_start(&race, now);
 	answer(UV_EAI_NONAME, "");
-	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_int_equal(step(), EYEBALLS_FAILED);
 	assert_non_null(strstr(race.why,
 	    "edge edge.example:443: the name does not resolve ("));
 	eyeballs_start(&race, now);
 	answer(0, "");
-	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_int_equal(step(), EYEBALLS_FAILED);
 	assert_non_null(strstr(race.why, "the name does not resolve ("));
 }
 
@@ -366,14 +366,14 @@ who_is_stopped_drops_all(void **state)
 	step();
 	eyeballs_stop(&race);
 	assert_int_equal(count_closed(), 2);
-	assert_int_equal(step(), EYEBALLS_OFF);
+	assert_int_equal(step(), EYEBALLS_IDLE);
 	eyeballs_start(&race, now);
 	eyeballs_fini(&race);
 	assert_int_equal(cancelled, 1);
-	assert_true(race.looking_up);
+	assert_true(race.resolving);
 	answer(UV_ECANCELED, "");
-	assert_false(race.looking_up);
-	assert_int_equal(step(), EYEBALLS_OFF);
+	assert_false(race.resolving);
+	assert_int_equal(step(), EYEBALLS_IDLE);
 }
 
 /* ---- Look-ups that do not end ---- */
@@ -384,20 +384,20 @@ earlier_addresses_stand_in_for_slow_name_servers(void **state)
 	(void)state;
 	begin_with("192.0.2.1:1");
 	fall(0, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_int_equal(step(), EYEBALLS_FAILED);
 	now += 250;
 	eyeballs_start(&race, now);
-	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(step(), EYEBALLS_RUNNING);
 	assert_int_equal(at, now + 300);
 	now = at;
-	assert_int_equal(step(), EYEBALLS_ON);
-	assert_int_equal(nlinks, 2);
+	assert_int_equal(step(), EYEBALLS_RUNNING);
+	assert_int_equal(nconnections, 2);
 	assert_string_equal(tried[1], "192.0.2.1:1");
 	/* What they say later comes after. */
 	answer(0, "192.0.2.2:1 192.0.2.1:1");
 	now += 250;
-	assert_int_equal(step(), EYEBALLS_ON);
-	assert_int_equal(nlinks, 3);
+	assert_int_equal(step(), EYEBALLS_RUNNING);
+	assert_int_equal(nconnections, 3);
 	assert_string_equal(tried[2], "192.0.2.2:1");
 	assert_int_equal(at, UINT64_MAX);
 }
@@ -408,14 +408,14 @@ the_race_is_not_lost_before_the_look_up_is(void **state)
 	(void)state;
 	begin_with("192.0.2.1:1");
 	fall(0, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_int_equal(step(), EYEBALLS_FAILED);
 	eyeballs_start(&race, now);
 	now += 300;
 	step();
 	fall(1, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_ON);
+	assert_int_equal(step(), EYEBALLS_RUNNING);
 	answer(UV_EAI_AGAIN, "");
-	assert_int_equal(step(), EYEBALLS_LOST);
+	assert_int_equal(step(), EYEBALLS_FAILED);
 }
 
 static void
@@ -426,8 +426,8 @@ earlier_addresses_stand_in_for_none(void **state)
 	eyeballs_stop(&race);
 	eyeballs_start(&race, now);
 	answer(UV_EAI_AGAIN, "");
-	assert_int_equal(step(), EYEBALLS_ON);
-	assert_int_equal(nlinks, 2);
+	assert_int_equal(step(), EYEBALLS_RUNNING);
+	assert_int_equal(nconnections, 2);
 	assert_string_equal(tried[1], "192.0.2.1:1");
 }
 
@@ -452,8 +452,8 @@ there_is_one_look_up_at_a_time(void **state)
 	eyeballs_start(&race, now);
 	assert_int_equal(lookups, 1);
 	answer(0, "192.0.2.1:1");
-	assert_int_equal(step(), EYEBALLS_ON);
-	assert_int_equal(nlinks, 1);
+	assert_int_equal(step(), EYEBALLS_RUNNING);
+	assert_int_equal(nconnections, 1);
 }
 
 #define EYEBALLS_TEST(name) \

@@ -14,7 +14,7 @@
 
 /*
  * What is done in each kind of trouble, and when. The network, the connection,
- * the loop and its clock are played here: roam.o is linked with nothing else.
+ * the loop and its clock are played here: migration.o is linked with nothing else.
  */
 
 #define HERE "192.0.2.1"
@@ -30,7 +30,7 @@ static struct {
 	struct quic_path path;	/* in use */
 	struct quic_stats stats;
 
-	/* What roam does. */
+	/* What it does. */
 	uv_timer_t *timer;
 	uint64_t due;		/* UINT64_MAX: it is stopped */
 	unsigned looks, pings, reprobes, moves, moves_at_once, tidies;
@@ -38,7 +38,7 @@ static struct {
 	char why[QUIC_ERROR_MAX];
 } s;
 
-static struct migration *roam;
+static struct migration *m;
 
 static struct sockaddr_storage
 address(const char *text)
@@ -49,7 +49,7 @@ address(const char *text)
 	return ss;
 }
 
-/* ---- What roam calls ---- */
+/* ---- What migration.c calls ---- */
 
 void
 log_info(const char *fmt, ...)
@@ -238,14 +238,14 @@ setup(void **state)
 	s.way = HERE;
 	s.path.local = address(HERE);
 	s.stats.rtt_ns = 50 * UINT64_C(1000000);
-	return migration_new(&roam, NULL, NULL, NULL, &events, &s);
+	return migration_new(&m, NULL, NULL, NULL, &events, &s);
 }
 
 static int
 teardown(void **state)
 {
 	(void)state;
-	migration_free(roam);
+	migration_free(m);
 	return 0;
 }
 
@@ -270,7 +270,7 @@ arrive(void)
 {
 	s.path.local = address(s.way);
 	s.stats.packets_received++;
-	migration_migrated(roam, true);
+	migration_migrated(m, true);
 }
 
 static void
@@ -285,7 +285,7 @@ static void
 a_change_elsewhere_is_looked_into(void **state)
 {
 	(void)state;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	assert_int_equal(s.looks, 0); /* not from inside the call */
 	pass(0);
 	assert_int_equal(s.looks, 1);
@@ -301,11 +301,11 @@ a_better_network_is_validated_first(void **state)
 {
 	(void)state;
 	s.way = THERE;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(0);
 	assert_int_equal(s.moves, 1);
 	assert_int_equal(s.moves_at_once, 0);
-	migration_network_changed(roam); /* that is known */
+	migration_network_changed(m); /* that is known */
 	pass(1000);
 	assert_int_equal(s.moves, 1);
 	arrive();
@@ -321,7 +321,7 @@ a_network_that_is_gone_is_left_at_once(void **state)
 	(void)state;
 	s.way = THERE;
 	s.stranded = true;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(0);
 	assert_int_equal(s.moves_at_once, 1);
 	arrive();
@@ -335,7 +335,7 @@ an_address_may_have_moved(void **state)
 {
 	(void)state;
 	s.stranded = true;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(0);
 	assert_int_equal(s.moves_at_once, 1);
 }
@@ -345,10 +345,10 @@ it_goes_while_a_better_one_is_validated(void **state)
 {
 	(void)state;
 	s.way = THERE;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(100);
 	s.stranded = true;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(1000);
 	assert_int_equal(s.moves, 2);
 	assert_int_equal(s.moves_at_once, 1);
@@ -359,10 +359,10 @@ a_better_network_that_fails_is_tried_later(void **state)
 {
 	(void)state;
 	s.way = THERE;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	for (unsigned i = 1; i <= 10; i++) {
 		pass(3000);
-		migration_migrated(roam, false);
+		migration_migrated(m, false);
 		pass(i < 7 ? (UINT64_C(1000) << (i - 1)) - 1 : 59999);
 		assert_int_equal(s.moves, i);
 		pass(1);
@@ -376,9 +376,9 @@ the_only_network_is_tried_again_at_once(void **state)
 	(void)state;
 	s.way = THERE;
 	s.stranded = true;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(3000);
-	migration_migrated(roam, false);
+	migration_migrated(m, false);
 	pass(0);
 	assert_int_equal(s.pings, 0);
 	assert_int_equal(s.looks, 2);
@@ -392,7 +392,7 @@ moves_take_their_time(void **state)
 	for (int i = 0; i < 10; i++) {
 		s.way = i % 2 == 0 ? THERE : HERE;
 		s.stranded = true;
-		migration_network_changed(roam);
+		migration_network_changed(m);
 		pass(20);
 	}
 	assert_int_equal(s.moves, 1);
@@ -401,7 +401,7 @@ moves_take_their_time(void **state)
 	for (int i = 0; i < 10; i++) {
 		s.stranded = true;
 		s.way = i % 2 == 0 ? THERE : HERE;
-		migration_network_changed(roam);
+		migration_network_changed(m);
 		pass(900);
 		if (s.moves > 0)
 			arrive();
@@ -415,7 +415,7 @@ without_a_way_it_waits(void **state)
 	(void)state;
 	s.way = NULL;
 	s.stranded = true;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(60 * 1000);
 	assert_int_equal(s.moves, 0);
 	assert_int_equal(s.given_up, 0);
@@ -430,7 +430,7 @@ static void
 silence_is_asked_then_avoided_then_the_end(void **state)
 {
 	(void)state;
-	migration_silent(roam);
+	migration_silent(m);
 	pass(0);
 	assert_int_equal(s.pings, 1);
 	pass(1999);
@@ -444,10 +444,10 @@ silence_is_asked_then_avoided_then_the_end(void **state)
 	assert_int_equal(s.given_up, 1);
 	assert_string_equal(s.why, "the edge is silent");
 	pass(60 * 1000);
-	migration_silent(roam);
-	migration_network_changed(roam);
-	migration_migrated(roam, true);
-	migration_slept(roam, UINT64_MAX);
+	migration_silent(m);
+	migration_network_changed(m);
+	migration_migrated(m, true);
+	migration_resumed(m, UINT64_MAX);
 	pass(60 * 1000);
 	assert_int_equal(s.given_up, 1);
 	assert_int_equal(s.moves, 1);
@@ -457,7 +457,7 @@ static void
 a_word_ends_the_silence(void **state)
 {
 	(void)state;
-	migration_silent(roam);
+	migration_silent(m);
 	pass(1500);
 	s.stats.packets_received++;
 	pass(60 * 1000);
@@ -470,7 +470,7 @@ static void
 a_fresh_port_ends_the_silence(void **state)
 {
 	(void)state;
-	migration_silent(roam);
+	migration_silent(m);
 	pass(2100);
 	assert_int_equal(s.moves, 1);
 	arrive();
@@ -485,17 +485,17 @@ static void
 a_fresh_port_is_tried_at_once_if_others_hear(void **state)
 {
 	(void)state;
-	migration_edge_answers(roam);
+	migration_edge_answers(m);
 	pass(100);
 	assert_int_equal(s.looks, 0);
-	migration_silent(roam);
+	migration_silent(m);
 	pass(100);
 	assert_int_equal(s.moves, 0);
-	migration_edge_answers(roam);
+	migration_edge_answers(m);
 	pass(0);
 	assert_int_equal(s.moves, 1);
 	arrive();
-	migration_silent(roam);
+	migration_silent(m);
 	pass(1999);
 	assert_int_equal(s.moves, 1);
 	pass(1);
@@ -506,12 +506,12 @@ static void
 one_fresh_port_after_another(void **state)
 {
 	(void)state;
-	migration_silent(roam);
+	migration_silent(m);
 	pass(2100);
 	for (unsigned i = 1; i <= 3; i++) {
 		assert_int_equal(s.moves, i);
 		pass(3000);
-		migration_migrated(roam, false);
+		migration_migrated(m, false);
 		pass(10);
 	}
 	assert_int_equal(s.given_up, 0);
@@ -525,7 +525,7 @@ silence_does_not_count_without_a_way(void **state)
 {
 	(void)state;
 	s.way = NULL;
-	migration_silent(roam);
+	migration_silent(m);
 	pass(25 * 1000);
 	s.way = HERE;
 	pass(5 * 1000);
@@ -539,7 +539,7 @@ silence_may_mean_that_the_kernel_did_not_tell(void **state)
 	(void)state;
 	s.way = THERE;
 	s.stranded = true;
-	migration_silent(roam);
+	migration_silent(m);
 	pass(0);
 	assert_int_equal(s.moves_at_once, 1);
 }
@@ -550,7 +550,7 @@ static void
 a_nap_is_a_change(void **state)
 {
 	(void)state;
-	migration_slept(roam, (IDLE_S - 1) * UINT64_C(1000000000));
+	migration_resumed(m, (IDLE_S - 1) * UINT64_C(1000000000));
 	pass(0);
 	assert_int_equal(s.pings, 1);
 	assert_int_equal(s.given_up, 0);
@@ -560,7 +560,7 @@ static void
 a_long_sleep_is_the_end(void **state)
 {
 	(void)state;
-	migration_slept(roam, 95 * UINT64_C(1000000000));
+	migration_resumed(m, 95 * UINT64_C(1000000000));
 	assert_int_equal(s.given_up, 1);
 	assert_string_equal(s.why, "this machine slept for 95 s, "
 	    "longer than the idle time-out");
@@ -573,15 +573,15 @@ an_edge_may_forbid_it(void **state)
 	(void)state;
 	s.way = THERE;
 	s.migrate_error = -EPERM;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(0);
 	assert_int_equal(s.left_behind, 1);
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(60 * 1000);
 	assert_int_equal(s.left_behind, 1);
 	assert_int_equal(s.given_up, 0);
 	s.stranded = true;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(0);
 	assert_int_equal(s.given_up, 1);
 	assert_string_equal(s.why, "the network has changed, and "
@@ -594,7 +594,7 @@ forbidden_moves_do_not_end_a_silence(void **state)
 {
 	(void)state;
 	s.migrate_error = -EPERM;
-	migration_silent(roam);
+	migration_silent(m);
 	pass(13 * 1000);
 	assert_int_equal(s.left_behind, 0);
 	assert_int_equal(s.given_up, 0);
@@ -609,7 +609,7 @@ a_handshake_begins_anew(void **state)
 	(void)state;
 	s.way = THERE;
 	s.migrate_error = -ENOTCONN;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(0);
 	assert_int_equal(s.given_up, 1);
 }
@@ -620,7 +620,7 @@ who_cannot_move_yet_tries_again(void **state)
 	(void)state;
 	s.way = THERE;
 	s.migrate_error = -EAGAIN;
-	migration_network_changed(roam);
+	migration_network_changed(m);
 	pass(120);
 	assert_int_equal(s.looks, 3);
 	s.migrate_error = 0;
@@ -633,7 +633,7 @@ nobody_is_no_one(void **state)
 {
 	(void)state;
 	migration_network_changed(NULL);
-	migration_slept(NULL, 1);
+	migration_resumed(NULL, 1);
 	migration_silent(NULL);
 	migration_edge_answers(NULL);
 	migration_migrated(NULL, true);

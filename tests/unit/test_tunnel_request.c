@@ -20,7 +20,7 @@
 #define LIMIT 10 /* streams that the edge allows */
 
 struct client {
-	struct tunnel_request ticket;
+	struct tunnel_request request;
 	struct target target;
 	unsigned opened, refused;
 	unsigned place; /* in the order in which they were served */
@@ -33,13 +33,13 @@ struct client {
 };
 
 static struct client clients[CLIENTS];
-static struct tunnel_requests tickets;
+static struct tunnel_requests requests;
 static unsigned returned, served;
 
 static void
-on_returned(void *arg)
+on_requeued(void *arg)
 {
-	assert_ptr_equal(arg, &tickets);
+	assert_ptr_equal(arg, &requests);
 	returned++;
 }
 
@@ -58,14 +58,14 @@ static const struct quic_stream_events stream_events = {
 };
 
 static void
-on_asked(void *arg, struct quic_stream *stream)
+on_sent(void *arg, struct quic_stream *stream)
 {
 	struct client *c = arg;
 	uint8_t *out;
 	size_t room;
 
-	assert_ptr_equal(c->ticket.stream, stream);
-	assert_false(c->ticket.bound);
+	assert_ptr_equal(c->request.stream, stream);
+	assert_false(c->request.no_retry);
 	if (c->says == 0)
 		return;
 	out = quic_stream_reserve(stream, &room);
@@ -73,7 +73,7 @@ on_asked(void *arg, struct quic_stream *stream)
 	for (size_t i = 0; i < c->says; i++)
 		out[i] = pattern(c->target.port, i);
 	quic_stream_commit(stream, c->says);
-	c->ticket.bound = c->once;
+	c->request.no_retry = c->once;
 }
 
 static void
@@ -98,11 +98,11 @@ on_refused(void *arg, const struct connect_error *why)
 	c->refused++;
 	c->why = *why;
 	if (c->insists)
-		tunnel_request_wait(&tickets, &c->ticket, 0);
+		tunnel_request_enqueue(&requests, &c->request, 0);
 }
 
 static const struct tunnel_request_events tunnel_request_events = {
-	.asked = on_asked,
+	.sent = on_sent,
 	.opened = on_opened,
 	.refused = on_refused,
 };
@@ -114,10 +114,10 @@ come(unsigned i, uint64_t now)
 
 	target_set(&c->target, "a.example", strlen("a.example"),
 	    (uint16_t)i);
-	c->ticket.target = &c->target;
-	c->ticket.events = &tunnel_request_events;
-	c->ticket.arg = c;
-	tunnel_request_wait(&tickets, &c->ticket, now);
+	c->request.target = &c->target;
+	c->request.events = &tunnel_request_events;
+	c->request.arg = c;
+	tunnel_request_enqueue(&requests, &c->request, now);
 }
 
 static int
@@ -125,8 +125,8 @@ begin(void **state)
 {
 	memset(clients, 0, sizeof(clients));
 	returned = served = 0;
-	tunnel_requests_init(&tickets, on_returned, &tickets);
-	tickets.wait_ms = WAIT_MS;
+	tunnel_requests_init(&requests, on_requeued, &requests);
+	requests.timeout_ms = WAIT_MS;
 	return world_new(state);
 }
 
@@ -135,8 +135,8 @@ static int
 end(void **state)
 {
 	for (unsigned i = 0; i < CLIENTS; i++)
-		tunnel_request_cancel(&clients[i].ticket);
-	tunnel_requests_fini(&tickets);
+		tunnel_request_cancel(&clients[i].request);
+	tunnel_requests_fini(&requests);
 	return world_free(state);
 }
 
@@ -144,7 +144,7 @@ end(void **state)
 static void
 ask_and_run(struct world *w, uint64_t time)
 {
-	tunnel_requests_ask(&tickets, near_conn(w));
+	tunnel_requests_send(&requests, near_conn(w));
 	link_run(w->link, NULL, NULL, time);
 }
 
@@ -160,13 +160,13 @@ all_are_served_in_turn(void **state)
 	world_up(w);
 	for (unsigned i = 1; i < CLIENTS; i++)
 		come(i, 0);
-	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), -EAGAIN);
-	assert_int_equal(tickets.nwaiting, CLIENTS - 1 - LIMIT);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), -EAGAIN);
+	assert_int_equal(requests.nwaiting, CLIENTS - 1 - LIMIT);
 	while (served < CLIENTS - 1 && rounds++ < CLIENTS)
 		ask_and_run(w, 2 * RTT);
-	assert_int_equal(tickets.nwaiting, 0);
-	assert_int_equal(tickets.opened, CLIENTS - 1);
-	assert_int_equal(tickets.failed, 0);
+	assert_int_equal(requests.nwaiting, 0);
+	assert_int_equal(requests.opened, CLIENTS - 1);
+	assert_int_equal(requests.failed, 0);
 	for (unsigned i = 1; i < CLIENTS; i++) {
 		assert_int_equal(clients[i].opened, 1);
 		assert_int_equal(clients[i].place, i - 1);
@@ -186,8 +186,8 @@ a_full_connection_leaves_the_rest_to_another(void **state)
 		clients[i].stays = true;
 		come(i, 0);
 	}
-	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), -EAGAIN);
-	assert_int_equal(tunnel_requests_ask(&tickets, w->link->clients[1]), 0);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), -EAGAIN);
+	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 2 * LIMIT);
 	assert_ptr_equal(quic_stream_conn(clients[1].stream), near_conn(w));
@@ -201,7 +201,7 @@ credentials_go_with_every_request(void **state)
 	struct credentials alice = { "alice", "secret" };
 	struct world *w = *state;
 
-	tunnel_requests_set_user(&tickets, &alice);
+	tunnel_requests_set_user(&requests, &alice);
 	world_up(w);
 	come(1, 0);
 	ask_and_run(w, LINK_S);
@@ -226,8 +226,8 @@ a_refusal_is_passed_on(void **state)
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[1].why.type,
 	    CONNECT_ERROR_CONNECTION_REFUSED);
-	assert_int_equal(tickets.failed, 1);
-	assert_int_equal(tunnel_requests_deadline(&tickets), UINT64_MAX);
+	assert_int_equal(requests.failed, 1);
+	assert_int_equal(tunnel_requests_deadline(&requests), UINT64_MAX);
 }
 
 /* The edge did not check our password: nobody says that it is wrong. */
@@ -272,7 +272,7 @@ a_rejected_request_is_sent_again(void **state)
 		ask_and_run(w, LINK_S);
 	assert_int_equal(clients[2].refused, 1);
 	assert_int_equal(clients[2].why.type, CONNECT_ERROR_EDGE_RESET);
-	assert_int_equal(tickets.nwaiting, 0);
+	assert_int_equal(requests.nwaiting, 0);
 }
 
 static void
@@ -285,9 +285,9 @@ those_who_come_during_refusals_are_not_refused(void **state)
 	for (unsigned i = 1; i <= 3; i++)
 		come(i, 0);
 	clients[2].insists = true;
-	tunnel_requests_refuse(&tickets, &why);
-	assert_int_equal(tickets.nwaiting, 1);
-	assert_int_equal(tickets.failed, 3);
+	tunnel_requests_refuse(&requests, &why);
+	assert_int_equal(requests.nwaiting, 1);
+	assert_int_equal(requests.failed, 3);
 	for (unsigned i = 1; i <= 3; i++) {
 		assert_int_equal(clients[i].refused, 1);
 		assert_string_equal(clients[i].why.text, "no");
@@ -306,19 +306,19 @@ a_lost_connection_brings_requests_back_in_order(void **state)
 	world_up(w);
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
 		come(i, 0);
-	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), -EAGAIN);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), -EAGAIN);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, LIMIT);
-	assert_int_equal(tickets.nwaiting, LIMIT + 5);
+	assert_int_equal(requests.nwaiting, LIMIT + 5);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
 	for (int i = 0; i < 5; i++) {
-		tunnel_requests_ask(&tickets, w->link->clients[1]);
+		tunnel_requests_send(&requests, w->link->clients[1]);
 		link_run(w->link, NULL, NULL, 2 * RTT);
 	}
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
 		assert_int_equal(clients[i].place, i - 1);
-	assert_int_equal(tickets.failed, 0);
+	assert_int_equal(requests.failed, 0);
 }
 
 /* What was answered stays where it is. */
@@ -335,13 +335,13 @@ requests_without_an_answer_can_be_recalled(void **state)
 	ask_and_run(w, LINK_S);
 	for (unsigned i = 2; i <= 5; i++)
 		come(i, 0);
-	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
 	come(6, 0);
-	tunnel_requests_recall(&tickets, w->link->clients[1]);
-	assert_int_equal(tickets.nwaiting, 1);
-	tunnel_requests_recall(&tickets, near_conn(w));
-	assert_int_equal(tickets.nwaiting, 5);
-	assert_int_equal(tunnel_requests_ask(&tickets, w->link->clients[1]), 0);
+	tunnel_requests_requeue(&requests, w->link->clients[1]);
+	assert_int_equal(requests.nwaiting, 1);
+	tunnel_requests_requeue(&requests, near_conn(w));
+	assert_int_equal(requests.nwaiting, 5);
+	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	for (unsigned i = 1; i <= 6; i++)
 		assert_int_equal(clients[i].place, i - 1);
@@ -401,7 +401,7 @@ what_may_not_be_said_twice_is_lost(void **state)
 	world_up(w);
 	speak(1, KB, true);
 	speak(2, KB, false);
-	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, 1);
 	assert_int_equal(clients[1].refused, 1);
@@ -409,7 +409,7 @@ what_may_not_be_said_twice_is_lost(void **state)
 	    CONNECT_ERROR_EDGE_CONNECTION_LOST);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
-	assert_int_equal(tunnel_requests_ask(&tickets, w->link->clients[1]), 0);
+	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(clients[1].opened, 0);
 	assert_int_equal(clients[2].opened, 1);
@@ -440,9 +440,9 @@ those_who_are_bound_do_not_come_back(void **state)
 	world_up(w);
 	speak(1, KB, true);
 	speak(2, KB, false);
-	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
-	tunnel_requests_recall(&tickets, near_conn(w));
-	assert_int_equal(tickets.nwaiting, 1);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
+	tunnel_requests_requeue(&requests, near_conn(w));
+	assert_int_equal(requests.nwaiting, 1);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[2].refused, 0);
 	ask_and_run(w, LINK_S);
@@ -459,18 +459,18 @@ patience_ends_for_each_by_itself(void **state)
 		.text = "nobody is there" };
 
 	(void)state;
-	assert_int_equal(tunnel_requests_first(&tickets), UINT64_MAX);
+	assert_int_equal(tunnel_requests_waiting_since(&requests), UINT64_MAX);
 	come(1, 1000);
 	come(2, 1001);
-	assert_int_equal(tunnel_requests_first(&tickets), 1000);
-	assert_int_equal(tunnel_requests_deadline(&tickets), 1000 + WAIT_MS);
-	tunnel_requests_expire(&tickets, 999 + WAIT_MS, &why);
+	assert_int_equal(tunnel_requests_waiting_since(&requests), 1000);
+	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
+	tunnel_requests_expire(&requests, 999 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 0);
-	tunnel_requests_expire(&tickets, 1000 + WAIT_MS, &why);
+	tunnel_requests_expire(&requests, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
 	assert_string_equal(clients[1].why.text, "nobody is there");
 	assert_int_equal(clients[2].refused, 0);
-	assert_int_equal(tunnel_requests_deadline(&tickets), 1001 + WAIT_MS);
+	assert_int_equal(tunnel_requests_deadline(&requests), 1001 + WAIT_MS);
 }
 
 /* Waiting for a connection and for the answer is one patience. */
@@ -483,11 +483,11 @@ an_edge_that_was_asked_has_no_longer(void **state)
 
 	world_up(w);
 	come(1, 1000);
-	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
-	assert_int_equal(tunnel_requests_deadline(&tickets), 1000 + WAIT_MS);
-	tunnel_requests_expire(&tickets, 999 + WAIT_MS, &why);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
+	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
+	tunnel_requests_expire(&requests, 999 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 0);
-	tunnel_requests_expire(&tickets, 1000 + WAIT_MS, &why);
+	tunnel_requests_expire(&requests, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[1].why.type, CONNECT_ERROR_EDGE_TIMEOUT);
 	assert_non_null(strstr(clients[1].why.text, "no answer in time"));
@@ -509,18 +509,18 @@ whoever_is_asked_for_again_has_no_longer(void **state)
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
 	come(1, 1000);
-	tunnel_requests_ask(&tickets, near_conn(w));
+	tunnel_requests_send(&requests, near_conn(w));
 	come(2, 2000);
-	tunnel_requests_ask(&tickets, w->link->clients[1]);
-	tunnel_requests_recall(&tickets, near_conn(w));
-	assert_int_equal(tunnel_requests_deadline(&tickets), 1000 + WAIT_MS);
-	tunnel_requests_ask(&tickets, w->link->clients[1]);
-	assert_int_equal(tunnel_requests_deadline(&tickets), 1000 + WAIT_MS);
-	tunnel_requests_expire(&tickets, 1000 + WAIT_MS, &why);
+	tunnel_requests_send(&requests, w->link->clients[1]);
+	tunnel_requests_requeue(&requests, near_conn(w));
+	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
+	tunnel_requests_send(&requests, w->link->clients[1]);
+	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
+	tunnel_requests_expire(&requests, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[2].refused, 0);
-	assert_int_equal(tunnel_requests_deadline(&tickets), 2000 + WAIT_MS);
-	tunnel_requests_expire(&tickets, 2000 + WAIT_MS, &why);
+	assert_int_equal(tunnel_requests_deadline(&requests), 2000 + WAIT_MS);
+	tunnel_requests_expire(&requests, 2000 + WAIT_MS, &why);
 	assert_int_equal(clients[2].refused, 1);
 }
 
@@ -533,12 +533,12 @@ a_shorter_patience_is_for_all(void **state)
 
 	(void)state;
 	come(1, 1000);
-	tickets.wait_ms = 1;
+	requests.timeout_ms = 1;
 	come(2, 1000);
-	assert_int_equal(tunnel_requests_deadline(&tickets), 1001);
-	tunnel_requests_expire(&tickets, 1001, &why);
+	assert_int_equal(tunnel_requests_deadline(&requests), 1001);
+	tunnel_requests_expire(&requests, 1001, &why);
 	assert_int_equal(clients[1].refused + clients[2].refused, 2);
-	assert_int_equal(tunnel_requests_deadline(&tickets), UINT64_MAX);
+	assert_int_equal(tunnel_requests_deadline(&requests), UINT64_MAX);
 }
 
 static void
@@ -549,14 +549,14 @@ who_leaves_hears_nothing(void **state)
 	world_up(w);
 	come(1, 0);
 	come(2, 0);
-	tunnel_request_cancel(&clients[2].ticket);
-	tunnel_request_cancel(&clients[2].ticket);
-	assert_int_equal(tunnel_requests_ask(&tickets, near_conn(w)), 0);
-	tunnel_request_cancel(&clients[1].ticket);
+	tunnel_request_cancel(&clients[2].request);
+	tunnel_request_cancel(&clients[2].request);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
+	tunnel_request_cancel(&clients[1].request);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 0);
 	assert_int_equal(clients[1].refused + clients[2].refused, 0);
-	assert_int_equal(tunnel_requests_deadline(&tickets), UINT64_MAX);
+	assert_int_equal(tunnel_requests_deadline(&requests), UINT64_MAX);
 }
 
 #define TUNNEL_REQUEST_TEST(name) \

@@ -41,7 +41,7 @@ struct exchange {
 	enum state state;
 	bool freed; /* the memory waits for a write */
 
-	struct tunnel_request ticket;
+	struct tunnel_request tunnel;
 	struct target origin; /* where the tunnel leads, or is to lead */
 	struct quic_stream *stream;
 	struct pinned pinned; /* tunnels that lead elsewhere, for later */
@@ -74,7 +74,7 @@ open_tunnel(struct exchange *f)
 {
 	f->state = OPENING;
 	f->reused = f->response.reused = false;
-	pool_open(f->pool, &f->ticket, &f->origin, &tunnel_request_events, f);
+	pool_open(f->pool, &f->tunnel, &f->origin, &tunnel_request_events, f);
 }
 
 static void
@@ -425,7 +425,7 @@ static const struct quic_stream_events stream_events = {
  * they would be lost with the connection, which so is made anew for them.
  */
 static void
-on_asked(void *arg, struct quic_stream *stream)
+on_sent(void *arg, struct quic_stream *stream)
 {
 	struct exchange *f = arg;
 
@@ -455,7 +455,7 @@ on_refused(void *arg, const struct connect_error *refusal)
 }
 
 static const struct tunnel_request_events tunnel_request_events = {
-	.asked = on_asked,
+	.sent = on_sent,
 	.opened = on_opened,
 	.refused = on_refused,
 };
@@ -558,7 +558,7 @@ exchange_is_opening(const struct exchange *f)
 void
 exchange_abandon(struct exchange *f)
 {
-	pool_cancel(&f->ticket);
+	pool_cancel(&f->tunnel);
 	abandon(f);
 }
 
@@ -609,7 +609,7 @@ exchange_free(struct exchange *f)
 {
 	if (f == NULL)
 		return;
-	pool_cancel(&f->ticket);
+	pool_cancel(&f->tunnel);
 	pinned_fini(&f->pinned);
 	if (f->state == IDLE)
 		release_tunnel(f);

@@ -11,13 +11,13 @@
 #include "quic/io.h"
 
 /*
- * Nanoseconds for a handshake: three packets of a silent edge go out in that
- * time. Whoever waits for a tunnel should outlive it.
+ * Nanoseconds for a handshake: three packets go out to a silent edge in that
+ * time. A client that waits for a tunnel should wait longer.
  */
 #define HANDSHAKE_NS UINT64_C(4000000000)
 
-/* Milliseconds until a doubted edge is listened for again. */
-#define LISTEN_MS 250
+/* Milliseconds between checks whether a suspect edge answers again. */
+#define CHECK_MS 250
 
 /* QUIC's error codes that carry an alert of TLS (RFC 9000 §20.1). */
 #define CRYPTO_ERROR_FIRST 0x100
@@ -26,9 +26,9 @@
 #define NS_PER_MS UINT64_C(1000000)
 
 static void
-changed(struct connection *link)
+changed(struct connection *c)
 {
-	link->host->changed(link->host->arg);
+	c->context->changed(c->context->arg);
 }
 
 /* ---- The connection's events ---- */
@@ -36,57 +36,57 @@ changed(struct connection *link)
 static void
 on_connected(struct quic_conn *conn, void *arg)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 	struct quic_stats stats;
 
-	if (link->state == CONNECTION_OVER)
+	if (c->state == CONNECTION_CLOSED)
 		return;
 	quic_conn_stats(conn, &stats);
-	link->state = CONNECTION_UP;
-	link->was_up = true;
-	log_info("connected to %s (%s, %s%s)", link->address,
+	c->state = CONNECTION_UP;
+	c->was_up = true;
+	log_info("connected to %s (%s, %s%s)", c->address,
 	    stats.tls_version, stats.tls_cipher,
 	    stats.resumed ? ", resumed" : "");
-	changed(link);
+	changed(c);
 }
 
 static void
 on_mtu_changed(struct quic_conn *conn, void *arg)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 	struct quic_pulse pulse;
 
 	quic_conn_pulse(conn, &pulse);
-	log_info("path MTU to %s is %zu (%s)", link->address, pulse.ip_mtu,
+	log_info("path MTU to %s is %zu (%s)", c->address, pulse.ip_mtu,
 	    pulse.mtu_cause);
 }
 
 static void
 on_streams_available(struct quic_conn *conn, void *arg)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 
 	(void)conn;
-	link->full = false;
-	changed(link);
+	c->at_stream_limit = false;
+	changed(c);
 }
 
 static void
 on_draining(struct quic_conn *conn, void *arg)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 
 	(void)conn;
 	log_info("%s is shutting down; its tunnels may finish, and new tunnels "
 	    "use another connection",
-	    link->address);
-	connection_drain(link);
-	changed(link);
+	    c->address);
+	connection_drain(c);
+	changed(c);
 }
 
-/* Time does not cure what TLS has refused, on either side. */
+/* What TLS or the version negotiation refuses will be refused again. */
 static bool
-is_hopeless(const struct quic_close *why)
+is_permanent(const struct quic_close *why)
 {
 	return why->cause == QUIC_BAD_CERTIFICATE ||
 	    why->cause == QUIC_NO_H3 || why->cause == QUIC_NO_VERSION ||
@@ -94,9 +94,9 @@ is_hopeless(const struct quic_close *why)
 	    why->code <= CRYPTO_ERROR_LAST);
 }
 
-/* An edge that is full closes what is idle, and no tunnel is lost. */
+/* An edge at its limit closes idle connections, and no tunnel is lost. */
 static bool
-is_spare(const struct quic_close *why)
+is_eviction(const struct quic_close *why)
 {
 	return why->cause == QUIC_CLOSED_BY_PEER && why->application &&
 	    why->code == QUIC_H3_EXCESSIVE_LOAD && why->streams == 0;
@@ -105,132 +105,133 @@ is_spare(const struct quic_close *why)
 static void
 on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 
 	(void)conn;
-	if (link->state == CONNECTION_OVER)
+	if (c->state == CONNECTION_CLOSED)
 		return;
-	snprintf(link->why, sizeof(link->why), "%s",
+	snprintf(c->why, sizeof(c->why), "%s",
 	    why->cause == QUIC_NO_ANSWER
 	    ? "no answer; it may be down, or UDP may be blocked" : why->text);
-	link->hopeless = is_hopeless(why);
-	link->foreign = why->cause == QUIC_NO_VERSION ||
+	c->permanent = is_permanent(why);
+	c->no_h3 = why->cause == QUIC_NO_VERSION ||
 	    why->cause == QUIC_NO_H3;
-	link->spare = link->state != CONNECTION_CONNECTING && is_spare(why);
-	link->state = CONNECTION_OVER;
-	changed(link);
+	c->evicted = c->state != CONNECTION_CONNECTING && is_eviction(why);
+	c->state = CONNECTION_CLOSED;
+	changed(c);
 }
 
 static void
 on_qlog(struct quic_conn *conn, const void *data, size_t len, void *arg)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 
 	(void)conn;
-	qlog_write(link->qlog, data, len);
+	qlog_write(c->qlog, data, len);
 }
 
-/* ---- Is anybody there? ---- */
+/* ---- Silence ---- */
 
 #define GONE "the edge stopped listening on its UDP port"
 
 static void
-doubt(struct connection *link)
+set_suspect(struct connection *c)
 {
 	struct quic_pulse pulse;
 
-	if (link->doubted)
+	if (c->suspect)
 		return;
-	if (link->state == CONNECTION_UP)
+	if (c->state == CONNECTION_UP)
 		log_info("%s is silent; trying another path",
-		    link->address);
-	quic_conn_pulse(link->conn, &pulse);
-	link->heard = pulse.packets_received;
-	link->doubted = true;
-	changed(link);
+		    c->address);
+	quic_conn_pulse(c->conn, &pulse);
+	c->packets_seen = pulse.packets_received;
+	c->suspect = true;
+	changed(c);
 }
 
 static void
 on_silent(struct quic_conn *conn, void *arg)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 
 	(void)conn;
-	link->silent = true;
-	if (link->unreachable) {
-		connection_end(link, GONE);
+	c->silent = true;
+	if (c->unreachable) {
+		connection_close(c, GONE);
 		return;
 	}
-	doubt(link);
-	migration_silent(link->roam);
+	set_suspect(c);
+	migration_silent(c->migration);
 }
 
 /*
- * ICMP says that nobody is there, and anybody may have sent it. It ends a
- * handshake, which costs little; later it only counts if the edge is silent.
+ * ICMP reports that no socket is there, and an attacker may have sent it. It
+ * ends a handshake, which costs little; later it counts only if the edge is
+ * silent.
  */
 static void
 on_unreachable(void *arg, int error)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 
-	if (link->state == CONNECTION_CONNECTING) {
-		snprintf(link->why, sizeof(link->why), "%s",
+	if (c->state == CONNECTION_CONNECTING) {
+		snprintf(c->why, sizeof(c->why), "%s",
 		    error == -ECONNREFUSED
 		    ? "no answer: no edge is listening on this UDP port"
 		    : strerror(-error));
-		link->state = CONNECTION_OVER;
-		changed(link);
-	} else if (link->silent)
-		connection_end(link, GONE);
-	else if (!link->unreachable) {
-		link->unreachable = true;
-		quic_conn_ping(link->conn);
-		doubt(link);
+		c->state = CONNECTION_CLOSED;
+		changed(c);
+	} else if (c->silent)
+		connection_close(c, GONE);
+	else if (!c->unreachable) {
+		c->unreachable = true;
+		quic_conn_ping(c->conn);
+		set_suspect(c);
 	}
 }
 
 uint64_t
-connection_check(struct connection *link, uint64_t now)
+connection_check(struct connection *c, uint64_t now)
 {
 	struct quic_pulse pulse;
 
-	if (!link->doubted || link->behind || link->state == CONNECTION_OVER)
+	if (!c->suspect || c->left_behind || c->state == CONNECTION_CLOSED)
 		return UINT64_MAX;
-	quic_conn_pulse(link->conn, &pulse);
-	if (pulse.packets_received == link->heard)
-		return now + LISTEN_MS;
-	link->doubted = link->silent = link->unreachable = false;
+	quic_conn_pulse(c->conn, &pulse);
+	if (pulse.packets_received == c->packets_seen)
+		return now + CHECK_MS;
+	c->suspect = c->silent = c->unreachable = false;
 	return UINT64_MAX;
 }
 
-/* ---- Moving ---- */
+/* ---- Migration ---- */
 
 static void
 on_migrated(struct quic_conn *conn, bool valid, void *arg)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 
 	(void)conn;
-	link->host->migrations += valid;
-	migration_migrated(link->roam, valid);
+	c->context->migrations += valid;
+	migration_migrated(c->migration, valid);
 }
 
 static void
 on_gave_up(void *arg, const char *why)
 {
-	connection_end(arg, why);
+	connection_close(arg, why);
 }
 
 static void
 on_left_behind(void *arg)
 {
-	struct connection *link = arg;
+	struct connection *c = arg;
 
 	log_info("%s does not support connection migration; this connection "
-	    "stays on its path, and new tunnels use a new one", link->address);
-	link->behind = link->doubted = true;
-	changed(link);
+	    "stays on its path, and new tunnels use a new one", c->address);
+	c->left_behind = c->suspect = true;
+	changed(c);
 }
 
 static const struct migration_events migration_events = {
@@ -239,21 +240,21 @@ static const struct migration_events migration_events = {
 };
 
 void
-connection_network_changed(struct connection *link)
+connection_network_changed(struct connection *c)
 {
-	migration_network_changed(link->roam);
+	migration_network_changed(c->migration);
 }
 
 void
-connection_slept(struct connection *link, uint64_t ns)
+connection_resumed(struct connection *c, uint64_t ns)
 {
-	migration_slept(link->roam, ns);
+	migration_resumed(c->migration, ns);
 }
 
 void
-connection_edge_answers(struct connection *link)
+connection_edge_answers(struct connection *c)
 {
-	migration_edge_answers(link->roam);
+	migration_edge_answers(c->migration);
 }
 
 static const struct quic_events events = {
@@ -268,91 +269,90 @@ static const struct quic_events events = {
 
 /* ---- Life ---- */
 
-/* Socket, connection and roam are made here, and dropped in connection_close().
- */
+/* connection_free() drops what is made here, also after an error. */
 static int
-connect_to(struct connection *link, struct quic_tls *tls, const char *name,
+connect_to(struct connection *c, struct quic_tls *tls, const char *name,
     const struct sockaddr *addr)
 {
-	struct connection_host *host = link->host;
-	struct quic_settings settings = host->quic;
+	struct connection_context *context = c->context;
+	struct quic_settings settings = context->quic;
 	struct quic_path path;
 	int rv;
 
 	settings.handshake_timeout_ns = HANDSHAKE_NS;
 	settings.silence_ns = MIGRATION_SILENCE_MS * NS_PER_MS;
-	rv = quic_io_connect(&link->io, host->loop, addr, &host->via, &path);
+	rv = quic_io_connect(&c->io, context->loop, addr, &context->via, &path);
 	if (rv != 0)
 		return rv;
-	link->qlog = qlog_open(host->qlog_dir, "culvert");
-	link->events = events;
-	link->events.qlog = link->qlog != NULL ? on_qlog : NULL;
-	rv = quic_client_new(&link->conn, tls, name, &path, &settings,
-	    &link->events, link, quic_io_now());
+	c->qlog = qlog_open(context->qlog_dir, "culvert");
+	c->events = events;
+	c->events.qlog = c->qlog != NULL ? on_qlog : NULL;
+	rv = quic_client_new(&c->conn, tls, name, &path, &settings,
+	    &c->events, c, quic_io_now());
 	if (rv == 0)
-		rv = migration_new(&link->roam, host->loop, link->io,
-		    link->conn, &migration_events, link);
+		rv = migration_new(&c->migration, context->loop, c->io,
+		    c->conn, &migration_events, c);
 	if (rv == 0)
-		quic_io_start(link->io, link->conn, on_unreachable, link);
+		quic_io_start(c->io, c->conn, on_unreachable, c);
 	return rv;
 }
 
 int
-connection_new(struct connection **out, struct connection_host *host,
+connection_new(struct connection **out, struct connection_context *context,
     struct quic_tls *tls, const char *name, const struct sockaddr *addr)
 {
-	struct connection *link = calloc(1, sizeof(*link));
+	struct connection *c = calloc(1, sizeof(*c));
 	int rv;
 
-	if (link == NULL)
+	if (c == NULL)
 		return -ENOMEM;
-	link->host = host;
-	addr_format(addr, link->address);
-	if ((rv = connect_to(link, tls, name, addr)) != 0) {
-		link->state = CONNECTION_OVER;
-		connection_close(link);
+	c->context = context;
+	addr_format(addr, c->address);
+	if ((rv = connect_to(c, tls, name, addr)) != 0) {
+		c->state = CONNECTION_CLOSED;
+		connection_free(c);
 		return rv;
 	}
-	*out = link;
+	*out = c;
 	return 0;
 }
 
 void
-connection_end(struct connection *link, const char *why)
+connection_close(struct connection *c, const char *why)
 {
-	if (link->state != CONNECTION_OVER)
-		quic_conn_close(link->conn, QUIC_H3_NO_ERROR, why,
+	if (c->state != CONNECTION_CLOSED)
+		quic_conn_close(c->conn, QUIC_H3_NO_ERROR, why,
 		    quic_io_now());
 }
 
 void
-connection_close(struct connection *link)
+connection_free(struct connection *c)
 {
-	connection_end(link, "no longer needed");
-	/* As a rule there are no tunnels, and no need to wait for turns. */
-	while (link->conn != NULL && quic_conn_is_closing(link->conn))
-		quic_conn_expire(link->conn, quic_io_now());
-	migration_free(link->roam);
-	quic_io_close(link->io);
-	quic_conn_free(link->conn);
-	qlog_close(link->qlog);
-	free(link);
+	connection_close(c, "no longer needed");
+	/* Usually there are no tunnels left: free them all at once. */
+	while (c->conn != NULL && quic_conn_is_closing(c->conn))
+		quic_conn_expire(c->conn, quic_io_now());
+	migration_free(c->migration);
+	quic_io_close(c->io);
+	quic_conn_free(c->conn);
+	qlog_close(c->qlog);
+	free(c);
 }
 
 void
-connection_drain(struct connection *link)
+connection_drain(struct connection *c)
 {
-	if (link->state != CONNECTION_UP)
+	if (c->state != CONNECTION_UP)
 		return;
-	link->state = CONNECTION_DRAINING;
-	link->drained = true;
+	c->state = CONNECTION_DRAINING;
+	c->drained = true;
 }
 
 size_t
-connection_tunnels(const struct connection *link)
+connection_tunnels(const struct connection *c)
 {
 	struct quic_pulse pulse;
 
-	quic_conn_pulse(link->conn, &pulse);
+	quic_conn_pulse(c->conn, &pulse);
 	return pulse.streams;
 }

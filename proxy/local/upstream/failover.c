@@ -3,35 +3,35 @@
 #include <string.h>
 
 /*
- * Milliseconds of the pause after a failed attempt: at first, at most, and at
- * most while clients wait, who must not miss an edge that is back by much.
+ * Milliseconds of the backoff after a failed attempt: at first, at most, and at
+ * most while clients wait, so that an edge that is back serves them soon.
  */
-#define PAUSE_FIRST_MS 250
-#define PAUSE_MAX_MS 30000
-#define PAUSE_WAITED_MS 500
+#define BACKOFF_FIRST_MS 250
+#define BACKOFF_MAX_MS 30000
+#define BACKOFF_CLIENTS_WAIT_MS 500
 
 /*
- * Milliseconds, on average, until an edge is tried again that needed the room
- * of an idle connection: nobody misses it until a client asks for a tunnel.
+ * Milliseconds, on average, until an edge that evicted an idle connection is
+ * tried again, if no client asks for a tunnel before.
  */
-#define REST_MS 60000
+#define EVICTED_MS 60000
 
 /* Milliseconds that an edge must be up for its attempt to have succeeded. */
 #define STABLE_MS 1000
 
 /*
  * Milliseconds that an edge is up before it takes over from one that is less
- * preferred: at first, and at most. It doubles when the edge is lost before it
- * was up for that most.
+ * preferred: at first, and at most. They double when the edge is lost before
+ * it was up for HOLD_DOWN_MAX_MS.
  */
-#define TRUST_FIRST_MS 1500
-#define TRUST_MAX_MS 300000
+#define HOLD_DOWN_FIRST_MS 1500
+#define HOLD_DOWN_MAX_MS 300000
 
 /*
  * Milliseconds that an attempt has before the next edge is tried beside it:
- * room for a lost packet, and not for a client's patience to run out.
+ * enough for a lost packet, and short for a client that waits.
  */
-#define HEAD_START_MS 1000
+#define ATTEMPT_DELAY_MS 1000
 
 static void
 sooner(uint64_t *at, uint64_t other)
@@ -47,208 +47,212 @@ at_most(uint64_t value, uint64_t most)
 }
 
 static bool
-is_well(const struct failover_edge *e)
+works(const struct failover_edge *e)
 {
-	return e->up && !e->doubted;
+	return e->up && !e->suspect;
 }
 
 void
-failover_init(struct failover *c, size_t n, uint32_t (*random)(uint32_t below))
+failover_init(struct failover *f, size_t n, uint32_t (*random)(uint32_t below))
 {
-	memset(c, 0, sizeof(*c));
-	c->n = n;
-	c->serving = -1;
-	c->random = random;
+	memset(f, 0, sizeof(*f));
+	f->n = n;
+	f->active = -1;
+	f->random = random;
 	for (size_t i = 0; i < n; i++) {
-		c->edges[i].pause = PAUSE_FIRST_MS;
-		c->edges[i].trust = TRUST_FIRST_MS;
+		f->edges[i].backoff_ms = BACKOFF_FIRST_MS;
+		f->edges[i].hold_down_ms = HOLD_DOWN_FIRST_MS;
 	}
 }
 
-/* ---- What happens to an edge ---- */
+/* ---- Reports ---- */
 
-/* Half of the pause is certain, the other half is chance. */
+/* Half of the backoff is fixed, the other half is random. */
 static uint64_t
-leave_alone(struct failover *c, struct failover_edge *e, uint64_t now)
+begin_backoff(struct failover *f, struct failover_edge *e, uint64_t now)
 {
-	uint64_t pause = e->pause / 2 + c->random((uint32_t)e->pause / 2 + 1);
+	uint64_t half = e->backoff_ms / 2;
+	uint64_t wait = half + f->random((uint32_t)half + 1);
 
-	e->failed = now;
-	e->retry = now + pause;
-	e->pause = at_most(2 * e->pause, PAUSE_MAX_MS);
-	return pause;
+	e->failed_at = now;
+	e->retry_at = now + wait;
+	e->backoff_ms = at_most(2 * e->backoff_ms, BACKOFF_MAX_MS);
+	return wait;
 }
 
-/* Success is to have lasted: then a failure is the first one again. */
+/* After a connection that has up_ms, the backoff begins anew. */
 static void
-settle(struct failover_edge *e, uint64_t now)
+reset_if_stable(struct failover_edge *e, uint64_t now)
 {
-	if (e->up && now - e->since >= STABLE_MS)
-		e->pause = PAUSE_FIRST_MS;
+	if (e->up && now - e->up_since >= STABLE_MS)
+		e->backoff_ms = BACKOFF_FIRST_MS;
 }
 
 void
-failover_tried(struct failover *c, size_t i, uint64_t now)
+failover_connecting(struct failover *f, size_t i, uint64_t now)
 {
-	c->edges[i].trying = true;
-	c->edges[i].tried = now;
+	f->edges[i].connecting = true;
+	f->edges[i].connecting_since = now;
 }
 
 uint64_t
-failover_failed(struct failover *c, size_t i, uint64_t now, bool hopeless)
+failover_failed(struct failover *f, size_t i, uint64_t now, bool permanent)
 {
-	struct failover_edge *e = &c->edges[i];
+	struct failover_edge *e = &f->edges[i];
 
-	settle(e, now);
-	e->trying = false;
-	e->hopeless = hopeless;
-	return leave_alone(c, e, now);
+	reset_if_stable(e, now);
+	e->connecting = false;
+	e->permanent = permanent;
+	return begin_backoff(f, e, now);
 }
 
 void
-failover_up(struct failover *c, size_t i, uint64_t now)
+failover_up(struct failover *f, size_t i, uint64_t now)
 {
-	struct failover_edge *e = &c->edges[i];
+	struct failover_edge *e = &f->edges[i];
 
-	if (!is_well(e))
-		e->since = now;
-	e->trying = e->doubted = e->hopeless = false;
+	if (!works(e))
+		e->up_since = now;
+	e->connecting = e->suspect = e->permanent = false;
 	e->up = true;
 }
 
 void
-failover_called_off(struct failover *c, size_t i)
+failover_cancelled(struct failover *f, size_t i)
 {
-	c->edges[i].trying = false;
+	f->edges[i].connecting = false;
 }
 
 void
-failover_doubt(struct failover *c, size_t i, bool doubted)
+failover_set_suspect(struct failover *f, size_t i, bool doubted)
 {
-	c->edges[i].doubted = doubted;
+	f->edges[i].suspect = doubted;
 }
 
 void
-failover_down(struct failover *c, size_t i, uint64_t now)
+failover_down(struct failover *f, size_t i, uint64_t now)
 {
-	struct failover_edge *e = &c->edges[i];
-	uint64_t lasted = now - e->since;
+	struct failover_edge *e = &f->edges[i];
+	uint64_t up_ms = now - e->up_since;
 
-	settle(e, now);
-	e->up = e->doubted = false;
-	if (lasted >= STABLE_MS)
-		e->retry = now;
+	reset_if_stable(e, now);
+	e->up = e->suspect = false;
+	if (up_ms >= STABLE_MS)
+		e->retry_at = now;
 	else
-		leave_alone(c, e, now);
-	e->trust = lasted >= TRUST_MAX_MS ? TRUST_FIRST_MS
-	    : at_most(2 * e->trust, TRUST_MAX_MS);
+		begin_backoff(f, e, now);
+	e->hold_down_ms = up_ms >= HOLD_DOWN_MAX_MS ? HOLD_DOWN_FIRST_MS
+	    : at_most(2 * e->hold_down_ms, HOLD_DOWN_MAX_MS);
 }
 
 void
-failover_rest(struct failover *c, size_t i, uint64_t now)
+failover_evicted(struct failover *f, size_t i, uint64_t now)
 {
-	struct failover_edge *e = &c->edges[i];
+	struct failover_edge *e = &f->edges[i];
 
-	settle(e, now);
-	e->up = e->doubted = false;
-	e->failed = 0;
-	e->retry = now + REST_MS / 2 + c->random(REST_MS);
+	reset_if_stable(e, now);
+	e->up = e->suspect = false;
+	e->failed_at = 0;
+	e->retry_at = now + EVICTED_MS / 2 + f->random(EVICTED_MS);
 }
 
 void
-failover_wake(struct failover *c)
+failover_reset_backoff(struct failover *f)
 {
-	for (size_t i = 0; i < c->n; i++)
-		c->edges[i].retry = 0;
+	for (size_t i = 0; i < f->n; i++)
+		f->edges[i].retry_at = 0;
 }
 
-/* ---- What to do ---- */
+/* ---- Decisions ---- */
 
 static uint64_t
-retry_at(const struct failover_edge *e, bool waited)
+next_retry(const struct failover_edge *e, bool clients_wait)
 {
-	return waited ? at_most(e->retry, e->failed + PAUSE_WAITED_MS)
-		      : e->retry;
+	return clients_wait ? at_most(e->retry_at,
+				  e->failed_at + BACKOFF_CLIENTS_WAIT_MS)
+			    : e->retry_at;
 }
 
 int
-failover_next(const struct failover *c, uint64_t now, bool waited, uint64_t *at)
+failover_next(const struct failover *f, uint64_t now, bool clients_wait,
+    uint64_t *at)
 {
 	const struct failover_edge *e;
 	uint64_t due;
 
-	for (size_t i = 0; i < c->n; i++) {
-		e = &c->edges[i];
-		if (is_well(e))
+	for (size_t i = 0; i < f->n; i++) {
+		e = &f->edges[i];
+		if (works(e))
 			return -1;
-		due = e->trying ? e->tried + HEAD_START_MS
-				: retry_at(e, waited);
-		if (!e->trying && due <= now)
+		due = e->connecting ? e->connecting_since + ATTEMPT_DELAY_MS
+				: next_retry(e, clients_wait);
+		if (!e->connecting && due <= now)
 			return (int)i;
-		/* Who has gone quiet gets no head start. */
-		if (e->trying && (e->doubted || due <= now))
+		/* The next edge does not wait for an edge that is suspect. */
+		if (e->connecting && (e->suspect || due <= now))
 			continue;
 		sooner(at, due);
-		if (e->trying)
+		if (e->connecting)
 			return -1;
 	}
 	return -1;
 }
 
 bool
-failover_may_add(const struct failover *c, size_t i, uint64_t now, uint64_t *at)
+failover_may_connect(const struct failover *f, size_t i, uint64_t now,
+    uint64_t *at)
 {
-	const struct failover_edge *e = &c->edges[i];
+	const struct failover_edge *e = &f->edges[i];
 
-	if (e->trying)
+	if (e->connecting)
 		return false;
-	if (e->retry > now)
-		sooner(at, e->retry);
-	return e->retry <= now;
+	if (e->retry_at > now)
+		sooner(at, e->retry_at);
+	return e->retry_at <= now;
 }
 
-/* The first that is well, or else the first that is up. */
+/* The first that works, or else the first that is up. */
 static int
-best(const struct failover *c)
+best(const struct failover *f)
 {
 	int up = -1;
 
-	for (int i = (int)c->n - 1; i >= 0; i--)
-		if (c->edges[i].up)
+	for (int i = (int)f->n - 1; i >= 0; i--)
+		if (f->edges[i].up)
 			up = i;
-	for (size_t i = 0; i < c->n; i++)
-		if (is_well(&c->edges[i]))
+	for (size_t i = 0; i < f->n; i++)
+		if (works(&f->edges[i]))
 			return (int)i;
 	return up;
 }
 
 int
-failover_serving(struct failover *c, uint64_t now, uint64_t *at)
+failover_active(struct failover *f, uint64_t now, uint64_t *at)
 {
 	const struct failover_edge *e;
 
-	if (c->serving < 0 || !is_well(&c->edges[c->serving])) {
-		c->serving = best(c);
-		return c->serving;
+	if (f->active < 0 || !works(&f->edges[f->active])) {
+		f->active = best(f);
+		return f->active;
 	}
-	for (int i = 0; i < c->serving; i++) {
-		e = &c->edges[i];
-		if (is_well(e) && now - e->since >= e->trust) {
-			c->serving = i;
+	for (int i = 0; i < f->active; i++) {
+		e = &f->edges[i];
+		if (works(e) && now - e->up_since >= e->hold_down_ms) {
+			f->active = i;
 			break;
 		}
-		if (is_well(e))
-			sooner(at, e->since + e->trust);
+		if (works(e))
+			sooner(at, e->up_since + e->hold_down_ms);
 	}
-	return c->serving;
+	return f->active;
 }
 
 bool
-failover_hopeless(const struct failover *c)
+failover_all_failed(const struct failover *f)
 {
-	for (size_t i = 0; i < c->n; i++)
-		if (c->edges[i].up || c->edges[i].trying ||
-		    !c->edges[i].hopeless)
+	for (size_t i = 0; i < f->n; i++)
+		if (f->edges[i].up || f->edges[i].connecting ||
+		    !f->edges[i].permanent)
 			return false;
 	return true;
 }

@@ -7,36 +7,36 @@
 #define ATTEMPT_DELAY_MS 250
 
 /*
- * Milliseconds for a look-up where addresses are known from an earlier one:
- * slow name servers must not keep us from an edge that is there.
+ * Milliseconds to resolve the name when addresses are known from before: slow
+ * name servers must not delay a connection to an edge that is there.
  */
-#define LOOKUP_MS 300
+#define RESOLVE_MS 300
 
 void
-eyeballs_init(struct eyeballs *r, struct connection_host *host,
+eyeballs_init(struct eyeballs *e, struct connection_context *context,
     const struct target *edge, struct quic_tls *tls)
 {
-	memset(r, 0, sizeof(*r));
-	r->host = host;
-	r->edge = edge;
-	r->tls = tls;
-	r->lookup.data = r;
-	TAILQ_INIT(&r->links);
+	memset(e, 0, sizeof(*e));
+	e->context = context;
+	e->edge = edge;
+	e->tls = tls;
+	e->lookup.data = e;
+	TAILQ_INIT(&e->attempts);
 }
 
-/* The reason that says most: one that time will not cure. */
+/* Keeps the reason of a failure; a permanent one outlasts the others. */
 static void
-note(struct eyeballs *r, const char *address, const char *why, bool hopeless)
+note(struct eyeballs *e, const char *address, const char *why, bool permanent)
 {
 	char edge[TARGET_STRLEN];
 
-	if (r->hopeless && !hopeless)
+	if (e->permanent && !permanent)
 		return;
-	target_format(r->edge, edge, sizeof(edge));
-	snprintf(r->why, sizeof(r->why), "edge %s%s%s%s: %s", edge,
+	target_format(e->edge, edge, sizeof(edge));
+	snprintf(e->why, sizeof(e->why), "edge %s%s%s%s: %s", edge,
 	    address != NULL ? " (" : "", address != NULL ? address : "",
 	    address != NULL ? ")" : "", why);
-	r->hopeless = hopeless;
+	e->permanent = permanent;
 }
 
 /* ---- Addresses ---- */
@@ -49,9 +49,9 @@ next_of(const struct addrinfo *ai, int family)
 	return ai;
 }
 
-/* Adds an address, unless it is known, and goes on to the next of its kind. */
+/* Adds an address unless it is known. Returns the next of its family. */
 static const struct addrinfo *
-add(struct eyeballs *r, const struct addrinfo *ai)
+add(struct eyeballs *e, const struct addrinfo *ai)
 {
 	struct sockaddr_storage address;
 
@@ -59,158 +59,158 @@ add(struct eyeballs *r, const struct addrinfo *ai)
 		return NULL;
 	memset(&address, 0, sizeof(address));
 	memcpy(&address, ai->ai_addr, ai->ai_addrlen);
-	for (size_t i = 0; i < r->naddresses; i++)
-		if (memcmp(&r->addresses[i], &address, sizeof(address)) == 0)
+	for (size_t i = 0; i < e->naddresses; i++)
+		if (memcmp(&e->addresses[i], &address, sizeof(address)) == 0)
 			return next_of(ai->ai_next, ai->ai_family);
-	if (r->naddresses < EYEBALLS_ADDRESSES_MAX)
-		r->addresses[r->naddresses++] = address;
+	if (e->naddresses < EYEBALLS_ADDRESSES_MAX)
+		e->addresses[e->naddresses++] = address;
 	return next_of(ai->ai_next, ai->ai_family);
 }
 
 /*
- * The families take turns (RFC 8305 §4), each in the resolver's order. While
- * earlier addresses are being tried, new ones come after them.
+ * The families alternate (RFC 8305 §4), each in the resolver's order. While
+ * earlier addresses are being tried, new ones follow them.
  */
 static void
-add_all(struct eyeballs *r, const struct addrinfo *list)
+add_all(struct eyeballs *e, const struct addrinfo *list)
 {
 	const struct addrinfo *six = next_of(list, AF_INET6);
 	const struct addrinfo *four = next_of(list, AF_INET);
 
-	if (r->next == 0)
-		r->naddresses = 0;
+	if (e->next == 0)
+		e->naddresses = 0;
 	while (six != NULL || four != NULL) {
-		six = add(r, six);
-		four = add(r, four);
+		six = add(e, six);
+		four = add(e, four);
 	}
 }
 
 static void
-on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 {
-	struct eyeballs *r = request->data;
+	struct eyeballs *e = request->data;
 	char why[QUIC_ERROR_MAX];
 
-	r->looking_up = false;
+	e->resolving = false;
 	snprintf(why, sizeof(why), "the name does not resolve (%s)",
 	    uv_strerror(status != 0 ? status : UV_EAI_NODATA));
 	if (status == 0)
-		add_all(r, list);
-	if (status != 0 || r->naddresses == 0)
-		note(r, NULL, why, false);
+		add_all(e, list);
+	if (status != 0 || e->naddresses == 0)
+		note(e, NULL, why, false);
 	uv_freeaddrinfo(list);
-	r->host->changed(r->host->arg);
+	e->context->changed(e->context->arg);
 }
 
 static void
-look_up(struct eyeballs *r)
+resolve(struct eyeballs *e)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM,
 		.ai_flags = AI_NUMERICSERV };
 	char port[6];
 	int rv;
 
-	if (r->looking_up)
+	if (e->resolving)
 		return;
-	snprintf(port, sizeof(port), "%u", r->edge->port);
-	rv = uv_getaddrinfo(r->host->loop, &r->lookup, on_looked_up,
-	    r->edge->host, port, &hints);
+	snprintf(port, sizeof(port), "%u", e->edge->port);
+	rv = uv_getaddrinfo(e->context->loop, &e->lookup, on_resolved,
+	    e->edge->host, port, &hints);
 	if (rv == 0) {
-		r->looking_up = true;
+		e->resolving = true;
 		return;
 	}
-	note(r, NULL, uv_strerror(rv), false);
-	r->host->changed(r->host->arg);
+	note(e, NULL, uv_strerror(rv), false);
+	e->context->changed(e->context->arg);
 }
 
 /* ---- Attempts ---- */
 
 void
-eyeballs_start(struct eyeballs *r, uint64_t now)
+eyeballs_start(struct eyeballs *e, uint64_t now)
 {
-	if (r->running)
+	if (e->running)
 		return;
-	r->running = true;
-	r->hopeless = false;
-	r->began = r->due = now;
-	r->next = 0;
-	look_up(r);
+	e->running = true;
+	e->permanent = false;
+	e->began = e->due = now;
+	e->next = 0;
+	resolve(e);
 }
 
 static void
-drop(struct eyeballs *r, struct connection *link)
+drop(struct eyeballs *e, struct connection *c)
 {
-	TAILQ_REMOVE(&r->links, link, entry);
-	connection_close(link);
+	TAILQ_REMOVE(&e->attempts, c, entry);
+	connection_free(c);
 }
 
 /*
- * An edge that speaks another protocol than it did before restarts, as a rule:
- * what answers in its place does so for a while.
+ * An edge that speaks another protocol than before is usually restarting, and
+ * something else answers in its place for a while: that is not permanent.
  */
 static void
-note_link(struct eyeballs *r, const struct connection *link)
+note_failure(struct eyeballs *e, const struct connection *c)
 {
 	char why[QUIC_ERROR_MAX + 64];
 
-	if (!r->met || !link->foreign) {
-		note(r, link->address, link->why, link->hopeless);
+	if (!e->was_connected || !c->no_h3) {
+		note(e, c->address, c->why, c->permanent);
 		return;
 	}
 	snprintf(why, sizeof(why),
-	    "%s (it worked before: it may be restarting)", link->why);
-	note(r, link->address, why, false);
+	    "%s (it worked before: it may be restarting)", c->why);
+	note(e, c->address, why, false);
 }
 
-/* The one who has arrived, if any; who has fallen lets the next one start. */
+/* The attempt that has succeeded, if any. After a failure the next is due. */
 static struct connection *
-look_at_links(struct eyeballs *r, uint64_t now)
+check_attempts(struct eyeballs *e, uint64_t now)
 {
-	struct connection *link, *next;
+	struct connection *c, *next;
 
-	for (link = TAILQ_FIRST(&r->links); link != NULL; link = next) {
-		next = TAILQ_NEXT(link, entry);
-		if (link->was_up && link->state != CONNECTION_OVER)
-			return link;
-		if (link->state != CONNECTION_OVER)
+	for (c = TAILQ_FIRST(&e->attempts); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, entry);
+		if (c->was_up && c->state != CONNECTION_CLOSED)
+			return c;
+		if (c->state != CONNECTION_CLOSED)
 			continue;
-		note_link(r, link);
-		drop(r, link);
-		r->due = now;
+		note_failure(e, c);
+		drop(e, c);
+		e->due = now;
 	}
 	return NULL;
 }
 
-/* Tries the next address; where there is no way to it, the one after. */
+/* Tries the next address, or the one after if there is no route to it. */
 static void
-start_next(struct eyeballs *r, uint64_t now)
+start_next(struct eyeballs *e, uint64_t now)
 {
 	const struct sockaddr *address;
 	char why[QUIC_ERROR_MAX];
-	struct connection *link;
+	struct connection *c;
 	int rv;
 
-	while (r->next < r->naddresses) {
-		address = (const struct sockaddr *)&r->addresses[r->next++];
-		addr_format(address, r->address);
+	while (e->next < e->naddresses) {
+		address = (const struct sockaddr *)&e->addresses[e->next++];
+		addr_format(address, e->address);
 		rv = connection_new(
-		    &link, r->host, r->tls, r->edge->host, address);
+		    &c, e->context, e->tls, e->edge->host, address);
 		if (rv == 0) {
-			TAILQ_INSERT_TAIL(&r->links, link, entry);
-			r->due = now + ATTEMPT_DELAY_MS;
+			TAILQ_INSERT_TAIL(&e->attempts, c, entry);
+			e->due = now + ATTEMPT_DELAY_MS;
 			return;
 		}
-		note(r, r->address, quic_via_error(&r->host->via, rv, why),
+		note(e, e->address, quic_via_error(&e->context->via, rv, why),
 		    false);
 	}
 }
 
-/* Whether addresses may be tried: these are fresh, or will have to do. */
+/* Whether addresses may be tried: they are new, or resolving takes long. */
 static bool
-is_ready(const struct eyeballs *r, uint64_t now)
+is_ready(const struct eyeballs *e, uint64_t now)
 {
-	return !r->looking_up || r->next > 0 ||
-	    (r->naddresses > 0 && now >= r->began + LOOKUP_MS);
+	return !e->resolving || e->next > 0 ||
+	    (e->naddresses > 0 && now >= e->began + RESOLVE_MS);
 }
 
 static void
@@ -221,54 +221,54 @@ sooner(uint64_t *at, uint64_t other)
 }
 
 enum eyeballs_result
-eyeballs_step(struct eyeballs *r, uint64_t now, uint64_t *at)
+eyeballs_step(struct eyeballs *e, uint64_t now, uint64_t *at)
 {
-	if (!r->running)
-		return EYEBALLS_OFF;
-	if ((r->winner = look_at_links(r, now)) != NULL) {
-		TAILQ_REMOVE(&r->links, r->winner, entry);
-		r->met = true;
-		eyeballs_stop(r);
-		return EYEBALLS_WON;
+	if (!e->running)
+		return EYEBALLS_IDLE;
+	if ((e->winner = check_attempts(e, now)) != NULL) {
+		TAILQ_REMOVE(&e->attempts, e->winner, entry);
+		e->was_connected = true;
+		eyeballs_stop(e);
+		return EYEBALLS_CONNECTED;
 	}
-	if (!is_ready(r, now)) {
-		if (r->naddresses > 0)
-			sooner(at, r->began + LOOKUP_MS);
-		return EYEBALLS_ON;
+	if (!is_ready(e, now)) {
+		if (e->naddresses > 0)
+			sooner(at, e->began + RESOLVE_MS);
+		return EYEBALLS_RUNNING;
 	}
-	if (now >= r->due)
-		start_next(r, now);
-	if (r->next < r->naddresses)
-		sooner(at, r->due);
-	else if (TAILQ_EMPTY(&r->links) && !r->looking_up) {
-		r->running = false;
-		return EYEBALLS_LOST;
+	if (now >= e->due)
+		start_next(e, now);
+	if (e->next < e->naddresses)
+		sooner(at, e->due);
+	else if (TAILQ_EMPTY(&e->attempts) && !e->resolving) {
+		e->running = false;
+		return EYEBALLS_FAILED;
 	}
-	return EYEBALLS_ON;
+	return EYEBALLS_RUNNING;
 }
 
 void
-eyeballs_set_tls(struct eyeballs *r, struct quic_tls *tls)
+eyeballs_set_tls(struct eyeballs *e, struct quic_tls *tls)
 {
-	eyeballs_stop(r);
-	r->tls = tls;
+	eyeballs_stop(e);
+	e->tls = tls;
 }
 
 /* ---- The end ---- */
 
 void
-eyeballs_stop(struct eyeballs *r)
+eyeballs_stop(struct eyeballs *e)
 {
-	r->running = false;
-	r->next = 0;
-	while (!TAILQ_EMPTY(&r->links))
-		drop(r, TAILQ_FIRST(&r->links));
+	e->running = false;
+	e->next = 0;
+	while (!TAILQ_EMPTY(&e->attempts))
+		drop(e, TAILQ_FIRST(&e->attempts));
 }
 
 void
-eyeballs_fini(struct eyeballs *r)
+eyeballs_fini(struct eyeballs *e)
 {
-	eyeballs_stop(r);
-	if (r->looking_up)
-		uv_cancel((uv_req_t *)&r->lookup);
+	eyeballs_stop(e);
+	if (e->resolving)
+		uv_cancel((uv_req_t *)&e->lookup);
 }

@@ -1,16 +1,17 @@
 /*
- * The ladder that a connection climbs in trouble, one look after another:
+ * What a connection does in trouble, one check of its path after another:
  *
  *   network changed ─┐
- *   slept ───────────┼▶ look ─ no way ─────────▶ wait, and look again
- *   silence ─────────┘    ├─── other address ──▶ move there
- *                         └─── same address ───▶ PING ─ silence ─▶
- *                                     a fresh port ─ silence ─▶ give up
+ *   resumed ─────────┼▶ check ─ no route ───────▶ wait, and check again
+ *   silence ─────────┘    ├──── other address ──▶ migrate to it
+ *                         └──── same address ───▶ PING ─ silence ─▶
+ *                                       new port ─ silence ─▶ give up
  *
- * Whoever moves for a better network while the present one works validates
- * first; whose network is gone moves at once. Where the edge allows no moves the
- * connection stays on its network while there is one. Nothing is done from
- * inside the connection's events: they only make the timer due.
+ * While the present network works, the new path is validated before the
+ * connection uses it; when the network is gone, the connection moves at once.
+ * If the edge forbids migration, the connection stays on its network while
+ * that exists. Nothing is done from inside the connection's events: they only
+ * make the timer due.
  */
 #include "proxy/local/upstream/migration.h"
 
@@ -25,37 +26,38 @@
 #include "proxy/base/log.h"
 
 /*
- * Milliseconds of silence, counted from its telling while there is a way to the
- * edge: to a fresh port, which helps where a NAT or a firewall has forgotten
- * the old one; and to the end, which comes before a person gives up, and well
- * after a tunnel through a mountain or a lift.
+ * Milliseconds of silence, counted from its report while there is a route to
+ * the edge: until a new port is tried, which helps if a NAT or a firewall has
+ * dropped its state for the old one; and until the connection is given up,
+ * which is before a person gives up, and well after a tunnel through a mountain
+ * or a lift.
  */
-#define FRESH_MS 2000
+#define NEW_PORT_MS 2000
 #define GIVE_UP_MS 14000
 
-/* Milliseconds between looks for a way, should the kernel not tell. */
-#define WAIT_MS 1000
+/* Milliseconds between checks for a route that the kernel does not report. */
+#define ROUTE_CHECK_MS 1000
 
-/* Milliseconds until a move that could not begin is tried again. */
-#define RETRY_MS 50
-
-/*
- * Milliseconds until a network that failed beside a good one is tried again, at
- * first and at most: it may only just come up, or want somebody to log in.
- */
-#define FAILED_FIRST_MS 1000
-#define FAILED_MAX_MS 60000
+/* Milliseconds until a migration that could not begin is tried again. */
+#define BEGIN_RETRY_MS 50
 
 /*
- * Between two moves: at least so many milliseconds, and round trips. The edge
- * must have given new connection IDs, and ngtcp2 1.11 miscounts those of a
- * client that moves faster.
+ * Milliseconds until a network that failed while another works is tried again,
+ * at first and at most: it may be coming up, or require a log-in.
  */
-#define REST_MS 250
-#define REST_ROUND_TRIPS 3
+#define RETRY_FIRST_MS 1000
+#define RETRY_MAX_MS 60000
+
+/*
+ * Between two migrations: at least so many milliseconds, and round trips. The
+ * edge must have issued new connection IDs, and ngtcp2 1.11 miscounts those of
+ * a client that migrates faster.
+ */
+#define MOVE_INTERVAL_MS 250
+#define MOVE_INTERVAL_RTTS 3
 
 /* Milliseconds that packets may be under way to the socket that was left. */
-#define TIDY_MS 3000
+#define CLOSE_OLD_MS 3000
 
 #define NS_PER_MS 1000000
 #define NS_PER_S 1000000000
@@ -67,26 +69,26 @@ struct migration {
 	const struct migration_events *events;
 	void *arg;
 	uv_timer_t timer;
-	bool over; /* it was given up */
+	bool ended; /* gave_up has fired */
 
 	/* Milliseconds of the loop's clock; UINT64_MAX: not due. */
-	uint64_t look_at;
-	uint64_t rest_until; /* no move before then */
-	uint64_t tidy_at;
+	uint64_t check_at;
+	uint64_t next_move_at; /* no migration before then */
+	uint64_t close_old_at; /* the sockets that were left */
 
-	bool verify;	/* the next look asks who is there */
-	bool no_way;	/* the last look found none */
-	bool left_behind; /* the owner knows */
+	bool verify;	  /* the next check pings the edge */
+	bool no_route;	  /* at the last check */
+	bool left_behind; /* reported to the owner */
 
-	bool moving;	/* a move is to be validated ... */
-	bool at_once;	/* ... and nothing is left to go back to */
-	struct sockaddr_storage target; /* our address that it is to */
-	uint64_t failed_ms; /* until the next try, if it fails */
+	bool validating; /* a migration is under way ... */
+	bool immediate;	 /* ... and the old path is gone */
+	struct sockaddr_storage new_local; /* our address that it is to */
+	uint64_t retry_ms; /* until the next attempt, if it fails */
 
 	bool silent;
-	bool others_hear; /* meanwhile: it is not the edge's silence */
+	bool edge_answers; /* on another connection, meanwhile */
 	uint64_t silent_since;
-	uint64_t heard; /* packets received when it began */
+	uint64_t packets_seen; /* received when the silence began */
 };
 
 static bool
@@ -108,7 +110,7 @@ format(const struct sockaddr_storage *ss, char buf[ADDR_STRLEN])
 	return addr_format((const struct sockaddr *)ss, buf);
 }
 
-/* ---- When to do something ---- */
+/* ---- The timer ---- */
 
 static void on_timer(uv_timer_t *);
 
@@ -120,285 +122,285 @@ sooner(uint64_t *at, uint64_t other)
 }
 
 static void
-arm(struct migration *roam)
+start_timer(struct migration *m)
 {
-	uint64_t now = uv_now(roam->loop), at = roam->look_at;
+	uint64_t now = uv_now(m->loop), at = m->check_at;
 
-	sooner(&at, roam->tidy_at);
-	if (roam->over || at == UINT64_MAX)
-		uv_timer_stop(&roam->timer);
+	sooner(&at, m->close_old_at);
+	if (m->ended || at == UINT64_MAX)
+		uv_timer_stop(&m->timer);
 	else
-		uv_timer_start(&roam->timer, on_timer, at > now ? at - now : 0,
+		uv_timer_start(&m->timer, on_timer, at > now ? at - now : 0,
 		    0);
 }
 
 static void
-look_in(struct migration *roam, uint64_t ms)
+check_in(struct migration *m, uint64_t ms)
 {
-	sooner(&roam->look_at, uv_now(roam->loop) + ms);
-	arm(roam);
+	sooner(&m->check_at, uv_now(m->loop) + ms);
+	start_timer(m);
 }
 
 static void
-give_up(struct migration *roam, const char *why)
+give_up(struct migration *m, const char *why)
 {
-	if (roam->over)
+	if (m->ended)
 		return;
-	roam->over = true;
-	uv_timer_stop(&roam->timer);
-	roam->events->gave_up(roam->arg, why);
+	m->ended = true;
+	uv_timer_stop(&m->timer);
+	m->events->gave_up(m->arg, why);
 }
 
-/* ---- Moves ---- */
+/* ---- Migrations ---- */
 
 static void
-begin_rest(struct migration *roam, const struct quic_stats *before)
+set_next_move(struct migration *m, const struct quic_stats *before)
 {
-	uint64_t ms = REST_ROUND_TRIPS * before->rtt_ns / NS_PER_MS;
+	uint64_t ms = MOVE_INTERVAL_RTTS * before->rtt_ns / NS_PER_MS;
 
-	roam->rest_until = uv_now(roam->loop) + (ms > REST_MS ? ms : REST_MS);
+	m->next_move_at = uv_now(m->loop) +
+	    (ms > MOVE_INTERVAL_MS ? ms : MOVE_INTERVAL_MS);
 }
 
-/* The edge forbids it. That is no loss while the old network is there. */
+/* The edge forbids it, which does no harm while the old network exists. */
 static void
-stay_behind(
-    struct migration *roam, const struct sockaddr_storage *target, bool at_once)
+move_forbidden(
+    struct migration *m, const struct sockaddr_storage *target, bool at_once)
 {
 	if (at_once)
-		give_up(roam, "the network has changed, and the edge does not "
+		give_up(m, "the network has changed, and the edge does not "
 		    "support connection migration");
-	else if (!roam->left_behind &&
-	    !same_ip(target, &quic_conn_path(roam->conn)->local)) {
-		roam->left_behind = true;
-		roam->events->left_behind(roam->arg);
+	else if (!m->left_behind &&
+	    !same_ip(target, &quic_conn_path(m->conn)->local)) {
+		m->left_behind = true;
+		m->events->left_behind(m->arg);
 	}
 }
 
-/* `target` is what the kernel has just told; a fresh port is there already. */
+/* To `target`, which the kernel has just chosen for a new socket. */
 static void
 move(
-    struct migration *roam, const struct sockaddr_storage *target, bool at_once)
+    struct migration *m, const struct sockaddr_storage *target, bool at_once)
 {
 	struct quic_stats before;
 	int rv;
 
-	if (uv_now(roam->loop) < roam->rest_until) {
-		look_in(roam, roam->rest_until - uv_now(roam->loop));
+	if (uv_now(m->loop) < m->next_move_at) {
+		check_in(m, m->next_move_at - uv_now(m->loop));
 		return;
 	}
-	quic_conn_stats(roam->conn, &before);
-	rv = quic_io_migrate(roam->io, at_once);
+	quic_conn_stats(m->conn, &before);
+	rv = quic_io_migrate(m->io, at_once);
 	switch (rv) {
 	case 0:
-		roam->moving = true;
-		roam->at_once = at_once;
-		roam->target = *target;
-		roam->verify = false;
-		begin_rest(roam, &before);
+		m->validating = true;
+		m->immediate = at_once;
+		m->new_local = *target;
+		m->verify = false;
+		set_next_move(m, &before);
 		break;
 	case -EPERM:
-		stay_behind(roam, target, at_once);
+		move_forbidden(m, target, at_once);
 		break;
 	case -ENOTCONN:
-		give_up(roam, "the network has changed");
+		give_up(m, "the network has changed");
 		break;
 	case -EAGAIN:
-		look_in(roam, RETRY_MS);
+		check_in(m, BEGIN_RETRY_MS);
 		break;
 	default:
-		look_in(roam, WAIT_MS);
+		check_in(m, ROUTE_CHECK_MS);
 		break;
 	}
 }
 
 void
-migration_migrated(struct migration *roam, bool valid)
+migration_migrated(struct migration *m, bool valid)
 {
 	char name[ADDR_STRLEN];
 
-	if (roam == NULL || roam->over)
+	if (m == NULL || m->ended)
 		return;
-	roam->moving = false;
+	m->validating = false;
 	if (valid) {
 		log_info("moved: the edge is now reached from %s",
-		    format(&roam->target, name));
-		roam->silent = false;
-		roam->failed_ms = FAILED_FIRST_MS;
-		roam->tidy_at = uv_now(roam->loop) + TIDY_MS;
-		arm(roam);
+		    format(&m->new_local, name));
+		m->silent = false;
+		m->retry_ms = RETRY_FIRST_MS;
+		m->close_old_at = uv_now(m->loop) + CLOSE_OLD_MS;
+		start_timer(m);
 		return;
 	}
 	log_debug("the edge cannot be reached from %s",
-	    format(&roam->target, name));
-	if (roam->at_once || roam->silent) {
-		look_in(roam, 0);
+	    format(&m->new_local, name));
+	if (m->immediate || m->silent) {
+		check_in(m, 0);
 		return;
 	}
-	look_in(roam, roam->failed_ms);
-	roam->failed_ms = 2 * roam->failed_ms < FAILED_MAX_MS
-	    ? 2 * roam->failed_ms : FAILED_MAX_MS;
+	check_in(m, m->retry_ms);
+	m->retry_ms = 2 * m->retry_ms < RETRY_MAX_MS
+	    ? 2 * m->retry_ms : RETRY_MAX_MS;
 }
 
-/* ---- Looks ---- */
+/* ---- Checks ---- */
 
-/* Something has come since the silence began. */
+/* Ends the silence if packets have come since it began. */
 static void
-hear(struct migration *roam)
+note_packets(struct migration *m)
 {
 	struct quic_stats stats;
 
-	if (!roam->silent)
+	if (!m->silent)
 		return;
-	quic_conn_stats(roam->conn, &stats);
-	if (stats.packets_received != roam->heard)
-		roam->silent = false;
+	quic_conn_stats(m->conn, &stats);
+	if (stats.packets_received != m->packets_seen)
+		m->silent = false;
 }
 
-/* The silence has lasted long enough for that. */
 static bool
-is_silent_for(const struct migration *roam, uint64_t ms)
+is_silent_for(const struct migration *m, uint64_t ms)
 {
-	return roam->silent &&
-	    uv_now(roam->loop) >= roam->silent_since + ms;
+	return m->silent &&
+	    uv_now(m->loop) >= m->silent_since + ms;
 }
 
-/* There is no way: that is not the edge's silence, and will pass. */
+/* Without a route, silence is not the edge's fault: it counts anew later. */
 static void
-wait_for_way(struct migration *roam, int error)
+wait_for_route(struct migration *m, int error)
 {
 	char text[QUIC_ERROR_MAX];
 
-	if (!roam->no_way)
+	if (!m->no_route)
 		log_info("no route to the edge (%s); waiting for one",
-		    quic_via_error(quic_io_via(roam->io), error, text));
-	roam->no_way = true;
-	roam->verify = true;
-	roam->silent_since = uv_now(roam->loop);
-	look_in(roam, WAIT_MS);
+		    quic_via_error(quic_io_via(m->io), error, text));
+	m->no_route = true;
+	m->verify = true;
+	m->silent_since = uv_now(m->loop);
+	check_in(m, ROUTE_CHECK_MS);
 }
 
-/* We are where the kernel would have us: is the edge still there, too? */
+/* The local address is right: does the edge still answer? */
 static void
-stay(struct migration *roam, const struct sockaddr_storage *here)
+check_edge(struct migration *m, const struct sockaddr_storage *here)
 {
-	if (is_silent_for(roam, roam->others_hear ? 0 : FRESH_MS)) {
-		if (!roam->moving)
-			move(roam, here, false);
-	} else if (roam->verify) {
-		quic_conn_ping(roam->conn);
-		quic_conn_reprobe(roam->conn, quic_io_now());
-		roam->verify = false;
+	if (is_silent_for(m, m->edge_answers ? 0 : NEW_PORT_MS)) {
+		if (!m->validating)
+			move(m, here, false);
+	} else if (m->verify) {
+		quic_conn_ping(m->conn);
+		quic_conn_reprobe(m->conn, quic_io_now());
+		m->verify = false;
 	}
 }
 
-/* The silence goes on: when is the next step due? */
+/* While the silence lasts: schedules the next step. */
 static void
-look_on(struct migration *roam)
+schedule_check(struct migration *m)
 {
-	if (!roam->silent || roam->over)
+	if (!m->silent || m->ended)
 		return;
-	if (!is_silent_for(roam, FRESH_MS))
-		look_in(roam, roam->silent_since + FRESH_MS -
-		    uv_now(roam->loop));
+	if (!is_silent_for(m, NEW_PORT_MS))
+		check_in(m, m->silent_since + NEW_PORT_MS -
+		    uv_now(m->loop));
 	else
-		look_in(roam, WAIT_MS);
+		check_in(m, ROUTE_CHECK_MS);
 }
 
 static void
-look(struct migration *roam)
+check(struct migration *m)
 {
-	const struct quic_path *path = quic_conn_path(roam->conn);
-	struct quic_path way;
+	const struct quic_path *path = quic_conn_path(m->conn);
+	struct quic_path wanted;
 	bool stranded;
 	int rv;
 
-	hear(roam);
-	if ((rv = quic_io_way(roam->io, &way)) != 0) {
-		wait_for_way(roam, rv);
+	note_packets(m);
+	if ((rv = quic_io_way(m->io, &wanted)) != 0) {
+		wait_for_route(m, rv);
 		return;
 	}
-	roam->no_way = false;
-	if (is_silent_for(roam, GIVE_UP_MS)) {
-		give_up(roam, "the edge is silent");
+	m->no_route = false;
+	if (is_silent_for(m, GIVE_UP_MS)) {
+		give_up(m, "the edge is silent");
 		return;
 	}
-	stranded = quic_io_is_stranded(roam->io);
-	if (!stranded && same_ip(&way.local, &path->local))
-		stay(roam, &way.local);
-	else if (!roam->moving || !same_ip(&way.local, &roam->target) ||
-	    (stranded && !roam->at_once))
-		move(roam, &way.local, stranded);
-	look_on(roam);
+	stranded = quic_io_is_stranded(m->io);
+	if (!stranded && same_ip(&wanted.local, &path->local))
+		check_edge(m, &wanted.local);
+	else if (!m->validating || !same_ip(&wanted.local, &m->new_local) ||
+	    (stranded && !m->immediate))
+		move(m, &wanted.local, stranded);
+	schedule_check(m);
 }
 
 static void
 on_timer(uv_timer_t *timer)
 {
-	struct migration *roam = timer->data;
-	uint64_t now = uv_now(roam->loop);
+	struct migration *m = timer->data;
+	uint64_t now = uv_now(m->loop);
 
-	if (roam->tidy_at <= now) {
-		roam->tidy_at = UINT64_MAX;
-		if (!roam->moving)
-			quic_io_tidy(roam->io);
+	if (m->close_old_at <= now) {
+		m->close_old_at = UINT64_MAX;
+		if (!m->validating)
+			quic_io_tidy(m->io);
 	}
-	if (roam->look_at <= now) {
-		roam->look_at = UINT64_MAX;
-		look(roam);
+	if (m->check_at <= now) {
+		m->check_at = UINT64_MAX;
+		check(m);
 	}
-	arm(roam);
+	start_timer(m);
 }
 
 void
-migration_network_changed(struct migration *roam)
+migration_network_changed(struct migration *m)
 {
-	if (roam == NULL || roam->over)
+	if (m == NULL || m->ended)
 		return;
-	roam->verify = true;
-	roam->failed_ms = FAILED_FIRST_MS;
-	look_in(roam, 0);
+	m->verify = true;
+	m->retry_ms = RETRY_FIRST_MS;
+	check_in(m, 0);
 }
 
 void
-migration_edge_answers(struct migration *roam)
+migration_edge_answers(struct migration *m)
 {
-	if (roam == NULL || roam->over || !roam->silent)
+	if (m == NULL || m->ended || !m->silent)
 		return;
-	roam->others_hear = true;
-	look_in(roam, 0);
+	m->edge_answers = true;
+	check_in(m, 0);
 }
 
 void
-migration_slept(struct migration *roam, uint64_t ns)
+migration_resumed(struct migration *m, uint64_t ns)
 {
 	char why[80];
 
-	if (roam == NULL || roam->over)
+	if (m == NULL || m->ended)
 		return;
-	if (ns >= quic_conn_idle_ns(roam->conn)) {
+	if (ns >= quic_conn_idle_ns(m->conn)) {
 		snprintf(why, sizeof(why), "this machine slept for %llu s, "
 		    "longer than the idle time-out",
 		    (unsigned long long)(ns / NS_PER_S));
-		give_up(roam, why);
+		give_up(m, why);
 		return;
 	}
-	migration_network_changed(roam);
+	migration_network_changed(m);
 }
 
 void
-migration_silent(struct migration *roam)
+migration_silent(struct migration *m)
 {
 	struct quic_stats stats;
 
-	if (roam == NULL || roam->over)
+	if (m == NULL || m->ended)
 		return;
-	quic_conn_stats(roam->conn, &stats);
-	roam->silent = true;
-	roam->others_hear = false;
-	roam->silent_since = uv_now(roam->loop);
-	roam->heard = stats.packets_received;
-	roam->verify = true;
-	look_in(roam, 0);
+	quic_conn_stats(m->conn, &stats);
+	m->silent = true;
+	m->edge_answers = false;
+	m->silent_since = uv_now(m->loop);
+	m->packets_seen = stats.packets_received;
+	m->verify = true;
+	check_in(m, 0);
 }
 
 /* ---- Life ---- */
@@ -407,20 +409,20 @@ int
 migration_new(struct migration **out, uv_loop_t *loop, struct quic_io *io,
     struct quic_conn *conn, const struct migration_events *events, void *arg)
 {
-	struct migration *roam = calloc(1, sizeof(*roam));
+	struct migration *m = calloc(1, sizeof(*m));
 
-	if (roam == NULL)
+	if (m == NULL)
 		return -ENOMEM;
-	roam->loop = loop;
-	roam->io = io;
-	roam->conn = conn;
-	roam->events = events;
-	roam->arg = arg;
-	roam->look_at = roam->tidy_at = UINT64_MAX;
-	roam->failed_ms = FAILED_FIRST_MS;
-	uv_timer_init(loop, &roam->timer);
-	roam->timer.data = roam;
-	*out = roam;
+	m->loop = loop;
+	m->io = io;
+	m->conn = conn;
+	m->events = events;
+	m->arg = arg;
+	m->check_at = m->close_old_at = UINT64_MAX;
+	m->retry_ms = RETRY_FIRST_MS;
+	uv_timer_init(loop, &m->timer);
+	m->timer.data = m;
+	*out = m;
 	return 0;
 }
 
@@ -431,10 +433,10 @@ on_closed(uv_handle_t *handle)
 }
 
 void
-migration_free(struct migration *roam)
+migration_free(struct migration *m)
 {
-	if (roam == NULL)
+	if (m == NULL)
 		return;
-	roam->over = true;
-	uv_close((uv_handle_t *)&roam->timer, on_closed);
+	m->ended = true;
+	uv_close((uv_handle_t *)&m->timer, on_closed);
 }

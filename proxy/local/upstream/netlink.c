@@ -12,14 +12,14 @@
 
 /*
  * Milliseconds from the first change of a burst to the call, in which a new
- * network gets its address and its route; and at least between two calls, for
- * a machine whose routes never rest.
+ * network gets its address and its route; and between two calls, at least, for
+ * a machine whose routes change all the time.
  */
-#define SETTLE_MS 50
-#define REST_MS 200
+#define BURST_MS 50
+#define INTERVAL_MS 200
 
 #define DATAGRAM_MAX 16384 /* bytes: the kernel writes at most 8192 of events */
-#define ROUNDS_MAX 64	   /* datagrams a turn of the loop */
+#define ROUNDS_MAX 64	   /* datagrams in a loop iteration */
 
 #define GROUP(group) (UINT32_C(1) << ((group) - 1))
 #define GROUPS \
@@ -32,7 +32,7 @@ struct netlink {
 	uv_loop_t *loop;
 	int fd;
 	uv_poll_t poll;
-	uv_timer_t timer; /* to the call */
+	uv_timer_t timer; /* until the call */
 	unsigned handles; /* open */
 	bool closing;
 	uint64_t called_ms; /* when the last call was made; 0: never */
@@ -42,9 +42,9 @@ struct netlink {
 
 /* ---- Messages ---- */
 
-/* A scan or a signal strength of a radio: the link is as it was. */
+/* A scan or a signal strength of a radio: the link has not changed. */
 static bool
-is_radio_news(const uint8_t *payload, size_t len)
+is_radio_event(const uint8_t *payload, size_t len)
 {
 	size_t at = NLMSG_ALIGN(sizeof(struct ifinfomsg));
 	struct rtattr attr;
@@ -76,7 +76,7 @@ message_matters(unsigned type, const uint8_t *payload, size_t len)
 {
 	switch (type) {
 	case RTM_NEWLINK:
-		return !is_radio_news(payload, len);
+		return !is_radio_event(payload, len);
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
 		return !is_cached(payload, len);
@@ -115,60 +115,60 @@ netlink_matters(const void *data, size_t len)
 /* ---- On the loop ---- */
 
 static void
-on_settled(uv_timer_t *timer)
+on_timer(uv_timer_t *timer)
 {
-	struct netlink *network = timer->data;
+	struct netlink *nl = timer->data;
 
-	network->called_ms = uv_now(network->loop);
-	network->changed(network->arg);
+	nl->called_ms = uv_now(nl->loop);
+	nl->changed(nl->arg);
 }
 
 static void
-note_change(struct netlink *network)
+note_change(struct netlink *nl)
 {
-	uint64_t now = uv_now(network->loop);
-	uint64_t at = now + SETTLE_MS;
+	uint64_t now = uv_now(nl->loop);
+	uint64_t at = now + BURST_MS;
 
-	if (uv_is_active((uv_handle_t *)&network->timer))
+	if (uv_is_active((uv_handle_t *)&nl->timer))
 		return;
-	if (network->called_ms != 0 && at < network->called_ms + REST_MS)
-		at = network->called_ms + REST_MS;
-	uv_timer_start(&network->timer, on_settled, at - now, 0);
+	if (nl->called_ms != 0 && at < nl->called_ms + INTERVAL_MS)
+		at = nl->called_ms + INTERVAL_MS;
+	uv_timer_start(&nl->timer, on_timer, at - now, 0);
 }
 
-/* One datagram; false: there is none. Only the kernel is believed. */
+/* One datagram, of which only the kernel's count. False: there is none. */
 static bool
-receive(struct netlink *network)
+receive(struct netlink *nl)
 {
 	uint8_t data[DATAGRAM_MAX];
 	struct sockaddr_nl from = { 0 };
 	socklen_t len = sizeof(from);
 	ssize_t n;
 
-	n = recvfrom(network->fd, data, sizeof(data), MSG_DONTWAIT | MSG_TRUNC,
+	n = recvfrom(nl->fd, data, sizeof(data), MSG_DONTWAIT | MSG_TRUNC,
 	    (struct sockaddr *)&from, &len);
 	if (n < 0 && errno == ENOBUFS) {
-		note_change(network);
+		note_change(nl);
 		return true;
 	}
 	if (n < 0)
 		return errno == EINTR;
 	if (from.nl_pid == 0 &&
 	    ((size_t)n > sizeof(data) || netlink_matters(data, (size_t)n)))
-		note_change(network);
+		note_change(nl);
 	return true;
 }
 
 static void
 on_readable(uv_poll_t *poll, int status, int events)
 {
-	struct netlink *network = poll->data;
+	struct netlink *nl = poll->data;
 
 	(void)events;
-	/* libuv gives up a socket that has an error to tell: an overrun. */
+	/* libuv stops polling a socket after an error, such as an overrun. */
 	if (status < 0)
 		uv_poll_start(poll, UV_READABLE, on_readable);
-	for (int i = 0; i < ROUNDS_MAX && receive(network); i++)
+	for (int i = 0; i < ROUNDS_MAX && receive(nl); i++)
 		continue;
 }
 
@@ -195,48 +195,48 @@ int
 netlink_new(struct netlink **out, uv_loop_t *loop, void (*changed)(void *arg),
     void *arg)
 {
-	struct netlink *network = calloc(1, sizeof(*network));
+	struct netlink *nl = calloc(1, sizeof(*nl));
 	int rv;
 
-	if (network == NULL)
+	if (nl == NULL)
 		return -ENOMEM;
-	if ((rv = network->fd = open_netlink()) < 0) {
-		free(network);
+	if ((rv = nl->fd = open_netlink()) < 0) {
+		free(nl);
 		return rv;
 	}
-	if ((rv = uv_poll_init(loop, &network->poll, network->fd)) != 0) {
-		close(network->fd);
-		free(network);
+	if ((rv = uv_poll_init(loop, &nl->poll, nl->fd)) != 0) {
+		close(nl->fd);
+		free(nl);
 		return rv;
 	}
-	uv_timer_init(loop, &network->timer);
-	network->poll.data = network->timer.data = network;
-	network->handles = 2;
-	network->loop = loop;
-	network->changed = changed;
-	network->arg = arg;
-	uv_poll_start(&network->poll, UV_READABLE, on_readable);
-	*out = network;
+	uv_timer_init(loop, &nl->timer);
+	nl->poll.data = nl->timer.data = nl;
+	nl->handles = 2;
+	nl->loop = loop;
+	nl->changed = changed;
+	nl->arg = arg;
+	uv_poll_start(&nl->poll, UV_READABLE, on_readable);
+	*out = nl;
 	return 0;
 }
 
 static void
 on_closed(uv_handle_t *handle)
 {
-	struct netlink *network = handle->data;
+	struct netlink *nl = handle->data;
 
-	if (--network->handles > 0)
+	if (--nl->handles > 0)
 		return;
-	close(network->fd);
-	free(network);
+	close(nl->fd);
+	free(nl);
 }
 
 void
-netlink_free(struct netlink *network)
+netlink_free(struct netlink *nl)
 {
-	if (network == NULL || network->closing)
+	if (nl == NULL || nl->closing)
 		return;
-	network->closing = true;
-	uv_close((uv_handle_t *)&network->poll, on_closed);
-	uv_close((uv_handle_t *)&network->timer, on_closed);
+	nl->closing = true;
+	uv_close((uv_handle_t *)&nl->poll, on_closed);
+	uv_close((uv_handle_t *)&nl->timer, on_closed);
 }

@@ -1,16 +1,16 @@
 /*
- * The way to the edge.
+ * The pool of edges.
  *
- *	clients ──▶ tunnel_request.c: who waits, whose request is on its way
+ *	clients ──▶ tunnel_request.c: requests that wait or were sent
  *	                │
  *	failover.c ──▶ pool.c: a step ──▶ upstream.c: one edge
  *	which edge                         ├──▶ happy_eyeballs.c: connects to it
  *	                                   └──▶ connection.c: a connection
  *
- * Whatever happens (a client asks, a handshake ends, a connection is lost, time
- * passes) makes a step due, in the next turn of the loop. A step looks at
- * everything there is and does what follows from it, so that no order of events
- * is special, and nothing is closed from inside its own calls.
+ * Any event (a client asks, a handshake ends, a connection is lost, a timer)
+ * makes a step due in the next loop iteration. A step looks at everything and
+ * does what follows, so that no order of events is special, and nothing is
+ * freed from inside its own calls.
  */
 #include "proxy/local/upstream/pool.h"
 
@@ -26,32 +26,32 @@
 #include "quic/io.h"
 
 /*
- * Milliseconds that the first in the queue waits for a stream before a further
- * connection is made: longer than others take to end a page's worth of
- * requests, shorter than a person notices.
+ * Milliseconds that the first request waits for a stream before a further
+ * connection is made: longer than it takes until some of a page's requests end,
+ * and shorter than a person notices.
  */
-#define CROWDED_MS 250
+#define STREAM_WAIT_MS 250
 
 struct pool {
-	struct connection_host host;
-	size_t width;	 /* connections to one edge, at most */
-	struct tunnel_requests tickets;
-	struct failover choice;
-	struct upstream *ways[POOL_EDGES_MAX]; /* in order of preference */
-	size_t nways;
-	struct upstream_list all; /* and those that leave */
+	struct connection_context context;
+	size_t connections_max; /* to one edge */
+	struct tunnel_requests requests;
+	struct failover failover;
+	struct upstream *upstreams[POOL_EDGES_MAX]; /* in order of preference */
+	size_t nupstreams;
+	struct upstream_list all; /* with those that were removed */
 
-	struct upstream *tried; /* last, or NULL */
-	struct upstream *served; /* that tunnels went last, or NULL */
-	struct connect_error why; /* of the last failure */
-	uint64_t connections;
+	struct upstream *tried;	  /* last, or NULL */
+	struct upstream *served;  /* it got the last tunnels, or NULL */
+	struct connect_error why; /* the last failure */
+	uint64_t connections;	  /* that have served, since the start */
 
-	struct netlink *network; /* NULL: nobody tells of changes */
-	struct suspend *wake;
+	struct netlink *netlink; /* NULL: not available */
+	struct suspend *suspend;
 
 	uv_timer_t step;
-	bool due;	 /* a step is, at once */
-	bool reconnecting; /* it begins with dropping everything */
+	bool step_due;	   /* at once */
+	bool reconnecting; /* the step first closes all connections */
 	bool closing, timer_closed;
 };
 
@@ -65,281 +65,281 @@ sooner(uint64_t *at, uint64_t other)
 static void on_step(uv_timer_t *);
 
 static void
-make_due(struct pool *up)
+make_due(struct pool *p)
 {
-	if (!up->due)
-		uv_timer_start(&up->step, on_step, 0, 0);
-	up->due = true;
+	if (!p->step_due)
+		uv_timer_start(&p->step, on_step, 0, 0);
+	p->step_due = true;
 }
 
-/* The way that gets the new tunnels, or NULL. */
+/* The edge that gets the new tunnels, or NULL. */
 static struct upstream *
-serving(const struct pool *up)
+active(const struct pool *p)
 {
-	return up->choice.serving >= 0 ? up->ways[up->choice.serving] : NULL;
+	int i = p->failover.active;
+
+	return i >= 0 ? p->upstreams[i] : NULL;
 }
 
-/* ---- Serving ---- */
+/* ---- The active edge ---- */
 
 static void
-note_service(struct pool *up, struct upstream *w)
+note_active(struct pool *p, struct upstream *u)
 {
-	struct connection *link = upstream_best(w);
+	struct connection *c = upstream_best(u);
 	char edge[TARGET_STRLEN];
 
-	if (!link->counted)
-		up->connections++;
-	link->counted = true;
-	if (up->served != NULL && up->served != w) {
-		target_format(&w->edge, edge, sizeof(edge));
+	if (!c->has_served)
+		p->connections++;
+	c->has_served = true;
+	if (p->served != NULL && p->served != u) {
+		target_format(&u->edge, edge, sizeof(edge));
 		log_info("new tunnels go to edge %s", edge);
 	}
-	up->served = w;
-	up->why.text[0] = '\0';
+	p->served = u;
+	p->why.text[0] = '\0';
 }
 
 /*
- * This way is well: those after it are not needed any more, and a link that
- * has gone quiet is not waited for. Tunnels stay where they are.
+ * The active edge works, so those after it are not needed any more, and
+ * suspect connections are replaced. Tunnels stay where they are.
  */
 static void
-leave_others(struct pool *up, const struct upstream *well)
+drain_others(struct pool *p, const struct upstream *best)
 {
-	struct connection *link;
-	struct upstream *w;
+	struct connection *c;
+	struct upstream *u;
 
-	for (size_t i = 0; i < up->nways; i++) {
-		w = up->ways[i];
-		if (i > well->index)
-			upstream_call_off(w);
-		TAILQ_FOREACH(link, &w->links, entry) {
-			if (link->state != CONNECTION_UP ||
-			    (i <= well->index && !link->doubted))
+	for (size_t i = 0; i < p->nupstreams; i++) {
+		u = p->upstreams[i];
+		if (i > best->index)
+			upstream_cancel(u);
+		TAILQ_FOREACH(c, &u->connections, entry) {
+			if (c->state != CONNECTION_UP ||
+			    (i <= best->index && !c->suspect))
 				continue;
-			if (link->doubted)
-				tunnel_requests_recall(
-				    &up->tickets, link->conn);
-			connection_drain(link);
-			make_due(up); /* it may have no tunnel to wait for */
+			if (c->suspect)
+				tunnel_requests_requeue(&p->requests, c->conn);
+			connection_drain(c);
+			make_due(p); /* if it has no tunnel, it ends now */
 		}
 	}
 }
 
 static void
-ask(struct pool *up, struct connection *link)
+send_requests(struct pool *p, struct connection *c)
 {
-	if (up->tickets.nwaiting > 0 && !link->full)
-		link->full =
-		    tunnel_requests_ask(&up->tickets, link->conn) == -EAGAIN;
+	if (p->requests.nwaiting > 0 && !c->at_stream_limit)
+		c->at_stream_limit =
+		    tunnel_requests_send(&p->requests, c->conn) == -EAGAIN;
 }
 
 /*
- * Those who still wait do so for a stream. When the first of them has waited
- * for long, another connection gives room.
+ * Requests that still wait do so for a stream. When the first has waited for
+ * long, a further connection makes room.
  */
 static void
-widen(struct pool *up, struct upstream *w, uint64_t now, uint64_t *at)
+add_connection(struct pool *p, struct upstream *u, uint64_t now, uint64_t *at)
 {
-	uint64_t first = tunnel_requests_first(&up->tickets);
+	uint64_t first = tunnel_requests_waiting_since(&p->requests);
 
-	if (first == UINT64_MAX || !upstream_best(w)->full ||
-	    upstream_width(w) >= up->width)
+	if (first == UINT64_MAX || !upstream_best(u)->at_stream_limit ||
+	    upstream_count(u) >= p->connections_max)
 		return;
-	if (now < first + CROWDED_MS)
-		sooner(at, first + CROWDED_MS);
-	else if (failover_may_add(&up->choice, w->index, now, at))
-		upstream_start(w, now);
+	if (now < first + STREAM_WAIT_MS)
+		sooner(at, first + STREAM_WAIT_MS);
+	else if (failover_may_connect(&p->failover, u->index, now, at))
+		upstream_connect(u, now);
 }
 
-/* Gives those who wait to the links of the edge that serves, in order. */
+/* Sends the requests that wait on the connections of the active edge. */
 static void
-serve(struct pool *up, uint64_t now, uint64_t *at)
+serve(struct pool *p, uint64_t now, uint64_t *at)
 {
-	struct connection *link, *best;
-	struct upstream *w;
+	struct connection *c, *best;
+	struct upstream *u;
 
-	if (failover_serving(&up->choice, now, at) < 0)
+	if (failover_active(&p->failover, now, at) < 0)
 		return;
-	w = serving(up);
-	best = upstream_best(w);
-	note_service(up, w);
-	if (!best->doubted)
-		leave_others(up, w);
-	TAILQ_FOREACH(link, &w->links, entry)
-	if (link->state == CONNECTION_UP && link->doubted == best->doubted)
-		ask(up, link);
-	widen(up, w, now, at);
+	u = active(p);
+	best = upstream_best(u);
+	note_active(p, u);
+	if (!best->suspect)
+		drain_others(p, u);
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (c->state == CONNECTION_UP && c->suspect == best->suspect)
+			send_requests(p, c);
+	add_connection(p, u, now, at);
 }
 
 /* ---- The step ---- */
 
-/* Those that have left are freed. */
+/* Frees upstreams that were removed and are closed. */
 static void
-step_ways(struct pool *up, uint64_t now, uint64_t *at)
+step_upstreams(struct pool *p, uint64_t now, uint64_t *at)
 {
-	struct upstream *w, *next;
+	struct upstream *u, *next;
 
-	for (w = TAILQ_FIRST(&up->all); w != NULL; w = next) {
-		next = TAILQ_NEXT(w, entry);
-		if (upstream_step(w, now, at) && !w->leaving)
-			connect_error_set(&up->why,
-			    CONNECT_ERROR_EDGE_UNUSABLE, w->why);
-		if (!w->leaving || !upstream_is_gone(w))
+	for (u = TAILQ_FIRST(&p->all); u != NULL; u = next) {
+		next = TAILQ_NEXT(u, entry);
+		if (upstream_step(u, now, at) && !u->removed)
+			connect_error_set(&p->why,
+			    CONNECT_ERROR_EDGE_UNUSABLE, u->why);
+		if (!u->removed || !upstream_is_closed(u))
 			continue;
-		TAILQ_REMOVE(&up->all, w, entry);
-		upstream_free(w);
+		TAILQ_REMOVE(&p->all, u, entry);
+		upstream_free(u);
 	}
 }
 
-/* Cuts a link that drains where there are too many. */
+/* Closes a connection that drains if there are too many. */
 static void
-bound(struct pool *up)
+limit_connections(struct pool *p)
 {
-	struct connection *link, *first = NULL;
-	struct upstream *w;
+	struct connection *c, *first = NULL;
+	struct upstream *u;
 	size_t n = 0;
 
-	TAILQ_FOREACH(w, &up->all, entry)
-		TAILQ_FOREACH(link, &w->links, entry) {
+	TAILQ_FOREACH(u, &p->all, entry)
+		TAILQ_FOREACH(c, &u->connections, entry) {
 			n++;
-			if (first == NULL && link->state == CONNECTION_DRAINING)
-				first = link;
+			if (first == NULL && c->state == CONNECTION_DRAINING)
+				first = c;
 		}
-		if (n > POOL_LINKS_MAX && first != NULL)
-			connection_end(first, "too many connections");
+	if (n > POOL_CONNECTIONS_MAX && first != NULL)
+		connection_close(first, "too many connections");
 }
 
 static void
-start_ways(struct pool *up, uint64_t now, uint64_t *at)
+connect_upstreams(struct pool *p, uint64_t now, uint64_t *at)
 {
-	const struct upstream *w = serving(up);
-	bool waited = up->tickets.nwaiting > 0 ||
-	    (w != NULL && up->choice.edges[w->index].doubted);
+	const struct upstream *u = active(p);
+	bool clients_wait = p->requests.nwaiting > 0 ||
+	    (u != NULL && p->failover.edges[u->index].suspect);
 	int i;
 
-	while ((i = failover_next(&up->choice, now, waited, at)) >= 0) {
-		up->tried = up->ways[i];
-		upstream_start(up->tried, now);
+	while ((i = failover_next(&p->failover, now, clients_wait, at)) >= 0) {
+		p->tried = p->upstreams[i];
+		upstream_connect(p->tried, now);
 	}
 }
 
-/* As the one who asked must hear it. */
+/* The last failure, as the error of a request. */
 static void
-explain(const struct pool *up, struct connect_error *refusal,
+explain(const struct pool *p, struct connect_error *error,
     enum connect_error_type type)
 {
 	char text[CONNECT_ERROR_TEXT_MAX];
 
 	snprintf(text, sizeof(text),
-	    "there is no connection to the edge: "
-	    "%.*s",
+	    "there is no connection to the edge: %.*s",
 	    CONNECT_ERROR_TEXT_MAX - 64,
-	    up->why.text[0] != '\0' ? up->why.text : "it does not answer");
-	connect_error_set(refusal, type, text);
+	    p->why.text[0] != '\0' ? p->why.text : "it does not answer");
+	connect_error_set(error, type, text);
 }
 
-/* Those who need not wait any longer are told. */
+/* Refuses the requests that need not wait any longer. */
 static void
-refuse(struct pool *up, uint64_t now, uint64_t *at)
+refuse(struct pool *p, uint64_t now, uint64_t *at)
 {
-	struct connect_error refusal;
+	struct connect_error error;
 
-	if (failover_hopeless(&up->choice)) {
-		explain(up, &refusal, CONNECT_ERROR_EDGE_UNUSABLE);
-		tunnel_requests_refuse(&up->tickets, &refusal);
+	if (failover_all_failed(&p->failover)) {
+		explain(p, &error, CONNECT_ERROR_EDGE_UNUSABLE);
+		tunnel_requests_refuse(&p->requests, &error);
 	}
-	if (serving(up) != NULL)
-		connect_error_set(&refusal, CONNECT_ERROR_EDGE_STREAM_LIMIT,
+	if (active(p) != NULL)
+		connect_error_set(&error, CONNECT_ERROR_EDGE_STREAM_LIMIT,
 		    "the edge allows no more tunnels at this time");
 	else
-		explain(up, &refusal, CONNECT_ERROR_EDGE_TIMEOUT);
-	tunnel_requests_expire(&up->tickets, now, &refusal);
-	sooner(at, tunnel_requests_deadline(&up->tickets));
+		explain(p, &error, CONNECT_ERROR_EDGE_TIMEOUT);
+	tunnel_requests_expire(&p->requests, now, &error);
+	sooner(at, tunnel_requests_deadline(&p->requests));
 }
 
 static void
-end_all(struct pool *up, const char *why)
+end_all(struct pool *p, const char *why)
 {
-	struct upstream *w;
+	struct upstream *u;
 
-	TAILQ_FOREACH(w, &up->all, entry)
-	upstream_end(w, why);
-	failover_init(&up->choice, up->nways, arc4random_uniform);
+	TAILQ_FOREACH(u, &p->all, entry)
+		upstream_close(u, why);
+	failover_init(&p->failover, p->nupstreams, arc4random_uniform);
 }
 
 static void
 on_step(uv_timer_t *timer)
 {
-	struct pool *up = timer->data;
-	uint64_t now = uv_now(up->host.loop), at = UINT64_MAX;
+	struct pool *p = timer->data;
+	uint64_t now = uv_now(p->context.loop), at = UINT64_MAX;
 
-	up->due = false;
-	if (up->reconnecting) {
+	p->step_due = false;
+	if (p->reconnecting) {
 		log_info("closing all connections on request");
-		end_all(up, "reconnecting on request");
+		end_all(p, "reconnecting on request");
 	}
-	up->reconnecting = false;
-	step_ways(up, now, &at);
-	bound(up);
-	serve(up, now, &at);
-	start_ways(up, now, &at);
-	refuse(up, now, &at);
-	if (!up->due && at != UINT64_MAX)
-		uv_timer_start(&up->step, on_step, at > now ? at - now : 0, 0);
+	p->reconnecting = false;
+	step_upstreams(p, now, &at);
+	limit_connections(p);
+	serve(p, now, &at);
+	connect_upstreams(p, now, &at);
+	refuse(p, now, &at);
+	if (!p->step_due && at != UINT64_MAX)
+		uv_timer_start(&p->step, on_step, at > now ? at - now : 0, 0);
 }
 
-/* ---- The kernel's word ---- */
+/* ---- Events of the system ---- */
 
-/* These have slept for so long; 0: they are on another network. */
+/* `suspended_ns` 0: the network has changed. */
 static void
-tell(struct connection_list *links, uint64_t slept_ns)
+notify(struct connection_list *list, uint64_t suspended_ns)
 {
-	struct connection *link;
+	struct connection *c;
 
-	TAILQ_FOREACH(link, links, entry)
-		if (slept_ns > 0)
-			connection_slept(link, slept_ns);
+	TAILQ_FOREACH(c, list, entry)
+		if (suspended_ns > 0)
+			connection_resumed(c, suspended_ns);
 		else
-			connection_network_changed(link);
+			connection_network_changed(c);
 }
 
-/* Either may change everything: what has failed is tried again. */
+/* What has failed before may work now: try it again at once. */
 static void
-look_again(struct pool *up, uint64_t slept_ns)
+on_system_event(struct pool *p, uint64_t suspended_ns)
 {
-	struct upstream *w;
+	struct upstream *u;
 
-	failover_wake(&up->choice);
-	TAILQ_FOREACH(w, &up->all, entry) {
-		tell(&w->links, slept_ns);
-		tell(&w->race.links, slept_ns);
+	failover_reset_backoff(&p->failover);
+	TAILQ_FOREACH(u, &p->all, entry) {
+		notify(&u->connections, suspended_ns);
+		notify(&u->eyeballs.attempts, suspended_ns);
 	}
-	make_due(up);
+	make_due(p);
 }
 
 static void
 on_network_changed(void *arg)
 {
-	look_again(arg, 0);
+	on_system_event(arg, 0);
 }
 
 static void
-on_slept(void *arg, uint64_t ns)
+on_resumed(void *arg, uint64_t ns)
 {
-	look_again(arg, ns);
+	on_system_event(arg, ns);
 }
 
-/* Without it, a change is noticed when the edge falls silent. */
+/* Without it, a change is noticed only when the edge falls silent. */
 static void
-listen_to_kernel(struct pool *up)
+watch_system(struct pool *p)
 {
-	uv_loop_t *loop = up->host.loop;
+	uv_loop_t *loop = p->context.loop;
 	int rv;
 
-	if ((rv = netlink_new(&up->network, loop, on_network_changed, up)) != 0)
+	if ((rv = netlink_new(&p->netlink, loop, on_network_changed, p)) != 0)
 		log_warn("the kernel does not report network changes (%s); "
 		    "culvert will notice them later", strerror(-rv));
-	if ((rv = suspend_new(&up->wake, loop, on_slept, up)) != 0)
+	if ((rv = suspend_new(&p->suspend, loop, on_resumed, p)) != 0)
 		log_warn("the kernel does not report when this machine has "
 		    "slept (%s)", strerror(-rv));
 }
@@ -347,212 +347,212 @@ listen_to_kernel(struct pool *up)
 /* ---- Life ---- */
 
 static void
-free_if_done(struct pool *up)
+free_if_done(struct pool *p)
 {
-	struct upstream *w;
+	struct upstream *u;
 
-	if (!up->timer_closed)
+	if (!p->timer_closed)
 		return;
-	TAILQ_FOREACH(w, &up->all, entry)
-	if (!upstream_is_gone(w))
-		return;
-	while ((w = TAILQ_FIRST(&up->all)) != NULL) {
-		TAILQ_REMOVE(&up->all, w, entry);
-		upstream_free(w);
+	TAILQ_FOREACH(u, &p->all, entry)
+		if (!upstream_is_closed(u))
+			return;
+	while ((u = TAILQ_FIRST(&p->all)) != NULL) {
+		TAILQ_REMOVE(&p->all, u, entry);
+		upstream_free(u);
 	}
-	free(up);
+	free(p);
 }
 
 static void
 on_changed(void *arg)
 {
-	struct pool *up = arg;
+	struct pool *p = arg;
 
-	if (up->closing)
-		free_if_done(up);
+	if (p->closing)
+		free_if_done(p);
 	else
-		make_due(up);
+		make_due(p);
 }
 
-/* The way to an edge that stays, if it is one. */
+/* The upstream of an edge that stays configured, or NULL. */
 static struct upstream *
-call_back(struct pool *up, const struct target *edge)
+find_upstream(struct pool *p, const struct target *edge)
 {
-	for (size_t i = 0; i < up->nways; i++)
-		if (up->ways[i]->leaving &&
-		    up->ways[i]->edge.port == edge->port &&
-		    strcmp(up->ways[i]->edge.host, edge->host) == 0) {
-			up->ways[i]->leaving = false;
-			return up->ways[i];
+	for (size_t i = 0; i < p->nupstreams; i++)
+		if (p->upstreams[i]->removed &&
+		    p->upstreams[i]->edge.port == edge->port &&
+		    strcmp(p->upstreams[i]->edge.host, edge->host) == 0) {
+			p->upstreams[i]->removed = false;
+			return p->upstreams[i];
 		}
 	return NULL;
 }
 
-/* Finds or makes a way to each edge; the new ones are at the end of `all`. */
+/* Finds or makes each edge's upstream; new ones go to the end of `all`. */
 static int
-make_ways(struct pool *up, const struct pool_settings *settings,
-    struct upstream *ways[POOL_EDGES_MAX])
+make_upstreams(struct pool *p, const struct pool_settings *settings,
+    struct upstream *upstreams[POOL_EDGES_MAX])
 {
 	const struct pool_edge *edge;
 
-	for (size_t i = 0; i < up->nways; i++)
-		up->ways[i]->leaving = true;
+	for (size_t i = 0; i < p->nupstreams; i++)
+		p->upstreams[i]->removed = true;
 	for (size_t i = 0; i < settings->nedges; i++) {
 		edge = &settings->edges[i];
-		if ((ways[i] = call_back(up, &edge->target)) != NULL)
+		if ((upstreams[i] = find_upstream(p, &edge->target)) != NULL)
 			continue;
-		if (upstream_new(&ways[i], &up->host, &up->choice, i,
+		if (upstream_new(&upstreams[i], &p->context, &p->failover, i,
 			&edge->target, edge->tls) != 0)
 			return -ENOMEM;
-		TAILQ_INSERT_TAIL(&up->all, ways[i], entry);
+		TAILQ_INSERT_TAIL(&p->all, upstreams[i], entry);
 	}
 	return 0;
 }
 
-/* Memory ran out: the ways are those before. */
+/* After -ENOMEM: restores the upstreams from before. */
 static void
-unmake_ways(struct pool *up, const struct upstream *last)
+unmake_upstreams(struct pool *p, const struct upstream *last)
 {
 	struct upstream *made;
 
-	while ((made = TAILQ_LAST(&up->all, upstream_list)) != last) {
-		TAILQ_REMOVE(&up->all, made, entry);
+	while ((made = TAILQ_LAST(&p->all, upstream_list)) != last) {
+		TAILQ_REMOVE(&p->all, made, entry);
 		upstream_free(made);
 	}
-	for (size_t i = 0; i < up->nways; i++)
-		up->ways[i]->leaving = false;
+	for (size_t i = 0; i < p->nupstreams; i++)
+		p->upstreams[i]->removed = false;
 }
 
 static int
-set_edges(struct pool *up, const struct pool_settings *settings)
+set_edges(struct pool *p, const struct pool_settings *settings)
 {
-	struct upstream *ways[POOL_EDGES_MAX], *w;
-	struct upstream *last = TAILQ_LAST(&up->all, upstream_list);
+	struct upstream *upstreams[POOL_EDGES_MAX], *u;
+	struct upstream *last = TAILQ_LAST(&p->all, upstream_list);
 
-	if (make_ways(up, settings, ways) != 0) {
-		unmake_ways(up, last);
+	if (make_upstreams(p, settings, upstreams) != 0) {
+		unmake_upstreams(p, last);
 		return -ENOMEM;
 	}
-	up->nways = settings->nedges;
-	memcpy(up->ways, ways, up->nways * sizeof(ways[0]));
-	failover_init(&up->choice, up->nways, arc4random_uniform);
-	for (size_t i = 0; i < up->nways; i++)
-		upstream_renew(
-		    ways[i], i, settings->edges[i].tls, uv_now(up->host.loop));
-	TAILQ_FOREACH(w, &up->all, entry)
-		if (w->leaving)
-			upstream_leave(w);
-	up->tried = up->served = NULL;
+	p->nupstreams = settings->nedges;
+	memcpy(p->upstreams, upstreams, p->nupstreams * sizeof(upstreams[0]));
+	failover_init(&p->failover, p->nupstreams, arc4random_uniform);
+	for (size_t i = 0; i < p->nupstreams; i++)
+		upstream_update(upstreams[i], i, settings->edges[i].tls,
+		    uv_now(p->context.loop));
+	TAILQ_FOREACH(u, &p->all, entry)
+		if (u->removed)
+			upstream_remove(u);
+	p->tried = p->served = NULL;
 	return 0;
 }
 
 static void
-set_rest(struct pool *up, const struct pool_settings *settings)
+set_rest(struct pool *p, const struct pool_settings *settings)
 {
-	up->width = settings->connections;
-	up->tickets.wait_ms = settings->connect_timeout_ms;
-	up->host.quic = settings->quic;
-	up->host.via = settings->via;
-	up->host.qlog_dir = settings->qlog_dir;
-	tunnel_requests_set_user(&up->tickets, &settings->user);
+	p->connections_max = settings->connections;
+	p->requests.timeout_ms = settings->connect_timeout_ms;
+	p->context.quic = settings->quic;
+	p->context.via = settings->via;
+	p->context.qlog_dir = settings->qlog_dir;
+	tunnel_requests_set_user(&p->requests, &settings->user);
 }
 
 int
 pool_new(
     struct pool **out, uv_loop_t *loop, const struct pool_settings *settings)
 {
-	struct pool *up = calloc(1, sizeof(*up));
+	struct pool *p = calloc(1, sizeof(*p));
 
-	if (up == NULL)
+	if (p == NULL)
 		return -ENOMEM;
-	up->host = (struct connection_host){
-		.loop = loop, .changed = on_changed, .arg = up
+	p->context = (struct connection_context){
+		.loop = loop, .changed = on_changed, .arg = p
 	};
-	TAILQ_INIT(&up->all);
-	tunnel_requests_init(&up->tickets, on_changed, up);
-	set_rest(up, settings);
-	if (set_edges(up, settings) != 0) {
-		free(up);
+	TAILQ_INIT(&p->all);
+	tunnel_requests_init(&p->requests, on_changed, p);
+	set_rest(p, settings);
+	if (set_edges(p, settings) != 0) {
+		free(p);
 		return -ENOMEM;
 	}
-	uv_timer_init(loop, &up->step);
-	up->step.data = up;
-	make_due(up);
-	listen_to_kernel(up);
-	*out = up;
+	uv_timer_init(loop, &p->step);
+	p->step.data = p;
+	make_due(p);
+	watch_system(p);
+	*out = p;
 	return 0;
 }
 
 int
-pool_reload(struct pool *up, const struct pool_settings *settings)
+pool_reload(struct pool *p, const struct pool_settings *settings)
 {
-	if (settings->nedges > 0 && set_edges(up, settings) != 0)
+	if (settings->nedges > 0 && set_edges(p, settings) != 0)
 		return -ENOMEM;
-	set_rest(up, settings);
-	make_due(up);
+	set_rest(p, settings);
+	make_due(p);
 	return 0;
 }
 
 static void
 on_timer_closed(uv_handle_t *handle)
 {
-	struct pool *up = handle->data;
+	struct pool *p = handle->data;
 
-	up->timer_closed = true;
-	free_if_done(up);
+	p->timer_closed = true;
+	free_if_done(p);
 }
 
 void
-pool_free(struct pool *up)
+pool_free(struct pool *p)
 {
-	struct connect_error refusal;
-	struct upstream *w;
+	struct connect_error error;
+	struct upstream *u;
 
-	if (up == NULL)
+	if (p == NULL)
 		return;
-	up->closing = true;
-	end_all(up, "culvert is shutting down");
-	connect_error_set(&refusal, CONNECT_ERROR_SHUTTING_DOWN,
+	p->closing = true;
+	end_all(p, "culvert is shutting down");
+	connect_error_set(&error, CONNECT_ERROR_SHUTTING_DOWN,
 	    "culvert is shutting down");
-	tunnel_requests_refuse(&up->tickets, &refusal);
-	tunnel_requests_fini(&up->tickets);
-	TAILQ_FOREACH(w, &up->all, entry)
-	upstream_leave(w);
-	netlink_free(up->network);
-	suspend_free(up->wake);
-	uv_close((uv_handle_t *)&up->step, on_timer_closed);
+	tunnel_requests_refuse(&p->requests, &error);
+	tunnel_requests_fini(&p->requests);
+	TAILQ_FOREACH(u, &p->all, entry)
+		upstream_remove(u);
+	netlink_free(p->netlink);
+	suspend_free(p->suspend);
+	uv_close((uv_handle_t *)&p->step, on_timer_closed);
 }
 
 void
-pool_reconnect(struct pool *up)
+pool_reconnect(struct pool *p)
 {
-	up->reconnecting = true;
-	make_due(up);
+	p->reconnecting = true;
+	make_due(p);
 }
 
 void
-pool_reprobe(struct pool *up)
+pool_reprobe(struct pool *p)
 {
-	struct connection *link;
-	struct upstream *w;
+	struct connection *c;
+	struct upstream *u;
 
-	TAILQ_FOREACH(w, &up->all, entry)
-		TAILQ_FOREACH(link, &w->links, entry)
-			quic_conn_reprobe(link->conn, quic_io_now());
+	TAILQ_FOREACH(u, &p->all, entry)
+		TAILQ_FOREACH(c, &u->connections, entry)
+			quic_conn_reprobe(c->conn, quic_io_now());
 }
 
 void
-pool_open(struct pool *up, struct tunnel_request *t,
+pool_open(struct pool *p, struct tunnel_request *t,
     const struct target *target, const struct tunnel_request_events *events,
     void *arg)
 {
 	*t = (struct tunnel_request){
 		.target = target, .events = events, .arg = arg
 	};
-	tunnel_request_wait(&up->tickets, t, uv_now(up->host.loop));
-	if (serving(up) == NULL)
-		failover_wake(&up->choice);
-	make_due(up);
+	tunnel_request_enqueue(&p->requests, t, uv_now(p->context.loop));
+	if (active(p) == NULL)
+		failover_reset_backoff(&p->failover);
+	make_due(p);
 }
 
 void
@@ -561,74 +561,75 @@ pool_cancel(struct tunnel_request *t)
 	tunnel_request_cancel(t);
 }
 
-/* ---- Looking at it ---- */
+/* ---- Status ---- */
 
 static void
-show_link(const struct upstream *w, const struct connection *link,
+show_connection(const struct upstream *u, const struct connection *c,
     struct pool_status *status)
 {
-	struct pool_connection *c = &status->connections[status->nconnections];
+	struct pool_connection *shown;
 
-	if (link->state == CONNECTION_OVER)
+	if (c->state == CONNECTION_CLOSED)
 		return;
-	status->open += connection_tunnels(link);
-	if (status->nconnections == POOL_LINKS_MAX)
+	status->open += connection_tunnels(c);
+	if (status->nconnections == POOL_CONNECTIONS_MAX)
 		return;
-	c->state = link->state;
-	c->silent = link->doubted;
-	target_format(&w->edge, c->edge, sizeof(c->edge));
-	snprintf(c->address, sizeof(c->address), "%s", link->address);
-	c->tunnels = connection_tunnels(link);
+	shown = &status->connections[status->nconnections];
+	shown->state = c->state;
+	shown->silent = c->suspect;
+	target_format(&u->edge, shown->edge, sizeof(shown->edge));
+	snprintf(shown->address, sizeof(shown->address), "%s", c->address);
+	shown->tunnels = connection_tunnels(c);
 	status->nconnections++;
 }
 
 static void
-show_links(const struct pool *up, struct pool_status *status)
+show_connections(const struct pool *p, struct pool_status *status)
 {
-	const struct connection *link;
-	const struct upstream *w;
+	const struct connection *c;
+	const struct upstream *u;
 
-	TAILQ_FOREACH(w, &up->all, entry)
-		TAILQ_FOREACH(link, &w->links, entry)
-			show_link(w, link, status);
-	TAILQ_FOREACH(w, &up->all, entry)
-		TAILQ_FOREACH(link, &w->race.links, entry)
-			show_link(w, link, status);
+	TAILQ_FOREACH(u, &p->all, entry)
+		TAILQ_FOREACH(c, &u->connections, entry)
+			show_connection(u, c, status);
+	TAILQ_FOREACH(u, &p->all, entry)
+		TAILQ_FOREACH(c, &u->eyeballs.attempts, entry)
+			show_connection(u, c, status);
 }
 
 static enum pool_state
-state_without_link(const struct pool *up)
+state_without_connection(const struct pool *p)
 {
-	for (size_t i = 0; i < up->nways; i++)
-		if (up->choice.edges[i].trying)
+	for (size_t i = 0; i < p->nupstreams; i++)
+		if (p->failover.edges[i].connecting)
 			return POOL_CONNECTING;
 	return POOL_DOWN;
 }
 
 void
-pool_status(const struct pool *up, struct pool_status *status)
+pool_status(const struct pool *p, struct pool_status *status)
 {
-	const struct upstream *w = serving(up);
-	const struct connection *link = w != NULL ? upstream_best(w) : NULL;
+	const struct upstream *u = active(p);
+	const struct connection *c = u != NULL ? upstream_best(u) : NULL;
 
 	memset(status, 0, sizeof(*status));
-	if (w == NULL)
-		w = up->tried != NULL ? up->tried : up->ways[0];
-	target_format(&w->edge, status->edge, sizeof(status->edge));
+	if (u == NULL)
+		u = p->tried != NULL ? p->tried : p->upstreams[0];
+	target_format(&u->edge, status->edge, sizeof(status->edge));
 	snprintf(status->address, sizeof(status->address), "%s",
-	    link != NULL ? link->address : w->race.address);
-	if (link != NULL) {
+	    c != NULL ? c->address : u->eyeballs.address);
+	if (c != NULL) {
 		status->state = POOL_UP;
-		quic_conn_stats(link->conn, &status->quic);
+		quic_conn_stats(c->conn, &status->quic);
 	} else {
-		status->state = state_without_link(up);
+		status->state = state_without_connection(p);
 		snprintf(status->error, sizeof(status->error), "%s",
-		    up->why.text);
+		    p->why.text);
 	}
-	show_links(up, status);
-	status->reconnects = up->connections > 0 ? up->connections - 1 : 0;
-	status->migrations = up->host.migrations;
-	status->opened = up->tickets.opened;
-	status->failed = up->tickets.failed;
-	status->waiting = up->tickets.nwaiting;
+	show_connections(p, status);
+	status->reconnects = p->connections > 0 ? p->connections - 1 : 0;
+	status->migrations = p->context.migrations;
+	status->opened = p->requests.opened;
+	status->failed = p->requests.failed;
+	status->waiting = p->requests.nwaiting;
 }

@@ -16,8 +16,21 @@
 #include "quic/socket.h"
 
 /*
- * The way to the edge: QUIC connections, made anew when they are lost, and the
- * tunnels that are asked for on them.
+ * This folder carries tunnels to an edge. The pool holds the QUIC connections
+ * to the edges, replaces those that are lost, and opens tunnels on them.
+ *
+ *	pool.h			all edges; what the rest of local/ uses
+ *	tunnel_request.h	a client's request for a tunnel
+ *	connect_error.h		why there is no tunnel
+ *	upstream.h, failover.h, happy_eyeballs.h, connection.h
+ *				one edge; which edge; which address; one
+ *				connection
+ *	migration.h, netlink.h, suspend.h
+ *				what keeps a connection when the network
+ *				changes
+ *
+ * Used by proxy/local/, proxy/local/http/ and the main program. It uses
+ * proxy/base/ and quic/, and knows no protocol of a client.
  */
 struct pool;
 
@@ -25,14 +38,15 @@ struct pool;
 #define POOL_EDGES_MAX FAILOVER_EDGES_MAX
 
 /*
- * Connections in all. One serves, a few more where an edge allows few tunnels,
- * and those that drain may take long: beyond, the oldest of them is cut.
+ * Connections in all. One is active, more are where an edge allows few tunnels,
+ * and those that drain may take long: beyond the limit, the oldest of these is
+ * closed.
  */
-#define POOL_LINKS_MAX 32
+#define POOL_CONNECTIONS_MAX 32
 
 struct pool_edge {
 	struct target target;	/* host and UDP port */
-	struct quic_tls *tls;	/* the uplink takes a reference of its own */
+	struct quic_tls *tls;	/* the pool takes a reference of its own */
 };
 
 struct pool_settings {
@@ -43,76 +57,73 @@ struct pool_settings {
 	struct credentials user; /* for the edge; empty name: none */
 	struct quic_settings quic;
 	struct quic_via via;	 /* of every socket to the edge */
-	const char *qlog_dir;	 /* must outlive the uplink; NULL: none */
+	const char *qlog_dir;	 /* must outlive the pool; NULL: none */
 };
 
 /* Copies `settings`, and begins to connect. 0 or -ENOMEM. */
 int pool_new(struct pool **, uv_loop_t *, const struct pool_settings *settings);
 
 /*
- * Refuses who waits, closes the connections with H3_NO_ERROR and frees when
- * the loop has closed the handles. Not legal from inside one of the uplink's
+ * Refuses the requests that wait, closes the connections with H3_NO_ERROR and
+ * frees when the loop has closed the handles. Not from inside one of the pool's
  * callbacks. NULL is a no-op.
  */
 void pool_free(struct pool *);
 
 /*
- * Takes other settings, as pool_new() would. New tunnels are asked for under
- * the new user at once; the credentials of edges are for the connections to
- * come, and those that are up go on. Connections to an edge that is not among
- * them any more finish their tunnels. Without edges, those before stay. 0, or
- * -ENOMEM: nothing has changed.
+ * Replaces the settings. The user counts for new tunnels at once; the edges'
+ * credentials count for new connections, and those that are up go on.
+ * Connections to an edge that is no longer configured finish their tunnels.
+ * Without edges in `settings` the former edges stay. 0, or -ENOMEM: nothing has
+ * changed.
  */
 int pool_reload(struct pool *, const struct pool_settings *);
 
 /*
- * Drops all connections, with every tunnel on them, and connects again. The
- * drop happens in the next turn of the loop.
+ * Closes all connections, with every tunnel on them, and connects again, both
+ * in the next loop iteration.
  */
 void pool_reconnect(struct pool *);
 
-/* Looks for larger path MTUs now; nothing when it is not up. */
+/* Probes for a larger path MTU now, on every connection that is up. */
 void pool_reprobe(struct pool *);
 
-/* ---- Asking for a tunnel ---- */
+/* ---- Tunnels ---- */
 
 /*
- * Asks the edge for a tunnel to `target`, which must stay where it is until
- * the answer: the events of tunnel_request.h tell of it, within the connect
- * time-out while there is no connection or no room, and TUNNEL_REQUEST_GRACE_MS
- * more once the edge was asked. At once, when it is known that no edge can be
- * used.
+ * Asks the edge for a tunnel to `target`, which must stay where it is until the
+ * outcome. The events of tunnel_request.h report it within the connect
+ * time-out, and at once if no edge can be used.
  */
-void
-pool_open(struct pool *, struct tunnel_request *, const struct target *target,
-    const struct tunnel_request_events *events, void *arg);
+void pool_open(struct pool *, struct tunnel_request *,
+    const struct target *target, const struct tunnel_request_events *events,
+    void *arg);
 
-/* Withdraws the request: no event follows. Fine when none is pending. */
+/* Withdraws the request: no event follows. A no-op when none is pending. */
 void pool_cancel(struct tunnel_request *);
 
-/* ---- Looking at it ---- */
+/* ---- Status ---- */
 
 enum pool_state {
-	POOL_CONNECTING, /* a handshake is under way, or a name look-up */
+	POOL_CONNECTING, /* resolving the name, or in a handshake */
 	POOL_UP,
-	POOL_DOWN /* the last attempt failed; the next one waits */
+	POOL_DOWN /* the last attempt failed; in backoff */
 };
 
 /* One connection to an edge. */
 struct pool_connection {
 	enum connection_state state;
-	bool silent;		   /* the edge owes an answer for long */
+	bool silent;		   /* an answer of the edge is overdue */
 	char edge[TARGET_STRLEN];  /* as configured */
 	char address[ADDR_STRLEN];
-	size_t tunnels;		   /* requests without an answer included */
+	size_t tunnels;		   /* requests without a response included */
 };
 
 struct pool_status {
 	enum pool_state state;
 	char edge[TARGET_STRLEN];  /* in use or last tried, as configured */
-	char address[ADDR_STRLEN]; /* of it; empty before the look-up */
-	char error[CONNECT_ERROR_TEXT_MAX]; /* why it is not up; empty: no
-					       failure */
+	char address[ADDR_STRLEN]; /* of it; empty before it is resolved */
+	char error[CONNECT_ERROR_TEXT_MAX]; /* why not UP; empty: no failure */
 	uint64_t reconnects;	   /* connections that took over */
 	uint64_t migrations;	   /* changes of path, of all connections */
 	uint64_t opened;	   /* tunnels that the edge granted */
@@ -120,7 +131,7 @@ struct pool_status {
 	size_t open;		   /* tunnels on all connections */
 	size_t waiting;		   /* clients that wait for a tunnel now */
 	struct quic_stats quic;	   /* of the one in use; zero unless UP */
-	struct pool_connection connections[POOL_LINKS_MAX];
+	struct pool_connection connections[POOL_CONNECTIONS_MAX];
 	size_t nconnections;
 };
 void pool_status(const struct pool *, struct pool_status *);

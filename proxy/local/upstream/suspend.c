@@ -1,7 +1,7 @@
 /*
  * CLOCK_BOOTTIME goes on while the machine sleeps, and CLOCK_MONOTONIC does
- * not. When to compare them is told by a timer on the clock of the day: the
- * kernel cancels it when that clock is set, and it is set after every sleep.
+ * not. A timer on CLOCK_REALTIME triggers the comparison: the kernel cancels
+ * the timer when that clock is set, and it is set after every sleep.
  */
 #include "proxy/local/upstream/suspend.h"
 
@@ -17,26 +17,26 @@
 
 #define GAP_MIN NS_PER_S /* see suspend_gap() */
 
-/* When the timer is due, should nobody set the clock: it is armed again. */
-#define DUE_S (30 * 24 * 3600) /* seconds */
+/* Seconds to the timer if the clock is not set: it is started again. */
+#define DUE_S (30 * 24 * 3600)
 
 struct suspend {
 	int fd;
 	uv_poll_t poll;
-	uint64_t ahead;
-	void (*slept)(void *arg, uint64_t ns);
+	uint64_t offset;
+	void (*resumed)(void *arg, uint64_t ns);
 	void *arg;
 };
 
 uint64_t
-suspend_gap(uint64_t *ahead, uint64_t boottime, uint64_t monotonic)
+suspend_gap(uint64_t *offset, uint64_t boottime, uint64_t monotonic)
 {
-	uint64_t now = boottime - monotonic, gap = now - *ahead;
+	uint64_t now = boottime - monotonic, gap = now - *offset;
 
-	/* They are not read at once: a step back is no sleep. */
-	if (now < *ahead || gap < GAP_MIN)
+	/* The clocks are read one after the other: a step back is no sleep. */
+	if (now < *offset || gap < GAP_MIN)
 		return 0;
-	*ahead = now;
+	*offset = now;
 	return gap;
 }
 
@@ -50,73 +50,73 @@ read_clock(clockid_t clock)
 }
 
 static void
-arm(struct suspend *wake)
+start_timer(struct suspend *s)
 {
 	struct itimerspec spec = { 0 };
 
 	spec.it_value.tv_sec = time(NULL) + DUE_S;
-	timerfd_settime(wake->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
+	timerfd_settime(s->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
 	    &spec, NULL);
 }
 
 static void
 on_readable(uv_poll_t *poll, int status, int events)
 {
-	struct suspend *wake = poll->data;
+	struct suspend *s = poll->data;
 	uint64_t expirations, gap;
 
 	(void)status, (void)events;
-	/* ECANCELED is the news; a timer that is merely due is none. */
-	if (read(wake->fd, &expirations, sizeof(expirations)) < 0 &&
+	/* ECANCELED: the clock was set. Otherwise the timer is only due. */
+	if (read(s->fd, &expirations, sizeof(expirations)) < 0 &&
 	    errno != ECANCELED)
 		return;
-	arm(wake);
-	gap = suspend_gap(&wake->ahead, read_clock(CLOCK_BOOTTIME),
+	start_timer(s);
+	gap = suspend_gap(&s->offset, read_clock(CLOCK_BOOTTIME),
 	    read_clock(CLOCK_MONOTONIC));
 	if (gap > 0)
-		wake->slept(wake->arg, gap);
+		s->resumed(s->arg, gap);
 }
 
 int
 suspend_new(struct suspend **out, uv_loop_t *loop,
-    void (*slept)(void *arg, uint64_t ns), void *arg)
+    void (*resumed)(void *arg, uint64_t ns), void *arg)
 {
-	struct suspend *wake = calloc(1, sizeof(*wake));
+	struct suspend *s = calloc(1, sizeof(*s));
 	int rv;
 
-	if (wake == NULL)
+	if (s == NULL)
 		return -ENOMEM;
-	wake->fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-	rv = wake->fd < 0 ? -errno : uv_poll_init(loop, &wake->poll, wake->fd);
+	s->fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+	rv = s->fd < 0 ? -errno : uv_poll_init(loop, &s->poll, s->fd);
 	if (rv != 0) {
-		if (wake->fd >= 0)
-			close(wake->fd);
-		free(wake);
+		if (s->fd >= 0)
+			close(s->fd);
+		free(s);
 		return rv;
 	}
-	wake->poll.data = wake;
-	wake->slept = slept;
-	wake->arg = arg;
-	suspend_gap(&wake->ahead, read_clock(CLOCK_BOOTTIME),
+	s->poll.data = s;
+	s->resumed = resumed;
+	s->arg = arg;
+	suspend_gap(&s->offset, read_clock(CLOCK_BOOTTIME),
 	    read_clock(CLOCK_MONOTONIC));
-	arm(wake);
-	uv_poll_start(&wake->poll, UV_READABLE, on_readable);
-	*out = wake;
+	start_timer(s);
+	uv_poll_start(&s->poll, UV_READABLE, on_readable);
+	*out = s;
 	return 0;
 }
 
 static void
 on_closed(uv_handle_t *handle)
 {
-	struct suspend *wake = handle->data;
+	struct suspend *s = handle->data;
 
-	close(wake->fd);
-	free(wake);
+	close(s->fd);
+	free(s);
 }
 
 void
-suspend_free(struct suspend *wake)
+suspend_free(struct suspend *s)
 {
-	if (wake != NULL)
-		uv_close((uv_handle_t *)&wake->poll, on_closed);
+	if (s != NULL)
+		uv_close((uv_handle_t *)&s->poll, on_closed);
 }

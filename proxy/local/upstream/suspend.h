@@ -6,27 +6,28 @@
 #include <uv.h>
 
 /*
- * The moment when this machine wakes from sleep, which the clock of all timers
- * (CLOCK_MONOTONIC) knows nothing of: it stood still.
+ * Detects that this machine resumes from suspend. The clock of all timers
+ * (CLOCK_MONOTONIC) stands still during suspend, and does not show it.
  */
 struct suspend;
 
 /*
- * Calls slept(arg, ns) from the loop right after a sleep of `ns` nanoseconds,
- * if it was more than a moment. 0 or a negative errno: then nobody will tell.
+ * Calls resumed(arg, ns) from the loop right after a sleep of `ns` nanoseconds,
+ * if it was more than a moment. 0 or a negative errno: then sleep is not
+ * reported.
  */
 int suspend_new(struct suspend **, uv_loop_t *,
-    void (*slept)(void *arg, uint64_t ns), void *arg);
+    void (*resumed)(void *arg, uint64_t ns), void *arg);
 
 /* Frees when the loop has closed the handle. NULL is a no-op. */
 void suspend_free(struct suspend *);
 
 /*
- * How long the machine slept between two looks at the clocks, in nanoseconds;
- * 0 for less than a second, which is how far two readings may be apart on a
- * busy machine. `*ahead` is by how much CLOCK_BOOTTIME was before the other at
- * the last look, and is updated. For suspend.c and its tests.
+ * How long the machine slept between two readings of the clocks, in
+ * nanoseconds; 0 for less than a second, which is how far two readings may be
+ * apart on a busy machine. `*offset` is CLOCK_BOOTTIME minus CLOCK_MONOTONIC at
+ * the last reading, and is updated. For suspend.c and its tests.
  */
-uint64_t suspend_gap(uint64_t *ahead, uint64_t boottime, uint64_t monotonic);
+uint64_t suspend_gap(uint64_t *offset, uint64_t boottime, uint64_t monotonic);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An edge may reject a request so often, without looking at it. */
+/* An edge may reject a request so often without processing it. */
 #define REJECTED_MAX 3
 
 static const char lost[] = "the connection to the edge was lost before the "
@@ -12,13 +12,13 @@ static const char lost[] = "the connection to the edge was lost before the "
 
 void
 tunnel_requests_init(
-    struct tunnel_requests *ts, void (*on_returned)(void *), void *arg)
+    struct tunnel_requests *ts, void (*on_requeued)(void *), void *arg)
 {
 	memset(ts, 0, sizeof(*ts));
 	TAILQ_INIT(&ts->waiting);
-	TAILQ_INIT(&ts->asked);
+	TAILQ_INIT(&ts->sent);
 	TAILQ_INIT(&ts->by_age);
-	ts->on_returned = on_returned;
+	ts->on_requeued = on_requeued;
 	ts->arg = arg;
 }
 
@@ -38,37 +38,37 @@ tunnel_requests_fini(struct tunnel_requests *ts)
 	explicit_bzero(ts->authorization, sizeof(ts->authorization));
 }
 
-/* ---- One ticket ---- */
+/* ---- The queue ---- */
 
-/* Behind those who came before: as a rule that is everybody. */
+/* Behind those that came before: as a rule at the end. */
 static void
-line_up(struct tunnel_requests *ts, struct tunnel_request *t)
+enqueue(struct tunnel_requests *ts, struct tunnel_request *t)
 {
 	struct tunnel_request *last =
 	    TAILQ_LAST(&ts->waiting, tunnel_request_list);
 	struct tunnel_request *later = NULL;
 
-	if (last != NULL && last->number > t->number)
+	if (last != NULL && last->sequence > t->sequence)
 		TAILQ_FOREACH(later, &ts->waiting, entry)
-			if (later->number > t->number)
+			if (later->sequence > t->sequence)
 				break;
 	if (later != NULL)
 		TAILQ_INSERT_BEFORE(later, t, entry);
 	else
 		TAILQ_INSERT_TAIL(&ts->waiting, t, entry);
-	t->bound = false;
-	t->tickets = ts;
+	t->no_retry = false;
+	t->queue = ts;
 	ts->nwaiting++;
 }
 
-/* Out of the list of its state, to stand in the other one. */
+/* Out of the list of its state, before it goes to the other list. */
 static void
-step_out(struct tunnel_request *t)
+dequeue(struct tunnel_request *t)
 {
-	struct tunnel_requests *ts = t->tickets;
+	struct tunnel_requests *ts = t->queue;
 
 	if (t->stream != NULL)
-		TAILQ_REMOVE(&ts->asked, t, entry);
+		TAILQ_REMOVE(&ts->sent, t, entry);
 	else {
 		TAILQ_REMOVE(&ts->waiting, t, entry);
 		ts->nwaiting--;
@@ -77,23 +77,23 @@ step_out(struct tunnel_request *t)
 }
 
 static void
-leave(struct tunnel_request *t)
+forget(struct tunnel_request *t)
 {
-	step_out(t);
-	TAILQ_REMOVE(&t->tickets->by_age, t, age);
-	t->tickets = NULL;
+	dequeue(t);
+	TAILQ_REMOVE(&t->queue->by_age, t, age);
+	t->queue = NULL;
 }
 
 void
-tunnel_request_wait(
+tunnel_request_enqueue(
     struct tunnel_requests *ts, struct tunnel_request *t, uint64_t now)
 {
-	t->number = ts->numbers++;
+	t->sequence = ts->next_sequence++;
 	t->stream = NULL;
-	t->came = now;
+	t->queued_ms = now;
 	t->rejected = 0;
 	TAILQ_INSERT_TAIL(&ts->by_age, t, age);
-	line_up(ts, t);
+	enqueue(ts, t);
 }
 
 void
@@ -101,22 +101,22 @@ tunnel_request_cancel(struct tunnel_request *t)
 {
 	struct quic_stream *stream = t->stream;
 
-	if (t->tickets == NULL)
+	if (t->queue == NULL)
 		return;
-	leave(t);
+	forget(t);
 	if (stream != NULL)
 		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
 }
 
 static void
-refuse(struct tunnel_request *t, const struct connect_error *refusal)
+refuse(struct tunnel_request *t, const struct connect_error *error)
 {
-	t->tickets->failed++;
+	t->queue->failed++;
 	tunnel_request_cancel(t);
-	t->events->refused(t->arg, refusal);
+	t->events->refused(t->arg, error);
 }
 
-/* ---- Answers ---- */
+/* ---- Outcomes ---- */
 
 static void
 on_response(struct quic_stream *stream, const struct quic_head *head,
@@ -125,29 +125,29 @@ on_response(struct quic_stream *stream, const struct quic_head *head,
 	const char *value = quic_head_find(head, ":status");
 	int status = value != NULL ? atoi(value) : 0;
 	struct tunnel_request *t = arg;
-	struct connect_error refusal;
+	struct connect_error error;
 
 	if (status >= 200 && status < 300) {
-		t->tickets->opened++;
-		leave(t);
+		t->queue->opened++;
+		forget(t);
 		t->events->opened(t->arg, stream);
 		return;
 	}
-	connect_error_from_response(&refusal, t->target, head, status);
-	refuse(t, &refusal);
+	connect_error_from_response(&error, t->target, head, status);
+	refuse(t, &error);
 }
 
 /*
- * Whether a request that came to nothing may be made again: if it was not
- * looked at (RFC 9114 §4.1.1), or is lost with its connection, and it does no
- * harm that the target may have heard it.
+ * Whether a request without a response may be sent again: if it was not
+ * processed (RFC 9114 §4.1.1), or was lost with its connection and does no harm
+ * if the target receives it twice.
  */
 static bool
-may_ask_again(
+may_retry(
     struct tunnel_request *t, uint64_t code, const struct quic_close *why)
 {
 	if (why != NULL)
-		return !t->bound;
+		return !t->no_retry;
 	return code == QUIC_H3_REQUEST_REJECTED &&
 	    ++t->rejected <= REJECTED_MAX;
 }
@@ -157,26 +157,26 @@ on_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
 {
 	struct tunnel_request *t = arg;
-	struct tunnel_requests *ts = t->tickets;
-	struct connect_error refusal;
+	struct tunnel_requests *ts = t->queue;
+	struct connect_error error;
 
 	(void)stream;
-	if (may_ask_again(t, code, why)) {
-		step_out(t);
-		line_up(ts, t);
-		ts->on_returned(ts->arg);
+	if (may_retry(t, code, why)) {
+		dequeue(t);
+		enqueue(ts, t);
+		ts->on_requeued(ts->arg);
 		return;
 	}
-	leave(t);
+	forget(t);
 	ts->failed++;
 	if (why != NULL)
-		connect_error_set(&refusal,
+		connect_error_set(&error,
 		    CONNECT_ERROR_EDGE_CONNECTION_LOST, lost);
 	else
-		connect_error_set(&refusal, CONNECT_ERROR_EDGE_RESET,
+		connect_error_set(&error, CONNECT_ERROR_EDGE_RESET,
 		    "the edge reset the request without an answer; its log "
 		    "may say why");
-	t->events->refused(t->arg, &refusal);
+	t->events->refused(t->arg, &error);
 }
 
 static const struct quic_stream_events events = {
@@ -184,10 +184,10 @@ static const struct quic_stream_events events = {
 	.aborted = on_aborted,
 };
 
-/* ---- Asking ---- */
+/* ---- Sending ---- */
 
 static int
-ask(struct tunnel_requests *ts, struct tunnel_request *t,
+send_request(struct tunnel_requests *ts, struct tunnel_request *t,
     struct quic_conn *conn)
 {
 	struct quic_field fields[3] = { { ":method", "CONNECT" } };
@@ -204,79 +204,80 @@ ask(struct tunnel_requests *ts, struct tunnel_request *t,
 	rv = quic_stream_request(conn, fields, n, &events, t, &stream);
 	if (rv != 0)
 		return rv;
-	step_out(t);
+	dequeue(t);
 	t->stream = stream;
-	TAILQ_INSERT_TAIL(&ts->asked, t, entry);
-	if (t->events->asked != NULL)
-		t->events->asked(t->arg, stream);
+	TAILQ_INSERT_TAIL(&ts->sent, t, entry);
+	if (t->events->sent != NULL)
+		t->events->sent(t->arg, stream);
 	return 0;
 }
 
 int
-tunnel_requests_ask(struct tunnel_requests *ts, struct quic_conn *conn)
+tunnel_requests_send(struct tunnel_requests *ts, struct quic_conn *conn)
 {
 	struct tunnel_request *t;
 	int rv;
 
 	while ((t = TAILQ_FIRST(&ts->waiting)) != NULL)
-		if ((rv = ask(ts, t, conn)) != 0)
+		if ((rv = send_request(ts, t, conn)) != 0)
 			return rv;
 	return 0;
 }
 
 static struct tunnel_request *
-first_bound(const struct tunnel_requests *ts, const struct quic_conn *conn)
+first_without_retry(const struct tunnel_requests *ts,
+    const struct quic_conn *conn)
 {
 	struct tunnel_request *t;
 
-	TAILQ_FOREACH(t, &ts->asked, entry)
-		if (t->bound && quic_stream_conn(t->stream) == conn)
+	TAILQ_FOREACH(t, &ts->sent, entry)
+		if (t->no_retry && quic_stream_conn(t->stream) == conn)
 			break;
 	return t;
 }
 
 void
-tunnel_requests_recall(struct tunnel_requests *ts, struct quic_conn *conn)
+tunnel_requests_requeue(struct tunnel_requests *ts, struct quic_conn *conn)
 {
 	struct tunnel_request *t, *before;
 	struct quic_stream *stream;
-	struct connect_error refusal;
+	struct connect_error error;
 
-	/* From the last one on: each goes to the front of the queue. */
-	for (t = TAILQ_LAST(&ts->asked, tunnel_request_list); t != NULL;
+	/* From the last to the first: each goes to the front of the queue. */
+	for (t = TAILQ_LAST(&ts->sent, tunnel_request_list); t != NULL;
 	     t = before) {
 		before = TAILQ_PREV(t, tunnel_request_list, entry);
 		stream = t->stream;
-		if (quic_stream_conn(stream) != conn || t->bound)
+		if (quic_stream_conn(stream) != conn || t->no_retry)
 			continue;
-		step_out(t);
-		line_up(ts, t);
+		dequeue(t);
+		enqueue(ts, t);
 		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
 	}
-	connect_error_set(&refusal, CONNECT_ERROR_EDGE_CONNECTION_LOST, lost);
-	while ((t = first_bound(ts, conn)) != NULL)
-		refuse(t, &refusal);
+	connect_error_set(&error, CONNECT_ERROR_EDGE_CONNECTION_LOST, lost);
+	while ((t = first_without_retry(ts, conn)) != NULL)
+		refuse(t, &error);
 }
 
 void
 tunnel_requests_refuse(
-    struct tunnel_requests *ts, const struct connect_error *refusal)
+    struct tunnel_requests *ts, const struct connect_error *error)
 {
 	struct tunnel_request *t;
 
 	for (size_t n = ts->nwaiting;
 	    n > 0 && (t = TAILQ_FIRST(&ts->waiting)) != NULL; n--)
-		refuse(t, refusal);
+		refuse(t, error);
 }
 
-/* ---- Time ---- */
+/* ---- Time-outs ---- */
 
-/* All have the same time, so the oldest is the next one whose time is over. */
+/* The time-out is the same for all, so the oldest is the next to expire. */
 void
 tunnel_requests_expire(
     struct tunnel_requests *ts, uint64_t now, const struct connect_error *why)
 {
-	struct connect_error silent;
+	struct connect_error timeout;
 	struct tunnel_request *t;
 
 	while (tunnel_requests_deadline(ts) <= now) {
@@ -285,11 +286,11 @@ tunnel_requests_expire(
 			refuse(t, why);
 			continue;
 		}
-		connect_error_set_target(&silent, t->target,
+		connect_error_set_target(&timeout, t->target,
 		    CONNECT_ERROR_EDGE_TIMEOUT,
 		    "no answer in time (connect-timeout): either the target "
 		    "does not answer or the edge does not");
-		refuse(t, &silent);
+		refuse(t, &timeout);
 	}
 }
 
@@ -298,13 +299,13 @@ tunnel_requests_deadline(const struct tunnel_requests *ts)
 {
 	const struct tunnel_request *oldest = TAILQ_FIRST(&ts->by_age);
 
-	return oldest != NULL ? oldest->came + ts->wait_ms : UINT64_MAX;
+	return oldest != NULL ? oldest->queued_ms + ts->timeout_ms : UINT64_MAX;
 }
 
 uint64_t
-tunnel_requests_first(const struct tunnel_requests *ts)
+tunnel_requests_waiting_since(const struct tunnel_requests *ts)
 {
 	const struct tunnel_request *t = TAILQ_FIRST(&ts->waiting);
 
-	return t != NULL ? t->came : UINT64_MAX;
+	return t != NULL ? t->queued_ms : UINT64_MAX;
 }

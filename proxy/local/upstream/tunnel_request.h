@@ -12,20 +12,22 @@
 #include "quic/quic.h"
 
 /*
- * Those who want a tunnel: first they wait, in the order in which they came,
- * and then their request is on its way.
+ * Requests for tunnels: they wait in the order in which they came, and then are
+ * sent to an edge as CONNECT.
  *
- *	tunnel_request_wait ──▶ waiting ── tunnel_requests_ask ──▶ asked ──▶
- *opened ▲                         │       refused └── the request was lost ─┘
+ *	tunnel_request_enqueue ──▶ waiting ── tunnel_requests_send ──▶ sent
+ *	                              ▲                              │   │
+ *	                              └── the request was lost ──────┘   ▼
+ *	                                                   opened, refused
  *
- * What a client says before its tunnel is open may go along with the request
- * (RFC 9114 §4.4 does not make it wait for the answer): the edge keeps it until
- * the target is there, or drops it with its refusal. That saves a round trip,
- * and has a price: when the request is lost, nobody knows whether the target
- * has heard it. So a request that carried something is not made again, unless
- * the edge says that it did not look at it (RFC 9114 §4.1.1), or it does no
- * harm when it is said twice, as with an idempotent request of HTTP (RFC 9110
- * §9.2.2). Nothing of this goes in 0-RTT, where others could repeat it.
+ * What a client sends before its tunnel is open may go along with the request
+ * (RFC 9114 §4.4 does not require it to wait for the response): the edge keeps
+ * it until it has connected to the target, or drops it with its refusal. That
+ * saves a round trip, at a price: when the request is lost, it is unknown
+ * whether the target has received it. So a request that carried data is not
+ * sent again, unless the edge says that it did not process it (RFC 9114
+ * §4.1.1), or it is idempotent, as some requests of HTTP are (RFC 9110 §9.2.2).
+ * None of this goes in 0-RTT, which an attacker could replay.
  *
  * No I/O, no clock: `now` is milliseconds of the caller's clock, and the same
  * one in all calls.
@@ -33,46 +35,46 @@
 
 struct tunnel_requests;
 
-/* What becomes of a ticket. Events come from the loop. */
+/* The outcome of a request. Events fire from the loop. */
 struct tunnel_request_events {
 	/*
 	 * The request leaves with the next packets, and whatever the handler
-	 * commits to `stream` goes with it; more may follow until the answer,
-	 * on ticket.stream. It sets ticket.bound if that may not be said twice.
-	 * It fires again when the request is made again, and then on another
-	 * stream everything is said from the start. NULL: nothing goes along.
-	 * The handler may not cancel the ticket.
+	 * commits to `stream` goes with it; more may follow until the response,
+	 * on the request's `stream`. The handler sets `no_retry` if that may
+	 * not be sent twice. When the request is sent again, this fires again,
+	 * with another stream, on which everything is sent from the start. The
+	 * handler may not cancel the request. NULL: nothing goes along.
 	 */
-	void (*asked)(void *arg, struct quic_stream *stream);
+	void (*sent)(void *arg, struct quic_stream *stream);
 
 	/*
-	 * The edge has joined the stream to the target: the handler must attach
-	 * itself to it before it returns.
+	 * The edge has connected the stream to the target: the handler must
+	 * attach itself to it before it returns.
 	 */
 	void (*opened)(void *arg, struct quic_stream *stream);
 
-	/* There is no tunnel. The reason is valid during the call. */
+	/* There is no tunnel. The error is valid during the call. */
 	void (*refused)(void *arg, const struct connect_error *);
 };
 
 /* A request for a tunnel, in the caller's memory, zeroed at first. */
 struct tunnel_request {
-	/* Set before tunnel_request_wait(). */
-	const struct target *target; /* stays where it is until the answer */
+	/* Set before tunnel_request_enqueue(). */
+	const struct target *target; /* stays where it is until the outcome */
 	const struct tunnel_request_events *events;
 	void *arg;
 
-	/* For the owner to set, once asked: do not make the request again. */
-	bool bound;
+	/* For the owner to set, once sent: do not send the request again. */
+	bool no_retry;
 
-	/* For the owner to write to: NULL until asked, and after the answer. */
+	/* For the owner to write to: NULL until sent, and after the outcome. */
 	struct quic_stream *stream;
 
 	/* Private. */
-	struct tunnel_requests *tickets; /* NULL: not waiting */
-	uint64_t number; /* in the order in which they came */
-	uint64_t came; /* milliseconds */
-	unsigned rejected; /* times that an edge would not look at it */
+	struct tunnel_requests *queue; /* NULL: not in one */
+	uint64_t sequence;	       /* the order in which they came */
+	uint64_t queued_ms;
+	unsigned rejected; /* times that an edge did not process it */
 	TAILQ_ENTRY(tunnel_request) entry, age;
 };
 
@@ -83,69 +85,70 @@ struct tunnel_requests {
 	size_t nwaiting;
 	uint64_t opened, failed; /* since the start */
 
-	/* For the owner to set. */
-	uint64_t wait_ms; /* that a client waits for its tunnel, also one that is here */
+	/* For the owner to set; counts for requests in the queue, too. */
+	uint64_t timeout_ms; /* from enqueue to the outcome */
 
 	/* Private. */
-	struct tunnel_request_list waiting, asked;
+	struct tunnel_request_list waiting, sent;
 	struct tunnel_request_list by_age; /* all of them, the oldest first */
-	uint64_t numbers; /* given so far */
+	uint64_t next_sequence;
 	char authorization[BASIC_SIZE]; /* for the edge; empty: none */
-	void (*on_returned)(void *arg);
+	void (*on_requeued)(void *arg);
 	void *arg;
 };
 
 /*
- * `on_returned` is told when a request was lost and waits again, from inside
- * an event of its connection: ask once more on another one.
+ * `on_requeued` fires when a request was lost and waits again, from inside an
+ * event of its connection: send once more on another connection.
  */
 void tunnel_requests_init(
-    struct tunnel_requests *, void (*on_returned)(void *arg), void *arg);
+    struct tunnel_requests *, void (*on_requeued)(void *arg), void *arg);
 
-/* The credentials for requests to come; those of an empty name are none. */
+/* The credentials for requests to come; an empty user name means none. */
 void
 tunnel_requests_set_user(struct tunnel_requests *, const struct credentials *);
 
-/* Wipes what is secret. Nobody may be waiting any more. */
+/* Wipes the secret. No request may be in the queue any more. */
 void tunnel_requests_fini(struct tunnel_requests *);
 
 /*
- * Puts a ticket at the end of the queue. Exactly one of `opened` and `refused`
- * follows, never from inside this call, and `asked` may go before it. From
- * either of the two the ticket may be used again.
+ * Puts a request at the end of the queue. Exactly one of `opened` and `refused`
+ * follows, never from inside this call, and `sent` may fire before it. From
+ * either of the two the request may be used again.
  */
-void tunnel_request_wait(
+void tunnel_request_enqueue(
     struct tunnel_requests *, struct tunnel_request *, uint64_t now);
 
-/* Withdraws it: no event follows. Fine when it is not waiting. */
+/* Withdraws it: no event follows. A no-op when it is not in a queue. */
 void tunnel_request_cancel(struct tunnel_request *);
 
 /*
- * Sends the requests of those who wait, in order, on `conn`. 0: nobody waits
- * any more; else what quic_stream_request() said to the first who does.
+ * Sends the requests that wait, in order, on `conn`. 0: none waits any more;
+ * else the error of quic_stream_request() for the first that does.
  */
-int tunnel_requests_ask(struct tunnel_requests *, struct quic_conn *conn);
+int tunnel_requests_send(struct tunnel_requests *, struct quic_conn *conn);
 
 /*
- * Takes back the requests on `conn` that were not answered: they wait again,
- * in the order in which they came. Those that are bound are refused.
+ * Takes back the requests on `conn` that have no response: they wait again, in
+ * the order in which they came. Those with `no_retry` are refused.
  */
-void tunnel_requests_recall(struct tunnel_requests *, struct quic_conn *conn);
+void tunnel_requests_requeue(struct tunnel_requests *, struct quic_conn *conn);
 
-/* Refuses all who wait now; who asks again meanwhile is not among them. */
+/* Refuses all that wait now, but none that is enqueued meanwhile. */
 void
 tunnel_requests_refuse(struct tunnel_requests *, const struct connect_error *);
 
 /*
- * Refuses those whose time is over: who waits, with `why`, and whose request
- * was not answered, by saying so. tunnel_requests_deadline() tells when to call
- * it; UINT64_MAX: never.
+ * Refuses the requests whose time is over: those that wait with `why`, and
+ * those that were sent with an error of their own.
  */
 void tunnel_requests_expire(
     struct tunnel_requests *, uint64_t now, const struct connect_error *why);
+
+/* When to call tunnel_requests_expire(); UINT64_MAX: never. */
 uint64_t tunnel_requests_deadline(const struct tunnel_requests *);
 
-/* When the first of those who wait came; UINT64_MAX: nobody waits. */
-uint64_t tunnel_requests_first(const struct tunnel_requests *);
+/* When the first that waits was enqueued; UINT64_MAX: none waits. */
+uint64_t tunnel_requests_waiting_since(const struct tunnel_requests *);
 
 #endif

@@ -10,282 +10,283 @@
 /* Milliseconds that a further connection is kept without a tunnel. */
 #define EXTRA_IDLE_MS 5000
 
-/* Milliseconds between looks at connections that are to end. */
+/* Milliseconds between checks of connections that are to end. */
 #define TICK_MS 250
 
-/* Milliseconds until a failure that is not news is a warning again. */
-#define COMPLAIN_MS 60000
+/* Milliseconds until the same failure is logged as a warning again. */
+#define WARN_INTERVAL_MS 60000
 
 int
-upstream_new(struct upstream **out, struct connection_host *host,
-    struct failover *choice, size_t index, const struct target *edge,
+upstream_new(struct upstream **out, struct connection_context *context,
+    struct failover *failover, size_t index, const struct target *edge,
     struct quic_tls *tls)
 {
-	struct upstream *w = calloc(1, sizeof(*w));
+	struct upstream *u = calloc(1, sizeof(*u));
 
-	if (w == NULL)
+	if (u == NULL)
 		return -ENOMEM;
-	w->edge = *edge;
-	w->index = index;
-	w->choice = choice;
-	w->tls = quic_tls_ref(tls);
-	eyeballs_init(&w->race, host, &w->edge, w->tls);
-	TAILQ_INIT(&w->links);
-	*out = w;
+	u->edge = *edge;
+	u->index = index;
+	u->failover = failover;
+	u->tls = quic_tls_ref(tls);
+	eyeballs_init(&u->eyeballs, context, &u->edge, u->tls);
+	TAILQ_INIT(&u->connections);
+	*out = u;
 	return 0;
 }
 
 void
-upstream_renew(
-    struct upstream *w, size_t index, struct quic_tls *tls, uint64_t now)
+upstream_update(
+    struct upstream *u, size_t index, struct quic_tls *tls, uint64_t now)
 {
-	struct quic_tls *old = w->tls;
+	struct quic_tls *old = u->tls;
 
-	w->index = index;
-	w->tls = quic_tls_ref(tls);
-	eyeballs_set_tls(&w->race, w->tls);
+	u->index = index;
+	u->tls = quic_tls_ref(tls);
+	eyeballs_set_tls(&u->eyeballs, u->tls);
 	quic_tls_free(old);
-	if (upstream_best(w) != NULL)
-		failover_up(w->choice, index, now);
+	if (upstream_best(u) != NULL)
+		failover_up(u->failover, index, now);
 }
 
 void
-upstream_start(struct upstream *w, uint64_t now)
+upstream_connect(struct upstream *u, uint64_t now)
 {
-	failover_tried(w->choice, w->index, now);
-	eyeballs_start(&w->race, now);
+	failover_connecting(u->failover, u->index, now);
+	eyeballs_start(&u->eyeballs, now);
 }
 
 void
-upstream_call_off(struct upstream *w)
+upstream_cancel(struct upstream *u)
 {
-	eyeballs_stop(&w->race);
-	failover_called_off(w->choice, w->index);
+	eyeballs_stop(&u->eyeballs);
+	failover_cancelled(u->failover, u->index);
 }
 
 /* ---- Losses ---- */
 
-/* The same news every few seconds is no news. */
+/* A failure that repeats every few seconds is not worth a warning. */
 static bool
-is_news(struct upstream *w, uint64_t now)
+is_new(struct upstream *u, uint64_t now)
 {
-	if (strcmp(w->complaint, w->why) == 0 &&
-	    now - w->complained < COMPLAIN_MS)
+	if (strcmp(u->last_warning, u->why) == 0 &&
+	    now - u->warned_ms < WARN_INTERVAL_MS)
 		return false;
-	memcpy(w->complaint, w->why, sizeof(w->complaint));
-	w->complained = now;
+	memcpy(u->last_warning, u->why, sizeof(u->last_warning));
+	u->warned_ms = now;
 	return true;
 }
 
 static void
-attempt_lost(struct upstream *w, uint64_t now)
+attempt_failed(struct upstream *u, uint64_t now)
 {
 	double pause = (double)failover_failed(
-			   w->choice, w->index, now, w->race.hopeless) /
+			   u->failover, u->index, now, u->eyeballs.permanent) /
 		       1000;
 	char next[64];
 
-	memcpy(w->why, w->race.why, sizeof(w->why));
+	memcpy(u->why, u->eyeballs.why, sizeof(u->why));
 	snprintf(next, sizeof(next),
 	    "next attempt in %.1f s, sooner if a client is waiting", pause);
-	if (is_news(w, now))
-		log_warn("%s; %s", w->why, next);
+	if (is_new(u, now))
+		log_warn("%s; %s", u->why, next);
 	else
-		log_debug("%s; %s", w->why, next);
+		log_debug("%s; %s", u->why, next);
 }
 
-/* A link has ended, and its tunnels with it. True: that was not our wish. */
+/* Frees a connection that is CLOSED. True: it was lost. */
 static bool
-bury(struct upstream *w, struct connection *link)
+remove_closed(struct upstream *u, struct connection *c)
 {
-	bool lost = !link->drained && !link->spare;
+	bool lost = !c->drained && !c->evicted;
 	char edge[TARGET_STRLEN];
 
 	if (lost) {
-		target_format(&w->edge, edge, sizeof(edge));
-		snprintf(w->why, sizeof(w->why), "edge %s (%s): %s", edge,
-		    link->address, link->why);
-		log_warn("connection lost: %s", w->why);
+		target_format(&u->edge, edge, sizeof(edge));
+		snprintf(u->why, sizeof(u->why), "edge %s (%s): %s", edge,
+		    c->address, c->why);
+		log_warn("connection lost: %s", u->why);
 	} else
-		log_info("connection to %s ended: %s", link->address,
-		    link->why);
-	TAILQ_REMOVE(&w->links, link, entry);
-	connection_close(link);
+		log_info("connection to %s ended: %s", c->address,
+		    c->why);
+	TAILQ_REMOVE(&u->connections, c, entry);
+	connection_free(c);
 	return lost;
 }
 
-/* ---- Links ---- */
+/* ---- Connections ---- */
 
 struct connection *
-upstream_best(const struct upstream *w)
+upstream_best(const struct upstream *u)
 {
-	struct connection *link, *any = NULL;
+	struct connection *c, *any = NULL;
 
-	TAILQ_FOREACH(link, &w->links, entry) {
-		if (link->state != CONNECTION_UP)
+	TAILQ_FOREACH(c, &u->connections, entry) {
+		if (c->state != CONNECTION_UP)
 			continue;
-		if (!link->doubted)
-			return link;
+		if (!c->suspect)
+			return c;
 		if (any == NULL)
-			any = link;
+			any = c;
 	}
 	return any;
 }
 
 size_t
-upstream_width(const struct upstream *w)
+upstream_count(const struct upstream *u)
 {
-	const struct connection *link;
+	const struct connection *c;
 	size_t n = 0;
 
-	TAILQ_FOREACH(link, &w->links, entry)
-	n += link->state == CONNECTION_UP;
+	TAILQ_FOREACH(c, &u->connections, entry)
+		n += c->state == CONNECTION_UP;
 	return n;
 }
 
-/* Further connections end when nobody has used them for a while. */
+/* Connections but the first end when they have been idle for a while. */
 static void
-retire(struct upstream *w, uint64_t now)
+drain_idle(struct upstream *u, uint64_t now)
 {
-	struct connection *link;
+	struct connection *c;
 	bool first = true;
 
-	TAILQ_FOREACH(link, &w->links, entry) {
-		if (link->state != CONNECTION_UP)
+	TAILQ_FOREACH(c, &u->connections, entry) {
+		if (c->state != CONNECTION_UP)
 			continue;
-		if (connection_tunnels(link) > 0)
-			link->idle_since = 0;
-		else if (link->idle_since == 0)
-			link->idle_since = now;
-		else if (!first && now - link->idle_since >= EXTRA_IDLE_MS)
-			connection_drain(link);
+		if (connection_tunnels(c) > 0)
+			c->idle_since = 0;
+		else if (c->idle_since == 0)
+			c->idle_since = now;
+		else if (!first && now - c->idle_since >= EXTRA_IDLE_MS)
+			connection_drain(c);
 		first = false;
 	}
 }
 
-/* What has become of links that are OVER. */
+/* How connections have ended. */
 struct ends {
-	bool lost;     /* one ended against our wish ... */
-	bool hopeless; /* ... for a reason that stays */
-	bool spare;    /* one was not missed */
+	bool lost;	/* one was lost ... */
+	bool permanent; /* ... for a reason that will repeat */
+	bool evicted;	/* one was closed while idle */
 };
 
 static void
-tend(struct upstream *w, uint64_t now, uint64_t *at, struct ends *ends)
+step_connections(struct upstream *u, uint64_t now, uint64_t *at,
+    struct ends *ends)
 {
-	bool restless = upstream_width(w) > 1;
-	struct connection *link, *next;
+	bool ticking = upstream_count(u) > 1;
+	struct connection *c, *next;
 	uint64_t due;
 
-	retire(w, now);
-	for (link = TAILQ_FIRST(&w->links); link != NULL; link = next) {
-		next = TAILQ_NEXT(link, entry);
-		due = connection_check(link, now);
+	drain_idle(u, now);
+	for (c = TAILQ_FIRST(&u->connections); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, entry);
+		due = connection_check(c, now);
 		*at = due < *at ? due : *at;
-		if (link->state == CONNECTION_DRAINING &&
-		    connection_tunnels(link) == 0)
-			connection_end(link, "its last tunnel has ended");
-		restless |= link->state == CONNECTION_DRAINING;
-		if (link->state != CONNECTION_OVER)
+		if (c->state == CONNECTION_DRAINING &&
+		    connection_tunnels(c) == 0)
+			connection_close(c, "its last tunnel has ended");
+		ticking |= c->state == CONNECTION_DRAINING;
+		if (c->state != CONNECTION_CLOSED)
 			continue;
-		ends->hopeless |= link->hopeless;
-		ends->spare |= link->spare;
-		ends->lost |= bury(w, link);
+		ends->permanent |= c->permanent;
+		ends->evicted |= c->evicted;
+		ends->lost |= remove_closed(u, c);
 	}
-	if (restless && now + TICK_MS < *at)
+	if (ticking && now + TICK_MS < *at)
 		*at = now + TICK_MS;
 }
 
 /* ---- The step ---- */
 
 static bool
-run_race(struct upstream *w, uint64_t now, uint64_t *at)
+step_eyeballs(struct upstream *u, uint64_t now, uint64_t *at)
 {
-	struct connection *link;
+	struct connection *c;
 
-	switch (eyeballs_step(&w->race, now, at)) {
-	case EYEBALLS_WON:
-		TAILQ_FOREACH(link, &w->links, entry)
-		connection_edge_answers(link);
-		TAILQ_INSERT_TAIL(&w->links, w->race.winner, entry);
-		failover_up(w->choice, w->index, now);
-		w->complaint[0] = '\0';
+	switch (eyeballs_step(&u->eyeballs, now, at)) {
+	case EYEBALLS_CONNECTED:
+		TAILQ_FOREACH(c, &u->connections, entry)
+		connection_edge_answers(c);
+		TAILQ_INSERT_TAIL(&u->connections, u->eyeballs.winner, entry);
+		failover_up(u->failover, u->index, now);
+		u->last_warning[0] = '\0';
 		break;
-	case EYEBALLS_LOST:
-		attempt_lost(w, now);
+	case EYEBALLS_FAILED:
+		attempt_failed(u, now);
 		return true;
-	case EYEBALLS_OFF:
-	case EYEBALLS_ON:
+	case EYEBALLS_IDLE:
+	case EYEBALLS_RUNNING:
 		break;
 	}
 	return false;
 }
 
-/* What is left of the links is what the choice must know. */
+/* Tells the failover what the connections have come to. */
 static void
-report(struct upstream *w, uint64_t now, const struct ends *ends)
+report(struct upstream *u, uint64_t now, const struct ends *ends)
 {
-	struct connection *best = upstream_best(w);
+	struct connection *best = upstream_best(u);
 
-	if (w->leaving || !w->choice->edges[w->index].up)
+	if (u->removed || !u->failover->edges[u->index].up)
 		return;
 	if (best != NULL)
-		failover_doubt(w->choice, w->index, best->doubted);
-	else if (ends->spare && !ends->lost)
-		failover_rest(w->choice, w->index, now);
+		failover_set_suspect(u->failover, u->index, best->suspect);
+	else if (ends->evicted && !ends->lost)
+		failover_evicted(u->failover, u->index, now);
 	else {
-		failover_down(w->choice, w->index, now);
-		if (ends->hopeless)
-			failover_failed(w->choice, w->index, now, true);
+		failover_down(u->failover, u->index, now);
+		if (ends->permanent)
+			failover_failed(u->failover, u->index, now, true);
 	}
 }
 
 bool
-upstream_step(struct upstream *w, uint64_t now, uint64_t *at)
+upstream_step(struct upstream *u, uint64_t now, uint64_t *at)
 {
 	struct ends ends = { .lost = false };
-	bool failed = run_race(w, now, at);
+	bool failed = step_eyeballs(u, now, at);
 
-	tend(w, now, at, &ends);
-	report(w, now, &ends);
+	step_connections(u, now, at, &ends);
+	report(u, now, &ends);
 	return failed || ends.lost;
 }
 
 /* ---- The end ---- */
 
 void
-upstream_leave(struct upstream *w)
+upstream_remove(struct upstream *u)
 {
-	struct connection *link;
+	struct connection *c;
 
-	w->leaving = true;
-	eyeballs_fini(&w->race);
-	TAILQ_FOREACH(link, &w->links, entry)
-	connection_drain(link);
+	u->removed = true;
+	eyeballs_fini(&u->eyeballs);
+	TAILQ_FOREACH(c, &u->connections, entry)
+		connection_drain(c);
 }
 
 void
-upstream_end(struct upstream *w, const char *why)
+upstream_close(struct upstream *u, const char *why)
 {
-	struct connection *link;
+	struct connection *c;
 
-	eyeballs_stop(&w->race);
-	while ((link = TAILQ_FIRST(&w->links)) != NULL) {
-		TAILQ_REMOVE(&w->links, link, entry);
-		connection_end(link, why);
-		connection_close(link);
+	eyeballs_stop(&u->eyeballs);
+	while ((c = TAILQ_FIRST(&u->connections)) != NULL) {
+		TAILQ_REMOVE(&u->connections, c, entry);
+		connection_close(c, why);
+		connection_free(c);
 	}
 }
 
 bool
-upstream_is_gone(const struct upstream *w)
+upstream_is_closed(const struct upstream *u)
 {
-	return TAILQ_EMPTY(&w->links) && !w->race.looking_up;
+	return TAILQ_EMPTY(&u->connections) && !u->eyeballs.resolving;
 }
 
 void
-upstream_free(struct upstream *w)
+upstream_free(struct upstream *u)
 {
-	quic_tls_free(w->tls);
-	free(w);
+	quic_tls_free(u->tls);
+	free(u);
 }

@@ -13,8 +13,8 @@
 #include "proxy/local/upstream/connect_error.h"
 
 /*
- * What leads to one edge: the race that is on, and the links that it has made.
- * The choice hears from here how that edge does.
+ * One edge: the attempt to connect to it, and the connections that came of it.
+ * It reports to the failover how the edge does.
  *
  * None of these calls may be made from inside a connection's events. `now` is
  * milliseconds of the loop's clock, and `*at` is made no later than the time
@@ -22,62 +22,64 @@
  */
 struct upstream {
 	/* For the owner to read. */
-	struct target edge;	/* as configured */
-	size_t index;		/* its number in the choice */
-	bool leaving;		/* the choice knows it no more */
-	struct eyeballs race;
-	struct connection_list
-	    links; /* the oldest first; no OVER after a step */
-	char why[CONNECT_ERROR_TEXT_MAX]; /* of the last failure, a sentence */
+	struct target edge; /* as configured */
+	size_t index;	    /* in the failover */
+	bool removed;	    /* no longer in the failover */
+	struct eyeballs eyeballs;
+	struct connection_list connections; /* oldest first; none is CLOSED
+					       after a step */
+	char why[CONNECT_ERROR_TEXT_MAX]; /* the last failure, a sentence */
 
 	TAILQ_ENTRY(upstream) entry; /* for the owner to use */
 
 	/* Private. */
-	struct failover *choice;
+	struct failover *failover;
 	struct quic_tls *tls;
-	char complaint[CONNECT_ERROR_TEXT_MAX]; /* the last warning, and when */
-	uint64_t complained;
+	char last_warning[CONNECT_ERROR_TEXT_MAX];
+	uint64_t warned_ms; /* when it was logged */
 };
 
 TAILQ_HEAD(upstream_list, upstream);
 
 /*
- * Takes a reference to `tls` and copies `edge`; host and choice must outlive
- * the way. 0 or -ENOMEM.
+ * Takes a reference to `tls` and copies `edge`; the context and the failover
+ * must outlive it. 0 or -ENOMEM.
  */
-int
-upstream_new(struct upstream **, struct connection_host *, struct failover *,
-    size_t index, const struct target *edge, struct quic_tls *tls);
+int upstream_new(struct upstream **, struct connection_context *,
+    struct failover *, size_t index, const struct target *edge,
+    struct quic_tls *tls);
 
 /*
- * Another place in the order of a choice that was made anew, and credentials
- * for the connections to come.
+ * After the failover was initialized anew: the edge's index in it, and the
+ * credentials for connections to come.
  */
-void upstream_renew(
-    struct upstream *, size_t index, struct quic_tls *tls, uint64_t now);
+void upstream_update(struct upstream *, size_t index, struct quic_tls *tls,
+    uint64_t now);
 
-/* Tries to make a connection, or calls that off. */
-void upstream_start(struct upstream *, uint64_t now);
-void upstream_call_off(struct upstream *);
+/* Begins to make a connection, or cancels that. */
+void upstream_connect(struct upstream *, uint64_t now);
+void upstream_cancel(struct upstream *);
 
-/* Does what is due. True: an attempt has failed, or a link was lost: `why`. */
+/*
+ * Does what is due. True: an attempt has failed or a connection was lost, for
+ * the reason in `why`.
+ */
 bool upstream_step(struct upstream *, uint64_t now, uint64_t *at);
 
-/*
- * The first link that takes requests, and is not doubted if there is such a
- * one; or NULL. And how many take requests.
- */
+/* The first UP connection, and one that is not suspect if there is one. */
 struct connection *upstream_best(const struct upstream *);
-size_t upstream_width(const struct upstream *);
 
-/* Makes no more connections; those that are there finish their tunnels. */
-void upstream_leave(struct upstream *);
+/* How many connections are UP. */
+size_t upstream_count(const struct upstream *);
 
-/* Ends all links, with their tunnels, and the race. `why` is for people. */
-void upstream_end(struct upstream *, const char *why);
+/* Makes no more connections; those that exist finish their tunnels. */
+void upstream_remove(struct upstream *);
 
-/* Whether a way that leaves or was ended has gone, and may be freed. */
-bool upstream_is_gone(const struct upstream *);
+/* Closes all connections, with their tunnels, and stops attempts. */
+void upstream_close(struct upstream *, const char *why);
+
+/* Whether a removed or closed upstream has no connection, and may be freed. */
+bool upstream_is_closed(const struct upstream *);
 void upstream_free(struct upstream *);
 
 #endif
