@@ -46,7 +46,7 @@ on_exchange_writable(void *arg)
 		return;
 	if (!c->eof_seen)
 		client_start_reading(c);
-	else if (c->flushing && !exchange_is_behind(c->session))
+	else if (c->flushing && !exchange_awaits_origin(c->session))
 		client_close(c, "the client disconnected");
 }
 
@@ -77,7 +77,7 @@ on_exchange_done(void *arg, bool keep_alive)
 
 /* A uv_shutdown() would do the same, but one loop iteration later. */
 static void
-on_exchange_last(void *arg)
+on_exchange_response_done(void *arg)
 {
 	struct client *c = arg;
 	uv_os_fd_t fd;
@@ -106,7 +106,7 @@ on_exchange_refused(void *arg, const struct connect_error *error)
 
 /* The client must not take the part of the response for all of it. */
 static void
-on_exchange_broken(void *arg, const char *reason)
+on_exchange_truncated(void *arg, const char *reason)
 {
 	struct client *c = arg;
 	uv_stream_t *tcp = (uv_stream_t *)&c->relay.tcp;
@@ -123,7 +123,7 @@ on_exchange_broken(void *arg, const char *reason)
 
 /* The client may be sending its next request, or have its password checked. */
 static void
-on_exchange_left(void *arg)
+on_exchange_pinned_closed(void *arg)
 {
 	struct client *c = arg;
 
@@ -138,7 +138,7 @@ on_exchange_left(void *arg)
 
 /* What the client has sent goes on to the origin. */
 static void
-on_exchange_unwanted(void *arg)
+on_exchange_response_dropped(void *arg)
 {
 	struct client *c = arg;
 
@@ -152,12 +152,12 @@ static const struct exchange_events exchange_events = {
 	.writable = on_exchange_writable,
 	.moved = on_exchange_moved,
 	.done = on_exchange_done,
-	.last = on_exchange_last,
+	.response_done = on_exchange_response_done,
 	.switched = on_exchange_switched,
 	.refused = on_exchange_refused,
-	.broken = on_exchange_broken,
-	.left = on_exchange_left,
-	.unwanted = on_exchange_unwanted,
+	.truncated = on_exchange_truncated,
+	.pinned_closed = on_exchange_pinned_closed,
+	.response_dropped = on_exchange_response_dropped,
 };
 
 static void
@@ -198,7 +198,7 @@ exchange_idle(struct client *c)
 
 	exchange_abandon(c->session);
 	if (!unanswered)
-		on_exchange_broken(c, "the exchange was idle");
+		on_exchange_truncated(c, "the exchange was idle");
 	else if (complete)
 		respond_error(c, 504,
 		    "the origin did not answer within the tunnel-timeout");
@@ -228,7 +228,7 @@ refuse_body(struct client *c, int error)
 		respond_error(c, 503, "the proxy is out of memory");
 		return;
 	}
-	exchange_why(c->session, why);
+	exchange_body_error(c->session, why);
 	snprintf(text, sizeof(text), "the request's body is malformed: %s",
 	    why);
 	respond_error(c, 400, text);
@@ -243,7 +243,7 @@ body_step(struct client *c)
 	if (c->closing || c->state != CLIENT_EXCHANGE)
 		return false;
 	if (n < 0 && !exchange_unanswered(c->session)) {
-		on_exchange_broken(c, "the request's body is malformed");
+		on_exchange_truncated(c, "the request's body is malformed");
 		return false;
 	}
 	if (n < 0) {
@@ -401,7 +401,7 @@ http_end(struct client *c)
 static bool
 http_awaits_tunnel(const struct client *c)
 {
-	return exchange_is_opening(c->session);
+	return exchange_awaits_tunnel(c->session);
 }
 
 static bool
@@ -413,7 +413,7 @@ http_awaits_response(const struct client *c)
 static bool
 http_awaits_origin(const struct client *c)
 {
-	return exchange_is_behind(c->session);
+	return exchange_awaits_origin(c->session);
 }
 
 static void

@@ -1,5 +1,5 @@
 /*
- * A message is gathered octet by octet in s->in.  The reader of the current
+ * A message is gathered octet by octet in s->in. The reader of the current
  * state looks after each octet whether its message is whole, and only then
  * acts on it: nothing is read past a message, and no split of the input can
  * make a difference.
@@ -9,8 +9,8 @@
  *	   4            0x02 -> PASSWORD -> VERDICT       |
  *	   +------------------------------> REQUEST4 -----+
  *
- * VERDICT and REPLY wait for the caller.  PASSWORD goes to REQUEST without a
- * verdict where no password is required.  Every refusal leads to CLOSED.
+ * VERDICT and REPLY wait for the caller. PASSWORD goes to REQUEST without a
+ * verdict where no password is required. Every refusal leads to CLOSED.
  */
 
 #include <arpa/inet.h>
@@ -24,7 +24,7 @@
 
 #define VERSION4 0x04
 #define VERSION5 0x05
-#define PASSWORD_VERSION 0x01 /* RFC 1929, section 2 */
+#define PASSWORD_VERSION 0x01 /* RFC 1929 §2 */
 
 #define METHOD_NONE 0x00
 #define METHOD_PASSWORD 0x02

@@ -12,8 +12,8 @@ struct connect_error;
 /*
  * The server's side of SOCKS5 (RFC 1928), its user/password sub-negotiation
  * (RFC 1929), SOCKS4 and SOCKS4a, up to the reply after which the connection
- * is a tunnel.  A push machine: bytes in any split go in, events and the bytes
- * of the answer come out.  It does no I/O, keeps no memory of its own and never
+ * is a tunnel. A push machine: bytes in any split go in, events and the bytes
+ * of the answer come out. It does no I/O, keeps no memory of its own and never
  * looks a name up.
  *
  *	socks_init
@@ -45,7 +45,7 @@ enum socks_event {
 	SOCKS_SEND,
 
 	/*
-	 * Check user and password, then call socks_authenticated.  Seen only
+	 * Check user and password, then call socks_authenticated. Seen only
 	 * where a password is required.
 	 */
 	SOCKS_AUTHENTICATE,
@@ -60,7 +60,7 @@ enum socks_event {
 	SOCKS_CLOSE
 };
 
-/* Reply codes of RFC 1928, section 6, with their values on the wire. */
+/* Reply codes of RFC 1928 §6, with their values on the wire. */
 enum socks_code {
 	SOCKS_SUCCEEDED = 0x00,
 	SOCKS_GENERAL_FAILURE = 0x01,
@@ -86,11 +86,11 @@ enum socks_state {
 };
 
 /*
- * One client's negotiation, in the caller's memory.  Callers read target,
+ * One client's negotiation, in the caller's memory. Callers read target,
  * user, password, out and outlen, each only where an event says so.
  */
 struct socks {
-	/* Where the client wants to go.  Complete from SOCKS_CONNECT on. */
+	/* Where the client wants to go. Complete from SOCKS_CONNECT on. */
 	struct target target;
 
 	/*
@@ -123,9 +123,9 @@ struct socks {
 };
 
 /*
- * Begins a negotiation.  With password_required only clients that offer the
+ * Begins a negotiation. With password_required only clients that offer the
  * method user/password (0x02) are served, and SOCKS4 is refused since it has
- * no password.  Without it "no authentication" (0x00) is preferred, and a
+ * no password. Without it "no authentication" (0x00) is preferred, and a
  * client that offers user/password alone is let in whatever it says.
  *
  * A session that dies between SOCKS_AUTHENTICATE and its verdict owes the
@@ -134,7 +134,7 @@ struct socks {
 void socks_init(struct socks *s, bool password_required);
 
 /*
- * Takes bytes read from the client and stops after the first event.  *consumed
+ * Takes bytes read from the client and stops after the first event. *consumed
  * is how many of the len bytes were used: never one past the request, so what
  * is left over after SOCKS_CONNECT is the tunnel's first data.
  *
@@ -162,16 +162,16 @@ void socks_sent(struct socks *s);
 /*
  * The verdict on SOCKS_AUTHENTICATE, which ends the life of user and password.
  * Returns SOCKS_SEND when ok, after which feeding goes on with the bytes that
- * were left, and SOCKS_CLOSE otherwise.  In any other state it does nothing
+ * were left, and SOCKS_CLOSE otherwise. In any other state it does nothing
  * and returns SOCKS_NEED_MORE.
  */
 enum socks_event socks_authenticated(struct socks *s, bool ok);
 
 /*
- * The outcome of SOCKS_CONNECT.  Returns SOCKS_SEND for SOCKS_SUCCEEDED: after
- * out the connection is the tunnel.  Any other code returns SOCKS_CLOSE.  The
+ * The outcome of SOCKS_CONNECT. Returns SOCKS_SEND for SOCKS_SUCCEEDED: after
+ * out the connection is the tunnel. Any other code returns SOCKS_CLOSE. The
  * bound address in a SOCKS5 reply is 0.0.0.0:0, as it is the edge's and not
- * known here; SOCKS4 has one code for every refusal.  In any other state it
+ * known here; SOCKS4 has one code for every refusal. In any other state it
  * does nothing and returns SOCKS_NEED_MORE.
  */
 enum socks_event socks_reply(struct socks *s, enum socks_code code);

@@ -14,10 +14,10 @@ struct client_info;
 struct pool_status;
 
 /*
- * What the local proxy says about itself, as JSON.  Scripts rely on the names:
- * members are added and never renamed or removed.  Every member is always
+ * What the local proxy says about itself, as JSON. Scripts rely on the names:
+ * members are added and never renamed or removed. Every member is always
  * there; what is not known, such as the round-trip time of a connection that
- * is not up, is null.  Pure: no I/O, no clock.
+ * is not up, is null. Pure: no I/O, no clock.
  */
 
 /* Everything the status is made of; all of it is only read. */
@@ -40,12 +40,12 @@ struct status_facts {
  *	edge, address	in use or last tried: as configured, as resolved
  *	alpn		"h3"
  *	tls		{version, cipher, group}
- *	resumed		whether the handshake was (RFC 8446, section 2.2)
- *	rtt_ms		smoothed (RFC 9002, section 5.3), three decimals
- *	cwnd, bytes_in_flight	bytes (RFC 9002, section 2)
+ *	resumed		whether the handshake was (RFC 8446 §2.2)
+ *	rtt_ms		smoothed (RFC 9002 §5.3), three decimals
+ *	cwnd, bytes_in_flight	bytes (RFC 9002 §2)
  *	path_mtu	bytes, the largest IP packet that is known to pass
  *	udp_payload	bytes, the same without IP and UDP headers
- *	mtu_state	of its discovery (RFC 8899, section 5.2): "searching"
+ *	mtu_state	of its discovery (RFC 8899 §5.2): "searching"
  *	mtu_ceiling	bytes of IP
  *	mtu		what status_mtu() makes
  *	connections	[{state, edge, address, tunnels}] of every connection,
@@ -60,7 +60,7 @@ struct status_facts {
  *	packets		{sent, received, lost, trains}, of this connection;
  *			trains are the calls that sent them
  *	reconnects	connections that took over since the first one
- *	migrations	changes of path (RFC 9000, section 9)
+ *	migrations	changes of path (RFC 9000 §9)
  *	uptime_s	of this process
  *	version, pid	of this process
  *	listen		["address:port"]
@@ -70,7 +70,7 @@ struct status_facts {
  *			the times that the maximum was met
  *
  * Text that is not UTF-8, which JSON cannot carry, has '?' for what is not
- * ASCII.  Returns a new reference, or NULL when memory is out.
+ * ASCII. Returns a new reference, or NULL when memory is out.
  */
 json_t *status_json(const struct status_facts *facts);
 
@@ -99,14 +99,14 @@ json_t *status_tunnels(void);
 
 /*
  * Adds {target, client, kind, state, age_s, bytes: {up, down}}; the target is
- * null until the client has named it.  Made to be called by listener_each():
- * `tunnels` is the json_t * that status_tunnels() made.  A tunnel that finds
+ * null until the client has named it. Made to be called by listener_each():
+ * `tunnels` is the json_t * that status_tunnels() made. A tunnel that finds
  * no memory is left out.
  */
 void status_tunnels_add(void *tunnels, const struct client_info *tunnel);
 
 /*
- * The same for `top`, of those that move the most bytes.  Made to be called by
+ * The same for `top`, of those that move the most bytes. Made to be called by
  * listener_top(): `status` is the json_t * that status_json() made.
  */
 void status_top_add(void *status, const struct client_info *tunnel);

@@ -246,11 +246,11 @@ static struct {
 	uv_loop_t loop;
 	uv_tcp_t tcp;
 	int fd; /* the client's end of it */
-	struct exchange *forward;
+	struct exchange *exchange;
 	char *got;
 	size_t got_len;
 	enum outcome outcome;
-	size_t writable, unwanted, last;
+	size_t writable, response_dropped, response_done;
 	enum connect_error_type error;
 	char refusal[CONNECT_ERROR_TEXT_MAX];
 } client;
@@ -270,10 +270,10 @@ on_done(void *arg, bool keep_alive)
 }
 
 static void
-on_last(void *arg)
+on_response_done(void *arg)
 {
 	(void)arg;
-	client.last++;
+	client.response_done++;
 }
 
 static void
@@ -282,17 +282,17 @@ on_refused(void *arg, const struct connect_error *refusal)
 	(void)arg;
 	client.outcome = REFUSED;
 	client.error = refusal->type;
-	assert_true(exchange_unanswered(client.forward));
+	assert_true(exchange_unanswered(client.exchange));
 	strcpy(client.refusal, refusal->text);
 }
 
 static void
-on_broken(void *arg, const char *reason)
+on_truncated(void *arg, const char *reason)
 {
 	(void)arg;
 	client.outcome = BROKEN;
 	assert_non_null(reason);
-	assert_false(exchange_unanswered(client.forward));
+	assert_false(exchange_unanswered(client.exchange));
 	uv_close((uv_handle_t *)&client.tcp, NULL);
 }
 
@@ -307,34 +307,34 @@ on_switched(void *arg, struct quic_stream *stream)
 {
 	(void)arg;
 	assert_ptr_equal(stream, &streams[nstreams - 1]);
-	assert_true(exchange_request_complete(client.forward));
+	assert_true(exchange_request_complete(client.exchange));
 	client.outcome = SWITCHED;
 }
 
 static void
-on_left(void *arg)
+on_pinned_closed(void *arg)
 {
 	(void)arg;
 	client.outcome = LEFT;
 }
 
 static void
-on_unwanted(void *arg)
+on_response_dropped(void *arg)
 {
 	(void)arg;
-	client.unwanted++;
+	client.response_dropped++;
 }
 
 static const struct exchange_events events = {
 	.writable = on_writable,
 	.moved = on_moved,
 	.done = on_done,
-	.last = on_last,
+	.response_done = on_response_done,
 	.refused = on_refused,
-	.broken = on_broken,
-	.left = on_left,
+	.truncated = on_truncated,
+	.pinned_closed = on_pinned_closed,
 	.switched = on_switched,
-	.unwanted = on_unwanted,
+	.response_dropped = on_response_dropped,
 };
 
 static int
@@ -355,7 +355,7 @@ setup(void **state)
 	if (uv_tcp_open(&client.tcp, fd[1]) != 0)
 		return -1;
 	return exchange_new(
-	    &client.forward, &client.tcp, NULL, true, &events, &client);
+	    &client.exchange, &client.tcp, NULL, true, &events, &client);
 }
 
 static int
@@ -364,7 +364,7 @@ teardown(void **state)
 	(void)state;
 	if (!uv_is_closing((uv_handle_t *)&client.tcp))
 		uv_close((uv_handle_t *)&client.tcp, NULL);
-	exchange_free(client.forward);
+	exchange_free(client.exchange);
 	uv_run(&client.loop, UV_RUN_DEFAULT);
 	if (asked != NULL || uv_loop_close(&client.loop) != 0)
 		return -1;
@@ -407,13 +407,13 @@ client_asks(const char *text)
 	client.got_len = 0;
 	head = http1_request_parse(&req, text, strlen(text), &scanned);
 	assert_true(head > 0);
-	assert_int_equal(exchange_request(client.forward, &req), 0);
+	assert_int_equal(exchange_request(client.exchange, &req), 0);
 	if (asked != NULL)
 		grant();
-	n = exchange_feed(client.forward, (const uint8_t *)text + head,
+	n = exchange_feed(client.exchange, (const uint8_t *)text + head,
 	    strlen(text) - (size_t)head);
 	assert_true(n >= 0);
-	exchange_fed(client.forward);
+	exchange_fed(client.exchange);
 	return (size_t)head + (size_t)n;
 }
 
@@ -662,9 +662,9 @@ static void
 client_sends(const char *text)
 {
 	assert_int_equal(
-	    exchange_feed(client.forward, (const uint8_t *)text, strlen(text)),
+	    exchange_feed(client.exchange, (const uint8_t *)text, strlen(text)),
 	    strlen(text));
-	exchange_fed(client.forward);
+	exchange_fed(client.exchange);
 }
 
 static void
@@ -685,7 +685,7 @@ test_early_answer(void **state)
 	client_asks(GET);
 	origin_says(s, OK LENGTH_5 "\r\nhello");
 	assert_int_equal(client.outcome, KEPT);
-	assert_int_equal(client.last, 0);
+	assert_int_equal(client.response_done, 0);
 }
 
 /* The origin says that it closes, does, and reads on; or a new one would. */
@@ -698,14 +698,14 @@ test_early_answer_of_the_last(void **state)
 	client_asks(EARLY LENGTH_5 "\r\nhel");
 	origin_says(s, OK LENGTH_5 CLOSE "\r\nhello");
 	assert_client_got(OK LENGTH_5 CLOSE VIA "hello");
-	assert_int_equal(client.last, 0);
+	assert_int_equal(client.response_done, 0);
 	origin_closes(s);
-	assert_int_equal(client.last, 1);
+	assert_int_equal(client.response_done, 1);
 	client_sends("l");
 	assert_int_equal(client.outcome, NONE);
 	client_sends("o");
 	assert_int_equal(client.outcome, CLOSED);
-	assert_int_equal(client.last, 1);
+	assert_int_equal(client.response_done, 1);
 	assert_true(s->finished && s->released);
 }
 
@@ -717,7 +717,7 @@ test_early_answer_and_close(void **state)
 	client_asks(EARLY LENGTH_5 "\r\nhel");
 	origin_says(&streams[0], OK LENGTH_5 "\r\nhello");
 	origin_closes(&streams[0]);
-	assert_int_equal(client.last, 1);
+	assert_int_equal(client.response_done, 1);
 	client_sends("lo");
 	assert_int_equal(client.outcome, CLOSED);
 }
@@ -730,7 +730,7 @@ test_early_answer_to_http_1_0(void **state)
 	client_asks("POST http://a.example/ HTTP/1.0\r\n" LENGTH_5
 	    "\r\nhel");
 	origin_says(&streams[0], OK CHUNKED "\r\n1\r\nx\r\n0\r\n\r\n");
-	assert_int_equal(client.last, 1);
+	assert_int_equal(client.response_done, 1);
 	client_sends("lo");
 	assert_int_equal(client.outcome, CLOSED);
 }
@@ -744,7 +744,7 @@ test_early_answer_and_the_end_of_the_connection(void **state)
 	connection_breaks(&streams[0]);
 	assert_int_equal(client.outcome, CLOSED);
 	assert_int_equal(
-	    exchange_feed(client.forward, (const uint8_t *)"l", 1), 0);
+	    exchange_feed(client.exchange, (const uint8_t *)"l", 1), 0);
 }
 
 /* It takes no more: there is nobody to go on for. */
@@ -771,7 +771,7 @@ test_early_answer_before_the_head(void **state)
 
 	(void)state;
 	http1_request_parse(&req, POST_0, strlen(POST_0), &scanned);
-	assert_int_equal(exchange_request(client.forward, &req), 0);
+	assert_int_equal(exchange_request(client.exchange, &req), 0);
 	room = 0;
 	s = grant();
 	origin_says(s, OK LENGTH_5 "\r\nhello");
@@ -840,7 +840,7 @@ run_request_trailer(size_t row, size_t step)
 	client_asks(POST_CHUNKED LAST);
 	for (taken = 0; taken < len; taken += n) {
 		n = step < len - taken ? step : len - taken;
-		if (exchange_feed(client.forward, in + taken, n) < 0)
+		if (exchange_feed(client.exchange, in + taken, n) < 0)
 			break;
 	}
 	if (trailers[row].request != NULL) {
@@ -1353,7 +1353,7 @@ test_pipelined(void **state)
 	(void)state;
 	taken = client_asks(both);
 	assert_int_equal(taken, strlen(POST));
-	assert_true(exchange_request_complete(client.forward));
+	assert_true(exchange_request_complete(client.exchange));
 	exchange_over(&streams[0]);
 	client_asks(both + taken);
 	exchange_over(&streams[0]);
@@ -1367,7 +1367,7 @@ request(const char *text)
 	size_t scanned = 0;
 
 	http1_request_parse(&req, text, strlen(text), &scanned);
-	assert_int_equal(exchange_request(client.forward, &req), 0);
+	assert_int_equal(exchange_request(client.exchange, &req), 0);
 }
 
 /* The request is lost twice before it comes to an answer. */
@@ -1434,14 +1434,14 @@ test_slow_origin(void **state)
 	s->tx_len = 0;
 	while (at < len) {
 		s->tx_limit = s->tx_len;
-		assert_int_equal(exchange_feed(client.forward,
+		assert_int_equal(exchange_feed(client.exchange,
 				     (const uint8_t *)body + at, len - at),
 		    0);
 		s->tx_limit = BUFFER - ROOM;
 		client.writable = 0;
 		s->events->writable(s, s->arg);
 		assert_int_equal(client.writable, 1);
-		assert_int_equal(exchange_feed(client.forward,
+		assert_int_equal(exchange_feed(client.exchange,
 				     (const uint8_t *)body + at++, 1),
 		    1);
 	}
@@ -1464,11 +1464,11 @@ test_large_body(void **state)
 	client_asks("PUT http://a.example/" HOST CHUNKED "\r\n");
 	s = &streams[0];
 	head = s->tx_len;
-	exchange_feed(client.forward, (const uint8_t *)size, strlen(size));
+	exchange_feed(client.exchange, (const uint8_t *)size, strlen(size));
 	assert_int_equal(
-	    exchange_feed(client.forward, (const uint8_t *)body, len), len);
+	    exchange_feed(client.exchange, (const uint8_t *)body, len), len);
 	size = "\r\n" CHUNKED_LAST;
-	exchange_feed(client.forward, (const uint8_t *)size, strlen(size));
+	exchange_feed(client.exchange, (const uint8_t *)size, strlen(size));
 	assert_int_equal(decode(s->tx + head, s->tx_len - head), len);
 	assert_memory_equal(s->tx + head, body, len);
 	free(body);
@@ -1484,11 +1484,11 @@ test_body_before_tunnel(void **state)
 
 	(void)state;
 	http1_request_parse(&req, POST, strlen(POST), &scanned);
-	assert_int_equal(exchange_request(client.forward, &req), 0);
-	assert_int_equal(exchange_feed(client.forward, hello, 5), 0);
+	assert_int_equal(exchange_request(client.exchange, &req), 0);
+	assert_int_equal(exchange_feed(client.exchange, hello, 5), 0);
 	grant();
 	assert_int_equal(client.writable, 1);
-	assert_int_equal(exchange_feed(client.forward, hello, 5), 5);
+	assert_int_equal(exchange_feed(client.exchange, hello, 5), 5);
 	exchange_over(&streams[0]);
 }
 
@@ -1584,8 +1584,8 @@ test_freed_while_writing(void **state)
 
 	(void)state;
 	send_large(OK "\r\n", body, len);
-	exchange_free(client.forward);
-	client.forward = NULL;
+	exchange_free(client.exchange);
+	client.exchange = NULL;
 	assert_true(streams[0].reset);
 	free(body);
 }
@@ -1607,8 +1607,8 @@ test_client_gone_early(void **state)
 	(void)state;
 	request(GET);
 	assert_non_null(asked);
-	exchange_free(client.forward);
-	client.forward = NULL;
+	exchange_free(client.exchange);
+	client.exchange = NULL;
 	assert_null(asked);
 }
 
@@ -1620,8 +1620,8 @@ test_malformed_body(void **state)
 	(void)state;
 	client_asks(bad);
 	assert_int_equal(
-	    exchange_feed(client.forward, (const uint8_t *)"x", 1), -EBADMSG);
-	assert_true(exchange_unanswered(client.forward));
+	    exchange_feed(client.exchange, (const uint8_t *)"x", 1), -EBADMSG);
+	assert_true(exchange_unanswered(client.exchange));
 	assert_true(streams[0].reset);
 	assert_int_equal(client.outcome, NONE);
 }
@@ -1679,7 +1679,7 @@ test_not_forwarded(void **state)
 
 	(void)state;
 	http1_request_parse(&req, text, strlen(text), &scanned);
-	assert_int_equal(exchange_request(client.forward, &req), -ELOOP);
+	assert_int_equal(exchange_request(client.exchange, &req), -ELOOP);
 	assert_null(asked);
 }
 
@@ -1714,7 +1714,7 @@ test_counters(void **state)
 	(void)state;
 	client_asks(GET);
 	exchange_over(&streams[0]);
-	exchange_bytes(client.forward, &up, &down);
+	exchange_bytes(client.exchange, &up, &down);
 	assert_int_equal(up, strlen(ORIGIN_GET));
 	assert_int_equal(down, strlen(ANSWER));
 }
@@ -1780,5 +1780,5 @@ main(void)
 	};
 
 	signal(SIGPIPE, SIG_IGN);
-	return cmocka_run_group_tests_name("forward", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("exchange", tests, NULL, NULL);
 }

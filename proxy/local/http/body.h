@@ -10,8 +10,8 @@
 #include "proxy/local/http/trailer.h"
 
 /*
- * The body of a message while it comes in, whatever finds its end (RFC 9112
- * §6.3).  Pure; nothing is copied but trailers.
+ * The body of a message while it comes in, whatever marks its end (RFC 9112
+ * §6.3). Pure; only trailers are copied.
  */
 struct body {
 	/* For the owner to read. */
@@ -25,34 +25,32 @@ struct body {
 };
 
 /*
- * Begins the body that `head` announces; complete at once if that is none.  It
+ * Begins the body that `head` announces; without one it is complete at once. It
  * is zeroed or was begun before.
  */
 void body_init(struct body *, const struct http1_head *head);
 
-/* Frees what it owns; fine at any time, and twice. */
+/* Frees what it owns. Idempotent, and legal at any time. */
 void body_fini(struct body *);
 
 /*
  * Takes some of the `len` bytes at `in`; call again with the rest until it is
- * used up or the body is complete.  *used is how many were taken, and (*data,
+ * used up or the body is complete. *used is how many were taken, and (*data,
  * *datalen) is the content among them: one span inside `in`, possibly of no
- * bytes.  What is left when the body is complete belongs to the next message.
+ * bytes. The bytes after a complete body belong to the next message.
  *
- * 0, or for good -EBADMSG: the chunked coding is malformed; or -ENOMEM.
+ * 0, or -EBADMSG: the chunked coding is malformed, for good; or -ENOMEM.
  */
 int body_take(struct body *, const uint8_t *in, size_t len, size_t *used,
     const uint8_t **data, size_t *datalen);
 
-/*
- * The trailer section of a body that is complete, as trailer_write() has it:
- * *out is NULL if there is none to be passed on.
- */
+/* The trailer section of a complete body, by trailer_write(). */
 int body_trailer(const struct body *, char **out, size_t *len);
 
 /*
- * The sender has closed its direction.  Returns whether the body is complete:
- * HTTP1_UNTIL_CLOSE becomes so by this, any other was cut short if it was not.
+ * The sender has closed its direction. Returns whether the body is complete:
+ * HTTP1_UNTIL_CLOSE becomes so now, any other was complete before or is cut
+ * short.
  */
 bool body_end(struct body *);
 

@@ -6,23 +6,24 @@
  *	 │ └── the tunnel was kept ──┼───┼────────────────────┘  │
  *	 │                           │   └── ... and was stale ──┤
  *	 ├── refused ────────────────┘                           │
- *	 └── done, switched, refused, broken, left ──────────────┘
+ *	 └── done, switched, refused, truncated, pinned_closed ──┘
  *
  * While CARRYING, the request goes from exchange_feed into the stream and the
- * response from the stream to the client, each at its own pace.  The origin may
- * answer before it has the whole request, which then goes on: the exchange is
- * over when both are complete, or when the origin is gone.  After 101 that is
- * when the tunnel goes to the client, for whatever protocol comes then.
+ * response from the stream to the client, each at its own pace. The origin may
+ * respond before it has the whole request, which then goes on: the exchange is
+ * over when both are complete, or when the origin is gone. After 101 the client
+ * takes over the tunnel, for the protocol that follows.
  *
- * An IDLE forward keeps the tunnel if the origin would take another request
- * on it.  But the origin may close it at any moment, and then nobody knows
- * whether it has seen a request that was on its way.  So a kept tunnel is only
- * for requests that may be sent twice; if it ends without a byte of an answer,
- * or with bytes that are none, the request goes over a tunnel of its own.
+ * An IDLE exchange keeps the tunnel if the origin would take another request on
+ * it. But the origin may close it at any moment, and then it is unknown whether
+ * the origin has received a request that was on its way. So a kept tunnel is
+ * only for requests that may be sent twice; if it ends without a byte of a
+ * response, or with bytes that are not HTTP, the request goes over a tunnel of
+ * its own.
  *
- * That does not hold for a tunnel that the client has authenticated, or is
- * about to: see pinned.h.  All requests to its origin take it, and its end is
- * the end of the client's connection, as if there were no proxy.
+ * That does not hold for a tunnel that the client has authenticated, or begins
+ * to: see pinned.h. All requests to its origin take it, and its end is the end
+ * of the client's connection, as if there were no proxy.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -42,27 +43,27 @@ struct exchange {
 	bool freed; /* the memory waits for a write */
 
 	struct tunnel_request tunnel;
-	struct target origin; /* where the tunnel leads, or is to lead */
+	struct target origin; /* of the tunnel, or of the one to open */
 	struct quic_stream *stream;
-	struct pinned pinned; /* tunnels that lead elsewhere, for later */
-	bool left;   /* one that the client has authenticated is gone */
-	bool reused; /* it has carried a request before this one */
-	bool cut;    /* the stream was reset: what has come is all */
-	bool stopped; /* it takes no more: nor another request */
-	bool unwanted; /* the client takes no more of the response */
-	bool replied;  /* it has all of the response */
-	bool shut;     /* ... and was told that no other follows */
+	struct pinned pinned; /* tunnels to other origins, for later */
+	bool pinned_closed; /* a tunnel that the client authenticated is gone */
+	bool reused;	    /* the tunnel has carried a request before */
+	bool was_reset;	    /* the stream: no more bytes will come */
+	bool stopped;	    /* the stream takes no more bytes */
+	bool response_dropped; /* the client takes no more of it */
+	bool response_done;    /* the client has all of it ... */
+	bool half_closed;      /* ... and no other response follows */
 
 	struct request request;
 	struct response response;
 };
 
-static const char was_reset[] = "it reset the connection";
+static const char reset_by_origin[] = "it reset the connection";
 
 static bool
-is_pinned(const struct exchange *f)
+is_pinned(const struct exchange *e)
 {
-	return f->stream != NULL && f->response.pinned;
+	return e->stream != NULL && e->response.pinned;
 }
 
 /* ---- The tunnel ---- */
@@ -70,244 +71,245 @@ is_pinned(const struct exchange *f)
 static const struct tunnel_request_events tunnel_request_events;
 
 static void
-open_tunnel(struct exchange *f)
+open_tunnel(struct exchange *e)
 {
-	f->state = OPENING;
-	f->reused = f->response.reused = false;
-	pool_open(f->pool, &f->tunnel, &f->origin, &tunnel_request_events, f);
+	e->state = OPENING;
+	e->reused = e->response.reused = false;
+	pool_open(e->pool, &e->tunnel, &e->origin, &tunnel_request_events, e);
 }
 
 static void
-set_stream(struct exchange *f, struct quic_stream *stream)
+set_stream(struct exchange *e, struct quic_stream *stream)
 {
-	f->stream = stream;
-	f->cut = f->stopped = false;
-	response_from(&f->response, stream);
+	e->stream = stream;
+	e->was_reset = e->stopped = false;
+	response_set_stream(&e->response, stream);
 }
 
-/* Takes leave of an origin that owes nothing. */
+/* Ends a tunnel whose origin has no response outstanding. */
 static void
-release_tunnel(struct exchange *f)
+release_tunnel(struct exchange *e)
 {
-	f->left = f->left || is_pinned(f);
-	if (f->stream == NULL)
+	e->pinned_closed = e->pinned_closed || is_pinned(e);
+	if (e->stream == NULL)
 		return;
-	quic_stream_finish(f->stream);
-	quic_stream_release(f->stream);
-	set_stream(f, NULL);
+	quic_stream_finish(e->stream);
+	quic_stream_release(e->stream);
+	set_stream(e, NULL);
 }
 
 /*
- * Breaks off: the origin gets what was sent, and must not take it for a whole
- * request.
+ * Breaks off: the origin receives what was sent, and must not take it for a
+ * whole request.
  */
 static void
-reset_tunnel(struct exchange *f)
+reset_tunnel(struct exchange *e)
 {
-	f->left = f->left || is_pinned(f);
-	if (f->stream == NULL)
+	e->pinned_closed = e->pinned_closed || is_pinned(e);
+	if (e->stream == NULL)
 		return;
-	quic_stream_flush_and_reset(f->stream, QUIC_H3_REQUEST_CANCELLED);
-	set_stream(f, NULL);
+	quic_stream_flush_and_reset(e->stream, QUIC_H3_REQUEST_CANCELLED);
+	set_stream(e, NULL);
 }
 
 /* After a response: keeps the tunnel if it can be used again. */
 static void
-keep_tunnel(struct exchange *f)
+keep_tunnel(struct exchange *e)
 {
 	struct iovec excess;
 
-	if (f->cut || f->stopped || !request_sent(&f->request) ||
-	    quic_stream_peek(f->stream, &excess, 1) > 0)
-		reset_tunnel(f);
-	else if (!f->response.origin_stays || quic_stream_ended(f->stream))
-		release_tunnel(f);
+	if (e->was_reset || e->stopped || !request_sent(&e->request) ||
+	    quic_stream_peek(e->stream, &excess, 1) > 0)
+		reset_tunnel(e);
+	else if (!e->response.origin_keep_alive || quic_stream_ended(e->stream))
+		release_tunnel(e);
 }
 
 /* ---- The end of an exchange ---- */
 
 static void
-finish(struct exchange *f)
+finish(struct exchange *e)
 {
-	f->state = IDLE;
-	request_end(&f->request);
+	e->state = IDLE;
+	request_end(&e->request);
 }
 
-/* Ends an exchange that is not complete, and says nothing. */
+/* Ends an exchange that is not complete, without an event. */
 static void
-abandon(struct exchange *f)
+abandon(struct exchange *e)
 {
-	reset_tunnel(f);
-	finish(f);
+	reset_tunnel(e);
+	finish(e);
 }
 
 static void
-refuse(struct exchange *f, const char *why)
+refuse(struct exchange *e, const char *why)
 {
-	struct connect_error refusal;
+	struct connect_error error;
 
-	connect_error_set_target(&refusal, &f->origin,
+	connect_error_set_target(&error, &e->origin,
 	    CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE, why);
-	f->events->refused(f->arg, &refusal);
+	e->events->refused(e->arg, &error);
 }
 
-/* The exchange cannot go on over this tunnel.  Last in its caller. */
+/* The tunnel has failed. The last call in its caller. */
 static void
-fail(struct exchange *f, const char *why)
+fail(struct exchange *e, const char *why)
 {
-	bool stale = f->reused &&
-	    (!f->response.seen || f->response.foreign);
+	bool stale = e->reused &&
+	    (!e->response.received || e->response.unrelated);
 
-	if (f->replied && !f->response.switched) {
-		abandon(f);
-		f->events->done(f->arg, false);
+	if (e->response_done && !e->response.switched) {
+		abandon(e);
+		e->events->done(e->arg, false);
 		return;
 	}
-	if (stale && !f->left && !is_pinned(f)) {
-		reset_tunnel(f);
-		request_again(&f->request);
-		open_tunnel(f);
+	if (stale && !e->pinned_closed && !is_pinned(e)) {
+		reset_tunnel(e);
+		request_rewind(&e->request);
+		open_tunnel(e);
 		return;
 	}
-	abandon(f);
-	if (f->response.answered)
-		f->events->broken(f->arg, why);
+	abandon(e);
+	if (e->response.answered)
+		e->events->truncated(e->arg, why);
 	else if (stale)
-		f->events->left(f->arg);
+		e->events->pinned_closed(e->arg);
 	else
-		refuse(f, why);
+		refuse(e, why);
 }
 
-/* The client takes no more, and the origin has yet to get the request. */
+/* The client takes no more, and its request is not complete. */
 static void
-drop_response(struct exchange *f)
+drop_response(struct exchange *e)
 {
 	struct iovec iov;
 
-	while (quic_stream_peek(f->stream, &iov, 1) > 0)
-		quic_stream_consume(f->stream, iov.iov_len);
-	if (f->unwanted)
+	while (quic_stream_peek(e->stream, &iov, 1) > 0)
+		quic_stream_consume(e->stream, iov.iov_len);
+	if (e->response_dropped)
 		return;
-	f->unwanted = true;
-	f->events->unwanted(f->arg);
+	e->response_dropped = true;
+	e->events->response_dropped(e->arg);
 }
 
-/* The tunnel is the client's from now on.  Last in its caller. */
+/* The client takes over the tunnel. The last call in its caller. */
 static void
-hand_over(struct exchange *f)
+switch_protocol(struct exchange *e)
 {
-	struct quic_stream *stream = f->stream;
+	struct quic_stream *stream = e->stream;
 
-	set_stream(f, NULL);
-	finish(f);
-	f->events->switched(f->arg, stream);
+	set_stream(e, NULL);
+	finish(e);
+	e->events->switched(e->arg, stream);
 }
 
-/* Both are complete, response and request.  Last in its caller. */
+/* Response and request are complete. The last call in its caller. */
 static void
-complete(struct exchange *f)
+complete(struct exchange *e)
 {
-	if (f->response.switched) {
-		hand_over(f);
+	if (e->response.switched) {
+		switch_protocol(e);
 		return;
 	}
-	keep_tunnel(f);
-	finish(f);
-	f->events->done(f->arg,
-	    f->response.client_stays && !f->shut && !f->left);
+	keep_tunnel(e);
+	finish(e);
+	e->events->done(e->arg,
+	    e->response.client_keep_alive && !e->half_closed &&
+	    !e->pinned_closed);
 }
 
-/* Whether the client is to see that no other response follows. */
+/* Whether no other response can follow on the client's connection. */
 static bool
-is_last(const struct exchange *f)
+is_last(const struct exchange *e)
 {
-	return !f->response.switched && (quic_stream_ended(f->stream) ||
-	    f->response.framing == HTTP1_UNTIL_CLOSE);
+	return !e->response.switched && (quic_stream_ended(e->stream) ||
+	    e->response.framing == HTTP1_UNTIL_CLOSE);
 }
 
 /*
- * The client has its response, and goes on with its request until that is
- * complete or the origin is gone.  Last in its caller.
+ * The client has its response, and its request goes on until that is complete
+ * or the origin is gone. The last call in its caller.
  */
 static void
-go_on_sending(struct exchange *f)
+finish_request(struct exchange *e)
 {
-	f->replied = true;
-	if (f->response.switched && f->cut)
-		fail(f, was_reset);
-	else if (request_sent(&f->request))
-		complete(f);
-	else if (f->cut || f->stopped)
-		fail(f, was_reset);
-	else if (!f->shut && is_last(f)) {
-		f->shut = true;
-		f->events->last(f->arg);
+	e->response_done = true;
+	if (e->response.switched && e->was_reset)
+		fail(e, reset_by_origin);
+	else if (request_sent(&e->request))
+		complete(e);
+	else if (e->was_reset || e->stopped)
+		fail(e, reset_by_origin);
+	else if (!e->half_closed && is_last(e)) {
+		e->half_closed = true;
+		e->events->response_done(e->arg);
 	}
 }
 
-/* Moves the response.  Last in its caller. */
+/* Moves the response. The last call in its caller. */
 static void
-pump(struct exchange *f)
+pump(struct exchange *e)
 {
 	enum response_state state;
 
-	if (f->unwanted) {
-		drop_response(f);
+	if (e->response_dropped) {
+		drop_response(e);
 		return;
 	}
-	state = response_pump(&f->response);
-	f->events->moved(f->arg);
+	state = response_pump(&e->response);
+	e->events->moved(e->arg);
 	switch (state) {
-	case RESPONSE_GOES_ON:
-		if (f->cut && !f->response.writing)
-			fail(f, was_reset);
+	case RESPONSE_PENDING:
+		if (e->was_reset && !e->response.writing)
+			fail(e, reset_by_origin);
 		break;
 	case RESPONSE_FAILED:
-		if (f->response.lost && !f->request.body.complete)
-			drop_response(f);
+		if (e->response.client_lost && !e->request.body.complete)
+			drop_response(e);
 		else
-			fail(f, f->response.why);
+			fail(e, e->response.why);
 		break;
 	case RESPONSE_DONE:
-		go_on_sending(f);
+		finish_request(e);
 		break;
 	}
 }
 
 static void
-destroy(struct exchange *f)
+destroy(struct exchange *e)
 {
-	response_fini(&f->response);
-	free(f);
+	response_fini(&e->response);
+	free(e);
 }
 
 static void
 on_written(void *arg)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
-	if (f->freed)
-		destroy(f);
-	else if (f->state == CARRYING)
-		pump(f);
+	if (e->freed)
+		destroy(e);
+	else if (e->state == CARRYING)
+		pump(e);
 }
 
 /* ---- Events of the tunnel ---- */
 
-/* Moves the request.  Last in its caller. */
+/* Moves the request. The last call in its caller. */
 static void
-send_on(struct exchange *f)
+send_request(struct exchange *e)
 {
-	int rv = request_send_head(&f->request, f->stream);
+	int rv = request_send_head(&e->request, e->stream);
 
-	f->events->moved(f->arg);
+	e->events->moved(e->arg);
 	if (rv < 0)
-		fail(f, "out of memory");
-	else if (f->replied && request_sent(&f->request))
-		complete(f);
-	else if (f->request.wants_room && request_head_sent(&f->request)) {
-		f->request.wants_room = false;
-		f->events->writable(f->arg);
+		fail(e, "out of memory");
+	else if (e->response_done && request_sent(&e->request))
+		complete(e);
+	else if (e->request.awaits_room && request_head_sent(&e->request)) {
+		e->request.awaits_room = false;
+		e->events->writable(e->arg);
 	}
 }
 
@@ -315,100 +317,100 @@ static void
 on_stream_response(struct quic_stream *stream, const struct quic_head *head,
     void *arg)
 {
-	/* The uplink has had the head already; there is no other. */
+	/* tunnel_request.c has had the response to CONNECT. */
 	(void)stream, (void)head, (void)arg;
 }
 
-/* Between two exchanges.  Last in its caller. */
+/* Between two exchanges. The last call in its caller. */
 static void
-tell_if_left(struct exchange *f)
+report_pinned_closed(struct exchange *e)
 {
-	if (f->left && f->state == IDLE)
-		f->events->left(f->arg);
+	if (e->pinned_closed && e->state == IDLE)
+		e->events->pinned_closed(e->arg);
 }
 
 static void
 on_stream_readable(struct quic_stream *stream, void *arg)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
-	if (f->state == CARRYING) {
-		pump(f);
+	if (e->state == CARRYING) {
+		pump(e);
 		return;
 	}
 	if (quic_stream_ended(stream))
-		release_tunnel(f);
+		release_tunnel(e);
 	else
-		reset_tunnel(f);
-	tell_if_left(f);
+		reset_tunnel(e);
+	report_pinned_closed(e);
 }
 
 static void
 on_stream_writable(struct quic_stream *stream, void *arg)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
 	(void)stream;
-	if (f->state == CARRYING)
-		send_on(f);
+	if (e->state == CARRYING)
+		send_request(e);
 }
 
-/* The response goes on. */
+/* STOP_SENDING: the response goes on. */
 static void
 on_stream_stopped(struct quic_stream *stream, void *arg)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
 	(void)stream;
-	f->stopped = true;
-	if (f->state == CARRYING) {
-		if (f->replied)
-			go_on_sending(f);
+	e->stopped = true;
+	if (e->state == CARRYING) {
+		if (e->response_done)
+			finish_request(e);
 		return;
 	}
-	reset_tunnel(f);
-	tell_if_left(f);
+	reset_tunnel(e);
+	report_pinned_closed(e);
 }
 
-/* The response may be complete all the same. */
+/* The bytes before the reset may be a complete response. */
 static void
 on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
 	(void)stream, (void)code;
-	f->cut = true;
-	if (f->state == CARRYING) {
-		pump(f);
+	e->was_reset = true;
+	if (e->state == CARRYING) {
+		pump(e);
 		return;
 	}
-	reset_tunnel(f);
-	tell_if_left(f);
+	reset_tunnel(e);
+	report_pinned_closed(e);
 }
 
 static void
 on_stream_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
 	(void)stream, (void)code;
-	f->left = f->left || is_pinned(f);
-	set_stream(f, NULL);
-	if (f->state == CARRYING)
-		fail(f, why != NULL ? "the QUIC connection was lost"
-				    : was_reset);
+	e->pinned_closed = e->pinned_closed || is_pinned(e);
+	set_stream(e, NULL);
+	if (e->state == CARRYING)
+		fail(e, why != NULL ? "the QUIC connection was lost"
+				    : reset_by_origin);
 	else
-		tell_if_left(f);
+		report_pinned_closed(e);
 }
 
 static void
 on_pinned_lost(void *arg)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
-	f->left = true;
-	tell_if_left(f);
+	e->pinned_closed = true;
+	report_pinned_closed(e);
 }
 
 static const struct quic_stream_events stream_events = {
@@ -421,37 +423,37 @@ static const struct quic_stream_events stream_events = {
 };
 
 /*
- * A request that may be sent twice goes ahead of the answer. The others wait:
- * they would be lost with the connection, which so is made anew for them.
+ * A request that may be sent twice goes ahead of the edge's response. The
+ * others wait: they could not be sent again if the connection were lost.
  */
 static void
 on_sent(void *arg, struct quic_stream *stream)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
-	request_again(&f->request);
-	if (f->request.repeatable)
-		request_send_head(&f->request, stream);
+	request_rewind(&e->request);
+	if (e->request.repeatable)
+		request_send_head(&e->request, stream);
 }
 
 static void
 on_opened(void *arg, struct quic_stream *stream)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
-	quic_stream_attach(stream, &stream_events, f);
-	set_stream(f, stream);
-	f->state = CARRYING;
-	send_on(f);
+	quic_stream_attach(stream, &stream_events, e);
+	set_stream(e, stream);
+	e->state = CARRYING;
+	send_request(e);
 }
 
 static void
-on_refused(void *arg, const struct connect_error *refusal)
+on_refused(void *arg, const struct connect_error *error)
 {
-	struct exchange *f = arg;
+	struct exchange *e = arg;
 
-	finish(f);
-	f->events->refused(f->arg, refusal);
+	finish(e);
+	e->events->refused(e->arg, error);
 }
 
 static const struct tunnel_request_events tunnel_request_events = {
@@ -460,168 +462,169 @@ static const struct tunnel_request_events tunnel_request_events = {
 	.refused = on_refused,
 };
 
-/* ---- The contract ---- */
+/* ---- The functions of exchange.h ---- */
 
 int
 exchange_new(struct exchange **out, uv_tcp_t *tcp, struct pool *pool, bool via,
     const struct exchange_events *events, void *arg)
 {
-	struct exchange *f = calloc(1, sizeof(*f));
+	struct exchange *e = calloc(1, sizeof(*e));
 
-	if (f == NULL)
+	if (e == NULL)
 		return -ENOMEM;
-	f->pool = pool;
-	f->events = events;
-	f->arg = arg;
-	pinned_init(&f->pinned, on_pinned_lost, f);
-	response_init(&f->response, tcp, on_written, f);
-	f->response.via = via;
-	*out = f;
+	e->pool = pool;
+	e->events = events;
+	e->arg = arg;
+	pinned_init(&e->pinned, on_pinned_lost, e);
+	response_init(&e->response, tcp, on_written, e);
+	e->response.via = via;
+	*out = e;
 	return 0;
 }
 
 /*
- * The tunnel to the origin of the last request is put aside if it was
- * authenticated, and one to this origin is taken out again.
+ * Puts the tunnel to the last request's origin aside if it is pinned, and takes
+ * back the one that is pinned to this origin.
  */
 static void
-turn_to(struct exchange *f, const struct target *origin)
+select_origin(struct exchange *e, const struct target *origin)
 {
 	struct quic_stream *stream;
 
-	if (pinned_same_origin(&f->origin, origin))
+	if (pinned_same_origin(&e->origin, origin))
 		return;
-	stream = pinned_take(&f->pinned, origin);
-	if (is_pinned(f)) {
-		pinned_put(&f->pinned, &f->origin, f->response.handshake,
-		    f->stream);
-		set_stream(f, NULL);
+	stream = pinned_take(&e->pinned, origin);
+	if (is_pinned(e)) {
+		pinned_put(&e->pinned, &e->origin, e->response.handshake,
+		    e->stream);
+		set_stream(e, NULL);
 	} else
-		release_tunnel(f);
-	f->origin = *origin;
+		release_tunnel(e);
+	e->origin = *origin;
 	if (stream == NULL)
 		return;
-	quic_stream_attach(stream, &stream_events, f);
-	set_stream(f, stream);
-	f->response.pinned = true;
+	quic_stream_attach(stream, &stream_events, e);
+	set_stream(e, stream);
+	e->response.pinned = true;
 }
 
 static int
-reuse_tunnel(struct exchange *f)
+reuse_tunnel(struct exchange *e)
 {
 	int rv;
 
-	f->state = CARRYING;
-	rv = request_send_head(&f->request, f->stream);
+	e->state = CARRYING;
+	rv = request_send_head(&e->request, e->stream);
 	if (rv < 0)
-		abandon(f);
+		abandon(e);
 	return rv;
 }
 
 int
-exchange_request(struct exchange *f, const struct http1_request *req)
+exchange_request(struct exchange *e, const struct http1_request *req)
 {
 	int rv;
 
-	rv = request_begin(&f->request, req, f->response.via);
+	rv = request_begin(&e->request, req, e->response.via);
 	if (rv < 0)
 		return rv;
-	response_begin(&f->response, &f->request);
-	f->replied = f->shut = false;
-	turn_to(f, &req->authority);
-	f->reused = f->stream != NULL &&
-	    (f->request.repeatable || f->response.pinned);
-	f->response.reused = f->reused && !f->response.pinned;
-	if (f->reused)
-		return reuse_tunnel(f);
-	release_tunnel(f);
-	open_tunnel(f);
+	response_begin(&e->response, &e->request);
+	e->response_done = e->half_closed = false;
+	select_origin(e, &req->authority);
+	e->reused = e->stream != NULL &&
+	    (e->request.repeatable || e->response.pinned);
+	e->response.reused = e->reused && !e->response.pinned;
+	if (e->reused)
+		return reuse_tunnel(e);
+	release_tunnel(e);
+	open_tunnel(e);
 	return 0;
 }
 
 bool
-exchange_is_behind(struct exchange *f)
+exchange_awaits_origin(struct exchange *e)
 {
-	if (f->state == IDLE)
+	if (e->state == IDLE)
 		return false;
-	if (f->state == OPENING || !request_head_sent(&f->request))
-		f->request.wants_room = true;
-	return f->request.wants_room;
+	if (e->state == OPENING || !request_head_sent(&e->request))
+		e->request.awaits_room = true;
+	return e->request.awaits_room;
 }
 
 bool
-exchange_is_opening(const struct exchange *f)
+exchange_awaits_tunnel(const struct exchange *e)
 {
-	return f->state == OPENING;
+	return e->state == OPENING;
 }
 
 void
-exchange_abandon(struct exchange *f)
+exchange_abandon(struct exchange *e)
 {
-	pool_cancel(&f->tunnel);
-	abandon(f);
+	pool_cancel(&e->tunnel);
+	abandon(e);
 }
 
 ssize_t
-exchange_feed(struct exchange *f, const uint8_t *data, size_t len)
+exchange_feed(struct exchange *e, const uint8_t *data, size_t len)
 {
 	ssize_t n;
 
-	if (f->state == IDLE || f->request.body.complete)
+	if (e->state == IDLE || e->request.body.complete)
 		return 0;
-	if (f->state == OPENING || !request_head_sent(&f->request)) {
-		f->request.wants_room = true;
+	if (e->state == OPENING || !request_head_sent(&e->request)) {
+		e->request.awaits_room = true;
 		return 0;
 	}
-	n = request_feed(&f->request, f->stream, data, len);
+	n = request_feed(&e->request, e->stream, data, len);
 	if (n < 0)
-		abandon(f);
+		abandon(e);
 	return n;
 }
 
 void
-exchange_fed(struct exchange *f)
+exchange_fed(struct exchange *e)
 {
-	if (f->state == CARRYING && f->replied && request_sent(&f->request))
-		complete(f);
+	if (e->state == CARRYING && e->response_done &&
+	    request_sent(&e->request))
+		complete(e);
 }
 
 void
-exchange_why(const struct exchange *f, char out[CHUNKED_WHY_MAX])
+exchange_body_error(const struct exchange *e, char out[CHUNKED_WHY_MAX])
 {
-	chunked_why(&f->request.body.chunked, out);
+	chunked_why(&e->request.body.chunked, out);
 }
 
 bool
-exchange_unanswered(const struct exchange *f)
+exchange_unanswered(const struct exchange *e)
 {
-	return !f->response.answered;
+	return !e->response.answered;
 }
 
 bool
-exchange_request_complete(const struct exchange *f)
+exchange_request_complete(const struct exchange *e)
 {
-	return f->request.body.complete;
+	return e->request.body.complete;
 }
 
 void
-exchange_free(struct exchange *f)
+exchange_free(struct exchange *e)
 {
-	if (f == NULL)
+	if (e == NULL)
 		return;
-	pool_cancel(&f->tunnel);
-	pinned_fini(&f->pinned);
-	if (f->state == IDLE)
-		release_tunnel(f);
-	abandon(f);
-	f->freed = true;
-	if (!f->response.writing)
-		destroy(f);
+	pool_cancel(&e->tunnel);
+	pinned_fini(&e->pinned);
+	if (e->state == IDLE)
+		release_tunnel(e);
+	abandon(e);
+	e->freed = true;
+	if (!e->response.writing)
+		destroy(e);
 }
 
 void
-exchange_bytes(const struct exchange *f, uint64_t *up, uint64_t *down)
+exchange_bytes(const struct exchange *e, uint64_t *up, uint64_t *down)
 {
-	*up = f->request.written;
-	*down = f->response.written;
+	*up = e->request.written;
+	*down = e->response.written;
 }

@@ -13,16 +13,27 @@
 #include "proxy/local/upstream/pool.h"
 
 /*
- * Plain HTTP through the proxy: requests in the absolute form, one after
+ * This folder carries plain HTTP: requests in the absolute form, one after
  * another on a client's connection, each to the origin that it names
  * (RFC 9110 §7.6, RFC 9112 §3.2.2).
  *
- * The client session reads the client's TCP connection and parses heads; a
- * forward carries one exchange at a time to the origin, over a tunnel that it
- * keeps for the next request to the same origin, and writes the response to
- * the client's TCP connection itself. A tunnel that the client authenticates
- * (NTLM, Negotiate) is kept for as long as the client's connection and the
- * origin last, whatever else the client asks for meanwhile.
+ *	exchange.h	one client's requests; what the front end uses
+ *	request.h, response.h
+ *			the two directions of an exchange
+ *	body.h, trailer.h
+ *			the end of a body, and what follows it
+ *	rewrite.h	header fields that the proxy removes or adds
+ *	pinned.h	tunnels that a client has authenticated
+ *
+ * Used by the HTTP front end (proxy/local/client_http.c). It uses proxy/base/,
+ * proxy/http1/, proxy/local/upstream/ and quic/.
+ *
+ * The front end reads the client's TCP connection and parses header sections.
+ * A struct exchange carries one request and its response at a time, over a
+ * tunnel that it keeps for the next request to the same origin, and writes the
+ * response to the client's TCP connection itself. A tunnel that the client
+ * authenticates (NTLM, Negotiate) is kept for as long as the client's
+ * connection and the origin last, whatever else the client asks for meanwhile.
  */
 struct exchange;
 
@@ -34,7 +45,7 @@ struct exchange;
 struct exchange_events {
 	/*
 	 * There is room again, after exchange_feed() took less than it was
-	 * given: feed on.
+	 * given: call it again.
 	 */
 	void (*writable)(void *arg);
 
@@ -53,125 +64,125 @@ struct exchange_events {
 	/*
 	 * The response is complete and written, and no other follows on this
 	 * connection, but the origin still reads the request: end the sending
-	 * side of the client's connection, and feed on until `done`. Without
-	 * this event a response that is complete before its request changes
-	 * nothing.
+	 * side of the client's connection, and go on feeding until `done`.
+	 * Without this event a response that is complete before its request
+	 * changes nothing.
 	 */
-	void (*last)(void *arg);
+	void (*response_done)(void *arg);
 
 	/*
 	 * The origin has switched to a protocol that the request has asked for
-	 * (RFC 9110 §7.8), 101 is written and the request is complete: nothing
-	 * is under way any more. The stream is the handler's, which must attach
-	 * itself before it returns; and what exchange_feed() did not take is
-	 * the new protocol's, as is all that the client sends from now on.
+	 * (RFC 9110 §7.8), 101 is written and the request is complete: the
+	 * exchange is over. The handler owns the stream, and must attach itself
+	 * before it returns. What exchange_feed() did not take belongs to the
+	 * new protocol, as does all that the client sends from now on.
 	 */
 	void (*switched)(void *arg, struct quic_stream *stream);
 
 	/*
-	 * There is no response, and nothing was written but, it may be, 1xx:
-	 * answer with this and close gracefully. Valid during the call.
+	 * There is no response, and nothing was written but perhaps 1xx: answer
+	 * with this error and close gracefully. Valid during the call.
 	 */
 	void (*refused)(void *arg, const struct connect_error *);
 
 	/*
 	 * The response was cut short: the client's connection must be reset,
-	 * so that it does not look complete. If libuv has something to write
-	 * yet, the handle must be closed before the handler returns; else what
-	 * the kernel has should be delivered first. Static text.
+	 * so that it does not look complete. If libuv still has something to
+	 * write, the handle must be closed before the handler returns; else
+	 * what the kernel has should be delivered first. Static text.
 	 */
-	void (*broken)(void *arg, const char *reason);
+	void (*truncated)(void *arg, const char *reason);
 
 	/*
 	 * A tunnel is gone that the client had authenticated, or was about to:
-	 * between two exchanges, or under a request that has no byte of an
-	 * answer and may not be sent again. The client's connection must be
+	 * between two exchanges, or under a request that has no byte of a
+	 * response and may not be sent again. The client's connection must be
 	 * closed, gracefully and without an answer, so that the client begins
-	 * anew as if it had talked to the origin itself.
+	 * anew as if it were connected to the origin itself.
 	 */
-	void (*left)(void *arg);
+	void (*pinned_closed)(void *arg);
 
 	/*
 	 * The client does not take the response, of which the rest is dropped;
-	 * its request is not complete: feed on, and exchange_free() when
+	 * its request is not complete: go on feeding, and exchange_free() when
 	 * nothing more comes.
 	 */
-	void (*unwanted)(void *arg);
+	void (*response_dropped)(void *arg);
 };
 
 /*
- * Makes a forward for the client on `tcp`, which must outlive it, and which
- * nobody else writes to while an exchange is under way. With `via`, requests
- * and responses name this proxy (RFC 9110 §7.6.3). -ENOMEM.
+ * For the client on `tcp`, which must outlive it, and to which nothing else
+ * writes while an exchange is under way. With `via`, requests and responses
+ * name this proxy (RFC 9110 §7.6.3). 0 or -ENOMEM.
  */
 int exchange_new(struct exchange **, uv_tcp_t *tcp, struct pool *, bool via,
     const struct exchange_events *, void *arg);
 
 /*
- * Begins an exchange: a request of the absolute form, while no other is under
- * way; from inside `done` is fine. What is needed of `req` is copied. Its
- * body, if req->head.framing says that there is one, must be fed as it comes
- * off the wire.
+ * Begins an exchange: a request in the absolute form, while no other is under
+ * way; also from inside `done`. What is needed of `req` is copied. Its body, if
+ * req->head.framing says that there is one, must be fed as it comes off the
+ * wire.
  *
- * 0, or the negative errno of rewrite_request(), or -ENOMEM: nothing was
- * begun, and the caller answers.
+ * 0, or the negative errno of rewrite_request(), or -ENOMEM: nothing has begun,
+ * and the caller answers.
  */
 int exchange_request(struct exchange *, const struct http1_request *req);
 
 /*
- * Hands over bytes read from the client after the head. Returns how many were
- * taken: fewer than `len` when the origin is slow (stop reading: `writable`
- * follows) or when the request's body is complete (the rest is the next
- * request, which waits for `done`, or what comes after `switched`). -EBADMSG:
- * the body is malformed; -ENOMEM. After an error the exchange is over without
- * an event, and before the loop goes on the caller answers (400, 503) if
- * exchange_unanswered(), else resets and closes the handle.
+ * Passes bytes read from the client after the header section. Returns how many
+ * were taken: fewer than `len` when the origin is slow (stop reading:
+ * `writable` follows) or when the request's body is complete (the rest is the
+ * next request, which waits for `done`, or what comes after `switched`).
+ * -EBADMSG: the body is malformed; -ENOMEM. After an error the exchange is over
+ * without an event, and before the loop goes on the caller answers (400, 503)
+ * if exchange_unanswered(), else resets and closes the handle.
  */
 ssize_t exchange_feed(struct exchange *, const uint8_t *data, size_t len);
 
 /*
- * To be called after each exchange_feed() that took something, when the rest is
- * where it is to stay: where only the end of the request was missing, the
- * exchange is over, and `done` or `switched` comes from inside this call.
+ * Call it after each exchange_feed() that took something, when the caller's
+ * buffer is in order: if only the end of the request was missing, `done` or
+ * `switched` fires from inside this call.
  */
 void exchange_fed(struct exchange *);
 
-/* After -EBADMSG of exchange_feed: what is wrong, as chunked_why() says it. */
-void exchange_why(const struct exchange *, char out[CHUNKED_WHY_MAX]);
+/* After -EBADMSG of exchange_feed: what is wrong, by chunked_why(). */
+void exchange_body_error(const struct exchange *, char out[CHUNKED_WHY_MAX]);
 
-/* Nothing of the final response is on its way to the client. */
+/* Whether nothing of the final response is on its way to the client. */
 bool exchange_unanswered(const struct exchange *);
 
 /*
- * Something that was handed over, or of the head, has not left for the origin:
- * `writable` follows when it may. False when nothing is under way.
+ * Whether a part of the request has not left for the origin: `writable` follows
+ * when it may. False when nothing is under way.
  */
-bool exchange_is_behind(struct exchange *);
+bool exchange_awaits_origin(struct exchange *);
 
-/* There is no tunnel yet, and the uplink sees to the time that it takes. */
-bool exchange_is_opening(const struct exchange *);
+/* Whether there is no tunnel yet: the pool limits the time that it takes. */
+bool exchange_awaits_tunnel(const struct exchange *);
 
 /*
- * Ends the exchange, if one is under way; no event follows. What the origin
- * was sent arrives. The client's handle: as with exchange_free().
+ * Ends the exchange, if one is under way; no event follows. The origin receives
+ * what was sent. For the client's handle see exchange_free().
  */
 void exchange_abandon(struct exchange *);
 
-/* The client's request is complete: what it sends now is the next one. */
+/* Whether the request is complete: what the client sends is the next one. */
 bool exchange_request_complete(const struct exchange *);
 
 /*
  * Drops everything, the tunnel to the origin included; no event follows. NULL
  * is a no-op. If an exchange was under way, the caller has closed the client's
- * handle or does so before the loop goes on, since content that is being
- * written goes with the tunnel; memory that such a write needs goes when libuv
- * has cancelled it.
+ * handle or does so before the loop goes on, since the tunnel holds the content
+ * that is being written. The exchange's own memory stays until libuv has
+ * cancelled that write.
  */
 void exchange_free(struct exchange *);
 
 /*
- * Bytes of all exchanges so far, heads and framing included: sent to origins,
- * and taken by the client's kernel.
+ * Bytes of all exchanges so far, header sections and framing included: sent to
+ * origins, and taken by the client's kernel.
  */
 void exchange_bytes(const struct exchange *, uint64_t *up, uint64_t *down);
 

@@ -37,7 +37,7 @@ lose(struct pinned_tunnel *t)
 	p->on_lost(p->arg);
 }
 
-/* The origin owes nothing: whatever it says, it does not wait for a request. */
+/* No response is outstanding, so bytes or FIN mean that the tunnel ends. */
 static void
 on_readable(struct quic_stream *stream, void *arg)
 {
@@ -92,7 +92,7 @@ pinned_fini(struct pinned *p)
 	}
 }
 
-/* Makes room for one more. */
+/* Makes room for one more tunnel. */
 static void
 drop_unused(struct pinned *p)
 {

@@ -10,13 +10,13 @@
 
 /*
  * Tunnels whose TCP connection, and not each request on it, is authenticated:
- * by NTLM, or by Negotiate (RFC 4559).  Such a tunnel belongs to the client
- * that has authenticated it.  Here are those of one client that it does not
- * use at present, because it talks to another origin.
+ * by NTLM, or by Negotiate (RFC 4559). Such a tunnel is only for the client
+ * that has authenticated it. This is the set of one client's tunnels that it
+ * does not use at present, because its request is for another origin.
  */
 
 /*
- * Tunnels of one client.  Browsers use a connection to a proxy for one origin
+ * Tunnels of one client. A browser uses a connection to a proxy for one origin
  * or for a few in turn, and many edges allow 100 streams for all clients.
  */
 #define PINNED_MAX 16
@@ -30,25 +30,25 @@ struct pinned {
 };
 
 /*
- * `on_lost` is told, from inside an event of the stream, when the origin has
- * ended one of them, or QUIC has.
+ * `on_lost` fires, from inside an event of the stream, when the origin or QUIC
+ * has ended one of them.
  */
 void pinned_init(struct pinned *, void (*on_lost)(void *arg), void *arg);
 
-/* Ends all. */
+/* Ends all tunnels. */
 void pinned_fini(struct pinned *);
 
 /*
- * Keeps the tunnel to `origin`, whose stream it attaches to.  With `handshake`
+ * Keeps the tunnel to `origin`, and attaches to its stream. With `handshake`
  * the client has begun to authenticate it, and its next message must come on
- * this connection.  When there are too many, the one that is unused for longest
- * is ended, but no handshake is broken off while there are others; when no
- * memory is left, it is this one.
+ * this connection. When there are too many tunnels, the one that is unused for
+ * longest is ended, and one in a handshake only if there are no others; when
+ * memory runs out, this tunnel is ended.
  */
 void pinned_put(struct pinned *, const struct target *origin, bool handshake,
     struct quic_stream *);
 
-/* Gives back the tunnel to `origin`, to be attached to, or NULL. */
+/* Returns the tunnel to `origin`, for the caller to attach to, or NULL. */
 struct quic_stream *pinned_take(struct pinned *, const struct target *origin);
 
 /* Whether both are the same host and port. */

@@ -41,10 +41,10 @@ request_begin(struct request *r, const struct http1_request *req, bool via)
 	r->keep_alive = req->head.keep_alive;
 	r->repeatable = is_repeatable(req);
 	r->upgrades = rewrite_upgrades(req);
-	r->pins = rewrite_authenticates(&req->head, "authorization");
+	r->authenticates = rewrite_authenticates(&req->head, "authorization");
 	r->head_only = slice_is(req->method, "HEAD");
 	r->minor = req->head.minor;
-	r->wants_room = false;
+	r->awaits_room = false;
 	body_init(&r->body, &req->head);
 	return 0;
 }
@@ -58,7 +58,7 @@ request_end(struct request *r)
 }
 
 void
-request_again(struct request *r)
+request_rewind(struct request *r)
 {
 	r->head_sent = 0;
 }
@@ -100,7 +100,7 @@ put(char *out, const void *data, size_t len)
 	return len;
 }
 
-/* Writes content, framed. */
+/* Writes content with its framing. */
 static size_t
 put_content(const struct body *body, char *out, const uint8_t *data,
     size_t len)
@@ -114,7 +114,7 @@ put_content(const struct body *body, char *out, const uint8_t *data,
 	return n + put(out + n, "\r\n", 2);
 }
 
-/* The end of a body with trailers takes the place of the head. */
+/* The end of a body with a trailer section replaces the header section. */
 static int
 set_trailer(struct request *r, const char *fields, size_t len)
 {
@@ -192,7 +192,7 @@ request_feed(struct request *r, struct quic_stream *stream,
 		if (n < 0)
 			return n;
 		if (n == 0) {
-			r->wants_room = true;
+			r->awaits_room = true;
 			break;
 		}
 		taken += (size_t)n;

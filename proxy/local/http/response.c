@@ -8,13 +8,13 @@
  *	                ▼         ▼     └── the batch is written: consume
  *	              one batch of buffers ──▶ client
  *
- * There is at most one batch.  What the client's kernel does not take at once
- * is left to libuv, and until it has gone nothing more is taken: so a slow
- * client fills the stream's window and stops its own origin, and no other.
+ * There is at most one batch. libuv writes what the client's kernel does not
+ * take at once, and until then nothing more is taken: so a slow client fills
+ * the stream's window and stops its own origin, and no other.
  *
- * Heads are parsed where they lie.  Only one that the network has cut in two
- * is gathered in memory of its own.  Content is never copied: whatever pieces
- * the stream holds become one chunk, its size before them and CRLF after.
+ * A header section is parsed in place; only one that came in pieces is gathered
+ * in memory of its own. Content is never copied: the pieces that the stream
+ * holds become one chunk, its size before them and CRLF after.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -28,7 +28,7 @@
 /* The buffers of a batch; after the content comes the end. */
 enum { BUF_HEAD, BUF_SIZE, BUF_CONTENT };
 
-/* Bytes for a head that came in pieces, at first; it doubles with need. */
+/* Bytes for a header section in pieces, at first; doubled as needed. */
 #define GATHERED_FIRST 4096
 
 /* The end of a chunk, and after it the end of a body. */
@@ -69,11 +69,11 @@ batch_done(struct response *r)
 	batch_clear(&r->batch);
 }
 
-/* Nobody is left who could be refused. */
+/* No refusal can reach the client any more. */
 static void
-lose_client(struct response *r)
+client_failed(struct response *r)
 {
-	r->answered = r->lost = true;
+	r->answered = r->client_lost = true;
 	fail(r, -EPIPE, "the client's connection failed");
 }
 
@@ -86,13 +86,13 @@ on_written(uv_write_t *request, int status)
 	if (status == 0)
 		batch_done(r);
 	else
-		lose_client(r);
+		client_failed(r);
 	r->on_written(r->arg);
 }
 
-/* The kernel has taken `done` bytes: libuv writes the rest as it empties. */
+/* The kernel has taken `done` bytes; libuv writes the rest. */
 static int
-write_later(struct response *r, size_t done)
+write_rest(struct response *r, size_t done)
 {
 	struct response_batch *b = &r->batch;
 	uv_buf_t *buf = b->bufs;
@@ -122,14 +122,14 @@ batch_send(struct response *r)
 	if (rv == UV_EAGAIN)
 		rv = 0;
 	if (rv >= 0 && (size_t)rv < b->len)
-		rv = write_later(r, (size_t)rv);
+		rv = write_rest(r, (size_t)rv);
 	else if (rv >= 0)
 		batch_done(r);
 	if (rv < 0)
-		lose_client(r);
+		client_failed(r);
 }
 
-/* ---- Heads ---- */
+/* ---- Header sections ---- */
 
 static bool
 make_room(struct response *r, size_t len)
@@ -162,14 +162,14 @@ gather(struct response *r, const struct iovec *iov)
 }
 
 static void
-ungather(struct response *r)
+free_gathered(struct response *r)
 {
 	free(r->gathered);
 	r->gathered = NULL;
 	r->gathered_len = r->gathered_size = r->scanned = 0;
 }
 
-/* What the user is to know of an answer that is of no use. */
+/* Sets the sentence for the user about a response that is of no use. */
 static int __attribute__((format(printf, 3, 4)))
 blame_origin(struct response *r, int error, const char *format, ...)
 {
@@ -191,11 +191,11 @@ cannot_read(struct response *r, int error, const char *why)
 	    why);
 }
 
-/* The origin has closed its connection before the end of the final head. */
+/* The origin has closed its connection before the final response. */
 static void
-blame_for_the_end(struct response *r)
+blame_early_close(struct response *r)
 {
-	if (!r->seen)
+	if (!r->received)
 		blame_origin(r, -ECONNRESET,
 		    "it closed the connection without an answer");
 	else if (r->gathered == NULL)
@@ -206,7 +206,7 @@ blame_for_the_end(struct response *r)
 		blame_origin(r, -ECONNRESET, "the head was cut short");
 }
 
-/* Returns the length of the head in `resp`, 0 if it goes on, or an error. */
+/* Returns the length of the header section, 0 if it goes on, or an error. */
 static int
 parse_head(struct response *r, const struct iovec *iov,
     struct http1_response *resp)
@@ -223,7 +223,7 @@ parse_head(struct response *r, const struct iovec *iov,
 	}
 	rv = http1_response_parse(resp, buf, len, &r->scanned,
 	    r->request->head_only);
-	r->foreign = rv <= 0 && r->interim == 0 &&
+	r->unrelated = rv <= 0 && r->interim == 0 &&
 	    !http1_response_begins(buf, len);
 	if (rv < 0)
 		return cannot_read(r, rv, resp->head.why);
@@ -250,23 +250,23 @@ put_head(struct response *r, const struct http1_response *resp,
 	return 0;
 }
 
-/* RFC 4559 has 401; what a client has begun, its origin may go on with. */
+/* A 401 offers it (RFC 4559); a request that authenticates has begun it. */
 static void
 pin(struct response *r, const struct http1_response *resp)
 {
-	if (r->request->pins || (resp->status == 401 &&
+	if (r->request->authenticates || (resp->status == 401 &&
 	    rewrite_authenticates(&resp->head, "www-authenticate")))
 		r->pinned = true;
-	r->handshake = r->request->pins && resp->status == 401;
+	r->handshake = r->request->authenticates && resp->status == 401;
 }
 
 /*
  * The client's connection outlives the origin's, unless the client has
- * authenticated that, or is still sending: what becomes of it then is the
- * origin's decision.
+ * authenticated that, or is still sending: then the origin decides about it.
  */
 static bool
-client_may_stay(const struct response *r, const struct http1_response *resp)
+client_may_keep_alive(const struct response *r,
+    const struct http1_response *resp)
 {
 	return r->request->keep_alive &&
 	    (resp->head.keep_alive ||
@@ -283,12 +283,9 @@ switch_protocols(struct response *r, const struct http1_response *resp)
 	return r->answered ? 0 : -ENOMEM;
 }
 
-/*
- * The origin has closed a connection that was idle, and says so (RFC 9110,
- * section 15.5.9).
- */
+/* The origin has closed an idle connection, and says so (RFC 9110 §15.5.9). */
 static bool
-is_too_late(const struct response *r, const struct http1_response *resp)
+is_idle_timeout(const struct response *r, const struct http1_response *resp)
 {
 	return resp->status == 408 && !resp->head.keep_alive &&
 	    r->interim == 0;
@@ -297,10 +294,10 @@ is_too_late(const struct response *r, const struct http1_response *resp)
 static int
 answer(struct response *r, const struct http1_response *resp)
 {
-	bool stays;
+	bool keep_alive;
 
-	if (r->reused && is_too_late(r, resp)) {
-		r->foreign = true;
+	if (r->reused && is_idle_timeout(r, resp)) {
+		r->unrelated = true;
 		return fail(r, -ECONNRESET, "it closed an idle connection");
 	}
 	if (resp->status == 101)
@@ -310,16 +307,16 @@ answer(struct response *r, const struct http1_response *resp)
 		return r->request->minor > 0 ? put_head(r, resp, true) : 0;
 	}
 	pin(r, resp);
-	stays = client_may_stay(r, resp);
+	keep_alive = client_may_keep_alive(r, resp);
 	r->framing = rewrite_framing(resp, r->request->minor);
-	r->client_stays = stays && r->framing != HTTP1_UNTIL_CLOSE;
-	r->origin_stays = resp->head.keep_alive;
+	r->client_keep_alive = keep_alive && r->framing != HTTP1_UNTIL_CLOSE;
+	r->origin_keep_alive = resp->head.keep_alive;
 	body_init(&r->body, &resp->head);
-	r->answered = put_head(r, resp, stays) == 0;
+	r->answered = put_head(r, resp, keep_alive) == 0;
 	return r->answered ? 0 : -ENOMEM;
 }
 
-/* Returns whether a head was taken, and put into the batch if it is to be. */
+/* Takes a header section into the batch. False: there is none yet. */
 static bool
 take_head(struct response *r)
 {
@@ -329,26 +326,26 @@ take_head(struct response *r)
 	int len;
 
 	while (quic_stream_peek(r->stream, &iov, 1) > 0) {
-		r->seen = true;
+		r->received = true;
 		before = r->gathered_len;
 		len = parse_head(r, &iov, &resp);
 		if (len < 0 || (len > 0 && answer(r, &resp) < 0))
 			return false;
 		if (len > 0) {
 			quic_stream_consume(r->stream, (size_t)len - before);
-			ungather(r);
+			free_gathered(r);
 			return true;
 		}
 		quic_stream_consume(r->stream, iov.iov_len);
 	}
 	if (quic_stream_ended(r->stream))
-		blame_for_the_end(r);
+		blame_early_close(r);
 	return false;
 }
 
 /* ---- The body ---- */
 
-/* The sentence is for a client that has nothing of the answer yet. */
+/* Blames the site if the client has nothing of the response yet. */
 static void
 fail_body(struct response *r, int error)
 {
@@ -389,7 +386,7 @@ take_pieces(struct response *r, const struct iovec *iov)
 	return !r->body.complete;
 }
 
-/* The end of a body with trailers, for which they go before its CRLF. */
+/* The end of a body with a trailer section, which goes before its CRLF. */
 static int
 put_trailer(struct response *r, const char *end, size_t end_len,
     const char *fields, size_t len)
@@ -441,15 +438,15 @@ put_frame(struct response *r)
 		    CHUNK_END_CRLF - from);
 }
 
-/* The content before a fault is the client's, as it is without a proxy. */
+/* The client gets the content before a fault, as without a proxy. */
 static void
-put_off(struct response *r)
+defer_failure(struct response *r)
 {
-	r->why_then = r->why;
+	r->deferred_why = r->why;
 	r->why = NULL;
 }
 
-/* Returns whether anything was taken, if only the news that it has ended. */
+/* Returns whether anything was taken: content, or the end of the body. */
 static bool
 take_body(struct response *r)
 {
@@ -465,27 +462,27 @@ take_body(struct response *r)
 	    !body_end(&r->body))
 		fail(r, -ECONNRESET, "the body was cut short");
 	if (r->why != NULL && r->batch.content > 0)
-		put_off(r);
+		defer_failure(r);
 	if (r->why != NULL || (r->batch.consume == 0 && !r->body.complete))
 		return false;
 	r->ended = r->body.complete;
 	if (r->body.chunked.odd)
-		r->origin_stays = false;
+		r->origin_keep_alive = false;
 	put_frame(r);
 	return r->why == NULL;
 }
 
 /*
- * Fills the batch.  A head whose body fails before it has any content is not
- * sent: the client is better served by a refusal.
+ * Fills the batch. A header section whose body fails before it has any content
+ * is not sent: a refusal explains more.
  */
 static bool
-take(struct response *r)
+fill_batch(struct response *r)
 {
 	bool head, body;
 
-	if (r->why_then != NULL) {
-		r->why = r->why_then;
+	if (r->deferred_why != NULL) {
+		r->why = r->deferred_why;
 		return false;
 	}
 	head = !r->answered && take_head(r);
@@ -495,7 +492,7 @@ take(struct response *r)
 	return (head || body) && r->why == NULL;
 }
 
-/* ---- The contract ---- */
+/* ---- The functions of response.h ---- */
 
 void
 response_init(struct response *r, uv_tcp_t *tcp, void (*written)(void *arg),
@@ -509,7 +506,7 @@ response_init(struct response *r, uv_tcp_t *tcp, void (*written)(void *arg),
 void
 response_fini(struct response *r)
 {
-	ungather(r);
+	free_gathered(r);
 	batch_clear(&r->batch);
 	body_fini(&r->body);
 }
@@ -518,32 +515,33 @@ void
 response_begin(struct response *r, const struct request *request)
 {
 	response_fini(r);
-	r->seen = r->foreign = r->answered = r->switched = r->ended = false;
-	r->client_stays = r->origin_stays = false;
+	r->received = r->unrelated = false;
+	r->answered = r->switched = r->ended = false;
+	r->client_keep_alive = r->origin_keep_alive = false;
 	r->interim = 0;
-	r->why = r->why_then = NULL;
+	r->why = r->deferred_why = NULL;
 	r->request = request;
 }
 
 void
-response_from(struct response *r, struct quic_stream *stream)
+response_set_stream(struct response *r, struct quic_stream *stream)
 {
 	r->stream = stream;
 	r->pinned = false;
-	r->why = r->why_then = NULL;
+	r->why = r->deferred_why = NULL;
 	if (r->answered)
 		return;
-	r->seen = r->foreign = false;
-	ungather(r);
+	r->received = r->unrelated = false;
+	free_gathered(r);
 }
 
 enum response_state
 response_pump(struct response *r)
 {
-	while (r->why == NULL && !r->writing && take(r))
+	while (r->why == NULL && !r->writing && fill_batch(r))
 		batch_send(r);
 	if (r->why != NULL)
 		return RESPONSE_FAILED;
 	return (r->ended || r->switched) && !r->writing ? RESPONSE_DONE
-							: RESPONSE_GOES_ON;
+							: RESPONSE_PENDING;
 }

@@ -5,15 +5,15 @@
 
 #include "proxy/local/http/rewrite.h"
 
-/* The name that Via gives us, a pseudonym (RFC 9110, section 7.6.3). */
+/* The pseudonym of this proxy in Via (RFC 9110 §7.6.3). */
 #define VIA_NAME "culvert"
 
 #define HTTP_PORT 80
 
-/* Digits of a Max-Forwards that can be believed. */
+/* Digits of a Max-Forwards; a longer number is no limit. */
 #define MAX_FORWARDS_DIGITS 9
 
-/* What is written so far.  What does not fit is counted and not kept. */
+/* The output so far. Bytes that do not fit are counted and not kept. */
 struct writer {
 	char *out;
 	size_t size;
@@ -28,7 +28,7 @@ put(struct writer *w, struct slice s)
 	w->len += s.len;
 }
 
-/* Adds text of our own, whose longest is a Host field. */
+/* Adds the proxy's own text, of which a Host field is the longest. */
 static void __attribute__((format(printf, 2, 3)))
 put_text(struct writer *w, const char *format, ...)
 {
@@ -58,12 +58,9 @@ is_one_of(struct slice name, const char *const names[], size_t n)
 	return false;
 }
 
-/*
- * The fields of one hop (RFC 9110, section 7.6.1) and those that are written
- * anew for the next.
- */
+/* The fields of one hop (RFC 9110 §7.6.1), some of which are written anew. */
 static bool
-stays_behind(const struct http1_head *head, struct slice name)
+is_hop_by_hop(const struct http1_head *head, struct slice name)
 {
 	static const char *const names[] = {
 		"connection",
@@ -126,8 +123,8 @@ put_field(struct writer *w, const struct http1_field *field)
 /* ---- Trailers ---- */
 
 /*
- * Trailer passes where trailers do: from chunks to chunks, which is where
- * `framing` leads.
+ * Trailer passes if a trailer section does: from a chunked body to a chunked
+ * one, as `framing` says.
  */
 static bool
 is_passed_on(const struct http1_head *head, struct slice name,
@@ -136,10 +133,10 @@ is_passed_on(const struct http1_head *head, struct slice name,
 	if (slice_is_nocase(name, "trailer"))
 		return head->framing == HTTP1_CHUNKED &&
 		    framing == HTTP1_CHUNKED && !http1_is_option(head, name);
-	return !stays_behind(head, name);
+	return !is_hop_by_hop(head, name);
 }
 
-/* The client takes trailers, and so do we: some origins send none unasked. */
+/* Some origins send trailers only to a client that says it takes them. */
 static void
 put_te(struct writer *w, const struct http1_head *head)
 {
@@ -148,9 +145,9 @@ put_te(struct writer *w, const struct http1_head *head)
 }
 
 /*
- * Fields that would change a message that was taken for what its head says:
- * its framing, its way, who sends it and what its content is (RFC 9110, section
- * 6.5.1).  The framing is in stays_behind().
+ * Fields that may not follow the body, since they would change how the message
+ * was understood: its framing, routing, authentication and content (RFC 9110
+ * §6.5.1). Those of the framing are in is_hop_by_hop().
  */
 static bool
 belongs_in_head(struct slice name)
@@ -204,7 +201,7 @@ rewrite_trailer(const struct http1_head *trailer, struct slice options,
 	for (size_t i = 0; i < trailer->nfields; i++) {
 		struct slice name = trailer->fields[i].name;
 
-		if (!stays_behind(trailer, name) && !belongs_in_head(name) &&
+		if (!is_hop_by_hop(trailer, name) && !belongs_in_head(name) &&
 		    !is_in_list(options, name))
 			put_field(&w, &trailer->fields[i]);
 	}
@@ -213,7 +210,7 @@ rewrite_trailer(const struct http1_head *trailer, struct slice options,
 
 /* ---- Authenticated connections ---- */
 
-/* A list member begins with a scheme, or goes on with its parameters. */
+/* A member of the list is a scheme, or a parameter of the scheme before. */
 static bool
 list_authenticates(struct slice list)
 {
@@ -250,15 +247,15 @@ put_proxy_support(struct writer *w, const struct http1_response *resp)
 
 /* ---- Framing ---- */
 
-/* A coding that we neither know nor undo: it concerns the client. */
+/* A coding that this proxy does not know: the client has to decode it. */
 static bool
-is_foreign(struct slice coding)
+is_unknown_coding(struct slice coding)
 {
 	return slice_is_token(coding) && !slice_is_nocase(coding, "chunked") &&
 	       !slice_is_nocase(coding, "identity");
 }
 
-/* Counts the foreign codings of a head, and writes them if there is a w. */
+/* Counts the unknown codings, and writes them unless `w` is NULL. */
 static size_t
 put_codings(struct writer *w, const struct http1_head *head)
 {
@@ -271,7 +268,7 @@ put_codings(struct writer *w, const struct http1_head *head)
 		rest = head->fields[i].value;
 		do {
 			coding = slice_trim(slice_cut(&rest, ','));
-			if (!is_foreign(coding))
+			if (!is_unknown_coding(coding))
 				continue;
 			n++;
 			if (w != NULL) {
@@ -284,12 +281,12 @@ put_codings(struct writer *w, const struct http1_head *head)
 }
 
 /*
- * A chunked body in HTTP/1.0.  Chromium shows it as it comes, curl and Firefox
- * decode it: with the version and the coding that the origin gave, each of
- * them does what it would do without us.  It ends with the connection.
+ * A chunked body in HTTP/1.0. Chromium shows it as it comes, curl and Firefox
+ * decode it: with the origin's version and coding, each of them does the same
+ * as without a proxy. The body ends with the connection.
  */
 static bool
-is_old_chunked(const struct http1_head *head)
+is_http10_chunked(const struct http1_head *head)
 {
 	return head->response && head->minor == 0 &&
 	    head->framing == HTTP1_UNTIL_CLOSE &&
@@ -303,7 +300,7 @@ put_framing(struct writer *w, const struct http1_head *head,
 	if (framing == HTTP1_LENGTH)
 		put_text(w, "Content-Length: %ju\r\n",
 		    (uintmax_t)head->length);
-	if (framing != HTTP1_CHUNKED && !is_old_chunked(head))
+	if (framing != HTTP1_CHUNKED && !is_http10_chunked(head))
 		return;
 	put_text(w, "Transfer-Encoding: ");
 	put_codings(w, head);
@@ -313,11 +310,11 @@ put_framing(struct writer *w, const struct http1_head *head,
 /* ---- Upgrades ---- */
 
 /*
- * Counts the protocols that both ends may switch to by way of us, and writes
- * them if there is a w.  Not among them is h2c: in it a client may name one
- * origin after the other, as it may to a proxy, and each would be asked for at
- * the one where the connection leads.  All clients that offer it go on with
- * HTTP/1.1 without it.
+ * Counts the protocols that both ends may switch to through this proxy, and
+ * writes them unless `w` is NULL. h2c is not among them: in it a client may
+ * name one origin after the other, as it may to a proxy, and all the requests
+ * would go to the origin at the end of this tunnel. All clients that offer it
+ * go on with HTTP/1.1 without it.
  */
 static size_t
 put_protocols(struct writer *w, const struct http1_head *head)
@@ -381,7 +378,7 @@ put_host(struct writer *w, const struct target *authority)
 	put_text(w, "Host: %s\r\n", text);
 }
 
-/* What no URI may have, and some clients send nevertheless. */
+/* Some clients send characters that no URI may have. */
 static bool
 must_be_encoded(char c)
 {
@@ -415,7 +412,7 @@ put_request_line(struct writer *w, const struct http1_request *req)
 	put(w, SLICE(" HTTP/1.1\r\n"));
 }
 
-/* The hops that an OPTIONS or TRACE may still go, or -1: no limit is known. */
+/* The hops that an OPTIONS or TRACE may still take; -1: no limit is given. */
 static int
 max_forwards(const struct http1_request *req)
 {
@@ -476,7 +473,7 @@ rewrite_framing(const struct http1_response *resp, int client_minor)
 {
 	const struct http1_head *head = &resp->head;
 
-	if (head->framing == HTTP1_NONE || is_old_chunked(head))
+	if (head->framing == HTTP1_NONE || is_http10_chunked(head))
 		return head->framing;
 	if (head->framing == HTTP1_LENGTH && put_codings(NULL, head) == 0)
 		return HTTP1_LENGTH;
@@ -484,11 +481,11 @@ rewrite_framing(const struct http1_response *resp, int client_minor)
 }
 
 /*
- * A response to HEAD and a 304 may tell the length that they do not have; 1xx
- * and 204 may not (RFC 9110, section 8.6).
+ * A response to HEAD and a 304 may state the length of a body that they do not
+ * have; 1xx and 204 may not (RFC 9110 §8.6).
  */
 static bool
-tells_length(const struct http1_response *resp)
+states_length(const struct http1_response *resp)
 {
 	return resp->head.framing == HTTP1_NONE && !is_interim(resp) &&
 	    resp->status != 204 && resp->head.has_length;
@@ -502,9 +499,9 @@ rewrite_response(const struct http1_response *resp, int client_minor,
 	enum http1_framing framing = rewrite_framing(resp, client_minor);
 	struct writer w = { out, size, 0 };
 
-	if (tells_length(resp))
+	if (states_length(resp))
 		framing = HTTP1_LENGTH;
-	put_text(&w, "HTTP/1.%d %03d ", is_old_chunked(head) ? 0 : 1,
+	put_text(&w, "HTTP/1.%d %03d ", is_http10_chunked(head) ? 0 : 1,
 	    resp->status);
 	put_clean(&w, resp->reason);
 	put(&w, SLICE("\r\n"));

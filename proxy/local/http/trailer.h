@@ -8,8 +8,9 @@
 
 /*
  * The trailer section of a chunked body (RFC 9110 §6.5): gathered as it comes,
- * which proxy/http1/chunked.h bounds, and then written anew by the rules of
- * heads. What belongs to one hop or must not follow a body stays behind.
+ * which proxy/http1/chunked.h limits, and then written anew by the rules of
+ * header sections. Fields of one hop, and fields that must not follow a body,
+ * are removed.
  */
 struct trailer {
 	/* Private. */
@@ -21,21 +22,21 @@ struct trailer {
 };
 
 /*
- * Begins the trailer section of the message that `head` begins; *t is zeroed or
- * was begun before.  Without memory trailer_add() will say so.
+ * Begins the trailer section of the message with the header section `head`; *t
+ * is zeroed or was begun before. If memory runs out, trailer_add() fails.
  */
 void trailer_begin(struct trailer *t, const struct http1_head *head);
 
-/* Frees what it owns; fine at any time, and twice. */
+/* Frees what it owns. Idempotent, and legal at any time. */
 void trailer_fini(struct trailer *t);
 
-/* Gathers bytes of the section, its empty line included.  0 or -ENOMEM. */
+/* Adds bytes of the section, its empty line included. 0 or -ENOMEM. */
 int trailer_add(struct trailer *t, const void *data, size_t len);
 
 /*
- * Writes the section, all of which was gathered, into memory that the caller
- * frees: field lines, and no empty line.  *out is NULL if none is to be passed
- * on.  0, -ENOMEM, or -EBADMSG: a request's is malformed.
+ * Writes the complete section into memory that the caller frees: field lines,
+ * without the empty line. *out is NULL if no field is passed on. 0, -ENOMEM, or
+ * -EBADMSG: it is malformed, in a request.
  */
 int trailer_write(const struct trailer *t, char **out, size_t *len);
 
