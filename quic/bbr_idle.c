@@ -24,7 +24,7 @@
 #define SHORT (5 * NS_PER_MS)
 
 /* Who has not come back by then may find it cold: radios want to sleep. */
-#define YOUNG (60 * NS_PER_S)
+#define PERIOD (60 * NS_PER_S)
 
 static uint64_t
 first_try(const ngtcp2_conn_info *info)
@@ -41,9 +41,9 @@ bbr_idle_note(struct quic_conn *conn)
 	if (conn->settings.cc != QUIC_CC_BBR || !compat_misses_idle())
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	conn->bbr_idle_until = conn->now + YOUNG;
-	conn->bbr_idle_at = conn->now + first_try(&info);
-	conn->bbr_idle_cwnd = 0;
+	conn->bbr_idle.until = conn->now + PERIOD;
+	conn->bbr_idle.at = conn->now + first_try(&info);
+	conn->bbr_idle.cwnd = 0;
 }
 
 /* When the next is due: the window shows whether one was. */
@@ -51,8 +51,8 @@ static uint64_t
 next_try(const struct quic_conn *conn, const ngtcp2_conn_info *info,
     uint64_t now)
 {
-	if (info->cwnd < conn->bbr_idle_cwnd ||
-	    conn->bbr_idle_until - now < YOUNG - INTERVAL)
+	if (info->cwnd < conn->bbr_idle.cwnd ||
+	    conn->bbr_idle.until - now < PERIOD - INTERVAL)
 		return INTERVAL;
 	return first_try(info);
 }
@@ -63,17 +63,17 @@ bbr_idle_expire(struct quic_conn *conn, uint64_t now)
 {
 	ngtcp2_conn_info info;
 
-	if (conn->bbr_idle_at > now)
+	if (conn->bbr_idle.at > now)
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	if (conn->bbr_idle_cwnd == 0) {
-		conn->bbr_idle_at = now + info.smoothed_rtt + DURATION;
-		conn->bbr_idle_cwnd = info.cwnd;
+	if (conn->bbr_idle.cwnd == 0) {
+		conn->bbr_idle.at = now + info.smoothed_rtt + DURATION;
+		conn->bbr_idle.cwnd = info.cwnd;
 	} else {
-		conn->bbr_idle_at = now + next_try(conn, &info, now);
-		if (conn->bbr_idle_at > conn->bbr_idle_until)
-			conn->bbr_idle_at = UINT64_MAX;
-		conn->bbr_idle_cwnd = 0;
+		conn->bbr_idle.at = now + next_try(conn, &info, now);
+		if (conn->bbr_idle.at > conn->bbr_idle.until)
+			conn->bbr_idle.at = UINT64_MAX;
+		conn->bbr_idle.cwnd = 0;
 	}
 	quic_conn_ping(conn);
 }

@@ -26,7 +26,7 @@
 #define QUEUE_MIN (10 * NS_PER_MS)
 
 /* So many slow packets in a row are no accident: then it is off for so long. */
-#define DOUBTS_MAX 2
+#define SLOW_MAX 2
 #define OFF (10 * NS_PER_S) /* BBR, too, believes in a round trip for that */
 
 /*
@@ -79,8 +79,8 @@ bbr_queue_measure(struct quic_conn *conn, uint64_t now)
 	watch_growth(b, info.cwnd, now);
 	b->queued = is_queue(&info);
 	if (b->marked_at != 0 && now - b->rtt >= b->marked_at) {
-		b->doubts = b->queued ? b->doubts + 1 : 0;
-		if (b->doubts >= DOUBTS_MAX)
+		b->nslow = b->queued ? b->nslow + 1 : 0;
+		if (b->nslow >= SLOW_MAX)
 			b->off_until = now + OFF;
 		b->marked_at = 0;
 	}

@@ -15,13 +15,13 @@ conn_end(struct quic_conn *conn, enum quic_cause cause, bool application,
 	if (conn->state >= CONN_CLOSING)
 		return;
 	conn->state = state;
-	conn->close.cause = cause;
-	conn->close.application = application;
-	conn->close.code = code;
-	snprintf(conn->close.text, sizeof(conn->close.text), "%s", text);
-	conn->close.streams = conn->nstreams;
-	conn->close_pending = true;
-	conn->lingers = state == CONN_CLOSING;
+	conn->end.why.cause = cause;
+	conn->end.why.application = application;
+	conn->end.why.code = code;
+	snprintf(conn->end.why.text, sizeof(conn->end.why.text), "%s", text);
+	conn->end.why.streams = conn->streams.n;
+	conn->end.pending = true;
+	conn->end.lingers = state == CONN_CLOSING;
 	conn_touch(conn);
 }
 
@@ -35,8 +35,10 @@ conn_fail(struct quic_conn *conn, enum quic_cause cause, const char *text)
 	bool silent = cause == QUIC_RESET || cause == QUIC_IDLE ||
 	    cause == QUIC_NO_ANSWER || cause == QUIC_NO_VERSION;
 
-	conn_end(conn, cause, conn->ccerr.type == NGTCP2_CCERR_TYPE_APPLICATION,
-	    conn->ccerr.error_code, text, silent ? CONN_CLOSED : CONN_CLOSING);
+	conn_end(conn, cause,
+	    conn->end.ccerr.type == NGTCP2_CCERR_TYPE_APPLICATION,
+	    conn->end.ccerr.error_code, text,
+	    silent ? CONN_CLOSED : CONN_CLOSING);
 }
 
 #define ALERT_NO_APPLICATION_PROTOCOL 120 /* RFC 7301 §3.2 */
@@ -47,9 +49,9 @@ fail_tls(struct quic_conn *conn)
 	uint8_t alert = ngtcp2_conn_get_tls_alert(conn->quic);
 	char text[QUIC_ERROR_MAX];
 
-	ngtcp2_ccerr_set_tls_alert(&conn->ccerr, alert, NULL, 0);
-	if (conn->verify_error != NULL) {
-		snprintf(text, sizeof(text), "%s%s%s", conn->verify_error,
+	ngtcp2_ccerr_set_tls_alert(&conn->end.ccerr, alert, NULL, 0);
+	if (conn->end.verify_error != NULL) {
+		snprintf(text, sizeof(text), "%s%s%s", conn->end.verify_error,
 		    conn->server_name != NULL ? ": " : "",
 		    conn->server_name != NULL ? conn->server_name : "");
 		conn_fail(conn, QUIC_BAD_CERTIFICATE, text);
@@ -129,13 +131,13 @@ fail_fault(struct quic_conn *conn, int rv)
 {
 	struct quic_close why;
 
-	error_text_describe(&why, rv, conn->h3_error);
+	error_text_describe(&why, rv, conn->end.h3_error);
 	if (why.application)
-		ngtcp2_ccerr_set_application_error(&conn->ccerr, why.code,
+		ngtcp2_ccerr_set_application_error(&conn->end.ccerr, why.code,
 		    NULL, 0);
 	else
-		ngtcp2_ccerr_set_transport_error(&conn->ccerr, why.code, NULL,
-		    0);
+		ngtcp2_ccerr_set_transport_error(
+		    &conn->end.ccerr, why.code, NULL, 0);
 	conn_fail(conn, why.cause, why.text);
 }
 
@@ -148,7 +150,7 @@ conn_check(struct quic_conn *conn, int rv)
 		return;
 	case NGTCP2_ERR_DRAINING:
 		fail_drained(conn);
-		conn->lingers = true; /* what was under way is no stranger's */
+		conn->end.lingers = true; /* packets may be under way */
 		return;
 	case NGTCP2_ERR_CRYPTO:
 		fail_tls(conn);
@@ -188,22 +190,22 @@ quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason,
 	conn->now = now;
 	conn_end(conn, QUIC_CLOSED_HERE, true, code, reason, CONN_CLOSING);
 	/* The phrase leaves with the next write: let it be our own copy. */
-	ngtcp2_ccerr_set_application_error(&conn->ccerr, code,
-	    (const uint8_t *)conn->close.text, strlen(conn->close.text));
+	ngtcp2_ccerr_set_application_error(&conn->end.ccerr, code,
+	    (const uint8_t *)conn->end.why.text, strlen(conn->end.why.text));
 	conn_deliver(conn);
 }
 
 bool
 quic_conn_is_closing(const struct quic_conn *conn)
 {
-	return conn->close_pending;
+	return conn->end.pending;
 }
 
 /* It has ended, and its owner knows: a server may free it. */
 bool
 conn_is_over(const struct quic_conn *conn)
 {
-	return conn->state >= CONN_CLOSING && !conn->close_pending;
+	return conn->state >= CONN_CLOSING && !conn->end.pending;
 }
 
 /* The CONNECTION_CLOSE, once; 0: there is none. */
@@ -220,7 +222,7 @@ conn_seal_close(struct quic_conn *conn, uint8_t *buf, size_t size,
 	conn->state = CONN_CLOSED;
 	ngtcp2_path_storage_zero(&ps);
 	n = ngtcp2_conn_write_connection_close(conn->quic, &ps.path, &pi, buf,
-	    size, &conn->ccerr, now);
+	    size, &conn->end.ccerr, now);
 	return n > 0 ? (size_t)n : 0;
 }
 
@@ -234,18 +236,18 @@ conn_write_close(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	size_t n;
 
 	conn->dirty = false;
-	if (conn->server != NULL)
+	if (conn_is_server(conn))
 		return false;
 	n = conn_seal_close(conn, gso->buf, NGTCP2_MAX_UDP_PAYLOAD_SIZE, now);
-	if (n > 0 && (conn->close_packet = malloc(n)) != NULL) {
-		memcpy(conn->close_packet, gso->buf, n);
-		conn->close_packet_len = n;
+	if (n > 0 && (conn->end.packet = malloc(n)) != NULL) {
+		memcpy(conn->end.packet, gso->buf, n);
+		conn->end.packet_len = n;
 	}
-	if (conn->close_packet == NULL)
+	if (conn->end.packet == NULL)
 		return false;
-	memcpy(gso->buf, conn->close_packet, conn->close_packet_len);
-	gso->len = gso->segment = conn->close_packet_len;
-	gso->path = conn->path;
+	memcpy(gso->buf, conn->end.packet, conn->end.packet_len);
+	gso->len = gso->segment = conn->end.packet_len;
+	gso->path = conn->path.current;
 	gso->ecn = 0;
 	return true;
 }

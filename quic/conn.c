@@ -16,17 +16,11 @@
 #include "quic/compat.h"
 #include "quic/internal.h"
 
-/* Nanoseconds: who wants more signs of life goes without. */
-#define KEEP_ALIVE_MIN NS_PER_S
-
 /*
  * Packets are paced in bursts of what the path carries in this time: a timer
  * for less costs more than its packets do. Below 2 Gbit/s a burst is a train.
  */
 #define BURST (NS_PER_S / 4000)
-
-/* A silence is remarkable after so many probe time-outs. */
-#define SILENCE_PTOS 2
 
 /*
  * Streams that are told of something in one call: a request takes some 50 us,
@@ -48,36 +42,32 @@ log_mtu(struct quic_conn *conn)
 	char text[128];
 	int len;
 
-	if (p->pmtu.size == conn->mtu_logged &&
-	    (conn->mtu_logged_done || !done)) {
-		conn->mtu_logged_done = done;
+	if (p->pmtu.size == conn->mtu.logged &&
+	    (conn->mtu.logged_done || !done)) {
+		conn->mtu.logged_done = done;
 		return;
 	}
 	len = snprintf(text, sizeof(text), "\x1e{\"time\":%ju,"
 	    "\"name\":\"quic:mtu_updated\",\"data\":{\"old\":%zu,"
 	    "\"new\":%zu,\"done\":%s}}\n",
 	    (uintmax_t)((conn->now - conn->began_at) / NS_PER_MS),
-	    conn->mtu_logged + p->headers, p->pmtu.size + p->headers,
+	    conn->mtu.logged + p->headers, p->pmtu.size + p->headers,
 	    done ? "true" : "false");
-	conn->mtu_logged = p->pmtu.size;
-	conn->mtu_logged_done = done;
+	conn->mtu.logged = p->pmtu.size;
+	conn->mtu.logged_done = done;
 	conn->events->qlog(conn, text, (size_t)len, conn->arg);
 }
 
 static void
 deliver_path_events(struct quic_conn *conn)
 {
-	if (conn->migrated_pending) {
-		conn->migrated_pending = false;
+	if (conn->path.event_pending) {
+		conn->path.event_pending = false;
 		if (conn->state == CONN_UP && conn->events->migrated != NULL)
-			conn->events->migrated(conn, !conn->migration_failed,
+			conn->events->migrated(conn, !conn->path.failed,
 			    conn->arg);
 	}
-	if (conn->silence_pending) {
-		conn->silence_pending = false;
-		if (conn->state == CONN_UP && conn->events->silent != NULL)
-			conn->events->silent(conn, conn->arg);
-	}
+	liveness_deliver(conn);
 }
 
 static void
@@ -92,19 +82,20 @@ deliver_conn_events(struct quic_conn *conn)
 			conn->events->connected(conn, conn->arg);
 	}
 	if (conn->state == CONN_UP && conn->probe.pmtu.size !=
-	    conn->mtu_told) {
-		conn->mtu_told = conn->probe.pmtu.size;
+	    conn->mtu.reported) {
+		conn->mtu.reported = conn->probe.pmtu.size;
 		if (conn->events->mtu_changed != NULL)
 			conn->events->mtu_changed(conn, conn->arg);
 	}
-	if (conn->drain_pending && conn->state == CONN_UP) {
-		conn->drain_pending = false;
+	if (conn->goaway.event_pending && conn->state == CONN_UP) {
+		conn->goaway.event_pending = false;
 		if (conn->events->draining != NULL)
 			conn->events->draining(conn, conn->arg);
 	}
 	deliver_path_events(conn);
-	if (conn->streams_pending && conn->state == CONN_UP) {
-		conn->streams_pending = conn->streams_wanted = false;
+	if (conn->requests.available_pending && conn->state == CONN_UP) {
+		conn->requests.available_pending = conn->requests.blocked =
+		    false;
 		if (conn->events->streams_available != NULL)
 			conn->events->streams_available(conn, conn->arg);
 	}
@@ -120,10 +111,10 @@ deliver_end(struct quic_conn *conn)
 	struct quic_stream *s;
 	unsigned n = 0;
 
-	while ((s = TAILQ_FIRST(&conn->streams)) != NULL &&
+	while ((s = TAILQ_FIRST(&conn->streams.all)) != NULL &&
 	    n++ < STREAMS_A_CALL && stream_conn_gone(s))
 		continue;
-	s = TAILQ_FIRST(&conn->streams);
+	s = TAILQ_FIRST(&conn->streams.all);
 	return s == NULL || s->conn_gone;
 }
 
@@ -142,56 +133,28 @@ conn_deliver(struct quic_conn *conn)
 	if (conn->events->qlog != NULL)
 		log_mtu(conn);
 	deliver_conn_events(conn);
-	request_curb(conn);
+	request_limit_heads(conn);
 	request_reject(conn);
-	while (!conn->close_pending && n++ < STREAMS_A_CALL &&
-	    (s = TAILQ_FIRST(&conn->ready)) != NULL)
+	while (!conn->end.pending && n++ < STREAMS_A_CALL &&
+	    (s = TAILQ_FIRST(&conn->streams.ready)) != NULL)
 		stream_deliver(s);
 	/* Within a handler that has closed it, this may be all done already. */
-	if (!conn->close_pending || !deliver_end(conn) || !conn->close_pending)
+	if (!conn->end.pending || !deliver_end(conn) || !conn->end.pending)
 		return;
-	conn->close_pending = false;
+	conn->end.pending = false;
 	if (conn->events->closed != NULL &&
-	    (conn->announced || conn->server == NULL))
-		conn->events->closed(conn, &conn->close, conn->arg);
+	    (conn->announced || !conn_is_server(conn)))
+		conn->events->closed(conn, &conn->end.why, conn->arg);
 }
 
 /* ---- The doors ---- */
-
-/*
- * When a download that has stopped is to be asked about: the peer may not know
- * where we are any more, and hears it only from a packet of ours.
- */
-static uint64_t
-ask_at(const struct quic_conn *conn)
-{
-	if (conn->fed_at == 0 || conn->settings.silence_ns == 0 ||
-	    TAILQ_EMPTY(&conn->streams))
-		return UINT64_MAX;
-	return conn->fed_at + conn->settings.silence_ns;
-}
-
-/* When the silence of the peer is to be told. */
-static uint64_t
-silent_at(const struct quic_conn *conn)
-{
-	uint64_t wait;
-
-	if (conn->owed_since == 0 || conn->silence_told ||
-	    conn->state != CONN_UP)
-		return UINT64_MAX;
-	wait = SILENCE_PTOS * ngtcp2_conn_get_pto(conn->quic);
-	if (wait < conn->settings.silence_ns)
-		wait = conn->settings.silence_ns;
-	return conn->owed_since + wait;
-}
 
 void
 conn_touch(struct quic_conn *conn)
 {
 	conn->dirty = true;
-	if (conn->server != NULL)
-		server_touch(conn->server, conn);
+	if (conn_is_server(conn))
+		conn->server.ops->touch(conn->server.owner, conn);
 }
 
 /* One datagram, and whether another follows. Events wait for conn_deliver(). */
@@ -199,7 +162,7 @@ void
 conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
     const uint8_t *data, size_t len, bool more, uint64_t now)
 {
-	uint64_t received = conn->packets_received;
+	uint64_t received = conn->counts.received;
 	ngtcp2_path view = path_view(path);
 	ngtcp2_pkt_info pi = { ecn };
 	int rv;
@@ -207,8 +170,9 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	conn->now = now;
 	if (conn->state >= CONN_CLOSING) {
 		/* Answered ever more rarely, as by closing.c. */
-		conn->stragglers++;
-		if ((conn->stragglers & (conn->stragglers - 1)) == 0)
+		conn->end.late_packets++;
+		if ((conn->end.late_packets & (conn->end.late_packets - 1)) ==
+		    0)
 			conn_touch(conn);
 		return;
 	}
@@ -216,13 +180,8 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	rv = ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data, len, now);
 	if (!compat_ignores_id_limit(rv, &conn->id_errors))
 		conn_check(conn, rv);
-	/* Anybody may send what cannot be opened: that is no sign of life. */
-	if (conn->packets_received != received) {
-		conn->owed_since = 0;
-		conn->silence_told = false;
-		if (conn->fed_at != 0)
-			conn->fed_at = now;
-	}
+	if (conn->counts.received != received)
+		liveness_received(conn);
 	conn_follow_path(conn);
 	probe_weigh(conn, now);
 	if (more && conn->state == CONN_UP)
@@ -261,12 +220,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		request_expire(conn, now);
 		orphan_expire(conn, now);
 		bbr_idle_expire(conn, now);
-		if (ask_at(conn) <= now) {
-			conn->fed_at = 0;
-			quic_conn_ping(conn);
-		}
-		if (silent_at(conn) <= now)
-			conn->silence_told = conn->silence_pending = true;
+		liveness_expire(conn, now);
 		reclaim_expire(conn, now);
 		quota_expire(conn);
 		conn_touch(conn);
@@ -280,11 +234,11 @@ quic_conn_deadline(const struct quic_conn *conn)
 	uint64_t at, other;
 
 	/* Events that a write has left behind are told at once. */
-	if (conn->close_pending || conn->migrated_pending ||
-	    !TAILQ_EMPTY(&conn->ready) || request_is_rejected(conn))
+	if (conn->end.pending || conn->path.event_pending ||
+	    !TAILQ_EMPTY(&conn->streams.ready) || request_is_rejected(conn))
 		return conn->now;
 	if (conn->state >= CONN_CLOSING)
-		return conn->server != NULL ? conn->now : UINT64_MAX;
+		return conn_is_server(conn) ? conn->now : UINT64_MAX;
 	at = ngtcp2_conn_get_expiry(conn->quic);
 	if ((other = probe_deadline(conn)) < at)
 		at = other;
@@ -292,12 +246,10 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if ((other = orphan_deadline(conn)) < at)
 		at = other;
-	if ((other = ask_at(conn)) < at)
+	if ((other = liveness_deadline(conn)) < at)
 		at = other;
-	if ((other = silent_at(conn)) < at)
-		at = other;
-	if (conn->bbr_idle_at < at)
-		at = conn->bbr_idle_at;
+	if (conn->bbr_idle.at < at)
+		at = conn->bbr_idle.at;
 	if ((other = quota_deadline(conn)) < at)
 		at = other;
 	other = reclaim_deadline(conn);
@@ -352,7 +304,7 @@ write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 		if (!gso_add(gso, &ps.path, pi.ecn, (size_t)n))
 			break;
 	}
-	conn_check(conn, scheduler_settle(conn));
+	conn_check(conn, scheduler_finish(conn));
 	return packets;
 }
 
@@ -367,23 +319,6 @@ write_probe(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	if (n < 0)
 		conn_check(conn, (int)n);
 	return n > 0;
-}
-
-/* Packets have left: is an answer due now? */
-static void
-note_written(struct quic_conn *conn)
-{
-	ngtcp2_conn_info info;
-
-	if (conn->ping_wanted) {
-		conn->ping_wanted = false;
-		conn_set_keep_alive(conn);
-	}
-	if (conn->settings.silence_ns == 0 || conn->owed_since != 0)
-		return;
-	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	if (info.bytes_in_flight > 0)
-		conn->owed_since = conn->now;
 }
 
 bool
@@ -405,9 +340,9 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	probe_watch(NULL);
 	if (packets > 0) {
 		pace(conn, gso->len, now);
-		conn->packets_sent += packets;
-		conn->trains_sent++;
-		note_written(conn);
+		conn->counts.sent += packets;
+		conn->counts.trains++;
+		liveness_written(conn);
 	}
 	conn_follow_path(conn);
 	conn->dirty = packets > 0;
@@ -418,6 +353,12 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 }
 
 /* ---- Looking at it ---- */
+
+bool
+conn_is_server(const struct quic_conn *conn)
+{
+	return conn->server.owner != NULL;
+}
 
 void
 quic_conn_set_user(struct quic_conn *conn, void *user)
@@ -451,40 +392,6 @@ quic_conn_too_big(struct quic_conn *conn, const struct quic_too_big *news,
 		probe_too_big(conn, news, now);
 }
 
-/* A PING at half of the idle time-out may be lost, and there is time left. */
-void
-conn_set_keep_alive(struct quic_conn *conn)
-{
-	uint64_t ns = conn->settings.keep_alive_ns;
-
-	if (ns == 0)
-		ns = quic_conn_idle_ns(conn) / 2;
-	ngtcp2_conn_set_keep_alive_timeout(conn->quic,
-	    ns > KEEP_ALIVE_MIN ? ns : KEEP_ALIVE_MIN);
-}
-
-/* The library sends a PING when its keep-alive timer is over: make it so. */
-void
-quic_conn_ping(struct quic_conn *conn)
-{
-	if (conn->state != CONN_UP)
-		return;
-	ngtcp2_conn_set_keep_alive_timeout(conn->quic, 1);
-	conn->ping_wanted = true;
-	conn_touch(conn);
-}
-
-uint64_t
-quic_conn_idle_ns(const struct quic_conn *conn)
-{
-	const ngtcp2_transport_params *peer =
-	    ngtcp2_conn_get_remote_transport_params(conn->quic);
-	uint64_t ours = conn->settings.idle_timeout_ns;
-
-	return peer != NULL && peer->max_idle_timeout != 0 &&
-	    peer->max_idle_timeout < ours ? peer->max_idle_timeout : ours;
-}
-
 int
 quic_conn_update_keys(struct quic_conn *conn, uint64_t now)
 {
@@ -506,13 +413,13 @@ quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 		stats->rtt_ns = info.smoothed_rtt;
 	stats->cwnd = info.cwnd;
 	stats->bytes_in_flight = info.bytes_in_flight;
-	stats->packets_sent = conn->packets_sent;
-	stats->packets_received = conn->packets_received;
-	stats->packets_lost = conn->packets_lost;
-	stats->trains_sent = conn->trains_sent;
-	stats->migrations = conn->migrations;
+	stats->packets_sent = conn->counts.sent;
+	stats->packets_received = conn->counts.received;
+	stats->packets_lost = conn->counts.lost;
+	stats->trains_sent = conn->counts.trains;
+	stats->migrations = conn->path.changes;
 	probe_stats(conn, stats);
-	stats->streams = conn->nstreams;
+	stats->streams = conn->streams.n;
 	stats->resumed = conn->resumed;
 	tls_describe(conn->session, stats);
 }
@@ -520,8 +427,8 @@ quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 void
 quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 {
-	pulse->packets_received = conn->packets_received;
-	pulse->streams = conn->nstreams;
+	pulse->packets_received = conn->counts.received;
+	pulse->streams = conn->streams.n;
 	pulse->ip_mtu = conn->probe.pmtu.size + conn->probe.headers;
 	pulse->mtu_cause = pmtu_cause_name(conn->probe.pmtu.cause);
 }
@@ -537,15 +444,15 @@ quic_stream_request(struct quic_conn *conn, const struct quic_field *fields,
 
 	if (conn->state != CONN_UP)
 		return -ENOTCONN;
-	if (conn->drain != DRAIN_NOT)
+	if (conn->goaway.state != GOAWAY_NONE)
 		return -EPIPE;
 	if ((s = stream_new(conn, -1)) == NULL)
 		return -ENOMEM;
 	rv = ngtcp2_conn_open_bidi_stream(conn->quic, &id, s);
 	if (rv != 0) {
-		conn->streams_wanted = rv == NGTCP2_ERR_STREAM_ID_BLOCKED;
+		conn->requests.blocked = rv == NGTCP2_ERR_STREAM_ID_BLOCKED;
 		stream_free(s);
-		return conn->streams_wanted ? -EAGAIN : -ENOMEM;
+		return conn->requests.blocked ? -EAGAIN : -ENOMEM;
 	}
 	s->events = events;
 	s->arg = arg;

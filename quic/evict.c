@@ -7,87 +7,92 @@
  * are FRESH: newcomers must not drive each other out. Many, a share of the
  * places, can only be so many because they ask for nothing.
  */
-#define FRESH_MIN (10 * NS_PER_S)
-#define FRESH_SHARE(places) ((places) / 16)
+#define UNUSED_MIN (10 * NS_PER_S)
+#define UNUSED_SHARE(places) ((places) / 16)
 
 /* Nanoseconds: longer than people take from one page to the next. */
-#define REST_MIN (60 * NS_PER_S)
+#define IDLE_MIN (60 * NS_PER_S)
 
 void
 evict_order_init(struct evict_order *order)
 {
-	TAILQ_INIT(&order->fresh);
-	TAILQ_INIT(&order->resting);
-	order->nfresh = 0;
+	TAILQ_INIT(&order->unused);
+	TAILQ_INIT(&order->idle);
+	order->nunused = 0;
 }
 
 static struct evict_queue *
-queue_of(const struct quic_conn *conn, enum evict_line line)
+queue_of(struct quic_conn *conn, enum evict_scope scope)
 {
-	struct evict_order *order = conn->evict[line].order;
+	struct evict_order *order = conn->server.evict.places[scope].order;
 
-	if (order == NULL || conn->evict_rank == EVICT_BUSY)
+	if (order == NULL || conn->server.evict.rank == EVICT_BUSY)
 		return NULL;
-	return conn->evict_rank == EVICT_FRESH ? &order->fresh
-					       : &order->resting;
-}
-
-/* The two lines have entries of their own in a connection. */
-static void
-enter(struct quic_conn *conn, enum evict_line line)
-{
-	struct evict_queue *queue = queue_of(conn, line);
-
-	if (queue == NULL)
-		return;
-	conn->evict[line].order->nfresh += conn->evict_rank == EVICT_FRESH;
-	if (line == EVICT_ALL)
-		TAILQ_INSERT_TAIL(queue, conn, evict[EVICT_ALL].entry);
-	else
-		TAILQ_INSERT_TAIL(queue, conn, evict[EVICT_SOURCE].entry);
+	return conn->server.evict.rank == EVICT_UNUSED ? &order->unused
+						       : &order->idle;
 }
 
 static void
-quit(struct quic_conn *conn, enum evict_line line)
+enter(struct quic_conn *conn, enum evict_scope scope)
 {
-	struct evict_queue *queue = queue_of(conn, line);
+	struct evict_queue *queue = queue_of(conn, scope);
+	struct evict_entry *e = &conn->server.evict;
 
 	if (queue == NULL)
 		return;
-	conn->evict[line].order->nfresh -= conn->evict_rank == EVICT_FRESH;
-	if (line == EVICT_ALL)
-		TAILQ_REMOVE(queue, conn, evict[EVICT_ALL].entry);
+	e->places[scope].order->nunused += e->rank == EVICT_UNUSED;
+	if (scope == EVICT_ALL)
+		TAILQ_INSERT_TAIL(queue, conn,
+		    server.evict.places[EVICT_ALL].entry);
 	else
-		TAILQ_REMOVE(queue, conn, evict[EVICT_SOURCE].entry);
+		TAILQ_INSERT_TAIL(queue, conn,
+		    server.evict.places[EVICT_SOURCE].entry);
+}
+
+static void
+leave(struct quic_conn *conn, enum evict_scope scope)
+{
+	struct evict_queue *queue = queue_of(conn, scope);
+	struct evict_entry *e = &conn->server.evict;
+
+	if (queue == NULL)
+		return;
+	e->places[scope].order->nunused -= e->rank == EVICT_UNUSED;
+	if (scope == EVICT_ALL)
+		TAILQ_REMOVE(queue, conn,
+		    server.evict.places[EVICT_ALL].entry);
+	else
+		TAILQ_REMOVE(queue, conn,
+		    server.evict.places[EVICT_SOURCE].entry);
 }
 
 void
-evict_join(struct quic_conn *conn, enum evict_line line,
+evict_join(struct quic_conn *conn, enum evict_scope scope,
     struct evict_order *order)
 {
-	conn->evict[line].order = order;
-	enter(conn, line);
+	conn->server.evict.places[scope].order = order;
+	enter(conn, scope);
 }
 
 void
 evict_leave(struct quic_conn *conn)
 {
-	for (int line = 0; line < EVICT_LINES; line++) {
-		quit(conn, line);
-		conn->evict[line].order = NULL;
+	for (int scope = 0; scope < EVICT_SCOPES; scope++) {
+		leave(conn, scope);
+		conn->server.evict.places[scope].order = NULL;
 	}
 }
 
 static void
 set_rank(struct quic_conn *conn, enum evict_rank rank)
 {
-	if (conn->evict_rank == rank)
+	if (conn->server.evict.rank == rank)
 		return;
-	for (int line = 0; line < EVICT_LINES; line++)
-		quit(conn, line);
-	conn->evict_rank = rank;
-	for (int line = 0; line < EVICT_LINES; line++)
-		enter(conn, line);
+	for (int scope = 0; scope < EVICT_SCOPES; scope++)
+		leave(conn, scope);
+	conn->server.evict.rank = rank;
+	for (int scope = 0; scope < EVICT_SCOPES; scope++)
+		enter(conn, scope);
 }
 
 void
@@ -99,21 +104,21 @@ evict_admitted(struct quic_conn *conn)
 void
 evict_note(struct quic_conn *conn, uint64_t now)
 {
-	if (conn->evict_rank == EVICT_FRESH)
+	if (conn->server.evict.rank == EVICT_UNUSED)
 		return;
-	if (conn->nstreams == 0 && conn->evict_rank == EVICT_BUSY)
-		conn->rested_at = now;
-	set_rank(conn, conn->nstreams == 0 ? EVICT_RESTING : EVICT_BUSY);
+	if (conn->streams.n == 0 && conn->server.evict.rank == EVICT_BUSY)
+		conn->server.evict.idle_since = now;
+	set_rank(conn, conn->streams.n == 0 ? EVICT_IDLE : EVICT_BUSY);
 }
 
 /* A request may have come of which nothing was noted yet. */
 static struct quic_conn *
-first_resting(const struct evict_order *order)
+first_idle(const struct evict_order *order)
 {
 	struct quic_conn *conn;
 
-	while ((conn = TAILQ_FIRST(&order->resting)) != NULL &&
-	    conn->nstreams > 0)
+	while ((conn = TAILQ_FIRST(&order->idle)) != NULL &&
+	    conn->streams.n > 0)
 		set_rank(conn, EVICT_BUSY);
 	return conn;
 }
@@ -122,13 +127,15 @@ struct quic_conn *
 evict_first(const struct evict_order *order, size_t places, bool full,
     uint64_t now)
 {
-	struct quic_conn *conn = TAILQ_FIRST(&order->fresh);
+	struct quic_conn *conn = TAILQ_FIRST(&order->unused);
 
-	if (conn != NULL && (order->nfresh >= FRESH_SHARE(places) ||
-	    now >= conn->began_at + FRESH_MIN))
+	if (conn != NULL && (order->nunused >= UNUSED_SHARE(places) ||
+	    now >= conn->began_at + UNUSED_MIN))
 		return conn;
 	if (!full)
 		return NULL;
-	conn = first_resting(order);
-	return conn != NULL && now >= conn->rested_at + REST_MIN ? conn : NULL;
+	conn = first_idle(order);
+	return conn != NULL && now >= conn->server.evict.idle_since + IDLE_MIN
+		   ? conn
+		   : NULL;
 }

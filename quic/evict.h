@@ -18,27 +18,31 @@
 struct quic_conn;
 
 /* Connections that stand in one line: all of a server, or those of a source. */
-enum evict_line { EVICT_ALL, EVICT_SOURCE, EVICT_LINES };
+enum evict_scope { EVICT_ALL, EVICT_SOURCE, EVICT_SCOPES };
 
 TAILQ_HEAD(evict_queue, quic_conn);
 struct evict_order {
-	struct evict_queue fresh;   /* the oldest first ... */
-	size_t nfresh;		    /* ... and how many they are */
-	struct evict_queue resting; /* the longest first */
+	struct evict_queue unused; /* the oldest first */
+	size_t nunused; /* connections in it */
+	struct evict_queue idle; /* idle for the longest time first */
 };
 
-enum evict_rank { EVICT_FRESH, EVICT_BUSY, EVICT_RESTING };
+enum evict_rank { EVICT_UNUSED, EVICT_BUSY, EVICT_IDLE };
 
-/* Part of a connection; private to evict.c. */
-struct evict_place {
-	struct evict_order *order; /* NULL: it stands in no such line */
-	TAILQ_ENTRY(quic_conn) entry;
+/* A connection's part; private to evict.c. */
+struct evict_entry {
+	enum evict_rank rank;
+	struct {
+		struct evict_order *order; /* NULL: not in this scope */
+		TAILQ_ENTRY(quic_conn) entry;
+	} places[EVICT_SCOPES];
+	uint64_t idle_since; /* as `now`: without a stream, if EVICT_IDLE */
 };
 
 void evict_order_init(struct evict_order *);
 
 /* A connection stands in that line as well, by the rank that it has. */
-void evict_join(struct quic_conn *, enum evict_line, struct evict_order *);
+void evict_join(struct quic_conn *, enum evict_scope, struct evict_order *);
 
 /* ... and in none any more. */
 void evict_leave(struct quic_conn *);

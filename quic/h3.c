@@ -15,8 +15,8 @@
 int
 h3_fail(struct quic_conn *conn, int rv)
 {
-	if (conn->h3_error == 0)
-		conn->h3_error = rv;
+	if (conn->end.h3_error == 0)
+		conn->end.h3_error = rv;
 	return NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -108,7 +108,7 @@ on_read_data(nghttp3_conn *h3, int64_t id, nghttp3_vec *vec, size_t max,
 	if (eof)
 		*flags |= NGHTTP3_DATA_FLAG_EOF;
 	else if (n == 0) {
-		conn->met_empty = true;
+		conn->scheduler.skipped = true;
 		return NGHTTP3_ERR_WOULDBLOCK;
 	}
 	return (nghttp3_ssize)n;
@@ -124,12 +124,12 @@ on_shutdown(nghttp3_conn *h3, int64_t id, void *user)
 	struct quic_conn *conn = user;
 
 	(void)h3;
-	if (conn->server != NULL)
+	if (conn_is_server(conn))
 		return 0;
-	if (conn->drain == DRAIN_NOT)
-		conn->drain_pending = true;
-	conn->drain = DRAIN_ANNOUNCED;
-	conn->goaway = id;
+	if (conn->goaway.state == GOAWAY_NONE)
+		conn->goaway.event_pending = true;
+	conn->goaway.state = GOAWAY_FIRST;
+	conn->goaway.id = id;
 	return 0;
 }
 
@@ -154,9 +154,9 @@ read_some(struct quic_conn *conn, int64_t id, const uint8_t *data, size_t len,
 {
 	nghttp3_ssize n;
 
-	conn->reading = s;
+	conn->h3_reader.stream = s;
 	n = nghttp3_conn_read_stream(conn->h3, id, data, len, fin);
-	conn->reading = NULL;
+	conn->h3_reader.stream = NULL;
 	return n;
 }
 
@@ -169,12 +169,12 @@ read_uni(struct quic_conn *conn, int64_t id, uint64_t offset,
 	nghttp3_ssize n;
 
 	if (type > 0) {
-		qpack_skip(&conn->qpack, id, offset, data, type);
+		qpack_skip(&conn->h3_reader.qpack, id, offset, data, type);
 		n = read_some(conn, id, data, type, false, NULL);
 		if (n < 0)
 			return n;
 	}
-	skipped = type + qpack_skip(&conn->qpack, id, offset + type,
+	skipped = type + qpack_skip(&conn->h3_reader.qpack, id, offset + type,
 	    data + type, len - type);
 	if (skipped == len && !fin)
 		return (nghttp3_ssize)len;
@@ -192,7 +192,7 @@ h3_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id,
 
 	if (conn->h3 == NULL)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
-	conn->fed_at = conn->now;
+	liveness_data_received(conn);
 	n = ngtcp2_is_bidi_stream(id)
 	    ? read_some(conn, id, data, len, fin, stream)
 	    : read_uni(conn, id, offset, data, len, fin);
@@ -205,11 +205,11 @@ h3_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id,
 
 /* When something arrives of it, so that nobody has to ask all streams. */
 static void
-note_losses(struct quic_stream *s)
+count_losses(struct quic_stream *s)
 {
 	size_t n = ngtcp2_conn_get_stream_loss_count(s->conn->quic, s->id);
 
-	s->conn->packets_lost += n - s->losses;
+	s->conn->counts.lost += n - s->losses;
 	s->losses = n;
 }
 
@@ -227,7 +227,7 @@ h3_acked(ngtcp2_conn *quic, int64_t id, uint64_t offset, uint64_t len,
 	if (rv != 0)
 		return h3_fail(conn, rv);
 	if (stream != NULL) {
-		note_losses(stream);
+		count_losses(stream);
 		orphan_acked(stream);
 	}
 	return 0;
@@ -239,7 +239,7 @@ h3_stream_open(ngtcp2_conn *quic, int64_t id, void *user)
 	struct quic_conn *conn = user;
 	struct quic_stream *s;
 
-	if (!ngtcp2_is_bidi_stream(id) || conn->server == NULL)
+	if (!ngtcp2_is_bidi_stream(id) || !conn_is_server(conn))
 		return 0;
 	if ((s = stream_new(conn, id)) == NULL)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
@@ -262,7 +262,7 @@ h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
 	if (rv != 0 && rv != NGHTTP3_ERR_STREAM_NOT_FOUND)
 		return h3_fail(conn, rv);
 	if (stream != NULL) {
-		note_losses(stream);
+		count_losses(stream);
 		stream_transport_gone(stream, code);
 	}
 	if (!ngtcp2_conn_is_local_stream(quic, id)) {
@@ -281,7 +281,7 @@ h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
 static bool
 is_complete(const struct quic_stream *s)
 {
-	bool untold = s->conn->server != NULL &&
+	bool untold = conn_is_server(s->conn) &&
 	    (s->pending & PENDING_HEAD) != 0 && s->rx.len == 0;
 
 	return s->rx_fin && !untold;
@@ -327,7 +327,7 @@ h3_allow_requests(ngtcp2_conn *quic, uint64_t max, void *user)
 	struct quic_conn *conn = user;
 
 	(void)quic;
-	if (conn->h3 != NULL && conn->server != NULL)
+	if (conn->h3 != NULL && conn_is_server(conn))
 		nghttp3_conn_set_max_client_streams_bidi(conn->h3, max);
 	return 0;
 }
@@ -362,7 +362,7 @@ h3_start(struct quic_conn *conn)
 
 	nghttp3_settings_default(&settings);
 	settings.max_field_section_size = QUIC_HEAD_MAX;
-	if (conn->server != NULL)
+	if (conn_is_server(conn))
 		rv = nghttp3_conn_server_new(&conn->h3, &callbacks, &settings,
 		    &conn->memory.h3_allocator, conn);
 	else
@@ -371,10 +371,10 @@ h3_start(struct quic_conn *conn)
 	if (rv != 0)
 		return -ENOMEM;
 	params = ngtcp2_conn_get_local_transport_params(conn->quic);
-	if (conn->server != NULL)
+	if (conn_is_server(conn))
 		nghttp3_conn_set_max_client_streams_bidi(conn->h3,
 		    params->initial_max_streams_bidi);
-	conn->pending_fin = COMPAT_NO_FIN;
+	conn->scheduler.pending_fin = COMPAT_NO_FIN;
 	return bind_streams(conn);
 }
 
@@ -403,7 +403,7 @@ h3_end(struct quic_conn *conn)
 bool
 h3_has_ended(const struct quic_conn *conn)
 {
-	return conn->nstreams == 0 && nghttp3_conn_is_drained(conn->h3) != 0;
+	return conn->streams.n == 0 && nghttp3_conn_is_drained(conn->h3) != 0;
 }
 
 /* ---- Sending ---- */
@@ -426,7 +426,7 @@ h3_submit(struct quic_stream *s, const struct quic_field *fields, size_t n)
 		if (strcmp(fields[i].name, "proxy-authorization") == 0)
 			nv[i].flags = NGHTTP3_NV_FLAG_NEVER_INDEX;
 	}
-	if (s->conn->server != NULL)
+	if (conn_is_server(s->conn))
 		rv = nghttp3_conn_submit_response(s->conn->h3, s->id, nv, n,
 		    &reader);
 	else

@@ -83,7 +83,8 @@ int
 head_begin(nghttp3_conn *h3, int64_t id, void *user, void *stream)
 {
 	struct quic_conn *conn = user;
-	struct quic_stream *s = stream != NULL ? stream : conn->reading;
+	struct quic_stream *s =
+	    stream != NULL ? stream : conn->h3_reader.stream;
 
 	if (s == NULL || (s->pending & PENDING_ABORTED) != 0)
 		return 0;
@@ -134,14 +135,14 @@ head_end(nghttp3_conn *h3, int64_t id, int fin, void *user, void *stream)
 	(void)h3, (void)id, (void)fin;
 	if (s == NULL || s->head == NULL)
 		return 0;
-	if (conn->server == NULL) {
+	if (!conn_is_server(conn)) {
 		head = head_view(s->head, fields);
 		/* Interim responses say nothing that a tunnel needs. */
 		status = quic_head_find(&head, ":status");
 		if (status == NULL || status[0] == '1')
 			return 0;
 	}
-	request_settled(s);
+	request_head_done(s);
 	stream_pend(s, PENDING_HEAD);
 	return 0;
 }

@@ -12,14 +12,12 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
-#include "quic/conn_id.h"
-#include "quic/evict.h"
 #include "quic/flow.h"
-#include "quic/admission.h"
 #include "quic/memory.h"
 #include "quic/probe.h"
 #include "quic/qpack.h"
 #include "quic/quic.h"
+#include "quic/server.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
@@ -76,30 +74,30 @@ struct quota {
 struct quic_stream {
 	struct quic_conn *conn;
 	int64_t id;
-	TAILQ_ENTRY(quic_stream) entry; /* conn->streams */
+	TAILQ_ENTRY(quic_stream) entry; /* conn->streams.all */
 
-	const struct quic_stream_events *events; /* NULL: nobody is attached */
+	const struct quic_stream_events *events; /* NULL: no owner yet */
 	void *arg;
 
 	unsigned pending; /* enum stream_pending */
-	TAILQ_ENTRY(quic_stream) ready_entry; /* conn->ready, if pending */
+	TAILQ_ENTRY(quic_stream) ready_entry; /* if pending != 0 */
 	uint64_t abort_code;
 	struct head_buffer *head; /* while it arrives and until delivered */
-	TAILQ_ENTRY(quic_stream) owing_entry; /* conn->owing, if owes_head */
-	size_t losses; /* packets lost of it, in conn->packets_lost */
+	TAILQ_ENTRY(quic_stream) incomplete_entry; /* if head_incomplete */
+	size_t losses; /* packets lost of it, in conn->counts.lost */
 	uint64_t opened_at;
 
 	/* Sending: chunks from the first byte not acknowledged. */
 	struct buffer tx;
-	struct chunk *tx_next; /* where nghttp3 goes on; NULL: all given */
-	size_t tx_next_at;     /* ... and the offset in that chunk's data */
-	size_t tx_unsent;      /* bytes not yet given to nghttp3 */
-	size_t tx_chunk;       /* bytes of the next chunk */
-	uint64_t round;	       /* in which it was given bytes last ... */
-	size_t turn;	       /* ... and how many more it may have */
-	TAILQ_ENTRY(quic_stream) waiting_entry; /* conn->waiting */
+	struct chunk *tx_next; /* where nghttp3 reads next; NULL: it has all */
+	size_t tx_next_at; /* the offset in the data of that chunk */
+	size_t tx_unsent; /* bytes that nghttp3 has not read yet */
+	size_t tx_chunk; /* bytes of the next chunk */
+	uint64_t round; /* the last in which nghttp3 read from it */
+	size_t quantum; /* bytes that are left of it in that round */
+	TAILQ_ENTRY(quic_stream) deferred_entry; /* if deferred */
 	struct quota quota;
-	TAILQ_ENTRY(quic_stream) line_entry; /* conn->line, if in_line */
+	TAILQ_ENTRY(quic_stream) quota_entry; /* if quota_waiting */
 
 	/* Receiving: bytes that the owner has not consumed. */
 	struct buffer rx;
@@ -108,203 +106,246 @@ struct quic_stream {
 	struct stream_flow flow;
 	struct stream_orphan orphan;
 
-	bool indexed : 1;      /* in conn->stream_ids */
-	bool owes_head : 1;    /* the peer's head is not complete */
-	bool tx_started : 1;   /* a head with a body to come was submitted */
-	bool finished : 1;     /* owner: no more to commit */
-	bool waiting : 1;      /* for the next round, to go on */
-	bool in_line : 1;      /* for the next iteration, to commit more */
-	bool tx_refused : 1;   /* the peer wants no more: drop what comes ... */
-	bool tx_lost : 1;      /* ... as it was, before or after */
-	bool stopped : 1;      /* it was the peer that said so */
-	bool reserved : 1;     /* the room in tx.last is in the owner's hands */
-	bool wants_room : 1;   /* reserve failed: owe a writable event */
-	bool rx_fin : 1;       /* the peer's FIN is here */
-	bool reset_told : 1;   /* the owner knows that the peer reset it */
-	bool reset_sent : 1;   /* by us, both ways */
-	bool released : 1;     /* no owner any more */
+	bool indexed : 1; /* in conn->streams.by_id */
+	bool head_incomplete : 1; /* in conn->requests.incomplete */
+	bool tx_started : 1; /* a head with a body to come was submitted */
+	bool finished : 1; /* the owner commits no more */
+	bool deferred : 1; /* its quantum is used up: until the next round */
+	bool quota_waiting : 1; /* the quota is used up: until the next */
+	bool tx_refused : 1; /* drop what the owner commits */
+	bool tx_lost : 1; /* bytes were dropped before or after that */
+	bool stopped : 1; /* it is the peer that stopped it */
+	bool reserved : 1; /* the owner may write into tx.last */
+	bool wants_room : 1; /* reserve failed: a writable event is due */
+	bool rx_fin : 1; /* the peer's FIN has arrived */
+	bool reset_reported : 1; /* the owner knows of the peer's reset */
+	bool reset_sent : 1; /* by this side, both ways */
+	bool released : 1; /* it has no owner any more */
 	bool transport_gone : 1; /* ngtcp2 has closed it */
-	bool delivering : 1;   /* conn_deliver() is at it: do not free */
-	bool conn_gone : 1;    /* its owner was told of the connection's end */
+	bool delivering : 1; /* stream_deliver() is running: do not free */
+	bool conn_gone : 1; /* stream_conn_gone() has run */
 };
-
-/*
- * Bytes of one stream that nghttp3 has framed and offers. They go into as many
- * packets as they fill, and nghttp3 is told of it once; an offer does not
- * outlive the write call that took it.
- */
-#define OFFER_VECS 16 /* frame headers and chunks */
-struct h3_offer {
-	bool open;
-	int64_t id; /* of the stream; -1: nothing to send */
-	int fin;    /* the stream ends with these bytes */
-	nghttp3_vec vec[OFFER_VECS];
-	size_t nvec, first; /* how many; the first that is not used up */
-	size_t taken;	    /* bytes that packets have taken */
-};
+TAILQ_HEAD(stream_queue, quic_stream);
 
 enum conn_state {
 	CONN_HANDSHAKE,
 	CONN_UP,
 	CONN_CLOSING, /* a CONNECTION_CLOSE is to be written */
-	CONN_CLOSED   /* it is written, or there is none to write */
+	CONN_CLOSED /* it is written, or there is none to write */
 };
 
-/* What is known of the queue before the bottleneck: bbr_queue.c. */
+/* Counts of a connection since it began: conn.c. */
+struct conn_counts {
+	uint64_t sent, lost; /* packets */
+	uint64_t received; /* packets that were authenticated */
+	uint64_t trains; /* that were sent */
+};
+
+/* The packet size that was reported last, bytes of UDP payload: conn.c. */
+struct conn_mtu {
+	size_t reported; /* by mtu_changed */
+	size_t logged; /* by qlog */
+	bool logged_done; /* the search was over then */
+};
+
+/* The end of a connection: close.c. */
+struct conn_end {
+	struct quic_close why;
+	ngtcp2_ccerr ccerr; /* for the CONNECTION_CLOSE */
+	int h3_error; /* of nghttp3, if it made ngtcp2 fail; or 0 */
+	const char *verify_error; /* static text, by the verification; NULL */
+	bool pending; /* the closed event is due */
+	bool lingers; /* server: closing.c keeps a record of it */
+	uint8_t *packet; /* client: the CONNECTION_CLOSE, to be repeated */
+	size_t packet_len;
+	uint64_t late_packets; /* packets received since the end */
+};
+
+/* Paths (RFC 9000 §9): path.c. */
+struct conn_path {
+	struct quic_path current;
+	struct quic_path validated; /* the last one that was */
+	bool unvalidated; /* `current` is */
+	bool event_pending; /* migrated is due */
+	bool failed; /* what it will report */
+	uint64_t changes; /* of `current` */
+};
+
+/* Whether the peer is there: liveness.c. All zero at first. */
+struct liveness {
+	bool ping_due; /* the next write sends a PING */
+	uint64_t ack_due_since; /* no packet since then; 0: none is due */
+	uint64_t received_at; /* the last packet, after stream data; or 0 */
+	bool reported; /* silent was fired in this silence */
+	bool event_pending; /* silent is due */
+};
+
+/* The streams of a connection: stream.c. */
+struct conn_streams {
+	struct stream_queue all;
+	void *by_id; /* tsearch(3) tree of the same */
+	struct stream_queue ready; /* have events to deliver */
+	size_t n;
+	size_t unsent; /* bytes: the sum of their tx_unsent */
+	uint64_t acked; /* bytes of any of them */
+};
+
+/* Requests that are not complete, or not answered: request.c. */
+struct conn_requests {
+	struct stream_queue incomplete; /* no complete head yet; by ID */
+	size_t nincomplete;
+	bool blocked; /* client: a request met the peer's limit */
+	bool available_pending; /* client: streams_available is due */
+};
+
+/* An orderly end (RFC 9114 §5.2): request.c. */
+struct conn_goaway {
+	enum goaway_state {
+		GOAWAY_NONE,
+		GOAWAY_FIRST, /* it names no request: more may come */
+		GOAWAY_FINAL /* it names the last: more are rejected */
+	} state;
+	uint64_t second_at; /* server: when the second one is due */
+	int64_t id; /* client: requests from this one on are rejected */
+	bool event_pending; /* client: draining is due */
+};
+
+/* Streams without an owner: orphan.c. */
+struct conn_orphans {
+	struct stream_queue list; /* by check_at */
+	size_t noverdue; /* that the peer should have ended */
+};
+
+/* What the owner may commit in this iteration of the loop: quota.c. */
+struct conn_quota {
+	struct quota used;
+	struct stream_queue waiting; /* for the next iteration */
+};
+
+/*
+ * Bytes of one stream that nghttp3 has framed. They go into as many packets as
+ * they fill, and nghttp3 learns of them once: when all are used up, or at the
+ * end of the write call.
+ */
+#define WRITE_VECS 16 /* frame headers and chunks */
+struct h3_write {
+	bool open;
+	int64_t id; /* of the stream; -1: nothing to send */
+	int fin; /* the stream ends with these bytes */
+	nghttp3_vec vec[WRITE_VECS];
+	size_t nvec;
+	size_t first; /* index of the first vector that is not used up */
+	size_t taken; /* bytes that packets have taken */
+};
+
+/* Which stream sends next: scheduler.c. */
+struct scheduler {
+	struct h3_write write;
+	int64_t pending_fin; /* stream whose FIN did not fit: compat.h */
+	bool skipped; /* nghttp3 came to a stream that had no data */
+	uint64_t round; /* in which each stream has one quantum; from 1 on */
+	struct stream_queue deferred; /* until the next round */
+};
+
+/* What nghttp3 is given: h3.c. */
+struct h3_reader {
+	struct quic_stream *stream; /* whose bytes it reads now, or NULL */
+	struct qpack_reader qpack;
+};
+
+/* PINGs for BBR in idle time: bbr_idle.c. */
+struct bbr_idle {
+	uint64_t at; /* the next PING; UINT64_MAX: none is due */
+	uint64_t until; /* no more of them then */
+	uint64_t cwnd; /* before the first of two; 0: not between them */
+};
+
+/* The queue at the bottleneck: bbr_queue.c. All zero at first. */
 struct bbr_queue {
-	uint64_t rtt;	    /* ns: the last that was looked at */
-	bool queued;	    /* by that, packets wait there */
-	uint64_t cwnd;	    /* bytes: the widest window, nearly, ... */
-	uint64_t grown_at;  /* ... and since when */
+	uint64_t rtt; /* ns: the last sample */
+	bool queued; /* it shows that packets wait there */
+	uint64_t cwnd; /* bytes: the largest window, nearly */
+	uint64_t grown_at; /* since when `cwnd` is so large */
 	uint64_t marked_at; /* ns: what left then met no queue of ours; or 0 */
-	unsigned doubts;    /* of them were slow, in a row */
-	uint64_t off_until; /* ns: it is others that make packets wait */
+	unsigned nslow; /* such packets that were slow, in a row */
+	uint64_t off_until; /* ns: the queue is that of others */
 };
 
-/* How far the server of a connection is on its way out (RFC 9114 §5.2). */
-enum drain {
-	DRAIN_NOT,
-	DRAIN_ANNOUNCED, /* GOAWAY without a last request: they still come */
-	DRAIN_LAST	 /* ... and with it: what comes now is rejected */
-};
-
+/* Each part belongs to the file that its type names. */
 struct quic_conn {
+	/* setup.c */
 	ngtcp2_conn *quic;
 	nghttp3_conn *h3; /* from the completed handshake on */
 	gnutls_session_t session;
-	ngtcp2_crypto_conn_ref ref; /* how GnuTLS callbacks find us */
+	ngtcp2_crypto_conn_ref ref; /* for the callbacks of GnuTLS */
 	struct quic_tls *tls;
 	char *server_name; /* client */
-	struct quic_server *server; /* NULL: we are the client */
+	struct quic_settings settings;
+	uint64_t began_at;
+	bool resumed;
 
+	/* The owner's. */
 	const struct quic_events *events;
 	void *arg;
 	void *user;
 
-	struct quic_path path;
-	struct quic_settings settings;
+	/* conn.c */
 	enum conn_state state;
-	uint64_t began_at;
-	uint64_t now;		/* of the call that we are in */
-	struct quic_close close;
-	ngtcp2_ccerr ccerr;	/* for the CONNECTION_CLOSE */
-	int h3_error;		/* of nghttp3, which made ngtcp2 fail; or 0 */
-	bool lingers;		/* server: something of it is to be kept ... */
-	uint8_t *close_packet;	/* ... client: to answer stragglers; malloc */
-	size_t close_packet_len;
-	uint64_t stragglers;	/* packets received since the end */
-	unsigned id_errors;	/* for compat_ignores_id_limit() */
+	uint64_t now; /* of the call that is running, or was the last */
+	bool dirty; /* there may be something to write */
+	bool connect_pending; /* connected is due */
+	bool announced; /* connected was fired */
+	size_t burst; /* bytes sent since the pace was last computed */
+	struct conn_counts counts;
+	struct conn_mtu mtu;
+	unsigned id_errors; /* for compat_ignores_id_limit() */
 
+	struct conn_end end;
+	struct conn_path path;
+	struct liveness liveness;
 	struct probe probe;
 
-	struct quic_path proven;  /* the path that was validated last */
-	bool path_unproven;	  /* `path` is new, and not yet validated */
-	bool migrated_pending;	  /* migrated is to be fired ... */
-	bool migration_failed;	  /* ... with this outcome */
-	uint64_t migrations;
-	bool ping_wanted;
-	uint64_t fed_at;	  /* the last packet, when more may come: ... */
-	uint64_t owed_since;	  /* an answer is due; 0 in both: no */
-	bool silence_told;	  /* silent was fired since then ... */
-	bool silence_pending;	  /* ... or is to be */
+	struct conn_streams streams;
+	struct conn_requests requests;
+	struct conn_goaway goaway;
+	struct conn_orphans orphans;
+	struct conn_quota quota;
+	struct scheduler scheduler;
+	struct h3_reader h3_reader;
 
-	bool dirty;		/* there may be something to write */
-	bool announced;		/* connected was fired */
-	bool connect_pending;	/* connected is to be fired */
-	bool streams_pending;	/* streams_available is to be fired */
-	bool streams_wanted;	/* a request met the peer's limit */
-	enum drain drain;
-	bool drain_pending;	/* draining is to be fired */
-	uint64_t drain_at;	/* server: when DRAIN_ANNOUNCED is over */
-	bool close_pending;	/* closed is to be fired */
-	size_t mtu_told;	/* the size at the last mtu_changed, or 0 */
-	size_t mtu_logged;	/* the size in the last record of a qlog ... */
-	bool mtu_logged_done;	/* ... and whether the search was over */
-	bool resumed;
-	const char *verify_error; /* static text; set by the TLS verification */
-
-	TAILQ_HEAD(, quic_stream) streams;
-	void *stream_ids; /* tsearch(3) tree of the same, by ID */
-	TAILQ_HEAD(, quic_stream) ready;
-	TAILQ_HEAD(stream_owing, quic_stream) owing; /* a head, by ID */
-	size_t nowing;
-	int64_t goaway; /* client, if it drains: not looked at from this ID on */
-	size_t nstreams;
-	size_t unsent; /* the sum of their tx_unsent */
-	struct quota quota;
-	TAILQ_HEAD(, quic_stream) line; /* for the next iteration */
-	uint64_t acked; /* bytes of streams that the peer acknowledged */
-
-	struct quic_memory own_memory; /* if the owner gives none */
-	struct conn_memory memory;
 	struct conn_flow flow;
+	struct conn_memory memory;
+	struct quic_memory own_memory; /* if the owner gives none */
 
-	size_t burst; /* bytes sent since the pace was last computed */
-	uint64_t packets_sent, packets_lost, trains_sent;
-	uint64_t packets_received; /* those that could be opened */
-
-	/* h3.c */
-	struct quic_stream *reading; /* whose bytes nghttp3 is given now */
-	struct qpack_reader qpack;
-
-	/* bbr_idle.c */
-	uint64_t bbr_idle_at; /* the next PING; UINT64_MAX: none is due */
-	uint64_t bbr_idle_until; /* no more of them then */
-	uint64_t
-	    bbr_idle_cwnd; /* before the first of two; 0: not between them */
-
+	struct bbr_idle bbr_idle;
 	struct bbr_queue bbr_queue;
 
-	/* scheduler.c */
-	struct h3_offer offer;
-	int64_t pending_fin;	/* stream whose FIN did not fit: compat.h */
-	bool met_empty;		/* a stream was asked for data and had none */
-	uint64_t round;		/* of turns; begins when the last is over */
-	TAILQ_HEAD(, quic_stream) waiting; /* for the next round */
-
-	TAILQ_HEAD(, quic_stream) orphans; /* by check_at */
-	size_t noverdue; /* orphans that the peer should have ended */
-
-	/* server.c */
-	struct conn_ids ids;
-	LIST_ENTRY(quic_conn) server_entry;
-	TAILQ_ENTRY(quic_conn) dirty_entry;
-	bool on_dirty_list;
-	TAILQ_ENTRY(quic_conn) fed_entry; /* of those with events to tell */
-	bool on_fed_list;
-	bool listed;	/* in the server's list and heap */
-	bool counted;	/* among the server's connections ... */
-	bool half_open; /* ... as a handshake under way */
-	struct admission_source *source; /* whose it is, once that is proven */
-
-	/* remote_index.c */
-	struct remote *remote; /* where it is; NULL: nowhere */
-	LIST_ENTRY(quic_conn) remote_entry;
-
-	/* evict.c */
-	enum evict_rank evict_rank;
-	struct evict_place evict[EVICT_LINES];
-	uint64_t rested_at; /* since when it has no stream, if RESTING */
-
-	/* timer_heap.c */
-	size_t timer_heap_index; /* in the server's heap */
-	uint64_t timer_heap_key; /* the deadline by which it is there */
+	struct conn_server server; /* server.h */
 };
 
 /* setup.c */
 int conn_server_new(struct quic_conn **, struct quic_server *,
-    struct quic_tls *, const ngtcp2_pkt_hd *initial,
+    const struct server_ops *, struct quic_tls *, const ngtcp2_pkt_hd *initial,
     const ngtcp2_cid *original_dcid, bool retried,
     const struct quic_path *, const struct quic_settings *,
     const struct quic_events *, void *arg, uint64_t now);
 
 /* conn.c */
+bool conn_is_server(const struct quic_conn *);
 void conn_read(struct quic_conn *, const struct quic_path *, uint8_t ecn,
     const uint8_t *data, size_t len, bool more, uint64_t now);
 void conn_deliver(struct quic_conn *);
 void conn_touch(struct quic_conn *);
 uint64_t conn_carries(const struct quic_conn *, uint64_t ns);
-void conn_set_keep_alive(struct quic_conn *);
+
+/* liveness.c */
+void liveness_received(struct quic_conn *);
+void liveness_data_received(struct quic_conn *);
+void liveness_written(struct quic_conn *);
+void liveness_set_keep_alive(struct quic_conn *);
+void liveness_deliver(struct quic_conn *);
+uint64_t liveness_deadline(const struct quic_conn *);
+void liveness_expire(struct quic_conn *, uint64_t now);
 
 /* path.c */
 #define PATH_HEADERS_MIN 28 /* bytes: of IPv4 and UDP */
@@ -355,7 +396,7 @@ bool h3_has_ended(const struct quic_conn *);
 /* scheduler.c */
 ngtcp2_ssize scheduler_write_packet(struct quic_conn *, ngtcp2_path *,
     ngtcp2_pkt_info *, uint8_t *buf, size_t cap, uint64_t now);
-int scheduler_settle(struct quic_conn *);
+int scheduler_finish(struct quic_conn *);
 
 /* head.c: what nghttp3 calls; the view's `fields` point into the buffer */
 int head_begin(nghttp3_conn *, int64_t id, void *conn, void *stream);
@@ -367,8 +408,8 @@ struct quic_head head_view(const struct head_buffer *,
 
 /* request.c */
 void request_opened(struct quic_stream *);
-void request_settled(struct quic_stream *);
-void request_curb(struct quic_conn *);
+void request_head_done(struct quic_stream *);
+void request_limit_heads(struct quic_conn *);
 bool request_is_rejected(const struct quic_conn *);
 void request_reject(struct quic_conn *);
 void request_drain(struct quic_conn *, uint64_t now);
@@ -391,7 +432,7 @@ void stream_stop(struct quic_stream *, uint64_t code);
 int stream_append(struct quic_stream *, const uint8_t *data, size_t len);
 void stream_append_fin(struct quic_stream *);
 size_t stream_take(struct quic_stream *, nghttp3_vec *, size_t max, bool *eof);
-void stream_stop_waiting(struct quic_stream *);
+void stream_undefer(struct quic_stream *);
 void stream_acked(struct quic_stream *, size_t n);
 
 /* orphan.c */
@@ -419,21 +460,6 @@ void bbr_idle_expire(struct quic_conn *, uint64_t now);
 /* bbr_queue.c */
 void bbr_queue_measure(struct quic_conn *, uint64_t now);
 bool bbr_queue_is_full(const struct quic_conn *);
-
-/* server.c */
-int server_add_id(struct quic_server *, struct quic_conn *,
-    const ngtcp2_cid *);
-void server_remove_id(struct quic_server *, const ngtcp2_cid *);
-void server_reset_token(struct quic_server *, const ngtcp2_cid *,
-    uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN]);
-void server_touch(struct quic_server *, struct quic_conn *);
-struct quic_conn *server_unused(struct quic_server *);
-void server_forget(struct quic_server *, struct quic_conn *);
-void server_moved(struct quic_server *, struct quic_conn *);
-size_t server_new_token(struct quic_server *, const struct quic_path *,
-    uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now);
-void server_handshake_done(struct quic_server *, struct quic_conn *);
-bool server_is_draining(const struct quic_server *);
 
 /* tls.c */
 int tls_session_new(struct quic_conn *);

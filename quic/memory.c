@@ -368,10 +368,10 @@ memory_limit(const struct quic_conn *conn)
 	size_t shared = m->max - m->max / UNSHARED_PART;
 	size_t least = conn_least(m) + conn->memory.used[MEMORY_OTHER];
 
-	if (conn->server == NULL)
+	if (!conn_is_server(conn))
 		shared = m->max;
 	left = others < shared ? shared - others : 0;
-	left = conn->server != NULL ? left / 2 : left / 4 * 3;
+	left = conn_is_server(conn) ? left / 2 : left / 4 * 3;
 	return left > least ? left : least;
 }
 
@@ -445,8 +445,8 @@ size_t
 memory_first_window(const struct quic_conn *conn)
 {
 	size_t max = conn->memory.all->max;
-	size_t most = conn->server != NULL ? FIRST_WINDOW_SERVER : FIRST_WINDOW;
-	size_t part = max / (conn->server != NULL ? FIRST_WINDOW_PART
+	size_t most = conn_is_server(conn) ? FIRST_WINDOW_SERVER : FIRST_WINDOW;
+	size_t part = max / (conn_is_server(conn) ? FIRST_WINDOW_PART
 						  : WINDOW_PART);
 
 	return most < part ? most : part;

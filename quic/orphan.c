@@ -30,7 +30,7 @@ static void
 append(struct quic_stream *s, uint64_t now)
 {
 	s->orphan.check_at = now + QUIC_FLUSH_STALL_NS;
-	TAILQ_INSERT_TAIL(&s->conn->orphans, s, orphan.entry);
+	TAILQ_INSERT_TAIL(&s->conn->orphans.list, s, orphan.entry);
 	s->orphan.listed = true;
 }
 
@@ -38,7 +38,7 @@ static void
 unlist(struct quic_stream *s)
 {
 	if (s->orphan.listed)
-		TAILQ_REMOVE(&s->conn->orphans, s, orphan.entry);
+		TAILQ_REMOVE(&s->conn->orphans.list, s, orphan.entry);
 	s->orphan.listed = false;
 }
 
@@ -56,7 +56,7 @@ orphan_end(struct quic_stream *s)
 {
 	unlist(s);
 	if (s->orphan.overdue)
-		s->conn->noverdue--;
+		s->conn->orphans.noverdue--;
 	s->orphan.overdue = false;
 }
 
@@ -66,12 +66,12 @@ orphan_acked(struct quic_stream *s)
 {
 	if (s->orphan.answering && s->tx.len == 0)
 		s->orphan.answered = true;
-	if (s->orphan.answered && s->conn->drain == DRAIN_LAST)
+	if (s->orphan.answered && s->conn->goaway.state == GOAWAY_FINAL)
 		orphan_received(s);
 	if (!s->orphan.flushing || s->tx.len > 0 || s->pending != 0)
 		return;
 	s->pending = PENDING_FLUSHED;
-	TAILQ_INSERT_TAIL(&s->conn->ready, s, ready_entry);
+	TAILQ_INSERT_TAIL(&s->conn->streams.ready, s, ready_entry);
 }
 
 /* The client sends on, or it is to go. */
@@ -87,7 +87,7 @@ orphan_received(struct quic_stream *s)
 uint64_t
 orphan_deadline(const struct quic_conn *conn)
 {
-	const struct quic_stream *s = TAILQ_FIRST(&conn->orphans);
+	const struct quic_stream *s = TAILQ_FIRST(&conn->orphans.list);
 
 	return s != NULL ? s->orphan.check_at : UINT64_MAX;
 }
@@ -98,7 +98,7 @@ note_overdue(struct quic_stream *s, uint64_t now)
 	struct quic_conn *conn = s->conn;
 
 	s->orphan.overdue = true;
-	if (++conn->noverdue > OVERDUE_MAX)
+	if (++conn->orphans.noverdue > OVERDUE_MAX)
 		quic_conn_close(conn, QUIC_H3_EXCESSIVE_LOAD,
 		    "the peer does not end the streams that were reset", now);
 }
@@ -110,7 +110,7 @@ note_overdue(struct quic_stream *s, uint64_t now)
 static bool
 waits_for_others(struct quic_stream *s)
 {
-	return s->tx.len > 0 && s->conn->acked > s->orphan.acked &&
+	return s->tx.len > 0 && s->conn->streams.acked > s->orphan.acked &&
 	    ngtcp2_conn_get_max_stream_data_left(s->conn->quic, s->id) > 0 &&
 	    s->orphan.waits++ < WAITS_MAX;
 }
@@ -125,7 +125,7 @@ check(struct quic_stream *s, uint64_t now)
 	if (moved)
 		s->orphan.waits = 0;
 	s->orphan.left = s->tx.len;
-	s->orphan.acked = s->conn->acked;
+	s->orphan.acked = s->conn->streams.acked;
 	if (goes_on)
 		append(s, now);
 	else if (!s->reset_sent)
@@ -140,7 +140,7 @@ orphan_drain(struct quic_conn *conn)
 {
 	struct quic_stream *s;
 
-	TAILQ_FOREACH(s, &conn->orphans, orphan.entry)
+	TAILQ_FOREACH(s, &conn->orphans.list, orphan.entry)
 		orphan_received(s);
 }
 
@@ -148,5 +148,5 @@ void
 orphan_expire(struct quic_conn *conn, uint64_t now)
 {
 	for (int i = 0; i < STEPS && orphan_deadline(conn) <= now; i++)
-		check(TAILQ_FIRST(&conn->orphans), now);
+		check(TAILQ_FIRST(&conn->orphans.list), now);
 }

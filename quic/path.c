@@ -68,15 +68,15 @@ path_validated(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
 
 	(void)quic, (void)flags;
 	if (result == NGTCP2_PATH_VALIDATION_RESULT_SUCCESS)
-		path_copy(&conn->proven, path);
+		path_copy(&conn->path.validated, path);
 	else if (old_path != NULL)
-		path_copy(&conn->proven, old_path);
+		path_copy(&conn->path.validated, old_path);
 	if (result == NGTCP2_PATH_VALIDATION_RESULT_ABORTED ||
 	    (result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE &&
-		conn->server != NULL))
+		conn_is_server(conn)))
 		return 0;
-	conn->migrated_pending = true;
-	conn->migration_failed =
+	conn->path.event_pending = true;
+	conn->path.failed =
 	    result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE;
 	return 0;
 }
@@ -90,24 +90,25 @@ void
 conn_follow_path(struct quic_conn *conn)
 {
 	const ngtcp2_path *path = ngtcp2_conn_get_path(conn->quic);
-	ngtcp2_path ours = path_view(&conn->path);
-	ngtcp2_path proven = path_view(&conn->proven);
+	ngtcp2_path ours = path_view(&conn->path.current);
+	ngtcp2_path proven = path_view(&conn->path.validated);
 	bool moved;
 
 	if (!ngtcp2_path_eq(path, &ours)) {
-		conn->migrations++;
-		moved = conn->server == NULL ||
+		conn->path.changes++;
+		moved = !conn_is_server(conn) ||
 		    !same_host(path->remote.addr, ours.remote.addr);
-		path_copy(&conn->path, path);
-		if (conn->server != NULL)
-			server_moved(conn->server, conn);
+		path_copy(&conn->path.current, path);
+		if (conn_is_server(conn))
+			conn->server.ops->path_changed(
+			    conn->server.owner, conn);
 		if (moved) {
-			conn->path_unproven = true;
+			conn->path.unvalidated = true;
 			probe_stop(conn, conn->now);
 		}
 	}
-	if (conn->path_unproven && ngtcp2_path_eq(path, &proven)) {
-		conn->path_unproven = false;
+	if (conn->path.unvalidated && ngtcp2_path_eq(path, &proven)) {
+		conn->path.unvalidated = false;
 		probe_start(conn, conn->now);
 	}
 }
@@ -117,7 +118,7 @@ conn_follow_path(struct quic_conn *conn)
 const struct quic_path *
 quic_conn_path(const struct quic_conn *conn)
 {
-	return &conn->path;
+	return &conn->path.current;
 }
 
 int
@@ -143,7 +144,7 @@ quic_conn_migrate(struct quic_conn *conn, const struct quic_path *path,
 		return -EINVAL;
 	if (rv != 0)
 		return -ENOMEM;
-	conn->migrated_pending = false;
+	conn->path.event_pending = false;
 	conn_follow_path(conn);
 	conn_touch(conn);
 	return 0;

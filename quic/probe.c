@@ -487,7 +487,7 @@ probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
 	size_t max = conn->settings.ip_mtu_max - PATH_HEADERS_MIN, base;
 
 	TAILQ_INIT(&p->harvest);
-	p->headers = path_headers_len(&conn->path);
+	p->headers = path_headers_len(&conn->path.current);
 	base = base_of(conn);
 	pmtu_init(&p->pmtu, base);
 	if (max > PAYLOAD_MAX - PROBE_TURNS)
@@ -534,7 +534,7 @@ probe_stop(struct quic_conn *conn, uint64_t now)
 {
 	conn->probe.started = false;
 	conn->probe.pings_left = 0;
-	conn->probe.headers = path_headers_len(&conn->path);
+	conn->probe.headers = path_headers_len(&conn->path.current);
 	pmtu_set_base(&conn->probe.pmtu, base_of(conn));
 	pmtu_stop(&conn->probe.pmtu, now);
 }

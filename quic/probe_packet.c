@@ -201,7 +201,7 @@ probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 
 	if (rv != 0 || watched == NULL)
 		return rv;
-	watched->packets_received++;
+	watched->counts.received++;
 	if (!SHORT_HEADER(aad[0]) || len < TAG_LEN)
 		return 0;
 	watched->probe.ranges_left = RANGES_MAX;

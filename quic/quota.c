@@ -36,7 +36,7 @@ taken_now(const struct quic_conn *conn, const struct quota *q)
 static bool
 is_used_up(const struct quic_conn *conn)
 {
-	return taken_now(conn, &conn->quota) >= quota_of(conn->memory.all);
+	return taken_now(conn, &conn->quota.used) >= quota_of(conn->memory.all);
 }
 
 bool
@@ -44,9 +44,9 @@ quota_left(const struct quic_stream *s)
 {
 	const struct quic_conn *conn = s->conn;
 
-	if (s->in_line || is_used_up(conn))
+	if (s->quota_waiting || is_used_up(conn))
 		return false;
-	return TAILQ_EMPTY(&conn->line) ||
+	return TAILQ_EMPTY(&conn->quota.waiting) ||
 	    taken_now(conn, &s->quota) < QUOTA_LEAST;
 }
 
@@ -62,34 +62,34 @@ quota_take(struct quic_stream *s, size_t n)
 {
 	struct quic_conn *conn = s->conn;
 
-	if (taken_now(conn, &conn->quota) == 0)
+	if (taken_now(conn, &conn->quota.used) == 0)
 		conn->memory.all->takers_now++;
-	take(conn, &conn->quota, n);
+	take(conn, &conn->quota.used, n);
 	take(conn, &s->quota, n);
 }
 
 void
 quota_wait(struct quic_stream *s)
 {
-	if (s->in_line)
+	if (s->quota_waiting)
 		return;
-	s->in_line = true;
-	TAILQ_INSERT_TAIL(&s->conn->line, s, line_entry);
+	s->quota_waiting = true;
+	TAILQ_INSERT_TAIL(&s->conn->quota.waiting, s, quota_entry);
 	conn_touch(s->conn);
 }
 
 void
 quota_wait_end(struct quic_stream *s)
 {
-	if (s->in_line)
-		TAILQ_REMOVE(&s->conn->line, s, line_entry);
-	s->in_line = false;
+	if (s->quota_waiting)
+		TAILQ_REMOVE(&s->conn->quota.waiting, s, quota_entry);
+	s->quota_waiting = false;
 }
 
 uint64_t
 quota_deadline(const struct quic_conn *conn)
 {
-	return TAILQ_EMPTY(&conn->line) ? UINT64_MAX : conn->now;
+	return TAILQ_EMPTY(&conn->quota.waiting) ? UINT64_MAX : conn->now;
 }
 
 /* Those that are told may find that others were faster, and wait again. */
@@ -99,7 +99,7 @@ quota_expire(struct quic_conn *conn)
 	struct quic_stream *s;
 
 	for (int i = 0; i < STEPS && !is_used_up(conn) &&
-	    (s = TAILQ_FIRST(&conn->line)) != NULL; i++) {
+	    (s = TAILQ_FIRST(&conn->quota.waiting)) != NULL; i++) {
 		quota_wait_end(s);
 		stream_pend(s, PENDING_WRITABLE);
 	}

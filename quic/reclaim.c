@@ -191,7 +191,7 @@ static size_t
 beyond_streams(const struct quic_conn *conn)
 {
 	size_t other = conn->memory.used[MEMORY_OTHER];
-	size_t streams = conn->nstreams * STREAM_COST;
+	size_t streams = conn->streams.n * STREAM_COST;
 
 	return other > streams ? other - streams : 0;
 }
@@ -233,8 +233,9 @@ close_one(struct quic_conn *largest, uint64_t now)
 {
 	struct quic_conn *conn = NULL;
 
-	if (largest->server != NULL)
-		conn = server_unused(largest->server);
+	if (conn_is_server(largest))
+		conn = largest->server.ops->take_unused(
+		    largest->server.owner);
 	if (conn == NULL)
 		conn = most_excessive(largest->memory.all);
 	close_for_memory(conn != NULL ? conn : largest, now);

@@ -45,12 +45,12 @@ compare(const void *a, const void *b)
 void
 remote_leave(struct remote_index *remotes, struct quic_conn *conn)
 {
-	struct remote *remote = conn->remote;
+	struct remote *remote = conn->server.remote.at;
 
 	if (remote == NULL)
 		return;
-	conn->remote = NULL;
-	LIST_REMOVE(conn, remote_entry);
+	conn->server.remote.at = NULL;
+	LIST_REMOVE(conn, server.remote.entry);
 	if (!LIST_EMPTY(&remote->conns))
 		return;
 	tdelete(remote, &remotes->tree, compare);
@@ -65,14 +65,15 @@ remote_join(struct remote_index *remotes, struct quic_conn *conn)
 	remote_leave(remotes, conn);
 	if ((remote = calloc(1, sizeof(*remote))) == NULL)
 		return;
-	set_key(remote, &conn->path.remote);
+	set_key(remote, &conn->path.current.remote);
 	found = tsearch(remote, &remotes->tree, compare);
 	if (found == NULL || *found != remote)
 		free(remote);
 	if (found == NULL)
 		return;
-	conn->remote = *found;
-	LIST_INSERT_HEAD(&conn->remote->conns, conn, remote_entry);
+	conn->server.remote.at = *found;
+	LIST_INSERT_HEAD(
+	    &conn->server.remote.at->conns, conn, server.remote.entry);
 }
 
 const struct remote_conns *

@@ -12,6 +12,12 @@ struct quic_conn;
 
 LIST_HEAD(remote_conns, quic_conn);
 
+/* A connection's part. */
+struct remote_entry {
+	struct remote *at; /* its address; NULL: it is in no index */
+	LIST_ENTRY(quic_conn) entry; /* of those at that address */
+};
+
 /* All zero at first; empty when every connection has left. */
 struct remote_index {
 	void *tree; /* tsearch(3) */
@@ -24,7 +30,7 @@ struct remote_index {
 void remote_join(struct remote_index *, struct quic_conn *);
 void remote_leave(struct remote_index *, struct quic_conn *);
 
-/* Those at that address and port, linked by remote_entry; NULL: none. */
+/* Those at that address and port, linked by server.remote.entry; NULL: none. */
 const struct remote_conns *
 remote_find(const struct remote_index *, const struct sockaddr_storage *);
 

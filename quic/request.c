@@ -26,21 +26,21 @@ request_opened(struct quic_stream *s)
 {
 	struct quic_conn *conn = s->conn;
 
-	s->owes_head = true;
+	s->head_incomplete = true;
 	s->opened_at = conn->now;
-	TAILQ_INSERT_TAIL(&conn->owing, s, owing_entry);
-	conn->nowing++;
+	TAILQ_INSERT_TAIL(&conn->requests.incomplete, s, incomplete_entry);
+	conn->requests.nincomplete++;
 }
 
 /* The head is complete, or nobody waits for it any more. */
 void
-request_settled(struct quic_stream *s)
+request_head_done(struct quic_stream *s)
 {
-	if (!s->owes_head)
+	if (!s->head_incomplete)
 		return;
-	s->owes_head = false;
-	TAILQ_REMOVE(&s->conn->owing, s, owing_entry);
-	s->conn->nowing--;
+	s->head_incomplete = false;
+	TAILQ_REMOVE(&s->conn->requests.incomplete, s, incomplete_entry);
+	s->conn->requests.nincomplete--;
 }
 
 /*
@@ -48,11 +48,11 @@ request_settled(struct quic_stream *s)
  * a lost packet holds up. The oldest have had their chance.
  */
 void
-request_curb(struct quic_conn *conn)
+request_limit_heads(struct quic_conn *conn)
 {
-	while (conn->server != NULL &&
-	    conn->nowing > conn->settings.heads_max)
-		quic_stream_reset(TAILQ_FIRST(&conn->owing),
+	while (conn_is_server(conn) &&
+	    conn->requests.nincomplete > conn->settings.heads_max)
+		quic_stream_reset(TAILQ_FIRST(&conn->requests.incomplete),
 		    H3_EXCESSIVE_LOAD);
 }
 
@@ -68,10 +68,11 @@ request_curb(struct quic_conn *conn)
 bool
 request_is_rejected(const struct quic_conn *conn)
 {
-	const struct quic_stream *s = TAILQ_LAST(&conn->owing, stream_owing);
+	const struct quic_stream *s =
+	    TAILQ_LAST(&conn->requests.incomplete, stream_queue);
 
-	return conn->server == NULL && conn->drain != DRAIN_NOT && s != NULL &&
-	    s->id >= conn->goaway;
+	return !conn_is_server(conn) && conn->goaway.state != GOAWAY_NONE &&
+	       s != NULL && s->id >= conn->goaway.id;
 }
 
 void
@@ -81,8 +82,8 @@ request_reject(struct quic_conn *conn)
 
 	for (unsigned n = 0; n < REJECTED_A_CALL && request_is_rejected(conn);
 	    n++) {
-		s = TAILQ_LAST(&conn->owing, stream_owing);
-		request_settled(s);
+		s = TAILQ_LAST(&conn->requests.incomplete, stream_queue);
+		request_head_done(s);
 		stream_abort(s, QUIC_H3_REQUEST_REJECTED);
 	}
 }
@@ -105,21 +106,21 @@ after_round_trip(const struct quic_conn *conn, uint64_t now)
 void
 request_drain(struct quic_conn *conn, uint64_t now)
 {
-	if (conn->drain != DRAIN_NOT || conn->state >= CONN_CLOSING ||
+	if (conn->goaway.state != GOAWAY_NONE || conn->state >= CONN_CLOSING ||
 	    conn->h3 == NULL || h3_announce_end(conn) != 0)
 		return;
-	conn->drain = DRAIN_ANNOUNCED;
-	conn->drain_at = after_round_trip(conn, now);
+	conn->goaway.state = GOAWAY_FIRST;
+	conn->goaway.second_at = after_round_trip(conn, now);
 	conn_touch(conn);
 }
 
 static uint64_t
 drain_deadline(const struct quic_conn *conn)
 {
-	if (conn->drain == DRAIN_NOT)
+	if (conn->goaway.state == GOAWAY_NONE)
 		return UINT64_MAX;
-	if (conn->drain == DRAIN_ANNOUNCED)
-		return conn->drain_at;
+	if (conn->goaway.state == GOAWAY_FIRST)
+		return conn->goaway.second_at;
 	return h3_has_ended(conn) ? conn->now : UINT64_MAX;
 }
 
@@ -128,15 +129,15 @@ drain_expire(struct quic_conn *conn, uint64_t now)
 {
 	if (drain_deadline(conn) > now)
 		return;
-	if (conn->drain == DRAIN_LAST)
+	if (conn->goaway.state == GOAWAY_FINAL)
 		quic_conn_close(conn, QUIC_H3_NO_ERROR,
 		    "the edge is shutting down",
 		    now);
 	else if (h3_end(conn) == 0) {
-		conn->drain = DRAIN_LAST;
+		conn->goaway.state = GOAWAY_FINAL;
 		orphan_drain(conn);
 	} else
-		conn->drain_at = after_round_trip(conn, now);
+		conn->goaway.second_at = after_round_trip(conn, now);
 }
 
 /* ---- Time ---- */
@@ -144,7 +145,7 @@ drain_expire(struct quic_conn *conn, uint64_t now)
 static uint64_t
 head_deadline(const struct quic_conn *conn)
 {
-	const struct quic_stream *s = TAILQ_FIRST(&conn->owing);
+	const struct quic_stream *s = TAILQ_FIRST(&conn->requests.incomplete);
 
 	return s != NULL ? s->opened_at + conn->settings.head_timeout_ns
 			 : UINT64_MAX;
@@ -155,7 +156,7 @@ request_deadline(const struct quic_conn *conn)
 {
 	uint64_t head, drain;
 
-	if (conn->server == NULL)
+	if (!conn_is_server(conn))
 		return UINT64_MAX;
 	head = head_deadline(conn);
 	drain = drain_deadline(conn);
@@ -165,10 +166,10 @@ request_deadline(const struct quic_conn *conn)
 void
 request_expire(struct quic_conn *conn, uint64_t now)
 {
-	if (conn->server == NULL)
+	if (!conn_is_server(conn))
 		return;
 	while (head_deadline(conn) <= now)
-		quic_stream_reset(TAILQ_FIRST(&conn->owing),
+		quic_stream_reset(TAILQ_FIRST(&conn->requests.incomplete),
 		    H3_REQUEST_INCOMPLETE);
 	drain_expire(conn, now);
 }

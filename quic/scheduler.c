@@ -16,9 +16,9 @@ new_round(struct quic_conn *conn)
 {
 	struct quic_stream *s;
 
-	conn->round++;
-	while ((s = TAILQ_FIRST(&conn->waiting)) != NULL) {
-		stream_stop_waiting(s);
+	conn->scheduler.round++;
+	while ((s = TAILQ_FIRST(&conn->scheduler.deferred)) != NULL) {
+		stream_undefer(s);
 		nghttp3_conn_resume_stream(conn->h3, s->id);
 	}
 }
@@ -30,36 +30,36 @@ new_round(struct quic_conn *conn)
 static nghttp3_ssize
 ask(struct quic_conn *conn)
 {
-	struct h3_offer *o = &conn->offer;
+	struct h3_write *o = &conn->scheduler.write;
 	nghttp3_ssize n;
 
 	do {
-		conn->met_empty = false;
+		conn->scheduler.skipped = false;
 		n = nghttp3_conn_writev_stream(conn->h3, &o->id, &o->fin,
-		    o->vec, OFFER_VECS);
-	} while (n == 0 && o->id == -1 && conn->met_empty);
+		    o->vec, WRITE_VECS);
+	} while (n == 0 && o->id == -1 && conn->scheduler.skipped);
 	return n;
 }
 
 /* The next stream data in its fair order; id -1 when there is none. */
 static int
-offer_take(struct quic_conn *conn)
+write_begin(struct quic_conn *conn)
 {
-	struct h3_offer *o = &conn->offer;
+	struct h3_write *o = &conn->scheduler.write;
 	nghttp3_ssize n;
 
-	*o = (struct h3_offer){ .id = -1 };
+	*o = (struct h3_write){ .id = -1 };
 	if (conn->h3 == NULL)
 		return 0;
-	if (conn->pending_fin != COMPAT_NO_FIN) {
-		*o = (struct h3_offer){ .open = true, .id = conn->pending_fin,
-			.fin = 1 };
+	if (conn->scheduler.pending_fin != COMPAT_NO_FIN) {
+		*o = (struct h3_write){ .open = true,
+			.id = conn->scheduler.pending_fin, .fin = 1 };
 		return 0;
 	}
 	if (ngtcp2_conn_get_max_data_left(conn->quic) == 0)
 		return 0;
 	n = ask(conn);
-	if (n == 0 && o->id == -1 && !TAILQ_EMPTY(&conn->waiting) &&
+	if (n == 0 && o->id == -1 && !TAILQ_EMPTY(&conn->scheduler.deferred) &&
 	    !bbr_queue_is_full(conn)) {
 		new_round(conn);
 		n = ask(conn);
@@ -73,13 +73,13 @@ offer_take(struct quic_conn *conn)
 
 /* Tells nghttp3 what has left of the offer, if only its end. */
 static int
-offer_close(struct quic_conn *conn)
+write_end(struct quic_conn *conn)
 {
-	struct h3_offer *o = &conn->offer;
+	struct h3_write *o = &conn->scheduler.write;
 	int rv;
 
 	o->open = false;
-	conn->pending_fin = COMPAT_NO_FIN;
+	conn->scheduler.pending_fin = COMPAT_NO_FIN;
 	rv = nghttp3_conn_add_write_offset(conn->h3, o->id, o->taken);
 	return rv == 0 ? 0 : h3_fail(conn, rv);
 }
@@ -89,23 +89,23 @@ offer_close(struct quic_conn *conn)
  * data is kept here: see compat.h.
  */
 int
-scheduler_settle(struct quic_conn *conn)
+scheduler_finish(struct quic_conn *conn)
 {
-	struct h3_offer *o = &conn->offer;
+	struct h3_write *o = &conn->scheduler.write;
 
 	if (o->open && o->taken > 0)
-		return offer_close(conn);
+		return write_end(conn);
 	if (o->open && o->fin && o->nvec == 0)
-		conn->pending_fin = o->id;
+		conn->scheduler.pending_fin = o->id;
 	o->open = false;
 	return 0;
 }
 
 /* Moves on by what a packet took. */
 static int
-offer_advance(struct quic_conn *conn, size_t n)
+write_advance(struct quic_conn *conn, size_t n)
 {
-	struct h3_offer *o = &conn->offer;
+	struct h3_write *o = &conn->scheduler.write;
 	nghttp3_vec *v;
 
 	o->taken += n;
@@ -114,7 +114,7 @@ offer_advance(struct quic_conn *conn, size_t n)
 		o->first++;
 	}
 	if (o->first == o->nvec)
-		return offer_close(conn);
+		return write_end(conn);
 	v->base += n;
 	v->len -= n;
 	return 0;
@@ -126,7 +126,7 @@ stop_stream(struct quic_conn *conn, int64_t id)
 {
 	struct quic_stream *s;
 
-	conn->pending_fin = COMPAT_NO_FIN;
+	conn->scheduler.pending_fin = COMPAT_NO_FIN;
 	nghttp3_conn_shutdown_stream_write(conn->h3, id);
 	if ((s = stream_find(conn, id)) != NULL)
 		stream_stopped(s);
@@ -134,10 +134,10 @@ stop_stream(struct quic_conn *conn, int64_t id)
 
 /* Puts what the offer has into the packet. As ngtcp2_conn_writev_stream. */
 static ngtcp2_ssize
-write_offer(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
+write_data(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
     uint8_t *buf, size_t cap, uint64_t now)
 {
-	struct h3_offer *o = &conn->offer;
+	struct h3_write *o = &conn->scheduler.write;
 	uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE |
 	    (o->fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
 	ngtcp2_ssize n, taken;
@@ -145,33 +145,33 @@ write_offer(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
 	n = ngtcp2_conn_writev_stream(conn->quic, path, pi, buf, cap, &taken,
 	    flags, o->id, (const ngtcp2_vec *)&o->vec[o->first],
 	    o->nvec - o->first, now);
-	if (taken >= 0 && offer_advance(conn, (size_t)taken) != 0)
+	if (taken >= 0 && write_advance(conn, (size_t)taken) != 0)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	return n;
 }
 
 /*
  * Fills one packet with what is due. Returns as ngtcp2_conn_writev_stream.
- * The offer stays open for the next packet, until scheduler_settle().
+ * The offer stays open for the next packet, until scheduler_finish().
  */
 ngtcp2_ssize
 scheduler_write_packet(struct quic_conn *conn, ngtcp2_path *path,
     ngtcp2_pkt_info *pi, uint8_t *buf, size_t cap, uint64_t now)
 {
-	struct h3_offer *o = &conn->offer;
+	struct h3_write *o = &conn->scheduler.write;
 	ngtcp2_ssize n;
 
 	for (;;) {
 		/* Who waits for the connection's window is not blocked. */
 		if (ngtcp2_conn_get_max_data_left(conn->quic) == 0 &&
-		    scheduler_settle(conn) != 0)
+		    scheduler_finish(conn) != 0)
 			return NGTCP2_ERR_CALLBACK_FAILURE;
-		if (!o->open && offer_take(conn) != 0)
+		if (!o->open && write_begin(conn) != 0)
 			return NGTCP2_ERR_CALLBACK_FAILURE;
-		n = write_offer(conn, path, pi, buf, cap, now);
+		n = write_data(conn, path, pi, buf, cap, now);
 		if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED ||
 		    compat_is_stopped(n)) {
-			if (scheduler_settle(conn) != 0)
+			if (scheduler_finish(conn) != 0)
 				return NGTCP2_ERR_CALLBACK_FAILURE;
 			if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED)
 				nghttp3_conn_block_stream(conn->h3, o->id);

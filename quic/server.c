@@ -75,15 +75,15 @@ struct quic_server {
 
 /* ---- What connections ask of their server ---- */
 
-int
-server_add_id(struct quic_server *server, struct quic_conn *conn,
+static int
+add_id(struct quic_server *server, struct quic_conn *conn,
     const ngtcp2_cid *cid)
 {
-	return conn_id_add(&server->ids, &conn->ids, conn, cid);
+	return conn_id_add(&server->ids, &conn->server.ids, conn, cid);
 }
 
-void
-server_remove_id(struct quic_server *server, const ngtcp2_cid *cid)
+static void
+remove_id(struct quic_server *server, const ngtcp2_cid *cid)
 {
 	struct conn_id *id = conn_id_find(&server->ids, cid);
 
@@ -91,15 +91,15 @@ server_remove_id(struct quic_server *server, const ngtcp2_cid *cid)
 		conn_id_free(&server->ids, id);
 }
 
-void
-server_reset_token(struct quic_server *server, const ngtcp2_cid *cid,
+static void
+reset_token(const struct quic_server *server, const ngtcp2_cid *cid,
     uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN])
 {
 	token_reset(server->secret, cid, token);
 }
 
-size_t
-server_new_token(struct quic_server *server, const struct quic_path *path,
+static size_t
+new_token(const struct quic_server *server, const struct quic_path *path,
     uint8_t token[NGTCP2_CRYPTO_MAX_REGULAR_TOKENLEN], uint64_t now)
 {
 	return token_new(server->secret, path, token, now);
@@ -108,81 +108,108 @@ server_new_token(struct quic_server *server, const struct quic_path *path,
 /* ---- Connections ---- */
 
 /* The connection may have something to write: see quic_server_write(). */
-void
-server_touch(struct quic_server *server, struct quic_conn *conn)
+static void
+touch(struct quic_server *server, struct quic_conn *conn)
 {
-	if (conn->on_dirty_list)
+	if (conn->server.is_dirty)
 		return;
-	conn->on_dirty_list = true;
-	TAILQ_INSERT_TAIL(&server->dirty, conn, dirty_entry);
+	conn->server.is_dirty = true;
+	TAILQ_INSERT_TAIL(&server->dirty, conn, server.dirty_entry);
 }
 
 static void
 untouch(struct quic_server *server, struct quic_conn *conn)
 {
-	if (!conn->on_dirty_list)
+	if (!conn->server.is_dirty)
 		return;
-	conn->on_dirty_list = false;
-	TAILQ_REMOVE(&server->dirty, conn, dirty_entry);
+	conn->server.is_dirty = false;
+	TAILQ_REMOVE(&server->dirty, conn, server.dirty_entry);
 }
 
 /* The source of a connection is known for sure. */
 static void
 enter_source(struct quic_server *server, struct quic_conn *conn)
 {
-	conn->source = admission_enter(
-	    &server->gate, (const struct sockaddr *)&conn->path.remote);
-	if (conn->source != NULL)
-		evict_join(conn, EVICT_SOURCE, &conn->source->order);
+	conn->server.source = admission_enter(
+	    &server->gate, (const struct sockaddr *)&conn->path.current.remote);
+	if (conn->server.source != NULL)
+		evict_join(conn, EVICT_SOURCE, &conn->server.source->order);
 }
 
 /* Its path leads elsewhere now. */
-void
-server_moved(struct quic_server *server, struct quic_conn *conn)
+static void
+path_changed(struct quic_server *server, struct quic_conn *conn)
 {
 	remote_join(&server->remotes, conn);
 }
 
-void
-server_handshake_done(struct quic_server *server, struct quic_conn *conn)
+static bool
+handshake_done(struct quic_server *server, struct quic_conn *conn)
 {
-	if (conn->half_open)
+	if (conn->server.half_open)
 		server->stats.half_open--;
-	conn->half_open = false;
-	if (conn->counted && conn->source == NULL)
+	conn->server.half_open = false;
+	if (conn->server.counted && conn->server.source == NULL)
 		enter_source(server, conn);
 	server->stats.accepted++;
+	return server->draining;
 }
 
 static void
 uncount(struct quic_server *server, struct quic_conn *conn)
 {
-	if (!conn->counted)
+	if (!conn->server.counted)
 		return;
-	if (conn->half_open)
+	if (conn->server.half_open)
 		server->stats.half_open--;
 	server->stats.connections--;
-	conn->counted = conn->half_open = false;
+	conn->server.counted = conn->server.half_open = false;
 	evict_leave(conn);
-	admission_leave(&server->gate, conn->source);
-	conn->source = NULL;
+	admission_leave(&server->gate, conn->server.source);
+	conn->server.source = NULL;
 }
 
 /* Called by quic_conn_free(), also for a connection that never was listed. */
-void
-server_forget(struct quic_server *server, struct quic_conn *conn)
+static void
+forget(struct quic_server *server, struct quic_conn *conn)
 {
-	conn_ids_free(&server->ids, &conn->ids);
+	conn_ids_free(&server->ids, &conn->server.ids);
 	remote_leave(&server->remotes, conn);
 	untouch(server, conn);
-	if (conn->on_fed_list)
-		TAILQ_REMOVE(&server->fed, conn, fed_entry);
+	if (conn->server.has_received)
+		TAILQ_REMOVE(&server->fed, conn, server.received_entry);
 	uncount(server, conn);
-	if (!conn->listed)
+	if (!conn->server.listed)
 		return;
 	timer_heap_remove(&server->heap, conn);
-	LIST_REMOVE(conn, server_entry);
+	LIST_REMOVE(conn, server.entry);
 }
+
+/*
+ * The oldest connection that never had a request admitted, or NULL. It makes
+ * room, and is not the oldest any more.
+ */
+static struct quic_conn *
+take_unused(struct quic_server *server)
+{
+	struct quic_conn *conn = TAILQ_FIRST(&server->order.unused);
+
+	if (conn != NULL)
+		evict_leave(conn);
+	return conn;
+}
+
+static const struct server_ops ops = {
+	.add_id = add_id,
+	.remove_id = remove_id,
+	.reset_token = reset_token,
+	.new_token = new_token,
+	.handshake_done = handshake_done,
+	.path_changed = path_changed,
+	.touch = touch,
+	.take_unused = take_unused,
+	.forget = forget,
+};
 
 static struct quic_conn *
 accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
@@ -191,7 +218,7 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 {
 	struct quic_conn *conn;
 
-	if (conn_server_new(&conn, server, server->tls, hd, original_dcid,
+	if (conn_server_new(&conn, server, &ops, server->tls, hd, original_dcid,
 		proof == PROOF_RETRIED, path, &server->settings,
 		server->events, server->arg, now) != 0)
 		return NULL;
@@ -199,12 +226,13 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 		quic_conn_free(conn);
 		return NULL;
 	}
-	conn->listed = conn->counted = conn->half_open = true;
+	conn->server.listed = conn->server.counted = conn->server.half_open =
+	    true;
 	evict_join(conn, EVICT_ALL, &server->order);
 	remote_join(&server->remotes, conn);
 	if (proof != PROOF_NONE)
 		enter_source(server, conn);
-	LIST_INSERT_HEAD(&server->conns, conn, server_entry);
+	LIST_INSERT_HEAD(&server->conns, conn, server.entry);
 	server->stats.connections++;
 	server->stats.half_open++;
 	return conn;
@@ -220,9 +248,9 @@ bury(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 	uint8_t packet[NGTCP2_MAX_UDP_PAYLOAD_SIZE];
 	size_t len = conn_seal_close(conn, packet, sizeof(packet), now);
 
-	if (conn->lingers)
-		closings_add(&server->closings, &conn->ids, &conn->path,
-		    packet, len, now);
+	if (conn->end.lingers)
+		closings_add(&server->closings, &conn->server.ids,
+		    &conn->path.current, packet, len, now);
 	quic_conn_free(conn);
 }
 
@@ -232,7 +260,7 @@ end(struct quic_server *server, struct quic_conn *conn, uint64_t code,
     const char *reason, uint64_t now)
 {
 	quic_conn_close(conn, code, reason, now);
-	if (conn->close_pending)
+	if (conn->end.pending)
 		conn_deliver(conn); /* it had ended before, or is not told */
 	if (conn_is_over(conn))
 		bury(server, conn, now);
@@ -241,20 +269,6 @@ end(struct quic_server *server, struct quic_conn *conn, uint64_t code,
 }
 
 /* ---- Room ---- */
-
-/*
- * The oldest connection that never had a request admitted, or NULL. It makes
- * room, and is not the oldest any more.
- */
-struct quic_conn *
-server_unused(struct quic_server *server)
-{
-	struct quic_conn *conn = TAILQ_FIRST(&server->order.fresh);
-
-	if (conn != NULL)
-		evict_leave(conn);
-	return conn;
-}
 
 /* What there is of places, for a newcomer from a source or none yet. */
 struct room {
@@ -298,9 +312,9 @@ evict(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 	static const char why[] =
 	    "the edge closes idle connections to make room";
 
-	if (conn->half_open && conn->state < CONN_CLOSING) {
+	if (conn->server.half_open && conn->state < CONN_CLOSING) {
 		conn->now = now;
-		ngtcp2_ccerr_set_transport_error(&conn->ccerr,
+		ngtcp2_ccerr_set_transport_error(&conn->end.ccerr,
 		    NGTCP2_CONNECTION_REFUSED, NULL, 0);
 		conn_fail(conn, QUIC_CLOSED_HERE, why);
 	}
@@ -441,9 +455,9 @@ receive_one(struct quic_server *server, const struct quic_rx *rx,
 		return;
 	}
 	conn_read(conn, &rx->path, rx->ecn, data, len, more, now);
-	if (!conn->on_fed_list)
-		TAILQ_INSERT_TAIL(&server->fed, conn, fed_entry);
-	conn->on_fed_list = true;
+	if (!conn->server.has_received)
+		TAILQ_INSERT_TAIL(&server->fed, conn, server.received_entry);
+	conn->server.has_received = true;
 }
 
 /* Frees what is over, and gives what stays its place among the deadlines. */
@@ -470,8 +484,8 @@ quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
 			receive_one(server, &rx[i], rx[i].data + at, len,
 			    i + 1 < n || at + len < rx[i].len, now);
 	while ((conn = TAILQ_FIRST(&server->fed)) != NULL) {
-		TAILQ_REMOVE(&server->fed, conn, fed_entry);
-		conn->on_fed_list = false;
+		TAILQ_REMOVE(&server->fed, conn, server.received_entry);
+		conn->server.has_received = false;
 		conn_deliver(conn);
 		if (conn_is_over(conn))
 			bury(server, conn, now);
@@ -515,7 +529,7 @@ quic_server_write(
 			/* What waits in the train is this connection's. */
 			if (gso->held_len == 0) {
 				untouch(server, conn);
-				server_touch(server, conn);
+				touch(server, conn);
 			}
 			return true;
 		}
@@ -555,7 +569,7 @@ quic_server_too_big(struct quic_server *server,
 		return;
 	conns = remote_find(&server->remotes, &news->remote);
 	if (conns != NULL)
-		LIST_FOREACH(conn, conns, remote_entry)
+		LIST_FOREACH(conn, conns, server.remote.entry)
 			quic_conn_too_big(conn, news, now);
 }
 
@@ -616,19 +630,13 @@ quic_server_reload(struct quic_server *server, struct quic_tls *tls,
 	set_settings(server, settings);
 }
 
-bool
-server_is_draining(const struct quic_server *server)
-{
-	return server->draining;
-}
-
 void
 quic_server_drain(struct quic_server *server, uint64_t now)
 {
 	struct quic_conn *conn;
 
 	server->draining = true;
-	LIST_FOREACH(conn, &server->conns, server_entry)
+	LIST_FOREACH(conn, &server->conns, server.entry)
 		request_drain(conn, now);
 }
 

@@ -49,12 +49,12 @@ on_new_id(ngtcp2_conn *quic, ngtcp2_cid *cid, uint8_t *token, size_t len,
 	if (gnutls_rnd(GNUTLS_RND_RANDOM, cid->data, len) != 0)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	cid->datalen = len;
-	if (conn->server == NULL)
+	if (!conn_is_server(conn))
 		return gnutls_rnd(GNUTLS_RND_RANDOM, token,
 		    NGTCP2_STATELESS_RESET_TOKENLEN) == 0
 		    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
-	server_reset_token(conn->server, cid, token);
-	return server_add_id(conn->server, conn, cid) == 0
+	conn->server.ops->reset_token(conn->server.owner, cid, token);
+	return conn->server.ops->add_id(conn->server.owner, conn, cid) == 0
 	    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -64,14 +64,15 @@ on_remove_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user)
 	struct quic_conn *conn = user;
 
 	(void)quic;
-	if (conn->server != NULL)
-		server_remove_id(conn->server, cid);
+	if (conn_is_server(conn))
+		conn->server.ops->remove_id(conn->server.owner, cid);
 	return 0;
 }
 
 /* After its handshake a client has nothing to say (RFC 9001 §4.4, §6). */
 static int
-check_crypto(struct quic_conn *conn, ngtcp2_encryption_level level, uint64_t end)
+check_crypto(
+    struct quic_conn *conn, ngtcp2_encryption_level level, uint64_t end)
 {
 	if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT)
 		return GNUTLS_A_UNEXPECTED_MESSAGE;
@@ -89,7 +90,7 @@ on_crypto(ngtcp2_conn *quic, ngtcp2_encryption_level level, uint64_t offset,
 	struct quic_conn *conn = user;
 	int alert = 0;
 
-	if (conn->server != NULL)
+	if (conn_is_server(conn))
 		alert = check_crypto(conn, level, offset + len);
 	if (alert != 0) {
 		ngtcp2_conn_set_tls_alert(quic, (uint8_t)alert);
@@ -108,14 +109,14 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	int rv;
 
 	if (!tls_is_h3(conn->session)) {
-		ngtcp2_ccerr_set_tls_alert(&conn->ccerr,
+		ngtcp2_ccerr_set_tls_alert(&conn->end.ccerr,
 		    GNUTLS_A_NO_APPLICATION_PROTOCOL, NULL, 0);
 		conn_fail(conn, QUIC_NO_H3,
 		    "the server does not support HTTP/3 (ALPN h3)");
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	}
 	if ((rv = h3_start(conn)) != 0) {
-		conn->h3_error = rv == -EPROTO
+		conn->end.h3_error = rv == -EPROTO
 		    ? NGHTTP3_ERR_H3_GENERAL_PROTOCOL_ERROR : NGHTTP3_ERR_NOMEM;
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	}
@@ -123,15 +124,15 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	conn->resumed = gnutls_session_is_resumed(conn->session) != 0;
 	conn->connect_pending = true;
 	probe_start(conn, conn->now);
-	if (conn->server == NULL) {
-		conn_set_keep_alive(conn);
+	if (!conn_is_server(conn)) {
+		liveness_set_keep_alive(conn);
 		return 0;
 	}
-	server_handshake_done(conn->server, conn);
-	if (server_is_draining(conn->server))
+	if (conn->server.ops->handshake_done(conn->server.owner, conn))
 		request_drain(conn, conn->now);
 	tls_send_ticket(conn->session);
-	len = server_new_token(conn->server, &conn->path, token, conn->now);
+	len = conn->server.ops->new_token(conn->server.owner,
+	    &conn->path.current, token, conn->now);
 	if (len > 0)
 		ngtcp2_conn_submit_new_token(quic, token, len);
 	return 0;
@@ -153,8 +154,8 @@ on_streams_extended(ngtcp2_conn *quic, uint64_t max, void *user)
 	struct quic_conn *conn = user;
 
 	(void)quic, (void)max;
-	if (conn->streams_wanted)
-		conn->streams_pending = true;
+	if (conn->requests.blocked)
+		conn->requests.available_pending = true;
 	return 0;
 }
 
@@ -241,31 +242,31 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 
 	if (conn == NULL)
 		return -ENOMEM;
-	TAILQ_INIT(&conn->streams);
-	LIST_INIT(&conn->ids);
-	TAILQ_INIT(&conn->ready);
-	TAILQ_INIT(&conn->waiting);
-	TAILQ_INIT(&conn->line);
-	TAILQ_INIT(&conn->orphans);
-	conn->round = 1; /* a new stream was in none */
-	TAILQ_INIT(&conn->owing);
+	TAILQ_INIT(&conn->streams.all);
+	LIST_INIT(&conn->server.ids);
+	TAILQ_INIT(&conn->streams.ready);
+	TAILQ_INIT(&conn->scheduler.deferred);
+	TAILQ_INIT(&conn->quota.waiting);
+	TAILQ_INIT(&conn->orphans.list);
+	conn->scheduler.round = 1; /* a new stream was in none */
+	TAILQ_INIT(&conn->requests.incomplete);
 	TAILQ_INIT(&conn->probe.harvest);
 	conn->tls = quic_tls_ref(tls);
-	conn->mtu_told = conn->mtu_logged = PMTU_BASE_SIZE;
-	conn->path = conn->proven = *path;
+	conn->mtu.reported = conn->mtu.logged = PMTU_BASE_SIZE;
+	conn->path.current = conn->path.validated = *path;
 	conn->settings = *settings;
 	default_settings(&conn->settings);
 	memory_init(&conn->own_memory, QUIC_MEMORY_DEFAULT);
 	memory_attach(conn, settings->memory != NULL ? settings->memory
 						      : &conn->own_memory);
-	conn->bbr_idle_at = UINT64_MAX;
+	conn->bbr_idle.at = UINT64_MAX;
 	conn->events = events;
 	conn->arg = arg;
 	conn->now = conn->began_at = now;
 	conn->dirty = true;
 	conn->ref.get_conn = get_conn;
 	conn->ref.user_data = conn;
-	ngtcp2_ccerr_default(&conn->ccerr);
+	ngtcp2_ccerr_default(&conn->end.ccerr);
 	*out = conn;
 	return 0;
 }
@@ -295,7 +296,7 @@ make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
 	p->initial_max_data = conn->flow.window;
 	p->initial_max_streams_uni = UNI_STREAMS_MAX;
 	p->initial_max_streams_bidi =
-	    conn->server != NULL ? memory_streams_max(conn,
+	    conn_is_server(conn) ? memory_streams_max(conn,
 	    conn->settings.streams_max) : 0;
 	p->max_idle_timeout = conn->settings.idle_timeout_ns;
 	p->active_connection_id_limit = PEER_IDS_MAX;
@@ -332,7 +333,8 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls,
 	if (conn->server_name == NULL ||
 	    ngtcp2_conn_client_new(&conn->quic, &dcid, &scid, &view,
 		NGTCP2_PROTO_VER_V1, &callbacks, &quic_settings, &params,
-		&conn->memory.quic_allocator, conn) != 0 || tls_session_new(conn) != 0) {
+		&conn->memory.quic_allocator, conn) != 0 ||
+	    tls_session_new(conn) != 0) {
 		quic_conn_free(conn);
 		return -ENOMEM;
 	}
@@ -342,8 +344,8 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls,
 
 int
 conn_server_new(struct quic_conn **out, struct quic_server *server,
-    struct quic_tls *tls, const ngtcp2_pkt_hd *initial,
-    const ngtcp2_cid *original_dcid, bool retried,
+    const struct server_ops *ops, struct quic_tls *tls,
+    const ngtcp2_pkt_hd *initial, const ngtcp2_cid *original_dcid, bool retried,
     const struct quic_path *path, const struct quic_settings *settings,
     const struct quic_events *events, void *arg, uint64_t now)
 {
@@ -356,7 +358,8 @@ conn_server_new(struct quic_conn **out, struct quic_server *server,
 
 	if (conn_alloc(&conn, tls, path, settings, events, arg, now) != 0)
 		return -ENOMEM;
-	conn->server = server;
+	conn->server.owner = server;
+	conn->server.ops = ops;
 	make_settings(conn, &quic_settings, turns);
 	make_params(conn, &params);
 	quic_settings.token = initial->token;
@@ -373,12 +376,13 @@ conn_server_new(struct quic_conn **out, struct quic_server *server,
 		params.retry_scid_present = 1;
 	}
 	params.stateless_reset_token_present = 1;
-	server_reset_token(server, &scid, params.stateless_reset_token);
+	ops->reset_token(server, &scid, params.stateless_reset_token);
 	if (ngtcp2_conn_server_new(&conn->quic, &initial->scid, &scid, &view,
 		initial->version, &callbacks, &quic_settings, &params,
-		&conn->memory.quic_allocator, conn) != 0 || tls_session_new(conn) != 0 ||
-	    server_add_id(server, conn, &scid) != 0 ||
-	    server_add_id(server, conn, &initial->dcid) != 0) {
+		&conn->memory.quic_allocator, conn) != 0 ||
+	    tls_session_new(conn) != 0 ||
+	    ops->add_id(server, conn, &scid) != 0 ||
+	    ops->add_id(server, conn, &initial->dcid) != 0) {
 		quic_conn_free(conn);
 		return -ENOMEM;
 	}
@@ -393,10 +397,10 @@ quic_conn_free(struct quic_conn *conn)
 
 	if (conn == NULL)
 		return;
-	while ((s = TAILQ_FIRST(&conn->streams)) != NULL)
+	while ((s = TAILQ_FIRST(&conn->streams.all)) != NULL)
 		stream_free(s);
-	if (conn->server != NULL)
-		server_forget(conn->server, conn);
+	if (conn_is_server(conn))
+		conn->server.ops->forget(conn->server.owner, conn);
 	probe_fini(conn);
 	h3_stop(conn);
 	ngtcp2_conn_del(conn->quic);
@@ -405,7 +409,7 @@ quic_conn_free(struct quic_conn *conn)
 	quic_tls_free(conn->tls);
 	memory_detach(conn);
 	memory_trim(&conn->own_memory);
-	free(conn->close_packet);
+	free(conn->end.packet);
 	free(conn->server_name);
 	free(conn);
 }

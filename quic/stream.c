@@ -41,9 +41,9 @@
  * millisecond, so that ten streams beside another delay it by some 10 ms; but
  * enough for many packets at a time, and no more than fills a train.
  */
-#define TURN (NS_PER_S / 1000)
-#define TURN_MIN 16384 /* bytes */
-#define TURN_MAX 65536 /* bytes */
+#define QUANTUM_NS (NS_PER_S / 1000)
+#define QUANTUM_MIN 16384 /* bytes */
+#define QUANTUM_MAX 65536 /* bytes */
 
 /* ---- Life ---- */
 
@@ -60,7 +60,7 @@ int
 stream_set_id(struct quic_stream *s, int64_t id)
 {
 	s->id = id;
-	s->indexed = tsearch(s, &s->conn->stream_ids, compare) != NULL;
+	s->indexed = tsearch(s, &s->conn->streams.by_id, compare) != NULL;
 	return s->indexed ? 0 : -ENOMEM;
 }
 
@@ -70,7 +70,7 @@ stream_find(const struct quic_conn *conn, int64_t id)
 	struct quic_stream key = { .id = id };
 	struct quic_stream *const *found;
 
-	found = tfind(&key, &conn->stream_ids, compare);
+	found = tfind(&key, &conn->streams.by_id, compare);
 	return found != NULL ? *found : NULL;
 }
 
@@ -87,8 +87,8 @@ stream_new(struct quic_conn *conn, int64_t id)
 	s->tx.use = MEMORY_TX;
 	s->tx_chunk = CHUNK_FIRST;
 	flow_open(s);
-	TAILQ_INSERT_HEAD(&conn->streams, s, entry);
-	conn->nstreams++;
+	TAILQ_INSERT_HEAD(&conn->streams.all, s, entry);
+	conn->streams.n++;
 	conn->memory.all->nstreams++;
 	if (id >= 0 && stream_set_id(s, id) != 0) {
 		stream_free(s);
@@ -107,7 +107,7 @@ drop_received(struct quic_stream *s)
 static void
 note_unsent(struct quic_stream *s, size_t n)
 {
-	s->conn->unsent = s->conn->unsent - s->tx_unsent + n;
+	s->conn->streams.unsent = s->conn->streams.unsent - s->tx_unsent + n;
 	s->tx_unsent = n;
 }
 
@@ -129,23 +129,23 @@ stream_free(struct quic_stream *s)
 	struct quic_conn *conn = s->conn;
 
 	if (s->pending != 0)
-		TAILQ_REMOVE(&conn->ready, s, ready_entry);
-	stream_stop_waiting(s);
+		TAILQ_REMOVE(&conn->streams.ready, s, ready_entry);
+	stream_undefer(s);
 	quota_wait_end(s);
 	orphan_end(s);
-	request_settled(s);
+	request_head_done(s);
 	reclaim_wait_end(s);
 	drop_received(s);
 	drop_committed(s);
 	memory_release(conn, s->head);
 	if (s->indexed)
-		tdelete(s, &conn->stream_ids, compare);
-	TAILQ_REMOVE(&conn->streams, s, entry);
-	conn->nstreams--;
+		tdelete(s, &conn->streams.by_id, compare);
+	TAILQ_REMOVE(&conn->streams.all, s, entry);
+	conn->streams.n--;
 	/* A process may be idle for days: it keeps no chunks then. */
 	if (--conn->memory.all->nstreams == 0)
 		memory_trim(conn->memory.all);
-	if (conn->drain == DRAIN_LAST)
+	if (conn->goaway.state == GOAWAY_FINAL)
 		conn_touch(conn); /* it may have been the last of all */
 	memory_release(conn, s);
 }
@@ -163,9 +163,9 @@ let_go(struct quic_stream *s)
 {
 	s->released = true;
 	s->events = NULL;
-	request_settled(s);
+	request_head_done(s);
 	if (s->pending != 0) {
-		TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
+		TAILQ_REMOVE(&s->conn->streams.ready, s, ready_entry);
 		s->pending = 0;
 	}
 	quota_wait_end(s);
@@ -179,7 +179,7 @@ let_go(struct quic_stream *s)
 }
 
 static void
-offer_room(struct quic_stream *s)
+report_room(struct quic_stream *s)
 {
 	if (s->wants_room && quic_stream_has_room(s))
 		stream_pend(s, PENDING_WRITABLE);
@@ -194,10 +194,10 @@ refuse(struct quic_stream *s)
 {
 	s->tx_refused = true;
 	s->tx_lost = s->tx_lost || s->tx.len > 0;
-	stream_stop_waiting(s);
+	stream_undefer(s);
 	if (!s->reserved)
 		drop_committed(s);
-	offer_room(s);
+	report_room(s);
 }
 
 /*
@@ -244,13 +244,13 @@ stream_conn_gone(struct quic_stream *s)
 		return false;
 	s->conn_gone = s->transport_gone = true;
 	/* An event of it may be under way. */
-	TAILQ_REMOVE(&conn->streams, s, entry);
-	TAILQ_INSERT_TAIL(&conn->streams, s, entry);
+	TAILQ_REMOVE(&conn->streams.all, s, entry);
+	TAILQ_INSERT_TAIL(&conn->streams.all, s, entry);
 	if (s->released) {
 		free_if_done(s);
 		return true;
 	}
-	stream_abort(s, conn->close.code);
+	stream_abort(s, conn->end.why.code);
 	stream_deliver(s);
 	return true;
 }
@@ -299,7 +299,7 @@ quic_stream_flush_and_reset(struct quic_stream *s, uint64_t code)
 		quic_stream_reset(s, code);
 		return;
 	}
-	if (s->conn->server == NULL)
+	if (!conn_is_server(s->conn))
 		stream_stop(s, code);
 	conn_touch(s->conn);
 	s->orphan.code = code;
@@ -314,12 +314,12 @@ quic_stream_release(struct quic_stream *s)
 		quic_stream_reset(s, QUIC_H3_REQUEST_CANCELLED);
 		return;
 	}
-	if (s->conn->server == NULL)
+	if (!conn_is_server(s->conn))
 		stream_stop(s, QUIC_H3_NO_ERROR);
 	else
 		/* A sender that has used up its window is heard of again. */
 		quic_stream_consume(s, s->rx.len);
-	s->orphan.answering = s->conn->server != NULL;
+	s->orphan.answering = conn_is_server(s->conn);
 	s->orphan.code = QUIC_H3_REQUEST_CANCELLED;
 	let_go(s);
 }
@@ -344,7 +344,7 @@ stream_pend(struct quic_stream *s, unsigned events)
 	if (s->released)
 		return;
 	if (s->pending == 0)
-		TAILQ_INSERT_TAIL(&s->conn->ready, s, ready_entry);
+		TAILQ_INSERT_TAIL(&s->conn->streams.ready, s, ready_entry);
 	s->pending |= events;
 }
 
@@ -352,7 +352,7 @@ stream_pend(struct quic_stream *s, unsigned events)
 void
 stream_cut(struct quic_stream *s, uint64_t code)
 {
-	if (s->reset_told || (s->pending & PENDING_RESET) != 0)
+	if (s->reset_reported || (s->pending & PENDING_RESET) != 0)
 		return;
 	s->abort_code = code;
 	stream_pend(s, PENDING_RESET);
@@ -377,9 +377,9 @@ deliver_head(struct quic_stream *s)
 	struct quic_conn *conn = s->conn;
 
 	s->head = NULL;
-	if (conn->server != NULL && conn->events->request != NULL)
+	if (conn_is_server(conn) && conn->events->request != NULL)
 		conn->events->request(conn, s, &head, conn->arg);
-	else if (conn->server == NULL && s->events->response != NULL)
+	else if (!conn_is_server(conn) && s->events->response != NULL)
 		s->events->response(s, &head, s->arg);
 	if (!s->released && s->events == NULL)
 		quic_stream_reset(s, QUIC_H3_INTERNAL_ERROR);
@@ -392,7 +392,7 @@ deliver_aborted(struct quic_stream *s)
 	const struct quic_close *why = NULL;
 
 	if (s->conn->state >= CONN_CLOSING)
-		why = &s->conn->close;
+		why = &s->conn->end.why;
 	if (s->events != NULL)
 		s->events->aborted(s, s->abort_code, why, s->arg);
 	if (!s->released)
@@ -402,7 +402,7 @@ deliver_aborted(struct quic_stream *s)
 static void
 deliver_reset(struct quic_stream *s)
 {
-	s->reset_told = true;
+	s->reset_reported = true;
 	if (s->events != NULL && s->events->reset != NULL)
 		s->events->reset(s, s->abort_code, s->arg);
 	else
@@ -416,7 +416,7 @@ deliver_reset(struct quic_stream *s)
 static bool
 is_taken_back(struct quic_stream *s, unsigned pending)
 {
-	if (s->conn->server == NULL || ((pending & PENDING_ABORTED) == 0 &&
+	if (!conn_is_server(s->conn) || ((pending & PENDING_ABORTED) == 0 &&
 	    ((pending & PENDING_RESET) == 0 || s->rx.len > 0)))
 		return false;
 	memory_release(s->conn, s->head);
@@ -435,7 +435,7 @@ stream_deliver(struct quic_stream *s)
 	unsigned pending = s->pending;
 	bool inner = s->delivering;
 
-	TAILQ_REMOVE(&s->conn->ready, s, ready_entry);
+	TAILQ_REMOVE(&s->conn->streams.ready, s, ready_entry);
 	s->pending = 0;
 	s->delivering = true;
 	if ((pending & PENDING_HEAD) != 0 && !is_taken_back(s, pending))
@@ -548,7 +548,7 @@ is_far_ahead(const struct quic_stream *s)
 	unsigned half = s->wants_room;
 
 	return s->tx_unsent >= UNSENT_SHARE >> half &&
-	    s->conn->unsent >= UNSENT_MAX >> half;
+	    s->conn->streams.unsent >= UNSENT_MAX >> half;
 }
 
 /* What is dropped needs no room; the rest depends on us and on the others. */
@@ -682,21 +682,21 @@ quic_stream_finish(struct quic_stream *s)
 }
 
 static size_t
-turn_size(const struct quic_conn *conn)
+quantum(const struct quic_conn *conn)
 {
-	uint64_t size = conn_carries(conn, TURN);
+	uint64_t size = conn_carries(conn, QUANTUM_NS);
 
-	if (size < TURN_MIN)
-		return TURN_MIN;
-	return size < TURN_MAX ? (size_t)size : TURN_MAX;
+	if (size < QUANTUM_MIN)
+		return QUANTUM_MIN;
+	return size < QUANTUM_MAX ? (size_t)size : QUANTUM_MAX;
 }
 
 void
-stream_stop_waiting(struct quic_stream *s)
+stream_undefer(struct quic_stream *s)
 {
-	if (s->waiting)
-		TAILQ_REMOVE(&s->conn->waiting, s, waiting_entry);
-	s->waiting = false;
+	if (s->deferred)
+		TAILQ_REMOVE(&s->conn->scheduler.deferred, s, deferred_entry);
+	s->deferred = false;
 }
 
 /*
@@ -710,11 +710,11 @@ stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 	size_t n = 0, len;
 	struct chunk *c;
 
-	if (s->round != s->conn->round) {
-		s->round = s->conn->round;
-		s->turn = turn_size(s->conn);
+	if (s->round != s->conn->scheduler.round) {
+		s->round = s->conn->scheduler.round;
+		s->quantum = quantum(s->conn);
 	}
-	while (s->tx_unsent > 0 && s->turn > 0 && n < max) {
+	while (s->tx_unsent > 0 && s->quantum > 0 && n < max) {
 		c = s->tx_next;
 		if (s->tx_next_at == c->end) {
 			s->tx_next = c->next;
@@ -722,20 +722,21 @@ stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 			continue;
 		}
 		len = c->end - s->tx_next_at;
-		len = len < s->turn ? len : s->turn;
+		len = len < s->quantum ? len : s->quantum;
 		vec[n].base = c->data + s->tx_next_at;
 		vec[n].len = len;
 		s->tx_next_at += len;
 		note_unsent(s, s->tx_unsent - len);
-		s->turn -= len;
+		s->quantum -= len;
 		n++;
 	}
-	if (s->tx_unsent > 0 && s->turn == 0 && !s->waiting) {
-		s->waiting = true;
+	if (s->tx_unsent > 0 && s->quantum == 0 && !s->deferred) {
+		s->deferred = true;
 		bbr_idle_note(s->conn);
-		TAILQ_INSERT_TAIL(&s->conn->waiting, s, waiting_entry);
+		TAILQ_INSERT_TAIL(
+		    &s->conn->scheduler.deferred, s, deferred_entry);
 	}
-	offer_room(s);
+	report_room(s);
 	*eof = s->finished && s->tx_unsent == 0;
 	return n;
 }
@@ -745,7 +746,7 @@ stream_acked(struct quic_stream *s, size_t n)
 {
 	struct chunk *c = s->tx_next;
 
-	s->conn->acked += n;
+	s->conn->streams.acked += n;
 	if (s->tx.len == 0)
 		return; /* dropped when it was reset */
 	/* tx_next may point at a used-up chunk that is now about to go. */
@@ -757,5 +758,5 @@ stream_acked(struct quic_stream *s, size_t n)
 	}
 	buffer_drop(s, &s->tx, n, s->reserved);
 	memory_moved(s);
-	offer_room(s);
+	report_room(s);
 }

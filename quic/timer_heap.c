@@ -11,7 +11,7 @@ static void
 timer_heap_put(struct timer_heap *heap, size_t at, struct quic_conn *conn)
 {
 	heap->conns[at] = conn;
-	conn->timer_heap_index = at;
+	conn->server.timer.index = at;
 }
 
 static void
@@ -22,7 +22,8 @@ timer_heap_up(struct timer_heap *heap, size_t at)
 
 	while (at > 0) {
 		parent = (at - 1) / 2;
-		if (heap->conns[parent]->timer_heap_key <= conn->timer_heap_key)
+		if (heap->conns[parent]->server.timer.key <=
+		    conn->server.timer.key)
 			break;
 		timer_heap_put(heap, at, heap->conns[parent]);
 		at = parent;
@@ -38,10 +39,11 @@ timer_heap_down(struct timer_heap *heap, size_t at)
 
 	while ((child = 2 * at + 1) < heap->len) {
 		if (child + 1 < heap->len &&
-		    heap->conns[child + 1]->timer_heap_key <
-			heap->conns[child]->timer_heap_key)
+		    heap->conns[child + 1]->server.timer.key <
+			heap->conns[child]->server.timer.key)
 			child++;
-		if (conn->timer_heap_key <= heap->conns[child]->timer_heap_key)
+		if (conn->server.timer.key <=
+		    heap->conns[child]->server.timer.key)
 			break;
 		timer_heap_put(heap, at, heap->conns[child]);
 		at = child;
@@ -62,23 +64,23 @@ timer_heap_insert(struct timer_heap *heap, struct quic_conn *conn)
 		heap->conns = conns;
 		heap->cap = cap;
 	}
-	conn->timer_heap_key = quic_conn_deadline(conn);
+	conn->server.timer.key = quic_conn_deadline(conn);
 	timer_heap_put(heap, heap->len++, conn);
-	timer_heap_up(heap, conn->timer_heap_index);
+	timer_heap_up(heap, conn->server.timer.index);
 	return 0;
 }
 
 void
 timer_heap_remove(struct timer_heap *heap, struct quic_conn *conn)
 {
-	size_t at = conn->timer_heap_index;
+	size_t at = conn->server.timer.index;
 	struct quic_conn *last = heap->conns[--heap->len];
 
 	if (last == conn)
 		return;
 	timer_heap_put(heap, at, last);
 	timer_heap_up(heap, at);
-	timer_heap_down(heap, last->timer_heap_index);
+	timer_heap_down(heap, last->server.timer.index);
 }
 
 void
@@ -86,24 +88,24 @@ timer_heap_update(struct timer_heap *heap, struct quic_conn *conn)
 {
 	uint64_t key = quic_conn_deadline(conn);
 
-	if (key == conn->timer_heap_key)
+	if (key == conn->server.timer.key)
 		return;
-	conn->timer_heap_key = key;
-	timer_heap_up(heap, conn->timer_heap_index);
-	timer_heap_down(heap, conn->timer_heap_index);
+	conn->server.timer.key = key;
+	timer_heap_up(heap, conn->server.timer.index);
+	timer_heap_down(heap, conn->server.timer.index);
 }
 
 void
 timer_heap_defer_first(struct timer_heap *heap)
 {
-	heap->conns[0]->timer_heap_key = UINT64_MAX;
+	heap->conns[0]->server.timer.key = UINT64_MAX;
 	timer_heap_down(heap, 0);
 }
 
 uint64_t
 timer_heap_deadline(const struct timer_heap *heap)
 {
-	return heap->len > 0 ? heap->conns[0]->timer_heap_key : UINT64_MAX;
+	return heap->len > 0 ? heap->conns[0]->server.timer.key : UINT64_MAX;
 }
 
 void

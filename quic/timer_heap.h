@@ -10,6 +10,12 @@
 
 struct quic_conn;
 
+/* A connection's part. */
+struct timer_heap_entry {
+	size_t index; /* where it is in the heap */
+	uint64_t key; /* the deadline by which it is there */
+};
+
 /* All zero at first. */
 struct timer_heap {
 	struct quic_conn **conns; /* the next deadline is that of the first */

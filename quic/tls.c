@@ -250,9 +250,9 @@ verify_server(gnutls_session_t session)
 {
 	struct quic_conn *conn = session_conn(session);
 
-	conn->verify_error = conn->tls->npins > 0
+	conn->end.verify_error = conn->tls->npins > 0
 	    ? verify_pin(conn->tls, session) : verify_chain(conn, session);
-	return conn->verify_error == NULL ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
+	return conn->end.verify_error == NULL ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
 static const char *
@@ -275,9 +275,9 @@ verify_client(gnutls_session_t session)
 {
 	struct quic_conn *conn = session_conn(session);
 
-	conn->verify_error = conn->tls->npins > 0
+	conn->end.verify_error = conn->tls->npins > 0
 	    ? verify_pin(conn->tls, session) : verify_client_chain(session);
-	return conn->verify_error == NULL ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
+	return conn->end.verify_error == NULL ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
 /* ---- Credentials ---- */
