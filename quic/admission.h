@@ -36,9 +36,9 @@ struct admission_source {
 
 /* The caller sets the first part, and may set it anew at any time. */
 struct admission {
-	size_t half_open_max;	/* handshakes under way; then proof is asked */
-	unsigned per_second;	/* handshakes begun; not 0 */
-	uint64_t seed;		/* random; to be set once */
+	size_t half_open_max; /* handshakes under way; then proof is asked */
+	unsigned per_second; /* handshakes begun; not 0 */
+	uint64_t seed; /* random; to be set once */
 
 	/* Private; all zero at first. */
 	uint64_t full_at; /* as `now`: when a second's worth is there again */

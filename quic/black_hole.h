@@ -27,19 +27,19 @@ enum black_hole_kind {
 /* All zero at first. */
 struct black_hole {
 	/* For the owner to read. */
-	uint64_t next_number;	/* one past the last that was sent */
-	uint64_t acked_end;	/* one past the largest acknowledged */
+	uint64_t next_number; /* one past the last that was sent */
+	uint64_t acked_end; /* one past the largest acknowledged */
 	unsigned large_waiting; /* large packets since one was acknowledged */
-	bool waiting;		/* something is unacknowledged ... */
-	uint64_t progress_at;	/* ... since then, with nothing new */
+	bool waiting; /* something is unacknowledged ... */
+	uint64_t progress_at; /* ... since then, with nothing new */
 
 	/* Private. */
-	uint64_t acked_next;	/* as acked_end, of the datagram being read */
-	uint64_t steps_left;	/* numbers to be looked at for this packet */
-	uint64_t large_third;	/* number of the third of large_waiting */
-	uint64_t judged_end;	/* packets below have been weighed */
-	unsigned grief;		/* large ones lost, less those that came ... */
-	uint64_t grief_end;	/* ... and one past the last of the lost */
+	uint64_t acked_next; /* as acked_end, of the datagram being read */
+	uint64_t steps_left; /* numbers to be looked at for this packet */
+	uint64_t large_third; /* number of the third of large_waiting */
+	uint64_t judged_end; /* packets below have been weighed */
+	unsigned grief; /* large ones lost, less those that came ... */
+	uint64_t grief_end; /* ... and one past the last of the lost */
 	uint64_t small_acked_end; /* one past the last small one acknowledged */
 	uint8_t history[BLACK_HOLE_HISTORY]; /* kind of each packet number */
 };

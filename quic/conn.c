@@ -67,7 +67,7 @@ deliver_path_events(struct quic_conn *conn)
 			conn->events->migrated(conn, !conn->path.failed,
 			    conn->arg);
 	}
-	liveness_deliver(conn);
+	keep_alive_deliver(conn);
 }
 
 static void
@@ -181,7 +181,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	if (!compat_ignores_id_limit(rv, &conn->id_errors))
 		conn_check(conn, rv);
 	if (conn->counts.received != received)
-		liveness_received(conn);
+		keep_alive_received(conn);
 	conn_follow_path(conn);
 	probe_weigh(conn, now);
 	if (more && conn->state == CONN_UP)
@@ -220,7 +220,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		request_expire(conn, now);
 		orphan_expire(conn, now);
 		bbr_idle_expire(conn, now);
-		liveness_expire(conn, now);
+		keep_alive_expire(conn, now);
 		reclaim_expire(conn, now);
 		quota_expire(conn);
 		conn_touch(conn);
@@ -246,7 +246,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if ((other = orphan_deadline(conn)) < at)
 		at = other;
-	if ((other = liveness_deadline(conn)) < at)
+	if ((other = keep_alive_deadline(conn)) < at)
 		at = other;
 	if (conn->bbr_idle.at < at)
 		at = conn->bbr_idle.at;
@@ -342,7 +342,7 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 		pace(conn, gso->len, now);
 		conn->counts.sent += packets;
 		conn->counts.trains++;
-		liveness_written(conn);
+		keep_alive_written(conn);
 	}
 	conn_follow_path(conn);
 	conn->dirty = packets > 0;

@@ -14,7 +14,7 @@ struct closing;
 
 struct conn_id {
 	ngtcp2_cid cid; /* first: the look-up tree compares keys by it */
-	struct quic_conn *conn;	 /* one of the two is set: */
+	struct quic_conn *conn; /* one of the two is set: */
 	struct closing *closing; /* closing.h */
 	LIST_ENTRY(conn_id) entry; /* of its owner's list */
 };

@@ -24,22 +24,22 @@ struct quic_stream;
 /* A connection's part, embedded in it as `flow`. */
 struct conn_flow {
 	size_t window; /* bytes that the peer may send, or has sent ... */
-	size_t owed;   /* ... and credit for so many of them is due */
+	size_t owed; /* ... and credit for so many of them is due */
 	size_t window_least; /* the first window; no later one is smaller */
 	uint64_t credited_at; /* when the peer was last given credit, or 0 */
-	uint64_t used_at;     /* when bytes last came */
+	uint64_t used_at; /* when bytes last came */
 	bool quiet; /* not used for long: promises nothing */
-	size_t promised;   /* bytes that grown windows let the peer send */
+	size_t promised; /* bytes that grown windows let the peer send */
 	TAILQ_HEAD(, quic_stream) granted; /* the streams that have them */
 };
 
 /* A stream's part, embedded in it as `flow`. */
 struct stream_flow {
-	size_t window;	 /* bytes that the peer may send, or has sent */
-	size_t owed;	 /* bytes of it that are consumed */
+	size_t window; /* bytes that the peer may send, or has sent */
+	size_t owed; /* bytes of it that are consumed */
 	size_t promised; /* bytes of it in conn->flow.promised */
 	uint64_t credited_at; /* when the peer was last given credit; 0: not */
-	uint64_t used_at;     /* when bytes last came or were consumed */
+	uint64_t used_at; /* when bytes last came or were consumed */
 	TAILQ_ENTRY(quic_stream) entry; /* in granted, if promised > 0 */
 	bool quiet; /* not used for long: promises nothing */
 };

@@ -19,9 +19,9 @@ void frame_walk_acks(const uint8_t *payload, size_t len,
 
 /* What a payload asks of its receiver; each may hold those before it, too. */
 enum frame_kind {
-	FRAME_ACK_ONLY,	 /* nothing: ACK and PADDING */
+	FRAME_ACK_ONLY, /* nothing: ACK and PADDING */
 	FRAME_PING_ONLY, /* PING: an acknowledgement, and no more */
-	FRAME_ELICITING	 /* anything else, or what could not be read */
+	FRAME_ELICITING /* anything else, or what could not be read */
 };
 enum frame_kind frame_kind(const uint8_t *payload, size_t len);
 

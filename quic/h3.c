@@ -192,7 +192,7 @@ h3_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id,
 
 	if (conn->h3 == NULL)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
-	liveness_data_received(conn);
+	keep_alive_data_received(conn);
 	n = ngtcp2_is_bidi_stream(id)
 	    ? read_some(conn, id, data, len, fin, stream)
 	    : read_uni(conn, id, offset, data, len, fin);
@@ -288,7 +288,7 @@ is_complete(const struct quic_stream *s)
 }
 
 /*
- * ngtcp2 delivers no more of a stream that is reset or that we have asked the
+ * Ngtcp2 delivers no more of a stream that is reset or that we have asked the
  * peer to stop, so nghttp3 is not told. It would only have the QPACK decoder
  * cancel the stream, for which there is no need without a dynamic table (RFC
  * 9204 §2.2.2.2), and of which peers take only so many in a row.

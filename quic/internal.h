@@ -33,9 +33,9 @@
  * one after another. The text grows, for most heads are short.
  */
 struct head_buffer {
-	size_t n;	/* fields */
-	size_t len;	/* bytes used in text */
-	size_t size;	/* bytes that there are */
+	size_t n; /* fields */
+	size_t len; /* bytes used in text */
+	size_t size; /* bytes that there are */
 	char text[];
 };
 
@@ -54,21 +54,21 @@ enum stream_pending {
 struct stream_orphan {
 	TAILQ_ENTRY(quic_stream) entry; /* conn->orphans, if listed */
 	uint64_t check_at; /* ns: it must have made progress by then: ... */
-	size_t left;	   /* ... fewer bytes than this are unacknowledged, ... */
-	uint64_t acked;	   /* ... or others had more of conn->acked ... */
-	unsigned waits;	   /* ... in so many checks in a row */
-	uint64_t code;	   /* of its reset */
+	size_t left; /* ... fewer bytes than this are unacknowledged, ... */
+	uint64_t acked; /* ... or others had more of conn->acked ... */
+	unsigned waits; /* ... in so many checks in a row */
+	uint64_t code; /* of its reset */
 	bool listed;
-	bool flushing;	   /* a reset follows the last byte */
-	bool answering;	   /* server: STOP_SENDING may follow the response ... */
-	bool answered;	   /* ... of which the client has acknowledged all */
-	bool overdue;	   /* among conn->noverdue: the peer does not end it */
+	bool flushing; /* a reset follows the last byte */
+	bool answering; /* server: STOP_SENDING may follow the response ... */
+	bool answered; /* ... of which the client has acknowledged all */
+	bool overdue; /* among conn->noverdue: the peer does not end it */
 };
 
 /* Bytes that were committed in an iteration of the loop: quota.c. */
 struct quota {
 	uint64_t iteration; /* the last one with any */
-	size_t taken;	    /* ... and how many */
+	size_t taken; /* ... and how many */
 };
 
 struct quic_stream {
@@ -171,8 +171,8 @@ struct conn_path {
 	uint64_t changes; /* of `current` */
 };
 
-/* Whether the peer is there: liveness.c. All zero at first. */
-struct liveness {
+/* Whether the peer is there: keep_alive.c. All zero at first. */
+struct keep_alive {
 	bool ping_due; /* the next write sends a PING */
 	uint64_t ack_due_since; /* no packet since then; 0: none is due */
 	uint64_t received_at; /* the last packet, after stream data; or 0 */
@@ -302,7 +302,7 @@ struct quic_conn {
 
 	struct conn_end end;
 	struct conn_path path;
-	struct liveness liveness;
+	struct keep_alive keep_alive;
 	struct probe probe;
 
 	struct conn_streams streams;
@@ -338,14 +338,14 @@ void conn_deliver(struct quic_conn *);
 void conn_touch(struct quic_conn *);
 uint64_t conn_carries(const struct quic_conn *, uint64_t ns);
 
-/* liveness.c */
-void liveness_received(struct quic_conn *);
-void liveness_data_received(struct quic_conn *);
-void liveness_written(struct quic_conn *);
-void liveness_set_keep_alive(struct quic_conn *);
-void liveness_deliver(struct quic_conn *);
-uint64_t liveness_deadline(const struct quic_conn *);
-void liveness_expire(struct quic_conn *, uint64_t now);
+/* keep_alive.c */
+void keep_alive_received(struct quic_conn *);
+void keep_alive_data_received(struct quic_conn *);
+void keep_alive_written(struct quic_conn *);
+void keep_alive_set_timer(struct quic_conn *);
+void keep_alive_deliver(struct quic_conn *);
+uint64_t keep_alive_deadline(const struct quic_conn *);
+void keep_alive_expire(struct quic_conn *, uint64_t now);
 
 /* path.c */
 #define PATH_HEADERS_MIN 28 /* bytes: of IPv4 and UDP */

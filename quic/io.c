@@ -1,16 +1,16 @@
 /*
- * The sockets, the clock and the loop.
+ * Sockets, clock and loop.
  *
  *   poll ──▶ on_readable ──▶ quic_socket_receive ──▶ quic_*_receive ──▶ events
  *   timer ─▶ on_timer ─────▶ quic_*_expire ──▶ events
- *   ... whatever else the loop has to do in this turn ...
+ *   ... the other callbacks of this iteration ...
  *   prepare, before the loop sleeps ──▶ quic_*_write ──▶ quic_socket_send
  *
- * A client that moves has a socket for each path (RFC 9000 §9): a train leaves
- * by the one whose local address it names.
+ * A client that migrates has a socket for each path (RFC 9000 §9). A train
+ * leaves by the socket with its local address.
  *
- * The timer is a timerfd, since libuv's own count whole milliseconds and the
- * pacing of a fast path counts microseconds.
+ * The timer is a timerfd: libuv's timers have a resolution of 1 ms, and the
+ * pacing of a fast path needs microseconds.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -24,17 +24,19 @@
 #include "quic/io.h"
 #include "quic/socket.h"
 
-#define RX_ROUNDS_MAX 4	 /* calls a turn: then others have their say */
+/* Receive calls in an iteration, so that other handles get their share. */
+#define RX_ROUNDS_MAX 4
 #define RX_TIME_MAX 2000000 /* nanoseconds, after which no call follows */
-#define TX_TRAINS_MAX 64 /* trains a turn: 4 MiB, for the same reason */
-#define ERRORS_MAX 64	 /* errors a turn */
+/* Trains in an iteration: 4 MiB, for the same reason. */
+#define TX_TRAINS_MAX 64
+#define ERRORS_MAX 64 /* errors in an iteration */
 
-/* While the socket is full, timers may be this late. */
+/* While a socket has no room, timers may be late by this. */
 #define BLOCKED_DELAY 1000000 /* nanoseconds */
 
 /*
- * Who comes so late to a time-out was stopped, or had too much to do. Packets
- * that came meanwhile have their say first: the peer was not silent.
+ * If a timer is late by this, the process was stopped or busy. Packets that
+ * have arrived in the meantime are read first: the peer was not silent.
  */
 #define LATE 10000000 /* nanoseconds */
 
@@ -54,19 +56,21 @@ struct quic_io {
 	int timer_fd;
 	uv_poll_t timer;
 	uv_prepare_t prepare;
-	unsigned handles; /* open, ports included; the last one's close frees */
+	/* Open ones, with those of ports; at 0 the io is freed. */
+	unsigned handles;
 	bool closing;
 
-	struct sockaddr_storage remote; /* client: where all ports go ... */
-	struct quic_via via;	/* ... and by what way */
+	struct sockaddr_storage remote; /* client: of all ports */
+	struct quic_via via; /* client: of all ports */
 
-	struct quic_conn *conn; /* one of the two is driven */
+	struct quic_conn *conn; /* a client has this one */
 	struct quic_server *server;
 	void (*unreachable)(void *arg, int error);
 	void *arg;
 
-	struct port *full; /* has no room: the train waits for it, or NULL */
-	uint64_t timer_at; /* armed for; UINT64_MAX: not at all */
+	/* The port that has no room for the train, or NULL. */
+	struct port *full;
+	uint64_t timer_at; /* UINT64_MAX: it is not armed */
 
 	uint8_t *rx_memory; /* for quic_socket_receive() */
 	struct quic_gso gso;
@@ -81,7 +85,7 @@ quic_io_now(void)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/* ---- Whom we drive ---- */
+/* ---- The connection or the server ---- */
 
 static void
 drive_receive(struct quic_io *io, const struct quic_rx *rx, size_t n,
@@ -135,7 +139,7 @@ same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 	return memcmp(a, b, quic_socket_len((const struct sockaddr *)a)) == 0;
 }
 
-/* The way out for packets from `local`: NULL if its socket is closed. */
+/* The port for packets from `local`. NULL: it is closed. */
 static struct port *
 port_of(const struct quic_io *io, const struct sockaddr_storage *local)
 {
@@ -148,7 +152,7 @@ port_of(const struct quic_io *io, const struct sockaddr_storage *local)
 	return NULL;
 }
 
-/* Of a connection: not one that it has left or may go to. */
+/* Not the port of an old path, or of one that is being validated. */
 static bool
 is_in_use(const struct port *port)
 {
@@ -178,9 +182,9 @@ receive_all(struct port *port)
 	}
 }
 
-/* What is said of a path that is not in use is no news. */
+/* Errors of a path that is not in use do not matter. */
 static void
-hear_errors(struct port *port)
+read_errors(struct port *port)
 {
 	struct quic_io *io = port->io;
 	struct quic_too_big news;
@@ -217,8 +221,8 @@ set_full(struct quic_io *io, struct port *port)
 }
 
 /*
- * Sends what there is. True: the turn's share is used up, there is more; or
- * there is something to hear first.
+ * Sends trains. True: there may be more, for the next iteration; or there is an
+ * error to read first.
  */
 static bool
 flush(struct quic_io *io)
@@ -245,8 +249,8 @@ flush(struct quic_io *io)
 /* ---- The loop ---- */
 
 /*
- * A timer that fires before it must does no harm, and deadlines move on with
- * every packet: it is set only to fire earlier, and set anew when it has fired.
+ * A timer that fires too early does no harm, and deadlines move with every
+ * packet. So it is set only to an earlier time, and again after it has fired.
  */
 static void
 arm_timer(struct quic_io *io, uint64_t at)
@@ -259,7 +263,7 @@ arm_timer(struct quic_io *io, uint64_t at)
 	spec.it_value.tv_sec = (time_t)(at / NS_PER_S);
 	spec.it_value.tv_nsec = (long)(at % NS_PER_S);
 	if (at == 0)
-		spec.it_value.tv_nsec = 1; /* zero would disarm */
+		spec.it_value.tv_nsec = 1; /* zero would disarm it */
 	timerfd_settime(io->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
@@ -270,7 +274,7 @@ on_prepare(uv_prepare_t *handle)
 	uint64_t at;
 
 	at = io->full == NULL && flush(io) ? 0 : drive_deadline(io);
-	/* Pacing deadlines pass while a socket is full: do not spin. */
+	/* Pacing deadlines pass while a socket has no room: do not spin. */
 	if (io->full != NULL && at < quic_io_now() + BLOCKED_DELAY)
 		at = quic_io_now() + BLOCKED_DELAY;
 	arm_timer(io, at);
@@ -300,11 +304,11 @@ on_readable(uv_poll_t *handle, int status, int events)
 	struct port *port = handle->data;
 	struct quic_io *io = port->io;
 
-	/* libuv gives up a socket that has an error to tell; we go on. */
+	/* libuv stops polling a socket that has an error: start again. */
 	if (status < 0) {
 		uv_poll_start(handle, io->full == port ?
 		    UV_READABLE | UV_WRITABLE : UV_READABLE, on_readable);
-		hear_errors(port);
+		read_errors(port);
 	}
 	if (io->closing)
 		return;
@@ -345,7 +349,7 @@ on_port_closed(uv_handle_t *handle)
 		io_free(io);
 }
 
-/* Closes a socket; a train that waits for it is lost, as on the network. */
+/* Closes a socket. A train that waits for it is dropped. */
 static void
 port_close(struct port *port)
 {
@@ -360,7 +364,9 @@ quic_io_close(struct quic_io *io)
 {
 	if (io == NULL || io->closing)
 		return;
-	/* A server's farewells may be more than one turn's share. */
+	/*
+	 * The CONNECTION_CLOSEs of a server may be more than one iteration's.
+	 */
 	while (io->full == NULL && flush(io))
 		continue;
 	io->closing = true;
@@ -374,7 +380,7 @@ quic_io_close(struct quic_io *io)
 
 /* ---- Opening ---- */
 
-/* Everything but the handles. On failure nothing is left. */
+/* Makes an io without its handles. On failure nothing is left. */
 static int
 io_alloc(struct quic_io **out, uv_loop_t *loop)
 {
@@ -401,7 +407,7 @@ io_alloc(struct quic_io **out, uv_loop_t *loop)
 	return 0;
 }
 
-/* Takes a socket over; the port in use from now on. */
+/* Takes a socket over. It is the newest port. */
 static int
 port_add(struct quic_io *io, const struct quic_socket *socket)
 {
@@ -423,7 +429,9 @@ port_add(struct quic_io *io, const struct quic_socket *socket)
 	return 0;
 }
 
-/* An io with its first socket, which it takes over, or closes on failure. */
+/*
+ * Makes an io with its first socket, which it takes over, or closes on failure.
+ */
 static int
 io_new(struct quic_io **out, uv_loop_t *loop, struct quic_socket *socket)
 {
@@ -493,7 +501,7 @@ quic_io_listen(struct quic_io **out, uv_loop_t *loop,
 	return 0;
 }
 
-/* ---- Moving ---- */
+/* ---- Migration ---- */
 
 int
 quic_io_way(const struct quic_io *io, struct quic_path *path)

@@ -73,7 +73,7 @@
  * The first window of a connection: many at a server send as much at once, and
  * what was granted cannot be refused.
  */
-#define FIRST_WINDOW (4 * 1048576)	  /* bytes, of a client */
+#define FIRST_WINDOW (4 * 1048576) /* bytes, of a client */
 #define FIRST_WINDOW_SERVER 1048576 /* bytes */
 #define FIRST_WINDOW_PART 64
 

@@ -22,8 +22,8 @@ struct quic_stream;
 
 /* What a connection holds memory for. */
 enum memory_use {
-	MEMORY_RX,    /* chunks of bytes that nobody has consumed */
-	MEMORY_TX,    /* chunks of bytes that are not acknowledged */
+	MEMORY_RX, /* chunks of bytes that nobody has consumed */
+	MEMORY_TX, /* chunks of bytes that are not acknowledged */
 	MEMORY_OTHER, /* the connection, its streams, their heads */
 	MEMORY_USES
 };
@@ -35,23 +35,23 @@ enum memory_use {
  */
 #define CHUNK_SIZES 5
 #define CHUNK_LEAST 512
-#define CHUNK_FIRST 8192  /* to send, at first: two of QUIC_RESERVE_MIN */
-#define CHUNK_NEXT 16384  /* to send after that; the most to receive */
+#define CHUNK_FIRST 8192 /* to send, at first: two of QUIC_RESERVE_MIN */
+#define CHUNK_NEXT 16384 /* to send after that; the most to receive */
 #define CHUNK_MAX 65536
 
 struct chunk {
 	struct chunk *next;
 	unsigned size; /* index: below CHUNK_SIZES */
-	size_t cap;   /* bytes of data */
+	size_t cap; /* bytes of data */
 	size_t begin; /* first byte that is still wanted */
-	size_t end;   /* one past the last byte that is filled */
+	size_t end; /* one past the last byte that is filled */
 	uint8_t data[];
 };
 
 /* A first-in first-out run of bytes in chunks, of one stream. */
 struct buffer {
 	struct chunk *first, *last;
-	size_t len;  /* bytes from first->begin to last->end */
+	size_t len; /* bytes from first->begin to last->end */
 	size_t held; /* bytes of memory of the chunks */
 	enum memory_use use;
 };
@@ -69,8 +69,8 @@ TAILQ_HEAD(stream_rank, quic_stream);
 
 /* All connections. */
 struct quic_memory {
-	size_t max;    /* bytes */
-	size_t held;   /* bytes, with those of the pool: */
+	size_t max; /* bytes */
+	size_t held; /* bytes, with those of the pool: */
 	size_t pooled; /* bytes */
 	size_t sending; /* bytes of it that are MEMORY_TX */
 	size_t doomed; /* bytes of connections that are being closed for it */
@@ -79,12 +79,12 @@ struct quic_memory {
 	struct conn_rank conns[MEMORY_RANKS];
 	size_t nconns, nstreams;
 	uint64_t aborted, closed; /* streams, connections, for want of memory */
-	uint64_t relieved_at;	  /* as `now` */
-	uint64_t short_since;	  /* as `now`; UINT64_MAX: it is not short */
-	unsigned steps_max;	  /* looks of the longest relief; for tests */
-	uint64_t iteration;	  /* of the owners' loop: quota.c */
-	size_t takers_now;	  /* connections with bytes committed in it */
-	size_t takers;		  /* ... and in the last one */
+	uint64_t relieved_at; /* as `now` */
+	uint64_t short_since; /* as `now`; UINT64_MAX: it is not short */
+	unsigned steps_max; /* looks of the longest relief; for tests */
+	uint64_t iteration; /* of the owners' loop: quota.c */
+	size_t takers_now; /* connections with bytes committed in it */
+	size_t takers; /* ... and in the last one */
 	struct chunk *pool[CHUNK_SIZES]; /* a few chunks that are kept warm */
 	size_t npool[CHUNK_SIZES];
 };
@@ -98,9 +98,9 @@ struct conn_memory {
 	TAILQ_ENTRY(quic_conn) rank_entry;
 	struct stream_rank streams[MEMORY_RANKS]; /* those that hold chunks */
 	TAILQ_HEAD(, quic_stream) hungry; /* wait for their first chunk */
-	size_t handshake;	/* bytes charged for what is to come */
-	size_t doomed;		/* bytes of it in all->doomed */
-	size_t promised;	/* bytes of it in all->promised */
+	size_t handshake; /* bytes charged for what is to come */
+	size_t doomed; /* bytes of it in all->doomed */
+	size_t promised; /* bytes of it in all->promised */
 	TAILQ_ENTRY(quic_conn) granted_entry; /* if that is not 0 */
 	uint64_t reclaim_at; /* look after them; UINT64_MAX: no need */
 	ngtcp2_mem quic_allocator;
@@ -109,7 +109,7 @@ struct conn_memory {
 
 /* A stream's part, embedded in it as `memory`. */
 struct stream_memory {
-	size_t held;	   /* bytes of its chunks */
+	size_t held; /* bytes of its chunks */
 	unsigned rank;
 	TAILQ_ENTRY(quic_stream) rank_entry;
 	uint64_t moved_at; /* when bytes last found their way, as `now` */

@@ -38,11 +38,11 @@
 #define PMTU_LOST_MAX 24
 
 enum pmtu_state {
-	PMTU_DISABLED,	/* switched off, or the path is not validated */
-	PMTU_BASE,	/* at the base size, and nothing is known yet */
+	PMTU_DISABLED, /* switched off, or the path is not validated */
+	PMTU_BASE, /* at the base size, and nothing is known yet */
 	PMTU_SEARCHING,
 	PMTU_COMPLETE,
-	PMTU_ERROR	/* not even the base size seems to pass */
+	PMTU_ERROR /* not even the base size seems to pass */
 };
 
 /* Why the size changed last. */
@@ -58,8 +58,8 @@ struct pmtu {
 	/* To be read by anyone. */
 	enum pmtu_state state;
 	enum pmtu_cause cause;
-	size_t size;	/* packets may be this large: PLPMTU */
-	size_t base;	/* never below, but for an interface */
+	size_t size; /* packets may be this large: PLPMTU */
+	size_t base; /* never below, but for an interface */
 	size_t ceiling; /* never above: interface, peer, configuration */
 	uint64_t changed_at;
 	uint64_t probes_sent, probes_acked, probes_lost;
@@ -67,15 +67,15 @@ struct pmtu {
 
 	/* Private. */
 	size_t headers; /* IP and UDP */
-	size_t sure;	/* the base, if the interface has room for it */
-	size_t max;	/* the ceiling without the interface */
-	size_t hint;	/* what a router has named, to be tried; or 0 */
+	size_t sure; /* the base, if the interface has room for it */
+	size_t max; /* the ceiling without the interface */
+	size_t hint; /* what a router has named, to be tried; or 0 */
 	bool suspicious;
 	size_t tested; /* the size that is under suspicion */
 	unsigned large_lost, large_acked; /* of that size, since then */
 	unsigned small_lost, small_acked; /* of smaller ones */
 	unsigned rungs; /* sizes tried to fall back on ... */
-	size_t passed;	/* ... and the largest of those that arrived, or 0 */
+	size_t passed; /* ... and the largest of those that arrived, or 0 */
 	enum pmtu_state state_before;
 	uint64_t trusted_until; /* after a false alarm */
 	size_t flying[PMTU_FLYING_MAX]; /* sizes of probes under way */
@@ -88,10 +88,10 @@ struct pmtu {
 	size_t nlost;
 	size_t queue[PMTU_PARALLEL_MAX]; /* sizes of this round, still to go */
 	size_t nqueue;
-	bool raising;	/* a search that may end at the first loss */
+	bool raising; /* a search that may end at the first loss */
 	uint64_t raise_at;
 	uint64_t backoff; /* from this search to the next */
-	uint64_t heal;	/* the same, after the next black hole */
+	uint64_t heal; /* the same, after the next black hole */
 	bool data_flowed; /* since the search ended */
 };
 

@@ -79,36 +79,36 @@ struct probe_packet {
 struct probe {
 	struct pmtu pmtu;
 	size_t headers; /* bytes of IP and UDP on this path */
-	size_t max;	/* the most that is asked for, on any path ... */
+	size_t max; /* the most that is asked for, on any path ... */
 	uint64_t peer_max; /* ... and the most that the peer takes; 0: unknown */
 	bool started;
-	bool fresh;	/* nothing was written since it was started */
+	bool fresh; /* nothing was written since it was started */
 	struct icmp_quotes quotes; /* of packets above the base size */
 
 	/* The packet that is being sealed. */
 	const uint8_t *datagram; /* where its datagram begins */
 	const uint8_t *packet; /* where it lies; NULL: not to be resized */
-	size_t want;	/* bytes it is to have */
-	size_t sealed;	/* bytes it has got, or 0 */
+	size_t want; /* bytes it is to have */
+	size_t sealed; /* bytes it has got, or 0 */
 	uint64_t number;
-	bool turn;	/* it may be the library's own probe */
-	size_t added;	/* bytes that were added to one of another kind */
+	bool turn; /* it may be the library's own probe */
+	size_t added; /* bytes that were added to one of another kind */
 
 	struct probe_flight flights[PROBE_FLIGHTS_MAX];
 	size_t nflights;
 	unsigned ranges_left; /* to be looked at in the packet being read */
 
 	/* The library's discovery, as it must see itself. */
-	bool turn_due;	/* it would send a probe if it had the room */
+	bool turn_due; /* it would send a probe if it had the room */
 	unsigned tries; /* of the size that it thinks it tries ... */
 	unsigned turns_left; /* ... which is the number of this turn, too */
 	uint64_t turn_expiry;
 
 	unsigned free_left; /* of PROBE_FREE in this round trip */
 	uint64_t free_at;
-	bool pinged;	/* nothing but PING is to be acknowledged ... */
-	bool owes;	/* ... or more than that */
-	bool sees_base;	/* the peer's packets have the base size */
+	bool pinged; /* nothing but PING is to be acknowledged ... */
+	bool owes; /* ... or more than that */
+	bool sees_base; /* the peer's packets have the base size */
 	unsigned pings_left;
 	uint64_t pings_at;
 	TAILQ_HEAD(, probe_packet) harvest;

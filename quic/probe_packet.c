@@ -132,7 +132,7 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 		p->sealed = p->added = 0;
 		p->number = expand(p->evidence.next_number, aad, aadlen);
 		kind = frame_kind(plain, len);
-		/* ngtcp2 seals in place: `plain` is `dest`. */
+		/* Ngtcp2 seals in place: `plain` is `dest`. */
 		if (p->want > overhead && aad == p->packet &&
 		    (p->turn ? kind == FRAME_PING_ONLY
 			     : kind == FRAME_ACK_ONLY))

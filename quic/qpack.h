@@ -11,9 +11,9 @@
 
 /* Where the reader of one decoder stream is. All zero at first. */
 struct qpack_reader {
-	bool open;	/* it has shown its type */
-	bool inside;	/* an instruction continues in the next byte */
-	int64_t id;	/* of the stream, once open */
+	bool open; /* it has shown its type */
+	bool inside; /* an instruction continues in the next byte */
+	int64_t id; /* of the stream, once open */
 };
 
 /*

@@ -41,7 +41,7 @@
 
 /* One relief looks at so many streams and connections, so that it is short; */
 #define RECLAIM_STEPS 64
-/* the next comes so much later, ... */
+/* The next comes so much later, ... */
 #define RECLAIM_AGAIN (10 * NS_PER_MS)
 /* ... or so much, when nothing was found to abort. */
 #define RECLAIM_INTERVAL (NS_PER_S / 4)

@@ -9,7 +9,7 @@
  */
 #include "quic/internal.h"
 
-#define H3_EXCESSIVE_LOAD 0x107	    /* RFC 9114 §8.1, as all of these */
+#define H3_EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1, as all of these */
 #define H3_REQUEST_INCOMPLETE 0x10d
 
 /*

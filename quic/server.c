@@ -54,7 +54,7 @@ struct quic_server {
 	const struct quic_events *events;
 	void *arg;
 	bool draining; /* new connections are refused ... */
-	bool closed;   /* ... or not answered at all */
+	bool closed; /* ... or not answered at all */
 
 	struct admission gate;
 	struct conn_id_map ids;
@@ -272,7 +272,7 @@ end(struct quic_server *server, struct quic_conn *conn, uint64_t code,
 
 /* What there is of places, for a newcomer from a source or none yet. */
 struct room {
-	bool full;		  /* all are taken ... */
+	bool full; /* all are taken ... */
 	struct quic_conn *leaver; /* ... unless this one goes, or NULL */
 };
 

@@ -125,7 +125,7 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	conn->connect_pending = true;
 	probe_start(conn, conn->now);
 	if (!conn_is_server(conn)) {
-		liveness_set_keep_alive(conn);
+		keep_alive_set_timer(conn);
 		return 0;
 	}
 	if (conn->server.ops->handshake_done(conn->server.owner, conn))

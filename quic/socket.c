@@ -1,8 +1,8 @@
 /*
- * One UDP socket: its options, its control messages, its addresses.
+ * A UDP socket: options, control messages, addresses.
  *
- * In batches and out in trains, for a system call per packet is what costs
- * most: recvmmsg(2) with GRO, sendmsg(2) with GSO.
+ * System calls for each packet would cost most of the time. So it receives in
+ * batches and sends in trains: recvmmsg(2) with GRO, sendmsg(2) with GSO.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -27,12 +27,12 @@
 #define ECN_MASK 3 /* RFC 3168 §5 */
 
 /*
- * A call to send may return what ICMP says of an earlier packet, and sends
- * nothing then. Nobody is so quick that he could be in time so often.
+ * A send call may return the ICMP error of an earlier packet, and sends nothing
+ * then. So many errors in a row, between two calls, do not happen.
  */
 #define SEND_TRIES 4
 
-/* ---- Addresses: IPv4 on an IPv6 socket is shown as what it is ---- */
+/* ---- Addresses: IPv4-mapped ones are shown as IPv4 ---- */
 
 static void
 unmap(struct sockaddr_storage *ss)
@@ -105,7 +105,7 @@ int_of(const struct cmsghdr *c)
 	if (c->cmsg_len >= CMSG_LEN(sizeof(value)))
 		memcpy(&value, CMSG_DATA(c), sizeof(value));
 	else {
-		/* IP_TOS comes as one byte. */
+		/* IP_TOS has one byte. */
 		memcpy(&byte, CMSG_DATA(c), 1);
 		value = byte;
 	}
@@ -196,7 +196,7 @@ find_error(struct msghdr *msg, struct sock_extended_err *error)
 	return false;
 }
 
-/* A route may come back: such news say nothing of who is there. */
+/* A route may come back: such an error does not mean that the host is down. */
 static bool
 is_passing(const struct sock_extended_err *error)
 {
@@ -212,7 +212,7 @@ quic_socket_error(struct quic_socket *s, struct quic_too_big *news)
 	struct iovec iov = { news->quote, sizeof(news->quote) };
 	union {
 		struct cmsghdr align;
-		char buf[256]; /* the error, its sender, and what else is on */
+		char buf[256]; /* the error, its sender, other messages */
 	} control;
 	struct msghdr msg = { .msg_name = &news->remote,
 		.msg_namelen = sizeof(news->remote), .msg_iov = &iov,
@@ -256,7 +256,7 @@ add_control(struct msghdr *msg, int level, int type, const void *data,
 	msg->msg_controllen += CMSG_SPACE(len);
 }
 
-/* From where: a server answers from the address that it was asked at. */
+/* The source address: a server replies from the address of the request. */
 static void
 add_source(struct msghdr *msg, const struct sockaddr_storage *local)
 {
@@ -287,7 +287,7 @@ add_ecn(struct msghdr *msg, const struct sockaddr_storage *remote, uint8_t ecn)
 		    sizeof(value));
 }
 
-/* One sendmsg(2) of `len` bytes of a train, in packets of `segment`. */
+/* One sendmsg(2) of `len` bytes of a train, in packets of `segment` bytes. */
 static int
 send_packets(const struct quic_socket *s, const struct quic_gso *gso,
     uint8_t *data, size_t len, size_t segment)
@@ -322,8 +322,8 @@ send_packets(const struct quic_socket *s, const struct quic_gso *gso,
 }
 
 /*
- * Packet by packet, where the kernel or the device cannot cut trains. Returns
- * the error of the first that has one.
+ * Sends packet by packet, if the kernel or the device cannot split trains.
+ * Returns the first error.
  */
 static int
 send_singly(const struct quic_socket *s, struct quic_gso *gso)
@@ -336,7 +336,7 @@ send_singly(const struct quic_socket *s, struct quic_gso *gso)
 		    gso->len - at < gso->segment ? gso->len - at : gso->segment;
 		rv = send_packets(s, gso, gso->buf + at, here, here);
 		if (rv == -EAGAIN || rv == -ENOBUFS) {
-			/* What is left of the train waits for room. */
+			/* The rest of the train waits for room. */
 			memmove(gso->buf, gso->buf + at, gso->len - at);
 			gso->len -= at;
 			return -EAGAIN;
@@ -347,7 +347,7 @@ send_singly(const struct quic_socket *s, struct quic_gso *gso)
 	return first;
 }
 
-/* Such an error has a train as well that has no address, or is too big. */
+/* GSO may cause these errors; so may a missing address or a large packet. */
 static bool
 may_be_cut(int rv)
 {
@@ -388,17 +388,16 @@ quic_socket_buffer(void)
 	socklen_t len = sizeof(granted);
 
 	if (fd < 0)
-		return QUIC_SOCKET_BUFFER; /* the next socket will tell why */
+		return QUIC_SOCKET_BUFFER; /* the next socket call reports it */
 	set_option(fd, SOL_SOCKET, SO_RCVBUF, QUIC_SOCKET_BUFFER);
 	getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &granted, &len);
 	close(fd);
-	return (size_t)granted / 2; /* Linux doubles it, for its own needs */
+	return (size_t)granted / 2; /* Linux doubles it, for its overhead */
 }
 
 /*
- * DF on every packet, and the kernel's own idea of the path MTU ignored
- * (RFC 8899 §4.5): PROBE. What a kernel does not have, it refuses, and the
- * plain way remains.
+ * Sets DF on every packet, and ignores the path MTU that the kernel caches (RFC
+ * 8899 §4.5): PROBE. Options that a kernel does not have are not needed.
  */
 static void
 set_options(struct quic_socket *s, int family)
@@ -435,7 +434,7 @@ quic_socket_len(const struct sockaddr *addr)
 					   : sizeof(struct sockaddr_in);
 }
 
-/* The socket with everything but its addresses. */
+/* Opens a socket with everything but its addresses. */
 static int
 open_socket(struct quic_socket *s, int family, bool connected)
 {
@@ -448,9 +447,9 @@ open_socket(struct quic_socket *s, int family, bool connected)
 	return 0;
 }
 
-/* Learns the local address; `rv` is what connect(2) or bind(2) said. */
+/* Reads the local address; `rv` is the result of connect(2) or bind(2). */
 static int
-settle(struct quic_socket *s, int rv)
+set_local(struct quic_socket *s, int rv)
 {
 	socklen_t len = sizeof(s->local);
 
@@ -476,7 +475,7 @@ same_ip(const struct sockaddr *a, const struct sockaddr *b)
 	    ((const struct sockaddr_in *)b)->sin_addr.s_addr;
 }
 
-/* The index of the interface that has that address, or 0. */
+/* The index of the interface with that address, or 0. */
 static unsigned
 interface_with(const struct sockaddr_storage *local, bool *running)
 {
@@ -516,7 +515,7 @@ quic_via_is_allowed(const struct quic_via *via)
 	int rv, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
-		return true; /* that is not the reason */
+		return true; /* the privilege is not the problem */
 	rv = set_via(fd, via);
 	close(fd);
 	return rv != -EPERM;
@@ -546,7 +545,7 @@ quic_socket_connect(struct quic_socket *s, const struct sockaddr *remote,
 		quic_socket_close(s);
 		return rv;
 	}
-	rv = settle(s, connect(s->fd, remote, quic_socket_len(remote)));
+	rv = set_local(s, connect(s->fd, remote, quic_socket_len(remote)));
 	if (rv == 0)
 		s->interface = interface_with(&s->local, &s->running);
 	return rv;
@@ -559,7 +558,7 @@ quic_socket_bind(struct quic_socket *s, const struct sockaddr *local)
 
 	if (rv != 0)
 		return rv;
-	return settle(s, bind(s->fd, local, quic_socket_len(local)));
+	return set_local(s, bind(s->fd, local, quic_socket_len(local)));
 }
 
 bool

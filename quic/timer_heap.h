@@ -19,7 +19,7 @@ struct timer_heap_entry {
 /* All zero at first. */
 struct timer_heap {
 	struct quic_conn **conns; /* the next deadline is that of the first */
-	size_t len, cap;	  /* connections */
+	size_t len, cap; /* connections */
 };
 
 /* Puts a connection in, by its deadline. 0, or -ENOMEM: it is not in. */

@@ -36,7 +36,7 @@ struct quic_tls {
 	uint8_t pins[QUIC_PINS_MAX][QUIC_PIN_LEN]; /* of the other side */
 	size_t npins;
 	gnutls_datum_t session; /* client: the last ticket */
-	uint8_t *token;		/* client: the last NEW_TOKEN; malloc */
+	uint8_t *token; /* client: the last NEW_TOKEN; malloc */
 	size_t tokenlen;
 };
 

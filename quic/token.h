@@ -17,9 +17,9 @@
 /* What an Initial's token proves about the address it comes from. */
 enum token_proof {
 	PROOF_NONE,
-	PROOF_GIVEN,   /* a NEW_TOKEN of an earlier connection */
+	PROOF_GIVEN, /* a NEW_TOKEN of an earlier connection */
 	PROOF_RETRIED, /* our Retry was answered */
-	PROOF_WRONG    /* a Retry token that does not fit */
+	PROOF_WRONG /* a Retry token that does not fit */
 };
 
 /* That of stateless resets of a connection ID (RFC 9000 §10.3.2). */

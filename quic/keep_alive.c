@@ -17,10 +17,10 @@
 static uint64_t
 ping_at(const struct quic_conn *conn)
 {
-	if (conn->liveness.received_at == 0 ||
+	if (conn->keep_alive.received_at == 0 ||
 	    conn->settings.silence_ns == 0 || TAILQ_EMPTY(&conn->streams.all))
 		return UINT64_MAX;
-	return conn->liveness.received_at + conn->settings.silence_ns;
+	return conn->keep_alive.received_at + conn->settings.silence_ns;
 }
 
 static uint64_t
@@ -28,53 +28,53 @@ silent_at(const struct quic_conn *conn)
 {
 	uint64_t wait;
 
-	if (conn->liveness.ack_due_since == 0 || conn->liveness.reported ||
+	if (conn->keep_alive.ack_due_since == 0 || conn->keep_alive.reported ||
 	    conn->state != CONN_UP)
 		return UINT64_MAX;
 	wait = SILENCE_PTOS * ngtcp2_conn_get_pto(conn->quic);
 	if (wait < conn->settings.silence_ns)
 		wait = conn->settings.silence_ns;
-	return conn->liveness.ack_due_since + wait;
+	return conn->keep_alive.ack_due_since + wait;
 }
 
 /* A packet was authenticated: others prove nothing, since anybody can send. */
 void
-liveness_received(struct quic_conn *conn)
+keep_alive_received(struct quic_conn *conn)
 {
-	conn->liveness.ack_due_since = 0;
-	conn->liveness.reported = false;
-	if (conn->liveness.received_at != 0)
-		conn->liveness.received_at = conn->now;
+	conn->keep_alive.ack_due_since = 0;
+	conn->keep_alive.reported = false;
+	if (conn->keep_alive.received_at != 0)
+		conn->keep_alive.received_at = conn->now;
 }
 
 /* Bytes of a stream have arrived, and more may follow. */
 void
-liveness_data_received(struct quic_conn *conn)
+keep_alive_data_received(struct quic_conn *conn)
 {
-	conn->liveness.received_at = conn->now;
+	conn->keep_alive.received_at = conn->now;
 }
 
 /* Packets have been written: is an acknowledgement due now? */
 void
-liveness_written(struct quic_conn *conn)
+keep_alive_written(struct quic_conn *conn)
 {
 	ngtcp2_conn_info info;
 
-	if (conn->liveness.ping_due) {
-		conn->liveness.ping_due = false;
-		liveness_set_keep_alive(conn);
+	if (conn->keep_alive.ping_due) {
+		conn->keep_alive.ping_due = false;
+		keep_alive_set_timer(conn);
 	}
 	if (conn->settings.silence_ns == 0 ||
-	    conn->liveness.ack_due_since != 0)
+	    conn->keep_alive.ack_due_since != 0)
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
 	if (info.bytes_in_flight > 0)
-		conn->liveness.ack_due_since = conn->now;
+		conn->keep_alive.ack_due_since = conn->now;
 }
 
 /* A PING at half of the idle time-out may be lost, and there is time left. */
 void
-liveness_set_keep_alive(struct quic_conn *conn)
+keep_alive_set_timer(struct quic_conn *conn)
 {
 	uint64_t ns = conn->settings.keep_alive_ns;
 
@@ -85,17 +85,17 @@ liveness_set_keep_alive(struct quic_conn *conn)
 }
 
 void
-liveness_deliver(struct quic_conn *conn)
+keep_alive_deliver(struct quic_conn *conn)
 {
-	if (!conn->liveness.event_pending)
+	if (!conn->keep_alive.event_pending)
 		return;
-	conn->liveness.event_pending = false;
+	conn->keep_alive.event_pending = false;
 	if (conn->state == CONN_UP && conn->events->silent != NULL)
 		conn->events->silent(conn, conn->arg);
 }
 
 uint64_t
-liveness_deadline(const struct quic_conn *conn)
+keep_alive_deadline(const struct quic_conn *conn)
 {
 	uint64_t ping = ping_at(conn), silent = silent_at(conn);
 
@@ -103,24 +103,25 @@ liveness_deadline(const struct quic_conn *conn)
 }
 
 void
-liveness_expire(struct quic_conn *conn, uint64_t now)
+keep_alive_expire(struct quic_conn *conn, uint64_t now)
 {
 	if (ping_at(conn) <= now) {
-		conn->liveness.received_at = 0;
+		conn->keep_alive.received_at = 0;
 		quic_conn_ping(conn);
 	}
 	if (silent_at(conn) <= now)
-		conn->liveness.reported = conn->liveness.event_pending = true;
+		conn->keep_alive.reported = conn->keep_alive.event_pending =
+		    true;
 }
 
-/* ngtcp2 sends a PING when its keep-alive timer expires: make it so. */
+/* Ngtcp2 sends a PING when its keep-alive timer expires: make it so. */
 void
 quic_conn_ping(struct quic_conn *conn)
 {
 	if (conn->state != CONN_UP)
 		return;
 	ngtcp2_conn_set_keep_alive_timeout(conn->quic, 1);
-	conn->liveness.ping_due = true;
+	conn->keep_alive.ping_due = true;
 	conn_touch(conn);
 }
 
