@@ -11,8 +11,8 @@ descriptors_share(const struct descriptors *d)
 }
 
 /*
- * Below a new descriptor all others are in use; and all that are counted are,
- * where those of lower numbers have been closed.
+ * The kernel gives the lowest free number, so all numbers below `fd` are in
+ * use. Those that are counted are in use, too, and may be more.
  */
 int
 descriptors_take(struct descriptors *d, int fd, const char *name,

@@ -6,29 +6,29 @@
 #include "proxy/base/tally.h"
 
 /*
- * The descriptors of sockets to origins, and each user's share of them. Where
- * the system permits few open files, one user must not take them all.
+ * The descriptors of sockets to origins, and each user's share of them. If the
+ * system permits few open files, one user must not take them all.
  *
- * A user may hold DESCRIPTORS_FACTOR times as many as are left: alone five
- * sixths of all, and less the more others there are, so that the next one
- * always finds some. What waits for a turn to connect holds none.
+ * A user may hold DESCRIPTORS_FACTOR times as many as are free: five sixths of
+ * all if it is alone, and less with more users, so that there are always some
+ * for the next one. An attempt that waits for a dial slot holds none.
  */
 #define DESCRIPTORS_FACTOR 5
 
 struct descriptors {
-	int end; /* the first that is none of these; may change at any time */
+	int end; /* one past the last of them; may change at any time */
 
-	/* Private; 0 at first. */
+	/* Private; initially 0. */
 	size_t n; /* taken */
-	size_t used; /* of the process, at least, when one was last taken */
+	size_t used; /* by the process, at least, when one was last taken */
 	struct tally users;
 };
 
 /*
- * Counts the open descriptor `fd` for the user, or where there are no users the
- * address, of that name. Returns 0 and sets `*share`, which is to be given back
- * when `fd` is closed; or -EMFILE when none is left for anybody, -EDQUOT when
- * the rest is for other users, or -ENOMEM: the caller closes it.
+ * Counts the open descriptor `fd` for `name`: a user, or without users the
+ * address of a client. Returns 0 and sets `*share`, which the caller gives back
+ * when it closes `fd`. Returns -EMFILE if no descriptor is left, -EDQUOT if the
+ * rest is reserved for other users, or -ENOMEM: the caller closes `fd`.
  */
 int descriptors_take(struct descriptors *, int fd, const char *name,
     struct tally_entry **share);
@@ -36,7 +36,7 @@ int descriptors_take(struct descriptors *, int fd, const char *name,
 /* NULL is a no-op. */
 void descriptors_give(struct descriptors *, struct tally_entry *share);
 
-/* How many one user may hold, as things were when one was last taken. */
+/* How many one user may hold, as of the last descriptor that was taken. */
 size_t descriptors_share(const struct descriptors *);
 
 #endif

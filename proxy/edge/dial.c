@@ -11,44 +11,45 @@
 #include "proxy/edge/dial.h"
 
 /*
- * A dial goes
+ * The states of a dial:
  *
- *	resolving -> racing -> finished -> told
+ *	resolving -> connecting -> finished -> reported
  *
- * and a literal does not resolve. A race begins with the addresses of one type
- * when those of the other are late, and takes these in as they come. Every
- * address that the policy permits is an attempt; attempts start in the order of
- * the list with the families taking turns (RFC 8305 section 4), each a delay
- * after the one before, or at once when that one fails. An attempt goes
+ * A literal is not resolved. If the addresses of one type are late, connecting
+ * begins with those of the other, and the late ones are added as they arrive.
+ * Every address that the policy permits is an attempt. Attempts start in the
+ * order of the list with alternating families (RFC 8305 section 4), each a
+ * delay after the one before, or at once when that one fails. The states of an
+ * attempt:
  *
  *	started -> waiting -> ready -> connecting -> over
  *
- * and connects at once when it is its turn. One that waits does not hold up
- * those after it, whose addresses may have nobody in front of them.
+ * It is waiting and ready only if there is no free dial slot at first. A
+ * waiting attempt does not delay the next ones, whose addresses may have slots.
  *
- * The one timer serves all states: it limits the whole, starts the next
- * attempt, lets those that are ready go, and tells the owner what was finished,
- * so that neither the owner nor another dial is called from inside its own
- * call. finish() closes whatever is still open; the memory goes in on_closed(),
- * with the last handle.
+ * The one timer serves all states: it limits the whole dial, starts the next
+ * attempt and those that are ready, and reports the result, so that neither the
+ * owner nor another dial is called from inside its own call. finish() closes
+ * everything that is still open; on_closed() frees the memory with the last
+ * handle.
  *
- * For a loopback literal all this is four system calls: the handshake is over
- * before connect(2) returns, and a second connect(2) says so without a poll.
+ * A loopback literal takes only four system calls: the handshake is complete
+ * before connect(2) returns, and a second connect(2) finds that without a poll.
  */
 
-/* An address that may be tried. An IPv4 address has the room of an IPv6 one. */
+/* An address to try. IPv4 and IPv6 addresses share one type. */
 struct candidate {
 	struct sockaddr_in6 addr;
 	bool started;
 };
 
 struct attempt {
-	uv_poll_t poll;		/* first: on_poll() casts it back */
+	uv_poll_t poll;		/* first: on_poll() casts it to the attempt */
 	struct sockaddr_in6 addr;
 	struct dial *dial;
 	SLIST_ENTRY(attempt) entry;
 	struct dial_slot slot;
-	bool waiting, ready;	/* for its turn; it is its turn */
+	bool waiting, ready;	/* for the slot; has the slot, not started */
 	int fd;			/* -1 unless it is connecting */
 	struct tally_entry *share;	/* of fd */
 	bool watched;		/* poll is open */
@@ -58,20 +59,20 @@ struct dial {
 	uv_timer_t timer;
 	struct candidate *candidates;
 	unsigned ncandidates, nstarted;
-	sa_family_t family;	/* of the next one, if there is one */
+	sa_family_t family;	/* of the next attempt, if possible */
 	SLIST_HEAD(, attempt) attempts;
 	unsigned handles;	/* open ones, the timer included */
 	uint64_t deadline;	/* in milliseconds of uv_now() */
-	uint64_t resolve_by;	/* the same: there is an address */
-	uint64_t halfway;	/* the same: the last attempt starts */
-	uint64_t next;		/* the same: another attempt starts */
+	uint64_t resolve_by;	/* the same, for the first address */
+	uint64_t halfway;	/* the same, for the last attempt */
+	uint64_t next;		/* the same, for the next attempt */
 	bool finished;
-	struct lookup *lookup;	/* NULL unless addresses may come */
+	struct lookup *lookup;	/* NULL if no more addresses can arrive */
 	const struct dialer *dialer;
 	struct target target;
 	char requester[CREDENTIAL_MAX + 1];
-	struct dial_result result;	/* the most telling one so far */
-	struct sockaddr_in6 address;	/* what result.address points to */
+	struct dial_result result;	/* the most informative one so far */
+	struct sockaddr_in6 address;	/* result.address points to it */
 	void (*on_dialled)(void *arg, const struct dial_result *result);
 	void *arg;
 };
@@ -95,8 +96,8 @@ static void on_timer(uv_timer_t *timer);
 static void start_attempts(struct dial *d);
 
 /*
- * A name whose last label is a number would be an IPv4 address to inet_aton(3)
- * and its like, and so to whatever reads the name after us.
+ * Whether the last label is a number: inet_aton(3) and similar functions, and
+ * so other programs, take such a name for an IPv4 address.
  */
 static bool
 ends_in_number(const char *host)
@@ -118,8 +119,8 @@ ends_in_number(const char *host)
 }
 
 /*
- * A dot at the end says that the name is complete, which all are here: the
- * hosts file has it without, and "127.0.0.1." is an address.
+ * Removes the final dot, which marks a name as complete, as all names are here:
+ * in the hosts file it has none, and "127.0.0.1." is an address.
  */
 static void
 drop_final_dot(char *host)
@@ -150,7 +151,7 @@ status_of(int error, sa_family_t family)
 	case EDQUOT:
 		return DIAL_SHARE;
 	case EADDRNOTAVAIL:
-		/* No port is left; in IPv6 rather no address to dial from. */
+		/* No free port; in IPv6 more likely no source address. */
 		return family == AF_INET ? DIAL_LIMIT : DIAL_UNROUTABLE;
 	default:
 		return DIAL_UNROUTABLE;
@@ -184,7 +185,10 @@ on_closed(uv_handle_t *handle)
 	free(d);
 }
 
-/* Ends it. Watching stops before the descriptor is closed or handed on. */
+/*
+ * Ends the attempt and returns its descriptor. Polling stops before the
+ * descriptor is closed or passed on.
+ */
 static int
 attempt_take(struct attempt *a)
 {
@@ -198,7 +202,7 @@ attempt_take(struct attempt *a)
 	return fd;
 }
 
-/* The same, and nobody has a use for its descriptor. */
+/* Ends the attempt and closes its descriptor. */
 static void
 attempt_drop(struct attempt *a)
 {
@@ -246,7 +250,7 @@ finish(struct dial *d)
 	uv_timer_start(&d->timer, on_timer, 0, 0);
 }
 
-/* The first call starts a handshake, each later one asks how it goes. */
+/* The first call starts the handshake, each later one returns its state. */
 static int
 attempt_connect(struct attempt *a)
 {
@@ -278,7 +282,7 @@ on_poll(uv_poll_t *poll, int status, int events)
 	struct dial *d = poll->data;
 	int rv = attempt_connect(a);
 
-	/* libuv has an error of its own for any failure; ours says which. */
+	/* `status` does not say which error it was; connect(2) does. */
 	(void)events;
 	if (rv == -EINPROGRESS && status == 0)
 		return;
@@ -309,7 +313,7 @@ attempt_open(struct dial *d, struct attempt *a)
 	    a->fd, d->requester, &a->share);
 }
 
-/* It is its turn. Since the name was looked up the policy may have changed. */
+/* Has its slot. The policy may have changed since the name was looked up. */
 static void
 attempt_go(struct dial *d, struct attempt *a)
 {
@@ -333,7 +337,7 @@ attempt_go(struct dial *d, struct attempt *a)
 		attempt_done(d, a, rv);
 }
 
-/* From the end of another attempt, in which this one must not nest. */
+/* Called while another attempt ends, so start this one by the timer. */
 static void
 on_slot(void *arg)
 {
@@ -347,7 +351,7 @@ on_slot(void *arg)
 static void
 attempt_start(struct dial *d, struct attempt *a)
 {
-	int rv = dial_slot_take(&a->slot, d->dialer->origins,
+	int rv = dial_slot_take(&a->slot, d->dialer->queue,
 	    (const struct sockaddr *)&a->addr, on_slot, a);
 
 	if (rv < 0)
@@ -358,7 +362,7 @@ attempt_start(struct dial *d, struct attempt *a)
 		attempt_go(d, a);
 }
 
-/* The next one in the order of the list, of the family whose turn it is. */
+/* The first in the list that has not started, of the next family if any. */
 static struct candidate *
 next_candidate(struct dial *d)
 {
@@ -377,7 +381,7 @@ next_candidate(struct dial *d)
 	return other;
 }
 
-/* NULL: all have been started, or there is no memory for one more. */
+/* Returns NULL if all addresses have been tried or memory is exhausted. */
 static struct attempt *
 attempt_new(struct dial *d)
 {
@@ -425,7 +429,7 @@ arm(struct dial *d)
 	uv_timer_start(&d->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
-/* Starts the next attempt, and those after it while they fail at once. */
+/* Starts the next attempt, and further ones while they fail immediately. */
 static void
 start_attempts(struct dial *d)
 {
@@ -448,7 +452,7 @@ start_attempts(struct dial *d)
 		finish(d);
 }
 
-/* Those whose turn has come meanwhile. */
+/* Starts the attempts that have got their slot. */
 static void
 start_ready(struct dial *d)
 {
@@ -477,7 +481,7 @@ time_out(struct dial *d)
 	finish(d);
 }
 
-/* A name without an address; if there were some, the policy denied them. */
+/* No usable address in time; if some arrived, the policy denied them. */
 static void
 resolve_timed_out(struct dial *d)
 {
@@ -508,7 +512,7 @@ on_timer(uv_timer_t *timer)
 		start_ready(d);
 }
 
-/* A name may have the same address many times: that is one attempt. */
+/* A name may have the same address several times: that is one attempt. */
 static bool
 is_known(const struct dial *d, const struct sockaddr_in6 *addr)
 {
@@ -523,7 +527,7 @@ add_candidate(struct dial *d, const struct sockaddr_in6 *addr)
 {
 	struct candidate *all = d->candidates;
 
-	/* There is room for so many as a power of two. */
+	/* The capacity is the next power of two. */
 	if ((d->ncandidates & (d->ncandidates - 1)) == 0)
 		all = realloc(all, (d->ncandidates > 0 ? 2 * d->ncandidates
 						       : 1) * sizeof(*all));
@@ -543,7 +547,7 @@ add_address(struct dial *d, const struct sockaddr *addr)
 	struct sockaddr_in6 candidate = { 0 };
 
 	memcpy(&candidate, addr, addr_len(addr));
-	/* The port of an IPv4 address is in the same place. */
+	/* sin_port of an IPv4 address is at the same offset. */
 	candidate.sin6_port = htons(d->target.port);
 	if (d->ncandidates == DIAL_ADDRESSES_MAX || is_known(d, &candidate))
 		return;

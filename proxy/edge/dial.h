@@ -11,61 +11,61 @@
 #include "proxy/edge/resolver.h"
 
 /*
- * From a target to a connected TCP socket: resolve, hold every address against
- * the policy, race the permitted ones (RFC 8305), each of which waits for its
- * turn. The address that was held against the policy is the address that is
- * dialled, and is held against it again when it has waited.
+ * From a target to a connected TCP socket: resolves the name, checks each
+ * address against the policy, and tries the permitted ones (RFC 8305), each
+ * with a dial slot. The address that was checked is the address that is
+ * dialled; one that had to wait for its slot is checked again.
  */
 
-/* Milliseconds that a client waits for all of it before it gives up. */
+/* Milliseconds that a client waits for a tunnel before it gives up. */
 #define DIAL_TIMEOUT_MS 10000
 
-/* What an edge dials with; must outlive its dials. */
+/* What all dials of an edge share; must outlive them. */
 struct dialer {
 	struct resolver *resolver;
 	const struct policy *policy;
-	struct dial_queue *origins;
+	struct dial_queue *queue;
 	struct descriptors *descriptors;
-	uint64_t timeout_ms; /* of clients; DIAL_TIMEOUT_MS as a rule */
+	uint64_t timeout_ms; /* of clients; usually DIAL_TIMEOUT_MS */
 };
 
 /*
- * Milliseconds between two attempts of one race (RFC 8305 section 5); fewer
- * where there are so many addresses that the last of them would start when half
- * of the time is over.
+ * Milliseconds between two attempts of a dial (RFC 8305 section 5); fewer if
+ * there are so many addresses that otherwise the last attempt would start after
+ * half of the time.
  */
 #define DIAL_ATTEMPT_DELAY_MS 250
 #define DIAL_ATTEMPT_DELAY_MIN_MS 10
 
 /*
- * The part of the time, as n/4, after which a name without an address is given
- * up: then the client hears of it before its own time is over.
+ * The part of the time-out, as n/4, for the name to resolve: the answer reaches
+ * the client before the client's own time-out.
  */
 #define DIAL_RESOLVE_QUARTERS 3
 
 /*
- * ... and as n/10, after which a dial is given up: a client that waits as long
- * as the edge, which is the default of both, hears what the matter is.
+ * The part of the time-out, as n/10, for the whole dial: a client with the same
+ * time-out as the edge, which is the default, still receives the reason.
  */
 #define DIAL_CONNECT_TENTHS 9
 
-/* Addresses tried for one target: more than any honest name has. */
+/* Addresses tried for one target: more than any normal name has. */
 #define DIAL_ADDRESSES_MAX 128
 
 /*
- * How a dial ended. When attempts fail in different ways, the one that comes
- * first in this order is reported: it tells the client most.
+ * The result of a dial. If attempts fail in different ways, the result is the
+ * first of these in this order, which is the most informative.
  */
 enum dial_status {
 	DIAL_OK,
-	DIAL_REFUSED,		/* the target's host answered no */
+	DIAL_REFUSED,		/* the target's host refused the connection */
 	DIAL_TIMEOUT,		/* no answer in time */
-	DIAL_UNROUTABLE,	/* no way from here to there */
-	DIAL_LIMIT,		/* out of descriptors, ports, memory, turns */
-	DIAL_SHARE,		/* what is left of descriptors is for others */
+	DIAL_UNROUTABLE,	/* no route to the address */
+	DIAL_LIMIT,		/* out of descriptors, ports, memory, slots */
+	DIAL_SHARE,		/* the user's share of descriptors is used up */
 	DIAL_PROHIBITED,	/* the policy permits none of the addresses */
-	DIAL_DNS_TIMEOUT,	/* no name server has answered in time */
-	DIAL_DNS_ERROR		/* no address for that name */
+	DIAL_DNS_TIMEOUT,	/* no name server answered in time */
+	DIAL_DNS_ERROR		/* the name has no address */
 };
 
 struct dial_result {
@@ -73,33 +73,33 @@ struct dial_result {
 
 	/*
 	 * With DIAL_OK a connected TCP socket, non-blocking, close-on-exec,
-	 * watched by nobody, and the callback's from then on; else -1.
+	 * without a poll handle; the callback becomes its owner. Else -1.
 	 */
 	int fd;
 	struct tally_entry *share; /* of `fd`, for descriptors_give() */
 
 	/*
-	 * The address that `status` speaks about, or NULL when there is none
+	 * The address to which `status` applies, or NULL if there is none
 	 * (DIAL_DNS_ERROR, DIAL_DNS_TIMEOUT); valid until the callback returns.
 	 */
 	const struct sockaddr *address;
 };
 
-/* A dial under way. Its memory is its own, not the caller's. */
+/* A dial in progress. It frees its own memory. */
 struct dial;
 
 /*
  * Dials `target` on the resolver's loop, for DIAL_CONNECT_TENTHS of the
- * dialer's time-out at most. Address literals ask no name server; what looks like a number but is no
- * dotted quad ("127.1", "0x7f.1") is a DIAL_DNS_ERROR and never interpreted.
- * `target` is copied, and so is `requester`, a user or where the client comes from:
- * a name counts in its share while it is asked for, and a descriptor while it
- * is open.
+ * dialer's time-out at most. Address literals need no name server. A name that
+ * looks like a number but is not a dotted quad ("127.1", "0x7f.1") is never
+ * interpreted: the result is DIAL_DNS_ERROR. `target` is copied, and so is
+ * `requester`, a user or the address of the client, whose share includes the
+ * name while it is looked up and the descriptor while it is open.
  *
  * Returns 0 and sets `*dial`: `on_dialled` will fire once, from the loop,
  * never from inside this call, and `*dial` is gone as it fires. Returns a
- * negative errno (-ENOMEM) when nothing was started: the caller answers as
- * for DIAL_LIMIT.
+ * negative errno (-ENOMEM) if nothing was started: the caller answers as for
+ * DIAL_LIMIT.
  */
 int dial_start(struct dial **dial, const struct dialer *dialer,
     const struct target *target, const char *requester,
@@ -107,15 +107,15 @@ int dial_start(struct dial **dial, const struct dialer *dialer,
     void *arg);
 
 /*
- * The caller no longer wants the socket: `on_dialled` does not fire any more,
- * `arg` is not touched again, every attempt is closed. The loop must run on
- * until the handles are gone. NULL is a no-op.
+ * Cancels a dial: `on_dialled` does not fire any more, `arg` is not used again,
+ * and every attempt is closed. The loop must run until the handles are closed.
+ * NULL is a no-op.
  */
 void dial_cancel(struct dial *dial);
 
 /*
- * What a refusal looks like in HTTP: the status code, and the proxy-status
- * error type (RFC 9209 section 2.3) or NULL for DIAL_OK.
+ * The HTTP status code of a result, and the error type of proxy-status (RFC
+ * 9209 section 2.3), which is NULL for DIAL_OK.
  */
 int dial_http_status(enum dial_status status);
 const char *dial_proxy_error(enum dial_status status);

@@ -7,18 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IPV4_AT 12 /* octets in front of an IPv4 address, mapped or by NAT64 */
+#define IPV4_AT 12 /* the offset of an IPv4 address, mapped or of NAT64 */
 
-/* IPv4 in its mapped form, IPv6 without its interface identifier. */
+/* IPv4 in mapped form, IPv6 without the interface identifier. */
 struct key {
 	uint8_t host[16];
 	in_port_t port;
 };
 
-/* First the key, which the tree compares. It lives while a turn is out. */
+/* It exists while it has slots in use or attempts that wait. */
 struct origin {
-	struct key key;
-	size_t dials; /* whose turn it is */
+	struct key key; /* first: the tree compares it */
+	size_t dials; /* slots in use */
 	size_t nwaiting;
 	TAILQ_HEAD(, dial_slot) waiting;
 };
@@ -87,7 +87,7 @@ dial_slot_take(struct dial_slot *s, struct dial_queue *queue,
 		.arg = arg };
 	if (o == NULL)
 		return -ENOMEM;
-	/* Then there are others, for whom it lives on. */
+	/* The origin stays: others use it. */
 	if (o->nwaiting == ORIGIN_WAITING_MAX)
 		return -EAGAIN;
 	s->queue = queue;
@@ -121,8 +121,8 @@ free_if_done(struct dial_queue *queue, struct origin *o)
 }
 
 /*
- * The next one's dial counts before it is told, so that the origin outlives
- * what it may do at once, its own end included.
+ * The next attempt inherits the slot before its on_ready is called, so that the
+ * origin still exists if that call ends the attempt.
  */
 void
 dial_slot_release(struct dial_slot *s)

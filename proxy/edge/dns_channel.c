@@ -11,27 +11,27 @@
 #include <sys/socket.h>
 
 /*
- * c-ares opens and closes its own sockets and says so in on_socket_state();
- * each gets a poll handle, a watch. One timer runs at the time c-ares asks for.
- * Both only call ares_process_fd().
+ * c-ares opens and closes its own sockets and reports them by
+ * on_socket_state(); each gets a poll handle, a watch. One timer runs at the
+ * time that c-ares requests. Both only call ares_process_fd().
  */
 
-/* Tries: a packet may be lost. */
+/* Attempts per query: a packet may be lost. */
 #define TRIES 2
 
 /*
- * Milliseconds. c-ares may look through all questions for the first that is
- * due: it is asked for that when the timer has fired, but neither for each
- * question nor too often. No time-out of c-ares' is shorter than the longer of
- * these, so a question that comes while the timer runs is not forgotten.
+ * Milliseconds. To find the next time-out, c-ares may search all queries, so
+ * ares_timeout(3) is called only when the timer has fired, and not too often.
+ * No time-out of c-ares is shorter than the longer of these two, so a query
+ * that is sent while the timer runs is handled in time.
  */
 #define TIMER_MIN_MS 20
 #define TIMER_MAX_MS 250
 
-/* ares_get_servers_csv(3) is younger than Debian 12. */
+/* ares_get_servers_csv(3) is newer than Debian 12. */
 #define HAS_SERVERS_CSV 0x011800
 
-/* "[ADDRESS]:PORT%ZONE", as long as it may be; the port if none is named. */
+/* The longest "[ADDRESS]:PORT%ZONE"; the default port. */
 #define SERVER_STRLEN (INET6_ADDRSTRLEN + IF_NAMESIZE + sizeof("[]:65535%"))
 #define DNS_PORT 53
 
@@ -39,7 +39,7 @@ struct dns_channel {
 	uv_loop_t *loop;
 	uv_timer_t timer;
 	ares_channel ares;
-	bool is_dns; /* it asks a server, and not the hosts file */
+	bool is_dns; /* queries a server, not the hosts file */
 	char zone[IF_NAMESIZE]; /* of the server's address; empty: none */
 	LIST_HEAD(, watch) watches;
 	unsigned handles; /* open ones, the timer included */
@@ -63,7 +63,7 @@ release(struct dns_channel *c)
 
 static void on_timer(uv_timer_t *timer);
 
-/* When c-ares wants it. */
+/* Sets the timer as c-ares requests. */
 static void
 arm(struct dns_channel *c)
 {
@@ -80,7 +80,7 @@ arm(struct dns_channel *c)
 	    0);
 }
 
-/* In time for what c-ares may want by now: too early is no harm. */
+/* Sets the timer early enough for a new query: too early does no harm. */
 static void
 arm_early(struct dns_channel *c)
 {
@@ -89,7 +89,7 @@ arm_early(struct dns_channel *c)
 		uv_timer_start(&c->timer, on_timer, TIMER_MAX_MS, 0);
 }
 
-/* An answer is late. */
+/* A query may have timed out. */
 static void
 on_timer(uv_timer_t *timer)
 {
@@ -105,7 +105,7 @@ on_poll(uv_poll_t *poll, int status, int events)
 	struct watch *w = poll->data;
 	struct dns_channel *c = w->channel;
 
-	/* An error is c-ares' to find, by reading or by writing. */
+	/* c-ares finds the error itself, by reading or by writing. */
 	if (status < 0)
 		events = UV_READABLE | UV_WRITABLE;
 	ares_process_fd(c->ares,
@@ -167,7 +167,7 @@ on_socket_state(void *data, ares_socket_t fd, int readable, int writable)
 
 	if (w == NULL && events != 0)
 		w = watch_new(c, fd);
-	/* A socket that nobody watches is a server that does not answer. */
+	/* Without a watch the query on this socket times out. */
 	if (w == NULL)
 		return;
 	if (events != 0) {
@@ -207,12 +207,13 @@ set_server(struct dns_channel *c, const char *server)
 }
 #else
 /*
- * An older c-ares skips servers with a zone, fe80::1%eth0, which is what routers
- * announce: the file is read here, and their sockets are bound to the interface.
+ * An older c-ares skips servers with a zone, such as fe80::1%eth0, which
+ * routers announce. So the file is read here, and the sockets for such servers
+ * are bound to the interface.
  */
 #define DEFAULT_SERVER "127.0.0.1" /* resolv.conf(5) */
 
-/* Writes a server of the file as a list has it; returns its length. */
+/* Writes a server of the file in the format of a list; returns its length. */
 static size_t
 write_server(char out[SERVER_STRLEN], const char *text)
 {
@@ -235,7 +236,7 @@ write_server(char out[SERVER_STRLEN], const char *text)
 	return len < SERVER_STRLEN ? len : 0;
 }
 
-/* A line is "nameserver ADDRESS", perhaps with more addresses or a comment. */
+/* A line is "nameserver ADDRESS", maybe with more addresses or a comment. */
 static void
 write_servers(FILE *out, char *line)
 {
@@ -276,7 +277,7 @@ dns_channel_servers(const char *conf, char **servers)
 	return -ENOMEM;
 }
 
-/* SO_BINDTODEVICE takes no privilege since Linux 5.7. */
+/* SO_BINDTODEVICE needs no privilege since Linux 5.7. */
 static int
 on_socket(ares_socket_t fd, int type, void *data)
 {
@@ -307,7 +308,7 @@ set_server(struct dns_channel *c, const char *server)
 }
 #endif
 
-/* ---- Life ---- */
+/* ---- Life cycle ---- */
 
 static int
 open_ares(struct dns_channel *c, char *conf, const char *server)
@@ -366,11 +367,11 @@ dns_channel_new(struct dns_channel **channel, uv_loop_t *loop, const char *conf,
 }
 
 /*
- * What a server says stays in its order: to sort an answer (RFC 6724) c-ares
- * opens a socket for each address, of which a hostile one has thousands.
+ * Addresses keep the order of the answer: to sort them (RFC 6724), c-ares would
+ * open a socket for each, and a hostile answer has thousands.
  */
 void
-dns_channel_ask(struct dns_channel *channel, const char *name, int family,
+dns_channel_query(struct dns_channel *channel, const char *name, int family,
     ares_addrinfo_callback done, void *arg)
 {
 	const struct ares_addrinfo_hints hints = {

@@ -18,8 +18,8 @@
 #define SOCKETS_MAX 16 /* addresses: those of the configuration */
 
 /*
- * Descriptors that tunnels leave to the rest of us: sockets of the resolver and
- * files of a reload.
+ * Descriptors that tunnels leave free for the rest of the process: sockets of
+ * the resolver and files of a reload.
  */
 #define RESERVED 64
 
@@ -30,12 +30,12 @@ struct endpoint {
 };
 
 struct edge {
-	struct tunnel_host host; /* first: on_gone finds us by it */
+	struct tunnel_host host; /* first: on_gone casts it to the edge */
 	struct edge_settings settings;
-	struct dial_queue origins;
+	struct dial_queue dial_queue;
 	struct descriptors descriptors;
 	struct own_addresses route;
-	char *qlog_dir; /* or NULL: then there is no event for it */
+	char *qlog_dir; /* NULL: events.qlog is NULL, too */
 	struct quic_events events;
 	struct endpoint endpoints[SOCKETS_MAX];
 	size_t nendpoints;
@@ -130,7 +130,7 @@ static const struct quic_events events = {
 	.closed = on_closed,
 };
 
-/* ---- Life ---- */
+/* ---- Life cycle ---- */
 
 static void
 free_if_done(struct edge *edge)
@@ -190,7 +190,7 @@ open_route(struct own_addresses *route)
 		    strerror(-rv));
 }
 
-/* The first descriptor that is not for tunnels: where there are few, half. */
+/* The end of the descriptors for tunnels: half of them if there are few. */
 static int
 descriptors(void)
 {
@@ -211,7 +211,7 @@ edge_reload_limits(struct edge *edge, const struct edge_limits *limits)
 	host->tunnels_max = or_default(limits->tunnels, EDGE_TUNNELS_MAX);
 	host->tunnels_per_user = or_default(limits->tunnels_per_user,
 	    EDGE_TUNNELS_PER_USER);
-	edge->origins.dials_max = or_default(limits->dials_per_origin,
+	edge->dial_queue.dials_max = or_default(limits->dials_per_origin,
 	    EDGE_DIALS_PER_ORIGIN);
 	edge->descriptors.end = descriptors();
 	host->dialer.timeout_ms = or_default(limits->connect_timeout_ms,
@@ -242,7 +242,7 @@ edge_new(struct edge **out, uv_loop_t *loop,
 	edge->host.loop = loop;
 	edge->host.users = settings->users;
 	edge->host.dialer = (struct dialer){ .policy = &edge->settings.policy,
-		.origins = &edge->origins,
+		.queue = &edge->dial_queue,
 		.descriptors = &edge->descriptors };
 	edge_reload_limits(edge, &settings->limits);
 	edge->host.on_gone = on_gone;
@@ -363,7 +363,7 @@ report_memory(const struct quic_memory *memory)
 	struct quic_memory_stats stats;
 
 	if (memory == NULL)
-		return; /* each connection has its own */
+		return; /* no common memory: each connection has its own */
 	quic_memory_stats(memory, &stats);
 	log_info("memory: %zu of %zu KiB; %llu tunnels reset and %llu "
 	    "connections closed to free it",
@@ -387,7 +387,7 @@ edge_report(const struct edge *edge)
 	    (unsigned long long)host->refused);
 	report_memory(edge->settings.quic.memory);
 	log_info("dials waiting for their turn: %zu",
-	    edge->origins.waiting);
+	    edge->dial_queue.waiting);
 	log_info("connections: %zu, %zu of them in a handshake; since the "
 	    "start %llu accepted, %llu Retry sent, %llu delayed, %llu refused, "
 	    "%llu closed to make room",

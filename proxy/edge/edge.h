@@ -13,27 +13,35 @@
 #include "quic/quic.h"
 
 /*
- * The far side: an HTTP/3 forward proxy for CONNECT. The same code runs as
- * culvert-edge and inside culvert (--embedded-edge).
+ * proxy/edge is the remote side: an HTTP/3 forward proxy that answers CONNECT
+ * with TCP connections to origins. Only the programs use it: it runs as
+ * culvert-edge and inside culvert (--embedded-edge). It uses proxy/base,
+ * proxy/relay.h and quic/, and never proxy/local.
+ *
+ *	edge       sockets, QUIC servers, settings and limits
+ *	tunnel     one CONNECT request, from its user to its end
+ *	dial       from a host and port to a connected socket (RFC 8305)
+ *	           policy, dial_queue, descriptors: what it may dial, and when
+ *	           resolver, name_servers, dns_channel: from names to addresses
  */
 struct edge;
 
-/* Limits, and what a 0 in struct edge_limits means. */
+/* Limits, which are also the meaning of a 0 in struct edge_limits. */
 #define EDGE_TUNNELS_MAX 65536	   /* of all clients; beyond, 503 */
 /*
- * Beyond, 503. A tunnel whose client takes nothing keeps a chunk of 16 KiB: no
- * user alone can fill what memory there is for these, 192 MiB.
+ * Beyond, 503. A tunnel whose client reads nothing keeps a buffer of 16 KiB: no
+ * user alone can fill the memory that there is for these, 192 MiB.
  */
 #define EDGE_TUNNELS_PER_USER 10240
 #define EDGE_DIALS_PER_ORIGIN 256  /* attempts; beyond, they wait */
-#define EDGE_KEEPALIVE_S 120	   /* s: that an origin does not answer */
+#define EDGE_KEEPALIVE_S 120	   /* s without an answer of an origin */
 
 struct edge_limits {
 	size_t tunnels;
 	size_t tunnels_per_user; /* without users: of a client's address */
 	size_t dials_per_origin;
-	uint64_t connect_timeout_ms; /* of a dial; DIAL_TIMEOUT_MS */
-	uint64_t tunnel_timeout_ms; /* without a byte; none */
+	uint64_t connect_timeout_ms; /* of a dial; 0: DIAL_TIMEOUT_MS */
+	uint64_t tunnel_timeout_ms; /* without a byte; 0: none */
 	unsigned keepalive_timeout_s; /* EDGE_KEEPALIVE_S */
 };
 
@@ -41,7 +49,7 @@ struct edge_settings {
 	struct quic_tls *tls;		 /* the edge takes a reference */
 	uint8_t secret[QUIC_SECRET_LEN]; /* see quic_server_new() */
 	struct quic_settings quic;
-	struct users *users;		 /* NULL: open; else the edge's */
+	struct users *users;		 /* NULL: open; owned by the edge */
 	struct policy policy;
 	struct edge_limits limits;
 	const char *resolvers;		 /* see resolver_new() */
@@ -49,39 +57,39 @@ struct edge_settings {
 };
 
 /*
- * Copies `settings`. 0, and `users` belongs to the edge; or a negative errno,
- * and it stays the caller's.
+ * Copies `settings`. Returns 0, and the edge becomes the owner of `users`; or a
+ * negative errno, and the caller stays the owner.
  */
 int edge_new(struct edge **, uv_loop_t *, const struct edge_settings *);
 
 /*
- * Takes other settings, as edge_new() would, but for the secret, resolvers and
- * qlog_dir, which stay, and reads /etc/resolv.conf again. What is open goes on.
+ * Applies new settings, as edge_new() does, except secret, resolvers and
+ * qlog_dir, which stay, and reads /etc/resolv.conf again. Connections continue.
  */
 void edge_reload(struct edge *, const struct edge_settings *);
 
-/* The same for an edge of which nothing else has changed than one of these. */
+/* The same if only one of these has changed. */
 void edge_reload_policy(struct edge *, const struct policy *);
 void edge_reload_limits(struct edge *, const struct edge_limits *);
 
 /*
- * Serves on one more UDP address. On success `bound` (or NULL) gets it with
- * the port that was chosen. 0, or a negative errno of bind(2).
+ * Serves on one more UDP address. On success `bound`, which may be NULL, is the
+ * address with the actual port. Returns 0 or a negative errno of bind(2).
  */
 int edge_listen(struct edge *, const struct sockaddr *addr,
     struct sockaddr_storage *bound);
 
 /*
- * Takes no more connections and requests, and tells the clients so (see
- * quic_server_drain()); tunnels go on. The rest is over when edge_connections()
- * is 0, or when the caller loses patience. Idempotent.
+ * Accepts no more connections and requests, and informs the clients (see
+ * quic_server_drain()); tunnels continue. The drain is complete when
+ * edge_connections() is 0, but the caller may free the edge before. Idempotent.
  */
 void edge_drain(struct edge *);
 
-/* Connections of clients that are open now, handshakes included. */
+/* Returns the number of open connections, handshakes included. */
 size_t edge_connections(const struct edge *);
 
-/* Logs how much of each limit is in use, and how often it was met. */
+/* Logs how much of each limit is in use, and how often it was reached. */
 void edge_report(const struct edge *);
 
 /*

@@ -93,7 +93,7 @@ name_servers_open(struct name_servers *servers, uv_loop_t *loop,
 	int rv;
 
 	memset(servers, 0, sizeof(*servers));
-	/* Before they are read: what changes meanwhile is read once more. */
+	/* Before reading: a change in the meantime causes another reading. */
 	servers->conf_stamp = stamp_of(conf);
 	servers->hosts_stamp = stamp_of(NAME_SERVERS_HOSTS);
 	rv = dns_channel_new(&servers->hosts, loop, conf, NULL);
@@ -113,27 +113,27 @@ name_servers_close(struct name_servers *servers)
 		dns_channel_free(servers->v[i].channel);
 }
 
-/* ---- Silence ---- */
+/* ---- Silent servers ---- */
 
 static bool
-is_any_alive(const struct name_servers *servers, unsigned asked)
+is_any_alive(const struct name_servers *servers, unsigned tried)
 {
 	for (unsigned i = 0; i < servers->n; i++)
-		if ((asked & 1U << i) == 0 && !servers->v[i].silent)
+		if ((tried & 1U << i) == 0 && !servers->v[i].silent)
 			return true;
 	return false;
 }
 
 int
-name_servers_next(struct name_servers *servers, unsigned asked, uint64_t now,
+name_servers_next(struct name_servers *servers, unsigned tried, uint64_t now,
     bool *also_next)
 {
-	bool alive = is_any_alive(servers, asked);
+	bool alive = is_any_alive(servers, tried);
 
 	for (unsigned i = 0; i < servers->n; i++) {
 		struct name_server *s = &servers->v[i];
 
-		if ((asked & 1U << i) != 0 ||
+		if ((tried & 1U << i) != 0 ||
 		    (alive && s->silent && now < s->probe_ms))
 			continue;
 		*also_next = alive && s->silent;
@@ -152,9 +152,9 @@ name_server_answered(struct name_server *s, uint64_t now)
 }
 
 void
-name_server_timed_out(struct name_server *s, uint64_t asked, uint64_t now)
+name_server_timed_out(struct name_server *s, uint64_t sent, uint64_t now)
 {
-	if (s->silent || s->answered_ms >= asked)
+	if (s->silent || s->answered_ms >= sent)
 		return;
 	s->silent = true;
 	s->probe_ms = now + NAME_SERVER_PROBE_MS;

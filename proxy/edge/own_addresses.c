@@ -12,10 +12,10 @@
 #include "proxy/base/addr.h"
 
 #define ANSWER_MAX 8192 /* bytes: a route with every attribute is below 1000 */
-#define ANSWERS_MAX 16	/* late ones to earlier questions that are skipped */
+#define ANSWERS_MAX 16	/* late answers to earlier requests that are skipped */
 
-/* A question for the route to one address. */
-struct question {
+/* A request for the route to one address. */
+struct route_request {
 	struct nlmsghdr header;
 	struct rtmsg route;
 	struct rtattr attribute;
@@ -35,14 +35,14 @@ host_of(const struct sockaddr_storage *addr)
 /* ---- By netlink ---- */
 
 static void
-write_question(struct question *q, const struct sockaddr *addr)
+write_request(struct route_request *q, const struct sockaddr *addr)
 {
 	struct sockaddr_storage to;
 	size_t len = addr->sa_family == AF_INET ? 4 : 16;
 
 	memcpy(&to, addr, addr_len(addr));
 	memset(q, 0, sizeof(*q));
-	q->header.nlmsg_len = (uint32_t)(offsetof(struct question, address) +
+	q->header.nlmsg_len = (uint32_t)(offsetof(struct route_request, address) +
 	    len);
 	q->header.nlmsg_type = RTM_GETROUTE;
 	q->header.nlmsg_flags = NLM_F_REQUEST;
@@ -53,7 +53,7 @@ write_question(struct question *q, const struct sockaddr *addr)
 	memcpy(q->address, host_of(&to), len);
 }
 
-/* No route is an answer, too: nothing gets there, so nothing stays here. */
+/* Without a route the address cannot be local. */
 static enum answer
 read_answer(const uint8_t *data, size_t len, uint32_t sequence)
 {
@@ -83,12 +83,12 @@ read_answer(const uint8_t *data, size_t len, uint32_t sequence)
 
 /* The kernel has answered before send(2) returns. */
 static enum answer
-ask(struct own_addresses *route, const struct sockaddr *addr)
+request(struct own_addresses *route, const struct sockaddr *addr)
 {
 	uint8_t data[ANSWER_MAX];
-	struct question q;
+	struct route_request q;
 
-	write_question(&q, addr);
+	write_request(&q, addr);
 	q.header.nlmsg_seq = ++route->sequence;
 	if (send(route->fd, &q, q.header.nlmsg_len, MSG_DONTWAIT) < 0)
 		return UNKNOWN;
@@ -116,8 +116,8 @@ own_addresses_open(struct own_addresses *route)
 	    NETLINK_ROUTE);
 	if (route->fd < 0)
 		return -errno;
-	/* A netlink without routes is no better than none. */
-	if (ask(route, (struct sockaddr *)&loopback) == OWN)
+	/* Netlink that does not report routes is of no use. */
+	if (request(route, (struct sockaddr *)&loopback) == OWN)
 		return 0;
 	own_addresses_close(route);
 	return -EOPNOTSUPP;
@@ -133,7 +133,7 @@ own_addresses_close(struct own_addresses *route)
 
 /* ---- By the source address ---- */
 
-/* To itself a machine speaks from the address that it speaks to. */
+/* For a local address, the source address is the destination address. */
 static bool
 is_own_source(const struct sockaddr *addr)
 {
@@ -157,7 +157,7 @@ is_own_source(const struct sockaddr *addr)
 bool
 own_addresses_is_own(struct own_addresses *route, const struct sockaddr *addr)
 {
-	enum answer answer = route->fd >= 0 ? ask(route, addr) : UNKNOWN;
+	enum answer answer = route->fd >= 0 ? request(route, addr) : UNKNOWN;
 
 	return answer == UNKNOWN ? is_own_source(addr) : answer == OWN;
 }

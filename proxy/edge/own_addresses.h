@@ -6,25 +6,25 @@
 #include <sys/socket.h>
 
 /*
- * Which addresses are this machine's: those that the kernel delivers to itself
- * (rtnetlink(7)). It is asked each time, for addresses come and go, and a local
- * route makes a whole range of them.
+ * The addresses of this machine: those that the kernel delivers locally
+ * (rtnetlink(7)). Each check queries the kernel, since addresses change, and a
+ * local route may cover a whole range.
  */
 struct own_addresses {
-	int fd;	/* a netlink socket; -1: there is none */
+	int fd;	/* a netlink socket, or -1 */
 	uint32_t sequence;
 };
 
 /*
- * Opens it; before the sandbox. Returns 0, or a negative errno where there is
- * no netlink (a sandbox of the service manager): then own_addresses_is_own()
- * sees what source address a socket would get, and misses what is local by a
- * route alone, broadcasts and IPv6 anycast.
+ * Opens the socket; call it before the sandbox. Returns 0, or a negative errno
+ * if netlink is not available (a sandbox of the service manager): then
+ * own_addresses_is_own() relies on the source address that a socket would get,
+ * and misses local routes, broadcasts and IPv6 anycast.
  */
 int own_addresses_open(struct own_addresses *);
 void own_addresses_close(struct own_addresses *);
 
-/* Whether a packet to this address would stay here; if in doubt, yes. */
+/* Whether the kernel delivers to this address locally; if in doubt, true. */
 bool own_addresses_is_own(struct own_addresses *, const struct sockaddr *addr);
 
 #endif

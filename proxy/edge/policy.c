@@ -5,25 +5,25 @@
 
 #include "proxy/edge/policy.h"
 
-#define PORT_SMTP 25 /* RFC 5321 4.5.4.2: what spam leaves by */
+#define PORT_SMTP 25 /* RFC 5321 4.5.4.2; denied because of spam */
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 #define INET4(a, b, c, d, len) \
 	{ { [10] = 0xff, [11] = 0xff, [12] = (a), (b), (c), (d) }, 96 + (len) }
 
-/* Four groups from the left, and the last octet. */
+/* The first four groups, the last octet and the prefix length. */
 #define INET6(g0, g1, g2, g3, last, len) \
 	{ { (g0) >> 8, (g0) & 0xff, (g1) >> 8, (g1) & 0xff, \
 	    (g2) >> 8, (g2) & 0xff, (g3) >> 8, (g3) & 0xff, \
 	    [15] = (last) }, (len) }
 
 /*
- * What is global unicast: the address spaces of IPv4 and IPv6 as IANA has
- * them, and every entry of its two registries of special-purpose addresses
- * (RFC 6890, RFC 8190) with its "Globally Reachable". The longest prefix
- * decides. Where that column has nothing to say, as for 6to4 and Teredo, the
- * IPv4 address inside decides alone.
+ * Global unicast: the address spaces of IPv4 and IPv6 as IANA assigns them, and
+ * every entry of its two registries of special-purpose addresses (RFC 6890,
+ * RFC 8190) with its value of "Globally Reachable". The longest prefix decides.
+ * Where that value is "N/A", as for 6to4 and Teredo, only the embedded IPv4
+ * address decides.
  */
 static const struct {
 	struct cidr range;
@@ -88,7 +88,7 @@ static const struct {
 	{ INET6(0xfe80, 0, 0, 0, 0, 10), false }, /* link-local, RFC 4291 */
 };
 
-/* IPv6 addresses that lead to the IPv4 address inside them. */
+/* IPv6 addresses that lead to an embedded IPv4 address. */
 static const struct embedding {
 	struct cidr range;
 	uint8_t at[4];	/* its octets */
@@ -103,8 +103,8 @@ static const struct embedding {
 };
 
 /*
- * A local NAT64 puts the IPv4 address where its prefix ends, which is its
- * operator's choice (RFC 6052 2.2): after 48, 56, 64 or 96 bits.
+ * With local NAT64 the IPv4 address follows the prefix, whose length is the
+ * operator's choice (RFC 6052 2.2): 48, 56, 64 or 96 bits.
  */
 static const struct cidr local_nat64 = INET6(0x64, 0xff9b, 1, 0, 0, 48);
 static const struct embedding local_places[] = {
@@ -112,7 +112,7 @@ static const struct embedding local_places[] = {
 	{ .at = { 9, 10, 11, 12 } }, { .at = { 12, 13, 14, 15 } },
 };
 
-/* Where the others have it: in the last four octets. */
+/* The position in all others: the last four octets. */
 static const struct embedding last = { .at = { 12, 13, 14, 15 } };
 
 static bool
@@ -133,7 +133,7 @@ is_global(const struct sockaddr *addr)
 	return global;
 }
 
-/* ---- One address, and what it is in its family ---- */
+/* ---- An address within its family ---- */
 
 static bool
 is_denied(const struct policy *policy, const struct sockaddr *addr)
@@ -158,7 +158,7 @@ address_is_allowed(const struct policy *policy, const struct sockaddr *addr)
 static bool
 port_is_allowed(const struct policy *policy, const struct sockaddr *addr)
 {
-	/* The port of an IPv6 address is in the same place. */
+	/* sin6_port of an IPv6 address is at the same offset. */
 	if (((const struct sockaddr_in *)addr)->sin_port != htons(PORT_SMTP))
 		return true;
 	for (size_t i = 0; i < policy->nallow; i++)
@@ -201,8 +201,9 @@ permits_embedded(const struct policy *policy, const struct embedding *e,
 }
 
 /*
- * At whatever place an address may be, it must be permitted. Zeros are padding
- * there, for nobody translates to 0.0.0.0/8, and padding alone is no address.
+ * The address at each possible position must be permitted. One that begins with
+ * a zero octet is padding, since no translator leads to 0.0.0.0/8; if all
+ * positions are padding, there is no address.
  */
 static bool
 permits_local_nat64(const struct policy *policy,

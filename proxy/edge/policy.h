@@ -8,30 +8,31 @@
 #include "proxy/base/address_rule.h"
 
 /*
- * Which destinations an edge may dial. One is decided by the first of these
- * that speaks about it, whatever the lengths of their prefixes:
+ * Which destinations an edge may dial. The first of these that applies to a
+ * destination decides, whatever the lengths of the prefixes:
  *
- *	1. a rule of the administrator that denies: denied
- *	2. a rule of the administrator that allows: permitted
- *	3. what is built in: global unicast is permitted, by the registries of
- *	   IANA, unless it is this machine's; all else is denied, and port 25
+ *	1. an administrator's deny rule: denied
+ *	2. an administrator's allow rule: permitted
+ *	3. built in: global unicast is permitted, by the registries of IANA,
+ *	   unless it is this machine's; other addresses and port 25 are denied
  *	4. everything else is permitted
  *
- * Address and port are decided apart, and both must be permitted. An allow
- * rule without a range says nothing about addresses, and one that names no
- * port says nothing about port 25. So a deny beats an allow, and
- * "0.0.0.0/0" does not turn an edge into a source of spam.
+ * Address and port are decided separately, and both must be permitted. An allow
+ * rule without a range does not apply to addresses, and one without a port does
+ * not apply to port 25. So a deny rule overrides an allow rule, and "0.0.0.0/0"
+ * does not open port 25 for spam.
  *
- * The families are apart: no IPv6 range holds an IPv4 address. An IPv4-mapped
- * address is its IPv4 address. An IPv6 address that carries an IPv4 address to
- * a translator or a tunnel (NAT64, 6to4, Teredo, ISATAP, IPv4-translated,
- * IPv4-compatible) must be permitted as IPv6, and the IPv4 address inside it
- * as IPv4: no rule about the one lifts the check of the other.
+ * The families are separate: no IPv6 range contains an IPv4 address. An
+ * IPv4-mapped address is treated as its IPv4 address. An IPv6 address that
+ * embeds an IPv4 address for a translator or a tunnel (NAT64, 6to4, Teredo,
+ * ISATAP, IPv4-translated, IPv4-compatible) must be permitted as IPv6, and the
+ * embedded address as IPv4: a rule for one does not skip the check of the
+ * other.
  */
 
 /*
- * Rules in each list: more than a person writes, and the lists are searched
- * from end to end for every address.
+ * Rules in each list: more than a person writes, and few enough for a linear
+ * search for every address.
  */
 #define POLICY_RULES_MAX 256
 
@@ -41,25 +42,25 @@ struct policy {
 	struct rule allow[POLICY_RULES_MAX];
 	size_t ndeny;
 	size_t nallow;
-	bool open;	/* nothing is built in: embedded edge */
+	bool open;	/* without the built-in rules: embedded edge */
 
-	/* Whether an address is this machine's; NULL: none is known. */
+	/* Whether an address is this machine's; NULL: unknown. */
 	bool (*is_own)(void *arg, const struct sockaddr *addr);
 	void *arg;
 };
 
-/* Makes a policy of what is built in alone, or of nothing when `open`. */
+/* Makes a policy of the built-in rules, or without any if `open`. */
 void policy_init(struct policy *policy, bool open);
 
 /*
- * Adds one rule (rule_parse). Returns 0, -EINVAL when it is not a rule, or
- * -ENOSPC when the list is full; the caller names the option and refuses to
+ * Adds one rule (rule_parse). Returns 0, -EINVAL if it is not a rule, or
+ * -ENOSPC if the list is full; the caller names the option and refuses to
  * start.
  */
 int policy_deny(struct policy *policy, const char *rule);
 int policy_allow(struct policy *policy, const char *rule);
 
-/* Adds what the configuration holds, of which each is known to be a rule. */
+/* Adds the rules of the configuration, which are known to be valid. */
 void policy_load(struct policy *policy, const char (*allow)[RULE_STRLEN],
     size_t nallow, const char (*deny)[RULE_STRLEN], size_t ndeny);
 

@@ -11,48 +11,48 @@
 #include "proxy/base/tally.h"
 
 /*
- *	question	asked -> served in part -> over -> all served, freed
- *	    half	its AAAA or A records: asked -> done
- *	        query	one server for one half: open -> answered, freed
+ *	question	open -> served in part -> over -> all served, freed
+ *	    rrset	its AAAA or A records: open -> done
+ *	        query	to one server for one rrset: open -> answered, freed
  *	lookup		joined to a question -> served or cancelled, freed
  *
- * The hosts file has the first word, and then the servers. Both halves of a
- * question are asked for side by side, each of the first server that is not
- * known to be silent; of the next one when that one fails, or has not answered
- * within NEXT_SERVER_MS. The first answer counts. When none has come, all servers
- * are asked again as long as somebody waits: a dial has a time-out of its own.
+ * The hosts file is used first, and then the servers. The queries for AAAA and
+ * A run in parallel. Each goes to the first server that is not known to be
+ * silent, and to the next one if that one fails or has not answered within
+ * NEXT_SERVER_MS. The first answer counts. If there is none, all servers are
+ * queried again as long as there are lookups: a dial has its own time-out.
  *
- * Whoever looks up a name that is being asked for joins that question: a
- * thousand tunnels to a name that nobody answers for are one of those that may
- * be in flight. c-ares answers every query, if only from dns_channel_free(), so a
+ * A lookup of a name that is being resolved joins that question: a thousand
+ * tunnels to a name whose servers are dead take one of RESOLVER_QUESTIONS_MAX.
+ * c-ares completes every query, at the latest in dns_channel_free(), so a
  * question is freed with its last query.
  *
- * When the files have changed there are new channels, and the end of the old
- * ones brings back what they were asked.
+ * When the files have changed, new channels are opened, and the end of the old
+ * ones returns their queries.
  */
 
-/* Milliseconds that a server has before the next one is asked as well. */
+/* Milliseconds without an answer before the next server is queried as well. */
 #define NEXT_SERVER_MS 300
 
-/* Milliseconds that AAAA may come after A (RFC 8305 section 3). */
+/* Milliseconds for which A waits for AAAA (RFC 8305 section 3). */
 #define DELAY_MS 50
 
 /*
- * Milliseconds that one half may come after the other before it is given up:
- * there are servers that drop AAAA.
+ * Milliseconds for which one type waits for the other before it is given up:
+ * there are servers that drop queries for AAAA.
  */
 #define LATE_MS 2000
 
 /*
- * What is served in a turn of the loop: addresses, and so many more for each who
- * is served. Thousands may wait for a name that has hundreds of addresses.
+ * The work of one loop iteration, counted in addresses, plus a constant for
+ * each lookup: thousands may wait for a name with hundreds of addresses.
  */
 #define REPORT_MAX 2048
 #define REPORT_EACH 32
 
-/* What waits, in the order of its time: in one queue all wait equally long. */
+/* A time-out. All of one queue have the same delay, so it stays sorted. */
 struct wait {
-	struct queue *queue; /* NULL: it does not wait */
+	struct queue *queue; /* NULL: it is not running */
 	uint64_t at;
 	TAILQ_ENTRY(wait) entry;
 };
@@ -67,56 +67,55 @@ struct resolver {
 	uv_loop_t *loop;
 	char *conf, *list;	/* a list of servers; may be NULL */
 	struct name_servers servers;
-	bool in_query;		/* what is answered now, no server has */
-	unsigned busy;		/* c-ares calls us: it keeps its channels */
+	bool in_query;		/* a status now comes from c-ares itself */
+	unsigned busy;		/* inside c-ares: channels must stay open */
 	bool closing;
 	uv_timer_t timer;
 	struct queue late_server, delay, late;
-	void *questions;	/* tsearch(3) tree, those to join */
-	unsigned nquestions;	/* all there are */
-	struct tally requesters;	/* whose they are */
-	TAILQ_HEAD(, question) again;	/* to be asked once more */
-	TAILQ_HEAD(, question) reporting; /* not all have been served */
+	void *questions;	/* tsearch(3) tree of those to join */
+	unsigned nquestions;	/* all, also those not in the tree */
+	struct tally requesters;	/* questions by requester */
+	TAILQ_HEAD(, question) again;	/* to be queried once more */
+	TAILQ_HEAD(, question) reporting; /* with lookups yet to be served */
 };
 
 struct query {
-	struct half *half;
+	struct rrset *rrset;
 	unsigned server;
 	uint64_t at;
 	LIST_ENTRY(query) entry;
 };
 
 /* In the order of preference (RFC 8305 section 4). */
-enum { HALF_AAAA, HALF_A, HALVES };
+enum { RRSET_AAAA, RRSET_A, RRSETS };
 
-struct half {
-	struct wait late_server; /* first: its callback casts it back */
+struct rrset {
+	struct wait late_server; /* first: cast back to the rrset */
 	struct question *question;
 	int family;
-	unsigned asked; /* servers of this round, by bits */
-	bool timed_out; /* one of these has been silent to the end */
+	unsigned tried; /* servers that were queried, by bits */
+	bool timed_out; /* a query to one of these timed out */
 	bool done;
-	bool no_data; /* the name has no such record, but may have the other */
+	bool no_data; /* no such record, but the name may have the other */
 	LIST_HEAD(, query) open;
 	struct ares_addrinfo *info; /* NULL: there are none, or not yet */
 };
 
 TAILQ_HEAD(lookups, lookup);
 
-/* First the name, which the tree compares. */
 struct question {
-	char name[RESOLVER_NAME_MAX + 1];
-	struct wait other; /* half: what is waited for */
+	char name[RESOLVER_NAME_MAX + 1]; /* first: the tree compares it */
+	struct wait second; /* for the other rrset */
 	struct resolver *resolver;
 	struct tally_entry *requester;
-	struct half halves[HALVES];
-	struct lookups lookups, served; /* nothing so far, and in part */
-	struct ares_addrinfo *part, *rest; /* what they are served */
-	bool listed;	/* in the tree */
-	bool returned;	/* in the list of those to be asked again */
-	bool reporting;	/* in the list of those that go on reporting */
-	bool over;	/* nothing more is asked */
-	unsigned refs; /* calls and lists that it has to outlive */
+	struct rrset rrsets[RRSETS];
+	struct lookups lookups, served; /* not served so far; in part */
+	struct ares_addrinfo *part, *rest; /* for the first, second call */
+	bool listed;	/* in resolver->questions */
+	bool returned;	/* in resolver->again */
+	bool reporting;	/* in resolver->reporting */
+	bool over;	/* there are no more queries */
+	unsigned refs;	/* calls and lists that use it */
 	TAILQ_ENTRY(question) entry, report_entry;
 };
 
@@ -129,7 +128,7 @@ struct lookup {
 	TAILQ_ENTRY(lookup) entry;
 };
 
-/* ---- Waiting ---- */
+/* ---- Time-outs ---- */
 
 static void on_timer(uv_timer_t *timer);
 
@@ -148,7 +147,7 @@ arm(struct resolver *r)
 	}
 	if (!TAILQ_EMPTY(&r->again))
 		at = now;
-	/* Not in this turn: libuv runs what is due at once within the same. */
+	/* In the next iteration: libuv runs a timer of 0 in this one. */
 	else if (!TAILQ_EMPTY(&r->reporting) && at > now)
 		at = now + 1;
 	if (at == UINT64_MAX)
@@ -205,7 +204,7 @@ compare_names(const void *a, const void *b)
 	return strcasecmp(a, b);
 }
 
-/* A new question, in the tree and not yet asked; NULL without memory. */
+/* Makes a question, in the tree and without queries; NULL without memory. */
 static struct question *
 question_new(struct resolver *resolver, const char *name,
     struct tally_entry *requester)
@@ -219,10 +218,10 @@ question_new(struct resolver *resolver, const char *name,
 	q->resolver = resolver;
 	TAILQ_INIT(&q->lookups);
 	TAILQ_INIT(&q->served);
-	for (int i = 0; i < HALVES; i++) {
-		q->halves[i].question = q;
-		q->halves[i].family = i == HALF_A ? AF_INET : AF_INET6;
-		LIST_INIT(&q->halves[i].open);
+	for (int i = 0; i < RRSETS; i++) {
+		q->rrsets[i].question = q;
+		q->rrsets[i].family = i == RRSET_A ? AF_INET : AF_INET6;
+		LIST_INIT(&q->rrsets[i].open);
 	}
 	if (tsearch(q, &resolver->questions, compare_names) == NULL) {
 		free(q);
@@ -233,7 +232,7 @@ question_new(struct resolver *resolver, const char *name,
 	return q;
 }
 
-/* Makes a question for somebody who may have one more. */
+/* Makes a question if the limits allow. */
 static int
 question_add(struct resolver *resolver, const char *name, const char *requester,
     struct question **out)
@@ -253,7 +252,7 @@ question_add(struct resolver *resolver, const char *name, const char *requester,
 	return -ENOMEM;
 }
 
-/* Whoever asks for the name from now on asks anew. */
+/* Later lookups of the name make a new question. */
 static void
 question_unlist(struct question *q)
 {
@@ -262,15 +261,15 @@ question_unlist(struct question *q)
 	q->listed = false;
 }
 
-/* Frees it with the last call that uses it and the last query. */
+/* Frees the question with the last reference and the last query. */
 static void
 question_release(struct question *q)
 {
 	struct resolver *r = q->resolver;
 
 	if (--q->refs > 0 || !q->over ||
-	    !LIST_EMPTY(&q->halves[HALF_AAAA].open) ||
-	    !LIST_EMPTY(&q->halves[HALF_A].open))
+	    !LIST_EMPTY(&q->rrsets[RRSET_AAAA].open) ||
+	    !LIST_EMPTY(&q->rrsets[RRSET_A].open))
 		return;
 	r->nquestions--;
 	tally_give(&r->requesters, q->requester);
@@ -283,17 +282,17 @@ has_lookups(const struct question *q)
 	return !TAILQ_EMPTY(&q->lookups) || !TAILQ_EMPTY(&q->served);
 }
 
-/* ---- Those who are served ---- */
+/* ---- Reports to lookups ---- */
 
-/* All that have come and nobody knows, AAAA in front. */
+/* Takes the addresses that have not been reported yet, AAAA first. */
 static struct ares_addrinfo *
 take_addresses(struct question *q)
 {
-	struct ares_addrinfo *all = q->halves[HALF_AAAA].info,
-			     *more = q->halves[HALF_A].info;
+	struct ares_addrinfo *all = q->rrsets[RRSET_AAAA].info,
+			     *more = q->rrsets[RRSET_A].info;
 	struct ares_addrinfo_node **end;
 
-	q->halves[HALF_AAAA].info = q->halves[HALF_A].info = NULL;
+	q->rrsets[RRSET_AAAA].info = q->rrsets[RRSET_A].info = NULL;
 	if (all == NULL)
 		return more;
 	if (more == NULL)
@@ -306,7 +305,7 @@ take_addresses(struct question *q)
 	return all;
 }
 
-/* What it takes to tell somebody of these. */
+/* The cost of reporting these to one lookup. */
 static size_t
 cost_of(const struct ares_addrinfo *info)
 {
@@ -320,7 +319,7 @@ cost_of(const struct ares_addrinfo *info)
 	return REPORT_EACH + n;
 }
 
-/* False, here and below: the turn is over, and there are more to be served. */
+/* False, here and below: the budget is used up, and lookups remain. */
 static bool
 spend(size_t *left, size_t cost)
 {
@@ -382,7 +381,7 @@ report_some(struct question *q, size_t *left)
 	return true;
 }
 
-/* At once, as far as a turn goes, unless others have not come to their end. */
+/* Reports at once as far as the budget goes, unless others wait for theirs. */
 static void
 report(struct question *q)
 {
@@ -416,7 +415,7 @@ report_first(struct question *q)
 {
 	q->part = take_addresses(q);
 	question_unlist(q);
-	wait_start(q->resolver, &q->resolver->late, &q->other);
+	wait_start(q->resolver, &q->resolver->late, &q->second);
 	report(q);
 }
 
@@ -425,22 +424,22 @@ finish(struct question *q)
 {
 	q->rest = take_addresses(q);
 	question_unlist(q);
-	wait_stop(&q->other);
-	for (int i = 0; i < HALVES; i++) {
-		q->halves[i].done = true;
-		wait_stop(&q->halves[i].late_server);
+	wait_stop(&q->second);
+	for (int i = 0; i < RRSETS; i++) {
+		q->rrsets[i].done = true;
+		wait_stop(&q->rrsets[i].late_server);
 	}
 	q->over = true;
 	report(q);
 }
 
-/* A half is done. */
+/* AAAA or A is done. */
 static void
-on_half_done(struct question *q)
+on_rrset_done(struct question *q)
 {
 	struct resolver *r = q->resolver;
-	const struct half *aaaa = &q->halves[HALF_AAAA],
-			  *a = &q->halves[HALF_A];
+	const struct rrset *aaaa = &q->rrsets[RRSET_AAAA],
+			  *a = &q->rrsets[RRSET_A];
 
 	if (q->over)
 		return;
@@ -450,23 +449,23 @@ on_half_done(struct question *q)
 		report_first(q);
 	else if (a->done && !a->no_data)
 		wait_start(r, a->info != NULL ? &r->delay : &r->late,
-		    &q->other);
+		    &q->second);
 }
 
 static void
-half_done(struct half *h, struct ares_addrinfo *info)
+rrset_done(struct rrset *h, struct ares_addrinfo *info)
 {
 	h->done = true;
 	h->info = info;
 	wait_stop(&h->late_server);
-	on_half_done(h->question);
+	on_rrset_done(h->question);
 }
 
 static struct question *
-question_of(struct wait *other)
+question_of(struct wait *second)
 {
-	return (struct question *)((char *)other -
-	    offsetof(struct question, other));
+	return (struct question *)((char *)second -
+	    offsetof(struct question, second));
 }
 
 static void
@@ -489,42 +488,42 @@ on_late(struct wait *w)
 	question_release(q);
 }
 
-/* ---- Asking ---- */
+/* ---- Queries ---- */
 
 static void on_answer(void *arg, int status, int timeouts,
     struct ares_addrinfo *info);
 
 static void
-query(struct half *h, unsigned server)
+query(struct rrset *h, unsigned server)
 {
 	struct resolver *r = h->question->resolver;
 	struct query *a = malloc(sizeof(*a));
 	bool in_query = r->in_query;
 
-	h->asked |= 1U << server;
+	h->tried |= 1U << server;
 	if (a == NULL)
 		return;
-	*a = (struct query){ .half = h, .server = server,
+	*a = (struct query){ .rrset = h, .server = server,
 		.at = uv_now(r->loop) };
 	LIST_INSERT_HEAD(&h->open, a, entry);
 	r->in_query = true;
 	r->busy++;
-	dns_channel_ask(r->servers.v[server].channel, h->question->name,
+	dns_channel_query(r->servers.v[server].channel, h->question->name,
 	    h->family, on_answer, a);
 	r->busy--;
 	r->in_query = in_query;
 }
 
-/* Asks one more server. False: all have been asked. */
+/* Queries one more server. False: all have been queried. */
 static bool
-query_next(struct half *h)
+query_next(struct rrset *h)
 {
 	struct resolver *r = h->question->resolver;
 	bool also_next;
 	int i;
 
 	do {
-		i = name_servers_next(&r->servers, h->asked, uv_now(r->loop),
+		i = name_servers_next(&r->servers, h->tried, uv_now(r->loop),
 		    &also_next);
 		if (i < 0)
 			return false;
@@ -549,11 +548,11 @@ retry_later(struct question *q)
 }
 
 /*
- * A server has failed: the next one, or those that are still to answer; or else
- * all again, if it took time and so cannot go round and round.
+ * A server has failed. Queries the next one, or waits for those still open, or
+ * queries all again, but only if this took time: otherwise it could loop.
  */
 static void
-try_others(struct half *h)
+try_others(struct rrset *h)
 {
 	struct question *q = h->question;
 	struct resolver *r = q->resolver;
@@ -564,31 +563,31 @@ try_others(struct half *h)
 	    name_servers_changed(&r->servers, r->conf)))
 		retry_later(q);
 	else
-		half_done(h, NULL);
+		rrset_done(h, NULL);
 }
 
-/* From the first server on, when no query is open. */
+/* Starts with the first server. No query is open. */
 static void
-query_all(struct half *h)
+query_all(struct rrset *h)
 {
-	h->asked = 0;
+	h->tried = 0;
 	h->timed_out = false;
 	try_others(h);
 }
 
-/* The old servers are given up, or all is. */
+/* The channel was closed: the servers have changed, or the resolver ends. */
 static void
-on_returned(struct half *h)
+on_returned(struct rrset *h)
 {
 	if (h->done || !LIST_EMPTY(&h->open))
 		return;
 	if (h->question->resolver->closing)
-		half_done(h, NULL);
+		rrset_done(h, NULL);
 	else
 		retry_later(h->question);
 }
 
-/* There is none: some servers say NXDOMAIN of one type and have the other. */
+/* No such record. Some servers answer NXDOMAIN for AAAA but have an A. */
 static bool
 has_no_record(int status)
 {
@@ -605,7 +604,7 @@ is_answer(int status)
 }
 
 static void
-note_server(struct half *h, const struct query *a, int status)
+note_server(struct rrset *h, const struct query *a, int status)
 {
 	struct resolver *r = h->question->resolver;
 	struct name_server *s = &r->servers.v[a->server];
@@ -622,7 +621,7 @@ static void
 on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 {
 	struct query a = *(struct query *)arg;
-	struct half *h = a.half;
+	struct rrset *h = a.rrset;
 	struct resolver *r = h->question->resolver;
 
 	(void)timeouts;
@@ -637,12 +636,12 @@ on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 		if (h->done) {
 			/* Another server was faster. */
 		} else if (status == ARES_SUCCESS && info->nodes != NULL) {
-			half_done(h, info);
+			rrset_done(h, info);
 			info = NULL;
 		} else if (has_no_record(status)) {
 			h->no_data = status == ARES_SUCCESS ||
 			    status == ARES_ENODATA;
-			half_done(h, NULL);
+			rrset_done(h, NULL);
 		} else {
 			try_others(h);
 		}
@@ -652,11 +651,11 @@ on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 	question_release(h->question);
 }
 
-/* The servers that were asked have not answered so far. */
+/* The servers that were queried are late. */
 static void
 on_late_server(struct wait *w)
 {
-	struct half *h = (struct half *)w;
+	struct rrset *h = (struct rrset *)w;
 	struct resolver *r = h->question->resolver;
 	const struct query *a;
 
@@ -675,14 +674,14 @@ on_hosts(void *arg, int status, int timeouts, struct ares_addrinfo *info)
 
 	(void)timeouts;
 	if (status == ARES_SUCCESS && info->nodes != NULL) {
-		q->halves[HALF_AAAA].info = info;
+		q->rrsets[RRSET_AAAA].info = info;
 		finish(q);
 	} else {
 		ares_freeaddrinfo(info);
 	}
 }
 
-/* The hosts file is read at once; for what servers have said it is too late. */
+/* Uses the hosts file, unless a server has answered before, and the servers. */
 static void
 question_start(struct question *q)
 {
@@ -690,17 +689,17 @@ question_start(struct question *q)
 
 	q->refs++;
 	r->busy++;
-	if (!q->halves[HALF_AAAA].done && !q->halves[HALF_A].done)
-		dns_channel_ask(
+	if (!q->rrsets[RRSET_AAAA].done && !q->rrsets[RRSET_A].done)
+		dns_channel_query(
 		    r->servers.hosts, q->name, AF_UNSPEC, on_hosts, q);
-	for (int i = 0; i < HALVES; i++)
-		if (!q->halves[i].done && LIST_EMPTY(&q->halves[i].open))
-			query_all(&q->halves[i]);
+	for (int i = 0; i < RRSETS; i++)
+		if (!q->rrsets[i].done && LIST_EMPTY(&q->rrsets[i].open))
+			query_all(&q->rrsets[i]);
 	r->busy--;
 	question_release(q);
 }
 
-/* Those that nobody waits for any more are done with. */
+/* Queries again; questions without lookups are finished instead. */
 static void
 retry_returned(struct resolver *r)
 {
@@ -719,9 +718,9 @@ retry_returned(struct resolver *r)
 	}
 }
 
-/* ---- Servers that change ---- */
+/* ---- Changes of the servers ---- */
 
-/* What is open comes back and is asked again. Not from inside c-ares. */
+/* Open queries are returned and sent again. Not from inside c-ares. */
 static void
 reopen_servers(struct resolver *r)
 {
@@ -729,12 +728,12 @@ reopen_servers(struct resolver *r)
 	int rv = name_servers_open(&fresh, r->loop, r->conf, r->list);
 
 	if (rv != 0) {
-		/* Until they change once more. */
+		/* Try again only after the next change. */
 		r->servers.conf_stamp = fresh.conf_stamp;
 		r->servers.hosts_stamp = fresh.hosts_stamp;
-		log_warn("%s cannot be read (%s): names are asked of the "
-		    "servers from before; SIGHUP tries again", r->conf,
-		    rv == -EIO ? "is it for all to read?" : strerror(-rv));
+		log_warn("%s cannot be read (%s); the previous name servers "
+		    "stay in use; send SIGHUP to try again", r->conf,
+		    rv == -EIO ? "does its mode allow it?" : strerror(-rv));
 		return;
 	}
 	r->servers = fresh;
@@ -742,11 +741,11 @@ reopen_servers(struct resolver *r)
 }
 
 static void
-check_files(struct resolver *r)
+reopen_if_changed(struct resolver *r)
 {
 	if (r->busy > 0 || !name_servers_changed(&r->servers, r->conf))
 		return;
-	log_info("%s or " NAME_SERVERS_HOSTS " has changed: they are read "
+	log_info("%s or " NAME_SERVERS_HOSTS " has changed; reading both "
 	    "again", r->conf);
 	reopen_servers(r);
 }
@@ -762,7 +761,7 @@ on_timer(uv_timer_t *timer)
 {
 	struct resolver *r = timer->data;
 
-	check_files(r);
+	reopen_if_changed(r);
 	retry_returned(r);
 	report_more(r, REPORT_MAX);
 	queue_run(r, &r->delay);
@@ -771,7 +770,7 @@ on_timer(uv_timer_t *timer)
 	arm(r);
 }
 
-/* ---- Life ---- */
+/* ---- Life cycle ---- */
 
 static void
 resolver_init(struct resolver *r, uv_loop_t *loop)
@@ -876,7 +875,7 @@ resolver_lookup(struct resolver *resolver, const char *name,
 
 	if (strlen(name) > RESOLVER_NAME_MAX)
 		return -EINVAL;
-	check_files(resolver);
+	reopen_if_changed(resolver);
 	if ((l = malloc(sizeof(*l))) == NULL)
 		return -ENOMEM;
 	found = tfind(name, &resolver->questions, compare_names);

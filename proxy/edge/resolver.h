@@ -7,55 +7,55 @@
 #include <uv.h>
 
 /*
- * Names to addresses by c-ares on a libuv loop, so that a slow domain holds
- * up nobody else. One resolver a loop.
+ * Resolves names by c-ares on a libuv loop, so that a slow domain does not
+ * delay others. One resolver per loop.
  */
 struct resolver;
 
-/* One who waits for the addresses of a name. */
+/* A request for the addresses of a name. */
 struct lookup;
 
 /*
- * Names that are being asked for, with those that nobody waits for any more:
- * c-ares cannot take a question back, and a client that asks and leaves must
- * not fill the memory, at 2 KB each. A quarter of the numbers that DNS has for
- * questions, of which a name takes two.
+ * Names that are being resolved, also those whose lookups were cancelled:
+ * c-ares cannot cancel a query, and a client that sends requests and leaves
+ * must not fill the memory, at 2 KB each. This is a quarter of the IDs that DNS
+ * has for queries, of which a name takes two.
  */
 #define RESOLVER_QUESTIONS_MAX 8192
 
-/* Of these one requester may have so many: what others ask for must find room. */
+/* The names of one requester: the rest stays free for others. */
 #define RESOLVER_QUESTIONS_PER_REQUESTER 1024
 
 /*
- * Addresses of a name that count: an answer by TCP may hold thousands, and each
- * is work for whoever is told.
+ * Addresses of a name that are used: an answer by TCP may contain thousands,
+ * and each costs every lookup some time.
  */
 #define RESOLVER_ADDRESSES_MAX 512
 
 /* Octets of a name (RFC 1035 2.3.4). */
 #define RESOLVER_NAME_MAX 255
 
-/* Where the system names its servers. */
+/* The system's list of name servers. */
 #define RESOLVER_CONF "/etc/resolv.conf"
 
 /*
- * Makes a resolver in `*resolver`. It asks the servers of the file `conf`, in
- * the format of resolv.conf(5), or those of `servers`
- * ("127.0.0.1:5353,[::1]:53") when that is not NULL. The file is followed: with
- * every name that is asked for, and whenever an answer is late, it is looked
- * whether there is another one now, and those who wait are asked for again.
- * Returns 0 or a negative errno.
+ * Makes a resolver in `*resolver`. It queries the servers of the file `conf`,
+ * in the format of resolv.conf(5), or those of `servers`
+ * ("127.0.0.1:5353,[::1]:53") unless that is NULL. With every lookup, and
+ * whenever an answer is late, it checks whether the file has changed, and then
+ * sends pending queries again, to the new servers. Returns 0 or a negative
+ * errno.
  */
 int resolver_new(struct resolver **resolver, uv_loop_t *loop,
     const char *conf, const char *servers);
 
-/* Reads the files again whether they have changed or not, as on SIGHUP. */
+/* Reads the files again, whether they have changed or not (SIGHUP). */
 void resolver_reload(struct resolver *resolver);
 
 /*
- * Answers what is pending with NULL, from inside this call, and closes every
- * handle; the memory goes with the last of them, so the loop must run on.
- * Not legal from inside `on_addresses`. NULL is a no-op.
+ * Answers pending lookups with NULL, from inside this call, and closes every
+ * handle; the last one frees the memory, so the loop must run on. Must not be
+ * called from `on_addresses`. NULL is a no-op.
  */
 void resolver_free(struct resolver *resolver);
 
@@ -63,26 +63,27 @@ void resolver_free(struct resolver *resolver);
 uv_loop_t *resolver_loop(const struct resolver *resolver);
 
 /*
- * Asks for the addresses of both families of `name`: /etc/hosts first, then
- * A and AAAA side by side, no search domains. Underscores and A-labels pass.
- * Whoever wants a name that is being asked for already gets the same answer.
- * `requester` is a name under which this counts until the servers have answered.
+ * Looks up the addresses of both families of `name`: first in /etc/hosts, then
+ * with queries for A and AAAA in parallel, without search domains. Underscores
+ * and A-labels are allowed. Lookups of the same name share the queries.
+ * `requester` is the name under which the queries count until they are
+ * answered.
  *
- * `on_addresses` fires once or twice, perhaps from inside this call. When
- * `more` is set the other type of record is late, and comes or is given up in a
- * while.
- * `*lookup` is set before, and is gone as it fires without `more`. The list has
- * AAAA first, each type in the order of the answer, with port 0; it is NULL when
- * there are none (no more, with what came before), belongs to the resolver and
- * lives until the callback returns. Nobody need look at more than
- * RESOLVER_ADDRESSES_MAX of it. Where many wait they are told in turns.
+ * `on_addresses` fires once or twice, perhaps from inside this call. If `more`
+ * is set, the other type of record is late; a second call follows when it
+ * arrives or times out. `*lookup` is set before, and is gone as the callback
+ * fires without `more`. The list has AAAA first, each type in the order of the
+ * answer, with port 0. It is NULL if there are no addresses, or none besides
+ * those of the first call. The resolver owns it; it is valid until the callback
+ * returns. Only RESOLVER_ADDRESSES_MAX of it need be used. If a name has many
+ * lookups, the calls are spread over several iterations of the loop.
  *
- * A server that fails or is silent has the next one asked; when none has
- * answered, they are asked until the lookup is cancelled.
+ * If a server fails or does not respond, the next one is queried; if none
+ * responds, all are queried again until the lookup is cancelled.
  *
- * Returns 0, or -EAGAIN when too many names are being asked for, by that requester
- * or by all, -EINVAL for a name that is too long, or -ENOMEM; then nothing
- * fires.
+ * Returns 0; -EAGAIN if too many names are being resolved, for that requester
+ * or in total; -EINVAL if the name is too long; or -ENOMEM. After an error
+ * nothing fires.
  */
 int resolver_lookup(struct resolver *resolver, const char *name,
     const char *requester, struct lookup **lookup,
@@ -91,8 +92,8 @@ int resolver_lookup(struct resolver *resolver, const char *name,
     void *arg);
 
 /*
- * The caller no longer wants the answer: `on_addresses` does not fire any
- * more and `arg` is not touched again. NULL is a no-op.
+ * Cancels a lookup: `on_addresses` does not fire any more, and `arg` is not
+ * used again. NULL is a no-op.
  */
 void resolver_cancel(struct lookup *lookup);
 

@@ -5,9 +5,10 @@
  *        │ (user known)  └─────▲  │
  *        └────────────────────────┴──▶ refused: status and proxy-status
  *
- * What the client sends before the answer waits in the stream, and its credit
- * with it. A refusal is an answer like any other: head, FIN, and the stream is
- * let go (RFC 9209 says why in words that programs read).
+ * Bytes that the client sends before the answer stay in the stream, unconsumed,
+ * so that flow control limits them. A refusal is an ordinary response: head
+ * and FIN, and the stream is released. Its proxy-status field has the reason in
+ * machine-readable form (RFC 9209).
  */
 #include "proxy/edge/tunnel.h"
 
@@ -22,32 +23,32 @@
 #include "proxy/base/log.h"
 #include "proxy/relay.h"
 
-/* Milliseconds between two warnings that a limit is met. */
+/* Milliseconds between two warnings that a limit is reached. */
 #define WARN_INTERVAL_MS 10000
 
 struct tunnel {
-	struct relay relay; /* first: its callback finds us by it */
+	struct relay relay; /* first: its callback casts it to the tunnel */
 	uv_timer_t idle;    /* open if has_timer */
-	uint64_t moved;	    /* bytes, when it was started */
+	uint64_t moved;	    /* bytes, when the timer was started */
 	struct tunnel_host *host;
 	LIST_ENTRY(tunnel) entry;
-	struct quic_stream *stream; /* until the relay has it */
+	struct quic_stream *stream; /* NULL once the relay owns it */
 	struct users_check *check;
 	struct dial *dial;
-	struct tally_entry *share; /* it counts there, once authenticated */
-	struct tally_entry *descriptor; /* its socket counts there */
-	bool has_tcp;	/* relay_init was called: its close frees us */
+	struct tally_entry *share; /* of the user, once authenticated */
+	struct tally_entry *descriptor; /* of the user, for the socket */
+	bool has_tcp;	/* relay_init was called: its close frees the tunnel */
 	bool has_timer;
 	uint64_t started_ms;
 	struct target target;
 	struct sockaddr_storage client, address;
 	char user[CREDENTIAL_MAX + 1];
-	bool authenticated; /* the user is who it says, or nobody was asked */
+	bool authenticated; /* or the edge is open to everyone */
 };
 
 /* ---- The end ---- */
 
-/* A name that is not proven may be a password that was typed too early. */
+/* Without authentication the name may be a password typed by mistake. */
 static void
 log_end(const struct tunnel *t, const char *reason)
 {
@@ -99,7 +100,7 @@ on_relay_closed(struct relay *relay)
 		tunnel_free(t);
 }
 
-/* Closes in any state; the stream has been taken care of. */
+/* Closes in any state. The caller has reset or released the stream. */
 static void
 tunnel_close(struct tunnel *t, const char *reason)
 {
@@ -117,16 +118,16 @@ tunnel_close(struct tunnel *t, const char *reason)
 
 /* ---- Refusals ---- */
 
-/* That a password was not checked is no word about it. */
+/* The password was not checked, so this is not a 407. */
 #define USERS_BUSY \
 	"proxy_internal_error; details=\"too many passwords to check\""
 
-/* Seconds after which a client that met a limit may ask again. */
+/* Seconds after which a client may try again after reaching a limit. */
 #define RETRY_AFTER "5"
 
 /*
- * Answers a status, and why, and lets the stream go. 503 has a few words for
- * people as well: it is the one that passes by itself.
+ * Answers with a status and the reason, and releases the stream. A 503, which
+ * is temporary, also has a body for people.
  */
 static void
 refuse_stream(struct quic_stream *stream, int status, const char *error)
@@ -213,7 +214,7 @@ start_idle(struct tunnel *t)
 
 /* ---- Limits ---- */
 
-/* Whose shares it counts in: a user's; where there are none, a source's. */
+/* The name under which a tunnel counts: its user, or the client's address. */
 static const char *
 name_of(const struct tunnel *t, char buf[TALLY_SOURCE_STRLEN])
 {
@@ -222,7 +223,7 @@ name_of(const struct tunnel *t, char buf[TALLY_SOURCE_STRLEN])
 	return tally_source((const struct sockaddr *)&t->client, buf);
 }
 
-/* Says so to the one who could raise a limit, but not for each tunnel. */
+/* Warns the administrator, who could raise the limit, at intervals. */
 static void
 warn_limit(struct tunnel_host *host, const char *key, size_t max,
     const char *whose)
@@ -372,7 +373,7 @@ check_user(struct tunnel *t, const char *authorization)
 		refuse(t, 503, USERS_BUSY);
 }
 
-/* ---- The stream, before it is the relay's ---- */
+/* ---- The stream before the relay ---- */
 
 static void
 on_aborted(struct quic_stream *stream, uint64_t code,

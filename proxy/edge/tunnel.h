@@ -16,7 +16,7 @@
  */
 struct tunnel;
 
-/* What all tunnels of an edge have in common, and their books. */
+/* The common state of all tunnels of an edge, and their counts. */
 struct tunnel_host {
 	uv_loop_t *loop;
 	struct users *users; /* NULL: open */
@@ -24,21 +24,21 @@ struct tunnel_host {
 	struct liveness *liveness; /* of the sockets to origins */
 	uint64_t tunnel_timeout_ms; /* without a byte; 0: none */
 	unsigned keepalive_timeout_s;
-	size_t tunnels_max;	   /* of all together */
+	size_t tunnels_max;	   /* in total */
 	size_t tunnels_per_user;   /* of one user, or of one address */
 	LIST_HEAD(, tunnel) tunnels;
 	size_t open;
 	struct tally shares;	   /* of users, or of addresses */
-	uint64_t refused;	   /* for one of the two limits */
-	uint64_t warned_ms;	   /* when the log last said so; 0: never */
-	void (*on_gone)(struct tunnel_host *); /* a tunnel's memory is free */
+	uint64_t refused;	   /* because of one of the two limits */
+	uint64_t warned_ms;	   /* time of the last warning; 0: never */
+	void (*on_gone)(struct tunnel_host *); /* a tunnel was freed */
 };
 
-/* Answers the request on `stream`, now or later, and takes the stream. */
+/* Answers the request on `stream`, now or later, and owns the stream. */
 void tunnel_new(struct tunnel_host *, struct quic_stream *stream,
     const struct quic_head *head);
 
-/* Closes all tunnels; on_gone follows for each. Static text. */
+/* Closes all tunnels; on_gone follows for each. `reason` is static text. */
 void tunnels_close(struct tunnel_host *, const char *reason);
 
 #endif

@@ -355,7 +355,7 @@ setup(void **state)
 	policy_init(&w->policy, true);
 	w->origins.dials_max = 100;
 	w->dialer = (struct dialer){ .resolver = w->resolver,
-		.policy = &w->policy, .origins = &w->origins,
+		.policy = &w->policy, .queue = &w->origins,
 		.descriptors = &w->limit };
 	w->limit.end = 1000;
 	w->asker = "someone";
