@@ -8,7 +8,7 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
-#define IPV6_PREFIX 8 /* bytes: what a network gives to one customer */
+#define IPV6_PREFIX 8 /* bytes: what a customer of a network has */
 
 static void
 set_key(struct admission_source *source, const struct sockaddr *addr)
@@ -34,36 +34,36 @@ compare(const void *a, const void *b)
 }
 
 struct admission_source *
-admission_find(const struct admission *gate, const struct sockaddr *addr)
+admission_find(const struct admission *admission, const struct sockaddr *addr)
 {
 	struct admission_source key, *const *found;
 
 	set_key(&key, addr);
-	found = tfind(&key, &gate->sources, compare);
+	found = tfind(&key, &admission->sources, compare);
 	return found != NULL ? *found : NULL;
 }
 
 static uint64_t *
-slot_of(struct admission *gate, const struct sockaddr *remote)
+slot_of(struct admission *admission, const struct sockaddr *remote)
 {
 	struct admission_source key;
-	uint64_t hash = gate->seed;
+	uint64_t hash = admission->seed;
 
 	set_key(&key, remote);
 	for (size_t i = 0; i < sizeof(key.key); i++) {
 		hash = (hash ^ key.key[i]) * UINT64_C(0x9e3779b97f4a7c15);
 		hash ^= hash >> 32;
 	}
-	return &gate->slots[hash % ADMISSION_SLOTS];
+	return &admission->slots[hash % ADMISSION_SLOTS];
 }
 
 /*
- * Buckets that hold what fills them evenly in a second, kept as the time at
- * which each will be full: whether there is room for `cost`, in nanoseconds of
- * filling, and `spare` is left then.
+ * A bucket is full after one second, and is kept as the time at which it will
+ * be full. True: it has `cost`, in nanoseconds of filling, and `spare` is left
+ * then.
  */
 static bool
-has(uint64_t full_at, uint64_t cost, uint64_t spare, uint64_t now)
+has_tokens(uint64_t full_at, uint64_t cost, uint64_t spare, uint64_t now)
 {
 	if (full_at < now)
 		full_at = now;
@@ -71,7 +71,7 @@ has(uint64_t full_at, uint64_t cost, uint64_t spare, uint64_t now)
 }
 
 static void
-take(uint64_t *full_at, uint64_t cost, uint64_t now)
+spend(uint64_t *full_at, uint64_t cost, uint64_t now)
 {
 	if (*full_at < now)
 		*full_at = now;
@@ -84,38 +84,40 @@ at_most(uint64_t value, uint64_t most)
 	return value < most ? value : most;
 }
 
-/* At least one in a second is there for whoever comes, and a source's share. */
+/*
+ * The total allows at least one handshake in a second, and so does each share.
+ */
 static bool
-take_turn(struct admission *gate, const struct sockaddr *remote, bool proven,
-    uint64_t now)
+take_tokens(struct admission *admission, const struct sockaddr *remote,
+    bool validated, uint64_t now)
 {
-	uint64_t cost = NS_PER_S / gate->per_second;
+	uint64_t cost = NS_PER_S / admission->per_second;
 	uint64_t share = at_most(cost * ADMISSION_SHARES, NS_PER_S);
-	uint64_t spare = at_most(NS_PER_S / ADMISSION_KEPT, NS_PER_S - cost);
-	uint64_t *slot = slot_of(gate, remote);
-	bool in_share = proven && has(*slot, share, 0, now);
+	uint64_t spare = at_most(NS_PER_S / ADMISSION_RESERVE, NS_PER_S - cost);
+	uint64_t *slot = slot_of(admission, remote);
+	bool in_share = validated && has_tokens(*slot, share, 0, now);
 
-	if (!has(gate->full_at, cost, in_share ? 0 : spare, now))
+	if (!has_tokens(admission->full_at, cost, in_share ? 0 : spare, now))
 		return false;
 	if (in_share)
-		take(slot, share, now);
-	take(&gate->full_at, cost, now);
+		spend(slot, share, now);
+	spend(&admission->full_at, cost, now);
 	return true;
 }
 
 enum admission_verdict
-admission_ask(struct admission *gate, const struct sockaddr *remote,
-    bool proven, size_t half_open, uint64_t now)
+admission_ask(struct admission *admission, const struct sockaddr *remote,
+    bool validated, size_t half_open, uint64_t now)
 {
-	if (!proven && half_open >= gate->half_open_max)
-		return ADMISSION_PROVE;
-	if (take_turn(gate, remote, proven, now))
+	if (!validated && half_open >= admission->half_open_max)
+		return ADMISSION_RETRY;
+	if (take_tokens(admission, remote, validated, now))
 		return ADMISSION_ADMIT;
-	return proven ? ADMISSION_LATER : ADMISSION_PROVE;
+	return validated ? ADMISSION_DROP : ADMISSION_RETRY;
 }
 
 struct admission_source *
-admission_enter(struct admission *gate, const struct sockaddr *remote)
+admission_enter(struct admission *admission, const struct sockaddr *remote)
 {
 	struct admission_source *source = malloc(sizeof(*source)), **found;
 
@@ -123,7 +125,7 @@ admission_enter(struct admission *gate, const struct sockaddr *remote)
 		return NULL;
 	set_key(source, remote);
 	evict_order_init(&source->order);
-	found = tsearch(source, &gate->sources, compare);
+	found = tsearch(source, &admission->sources, compare);
 	if (found == NULL || *found != source)
 		free(source);
 	if (found == NULL)
@@ -133,10 +135,10 @@ admission_enter(struct admission *gate, const struct sockaddr *remote)
 }
 
 void
-admission_leave(struct admission *gate, struct admission_source *source)
+admission_leave(struct admission *admission, struct admission_source *source)
 {
 	if (source == NULL || --source->connections > 0)
 		return;
-	tdelete(source, &gate->sources, compare);
+	tdelete(source, &admission->sources, compare);
 	free(source);
 }

@@ -1,6 +1,7 @@
 /*
- * Who may come in: strangers at the door of a server, a pure state of counts
- * and times. It knows no packets; server.c asks it once for each first one.
+ * Which Initials open a connection of a server: a rate limit by token buckets,
+ * and the connections of each source. Pure: counts and times. server.c asks it
+ * once for each Initial.
  */
 #ifndef CULVERT_QUIC_ADMISSION_H
 #define CULVERT_QUIC_ADMISSION_H
@@ -24,51 +25,54 @@ struct admission_source {
 };
 
 /*
- * A source that has had its share of the handshakes of a second, an eighth,
- * goes on only while a quarter of them is left, and so does whoever has not
- * proven an address: that is for those who have, and who have not had theirs.
- * Sources are told apart by a hash with a secret seed, which takes no more
- * memory under a flood; two that fall together have one share.
+ * Of the handshakes of a second each source has a share, an eighth. Beyond its
+ * share a source is admitted only while more than a quarter of them is left,
+ * and so is a client whose address is not validated: that reserve is for
+ * validated sources within their share. Sources are hashed into slots with a
+ * secret seed, so that a flood needs no more memory; two in one slot have one
+ * share.
  */
 #define ADMISSION_SHARES 8
-#define ADMISSION_KEPT 4
+#define ADMISSION_RESERVE 4
 #define ADMISSION_SLOTS 1024
 
-/* The caller sets the first part, and may set it anew at any time. */
+/* The caller sets the first part, and may change it at any time. */
 struct admission {
-	size_t half_open_max; /* handshakes under way; then proof is asked */
-	unsigned per_second; /* handshakes begun; not 0 */
-	uint64_t seed; /* random; to be set once */
+	/* Handshakes under way; beyond it addresses are validated. */
+	size_t half_open_max;
+	unsigned per_second; /* handshakes that begin; not 0 */
+	uint64_t seed; /* random; set once */
 
 	/* Private; all zero at first. */
-	uint64_t full_at; /* as `now`: when a second's worth is there again */
-	uint64_t slots[ADMISSION_SLOTS]; /* the same of the shares of sources */
+	uint64_t full_at; /* as `now`: when the bucket is full again */
+	/* The same for the shares of sources. */
+	uint64_t slots[ADMISSION_SLOTS];
 	void *sources; /* tsearch(3) tree of struct admission_source */
 };
 
 enum admission_verdict {
-	ADMISSION_ADMIT, /* begin the handshake: it is counted */
-	ADMISSION_PROVE, /* let it prove its address first (RFC 9000 §8.1) */
-	ADMISSION_LATER /* do not answer: it will ask again when it is not heard
-			 */
+	ADMISSION_ADMIT, /* begin the handshake; it is counted */
+	ADMISSION_RETRY, /* validate the address first (RFC 9000 §8.1) */
+	ADMISSION_DROP /* do not answer: the client sends its Initial again */
 };
 
 /*
- * What to do with a stranger at `remote`, who has `proven` or not that it is
- * there, while so many handshakes are `half_open`.
+ * What to do with an Initial from `remote`, an address that is `validated` or
+ * not, while `half_open` handshakes are under way.
  */
-enum admission_verdict admission_ask(struct admission *,
-    const struct sockaddr *remote, bool proven, size_t half_open, uint64_t now);
+enum admission_verdict
+admission_ask(struct admission *, const struct sockaddr *remote, bool validated,
+    size_t half_open, uint64_t now);
 
-/* The source of that address, or NULL: it has no connection. */
+/* The source of that address. NULL: it has no connection. */
 struct admission_source *
 admission_find(const struct admission *, const struct sockaddr *remote);
 
 /*
- * Counts a connection of that source, once a token or the handshake has shown
- * that it really is there: what strangers could forge must not count against a
- * source. The result goes to admission_leave() when the connection ends; NULL,
- * where memory was short, is fine for it.
+ * Counts a connection of that source, after a token or the handshake has
+ * validated its address: spoofed packets must not count against a source. The
+ * result is for admission_leave(), when the connection ends. NULL, if memory
+ * was short, is allowed there.
  */
 struct admission_source *
 admission_enter(struct admission *, const struct sockaddr *remote);

@@ -20,16 +20,16 @@
  * paths a busy end answers so much later than an idle one that BBR, with many
  * answers of idle ends, would make the window too small for a busy one.
  */
-#define TRY (NS_PER_S / 4)
-#define SHORT (5 * NS_PER_MS)
+#define FIRST_DELAY (NS_PER_S / 4)
+#define SHORT_RTT (5 * NS_PER_MS)
 
 /* Who has not come back by then may find it cold: radios want to sleep. */
 #define PERIOD (60 * NS_PER_S)
 
 static uint64_t
-first_try(const ngtcp2_conn_info *info)
+first_delay(const ngtcp2_conn_info *info)
 {
-	return info->min_rtt < SHORT ? INTERVAL : TRY;
+	return info->min_rtt < SHORT_RTT ? INTERVAL : FIRST_DELAY;
 }
 
 /* A stream has sent as much as it may at a time. */
@@ -42,19 +42,19 @@ bbr_idle_note(struct quic_conn *conn)
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
 	conn->bbr_idle.until = conn->now + PERIOD;
-	conn->bbr_idle.at = conn->now + first_try(&info);
+	conn->bbr_idle.at = conn->now + first_delay(&info);
 	conn->bbr_idle.cwnd = 0;
 }
 
 /* When the next is due: the window shows whether one was. */
 static uint64_t
-next_try(const struct quic_conn *conn, const ngtcp2_conn_info *info,
+next_delay(const struct quic_conn *conn, const ngtcp2_conn_info *info,
     uint64_t now)
 {
 	if (info->cwnd < conn->bbr_idle.cwnd ||
 	    conn->bbr_idle.until - now < PERIOD - INTERVAL)
 		return INTERVAL;
-	return first_try(info);
+	return first_delay(info);
 }
 
 /* The first of two packets, or the second, when the first has been seen. */
@@ -70,7 +70,7 @@ bbr_idle_expire(struct quic_conn *conn, uint64_t now)
 		conn->bbr_idle.at = now + info.smoothed_rtt + DURATION;
 		conn->bbr_idle.cwnd = info.cwnd;
 	} else {
-		conn->bbr_idle.at = now + next_try(conn, &info, now);
+		conn->bbr_idle.at = now + next_delay(conn, &info, now);
 		if (conn->bbr_idle.at > conn->bbr_idle.until)
 			conn->bbr_idle.at = UINT64_MAX;
 		conn->bbr_idle.cwnd = 0;

@@ -4,18 +4,18 @@
 #define LATE_MAX 256
 
 /* Large packets that vanish before small ones betray a black hole. */
-#define VANISHED 3
+#define LARGE_LOST_MIN 3
 
 /*
  * And so do large ones that are lost too often, though others arrive: half of
- * them, when two routes take turns. What a loss adds to the grief and an
+ * them, when two routes take turns. What a loss adds to the loss_score and an
  * arrival takes away, how much of it is too much, and how much may be left of
  * a queue that ran over: that passes, before a small packet comes as a rule.
  */
-#define LOSS_GRIEF 2
-#define ARRIVAL_GRIEF 1
-#define GRIEF_ENOUGH 12
-#define GRIEF_MAX (2 * GRIEF_ENOUGH)
+#define LOSS_SCORE 2
+#define ACK_SCORE 1
+#define SCORE_SUSPECT 12
+#define SCORE_MAX (2 * SCORE_SUSPECT)
 
 void
 black_hole_sent(struct black_hole *e, uint64_t number,
@@ -25,7 +25,7 @@ black_hole_sent(struct black_hole *e, uint64_t number,
 	e->history[number % BLACK_HOLE_HISTORY] = (uint8_t)kind;
 	if (kind == BLACK_HOLE_NONE)
 		return;
-	if (kind == BLACK_HOLE_LARGE && ++e->large_waiting == VANISHED)
+	if (kind == BLACK_HOLE_LARGE && ++e->large_waiting == LARGE_LOST_MIN)
 		e->large_third = number;
 	if (!e->waiting) {
 		e->waiting = true;
@@ -43,7 +43,7 @@ note_acked(
 		return;
 	if (*slot == BLACK_HOLE_LARGE) {
 		e->large_waiting = 0;
-		e->grief -= e->grief >= ARRIVAL_GRIEF ? ARRIVAL_GRIEF : 0;
+		e->loss_score -= e->loss_score >= ACK_SCORE ? ACK_SCORE : 0;
 		pmtu_large_acked(pmtu);
 	} else {
 		if (number >= e->small_acked_end)
@@ -89,7 +89,7 @@ black_hole_acked(struct black_hole *e, struct pmtu *pmtu, uint64_t first,
 }
 
 bool
-black_hole_moved(struct black_hole *e)
+black_hole_progressed(struct black_hole *e)
 {
 	if (e->acked_next == e->acked_end)
 		return false;
@@ -99,47 +99,47 @@ black_hole_moved(struct black_hole *e)
 
 /* Packets that are lost by now, as RFC 9002 §6.1.1 has it. */
 static void
-grieve(struct black_hole *e)
+count_losses(struct black_hole *e)
 {
 	uint64_t number;
 
-	if (e->next_number - e->judged_end > BLACK_HOLE_HISTORY)
-		e->judged_end = e->next_number - BLACK_HOLE_HISTORY;
-	while (e->judged_end + BLACK_HOLE_REORDERING < e->acked_end) {
-		number = e->judged_end++;
+	if (e->next_number - e->scored_end > BLACK_HOLE_HISTORY)
+		e->scored_end = e->next_number - BLACK_HOLE_HISTORY;
+	while (e->scored_end + BLACK_HOLE_REORDERING < e->acked_end) {
+		number = e->scored_end++;
 		if (e->history[number % BLACK_HOLE_HISTORY] != BLACK_HOLE_LARGE)
 			continue;
-		e->grief_end = e->judged_end;
-		if (e->grief < GRIEF_MAX)
-			e->grief += LOSS_GRIEF;
+		e->loss_end = e->scored_end;
+		if (e->loss_score < SCORE_MAX)
+			e->loss_score += LOSS_SCORE;
 	}
 }
 
 bool
-black_hole_weigh(struct black_hole *e)
+black_hole_is_suspected(struct black_hole *e)
 {
-	grieve(e);
-	return (e->grief >= GRIEF_ENOUGH &&
-		   e->small_acked_end > e->grief_end) ||
-	       (e->large_waiting >= VANISHED &&
+	count_losses(e);
+	return (e->loss_score >= SCORE_SUSPECT &&
+		   e->small_acked_end > e->loss_end) ||
+	       (e->large_waiting >= LARGE_LOST_MIN &&
 		   e->small_acked_end > e->large_third + BLACK_HOLE_REORDERING);
 }
 
 void
 black_hole_clear(struct black_hole *e)
 {
-	e->large_waiting = e->grief = 0;
+	e->large_waiting = e->loss_score = 0;
 }
 
 void
 black_hole_discard(struct black_hole *e)
 {
 	black_hole_clear(e);
-	e->judged_end = e->next_number;
+	e->scored_end = e->next_number;
 }
 
 void
-black_hole_rest(struct black_hole *e)
+black_hole_idle(struct black_hole *e)
 {
 	e->waiting = false;
 }

@@ -37,9 +37,9 @@ struct black_hole {
 	uint64_t acked_next; /* as acked_end, of the datagram being read */
 	uint64_t steps_left; /* numbers to be looked at for this packet */
 	uint64_t large_third; /* number of the third of large_waiting */
-	uint64_t judged_end; /* packets below have been weighed */
-	unsigned grief; /* large ones lost, less those that came ... */
-	uint64_t grief_end; /* ... and one past the last of the lost */
+	uint64_t scored_end; /* packets below have been weighed */
+	unsigned loss_score; /* large ones lost, less those that came ... */
+	uint64_t loss_end; /* ... and one past the last of the lost */
 	uint64_t small_acked_end; /* one past the last small one acknowledged */
 	uint8_t history[BLACK_HOLE_HISTORY]; /* kind of each packet number */
 };
@@ -62,10 +62,10 @@ void black_hole_acked(struct black_hole *, struct pmtu *, uint64_t first,
     uint64_t last, uint64_t now);
 
 /* A datagram was read. False: it has acknowledged nothing above acked_end. */
-bool black_hole_moved(struct black_hole *);
+bool black_hole_progressed(struct black_hole *);
 
 /* Whether what is lost by now betrays a black hole. */
-bool black_hole_weigh(struct black_hole *);
+bool black_hole_is_suspected(struct black_hole *);
 
 /* It has had its say: what is sent from now on tells. */
 void black_hole_clear(struct black_hole *);
@@ -74,6 +74,6 @@ void black_hole_clear(struct black_hole *);
 void black_hole_discard(struct black_hole *);
 
 /* Nothing is in flight any more: `waiting` ends without an answer. */
-void black_hole_rest(struct black_hole *);
+void black_hole_idle(struct black_hole *);
 
 #endif

@@ -154,7 +154,7 @@ buffer_drop(struct quic_stream *s, struct buffer *q, size_t n, bool keep)
 	if (removed == 0)
 		return;
 	note(s, q, 0, removed);
-	if (!TAILQ_EMPTY(&m->hungry) && !memory_is_over(s->conn))
+	if (!TAILQ_EMPTY(&m->waiting) && !memory_is_over(s->conn))
 		reclaim_at(s->conn, s->conn->now);
 }
 

@@ -6,20 +6,20 @@
 #define NS_PER_S UINT64_C(1000000000)
 
 /*
- * Nanoseconds that a peer is told again: three probe time-outs (RFC 9000
- * §10.2) of a path with one second. The time-out of the connection itself is
- * no measure, for it contains what the peer says of its own delays. A peer
- * that comes later gets a stateless reset.
+ * Nanoseconds for which a record is kept: three probe time-outs (RFC 9000
+ * §10.2) of a path with a time-out of one second. The time-out of the
+ * connection is not used, since the peer's own maximum delay is a part of it. A
+ * peer that sends later gets a stateless reset.
  */
 #define CLOSING_PERIOD (3 * NS_PER_S)
 
 /*
- * Those that are kept at a time: at 1 KB each with their IDs, 4 MB. The oldest
- * goes when there is one more.
+ * Records at a time: at 1 KB each with their IDs, 4 MB. With one more, the
+ * oldest is dropped.
  */
 #define CLOSINGS_MAX 4096
 
-/* An answer has at most so many times the bytes of its cause (§8.1). */
+/* An answer has at most so many times the bytes of the packet (§8.1). */
 #define AMPLIFICATION_MAX 3
 
 struct closing {
@@ -28,7 +28,7 @@ struct closing {
 	struct conn_ids ids;
 	struct quic_path path;
 	uint64_t until;
-	uint64_t heard; /* datagrams since the connection ended */
+	uint64_t received; /* datagrams since the connection ended */
 	bool due;
 	size_t len;
 	uint8_t packet[];
@@ -101,13 +101,13 @@ closings_add(struct closings *c, struct conn_ids *ids,
 	set_due(c, closing, len > 0);
 }
 
-/* Answered ever more rarely (RFC 9000 §10.2.1). */
+/* The answers get rarer (RFC 9000 §10.2.1). */
 void
-closing_hear(struct closings *c, struct closing *closing, size_t len)
+closing_received(struct closings *c, struct closing *closing, size_t len)
 {
-	closing->heard++;
+	closing->received++;
 	if (closing->len > 0 && closing->len <= AMPLIFICATION_MAX * len &&
-	    (closing->heard & (closing->heard - 1)) == 0)
+	    (closing->received & (closing->received - 1)) == 0)
 		set_due(c, closing, true);
 }
 

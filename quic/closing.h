@@ -1,8 +1,8 @@
 /*
- * What a server keeps of a connection that it has closed, or whose peer has
- * (RFC 9000 §10.2): its IDs and its CONNECTION_CLOSE. The connection itself is
- * freed at once. A peer that has not heard of the close is told again, and
- * packets that were under way are not taken for those of a lost connection.
+ * What a server keeps of a connection that it or its peer has closed (RFC 9000
+ * §10.2): the IDs and the CONNECTION_CLOSE. The connection itself is freed at
+ * once. The CONNECTION_CLOSE is repeated for a peer that missed it, and packets
+ * that were under way are not answered by a stateless reset.
  */
 #ifndef CULVERT_QUIC_CLOSING_H
 #define CULVERT_QUIC_CLOSING_H
@@ -18,33 +18,34 @@ struct closing;
 TAILQ_HEAD(closing_queue, closing);
 
 struct closings {
-	struct conn_id_map *ids; /* the server's, for the owner to set */
-	size_t n; /* for the owner to read */
+	struct conn_id_map *ids; /* of the server */
+	size_t n; /* records; for the owner to read */
 
 	/* Private, see closings_init(). */
 	struct closing_queue all; /* oldest first */
-	struct closing_queue due; /* have a packet to be sent */
+	struct closing_queue due; /* have a packet to send */
 };
 
 void closings_init(struct closings *, struct conn_id_map *);
 void closings_fini(struct closings *);
 
 /*
- * Takes over the IDs of a connection on that path. `packet` is copied; it is
- * to be sent now, and again to those who go on. Of length 0: it is the peer
- * that has closed, and nothing is sent. Without memory the IDs stay where they
- * are.
+ * Takes over the IDs of a connection on that path. `packet` is copied. It is
+ * sent now, and again if the peer goes on. Length 0: the peer has closed, and
+ * nothing is sent. Without memory the IDs stay with the connection.
  */
 void closings_add(struct closings *, struct conn_ids *,
     const struct quic_path *, const uint8_t *packet, size_t len, uint64_t now);
 
-/* A datagram of `len` bytes has come for it. */
-void closing_hear(struct closings *, struct closing *, size_t len);
+/* A datagram of `len` bytes has been received for it. */
+void closing_received(struct closings *, struct closing *, size_t len);
 
-/* Puts one that is due into the train. False: there is none, or no room. */
+/*
+ * Puts a packet that is due into the train. False: there is none, or no room.
+ */
 bool closings_write(struct closings *, struct quic_gso *);
 
-/* Drops those whose time is over. */
+/* Drops the records whose time is over. */
 void closings_expire(struct closings *, uint64_t now);
 uint64_t closings_deadline(const struct closings *);
 

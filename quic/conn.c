@@ -183,9 +183,9 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	if (conn->counts.received != received)
 		keep_alive_received(conn);
 	conn_follow_path(conn);
-	probe_weigh(conn, now);
+	probe_evaluate(conn, now);
 	if (more && conn->state == CONN_UP)
-		probe_harvest(conn, now);
+		probe_enqueue(conn, now);
 	probe_watch(NULL);
 	reclaim_check(conn, now);
 	conn_touch(conn);

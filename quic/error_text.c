@@ -5,7 +5,7 @@
 #include <nghttp3/nghttp3.h>
 #include <ngtcp2/ngtcp2.h>
 
-/* An error that the peer has caused, and its code by name. */
+/* An error that the peer has caused, and the name of its code. */
 struct rule {
 	int error;
 	uint64_t code;
@@ -98,7 +98,7 @@ blame_peer(struct quic_close *why, const struct rule *rule, bool h3)
 	    rule->name);
 }
 
-/* A callback of ours fails for want of memory, and hardly ever otherwise. */
+/* Our callbacks hardly ever fail for another reason than lack of memory. */
 static bool
 is_memory(int quic_error, int h3_error)
 {

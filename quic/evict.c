@@ -3,9 +3,9 @@
 #include "quic/internal.h"
 
 /*
- * A connection has this time for its first request, in nanoseconds, where few
- * are FRESH: newcomers must not drive each other out. Many, a share of the
- * places, can only be so many because they ask for nothing.
+ * The time for the first request, in nanoseconds, while few connections are
+ * UNUSED: new connections must not evict each other. Many, a share of the
+ * places, are only possible if they send no requests.
  */
 #define UNUSED_MIN (10 * NS_PER_S)
 #define UNUSED_SHARE(places) ((places) / 16)
@@ -111,7 +111,7 @@ evict_note(struct quic_conn *conn, uint64_t now)
 	set_rank(conn, conn->streams.n == 0 ? EVICT_IDLE : EVICT_BUSY);
 }
 
-/* A request may have come of which nothing was noted yet. */
+/* A request may have arrived since the last evict_note(). */
 static struct quic_conn *
 first_idle(const struct evict_order *order)
 {

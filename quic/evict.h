@@ -1,10 +1,9 @@
 /*
- * Which connection of a server makes room when there is none for another: the
- * oldest that never had a request admitted, or else, when all are taken, the
- * one that has had no stream for the longest time. Every step takes the same
- * time however many there are.
+ * Which connection of a server is evicted for a new one: the oldest that never
+ * had a request admitted, or else, when all places are in use, the one that has
+ * had no stream for the longest time. All steps take constant time.
  *
- *   FRESH ── a request is answered with 2xx ──▶ BUSY ◀── streams ──▶ RESTING
+ *   UNUSED ── a request is answered with 2xx ──▶ BUSY ◀── streams ──▶ IDLE
  */
 #ifndef CULVERT_QUIC_EVICT_H
 #define CULVERT_QUIC_EVICT_H
@@ -17,7 +16,7 @@
 
 struct quic_conn;
 
-/* Connections that stand in one line: all of a server, or those of a source. */
+/* The connections among which one is chosen: all, or those of one source. */
 enum evict_scope { EVICT_ALL, EVICT_SOURCE, EVICT_SCOPES };
 
 TAILQ_HEAD(evict_queue, quic_conn);
@@ -41,21 +40,21 @@ struct evict_entry {
 
 void evict_order_init(struct evict_order *);
 
-/* A connection stands in that line as well, by the rank that it has. */
+/* Adds the connection to an order, by its rank. */
 void evict_join(struct quic_conn *, enum evict_scope, struct evict_order *);
 
-/* ... and in none any more. */
+/* Removes the connection from all orders. */
 void evict_leave(struct quic_conn *);
 
-/* A request of it was admitted. */
+/* A request was admitted. */
 void evict_admitted(struct quic_conn *);
 
-/* It has streams, or none: to be told when that may have changed. */
+/* Call it when a connection may have got its first stream or lost its last. */
 void evict_note(struct quic_conn *, uint64_t now);
 
 /*
- * The first to go of those who have so many `places`, or NULL. One that has
- * ever had a request admitted goes only if all of them are taken.
+ * The connection to be evicted, of those that have `places`, or NULL. One with
+ * an admitted request is evicted only if the places are all in use: `full`.
  */
 struct quic_conn *evict_first(const struct evict_order *, size_t places,
     bool full, uint64_t now);

@@ -43,7 +43,7 @@ struct walk {
 	void *arg;
 };
 
-/* A variable-length integer (RFC 9000 §16); 0 and bad when cut short. */
+/* A variable-length integer (RFC 9000 §16); 0 and bad if it is cut short. */
 static uint64_t
 integer(struct walk *w)
 {

@@ -1,7 +1,7 @@
 /*
- * Trains: packets of one size, one path and one ECN codepoint, sealed one
- * behind the other so that one call sends them all. A packet that does not fit
- * the train at hand lies behind it until the next one begins.
+ * Trains: packets of one size, one path and one ECN codepoint, one after the
+ * other in memory, so that one call sends them all. A packet that does not fit
+ * stays behind the train until the next one begins.
  */
 #include <string.h>
 
@@ -18,7 +18,7 @@ train_hold(struct quic_gso *gso, const ngtcp2_path *path, uint8_t ecn,
 	memcpy(&gso->held_path.remote, path->remote.addr, path->remote.addrlen);
 }
 
-/* Starts a train with the packet that waits, if one does. */
+/* Starts a train with the packet that waits, if there is one. */
 void
 gso_begin(struct quic_gso *gso)
 {
@@ -31,7 +31,7 @@ gso_begin(struct quic_gso *gso)
 	gso->held_len = 0;
 }
 
-/* Adds the packet that lies behind the train; false: it waits its turn. */
+/* Adds the packet behind the train. False: it waits for the next train. */
 bool
 gso_add(struct quic_gso *gso, const ngtcp2_path *path, uint8_t ecn, size_t len)
 {
@@ -62,7 +62,7 @@ gso_is_full(const struct quic_gso *gso)
 	       gso->len + gso->segment > QUIC_GSO_MAX;
 }
 
-/* The datagram at `at` in what one receive call gave; 0: there is no more. */
+/* The size of the datagram at `at` in a receive result. 0: there is no more. */
 size_t
 rx_datagram(const struct quic_rx *rx, size_t at)
 {

@@ -1,9 +1,8 @@
 /*
  * HTTP/3 on a connection, by nghttp3: control streams, heads, DATA frames.
  *
- *   ngtcp2 ──▶ h3_recv_stream_data ──▶ nghttp3 ──▶ head.c, on_data ──▶ stream.c
- *   ngtcp2 ◀── scheduler.c: a packet ◀──── nghttp3 ◀── h3_submit, on_read_data
- * ◀──┘
+ *   ngtcp2 ─▶ h3_recv_stream_data ─▶ nghttp3 ─▶ head.c, on_data ─▶ stream.c
+ *   ngtcp2 ◀─ scheduler.c: a packet ◀─ nghttp3 ◀─ h3_submit, on_read_data ◀─┘
  */
 #include <errno.h>
 #include <string.h>
@@ -11,7 +10,7 @@
 #include "quic/compat.h"
 #include "quic/internal.h"
 
-/* A failure inside a callback must stop the library call around it. */
+/* An error in a callback must end the library call around it. */
 int
 h3_fail(struct quic_conn *conn, int rv)
 {
@@ -20,7 +19,7 @@ h3_fail(struct quic_conn *conn, int rv)
 	return NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
-/* ---- What nghttp3 tells us ---- */
+/* ---- Callbacks of nghttp3 ---- */
 
 static int
 on_acked(nghttp3_conn *h3, int64_t id, uint64_t len, void *conn, void *stream)
@@ -80,7 +79,7 @@ on_stop_sending(nghttp3_conn *h3, int64_t id, uint64_t code, void *user,
 	    ? 0 : NGHTTP3_ERR_CALLBACK_FAILURE;
 }
 
-/* The message is malformed, or the request too late: of no more use. */
+/* The message is malformed, or the request came after GOAWAY. */
 static int
 on_reset_stream(nghttp3_conn *h3, int64_t id, uint64_t code, void *user,
     void *stream)
@@ -115,8 +114,8 @@ on_read_data(nghttp3_conn *h3, int64_t id, nghttp3_vec *vec, size_t max,
 }
 
 /*
- * GOAWAY. A server names the first request that it has not looked at; a client
- * would name a push, of which there are none.
+ * GOAWAY. A server names the first request that it does not process; a client
+ * would name a push, and there are none.
  */
 static int
 on_shutdown(nghttp3_conn *h3, int64_t id, void *user)
@@ -146,7 +145,7 @@ static const nghttp3_callbacks callbacks = {
 	.shutdown = on_shutdown,
 };
 
-/* ---- What ngtcp2 tells us ---- */
+/* ---- Callbacks of ngtcp2 ---- */
 
 static nghttp3_ssize
 read_some(struct quic_conn *conn, int64_t id, const uint8_t *data, size_t len,
@@ -160,7 +159,7 @@ read_some(struct quic_conn *conn, int64_t id, const uint8_t *data, size_t len,
 	return n;
 }
 
-/* The type of the stream by itself, then what is left of qpack_skip(). */
+/* Passes on the type of the stream alone, then what qpack_skip() leaves. */
 static nghttp3_ssize
 read_uni(struct quic_conn *conn, int64_t id, uint64_t offset,
     const uint8_t *data, size_t len, bool fin)
@@ -203,7 +202,7 @@ h3_recv_stream_data(ngtcp2_conn *quic, uint32_t flags, int64_t id,
 	return 0;
 }
 
-/* When something arrives of it, so that nobody has to ask all streams. */
+/* Called when the stream makes progress, so that no loop over all is needed. */
 static void
 count_losses(struct quic_stream *s)
 {
@@ -275,8 +274,8 @@ h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
 }
 
 /*
- * When all has come, up to the FIN, a reset changes nothing (RFC 9000 §3.2);
- * but a request that nobody was told of is taken back by it.
+ * After the FIN and all bytes before it a reset changes nothing (RFC 9000
+ * §3.2). But it cancels a request that has not been reported yet.
  */
 static bool
 is_complete(const struct quic_stream *s)
@@ -288,10 +287,11 @@ is_complete(const struct quic_stream *s)
 }
 
 /*
- * Ngtcp2 delivers no more of a stream that is reset or that we have asked the
- * peer to stop, so nghttp3 is not told. It would only have the QPACK decoder
- * cancel the stream, for which there is no need without a dynamic table (RFC
- * 9204 §2.2.2.2), and of which peers take only so many in a row.
+ * ngtcp2 delivers no more bytes of a stream that is reset or that we have asked
+ * the peer to stop, so nghttp3 need not know of it. It would only make the
+ * QPACK decoder cancel the stream. Without a dynamic table that is not needed
+ * (RFC 9204 §2.2.2.2), and peers accept a limited number of cancellations in a
+ * row.
  */
 int
 h3_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size,
@@ -301,7 +301,7 @@ h3_stream_reset(ngtcp2_conn *quic, int64_t id, uint64_t final_size,
 
 	(void)quic, (void)id, (void)final_size, (void)user;
 	if (s != NULL && !is_complete(s))
-		stream_cut(s, code);
+		stream_reset_received(s, code);
 	return 0;
 }
 
@@ -318,8 +318,9 @@ h3_unblock_stream(ngtcp2_conn *quic, int64_t id, uint64_t max, void *user,
 }
 
 /*
- * The client may open more: their priorities may come before them (RFC 9218
- * §7.2), and nghttp3 takes one of a stream that is not allowed for a fault.
+ * The client may open more streams. Their priorities may arrive before them
+ * (RFC 9218 §7.2), and nghttp3 treats one for a stream beyond the limit as an
+ * error.
  */
 int
 h3_allow_requests(ngtcp2_conn *quic, uint64_t max, void *user)
@@ -350,8 +351,8 @@ bind_streams(struct quic_conn *conn)
 }
 
 /*
- * No dynamic QPACK table: a tunnel's head is small and comes once, and with
- * no table no head ever waits for another stream.
+ * There is no dynamic QPACK table: a tunnel has one small head, and without a
+ * table no head waits for another stream.
  */
 int
 h3_start(struct quic_conn *conn)
@@ -385,21 +386,21 @@ h3_stop(struct quic_conn *conn)
 	conn->h3 = NULL;
 }
 
-/* GOAWAY that names no request: there will be another. */
+/* The first GOAWAY, which names no request. */
 int
 h3_announce_end(struct quic_conn *conn)
 {
 	return nghttp3_conn_submit_shutdown_notice(conn->h3) == 0 ? 0 : -ENOMEM;
 }
 
-/* GOAWAY that names the last request: nghttp3 rejects all that follow. */
+/* The second GOAWAY names the last request. nghttp3 rejects later ones. */
 int
 h3_end(struct quic_conn *conn)
 {
 	return nghttp3_conn_shutdown(conn->h3) == 0 ? 0 : -ENOMEM;
 }
 
-/* That GOAWAY has left, and no stream is open any more. */
+/* The second GOAWAY was sent, and no stream is open any more. */
 bool
 h3_has_ended(const struct quic_conn *conn)
 {
@@ -448,7 +449,7 @@ h3_resume(struct quic_stream *s)
 	conn_touch(s->conn);
 }
 
-/* The stream is about to be reset: nghttp3 need not care for it any more. */
+/* The stream is about to be reset: nghttp3 sends no more of it. */
 void
 h3_forget(struct quic_stream *s)
 {

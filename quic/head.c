@@ -1,5 +1,5 @@
 /*
- * Heads of requests and responses as they arrive, field by field.
+ * The heads of requests and responses, field by field.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -7,12 +7,12 @@
 
 #include "quic/internal.h"
 
-/* Bytes of a head at first: authority, credentials and a few fields. */
+/* Initial bytes of a head: for an authority, credentials and a few fields. */
 #define HEAD_FIRST 512
 
 /* ---- The buffer ---- */
 
-/* Makes room for `n` more bytes of text; the head may move. */
+/* Makes room for `n` more bytes of text. The head may be moved. */
 static int
 head_grow(struct quic_stream *s, size_t n)
 {
@@ -35,7 +35,7 @@ head_grow(struct quic_stream *s, size_t n)
 	return 0;
 }
 
-/* Appends a string, which nghttp3 has checked; a NUL would end it early. */
+/* Appends a string that nghttp3 has checked, except for a NUL. */
 static int
 head_store(struct quic_stream *s, nghttp3_rcbuf *rcbuf)
 {
@@ -77,7 +77,7 @@ quic_head_find(const struct quic_head *head, const char *name)
 	return NULL;
 }
 
-/* ---- What nghttp3 tells us ---- */
+/* ---- Callbacks of nghttp3 ---- */
 
 int
 head_begin(nghttp3_conn *h3, int64_t id, void *user, void *stream)
@@ -95,7 +95,7 @@ head_begin(nghttp3_conn *h3, int64_t id, void *user, void *stream)
 	return 0;
 }
 
-/* Without its buffer the rest of the head is ignored, and so is its end. */
+/* Without the buffer the rest of the head is ignored, and so is its end. */
 static void
 refuse_head(struct quic_stream *s)
 {
@@ -137,7 +137,7 @@ head_end(nghttp3_conn *h3, int64_t id, int fin, void *user, void *stream)
 		return 0;
 	if (!conn_is_server(conn)) {
 		head = head_view(s->head, fields);
-		/* Interim responses say nothing that a tunnel needs. */
+		/* A tunnel needs no interim response. */
 		status = quic_head_find(&head, ":status");
 		if (status == NULL || status[0] == '1')
 			return 0;

@@ -1,6 +1,6 @@
 /*
- * What the files of quic/ share among themselves: the insides of a connection
- * and of a stream. Nobody outside includes this.
+ * What the files of quic/ share: a connection, a stream, and the functions of
+ * the files that have no header of their own. Private to quic/ and its tests.
  */
 #ifndef CULVERT_QUIC_INTERNAL_H
 #define CULVERT_QUIC_INTERNAL_H
@@ -29,13 +29,13 @@
 #define PEER_IDS_MAX 7
 
 /*
- * A head while its fields arrive: name and value in turn, each with its NUL,
- * one after another. The text grows, for most heads are short.
+ * The head of a request or response while its fields arrive: names and values
+ * in turn, each with its NUL. The text grows, since most heads are short.
  */
 struct head_buffer {
 	size_t n; /* fields */
 	size_t len; /* bytes used in text */
-	size_t size; /* bytes that there are */
+	size_t size; /* bytes of text */
 	char text[];
 };
 
@@ -46,29 +46,30 @@ enum stream_pending {
 	PENDING_WRITABLE = 1 << 2,
 	PENDING_RESET = 1 << 3,
 	PENDING_ABORTED = 1 << 4,
-	PENDING_FLUSHED = 1 << 5, /* of a stream that is let go */
+	PENDING_FLUSHED = 1 << 5, /* of a released stream */
 	PENDING_STOPPED = 1 << 6
 };
 
-/* A stream that nobody owns any more: orphan.c. */
+/* A stream without an owner: orphan.c. */
 struct stream_orphan {
-	TAILQ_ENTRY(quic_stream) entry; /* conn->orphans, if listed */
-	uint64_t check_at; /* ns: it must have made progress by then: ... */
-	size_t left; /* ... fewer bytes than this are unacknowledged, ... */
-	uint64_t acked; /* ... or others had more of conn->acked ... */
-	unsigned waits; /* ... in so many checks in a row */
+	TAILQ_ENTRY(quic_stream) entry; /* conn->orphans.list, if listed */
+	uint64_t check_at; /* ns: then its progress is checked */
+	size_t left; /* unacknowledged bytes at the last check */
+	uint64_t acked; /* conn->streams.acked at the last check */
+	/* Checks in a row at which only others had made progress. */
+	unsigned waits;
 	uint64_t code; /* of its reset */
 	bool listed;
 	bool flushing; /* a reset follows the last byte */
-	bool answering; /* server: STOP_SENDING may follow the response ... */
-	bool answered; /* ... of which the client has acknowledged all */
-	bool overdue; /* among conn->noverdue: the peer does not end it */
+	bool answering; /* server: STOP_SENDING may follow the response */
+	bool answered; /* ... and the client has acknowledged all of it */
+	bool overdue; /* counted in conn->orphans.noverdue */
 };
 
-/* Bytes that were committed in an iteration of the loop: quota.c. */
+/* Bytes that were committed in one iteration of the loop: quota.c. */
 struct quota {
-	uint64_t iteration; /* the last one with any */
-	size_t taken; /* ... and how many */
+	uint64_t iteration; /* the last one with such bytes */
+	size_t taken; /* how many bytes */
 };
 
 struct quic_stream {
@@ -424,7 +425,7 @@ void stream_free(struct quic_stream *);
 void stream_pend(struct quic_stream *, unsigned events);
 void stream_deliver(struct quic_stream *);
 void stream_abort(struct quic_stream *, uint64_t code);
-void stream_cut(struct quic_stream *, uint64_t code);
+void stream_reset_received(struct quic_stream *, uint64_t code);
 void stream_transport_gone(struct quic_stream *, uint64_t code);
 bool stream_conn_gone(struct quic_stream *);
 void stream_stopped(struct quic_stream *);

@@ -289,7 +289,7 @@ memory_attach(struct quic_conn *conn, struct quic_memory *all)
 
 	m->all = all;
 	m->reclaim_at = UINT64_MAX;
-	TAILQ_INIT(&m->hungry);
+	TAILQ_INIT(&m->waiting);
 	for (size_t i = 0; i < MEMORY_RANKS; i++)
 		TAILQ_INIT(&m->streams[i]);
 	m->quic_allocator = (ngtcp2_mem){ conn, lib_malloc, lib_free,
@@ -330,7 +330,7 @@ memory_detach(struct quic_conn *conn)
 	memory_promise(conn, 0);
 	memory_handshake_done(conn);
 	memory_discharge(conn, sizeof(*conn) + TLS_SESSION);
-	m->all->doomed -= m->doomed;
+	m->all->closing -= m->closing;
 	TAILQ_REMOVE(&m->all->conns[m->rank], conn, memory.rank_entry);
 	m->all->nconns--;
 }

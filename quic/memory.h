@@ -73,13 +73,13 @@ struct quic_memory {
 	size_t held; /* bytes, with those of the pool: */
 	size_t pooled; /* bytes */
 	size_t sending; /* bytes of it that are MEMORY_TX */
-	size_t doomed; /* bytes of connections that are being closed for it */
+	size_t closing; /* bytes of connections that are being closed for it */
 	size_t promised; /* bytes that grown windows let peers send, ... */
 	TAILQ_HEAD(, quic_conn) granted; /* ... by when they were used */
 	struct conn_rank conns[MEMORY_RANKS];
 	size_t nconns, nstreams;
 	uint64_t aborted, closed; /* streams, connections, for want of memory */
-	uint64_t relieved_at; /* as `now` */
+	uint64_t reclaimed_at; /* as `now` */
 	uint64_t short_since; /* as `now`; UINT64_MAX: it is not short */
 	unsigned steps_max; /* looks of the longest relief; for tests */
 	uint64_t iteration; /* of the owners' loop: quota.c */
@@ -97,9 +97,9 @@ struct conn_memory {
 	unsigned rank;
 	TAILQ_ENTRY(quic_conn) rank_entry;
 	struct stream_rank streams[MEMORY_RANKS]; /* those that hold chunks */
-	TAILQ_HEAD(, quic_stream) hungry; /* wait for their first chunk */
+	TAILQ_HEAD(, quic_stream) waiting; /* wait for their first chunk */
 	size_t handshake; /* bytes charged for what is to come */
-	size_t doomed; /* bytes of it in all->doomed */
+	size_t closing; /* bytes of it in all->closing */
 	size_t promised; /* bytes of it in all->promised */
 	TAILQ_ENTRY(quic_conn) granted_entry; /* if that is not 0 */
 	uint64_t reclaim_at; /* look after them; UINT64_MAX: no need */
@@ -113,8 +113,8 @@ struct stream_memory {
 	unsigned rank;
 	TAILQ_ENTRY(quic_stream) rank_entry;
 	uint64_t moved_at; /* when bytes last found their way, as `now` */
-	TAILQ_ENTRY(quic_stream) hungry_entry;
-	bool hungry;
+	TAILQ_ENTRY(quic_stream) waiting_entry;
+	bool waiting;
 };
 
 /* ---- All ---- */

@@ -34,20 +34,20 @@
 
 /*
  * The score of a suspicion: what a large probe that is lost adds, and one that
- * arrives takes away. At GUILTY the size does not pass, or too seldom to be of
- * use, as long as SMALL_ACKED small packets have passed meanwhile; at INNOCENT
+ * arrives takes away. At SCORE_BLACK_HOLE the size does not pass, or too seldom to be of
+ * use, as long as SMALL_ACKED small packets have passed meanwhile; at SCORE_FALSE_ALARM
  * it does. Seven losses in a row convict; at 15 % loss by chance 1 suspicion in
  * 10,000 ends wrongly, and a size that is lost half of the time is convicted
  * 5 times of 6.
  */
 #define LOST_SCORE 2
 #define ACKED_SCORE 1
-#define GUILTY 14
-#define INNOCENT (-4)
+#define SCORE_BLACK_HOLE 14
+#define SCORE_FALSE_ALARM (-4)
 #define SMALL_ACKED 2
 
 /* Sizes tried in a suspicion, for what to fall back on. */
-#define RUNGS_MAX 3
+#define FALLBACKS_MAX 3
 
 /*
  * IP packets of common links, tunnels and phones; less headers: 48 and 28. In
@@ -231,7 +231,7 @@ begin_raise(struct pmtu *p)
 	if (p->size >= p->ceiling)
 		return;
 	p->state = PMTU_SEARCHING;
-	p->nlost = p->nqueue = p->nflying = 0;
+	p->nlost = p->nqueue = p->nin_flight = 0;
 	p->raising = true;
 	p->raise_at = UINT64_MAX;
 	enqueue(p, p->ceiling);
@@ -257,7 +257,7 @@ pmtu_start(struct pmtu *p, size_t max, size_t headers, uint64_t now)
 	p->headers = headers;
 	p->state = PMTU_SEARCHING;
 	p->suspicious = p->raising = false;
-	p->nlost = p->nqueue = p->nflying = 0;
+	p->nlost = p->nqueue = p->nin_flight = 0;
 	p->hint = 0;
 	p->trusted_until = 0;
 	p->raise_at = UINT64_MAX;
@@ -273,7 +273,7 @@ pmtu_stop(struct pmtu *p, uint64_t now)
 	set_size(p, p->base, PMTU_PATH_CHANGED, now);
 	p->state = PMTU_DISABLED;
 	p->suspicious = p->raising = false;
-	p->nlost = p->nqueue = p->nflying = 0;
+	p->nlost = p->nqueue = p->nin_flight = 0;
 	p->hint = 0;
 	p->raise_at = UINT64_MAX;
 }
@@ -289,12 +289,12 @@ pmtu_reprobe(struct pmtu *p, uint64_t now)
 /* ---- Probes ---- */
 
 static size_t
-count_flying(const struct pmtu *p, size_t size)
+count_in_flight(const struct pmtu *p, size_t size)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < p->nflying; i++)
-		n += p->flying[i] == size;
+	for (size_t i = 0; i < p->nin_flight; i++)
+		n += p->in_flight[i] == size;
 	return n;
 }
 
@@ -308,21 +308,21 @@ score(const struct pmtu *p)
 static int
 worst_score(const struct pmtu *p)
 {
-	return score(p) + LOST_SCORE * (int)count_flying(p, p->tested);
+	return score(p) + LOST_SCORE * (int)count_in_flight(p, p->tested);
 }
 
 /* The next size to be tried for what to fall back on, or 0. */
 static size_t
-next_rung(const struct pmtu *p)
+next_fallback(const struct pmtu *p)
 {
 	unsigned n = 0;
 
-	if (p->hint > p->base && p->hint < p->tested && n++ == p->rungs)
+	if (p->hint > p->base && p->hint < p->tested && n++ == p->nfallbacks)
 		return p->hint;
-	for (size_t i = 0; i < COMMON_SIZES && n < RUNGS_MAX; i++)
+	for (size_t i = 0; i < COMMON_SIZES && n < FALLBACKS_MAX; i++)
 		if (common_sizes[i] - p->headers > p->base &&
 		    common_sizes[i] - p->headers < p->tested &&
-		    n++ == p->rungs)
+		    n++ == p->nfallbacks)
 			return common_sizes[i] - p->headers;
 	return 0;
 }
@@ -333,29 +333,29 @@ next_rung(const struct pmtu *p)
  * it is time to know what else passes.
  */
 static size_t
-wanted_for_verdict(const struct pmtu *p, bool idle)
+wanted_in_suspicion(const struct pmtu *p, bool idle)
 {
-	size_t large = count_flying(p, p->tested);
+	size_t large = count_in_flight(p, p->tested);
 
-	if (p->nflying == PMTU_FLYING_MAX || (idle && p->nflying > 0))
+	if (p->nin_flight == PMTU_IN_FLIGHT_MAX || (idle && p->nin_flight > 0))
 		return 0;
 	if (p->small_acked > 0 && large < PMTU_PARALLEL_MAX &&
-	    worst_score(p) < GUILTY)
+	    worst_score(p) < SCORE_BLACK_HOLE)
 		return p->tested;
-	if (p->small_acked < SMALL_ACKED && count_flying(p, p->base) == 0)
+	if (p->small_acked < SMALL_ACKED && count_in_flight(p, p->base) == 0)
 		return p->base;
-	return p->small_acked > 0 && p->large_lost > 0 ? next_rung(p) : 0;
+	return p->small_acked > 0 && p->large_lost > 0 ? next_fallback(p) : 0;
 }
 
 size_t
 pmtu_wanted(const struct pmtu *p, bool idle)
 {
 	if (p->suspicious)
-		return wanted_for_verdict(p, idle);
+		return wanted_in_suspicion(p, idle);
 	if (p->state != PMTU_SEARCHING || p->nqueue == 0 ||
-	    p->nflying >= PMTU_PARALLEL_MAX)
+	    p->nin_flight >= PMTU_PARALLEL_MAX)
 		return 0;
-	return idle && p->nflying > 0 ? 0 : p->queue[0];
+	return idle && p->nin_flight > 0 ? 0 : p->queue[0];
 }
 
 void
@@ -364,10 +364,10 @@ pmtu_sent(struct pmtu *p, size_t size)
 	size_t at = 0;
 
 	p->probes_sent++;
-	if (p->nflying < PMTU_FLYING_MAX)
-		p->flying[p->nflying++] = size;
-	if (p->suspicious && size == next_rung(p))
-		p->rungs++;
+	if (p->nin_flight < PMTU_IN_FLIGHT_MAX)
+		p->in_flight[p->nin_flight++] = size;
+	if (p->suspicious && size == next_fallback(p))
+		p->nfallbacks++;
 	while (at < p->nqueue && p->queue[at] != size)
 		at++;
 	if (at == p->nqueue)
@@ -379,15 +379,15 @@ pmtu_sent(struct pmtu *p, size_t size)
 
 /* Takes a probe off the list; false: it belongs to an earlier search. */
 static bool
-landed(struct pmtu *p, size_t size)
+take_in_flight(struct pmtu *p, size_t size)
 {
 	size_t at = 0;
 
-	while (at < p->nflying && p->flying[at] != size)
+	while (at < p->nin_flight && p->in_flight[at] != size)
 		at++;
-	if (at == p->nflying)
+	if (at == p->nin_flight)
 		return false;
-	p->flying[at] = p->flying[--p->nflying];
+	p->in_flight[at] = p->in_flight[--p->nin_flight];
 	return true;
 }
 
@@ -407,7 +407,7 @@ trim_queue(struct pmtu *p)
 static void
 next_round(struct pmtu *p, uint64_t now)
 {
-	if (p->state != PMTU_SEARCHING || p->nflying > 0)
+	if (p->state != PMTU_SEARCHING || p->nin_flight > 0)
 		return;
 	if (!p->raising)
 		p->nqueue = 0; /* what is left was planned on less knowledge */
@@ -421,7 +421,7 @@ static void
 false_alarm(struct pmtu *p, uint64_t now)
 {
 	p->suspicious = false;
-	p->nflying = 0;
+	p->nin_flight = 0;
 	p->trusted_until = now + TRUST_INTERVAL;
 	p->state = p->state_before;
 	next_round(p, now);
@@ -453,7 +453,7 @@ black_hole(struct pmtu *p, uint64_t now)
 	p->suspicious = p->raising = false;
 	set_size(p, p->passed > p->base ? p->passed : p->base,
 	    PMTU_BLACK_HOLE, now);
-	p->nlost = p->nqueue = p->nflying = 0;
+	p->nlost = p->nqueue = p->nin_flight = 0;
 	p->hint = 0;
 	for (int i = 0; i < PMTU_LOSSES_MAX; i++)
 		note_lost(p, p->tested);
@@ -466,12 +466,13 @@ black_hole(struct pmtu *p, uint64_t now)
 
 /* What is under way counts as lost: arrivals are known before losses. */
 static void
-weigh(struct pmtu *p, uint64_t now)
+decide(struct pmtu *p, uint64_t now)
 {
-	if (worst_score(p) <= INNOCENT)
+	if (worst_score(p) <= SCORE_FALSE_ALARM)
 		false_alarm(p, now);
-	else if (score(p) >= GUILTY && p->small_acked >= SMALL_ACKED &&
-	    p->nflying == 0 && next_rung(p) == 0)
+	else if (score(p) >= SCORE_BLACK_HOLE &&
+		 p->small_acked >= SMALL_ACKED && p->nin_flight == 0 &&
+		 next_fallback(p) == 0)
 		black_hole(p, now);
 }
 
@@ -494,9 +495,9 @@ pmtu_suspect(struct pmtu *p, uint64_t now)
 	p->state = PMTU_BASE;
 	p->tested = p->size;
 	p->large_lost = p->large_acked = p->small_lost = p->small_acked = 0;
-	p->rungs = 0;
+	p->nfallbacks = 0;
 	p->passed = 0;
-	p->nflying = 0;
+	p->nin_flight = 0;
 }
 
 void
@@ -508,16 +509,16 @@ pmtu_small_acked(struct pmtu *p, uint64_t now)
 		return;
 	p->state = PMTU_BASE;
 	p->small_acked++;
-	weigh(p, now);
+	decide(p, now);
 }
 
 /* Of a suspicion: a large one, or a smaller one that passes at least. */
 static void
-testify(struct pmtu *p, size_t size, uint64_t now)
+score_ack(struct pmtu *p, size_t size, uint64_t now)
 {
 	if (size >= p->tested) {
 		p->large_acked++;
-		weigh(p, now);
+		decide(p, now);
 		return;
 	}
 	if (size > p->passed)
@@ -529,10 +530,10 @@ void
 pmtu_probe_acked(struct pmtu *p, size_t size, uint64_t now)
 {
 	p->probes_acked++;
-	if (!landed(p, size))
+	if (!take_in_flight(p, size))
 		return;
 	if (p->suspicious) {
-		testify(p, size, now);
+		score_ack(p, size, now);
 		return;
 	}
 	if (size <= p->size || outweighs_losses(p, size)) {
@@ -550,7 +551,7 @@ void
 pmtu_probe_lost(struct pmtu *p, size_t size, uint64_t now)
 {
 	p->probes_lost++;
-	if (!landed(p, size))
+	if (!take_in_flight(p, size))
 		return;
 	if (p->suspicious) {
 		if (size >= p->tested)
@@ -558,7 +559,7 @@ pmtu_probe_lost(struct pmtu *p, size_t size, uint64_t now)
 		else if (size == p->base &&
 		    ++p->small_lost >= PMTU_LOSSES_MAX && p->small_acked == 0)
 			p->state = PMTU_ERROR;
-		weigh(p, now);
+		decide(p, now);
 		return;
 	}
 	if (size > p->size)
@@ -569,14 +570,14 @@ pmtu_probe_lost(struct pmtu *p, size_t size, uint64_t now)
 /* ---- What others say ---- */
 
 static void
-forget_flying(struct pmtu *p, size_t above)
+forget_in_flight(struct pmtu *p, size_t above)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < p->nflying; i++)
-		if (p->flying[i] <= above)
-			p->flying[n++] = p->flying[i];
-	p->nflying = n;
+	for (size_t i = 0; i < p->nin_flight; i++)
+		if (p->in_flight[i] <= above)
+			p->in_flight[n++] = p->in_flight[i];
+	p->nin_flight = n;
 }
 
 void
@@ -591,7 +592,7 @@ pmtu_set_ceiling(struct pmtu *p, size_t ceiling, uint64_t now)
 		p->base = ceiling;
 	if (p->size > ceiling)
 		set_size(p, ceiling, PMTU_INTERFACE, now);
-	forget_flying(p, ceiling);
+	forget_in_flight(p, ceiling);
 	if (p->suspicious && p->tested > ceiling) {
 		p->suspicious = false;
 		p->state = p->state_before;

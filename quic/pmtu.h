@@ -29,7 +29,7 @@
 #define PMTU_PARALLEL_MAX 7
 
 /* Probes whose fate is awaited: a verdict has some small ones beside them. */
-#define PMTU_FLYING_MAX 12
+#define PMTU_IN_FLIGHT_MAX 12
 
 /* Losses of one size before it is given up (MAX_PROBES, RFC 8899 §5.1.2). */
 #define PMTU_LOSSES_MAX 3
@@ -74,12 +74,12 @@ struct pmtu {
 	size_t tested; /* the size that is under suspicion */
 	unsigned large_lost, large_acked; /* of that size, since then */
 	unsigned small_lost, small_acked; /* of smaller ones */
-	unsigned rungs; /* sizes tried to fall back on ... */
+	unsigned nfallbacks; /* sizes tried to fall back on ... */
 	size_t passed; /* ... and the largest of those that arrived, or 0 */
 	enum pmtu_state state_before;
 	uint64_t trusted_until; /* after a false alarm */
-	size_t flying[PMTU_FLYING_MAX]; /* sizes of probes under way */
-	size_t nflying;
+	size_t in_flight[PMTU_IN_FLIGHT_MAX]; /* sizes of probes under way */
+	size_t nin_flight;
 	struct {
 		size_t size;
 		unsigned count; /* so many were lost ... */

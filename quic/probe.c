@@ -25,16 +25,16 @@ probe_rtt(struct quic_conn *conn)
 }
 
 void
-probe_landed(struct quic_conn *conn, size_t at, bool acked)
+probe_resolved(struct quic_conn *conn, size_t at, bool acked)
 {
 	struct probe *p = &conn->probe;
 	size_t size = p->flights[at].size;
 
-	if (acked && p->turns_left > 0 &&
-	    p->flights[at].turn == p->turns_left) {
+	if (acked && p->slots_left > 0 &&
+	    p->flights[at].slot == p->slots_left) {
 		/* The library goes on to the next of its sizes. */
-		p->turns_left--;
-		p->turn_due = p->turns_left > 0;
+		p->slots_left--;
+		p->slot_due = p->slots_left > 0;
 		p->tries = 0;
 	}
 	p->flights[at] = p->flights[--p->nflights];
@@ -48,7 +48,7 @@ static bool
 is_lost(const struct probe *p, const struct probe_flight *f, uint64_t rtt,
     uint64_t now)
 {
-	uint64_t acked_end = p->evidence.acked_end;
+	uint64_t acked_end = p->black_hole.acked_end;
 
 	if (acked_end <= f->number + 1)
 		return false; /* nothing later has arrived */
@@ -64,14 +64,14 @@ find_lost(struct quic_conn *conn, uint64_t now)
 
 	for (size_t i = p->nflights; i-- > 0;)
 		if (i < p->nflights && is_lost(p, &p->flights[i], rtt, now))
-			probe_landed(conn, i, false);
+			probe_resolved(conn, i, false);
 }
 
 static void
 suspect(struct quic_conn *conn, uint64_t now)
 {
 	pmtu_suspect(&conn->probe.pmtu, now);
-	black_hole_clear(&conn->probe.evidence);
+	black_hole_clear(&conn->probe.black_hole);
 }
 
 /*
@@ -79,30 +79,30 @@ suspect(struct quic_conn *conn, uint64_t now)
  * lost: what is sent after a rest is not to be held against it.
  */
 static void
-note_rest(struct quic_conn *conn)
+note_idle(struct quic_conn *conn)
 {
-	struct black_hole *e = &conn->probe.evidence;
+	struct black_hole *e = &conn->probe.black_hole;
 	ngtcp2_conn_info info;
 
 	if (!e->waiting)
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
 	if (info.bytes_in_flight == 0)
-		black_hole_rest(e);
+		black_hole_idle(e);
 }
 
 void
-probe_weigh(struct quic_conn *conn, uint64_t now)
+probe_evaluate(struct quic_conn *conn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
 
 	if (!p->started)
 		return;
-	note_rest(conn);
-	if (!black_hole_moved(&p->evidence))
+	note_idle(conn);
+	if (!black_hole_progressed(&p->black_hole))
 		return;
 	find_lost(conn, now);
-	if (black_hole_weigh(&p->evidence)) {
+	if (black_hole_is_suspected(&p->black_hole)) {
 		suspect(conn, now);
 		pmtu_small_acked(&p->pmtu, now);
 	}
@@ -114,7 +114,7 @@ probe_weigh(struct quic_conn *conn, uint64_t now)
 static bool
 is_stalled(struct quic_conn *conn, uint64_t now)
 {
-	const struct black_hole *e = &conn->probe.evidence;
+	const struct black_hole *e = &conn->probe.black_hole;
 
 	return e->waiting &&
 	    now >= e->progress_at + ngtcp2_conn_get_pto(conn->quic);
@@ -125,7 +125,7 @@ static uint64_t
 suspicious_at(const struct quic_conn *conn)
 {
 	const struct probe *p = &conn->probe;
-	const struct black_hole *e = &p->evidence;
+	const struct black_hole *e = &p->black_hole;
 	uint64_t counts_at = pmtu_suspicion_counts_at(&p->pmtu), at;
 
 	if (!p->started || !e->waiting || e->large_waiting == 0)
@@ -151,11 +151,11 @@ probe_expire(struct quic_conn *conn, uint64_t now)
 	if (!p->started)
 		return;
 	/* Called after the library's own expiry, which does much the same. */
-	if (!p->turn_due && now >= p->turn_expiry) {
-		p->turn_due = p->tries < TRIES_MAX;
-		p->turn_expiry = UINT64_MAX;
+	if (!p->slot_due && now >= p->slot_expiry) {
+		p->slot_due = p->tries < TRIES_MAX;
+		p->slot_expiry = UINT64_MAX;
 	}
-	note_rest(conn);
+	note_idle(conn);
 	pmtu_expire(&p->pmtu, now);
 	if (now >= suspicious_at(conn))
 		suspect(conn, now);
@@ -169,8 +169,8 @@ probe_deadline(const struct quic_conn *conn)
 	uint64_t at = pmtu_deadline(&p->pmtu);
 	uint64_t suspicious = suspicious_at(conn);
 
-	if (p->started && !p->turn_due && p->turn_expiry < at)
-		at = p->turn_expiry;
+	if (p->started && !p->slot_due && p->slot_expiry < at)
+		at = p->slot_expiry;
 	return at < suspicious ? at : suspicious;
 }
 
@@ -187,18 +187,18 @@ fits_window(const struct quic_conn *conn, size_t want)
  * `want`; 0: it stays as it is.
  */
 static ngtcp2_ssize
-seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
+seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool in_slot,
     ngtcp2_path *path, uint8_t *ecn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	size_t cap = turn ? p->max + PROBE_TURNS : probe_cap(conn, now);
+	size_t cap = in_slot ? p->max + PROBE_SLOTS : probe_cap(conn, now);
 	bool fits = fits_window(conn, want);
 	ngtcp2_pkt_info pi = { 0 };
 	ngtcp2_ssize n;
 
 	p->want = want;
 	p->packet = buf;
-	p->turn = turn;
+	p->in_slot = in_slot;
 	p->sealed = 0;
 	n = ngtcp2_conn_write_pkt(conn->quic, path, &pi, buf, cap, now);
 	p->packet = NULL;
@@ -207,7 +207,7 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool turn,
 	if (n <= 0 || p->sealed == 0)
 		return n;
 	p->flights[p->nflights++] = (struct probe_flight){ p->number, now,
-		p->sealed, turn ? p->turns_left : 0 };
+		p->sealed, in_slot ? p->slots_left : 0 };
 	p->free_left -= fits ? 0 : 1;
 	pmtu_sent(&p->pmtu, p->sealed);
 	n = (ngtcp2_ssize)p->sealed;
@@ -233,18 +233,18 @@ has_room(struct quic_conn *conn, size_t want, uint64_t now)
 
 /*
  * What the library's own probe is to carry: the last try of a turn a small one,
- * since the library ends its turns when all are lost. On an idle connection a
+ * since the library ends its slots when all are lost. On an idle connection a
  * small one goes out, too, when the one before was not acknowledged in time:
  * nothing else could tell that it is lost.
  */
 static size_t
-wanted_turn(struct quic_conn *conn)
+wanted_in_slot(struct quic_conn *conn)
 {
 	struct probe *p = &conn->probe;
 	ngtcp2_conn_info info;
 	bool idle;
 
-	if (!p->turn_due)
+	if (!p->slot_due)
 		return 0;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
 	idle = info.bytes_in_flight == 0;
@@ -255,11 +255,11 @@ wanted_turn(struct quic_conn *conn)
 }
 
 static ngtcp2_ssize
-write_turn(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
+write_slot(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
     uint8_t *ecn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	size_t want = wanted_turn(conn), before = p->nflights;
+	size_t want = wanted_in_slot(conn), before = p->nflights;
 	ngtcp2_ssize n;
 
 	if (want == 0 || !fits_window(conn, want) ||
@@ -269,20 +269,20 @@ write_turn(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 	if (p->nflights == before) {
 		/* Too large, and no probe: it had better things to say. */
 		if (n > (ngtcp2_ssize)probe_cap(conn, now)) {
-			p->turn_due = false;
-			p->turn_expiry = now + ngtcp2_conn_get_pto(conn->quic);
+			p->slot_due = false;
+			p->slot_expiry = now + ngtcp2_conn_get_pto(conn->quic);
 		}
 		return n;
 	}
-	p->turn_due = false;
+	p->slot_due = false;
 	p->tries++;
-	p->turn_expiry = now + (p->tries < TRIES_MAX ? 1 : 3) *
+	p->slot_expiry = now + (p->tries < TRIES_MAX ? 1 : 3) *
 	    ngtcp2_conn_get_pto(conn->quic);
 	return n;
 }
 
 void
-probe_harvest(struct quic_conn *conn, uint64_t now)
+probe_enqueue(struct quic_conn *conn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
 	size_t want = p->started ? pmtu_wanted(&p->pmtu, false) : 0;
@@ -290,7 +290,7 @@ probe_harvest(struct quic_conn *conn, uint64_t now)
 	ngtcp2_path_storage ps;
 	ngtcp2_ssize n;
 
-	if (p->nharvest == PROBE_HARVEST_MAX || !has_room(conn, want, now))
+	if (p->nqueue == PROBE_QUEUE_MAX || !has_room(conn, want, now))
 		return;
 	packet = malloc(sizeof(*packet) + p->max);
 	if (packet == NULL)
@@ -305,21 +305,21 @@ probe_harvest(struct quic_conn *conn, uint64_t now)
 	memcpy(&packet->path.local, ps.path.local.addr, ps.path.local.addrlen);
 	memcpy(&packet->path.remote, ps.path.remote.addr,
 	    ps.path.remote.addrlen);
-	TAILQ_INSERT_TAIL(&p->harvest, packet, entry);
-	p->nharvest++;
+	TAILQ_INSERT_TAIL(&p->queue, packet, entry);
+	p->nqueue++;
 }
 
 static size_t
-write_harvest(struct probe *p, struct quic_gso *gso)
+write_queued(struct probe *p, struct quic_gso *gso)
 {
-	struct probe_packet *packet = TAILQ_FIRST(&p->harvest);
+	struct probe_packet *packet = TAILQ_FIRST(&p->queue);
 	ngtcp2_path view;
 	size_t len;
 
 	if (packet == NULL)
 		return 0;
-	TAILQ_REMOVE(&p->harvest, packet, entry);
-	p->nharvest--;
+	TAILQ_REMOVE(&p->queue, packet, entry);
+	p->nqueue--;
 	len = packet->len;
 	memcpy(gso->buf, packet->data, len);
 	view = path_view(&packet->path);
@@ -333,13 +333,13 @@ write_harvest(struct probe *p, struct quic_gso *gso)
  * acknowledgement, that is no harm.
  */
 static ngtcp2_ssize
-write_pinged(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
+write_ping_ack(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
     uint8_t *ecn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
 	size_t want = pmtu_wanted(&p->pmtu, false);
 
-	if (!p->pinged || p->owes || !has_room(conn, want, now))
+	if (!p->must_ack_ping || p->must_ack || !has_room(conn, want, now))
 		return 0;
 	return seal(conn, buf, want, false, path, ecn, now);
 }
@@ -349,7 +349,7 @@ write_pinged(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
  * probe, and not its size.
  */
 static ngtcp2_ssize
-write_remnants(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
+write_handshake_rest(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
     uint8_t *ecn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
@@ -372,14 +372,14 @@ probe_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 
 	if (!p->started)
 		return 0;
-	if ((n = (ngtcp2_ssize)write_harvest(p, gso)) > 0)
+	if ((n = (ngtcp2_ssize)write_queued(p, gso)) > 0)
 		return n;
 	ngtcp2_path_storage_zero(&ps);
-	n = write_remnants(conn, gso->buf, &ps.path, &ecn, now);
+	n = write_handshake_rest(conn, gso->buf, &ps.path, &ecn, now);
 	if (n == 0)
-		n = write_turn(conn, gso->buf, &ps.path, &ecn, now);
+		n = write_slot(conn, gso->buf, &ps.path, &ecn, now);
 	if (n == 0)
-		n = write_pinged(conn, gso->buf, &ps.path, &ecn, now);
+		n = write_ping_ack(conn, gso->buf, &ps.path, &ecn, now);
 	if (n > 0)
 		gso_add(gso, &ps.path, ecn, (size_t)n);
 	return n;
@@ -390,8 +390,8 @@ probe_fini(struct quic_conn *conn)
 {
 	struct probe_packet *packet;
 
-	while ((packet = TAILQ_FIRST(&conn->probe.harvest)) != NULL) {
-		TAILQ_REMOVE(&conn->probe.harvest, packet, entry);
+	while ((packet = TAILQ_FIRST(&conn->probe.queue)) != NULL) {
+		TAILQ_REMOVE(&conn->probe.queue, packet, entry);
 		free(packet);
 	}
 }
@@ -410,7 +410,7 @@ probe_set_link(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
 		if (p->flights[i].size > size)
 			p->flights[i] = p->flights[--p->nflights];
 	/* Those have not left. */
-	black_hole_discard(&p->evidence);
+	black_hole_discard(&p->black_hole);
 	pmtu_set_ceiling(&p->pmtu, size, now);
 	conn_touch(conn);
 }
@@ -456,10 +456,10 @@ path_max(const struct quic_conn *conn)
 }
 
 static void
-plan_turns(const struct probe *p, uint16_t turns[PROBE_TURNS])
+plan_slots(const struct probe *p, uint16_t slots[PROBE_SLOTS])
 {
-	for (size_t i = 0; i < PROBE_TURNS; i++)
-		turns[i] = (uint16_t)(p->max + 1 + i);
+	for (size_t i = 0; i < PROBE_SLOTS; i++)
+		slots[i] = (uint16_t)(p->max + 1 + i);
 }
 
 /*
@@ -476,34 +476,34 @@ take_peer_max(struct quic_conn *conn)
 	if (p->peer_max != 0 || peer == NULL)
 		return;
 	p->peer_max = peer->max_udp_payload_size;
-	compat_raise_peer_max(peer, p->max + PROBE_TURNS);
+	compat_raise_peer_max(peer, p->max + PROBE_SLOTS);
 }
 
 void
 probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
-    uint16_t turns[PROBE_TURNS])
+    uint16_t slots[PROBE_SLOTS])
 {
 	struct probe *p = &conn->probe;
 	size_t max = conn->settings.ip_mtu_max - PATH_HEADERS_MIN, base;
 
-	TAILQ_INIT(&p->harvest);
+	TAILQ_INIT(&p->queue);
 	p->headers = path_headers_len(&conn->path.current);
 	base = base_of(conn);
 	pmtu_init(&p->pmtu, base);
-	if (max > PAYLOAD_MAX - PROBE_TURNS)
-		max = PAYLOAD_MAX - PROBE_TURNS;
+	if (max > PAYLOAD_MAX - PROBE_SLOTS)
+		max = PAYLOAD_MAX - PROBE_SLOTS;
 	p->max = max > base ? max : base;
 	settings->no_tx_udp_payload_size_shaping = 1;
 	if (conn->settings.no_mtu_probe || max <= base) {
-		compat_disable_pmtud(settings, turns);
+		compat_disable_pmtud(settings, slots);
 		settings->max_tx_udp_payload_size = base;
 		return;
 	}
 	p->pmtu.ceiling = path_max(conn);
-	plan_turns(p, turns);
-	settings->pmtud_probes = turns;
-	settings->pmtud_probeslen = PROBE_TURNS;
-	settings->max_tx_udp_payload_size = max + PROBE_TURNS;
+	plan_slots(p, slots);
+	settings->pmtud_probes = slots;
+	settings->pmtud_probeslen = PROBE_SLOTS;
+	settings->max_tx_udp_payload_size = max + PROBE_SLOTS;
 }
 
 void
@@ -517,10 +517,10 @@ probe_start(struct quic_conn *conn, uint64_t now)
 	take_peer_max(conn);
 	p->started = true;
 	p->nflights = 0;
-	black_hole_clear(&p->evidence);
-	p->turns_left = PROBE_TURNS;
-	p->turn_due = true;
-	p->turn_expiry = UINT64_MAX;
+	black_hole_clear(&p->black_hole);
+	p->slots_left = PROBE_SLOTS;
+	p->slot_due = true;
+	p->slot_expiry = UINT64_MAX;
 	p->fresh = true;
 	max = path_max(conn);
 	if (p->peer_max != 0 && p->peer_max < max)

@@ -39,7 +39,7 @@
  * packets, or it would try them without us, and when nothing is to be learnt
  * any more. So they begin above what is asked for on any path.
  */
-#define PROBE_TURNS 48
+#define PROBE_SLOTS 48
 
 /* Acknowledgements in one round trip that get a PING, to help the sender. */
 #define PROBE_PINGS 8
@@ -52,17 +52,17 @@
 #define PROBE_FREE 4
 
 /* Probes whose fate is awaited, those of a search given up included. */
-#define PROBE_FLIGHTS_MAX (2 * PMTU_FLYING_MAX)
+#define PROBE_FLIGHTS_MAX (2 * PMTU_IN_FLIGHT_MAX)
 
-/* Packets that may wait to be written; see probe_harvest(). */
-#define PROBE_HARVEST_MAX PMTU_PARALLEL_MAX
+/* Packets that may wait to be written; see probe_enqueue(). */
+#define PROBE_QUEUE_MAX PMTU_PARALLEL_MAX
 
 /* A probe under way. */
 struct probe_flight {
 	uint64_t number; /* packet number */
 	uint64_t sent_at;
 	size_t size; /* bytes of UDP payload */
-	unsigned turn; /* which of the library's it is; 0: none */
+	unsigned slot; /* which of the library's it is; 0: none */
 };
 
 /* A packet that was sealed while others were read, and waits. */
@@ -91,7 +91,7 @@ struct probe {
 	size_t want; /* bytes it is to have */
 	size_t sealed; /* bytes it has got, or 0 */
 	uint64_t number;
-	bool turn; /* it may be the library's own probe */
+	bool in_slot; /* it may be the library's own probe */
 	size_t added; /* bytes that were added to one of another kind */
 
 	struct probe_flight flights[PROBE_FLIGHTS_MAX];
@@ -99,31 +99,31 @@ struct probe {
 	unsigned ranges_left; /* to be looked at in the packet being read */
 
 	/* The library's discovery, as it must see itself. */
-	bool turn_due; /* it would send a probe if it had the room */
+	bool slot_due; /* it would send a probe if it had the room */
 	unsigned tries; /* of the size that it thinks it tries ... */
-	unsigned turns_left; /* ... which is the number of this turn, too */
-	uint64_t turn_expiry;
+	unsigned slots_left; /* ... which is the number of this turn, too */
+	uint64_t slot_expiry;
 
 	unsigned free_left; /* of PROBE_FREE in this round trip */
 	uint64_t free_at;
-	bool pinged; /* nothing but PING is to be acknowledged ... */
-	bool owes; /* ... or more than that */
+	bool must_ack_ping; /* nothing but PING is to be acknowledged ... */
+	bool must_ack; /* ... or more than that */
 	bool sees_base; /* the peer's packets have the base size */
 	unsigned pings_left;
 	uint64_t pings_at;
-	TAILQ_HEAD(, probe_packet) harvest;
-	unsigned nharvest;
+	TAILQ_HEAD(, probe_packet) queue;
+	unsigned nqueue;
 
-	struct black_hole evidence; /* what ordinary packets say */
+	struct black_hole black_hole; /* what ordinary packets say */
 };
 
 /*
  * Prepares the library's settings: no shaping of packets by its own discovery,
- * and the sizes of its turns in `turns`, which must live until the connection
+ * and the sizes of its slots in `slots`, which must live until the connection
  * is made.
  */
 void probe_init(struct quic_conn *, ngtcp2_settings *,
-    uint16_t turns[PROBE_TURNS]);
+    uint16_t slots[PROBE_SLOTS]);
 
 /*
  * The interface takes IP packets of so many bytes, and no more: what was larger
@@ -160,7 +160,7 @@ int probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
 void probe_watch(struct quic_conn *);
 
 /* A datagram was read: weighs what it has told. */
-void probe_weigh(struct quic_conn *, uint64_t now);
+void probe_evaluate(struct quic_conn *, uint64_t now);
 
 /*
  * A datagram was read and more will be: seals a probe that acknowledges it, if
@@ -168,7 +168,7 @@ void probe_weigh(struct quic_conn *, uint64_t now);
  * of a batch, so that the last acknowledgement is an ordinary one, and no
  * acknowledgement is lost with a probe.
  */
-void probe_harvest(struct quic_conn *, uint64_t now);
+void probe_enqueue(struct quic_conn *, uint64_t now);
 
 /* The most that the library may fill of an ordinary packet now, in bytes ... */
 size_t probe_cap(struct quic_conn *, uint64_t now);
@@ -201,7 +201,7 @@ uint64_t probe_deadline(const struct quic_conn *);
 /* ---- What probe.c does for probe_packet.c ---- */
 
 /* A probe's fate: that of flights[at], which is no longer there afterwards. */
-void probe_landed(struct quic_conn *, size_t at, bool acked);
+void probe_resolved(struct quic_conn *, size_t at, bool acked);
 
 /* The latest round trip time or the usual one: the longer; nanoseconds. */
 uint64_t probe_rtt(struct quic_conn *);

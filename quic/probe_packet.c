@@ -52,7 +52,7 @@ note_sent(struct quic_conn *conn, uint64_t number, size_t size,
 {
 	struct probe *p = &conn->probe;
 
-	black_hole_sent(&p->evidence, number,
+	black_hole_sent(&p->black_hole, number,
 	    kind == FRAME_ACK_ONLY || p->sealed != 0 ? BLACK_HOLE_NONE
 	    : size > p->pmtu.base		     ? BLACK_HOLE_LARGE
 						     : BLACK_HOLE_SMALL,
@@ -65,9 +65,9 @@ note_acking(struct probe *p, uint8_t first)
 {
 	if ((first & ~1) != ACK)
 		return;
-	p->pinged = false;
+	p->must_ack_ping = false;
 	if (p->sealed == 0)
-		p->owes = false;
+		p->must_ack = false;
 }
 
 /*
@@ -130,11 +130,11 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	if (watched != NULL && SHORT_HEADER(aad[0])) {
 		p = &watched->probe;
 		p->sealed = p->added = 0;
-		p->number = expand(p->evidence.next_number, aad, aadlen);
+		p->number = expand(p->black_hole.next_number, aad, aadlen);
 		kind = frame_kind(plain, len);
 		/* Ngtcp2 seals in place: `plain` is `dest`. */
 		if (p->want > overhead && aad == p->packet &&
-		    (p->turn ? kind == FRAME_PING_ONLY
+		    (p->in_slot ? kind == FRAME_PING_ONLY
 			     : kind == FRAME_ACK_ONLY))
 			len = resize(p, dest, len, kind, overhead);
 		else if (p->packet == NULL && kind == FRAME_ACK_ONLY)
@@ -170,23 +170,23 @@ on_acked_range(void *arg, uint64_t first, uint64_t last)
 	struct quic_conn *conn = arg;
 	struct probe *p = &conn->probe;
 
-	if (last >= p->evidence.next_number || p->ranges_left == 0)
+	if (last >= p->black_hole.next_number || p->ranges_left == 0)
 		return; /* never sent: the library will see to it */
 	p->ranges_left--;
 	for (size_t i = p->nflights; i-- > 0;)
 		if (p->flights[i].number >= first &&
 		    p->flights[i].number <= last)
-			probe_landed(conn, i, true);
-	black_hole_acked(&p->evidence, &p->pmtu, first, last, conn->now);
+			probe_resolved(conn, i, true);
+	black_hole_acked(&p->black_hole, &p->pmtu, first, last, conn->now);
 }
 
 static void
 note_received(struct probe *p, size_t size, enum frame_kind kind)
 {
 	if (kind == FRAME_PING_ONLY)
-		p->pinged = true;
+		p->must_ack_ping = true;
 	else if (kind == FRAME_ELICITING)
-		p->owes = true;
+		p->must_ack = true;
 	if (kind == FRAME_ELICITING && size == PMTU_BASE_SIZE)
 		p->sees_base = true;
 }
@@ -205,7 +205,7 @@ probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	if (!SHORT_HEADER(aad[0]) || len < TAG_LEN)
 		return 0;
 	watched->probe.ranges_left = RANGES_MAX;
-	black_hole_opened(&watched->probe.evidence);
+	black_hole_opened(&watched->probe.black_hole);
 	note_received(&watched->probe, aadlen + len,
 	    frame_kind(dest, len - TAG_LEN));
 	frame_walk_acks(dest, len - TAG_LEN, on_acked_range, watched);

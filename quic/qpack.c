@@ -1,7 +1,7 @@
 /*
- * A peer may cancel any number of streams in a row: that is how thousands of
- * tunnels end at once. nghttp3 takes 4 KiB of this between two heads of its
- * own for an attack, and ends the connection. Here they are read and dropped:
+ * A peer may cancel any number of streams in a row, when thousands of tunnels
+ * end at once. nghttp3 treats 4 KiB of this between two heads of its own as an
+ * attack, and ends the connection. So cancellations are read and dropped here:
  * they only release entries of a dynamic table, and there is none.
  */
 #include "quic/qpack.h"
@@ -23,7 +23,7 @@ qpack_skip(struct qpack_reader *r, int64_t id, uint64_t offset,
 	    data[0] == STREAM_TYPE_DECODER) {
 		r->open = true;
 		r->id = id;
-		return 0; /* nghttp3 wants to see the type */
+		return 0; /* nghttp3 needs the type */
 	}
 	if (!r->open || r->id != id)
 		return 0;

@@ -1,6 +1,6 @@
 /*
- * The peer's QPACK decoder stream (RFC 9204 §4.4), of which an encoder without
- * a dynamic table needs nothing.
+ * The peer's QPACK decoder stream (RFC 9204 §4.4). An encoder without a dynamic
+ * table needs nothing of it.
  */
 #ifndef CULVERT_QUIC_QPACK_H
 #define CULVERT_QUIC_QPACK_H
@@ -9,19 +9,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where the reader of one decoder stream is. All zero at first. */
+/* The state of the reader of one decoder stream. All zero at first. */
 struct qpack_reader {
-	bool open; /* it has shown its type */
+	bool open; /* its type has arrived */
 	bool inside; /* an instruction continues in the next byte */
 	int64_t id; /* of the stream, once open */
 };
 
 /*
- * Looks at `len` bytes at `offset` of a unidirectional stream of the peer, in
+ * Reads `len` bytes at `offset` of a unidirectional stream of the peer, in
  * order. Returns how many bytes at the front are Stream Cancellations (RFC 9204
- * §4.4.2) and may be skipped; the rest is for nghttp3. After anything but a
- * cancellation nghttp3 ends the connection, since without a dynamic table the
- * peer has nothing else to say.
+ * §4.4.2) and may be skipped; the rest is for nghttp3. nghttp3 ends the
+ * connection after any other instruction: without a dynamic table there is none
+ * to send.
  */
 size_t qpack_skip(struct qpack_reader *, int64_t id, uint64_t offset,
     const uint8_t *data, size_t len);

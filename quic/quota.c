@@ -1,21 +1,21 @@
 /*
- * What owners may commit in one iteration of their loop. Without a limit an
- * iteration would read every socket that has something to say: thousands, of
- * one connection, while all others wait to be sent.
+ * A quota for what owners may commit in one iteration of their loop. Without it
+ * an iteration would read every socket that has data, thousands for one
+ * connection, before anything is sent.
  *
- * The connections that had something in the last iteration share the quota
- * evenly. A stream that meets the end of its connection's part waits in line,
- * and is told of room in the next iteration; while others are in line, each
- * has one large read.
+ * The connections that committed anything in the last iteration have equal
+ * parts of the quota. A stream that finds the part of its connection used up
+ * waits, and its `writable` fires in the next iteration. While streams wait,
+ * each may commit one large read.
  */
 #include "quic/internal.h"
 
-/* Of all connections: a few milliseconds of copying. */
+/* For all connections: a few milliseconds of copying. */
 #define QUOTA 4194304 /* bytes */
-/* Of each connection at least, and of a stream while others wait. */
+/* For each connection at least, and for a stream while others wait. */
 #define QUOTA_LEAST CHUNK_MAX
 
-/* Streams of a connection that are told of room in one iteration. */
+/* Streams of a connection whose `writable` fires in one iteration. */
 #define STEPS (QUOTA / QUOTA_LEAST)
 
 static size_t
@@ -26,7 +26,7 @@ quota_of(const struct quic_memory *all)
 	return part > QUOTA_LEAST ? part : QUOTA_LEAST;
 }
 
-/* Bytes that were taken in this iteration, not in an earlier one. */
+/* Bytes that were committed in this iteration, not in an earlier one. */
 static size_t
 taken_now(const struct quic_conn *conn, const struct quota *q)
 {
@@ -92,7 +92,7 @@ quota_deadline(const struct quic_conn *conn)
 	return TAILQ_EMPTY(&conn->quota.waiting) ? UINT64_MAX : conn->now;
 }
 
-/* Those that are told may find that others were faster, and wait again. */
+/* These streams may find the quota used up again, and wait again. */
 void
 quota_expire(struct quic_conn *conn)
 {
@@ -105,7 +105,9 @@ quota_expire(struct quic_conn *conn)
 	}
 }
 
-/* What was committed is about to be sent: for the quota, the next iteration. */
+/*
+ * Committed bytes are about to be sent: for the quota, a new iteration begins.
+ */
 void
 quota_renew(struct quic_memory *all)
 {

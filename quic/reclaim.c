@@ -21,7 +21,7 @@
  * make room, nobody new is let in; when that part is not, relief begins; and
  * when the last is not, a connection is closed.
  */
-#define NEWCOMER_PART 4
+#define ADMIT_PART 4
 #define SHORT_PART 16
 #define EXHAUSTED_PART 32
 
@@ -37,7 +37,7 @@
 /* When memory is exhausted there is less patience. */
 #define STUCK_EXHAUSTED NS_PER_S
 /* Newcomers wait so long: until what is stuck is aborted, and some. */
-#define SHUT (2 * STUCK)
+#define ADMIT_PAUSE (2 * STUCK)
 
 /* One relief looks at so many streams and connections, so that it is short; */
 #define RECLAIM_STEPS 64
@@ -57,7 +57,7 @@ bool
 reclaim_is_due(const struct quic_memory *m)
 {
 	return m != NULL && (!is_free(m, EXHAUSTED_PART) ||
-	    m->held - m->pooled - m->sending + m->max / NEWCOMER_PART >
+	    m->held - m->pooled - m->sending + m->max / ADMIT_PART >
 	    m->max);
 }
 
@@ -74,31 +74,31 @@ reclaim_at(struct quic_conn *conn, uint64_t at)
 void
 reclaim_wait(struct quic_stream *s)
 {
-	if (s->memory.hungry)
+	if (s->memory.waiting)
 		return;
-	s->memory.hungry = true;
-	TAILQ_INSERT_TAIL(&s->conn->memory.hungry, s, memory.hungry_entry);
+	s->memory.waiting = true;
+	TAILQ_INSERT_TAIL(&s->conn->memory.waiting, s, memory.waiting_entry);
 	reclaim_at(s->conn, s->conn->now + RECLAIM_AGAIN);
 }
 
 void
 reclaim_wait_end(struct quic_stream *s)
 {
-	if (!s->memory.hungry)
+	if (!s->memory.waiting)
 		return;
-	s->memory.hungry = false;
-	TAILQ_REMOVE(&s->conn->memory.hungry, s, memory.hungry_entry);
+	s->memory.waiting = false;
+	TAILQ_REMOVE(&s->conn->memory.waiting, s, memory.waiting_entry);
 }
 
 /* Room has appeared, for some of those that have none at all. */
 static unsigned
-feed(struct quic_conn *conn)
+resume_waiting(struct quic_conn *conn)
 {
 	struct quic_stream *s;
 	unsigned n;
 
 	for (n = 0; n < RECLAIM_STEPS &&
-		    (s = TAILQ_FIRST(&conn->memory.hungry)) != NULL &&
+		    (s = TAILQ_FIRST(&conn->memory.waiting)) != NULL &&
 		    memory_to_send(s) > 0;
 	     n++) {
 		reclaim_wait_end(s);
@@ -178,8 +178,8 @@ close_for_memory(struct quic_conn *conn, uint64_t now)
 
 	if (conn->state >= CONN_CLOSING)
 		return;
-	m->doomed = m->held;
-	m->all->doomed += m->doomed;
+	m->closing = m->held;
+	m->all->closing += m->closing;
 	m->all->closed++;
 	quic_conn_close(conn, QUIC_H3_EXCESSIVE_LOAD,
 	    "memory is short, and this connection is the first to go: it was "
@@ -253,7 +253,7 @@ reclaim_admit(struct quic_memory *m, uint64_t now)
 	}
 	if (m->short_since > now)
 		m->short_since = now;
-	if (now - m->short_since < SHUT)
+	if (now - m->short_since < ADMIT_PAUSE)
 		return;
 	m->short_since = now;
 	if ((conn = most_excessive(m)) != NULL)
@@ -262,21 +262,21 @@ reclaim_admit(struct quic_memory *m, uint64_t now)
 
 /* All is nearly used up: the largest connection makes room. */
 static void
-relieve_all(struct quic_memory *m, uint64_t now)
+reclaim_all(struct quic_memory *m, uint64_t now)
 {
 	struct quic_conn *conn = largest_conn(m);
 	bool exhausted = !is_free(m, EXHAUSTED_PART);
 	unsigned n;
 
-	if (!exhausted && now - m->relieved_at < RECLAIM_AGAIN)
+	if (!exhausted && now - m->reclaimed_at < RECLAIM_AGAIN)
 		return;
-	m->relieved_at = now;
+	m->reclaimed_at = now;
 	memory_trim(m);
 	n = abort_some(conn, m->max / SHORT_PART,
 	    exhausted ? STUCK_EXHAUSTED : STUCK, now);
 	if (n > m->steps_max)
 		m->steps_max = n;
-	if (n == 0 && m->held - m->doomed > m->max - m->max / EXHAUSTED_PART)
+	if (n == 0 && m->held - m->closing > m->max - m->max / EXHAUSTED_PART)
 		close_one(conn, now);
 }
 
@@ -290,7 +290,7 @@ reclaim_check(struct quic_conn *conn, uint64_t now)
 	if (beyond_streams(conn) > m->max / BEYOND_PART)
 		close_for_memory(conn, now);
 	if (!is_free(m, SHORT_PART))
-		relieve_all(m, now);
+		reclaim_all(m, now);
 	reclaim_admit(m, now);
 	if (memory_is_unread(conn) && conn->memory.reclaim_at == UINT64_MAX)
 		reclaim_at(conn, now + RECLAIM_INTERVAL);
@@ -307,19 +307,19 @@ void
 reclaim_expire(struct quic_conn *conn, uint64_t now)
 {
 	struct conn_memory *m = &conn->memory;
-	unsigned fed, aborted = 0;
+	unsigned resumed, aborted = 0;
 
 	if (m->reclaim_at > now)
 		return;
 	m->reclaim_at = UINT64_MAX;
-	fed = feed(conn);
+	resumed = resume_waiting(conn);
 	flow_resume(conn);
-	if (TAILQ_EMPTY(&m->hungry) && !memory_is_unread(conn))
+	if (TAILQ_EMPTY(&m->waiting) && !memory_is_unread(conn))
 		return;
-	if (fed == 0)
+	if (resumed == 0)
 		aborted = abort_some(conn, memory_limit(conn) / 4, STUCK, now);
 	if (aborted > m->all->steps_max)
 		m->all->steps_max = aborted;
-	reclaim_at(
-	    conn, now + (fed + aborted > 0 ? RECLAIM_AGAIN : RECLAIM_INTERVAL));
+	reclaim_at(conn,
+	    now + (resumed + aborted > 0 ? RECLAIM_AGAIN : RECLAIM_INTERVAL));
 }

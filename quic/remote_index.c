@@ -10,7 +10,7 @@
 
 #define KEY_LEN 20 /* bytes: family, port and address */
 
-/* First the key: look-ups compare nothing else. */
+/* The key is first: look-ups compare nothing else. */
 struct remote {
 	uint8_t key[KEY_LEN];
 	struct remote_conns conns;

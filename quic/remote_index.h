@@ -1,6 +1,6 @@
 /*
- * The connections of a server by where their peers are, for news of a path
- * that do not say of which connection they are.
+ * The connections of a server by the address of the peer, for ICMP messages,
+ * which do not contain a connection ID of ours.
  */
 #ifndef CULVERT_QUIC_REMOTE_INDEX_H
 #define CULVERT_QUIC_REMOTE_INDEX_H
@@ -18,19 +18,23 @@ struct remote_entry {
 	LIST_ENTRY(quic_conn) entry; /* of those at that address */
 };
 
-/* All zero at first; empty when every connection has left. */
+/* All zero at first; empty after all connections have left. */
 struct remote_index {
 	void *tree; /* tsearch(3) */
 };
 
 /*
- * A connection is at its path's remote address, or elsewhere than before: it
- * joins that place. Without memory it is nowhere, and no news reach it.
+ * Adds a connection under the remote address of its current path; removes it
+ * from its old address. Without memory it is in no index, and gets no ICMP
+ * messages.
  */
 void remote_join(struct remote_index *, struct quic_conn *);
 void remote_leave(struct remote_index *, struct quic_conn *);
 
-/* Those at that address and port, linked by server.remote.entry; NULL: none. */
+/*
+ * The connections with that address and port, linked by their entries; NULL:
+ * none.
+ */
 const struct remote_conns *
 remote_find(const struct remote_index *, const struct sockaddr_storage *);
 

@@ -1,26 +1,27 @@
 /*
- * The requests of one connection that are not complete at the server, or not
- * answered at the client: how long they may take to come, and how there come to
- * be no more of them.
+ * Requests that are not complete at the server, or not answered at the client,
+ * their time limit, and the orderly shutdown of a connection.
  *
- * A stream that opens owes us a request head, and what has come of it costs
- * memory of ours and of nghttp3 that no flow control covers. So few may owe
- * one at a time, and none for long.
+ * An incomplete head takes memory of ours and of nghttp3 that flow control does
+ * not limit. So few heads may be incomplete at a time, and none for long.
  */
 #include "quic/internal.h"
 
-#define H3_EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1, as all of these */
+#define H3_EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
 #define H3_REQUEST_INCOMPLETE 0x10d
 
 /*
- * Nanoseconds between two GOAWAYs: longer than most round trips, whatever the
- * peer says of its delays. What comes later may be asked for again elsewhere.
+ * The maximum of nanoseconds between two GOAWAYs: longer than most round trips,
+ * whatever the peer says of its delays. Later requests may be repeated
+ * elsewhere.
  */
 #define DRAIN_WAIT_MAX (3 * NS_PER_S)
 
-/* ---- Heads that are to come ---- */
+/* ---- Incomplete heads ---- */
 
-/* A client's, and the response's head is to come: in the order of their IDs. */
+/*
+ * Also of a client, which waits for the head of the response. In order of IDs.
+ */
 void
 request_opened(struct quic_stream *s)
 {
@@ -32,7 +33,7 @@ request_opened(struct quic_stream *s)
 	conn->requests.nincomplete++;
 }
 
-/* The head is complete, or nobody waits for it any more. */
+/* The head is complete, or not needed any more. */
 void
 request_head_done(struct quic_stream *s)
 {
@@ -44,8 +45,8 @@ request_head_done(struct quic_stream *s)
 }
 
 /*
- * Between batches of packets few heads are under way in good faith: those that
- * a lost packet holds up. The oldest have had their chance.
+ * Between batches of packets a well-behaved peer has few incomplete heads:
+ * those that a lost packet delays. The oldest are reset.
  */
 void
 request_limit_heads(struct quic_conn *conn)
@@ -56,14 +57,14 @@ request_limit_heads(struct quic_conn *conn)
 		    H3_EXCESSIVE_LOAD);
 }
 
-/* ---- Requests that the server does not look at ---- */
+/* ---- Requests that the server does not process ---- */
 
 /* Streams that one call rejects: the next call goes on. */
 #define REJECTED_A_CALL 64
 
 /*
- * There is one from GOAWAY's ID on. A request that has its answer was looked at,
- * whatever ID the server names.
+ * True: a request has an ID of GOAWAY's or a later one. A request that has its
+ * response was processed, whatever ID the server names.
  */
 bool
 request_is_rejected(const struct quic_conn *conn)
@@ -88,7 +89,7 @@ request_reject(struct quic_conn *conn)
 	}
 }
 
-/* ---- The last request ---- */
+/* ---- Shutdown ---- */
 
 static uint64_t
 after_round_trip(const struct quic_conn *conn, uint64_t now)
@@ -99,9 +100,9 @@ after_round_trip(const struct quic_conn *conn, uint64_t now)
 }
 
 /*
- * A server that wants to go says so in two steps (RFC 9114 §5.2), since
- * requests may be on their way: a round trip after the first GOAWAY, the second
- * one names the last request that was seen.
+ * A server shuts down in two steps (RFC 9114 §5.2), since requests may be under
+ * way: a round trip after the first GOAWAY, the second one names the last
+ * request that has arrived.
  */
 void
 request_drain(struct quic_conn *conn, uint64_t now)

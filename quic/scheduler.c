@@ -1,16 +1,16 @@
 /*
- * What goes into packets, and in which order. nghttp3 offers bytes of one
- * stream, and is asked once for as many packets as they fill.
+ * Which bytes go into packets, and in which order. nghttp3 returns bytes of one
+ * stream, and is called once for as many packets as they fill.
  *
- * Its order is one stream after the other; a proxy's streams must share, so
- * each has a turn in a round (see stream_take()), and a new round begins when
- * nobody has anything to send in this one, and no brake is on (see
- * bbr_queue.c).
+ * nghttp3 serves one stream after the other. The streams of a proxy must share,
+ * so each has a quantum in each round (see stream_take()). A new round begins
+ * when no stream has anything to send in the current one, unless bbr_queue.c
+ * forbids it.
  */
 #include "quic/compat.h"
 #include "quic/internal.h"
 
-/* Those who had their turn may go on. */
+/* Streams that have used up their quantum may go on. */
 static void
 new_round(struct quic_conn *conn)
 {
@@ -24,8 +24,8 @@ new_round(struct quic_conn *conn)
 }
 
 /*
- * Asks nghttp3 for data. When the stream that it comes to has none it says so
- * as if nobody had any: then it is asked for the next.
+ * Asks nghttp3 for data. If the next stream has none, nghttp3 returns as if no
+ * stream had any: then it is called again for the one after it.
  */
 static nghttp3_ssize
 ask(struct quic_conn *conn)
@@ -41,7 +41,7 @@ ask(struct quic_conn *conn)
 	return n;
 }
 
-/* The next stream data in its fair order; id -1 when there is none. */
+/* Gets the next stream data; id -1: there is none. */
 static int
 write_begin(struct quic_conn *conn)
 {
@@ -71,7 +71,7 @@ write_begin(struct quic_conn *conn)
 	return 0;
 }
 
-/* Tells nghttp3 what has left of the offer, if only its end. */
+/* Tells nghttp3 how many bytes packets have taken, if only the FIN. */
 static int
 write_end(struct quic_conn *conn)
 {
@@ -85,8 +85,8 @@ write_end(struct quic_conn *conn)
 }
 
 /*
- * No more packets now: nghttp3 offers again what no packet took. A FIN without
- * data is kept here: see compat.h.
+ * Ends a write for now: nghttp3 returns again what no packet has taken. A FIN
+ * without data is kept here: see compat.h.
  */
 int
 scheduler_finish(struct quic_conn *conn)
@@ -101,7 +101,7 @@ scheduler_finish(struct quic_conn *conn)
 	return 0;
 }
 
-/* Moves on by what a packet took. */
+/* A packet has taken `n` bytes. */
 static int
 write_advance(struct quic_conn *conn, size_t n)
 {
@@ -132,7 +132,7 @@ stop_stream(struct quic_conn *conn, int64_t id)
 		stream_stopped(s);
 }
 
-/* Puts what the offer has into the packet. As ngtcp2_conn_writev_stream. */
+/* Puts stream data into the packet. Returns as ngtcp2_conn_writev_stream(). */
 static ngtcp2_ssize
 write_data(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
     uint8_t *buf, size_t cap, uint64_t now)
@@ -151,8 +151,8 @@ write_data(struct quic_conn *conn, ngtcp2_path *path, ngtcp2_pkt_info *pi,
 }
 
 /*
- * Fills one packet with what is due. Returns as ngtcp2_conn_writev_stream.
- * The offer stays open for the next packet, until scheduler_finish().
+ * Fills one packet. Returns as ngtcp2_conn_writev_stream(). The write stays
+ * open for the next packet, until scheduler_finish().
  */
 ngtcp2_ssize
 scheduler_write_packet(struct quic_conn *conn, ngtcp2_path *path,
@@ -162,7 +162,7 @@ scheduler_write_packet(struct quic_conn *conn, ngtcp2_path *path,
 	ngtcp2_ssize n;
 
 	for (;;) {
-		/* Who waits for the connection's window is not blocked. */
+		/* The connection's window does not block one stream. */
 		if (ngtcp2_conn_get_max_data_left(conn->quic) == 0 &&
 		    scheduler_finish(conn) != 0)
 			return NGTCP2_ERR_CALLBACK_FAILURE;

@@ -1,11 +1,11 @@
 /*
- * A server: from connection IDs to connections. Whoever has none is a stranger,
- * and answered by stateless.c.
+ * A server: finds the connection of a packet by its connection ID. stateless.c
+ * answers packets without a connection.
  *
  *   datagram ──▶ known ID ──▶ that connection
- *            ├─▶ Initial ───▶ a new connection, or what the gate says: Retry
- *            │                (RFC 9000 §8.1.2), CONNECTION_REFUSED, silence;
- *            │                INVALID_TOKEN (§8.1.3)
+ *            ├─▶ Initial ───▶ a new connection, or what admission.c decides:
+ *            │                Retry (RFC 9000 §8.1.2), CONNECTION_REFUSED,
+ *            │                no answer; INVALID_TOKEN (§8.1.3)
  *            ├─▶ other version ──▶ Version Negotiation (§6)
  *            └─▶ short header, unknown ID ──▶ stateless reset (§10.3)
  */
@@ -22,26 +22,26 @@
 #include "quic/stateless.h"
 #include "quic/token.h"
 
-#define HALF_OPEN_MAX 256 /* handshakes; then addresses must be proven */
-#define HANDSHAKES_MAX 500 /* a second: at 0.4 ms each, a fifth of a core */
+#define HALF_OPEN_MAX 256 /* handshakes; beyond it addresses are validated */
+#define HANDSHAKES_MAX 500 /* in a second: at 0.4 ms each, a fifth of a core */
 #define CONNECTIONS_MAX 16384 /* at 70 KB each, 1.2 GB of memory */
 #define SOURCE_MAX 1024 /* connections: an office behind one address */
 
 /*
- * From so many of a number of places on, newcomers take those of connections
- * that have asked for nothing. The rest is for others to come, who will.
+ * With so many of `places` in use, new connections take the places of unused
+ * ones. The rest is for further new connections.
  */
-#define CROWDED(places) ((places) - (places) / 8)
+#define NEARLY_FULL(places) ((places) - (places) / 8)
 
 /*
- * What routers say is listened to so often a second: a flood of that costs no
- * more, and what is missed will be found anyhow.
+ * ICMP messages that are looked up in a second, so that a flood of them costs
+ * no more. The search for the path MTU works without them, too.
  */
 #define TOO_BIGS_PER_S 100
 
 /*
- * Connections whose time one call looks at: to free one takes some 30 us, and
- * thousands may have fallen silent at once. The next call goes on.
+ * Connections that one call of expire serves: to free one takes some 30 us, and
+ * thousands may reach their idle time-out at once. The next call goes on.
  */
 #define EXPIRED_A_CALL 64
 
@@ -53,19 +53,19 @@ struct quic_server {
 	struct quic_settings settings;
 	const struct quic_events *events;
 	void *arg;
-	bool draining; /* new connections are refused ... */
-	bool closed; /* ... or not answered at all */
+	bool draining; /* new connections are refused */
+	bool closed; /* new connections are not answered */
 
-	struct admission gate;
+	struct admission admission;
 	struct conn_id_map ids;
 	LIST_HEAD(, quic_conn) conns;
-	TAILQ_HEAD(, quic_conn) dirty; /* have something to write */
-	TAILQ_HEAD(, quic_conn) fed; /* were read from in this call */
+	TAILQ_HEAD(, quic_conn) dirty; /* may have something to write */
+	TAILQ_HEAD(, quic_conn) received; /* received packets in this call */
 	struct remote_index remotes;
 
-	struct timer_heap heap; /* the deadlines of `conns` */
-	struct evict_order order; /* in which they make room */
-	struct stateless strangers;
+	struct timer_heap heap; /* of the deadlines of `conns` */
+	struct evict_order order; /* in which they are evicted */
+	struct stateless stateless;
 	struct closings closings; /* of connections that are freed */
 	uint64_t too_big_second;
 	unsigned too_bigs_now;
@@ -73,7 +73,7 @@ struct quic_server {
 	struct quic_server_stats stats;
 };
 
-/* ---- What connections ask of their server ---- */
+/* ---- For connections: struct server_ops ---- */
 
 static int
 add_id(struct quic_server *server, struct quic_conn *conn,
@@ -107,7 +107,6 @@ new_token(const struct quic_server *server, const struct quic_path *path,
 
 /* ---- Connections ---- */
 
-/* The connection may have something to write: see quic_server_write(). */
 static void
 touch(struct quic_server *server, struct quic_conn *conn)
 {
@@ -126,17 +125,16 @@ untouch(struct quic_server *server, struct quic_conn *conn)
 	TAILQ_REMOVE(&server->dirty, conn, server.dirty_entry);
 }
 
-/* The source of a connection is known for sure. */
+/* The address of the connection is validated. */
 static void
 enter_source(struct quic_server *server, struct quic_conn *conn)
 {
-	conn->server.source = admission_enter(
-	    &server->gate, (const struct sockaddr *)&conn->path.current.remote);
+	conn->server.source = admission_enter(&server->admission,
+	    (const struct sockaddr *)&conn->path.current.remote);
 	if (conn->server.source != NULL)
 		evict_join(conn, EVICT_SOURCE, &conn->server.source->order);
 }
 
-/* Its path leads elsewhere now. */
 static void
 path_changed(struct quic_server *server, struct quic_conn *conn)
 {
@@ -165,11 +163,11 @@ uncount(struct quic_server *server, struct quic_conn *conn)
 	server->stats.connections--;
 	conn->server.counted = conn->server.half_open = false;
 	evict_leave(conn);
-	admission_leave(&server->gate, conn->server.source);
+	admission_leave(&server->admission, conn->server.source);
 	conn->server.source = NULL;
 }
 
-/* Called by quic_conn_free(), also for a connection that never was listed. */
+/* Also for a connection that was never listed. */
 static void
 forget(struct quic_server *server, struct quic_conn *conn)
 {
@@ -177,7 +175,7 @@ forget(struct quic_server *server, struct quic_conn *conn)
 	remote_leave(&server->remotes, conn);
 	untouch(server, conn);
 	if (conn->server.has_received)
-		TAILQ_REMOVE(&server->fed, conn, server.received_entry);
+		TAILQ_REMOVE(&server->received, conn, server.received_entry);
 	uncount(server, conn);
 	if (!conn->server.listed)
 		return;
@@ -185,10 +183,6 @@ forget(struct quic_server *server, struct quic_conn *conn)
 	LIST_REMOVE(conn, server.entry);
 }
 
-/*
- * The oldest connection that never had a request admitted, or NULL. It makes
- * room, and is not the oldest any more.
- */
 static struct quic_conn *
 take_unused(struct quic_server *server)
 {
@@ -239,11 +233,11 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 }
 
 /*
- * Frees a connection that is over. What is left of it is a packet, unless its
- * peer is silent: a connection that nobody has left costs nothing.
+ * Frees a connection that has ended. closing.c keeps its CONNECTION_CLOSE,
+ * unless the peer has been silent.
  */
 static void
-bury(struct quic_server *server, struct quic_conn *conn, uint64_t now)
+free_ended(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 {
 	uint8_t packet[NGTCP2_MAX_UDP_PAYLOAD_SIZE];
 	size_t len = conn_seal_close(conn, packet, sizeof(packet), now);
@@ -256,29 +250,30 @@ bury(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 
 /* Not from inside an event. */
 static void
-end(struct quic_server *server, struct quic_conn *conn, uint64_t code,
+close_conn(struct quic_server *server, struct quic_conn *conn, uint64_t code,
     const char *reason, uint64_t now)
 {
 	quic_conn_close(conn, code, reason, now);
 	if (conn->end.pending)
-		conn_deliver(conn); /* it had ended before, or is not told */
+		conn_deliver(conn); /* it had ended before, or has no event */
 	if (conn_is_over(conn))
-		bury(server, conn, now);
+		free_ended(server, conn, now);
 	else
-		uncount(server, conn); /* settle() buries it */
+		uncount(server, conn); /* update_conn() frees it */
 }
 
 /* ---- Room ---- */
 
-/* What there is of places, for a newcomer from a source or none yet. */
+/* Whether a new connection, whose source is known or not, has a place. */
 struct room {
-	bool full; /* all are taken ... */
-	struct quic_conn *leaver; /* ... unless this one goes, or NULL */
+	bool full; /* all places are in use */
+	/* This connection is to be evicted first; or NULL. */
+	struct quic_conn *victim;
 };
 
 /*
- * Who fills the places of one source gives up one of these. One that goes is
- * enough: there are as many as before then.
+ * A source whose places are nearly all in use gives up one of its own
+ * connections. One eviction is enough: the total is as before then.
  */
 static struct room
 find_room(const struct quic_server *server,
@@ -288,21 +283,22 @@ find_room(const struct quic_server *server,
 	size_t most = server->settings.source_max;
 	struct room room = { false, NULL };
 
-	if (source != NULL && (here = source->connections) >= CROWDED(most)) {
+	if (source != NULL &&
+	    (here = source->connections) >= NEARLY_FULL(most)) {
 		room.full = here >= most;
-		room.leaver = evict_first(&source->order, most, room.full,
+		room.victim = evict_first(&source->order, most, room.full,
 		    now);
 	}
-	if (room.full || room.leaver != NULL)
+	if (room.full || room.victim != NULL)
 		return room;
 	room.full = server->stats.connections >= all;
 	if (reclaim_is_due(server->settings.memory)) {
 		reclaim_admit(server->settings.memory, now);
 		room.full = true;
 	}
-	if (!room.full && server->stats.connections < CROWDED(all))
+	if (!room.full && server->stats.connections < NEARLY_FULL(all))
 		return room;
-	room.leaver = evict_first(&server->order, all, room.full, now);
+	room.victim = evict_first(&server->order, all, room.full, now);
 	return room;
 }
 
@@ -318,23 +314,23 @@ evict(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 		    NGTCP2_CONNECTION_REFUSED, NULL, 0);
 		conn_fail(conn, QUIC_CLOSED_HERE, why);
 	}
-	end(server, conn, QUIC_H3_EXCESSIVE_LOAD, why, now);
+	close_conn(server, conn, QUIC_H3_EXCESSIVE_LOAD, why, now);
 	server->stats.evicted++;
 }
 
-/* ---- Strangers ---- */
+/* ---- Packets without a connection ---- */
 
 static void
 refuse(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const struct quic_path *path, uint64_t now)
 {
 	if (stateless_close(
-		&server->strangers, hd, NGTCP2_CONNECTION_REFUSED, path, now))
+		&server->stateless, hd, NGTCP2_CONNECTION_REFUSED, path, now))
 		server->stats.refused++;
 }
 
 /*
- * A Retry token that is stale, or of another address: the stranger takes no
+ * A Retry token that is expired, or of another address. The client accepts no
  * second Retry, and need not wait for its time-out (RFC 9000 §8.1.3).
  */
 static void
@@ -342,58 +338,58 @@ reject_token(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const struct quic_path *path, uint64_t now)
 {
 	if (stateless_close(
-		&server->strangers, hd, NGTCP2_INVALID_TOKEN, path, now))
+		&server->stateless, hd, NGTCP2_INVALID_TOKEN, path, now))
 		server->stats.tokens_rejected++;
 }
 
-/* A stranger whose token is right, or who has none. */
+/* For a client with a valid token, or without one. */
 static enum admission_verdict
-ask_gate(struct quic_server *server, const struct quic_path *path,
+check_admission(struct quic_server *server, const struct quic_path *path,
     enum token_proof proof, const struct room *room, uint64_t now)
 {
-	/* Whoever cannot be who it says takes nobody's place. */
-	if (proof == PROOF_NONE && room->leaver != NULL)
-		return ADMISSION_PROVE;
-	return admission_ask(&server->gate,
+	/* A spoofed address must not evict a connection. */
+	if (proof == PROOF_NONE && room->victim != NULL)
+		return ADMISSION_RETRY;
+	return admission_ask(&server->admission,
 	    (const struct sockaddr *)&path->remote, proof != PROOF_NONE,
 	    server->stats.half_open, now);
 }
 
-/* A first packet. Returns the connection that it opens, or NULL. */
+/* An Initial. Returns the connection that it opens, or NULL. */
 static struct quic_conn *
-meet(struct quic_server *server, const ngtcp2_pkt_hd *hd,
+receive_initial(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const ngtcp2_cid *original_dcid, enum token_proof proof,
     const struct quic_path *path, uint64_t now)
 {
 	struct room room = find_room(server,
 	    admission_find(
-		&server->gate, (const struct sockaddr *)&path->remote),
+		&server->admission, (const struct sockaddr *)&path->remote),
 	    now);
 
-	if (room.full && room.leaver == NULL) {
+	if (room.full && room.victim == NULL) {
 		refuse(server, hd, path, now);
 		return NULL;
 	}
-	switch (ask_gate(server, path, proof, &room, now)) {
+	switch (check_admission(server, path, proof, &room, now)) {
 	case ADMISSION_ADMIT:
-		if (room.leaver != NULL)
-			evict(server, room.leaver, now);
+		if (room.victim != NULL)
+			evict(server, room.victim, now);
 		return accept_conn(server, hd, original_dcid, proof, path,
 		    now);
-	case ADMISSION_PROVE:
-		if (stateless_retry(&server->strangers, hd, path, now))
+	case ADMISSION_RETRY:
+		if (stateless_retry(&server->stateless, hd, path, now))
 			server->stats.retries_sent++;
 		break;
-	case ADMISSION_LATER:
+	case ADMISSION_DROP:
 		server->stats.postponed++;
 		break;
 	}
 	return NULL;
 }
 
-/* A long header of an unknown connection. Returns as meet(). */
+/* A long header with an unknown ID. Returns as receive_initial(). */
 static struct quic_conn *
-greet(struct quic_server *server, const struct quic_path *path,
+receive_long_header(struct quic_server *server, const struct quic_path *path,
     const uint8_t *data, size_t len, uint64_t now)
 {
 	ngtcp2_cid original_dcid;
@@ -412,10 +408,10 @@ greet(struct quic_server *server, const struct quic_path *path,
 		reject_token(server, &hd, path, now);
 		return NULL;
 	}
-	return meet(server, &hd, &original_dcid, proof, path, now);
+	return receive_initial(server, &hd, &original_dcid, proof, path, now);
 }
 
-/* ---- The four calls ---- */
+/* ---- The calls that drive a server ---- */
 
 static struct quic_conn *
 route(struct quic_server *server, const struct quic_path *path,
@@ -428,18 +424,18 @@ route(struct quic_server *server, const struct quic_path *path,
 
 	rv = ngtcp2_pkt_decode_version_cid(&vc, data, len, CID_LEN);
 	if (rv == NGTCP2_ERR_VERSION_NEGOTIATION && !server->closed)
-		stateless_negotiate(&server->strangers, &vc, path);
+		stateless_negotiate(&server->stateless, &vc, path);
 	if (rv != 0 || vc.dcidlen > NGTCP2_MAX_CIDLEN)
 		return NULL;
 	ngtcp2_cid_init(&dcid, vc.dcid, vc.dcidlen);
 	if ((id = conn_id_find(&server->ids, &dcid)) != NULL) {
 		if (id->closing != NULL)
-			closing_hear(&server->closings, id->closing, len);
+			closing_received(&server->closings, id->closing, len);
 		return id->conn;
 	}
 	if ((data[0] & LONG_HEADER) != 0)
-		return greet(server, path, data, len, now);
-	if (stateless_reset(&server->strangers, &vc, len, path, now))
+		return receive_long_header(server, path, data, len, now);
+	if (stateless_reset(&server->stateless, &vc, len, path, now))
 		server->stats.resets_sent++;
 	return NULL;
 }
@@ -456,16 +452,17 @@ receive_one(struct quic_server *server, const struct quic_rx *rx,
 	}
 	conn_read(conn, &rx->path, rx->ecn, data, len, more, now);
 	if (!conn->server.has_received)
-		TAILQ_INSERT_TAIL(&server->fed, conn, server.received_entry);
+		TAILQ_INSERT_TAIL(
+		    &server->received, conn, server.received_entry);
 	conn->server.has_received = true;
 }
 
-/* Frees what is over, and gives what stays its place among the deadlines. */
+/* Frees a connection that has ended, or updates its place in the heap. */
 static void
-settle(struct quic_server *server, struct quic_conn *conn, uint64_t now)
+update_conn(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 {
 	if (conn_is_over(conn)) {
-		bury(server, conn, now);
+		free_ended(server, conn, now);
 		return;
 	}
 	evict_note(conn, now);
@@ -483,12 +480,12 @@ quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
 		for (at = 0; (len = rx_datagram(&rx[i], at)) > 0; at += len)
 			receive_one(server, &rx[i], rx[i].data + at, len,
 			    i + 1 < n || at + len < rx[i].len, now);
-	while ((conn = TAILQ_FIRST(&server->fed)) != NULL) {
-		TAILQ_REMOVE(&server->fed, conn, server.received_entry);
+	while ((conn = TAILQ_FIRST(&server->received)) != NULL) {
+		TAILQ_REMOVE(&server->received, conn, server.received_entry);
 		conn->server.has_received = false;
 		conn_deliver(conn);
 		if (conn_is_over(conn))
-			bury(server, conn, now);
+			free_ended(server, conn, now);
 	}
 }
 
@@ -505,28 +502,28 @@ quic_server_expire(struct quic_server *server, uint64_t now)
 		quic_conn_expire(conn, now);
 		if (!conn_is_over(conn) &&
 		    quic_conn_deadline(conn) <= now) {
-			/* Its packets are due: the write calls come next. */
+			/* Packets are due: the write calls come next. */
 			conn_touch(conn);
 			timer_heap_defer_first(&server->heap);
 			continue;
 		}
-		settle(server, conn, now);
+		update_conn(server, conn, now);
 	}
 }
 
-/* A train of each connection in turn, until none has any more. */
+/* Writes one train of each connection in turn, until none has more. */
 bool
 quic_server_write(
     struct quic_server *server, struct quic_gso *gso, uint64_t now)
 {
 	struct quic_conn *conn;
 
-	if (stateless_write(&server->strangers, gso) ||
+	if (stateless_write(&server->stateless, gso) ||
 	    closings_write(&server->closings, gso))
 		return true;
 	while ((conn = TAILQ_FIRST(&server->dirty)) != NULL) {
 		if (quic_conn_write(conn, gso, now)) {
-			/* What waits in the train is this connection's. */
+			/* A packet that waits belongs to this connection. */
 			if (gso->held_len == 0) {
 				untouch(server, conn);
 				touch(server, conn);
@@ -534,7 +531,7 @@ quic_server_write(
 			return true;
 		}
 		untouch(server, conn);
-		settle(server, conn, now);
+		update_conn(server, conn, now);
 	}
 	return false;
 }
@@ -578,19 +575,19 @@ quic_server_too_big(struct quic_server *server,
 static void
 set_settings(struct quic_server *server, const struct quic_settings *settings)
 {
-	struct admission *gate = &server->gate;
+	struct admission *admission = &server->admission;
 
 	server->settings = *settings;
 	if (server->settings.connections_max == 0)
 		server->settings.connections_max = CONNECTIONS_MAX;
 	if (server->settings.source_max == 0)
 		server->settings.source_max = SOURCE_MAX;
-	gate->half_open_max = settings->half_open_max;
-	gate->per_second = settings->handshakes_max;
-	if (gate->half_open_max == 0)
-		gate->half_open_max = HALF_OPEN_MAX;
-	if (gate->per_second == 0)
-		gate->per_second = HANDSHAKES_MAX;
+	admission->half_open_max = settings->half_open_max;
+	admission->per_second = settings->handshakes_max;
+	if (admission->half_open_max == 0)
+		admission->half_open_max = HALF_OPEN_MAX;
+	if (admission->per_second == 0)
+		admission->per_second = HANDSHAKES_MAX;
 }
 
 int
@@ -605,17 +602,17 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 		return -ENOMEM;
 	server->tls = quic_tls_ref(tls);
 	memcpy(server->secret, secret, sizeof(server->secret));
-	server->strangers.secret = server->secret;
+	server->stateless.secret = server->secret;
 	closings_init(&server->closings, &server->ids);
 	set_settings(server, settings);
 	server->events = events;
 	server->arg = arg;
-	gnutls_rnd(GNUTLS_RND_KEY, &server->gate.seed,
-	    sizeof(server->gate.seed));
+	gnutls_rnd(GNUTLS_RND_KEY, &server->admission.seed,
+	    sizeof(server->admission.seed));
 	LIST_INIT(&server->conns);
 	evict_order_init(&server->order);
 	TAILQ_INIT(&server->dirty);
-	TAILQ_INIT(&server->fed);
+	TAILQ_INIT(&server->received);
 	*out = server;
 	return 0;
 }
@@ -651,7 +648,7 @@ quic_server_close(struct quic_server *server, uint64_t now)
 		    "the edge is shutting down", now);
 		while (!conn_is_over(conn))
 			conn_deliver(conn);
-		bury(server, conn, now);
+		free_ended(server, conn, now);
 	}
 }
 

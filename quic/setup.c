@@ -250,7 +250,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	TAILQ_INIT(&conn->orphans.list);
 	conn->scheduler.round = 1; /* a new stream was in none */
 	TAILQ_INIT(&conn->requests.incomplete);
-	TAILQ_INIT(&conn->probe.harvest);
+	TAILQ_INIT(&conn->probe.queue);
 	conn->tls = quic_tls_ref(tls);
 	conn->mtu.reported = conn->mtu.logged = PMTU_BASE_SIZE;
 	conn->path.current = conn->path.validated = *path;
@@ -272,7 +272,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 }
 
 static void
-make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
+make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *slots)
 {
 	ngtcp2_settings_default(s);
 	s->initial_ts = conn->now;
@@ -281,7 +281,7 @@ make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *turns)
 	s->handshake_timeout = conn->settings.handshake_timeout_ns;
 	flow_init(conn, memory_first_window(conn));
 	s->max_window = s->max_stream_window = 0; /* flow.c doubles them */
-	probe_init(conn, s, turns);
+	probe_init(conn, s, slots);
 	if (conn->events->qlog != NULL)
 		s->qlog_write = on_qlog;
 }
@@ -311,7 +311,7 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls,
     const struct quic_settings *settings, const struct quic_events *events,
     void *arg, uint64_t now)
 {
-	uint16_t turns[PROBE_TURNS];
+	uint16_t slots[PROBE_SLOTS];
 	ngtcp2_transport_params params;
 	ngtcp2_settings quic_settings;
 	ngtcp2_path view = path_view(path);
@@ -321,7 +321,7 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls,
 
 	if (conn_alloc(&conn, tls, path, settings, events, arg, now) != 0)
 		return -ENOMEM;
-	make_settings(conn, &quic_settings, turns);
+	make_settings(conn, &quic_settings, slots);
 	make_params(conn, &params);
 	quic_settings.token = tls_token(tls, &tokenlen);
 	quic_settings.tokenlen = tokenlen;
@@ -349,7 +349,7 @@ conn_server_new(struct quic_conn **out, struct quic_server *server,
     const struct quic_path *path, const struct quic_settings *settings,
     const struct quic_events *events, void *arg, uint64_t now)
 {
-	uint16_t turns[PROBE_TURNS];
+	uint16_t slots[PROBE_SLOTS];
 	ngtcp2_transport_params params;
 	ngtcp2_settings quic_settings;
 	ngtcp2_path view = path_view(path);
@@ -360,7 +360,7 @@ conn_server_new(struct quic_conn **out, struct quic_server *server,
 		return -ENOMEM;
 	conn->server.owner = server;
 	conn->server.ops = ops;
-	make_settings(conn, &quic_settings, turns);
+	make_settings(conn, &quic_settings, slots);
 	make_params(conn, &params);
 	quic_settings.token = initial->token;
 	quic_settings.tokenlen = initial->tokenlen;

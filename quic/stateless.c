@@ -8,18 +8,19 @@
 #include "quic/token.h"
 
 /*
- * Stateless resets a second. They cost little, but two hosts that answer each
- * other's resets must not go on for ever (RFC 9000 §10.3.3).
+ * Stateless resets in a second. They cost little, but two hosts must not answer
+ * each other's resets for ever (RFC 9000 §10.3.3).
  */
 #define RESETS_PER_S 1000
 
-/* And CONNECTION_CLOSEs: at 30 us each, 3 % of a core. */
+/* CONNECTION_CLOSEs in a second: at 30 us each, 3 % of a core. */
 #define CLOSES_PER_S 1000
 
 /*
- * A stateless reset looks like a short packet, and is shorter than the one it
- * answers, or two hosts could answer each other for ever (RFC 9000 §10.3,
- * §10.3.3). The least is five bytes of noise and the token.
+ * A stateless reset looks like a packet with a short header, and is shorter
+ * than the packet that it answers, or two hosts could answer each other for
+ * ever (RFC 9000 §10.3, §10.3.3). The minimum is five random bytes and the
+ * token.
  */
 #define RESET_MAX 42 /* bytes */
 #define RESET_MIN (5 + NGTCP2_STATELESS_RESET_TOKENLEN) /* bytes */

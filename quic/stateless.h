@@ -1,7 +1,7 @@
 /*
- * Answers to strangers, who have no connection. No state is kept of them: what
- * is to be said waits in a short queue for the next write, and when that is
- * full the stranger will ask again.
+ * Answers to packets without a connection. Nothing is stored about their
+ * senders. The answers wait in a short queue for the next write; when it is
+ * full, there is none, and the sender tries again.
  */
 #ifndef CULVERT_QUIC_STATELESS_H
 #define CULVERT_QUIC_STATELESS_H
@@ -24,14 +24,14 @@ struct stateless_reply {
 	uint8_t data[STATELESS_REPLY_SIZE];
 };
 
-/* How many answers of one kind were given in the present second. */
+/* The answers of one kind in the current second. */
 struct stateless_rate {
 	uint64_t second;
 	unsigned n;
 };
 
 struct stateless {
-	const uint8_t *secret; /* the server's, for the owner to set */
+	const uint8_t *secret; /* the server's; the owner sets it */
 
 	/* Private; all zero at first. */
 	struct stateless_reply replies[STATELESS_REPLIES_MAX];
@@ -40,27 +40,27 @@ struct stateless {
 };
 
 /*
- * Each answers what came on that path. False: it does not, for want of room or
- * because it may not.
+ * Each answers a packet that arrived on that path. False: there is no answer,
+ * for lack of room or because of a rate limit.
  */
 
-/* Version Negotiation (RFC 9000 §6), to a version that we do not speak. */
+/* Version Negotiation (RFC 9000 §6), for a version that we do not support. */
 bool stateless_negotiate(
     struct stateless *, const ngtcp2_version_cid *, const struct quic_path *);
 
-/* Retry (RFC 9000 §8.1.2): let it prove its address. */
+/* Retry (RFC 9000 §8.1.2), to validate the address. */
 bool stateless_retry(struct stateless *, const ngtcp2_pkt_hd *initial,
     const struct quic_path *, uint64_t now);
 
 /*
- * CONNECTION_CLOSE with a `code` of QUIC's (RFC 9000 §20.1), such as
- * CONNECTION_REFUSED: the stranger need not wait for its time-out.
+ * CONNECTION_CLOSE with a `code` of QUIC (RFC 9000 §20.1), such as
+ * CONNECTION_REFUSED: the client need not wait for its time-out.
  */
 bool stateless_close(struct stateless *, const ngtcp2_pkt_hd *initial,
     uint64_t code, const struct quic_path *, uint64_t now);
 
 /*
- * Stateless reset (RFC 9000 §10.3), to a short header of a datagram of
+ * Stateless reset (RFC 9000 §10.3), for a short header in a datagram of
  * `trigger` bytes.
  */
 bool stateless_reset(struct stateless *, const ngtcp2_version_cid *,

@@ -159,7 +159,7 @@ free_if_done(struct quic_stream *s)
 
 /* The owner's part is over: nobody will read rx or hear of an event. */
 static void
-let_go(struct quic_stream *s)
+disown(struct quic_stream *s)
 {
 	s->released = true;
 	s->events = NULL;
@@ -190,7 +190,7 @@ report_room(struct quic_stream *s)
  * dropped, and there is room for any amount.
  */
 static void
-refuse(struct quic_stream *s)
+refuse_tx(struct quic_stream *s)
 {
 	s->tx_refused = true;
 	s->tx_lost = s->tx_lost || s->tx.len > 0;
@@ -210,7 +210,7 @@ stream_stopped(struct quic_stream *s)
 {
 	bool delivered = s->finished && !s->tx_lost && s->tx.len == 0;
 
-	refuse(s);
+	refuse_tx(s);
 	if (s->stopped || delivered)
 		return;
 	s->stopped = true;
@@ -225,7 +225,7 @@ void
 stream_transport_gone(struct quic_stream *s, uint64_t code)
 {
 	if (!s->rx_fin)
-		stream_cut(s, code);
+		stream_reset_received(s, code);
 	s->transport_gone = true;
 	stream_stopped(s);
 	free_if_done(s);
@@ -278,8 +278,8 @@ quic_stream_reset(struct quic_stream *s, uint64_t code)
 	s->reset_sent = true;
 	s->reserved = false;
 	s->orphan.flushing = false;
-	refuse(s);
-	let_go(s);
+	refuse_tx(s);
+	disown(s);
 }
 
 /* Asks the peer to stop sending, unless it has. */
@@ -304,7 +304,7 @@ quic_stream_flush_and_reset(struct quic_stream *s, uint64_t code)
 	conn_touch(s->conn);
 	s->orphan.code = code;
 	s->orphan.flushing = true;
-	let_go(s);
+	disown(s);
 }
 
 void
@@ -321,7 +321,7 @@ quic_stream_release(struct quic_stream *s)
 		quic_stream_consume(s, s->rx.len);
 	s->orphan.answering = conn_is_server(s->conn);
 	s->orphan.code = QUIC_H3_REQUEST_CANCELLED;
-	let_go(s);
+	disown(s);
 }
 
 int64_t
@@ -350,7 +350,7 @@ stream_pend(struct quic_stream *s, unsigned events)
 
 /* The peer has reset the stream. */
 void
-stream_cut(struct quic_stream *s, uint64_t code)
+stream_reset_received(struct quic_stream *s, uint64_t code)
 {
 	if (s->reset_reported || (s->pending & PENDING_RESET) != 0)
 		return;
@@ -414,7 +414,7 @@ deliver_reset(struct quic_stream *s)
  * a byte for whoever it was meant for.
  */
 static bool
-is_taken_back(struct quic_stream *s, unsigned pending)
+is_cancelled(struct quic_stream *s, unsigned pending)
 {
 	if (!conn_is_server(s->conn) || ((pending & PENDING_ABORTED) == 0 &&
 	    ((pending & PENDING_RESET) == 0 || s->rx.len > 0)))
@@ -438,7 +438,7 @@ stream_deliver(struct quic_stream *s)
 	TAILQ_REMOVE(&s->conn->streams.ready, s, ready_entry);
 	s->pending = 0;
 	s->delivering = true;
-	if ((pending & PENDING_HEAD) != 0 && !is_taken_back(s, pending))
+	if ((pending & PENDING_HEAD) != 0 && !is_cancelled(s, pending))
 		deliver_head(s);
 	if ((pending & PENDING_READABLE) != 0 && s->events != NULL &&
 	    s->events->readable != NULL)

@@ -1,6 +1,6 @@
 /*
- * The connections of a server by deadline, the next one first: a binary heap.
- * A connection is in one heap at most, and knows its place there.
+ * The connections of a server by deadline, the earliest first: a binary heap. A
+ * connection is in one heap at most, and knows its index there.
  */
 #ifndef CULVERT_QUIC_TIMER_HEAP_H
 #define CULVERT_QUIC_TIMER_HEAP_H
@@ -18,26 +18,26 @@ struct timer_heap_entry {
 
 /* All zero at first. */
 struct timer_heap {
-	struct quic_conn **conns; /* the next deadline is that of the first */
+	struct quic_conn **conns; /* the first has the earliest deadline */
 	size_t len, cap; /* connections */
 };
 
-/* Puts a connection in, by its deadline. 0, or -ENOMEM: it is not in. */
+/* Adds a connection by its deadline. 0, or -ENOMEM: it is not added. */
 int timer_heap_insert(struct timer_heap *, struct quic_conn *);
 
-/* Takes it out. */
+/* Removes a connection. */
 void timer_heap_remove(struct timer_heap *, struct quic_conn *);
 
-/* Its deadline may have changed. */
+/* Updates the place of a connection whose deadline may have changed. */
 void timer_heap_update(struct timer_heap *, struct quic_conn *);
 
-/* Puts the first behind all others, until timer_heap_update(). */
+/* Moves the first behind all others, until timer_heap_update(). */
 void timer_heap_defer_first(struct timer_heap *);
 
-/* The next deadline; UINT64_MAX: none. */
+/* The earliest deadline; UINT64_MAX: none. */
 uint64_t timer_heap_deadline(const struct timer_heap *);
 
-/* Frees the heap, not what is in it. */
+/* Frees the heap, but no connection. */
 void timer_heap_fini(struct timer_heap *);
 
 #endif

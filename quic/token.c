@@ -2,7 +2,7 @@
 
 #include "quic/internal.h"
 
-#define RETRY_TIMEOUT (10 * NS_PER_S) /* a token is for this handshake */
+#define RETRY_TIMEOUT (10 * NS_PER_S) /* it is for this handshake only */
 #define TOKEN_TIMEOUT (86400 * NS_PER_S) /* NEW_TOKEN: one day */
 
 void

@@ -12,13 +12,13 @@
 #define SECOND UINT64_C(1000000000) /* ns */
 #define MANY 1000000
 
-static struct admission gate;
+static struct admission admission;
 
 static int
 setup(void **state)
 {
 	(void)state;
-	gate = (struct admission){ .half_open_max = MANY, .per_second = MANY };
+	admission = (struct admission){ .half_open_max = MANY, .per_second = MANY };
 	return 0;
 }
 
@@ -44,7 +44,7 @@ admitted_from(const char *text, unsigned n, bool proven, uint64_t now)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		count += admission_ask(&gate, address(text), proven, 0, now) ==
+		count += admission_ask(&admission, address(text), proven, 0, now) ==
 			 ADMISSION_ADMIT;
 	return count;
 }
@@ -72,20 +72,20 @@ half_open_handshakes_ask_for_proof(void **state)
 	struct sockaddr *who = address("192.0.2.1");
 
 	(void)state;
-	gate.half_open_max = 10;
+	admission.half_open_max = 10;
 	assert_int_equal(
-	    admission_ask(&gate, who, false, 9, 0), ADMISSION_ADMIT);
+	    admission_ask(&admission, who, false, 9, 0), ADMISSION_ADMIT);
 	assert_int_equal(
-	    admission_ask(&gate, who, false, 10, 0), ADMISSION_PROVE);
+	    admission_ask(&admission, who, false, 10, 0), ADMISSION_RETRY);
 	assert_int_equal(
-	    admission_ask(&gate, who, true, 10, 0), ADMISSION_ADMIT);
+	    admission_ask(&admission, who, true, 10, 0), ADMISSION_ADMIT);
 }
 
 static void
 handshakes_have_their_rate(void **state)
 {
 	(void)state;
-	gate.per_second = 100;
+	admission.per_second = 100;
 	/* A quiet server takes a second's worth at once, and no more. */
 	assert_int_equal(admitted(1000, 50 * SECOND), 100);
 	assert_int_equal(admitted(1000, 50 * SECOND), 0);
@@ -93,7 +93,7 @@ handshakes_have_their_rate(void **state)
 	assert_int_equal(admitted(1000, 50 * SECOND + SECOND / 2), 49);
 	assert_int_equal(admitted(1000, 90 * SECOND), 100);
 	/* A change holds at once. */
-	gate.per_second = 1000;
+	admission.per_second = 1000;
 	assert_int_equal(admitted(1000, 90 * SECOND + SECOND / 2), 500);
 }
 
@@ -103,15 +103,15 @@ beyond_it_who_is_proven_waits(void **state)
 	struct sockaddr *who = address("192.0.2.1");
 
 	(void)state;
-	gate.per_second = 1;
+	admission.per_second = 1;
 	assert_int_equal(
-	    admission_ask(&gate, who, false, 0, 0), ADMISSION_ADMIT);
+	    admission_ask(&admission, who, false, 0, 0), ADMISSION_ADMIT);
 	assert_int_equal(
-	    admission_ask(&gate, who, false, 0, 0), ADMISSION_PROVE);
+	    admission_ask(&admission, who, false, 0, 0), ADMISSION_RETRY);
 	assert_int_equal(
-	    admission_ask(&gate, who, true, 0, 0), ADMISSION_LATER);
+	    admission_ask(&admission, who, true, 0, 0), ADMISSION_DROP);
 	assert_int_equal(
-	    admission_ask(&gate, who, true, 0, SECOND), ADMISSION_ADMIT);
+	    admission_ask(&admission, who, true, 0, SECOND), ADMISSION_ADMIT);
 }
 
 /* Whoever takes all that there is leaves some for those who come after. */
@@ -122,7 +122,7 @@ a_source_leaves_a_quarter(void **state)
 	unsigned taken = 0;
 
 	(void)state;
-	gate.per_second = 800;
+	admission.per_second = 800;
 	assert_int_equal(admitted_from("192.0.2.1", 10000, true, now), 600);
 	/* The others have their shares, one after the other. */
 	assert_int_equal(admitted_from("192.0.2.2", 10000, true, now), 100);
@@ -143,7 +143,7 @@ static void
 a_forger_leaves_a_quarter(void **state)
 {
 	(void)state;
-	gate.per_second = 100;
+	admission.per_second = 100;
 	assert_int_equal(admitted_from("192.0.2.1", 1000, false, SECOND), 75);
 	assert_int_equal(admitted_from("192.0.2.1", 1000, true, SECOND), 12);
 	assert_int_equal(admitted(1000, SECOND), 13);
@@ -153,7 +153,7 @@ static size_t
 connections(const char *text)
 {
 	const struct admission_source *source =
-	    admission_find(&gate, address(text));
+	    admission_find(&admission, address(text));
 
 	return source != NULL ? source->connections : 0;
 }
@@ -164,18 +164,18 @@ sources_are_counted(void **state)
 	struct admission_source *a, *b, *other;
 
 	(void)state;
-	a = admission_enter(&gate, address("192.0.2.1"));
+	a = admission_enter(&admission, address("192.0.2.1"));
 	assert_int_equal(connections("192.0.2.1"), 1);
-	b = admission_enter(&gate, address("192.0.2.1"));
+	b = admission_enter(&admission, address("192.0.2.1"));
 	assert_int_equal(connections("192.0.2.1"), 2);
 	assert_int_equal(connections("192.0.2.2"), 0);
-	other = admission_enter(&gate, address("192.0.2.2"));
-	admission_leave(&gate, a);
+	other = admission_enter(&admission, address("192.0.2.2"));
+	admission_leave(&admission, a);
 	assert_int_equal(connections("192.0.2.1"), 1);
-	admission_leave(&gate, other);
-	admission_leave(&gate, b);
-	admission_leave(&gate, NULL);
-	assert_null(gate.sources);
+	admission_leave(&admission, other);
+	admission_leave(&admission, b);
+	admission_leave(&admission, NULL);
+	assert_null(admission.sources);
 }
 
 static void
@@ -184,15 +184,15 @@ an_ipv6_source_is_a_network(void **state)
 	struct admission_source *a, *b;
 
 	(void)state;
-	a = admission_enter(&gate, address("2001:db8:0:1::1"));
+	a = admission_enter(&admission, address("2001:db8:0:1::1"));
 	assert_int_equal(connections("2001:db8:0:1:ffff::2"), 1);
 	assert_int_equal(connections("2001:db8:0:2::1"), 0);
 	/* Its first bytes are those of an IPv4 address. */
-	b = admission_enter(&gate, address("c000:201::"));
+	b = admission_enter(&admission, address("c000:201::"));
 	assert_int_equal(connections("192.0.2.1"), 0);
-	admission_leave(&gate, a);
-	admission_leave(&gate, b);
-	assert_null(gate.sources);
+	admission_leave(&admission, a);
+	admission_leave(&admission, b);
+	assert_null(admission.sources);
 }
 
 #define ADMISSION_TEST(test) cmocka_unit_test_setup(test, setup)
@@ -210,5 +210,5 @@ main(void)
 		ADMISSION_TEST(an_ipv6_source_is_a_network),
 	};
 
-	return cmocka_run_group_tests_name("gate", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("admission", tests, NULL, NULL);
 }

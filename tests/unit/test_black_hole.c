@@ -36,7 +36,8 @@ acked(uint64_t first, uint64_t last)
 {
 	black_hole_opened(&evidence);
 	black_hole_acked(&evidence, &pmtu, first, last, now);
-	return black_hole_moved(&evidence) && black_hole_weigh(&evidence);
+	return black_hole_progressed(&evidence) &&
+	       black_hole_is_suspected(&evidence);
 }
 
 static bool
@@ -176,7 +177,7 @@ it_waits_for_what_asks(void **state)
 	now = 3;
 	acked(0, 1); /* nothing of it is new */
 	assert_int_equal(evidence.progress_at, 2);
-	black_hole_rest(&evidence);
+	black_hole_idle(&evidence);
 	assert_false(evidence.waiting);
 }
 

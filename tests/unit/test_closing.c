@@ -105,7 +105,7 @@ it_is_sent_ever_more_rarely(void **state)
 	assert_int_equal(gso.len, 100);
 	assert_int_equal(gso.buf[0], 'c');
 	for (unsigned i = 0; i < 1000; i++) {
-		closing_hear(&closings, find(1), 1200);
+		closing_received(&closings, find(1), 1200);
 		n += written();
 	}
 	assert_int_equal(n, 10);
@@ -118,9 +118,9 @@ it_does_not_amplify(void **state)
 	(void)state;
 	close_one(1, 100, 0);
 	written();
-	closing_hear(&closings, find(1), 33);
+	closing_received(&closings, find(1), 33);
 	assert_int_equal(written(), 0);
-	closing_hear(&closings, find(1), 34);
+	closing_received(&closings, find(1), 34);
 	assert_int_equal(written(), 1);
 }
 
@@ -130,7 +130,7 @@ a_peer_that_has_closed_is_not_answered(void **state)
 	(void)state;
 	close_one(1, 0, 0);
 	assert_int_equal(written(), 0);
-	closing_hear(&closings, find(1), 1200);
+	closing_received(&closings, find(1), 1200);
 	assert_int_equal(written(), 0);
 	assert_int_equal(closings.n, 1);
 }
