@@ -1,44 +1,46 @@
 /*
- * BBR, and the queue before the bottleneck.
+ * The queue that BBR makes at the bottleneck.
  *
- * BBR looks for more bandwidth by sending more than the path carries, for some
- * round trips every few seconds. What is too much waits before the bottleneck,
- * and so does every small message beside a bulk transfer, for up to another
- * round trip (draft-ietf-ccwg-bbr, ProbeBW_UP). A longer round trip shows it.
- * Then streams that have had their turn wait, and the others go on, until no
- * more than half the window is in flight: BBR makes the window twice as large
- * as what the path carries.
+ * BBR searches for more bandwidth by sending more than the path carries, for
+ * some round trips every few seconds. The excess waits at the bottleneck, and
+ * so does every small message beside a bulk transfer, for up to another round
+ * trip (draft-ietf-ccwg-bbr, ProbeBW_UP). A longer round trip shows it. Then
+ * streams that have used up their quantum wait, and the others go on, until no
+ * more than half the window is in flight: BBR makes the window twice what the
+ * path carries.
  *
- * A round trip may also be longer because others fill the queue, or because
- * the path has changed, as radio does all the time. Who holds back then leaves
- * the path to the others, and finds less and less bandwidth. A packet tells
- * the cases apart that was sent with no more than half the window before it:
- * nothing of ours waited there. If such packets are slow all the same, the
- * limit is off for a while.
+ * A round trip may also be longer because others fill the queue, or because the
+ * path has changed, as radio paths do all the time. A sender that holds back
+ * then leaves the path to the others, and measures less and less bandwidth. The
+ * cases differ for a packet that was sent with no more than half the window
+ * before it: no packet of ours delayed it. If such packets are slow all the
+ * same, the limit is off for a while.
  */
 #include "quic/internal.h"
 
 /*
  * Packets wait if the round trip is longer by this part of the shortest. On
- * short paths it differs by more for other reasons, and nobody feels it.
+ * short paths it differs by more for other reasons, and a short delay does not
+ * matter.
  */
 #define QUEUE_SHARE 5
 #define QUEUE_MIN (10 * NS_PER_MS)
 
-/* So many slow packets in a row are no accident: then it is off for so long. */
+/* After so many slow packets in a row the limit is off for so long. */
 #define SLOW_MAX 2
-#define OFF (10 * NS_PER_S) /* BBR, too, believes in a round trip for that */
+/* BBR keeps a minimum round trip for that time, too. */
+#define OFF (10 * NS_PER_S)
 
 /*
- * With less than this part of the window in flight nobody sends in bulk, and
- * acknowledgements are late because they wait for a second packet.
+ * With less than this part of the window in flight there is no bulk transfer,
+ * and acknowledgements are late because they wait for a second packet.
  */
 #define BULK_SHARE 4
 
 /*
  * Startup makes a queue on purpose, and goes on until the bandwidth has not
- * grown for three round trips: held back it would never see that. So the
- * window, which follows the bandwidth, must have been still for longer.
+ * grown for three round trips, which it could not measure if it was held back.
+ * So the window, which follows the bandwidth, must not have grown for longer.
  */
 #define STILL 5 /* round trips */
 #define GROWTH_SHARE 4
@@ -61,7 +63,7 @@ is_queue(const ngtcp2_conn_info *info)
 	    (queue > QUEUE_MIN ? queue : QUEUE_MIN);
 }
 
-/* Looks at the round trip that the latest acknowledgement has shown. */
+/* Evaluates the round trip of the latest acknowledgement. */
 void
 bbr_queue_measure(struct quic_conn *conn, uint64_t now)
 {

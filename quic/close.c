@@ -1,5 +1,5 @@
 /*
- * The end of a connection: why, in words, and the farewell to the peer.
+ * The end of a connection: its reason, as text, and the CONNECTION_CLOSE.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +26,8 @@ conn_end(struct quic_conn *conn, enum quic_cause cause, bool application,
 }
 
 /*
- * Notes why the connection fails; the peer is told if it can be, by what is in
- * ccerr.
+ * Records why the connection fails. The peer gets a CONNECTION_CLOSE with
+ * ccerr, unless it cannot receive it.
  */
 void
 conn_fail(struct quic_conn *conn, enum quic_cause cause, const char *text)
@@ -67,7 +67,7 @@ fail_tls(struct quic_conn *conn)
 	conn_fail(conn, QUIC_PROTOCOL_ERROR, text);
 }
 
-/* Copies a reason phrase that a stranger wrote: printable ASCII only. */
+/* Copies the reason phrase of the peer: printable ASCII only. */
 static void
 copy_phrase(char *to, size_t size, const uint8_t *from, size_t len)
 {
@@ -81,7 +81,7 @@ copy_phrase(char *to, size_t size, const uint8_t *from, size_t len)
 
 #define CRYPTO_ERROR 0x100 /* plus a TLS alert (RFC 9001 §4.8) */
 
-/* The peer has sent CONNECTION_CLOSE, or we know that it is gone. */
+/* The peer has sent CONNECTION_CLOSE. */
 static void
 fail_drained(struct quic_conn *conn)
 {
@@ -125,7 +125,7 @@ fail_drained(struct quic_conn *conn)
 	    CONN_CLOSED);
 }
 
-/* A rule was broken, or we have failed. */
+/* The peer has violated a protocol, or we have failed. */
 static void
 fail_fault(struct quic_conn *conn, int rv)
 {
@@ -171,12 +171,15 @@ conn_check(struct quic_conn *conn, int rv)
 		return;
 	case NGTCP2_ERR_DROP_CONN:
 	case NGTCP2_ERR_RETRY:
-		/* A server's first packet was spoilt: be ready for the next. */
+		/*
+		 * The first packet was corrupted: a server waits for the next
+		 * one.
+		 */
 		conn_end(conn, QUIC_PROTOCOL_ERROR, false, 0,
 		    "the handshake cannot continue", CONN_CLOSED);
 		return;
 	}
-	/* A callback may have ended the connection itself. */
+	/* A callback may have ended the connection before. */
 	if (conn->state < CONN_CLOSING)
 		fail_fault(conn, rv);
 }
@@ -189,7 +192,7 @@ quic_conn_close(struct quic_conn *conn, uint64_t code, const char *reason,
 		return;
 	conn->now = now;
 	conn_end(conn, QUIC_CLOSED_HERE, true, code, reason, CONN_CLOSING);
-	/* The phrase leaves with the next write: let it be our own copy. */
+	/* The phrase is read by the next write: use our own copy. */
 	ngtcp2_ccerr_set_application_error(&conn->end.ccerr, code,
 	    (const uint8_t *)conn->end.why.text, strlen(conn->end.why.text));
 	conn_deliver(conn);
@@ -201,14 +204,14 @@ quic_conn_is_closing(const struct quic_conn *conn)
 	return conn->end.pending;
 }
 
-/* It has ended, and its owner knows: a server may free it. */
+/* It has ended, and its event has fired: a server may free it. */
 bool
 conn_is_over(const struct quic_conn *conn)
 {
 	return conn->state >= CONN_CLOSING && !conn->end.pending;
 }
 
-/* The CONNECTION_CLOSE, once; 0: there is none. */
+/* Writes the CONNECTION_CLOSE, once. 0: there is none. */
 size_t
 conn_seal_close(struct quic_conn *conn, uint8_t *buf, size_t size,
     uint64_t now)
@@ -227,8 +230,8 @@ conn_seal_close(struct quic_conn *conn, uint8_t *buf, size_t size,
 }
 
 /*
- * A client's CONNECTION_CLOSE: kept, and sent again to stragglers. A server
- * frees its connections and leaves that to closing.c.
+ * Writes the CONNECTION_CLOSE of a client, and keeps it to answer late packets.
+ * A server frees its connections, and closing.c does that.
  */
 bool
 conn_write_close(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)

@@ -4,10 +4,10 @@
  *   HANDSHAKE ──▶ UP ──▶ CLOSING ──▶ CLOSED
  *        └──────────────────▲  (CLOSED at once if the peer has closed)
  *
- * The library is entered by three doors only: read, expire and write. While
- * it runs, its callbacks take notes (pending bits on streams and here); after
- * it has returned, conn_deliver() turns the notes into events. So no handler
- * ever runs inside the library, and each fires once for a batch of packets.
+ * Only read, expire and write enter the library. While it runs, its callbacks
+ * only set pending flags, on streams and on the connection. After it has
+ * returned, conn_deliver() turns these into events. So no handler ever runs
+ * inside the library, and each event fires once for a batch of packets.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,21 +18,22 @@
 
 /*
  * Packets are paced in bursts of what the path carries in this time: a timer
- * for less costs more than its packets do. Below 2 Gbit/s a burst is a train.
+ * for less costs more than its packets do. Below 2 Gbit/s a burst is one train.
  */
 #define BURST (NS_PER_S / 4000)
 
 /*
- * Streams that are told of something in one call: a request takes some 50 us,
- * for the tunnel behind it is dialled, and others wait meanwhile.
+ * Streams whose events fire in one call: a request takes some 50 us, since its
+ * tunnel is dialled, and other connections wait for that time.
  */
 #define STREAMS_A_CALL 64
 
 /* ---- Events ---- */
 
 /*
- * The library knows nothing of our discovery: a record of it between its own,
- * with times as they have (draft-ietf-quic-qlog-quic-events, mtu_updated).
+ * The library does not know our path MTU discovery. So a record of it is added
+ * between the records of the library, with the same kind of times
+ * (draft-ietf-quic-qlog-quic-events, mtu_updated).
  */
 static void
 log_mtu(struct quic_conn *conn)
@@ -102,8 +103,8 @@ deliver_conn_events(struct quic_conn *conn)
 }
 
 /*
- * The end of the connection: its streams are told of it, then its owner. False:
- * there are more than one call may tell.
+ * The connection has ended: its streams are aborted, then its owner is
+ * informed. False: there are more streams than one call serves.
  */
 static bool
 deliver_end(struct quic_conn *conn)
@@ -119,10 +120,10 @@ deliver_end(struct quic_conn *conn)
 }
 
 /*
- * Turns the notes of a library call into events. A handler's own doings may
- * leave more notes, and a handler that closes the connection enters here
- * again: each list is taken from its head, so both are fine. What is left of
- * many streams has a deadline that is over, and comes with the next call.
+ * Turns the pending flags of a library call into events. A handler may set more
+ * of them, and a handler that closes the connection enters here again. Each
+ * list is taken from its head, so both are safe. If many streams are left, the
+ * deadline is now, and the next call goes on.
  */
 void
 conn_deliver(struct quic_conn *conn)
@@ -138,7 +139,7 @@ conn_deliver(struct quic_conn *conn)
 	while (!conn->end.pending && n++ < STREAMS_A_CALL &&
 	    (s = TAILQ_FIRST(&conn->streams.ready)) != NULL)
 		stream_deliver(s);
-	/* Within a handler that has closed it, this may be all done already. */
+	/* If a handler has closed the connection, this may be done already. */
 	if (!conn->end.pending || !deliver_end(conn) || !conn->end.pending)
 		return;
 	conn->end.pending = false;
@@ -147,7 +148,7 @@ conn_deliver(struct quic_conn *conn)
 		conn->events->closed(conn, &conn->end.why, conn->arg);
 }
 
-/* ---- The doors ---- */
+/* ---- Receiving and time ---- */
 
 void
 conn_touch(struct quic_conn *conn)
@@ -157,7 +158,9 @@ conn_touch(struct quic_conn *conn)
 		conn->server.ops->touch(conn->server.owner, conn);
 }
 
-/* One datagram, and whether another follows. Events wait for conn_deliver(). */
+/*
+ * Reads one datagram; `more`: another follows. Events wait for conn_deliver().
+ */
 void
 conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
     const uint8_t *data, size_t len, bool more, uint64_t now)
@@ -169,7 +172,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 
 	conn->now = now;
 	if (conn->state >= CONN_CLOSING) {
-		/* Answered ever more rarely, as by closing.c. */
+		/* The answers get rarer, as those of closing.c. */
 		conn->end.late_packets++;
 		if ((conn->end.late_packets & (conn->end.late_packets - 1)) ==
 		    0)
@@ -197,7 +200,10 @@ quic_conn_receive(struct quic_conn *conn, const struct quic_rx *rx, size_t n,
 {
 	size_t at, len;
 
-	/* The other side has given up who slept that long: this is old. */
+	/*
+	 * After a sleep longer than the idle time-out the peer has dropped the
+	 * connection. Ignore packets from before.
+	 */
 	if (now - conn->now >= quic_conn_idle_ns(conn))
 		quic_conn_expire(conn, now);
 	for (size_t i = 0; i < n; i++)
@@ -233,7 +239,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 {
 	uint64_t at, other;
 
-	/* Events that a write has left behind are told at once. */
+	/* Events that a write has caused are due at once. */
 	if (conn->end.pending || conn->path.event_pending ||
 	    !TAILQ_EMPTY(&conn->streams.ready) || request_is_rejected(conn))
 		return conn->now;
@@ -258,7 +264,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 
 /* ---- Writing ---- */
 
-/* Bytes that the path carries in so many nanoseconds. */
+/* The bytes that the path carries in `ns` nanoseconds. */
 uint64_t
 conn_carries(const struct quic_conn *conn, uint64_t ns)
 {
@@ -268,7 +274,7 @@ conn_carries(const struct quic_conn *conn, uint64_t ns)
 	return info.cwnd * ns / (info.smoothed_rtt + 1);
 }
 
-/* At the end of a burst the library computes when the next may begin. */
+/* After a burst the library computes when the next may begin. */
 static void
 pace(struct quic_conn *conn, size_t len, uint64_t now)
 {
@@ -279,7 +285,7 @@ pace(struct quic_conn *conn, size_t len, uint64_t now)
 	conn->burst = 0;
 }
 
-/* Adds packets to the train as far as it and the connection go. */
+/* Adds packets to the train until it is full or there is nothing to send. */
 static size_t
 write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
@@ -308,7 +314,7 @@ write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	return packets;
 }
 
-/* Writes a probe, which has a train of its own. */
+/* Writes a probe, alone in its train. */
 static size_t
 write_probe(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
@@ -352,7 +358,7 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	return gso->len > 0;
 }
 
-/* ---- Looking at it ---- */
+/* ---- State ---- */
 
 bool
 conn_is_server(const struct quic_conn *conn)

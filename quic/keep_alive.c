@@ -114,7 +114,7 @@ keep_alive_expire(struct quic_conn *conn, uint64_t now)
 		    true;
 }
 
-/* Ngtcp2 sends a PING when its keep-alive timer expires: make it so. */
+/* ngtcp2 sends a PING when its keep-alive timer expires: make it expire. */
 void
 quic_conn_ping(struct quic_conn *conn)
 {

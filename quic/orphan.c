@@ -1,29 +1,32 @@
 /*
- * Streams that nobody owns any more and that the transport has not closed: the
- * peer has bytes to acknowledge, or its own half to end.
+ * Streams without an owner that the transport has not closed yet: the peer has
+ * bytes to acknowledge, or has not ended its own direction.
  *
  *   released, bytes to go ──▶ all acknowledged ──▶ closed, or reset if it was
  *        │                                         cut short
  *        └── no progress ──▶ reset ── not ended ──▶ overdue
  *
- * A reset takes back all that the peer has not acknowledged (RFC 9000 §3.1), so
- * that of a stream that was cut short comes after the last byte. A peer that
- * takes nothing or ends nothing does not hold streams for ever: it gets time,
- * and when too many are overdue its connection is closed.
+ * A reset drops all that the peer has not acknowledged (RFC 9000 §3.1), so a
+ * stream that was cut short is reset after the last byte is acknowledged. A
+ * peer that reads nothing or ends nothing cannot keep streams for ever: they
+ * have time limits, and when too many are overdue the connection is closed.
  *
- * STOP_SENDING of a server waits, too: Firefox loses the response that comes in
- * the same datagram, and would hang on every refusal. A client that has the
- * whole response ends its request; if it sends on, it is asked to stop.
+ * A server delays its STOP_SENDING, too: Firefox loses a response that arrives
+ * in the same datagram, and would hang on every refusal. A client that has the
+ * whole response ends its request; if it goes on sending, it is asked to stop.
  */
 #include "quic/internal.h"
 
-/* Streams that one call looks at, so that it is short: the next call goes on. */
+/* Streams that one call checks, so that it is short. The next call goes on. */
 #define STEPS 64
 
-/* Checks that a stream may wait for others in a row: ten minutes. */
+/* Checks in a row at which a stream may have waited for others: ten minutes. */
 #define WAITS_MAX 20
 
-/* Streams that a peer may forget: a fault in it must not cost a connection. */
+/*
+ * Overdue streams that are tolerated: a fault of the peer must not cost the
+ * connection.
+ */
 #define OVERDUE_MAX 256
 
 static void
@@ -42,7 +45,7 @@ unlist(struct quic_stream *s)
 	s->orphan.listed = false;
 }
 
-/* The connection may have been idle, and its time old: twice, if so. */
+/* The time of the connection may be old, after idle time: then check twice. */
 void
 orphan_begin(struct quic_stream *s)
 {
@@ -60,7 +63,7 @@ orphan_end(struct quic_stream *s)
 	s->orphan.overdue = false;
 }
 
-/* The reset waits for the library to return, as events do. */
+/* The reset waits until the library has returned, as events do. */
 void
 orphan_acked(struct quic_stream *s)
 {
@@ -74,7 +77,7 @@ orphan_acked(struct quic_stream *s)
 	TAILQ_INSERT_TAIL(&s->conn->streams.ready, s, ready_entry);
 }
 
-/* The client sends on, or it is to go. */
+/* The client goes on sending, or the connection is shutting down. */
 void
 orphan_received(struct quic_stream *s)
 {
@@ -104,8 +107,8 @@ note_overdue(struct quic_stream *s, uint64_t now)
 }
 
 /*
- * On a slow path it may be long until a stream has its turn, or what was lost
- * of it; others go on meanwhile, and the peer is not to blame.
+ * On a slow path it may take long until the bytes of a stream are sent, or sent
+ * again. Meanwhile others make progress, and the peer is not at fault.
  */
 static bool
 waits_for_others(struct quic_stream *s)
@@ -134,7 +137,7 @@ check(struct quic_stream *s, uint64_t now)
 		note_overdue(s, now);
 }
 
-/* No request comes any more: nothing waits for a client that is silent. */
+/* There will be no more requests: ask all clients to stop now. */
 void
 orphan_drain(struct quic_conn *conn)
 {

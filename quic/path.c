@@ -1,5 +1,5 @@
 /*
- * The path of a connection: the one in use, and the change to another.
+ * The current path of a connection, and migration to another (RFC 9000 §9).
  *
  *   client: quic_conn_migrate ──▶ conn_follow_path ──▶ probe_stop
  *   server: packets from elsewhere ───▶ ┘                  │
@@ -22,7 +22,7 @@ path_headers_len(const struct quic_path *path)
 	return path->remote.ss_family == AF_INET6 ? HEADERS_V6 : HEADERS_V4;
 }
 
-/* As ngtcp2 wants to see it. */
+/* The same path as ngtcp2 represents it. */
 ngtcp2_path
 path_view(const struct quic_path *path)
 {
@@ -56,8 +56,8 @@ same_host(const struct sockaddr *a, const struct sockaddr *b)
 }
 
 /*
- * A path was tried. When one was given up for the path of before, that one is
- * as good as it was.
+ * The result of a path validation. After a failure ngtcp2 returns to the path
+ * of before, which is as valid as it was.
  */
 int
 path_validated(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
@@ -82,9 +82,9 @@ path_validated(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
 }
 
 /*
- * The library may have gone over to another path: nothing is known of its size
- * until it is validated. A client behind a NAT that only gives it another port
- * is most likely where it was.
+ * The library may have changed the path. The size of the new one is unknown
+ * until it is validated. If only the port of a client has changed, by a NAT,
+ * the path is most likely the same.
  */
 void
 conn_follow_path(struct quic_conn *conn)
@@ -113,7 +113,7 @@ conn_follow_path(struct quic_conn *conn)
 	}
 }
 
-/* ---- The contract ---- */
+/* ---- Migration ---- */
 
 const struct quic_path *
 quic_conn_path(const struct quic_conn *conn)

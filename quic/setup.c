@@ -1,6 +1,6 @@
 /*
- * How a connection comes to be: what is agreed with the peer, and what ngtcp2
- * tells us of it.
+ * Makes and frees connections: parameters, settings, and the callbacks of
+ * ngtcp2.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,23 +14,23 @@
 /* Defaults of struct quic_settings. */
 #define HANDSHAKE_TIMEOUT (10 * NS_PER_S)
 #define IDLE_TIMEOUT (30 * NS_PER_S)
-#define STREAMS_MAX 16384 /* tunnels: a household's, with their heads */
-#define HEAD_TIMEOUT (10 * NS_PER_S) /* a time-out of TCP's lies within */
-#define HEADS_MAX 256 /* what a flight of lost packets may hold up */
+#define STREAMS_MAX 16384 /* tunnels: of a household */
+#define HEAD_TIMEOUT (10 * NS_PER_S) /* a time-out of TCP lies within */
+#define HEADS_MAX 256 /* what the packets of one loss may delay */
 #define IP_MTU_MAX 1500 /* bytes: Ethernet */
 
 /* Three for HTTP/3 (RFC 9114 §6.2), the rest for extensions and grease. */
 #define UNI_STREAMS_MAX 16
 
 /*
- * Bytes of a client's part of the handshake: its first message, and then its
- * certificates. GnuTLS keeps what has come of a message until all of it is
- * here, up to 128 KiB, and nobody has proven anything by then.
+ * The limits of a client's part of the handshake, in bytes: its first message,
+ * and its certificates. GnuTLS stores the parts of a message until it is
+ * complete, up to 128 KiB, and the client is not authenticated then.
  */
 #define HELLO_MAX 16384
 #define CLIENT_CERTIFICATES_MAX 65536
 
-/* ---- What ngtcp2 tells us ---- */
+/* ---- Callbacks of ngtcp2 ---- */
 
 static void
 on_rand(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *ctx)
@@ -69,7 +69,7 @@ on_remove_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user)
 	return 0;
 }
 
-/* After its handshake a client has nothing to say (RFC 9001 §4.4, §6). */
+/* After its handshake a client sends no TLS message (RFC 9001 §4.4, §6). */
 static int
 check_crypto(
     struct quic_conn *conn, ngtcp2_encryption_level level, uint64_t end)
@@ -208,7 +208,7 @@ on_qlog(void *user, uint32_t flags, const void *data, size_t len)
 	conn->events->qlog(conn, data, len, conn->arg);
 }
 
-/* ---- Birth ---- */
+/* ---- Making and freeing ---- */
 
 static ngtcp2_conn *
 get_conn(ngtcp2_crypto_conn_ref *ref)
@@ -248,7 +248,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	TAILQ_INIT(&conn->scheduler.deferred);
 	TAILQ_INIT(&conn->quota.waiting);
 	TAILQ_INIT(&conn->orphans.list);
-	conn->scheduler.round = 1; /* a new stream was in none */
+	conn->scheduler.round = 1; /* a new stream has had none */
 	TAILQ_INIT(&conn->requests.incomplete);
 	TAILQ_INIT(&conn->probe.queue);
 	conn->tls = quic_tls_ref(tls);
@@ -280,7 +280,7 @@ make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *slots)
 						      : NGTCP2_CC_ALGO_CUBIC;
 	s->handshake_timeout = conn->settings.handshake_timeout_ns;
 	flow_init(conn, memory_first_window(conn));
-	s->max_window = s->max_stream_window = 0; /* flow.c doubles them */
+	s->max_window = s->max_stream_window = 0; /* flow.c sets them */
 	probe_init(conn, s, slots);
 	if (conn->events->qlog != NULL)
 		s->qlog_write = on_qlog;
