@@ -1,9 +1,9 @@
 /*
- * culvert-edge: the far side as a daemon of its own.
+ * culvert-edge: the edge as a daemon.
  *
- * Everything is acquired first (files, sockets), then privileges are dropped,
- * then connections are served. On SIGTERM clients are told to ask for nothing
- * more, and have some time to end.
+ * It first acquires files and sockets, then drops privileges, then serves
+ * connections. On SIGTERM it sends GOAWAY, and tunnels have some time to
+ * finish.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ struct daemon {
 	struct edge *edge;
 };
 
-/* The pin, as culvert's --pin takes it. */
+/* Logs the pin in the format of culvert's --pin. */
 static void
 print_pin(const struct quic_pem *cert)
 {
@@ -46,12 +46,12 @@ print_pin(const struct quic_pem *cert)
 }
 
 /*
- * ---- What the configuration names ----
+ * ---- Files of the configuration ----
  *
- * All of it is loaded, or nothing; what is wrong is said in `error`.
+ * Either all are loaded or none; then `error` has the reason.
  */
 
-#define ERROR_MAX 512 /* bytes: two paths of common length and a sentence */
+#define ERROR_MAX 512 /* bytes: two paths of usual length and a sentence */
 
 static int
 load_tls(struct edge_settings *settings, const struct config *config,
@@ -157,7 +157,7 @@ on_reload(void *arg)
 	daemon->signals.grace_ms = UINT64_C(1000) * daemon->config.grace;
 }
 
-/* ---- The end ---- */
+/* ---- Exit ---- */
 
 static void
 close_all(void *arg)
@@ -200,7 +200,7 @@ static const struct signals_events signals_events = {
 	.finish = close_all,
 };
 
-/* ---- The beginning ---- */
+/* ---- Start ---- */
 
 static void
 init_loop(struct daemon *daemon)
@@ -209,8 +209,8 @@ init_loop(struct daemon *daemon)
 	signals_init(&daemon->signals, &daemon->loop,
 	    UINT64_C(1000) * daemon->config.grace, &signals_events, daemon);
 	/*
-	 * With its first stream libuv opens a spare descriptor: it shall not
-	 * try so again for every tunnel, in a sandbox that has no such file.
+	 * With its first stream libuv opens a spare descriptor. Do this before
+	 * the sandbox, in which it would fail and be repeated per tunnel.
 	 */
 	uv_tcp_init(&daemon->loop, &daemon->first);
 	uv_close((uv_handle_t *)&daemon->first, NULL);
@@ -252,7 +252,7 @@ enter_sandbox(const struct config *config)
 	return daemon_confine(config, &needs);
 }
 
-/* Name servers as the resolver wants them: "addr:port,addr:port". */
+/* The list of name servers for the resolver: "addr:port,addr:port". */
 #define SERVERS_MAX (CONFIG_LISTEN_MAX * (ADDR_STRLEN + 1))
 
 static const char *

@@ -1,9 +1,9 @@
 /*
  * culvert: the local proxy.
  *
- * Everything is acquired first (files, sockets), then privileges are dropped,
- * then clients are served. On SIGTERM the listeners stop, the tunnels that are
- * open have some time to end, and then QUIC is closed in order.
+ * It first acquires files and sockets, then drops privileges, then serves
+ * clients. On SIGTERM the listeners stop, open tunnels have some time to
+ * finish, and then the QUIC connections are closed.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -32,7 +32,7 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
-#define LOOPBACK "127.0.0.1" /* where the embedded edge is */
+#define LOOPBACK "127.0.0.1" /* the address of the embedded edge */
 
 struct culvert {
 	struct config config;
@@ -47,7 +47,7 @@ struct culvert {
 	struct listener *listener;
 	struct control *control;
 
-	struct edge *edge; /* the embedded one */
+	struct edge *edge; /* embedded, or NULL */
 };
 
 static struct quic_settings
@@ -60,7 +60,7 @@ quic_settings(const struct config *config, struct quic_memory *memory)
 		.no_mtu_probe = config->no_mtu_probe, .memory = memory };
 }
 
-/* ---- The control socket's questions ---- */
+/* ---- Requests of the control socket ---- */
 
 static void
 note_memory(struct culvert *culvert)
@@ -147,8 +147,8 @@ static const struct control_events control_events = {
 };
 
 /*
- * Who is on this machine reaches all of it without us; others shall not reach
- * by us what this machine or its network keeps for itself.
+ * Local clients can reach this machine and its network without the proxy, so
+ * they are not restricted. Remote clients must not reach private addresses.
  */
 static void
 load_policy(struct policy *policy, const struct config *config)
@@ -158,7 +158,7 @@ load_policy(struct policy *policy, const struct config *config)
 	    config->deny.n);
 }
 
-/* The embedded edge has one client: we. */
+/* The embedded edge has one client, this process. */
 static struct edge_limits
 edge_limits(const struct config *config)
 {
@@ -168,14 +168,14 @@ edge_limits(const struct config *config)
 }
 
 /*
- * ---- What the configuration names ----
+ * ---- Files of the configuration ----
  *
- * All of it is loaded, or nothing; what is wrong is said in `error`.
+ * Either all are loaded or none; then `error` has the reason.
  */
 
-#define ERROR_MAX 512 /* bytes: two paths of common length and a sentence */
+#define ERROR_MAX 512 /* bytes: two paths of usual length and a sentence */
 
-/* Every edge has its own memory of tickets, but the same credentials. */
+/* Each edge has its own session tickets, but all have the same credentials. */
 static int
 load_edges(struct pool_settings *pool, const struct config *config,
     char error[ERROR_MAX])
@@ -246,7 +246,7 @@ load(struct pool_settings *settings, struct users **users,
 	return rv;
 }
 
-/* A privilege that was not needed at the start has been given up. */
+/* A capability that was not needed at the start has been dropped. */
 static int
 check_via(const struct config *config, char error[ERROR_MAX])
 {
@@ -302,7 +302,7 @@ on_reload(void *arg)
 	culvert->signals.grace_ms = UINT64_C(1000) * culvert->config.grace;
 }
 
-/* ---- The end ---- */
+/* ---- Exit ---- */
 
 static void
 close_all(void *arg)
@@ -340,12 +340,12 @@ static const struct signals_events signals_events = {
 	.finish = close_all,
 };
 
-/* ---- The beginning ---- */
+/* ---- Start ---- */
 
 /*
- * The embedded edge and its uplink have one key, made now and known to nobody
- * else: each takes the other by its pin alone. Whoever finds the port, another
- * user of this machine, has no connection to it.
+ * The embedded edge and its client share a key that is generated at the start
+ * and never leaves the process. Each accepts only a peer with this key, so
+ * another user of this machine who finds the port cannot connect.
  */
 static int
 make_pair(struct edge_settings *edge, struct pool_edge *pool,
@@ -415,7 +415,7 @@ may_go_by(void *via)
 	return quic_via_is_allowed(via);
 }
 
-/* Every socket to come takes the privilege that --interface and --fwmark do. */
+/* Later sockets need the capability that --interface or --fwmark requires. */
 static int
 allow_via(const struct config *config, uint64_t *keep)
 {
@@ -484,8 +484,8 @@ start_listener(struct culvert *culvert)
 }
 
 /*
- * A user without $XDG_RUNTIME_DIR may not write where the socket is by default.
- * The proxy is of use without it; a path that was asked for is another matter.
+ * A user without $XDG_RUNTIME_DIR may not be able to make the default socket.
+ * The proxy works without it; but a path that was configured must work.
  */
 static int
 start_control(struct culvert *culvert)
@@ -495,7 +495,7 @@ start_control(struct culvert *culvert)
 	bool is_default = strcmp(wanted, control_path_default(path)) == 0;
 	int rv;
 
-	/* What stands against the directory shows when the socket is made. */
+	/* A failure shows when the socket is made. */
 	if (is_default)
 		(void)control_path_make_directory(path);
 	rv = control_new(&culvert->control, &culvert->loop, wanted,

@@ -1,8 +1,7 @@
 /*
- * culvertctl: asks a running culvert.
+ * culvertctl: queries and controls a running culvert.
  *
- * Exit status: 0, 1 when there is no answer, 2 for a command that makes no
- * sense.
+ * Exit status: 0, 1 without an answer, 2 after a wrong command line.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -20,7 +19,7 @@
 #include "proxy/control/report.h"
 #include "proxy/control/watch.h"
 
-/* As the control socket writes numbers. */
+/* With the precision of the control socket. */
 #define JSON_FORMAT (JSON_INDENT(2) | JSON_REAL_PRECISION(15))
 
 static const struct command {
@@ -32,26 +31,26 @@ static const struct command {
 	{ "status", "GET /status", report_status,
 	    "the state of the connection to the edge" },
 	{ "tunnels", "GET /tunnels", report_tunnels,
-	    "the clients that are here, a line for each" },
+	    "the clients and their tunnels, one line each" },
 	{ "mtu", "GET /mtu", report_mtu,
-	    "what is known of the path MTU" },
+	    "the state of path MTU discovery" },
 	{ "reprobe", "POST /reprobe", report_reprobe,
-	    "look for a larger path MTU now" },
+	    "search for a larger path MTU now" },
 	{ "reconnect", "POST /reconnect", report_reconnect,
-	    "drop the connection and make a new one" },
-	{ "watch", NULL, NULL, "the status again and again, with rates" },
+	    "close the connection and open a new one" },
+	{ "watch", NULL, NULL, "the status, refreshed, with rates" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-/* Options without a letter, past all letters. */
+/* Options without a letter: numbers above all letters. */
 enum { CONTROL = 256, JSON };
 
-/* What the options say. */
+/* The values of the options. */
 struct settings {
 	const char *path; /* of the control socket */
 	bool as_json;
-	bool repeats; /* an option of watch was given */
+	bool has_watch_options;
 	uint64_t interval_ms;
 	uint64_t count;
 };
@@ -73,10 +72,11 @@ show(const struct command *command, bool as_json, const json_t *object)
 }
 
 static int
-ask(const struct command *command, const struct settings *settings)
+query(const struct command *command, const struct settings *settings)
 {
 	char error[CONTROL_CLIENT_ERROR_MAX];
-	json_t *object = control_request(settings->path, command->request, error);
+	json_t *object = control_request(settings->path, command->request,
+	    error);
 	int rv;
 
 	if (object == NULL) {
@@ -91,12 +91,12 @@ ask(const struct command *command, const struct settings *settings)
 static int
 run(const struct command *command, const struct settings *settings)
 {
-	struct watch_settings again = { .path = settings->path,
+	struct watch_settings watched = { .path = settings->path,
 		.interval_ms = settings->interval_ms,
 		.count = settings->count, .as_json = settings->as_json };
 
-	return command->report != NULL ? ask(command, settings)
-				       : watch(&again);
+	return command->report != NULL ? query(command, settings)
+				       : watch(&watched);
 }
 
 /* ---- The command line ---- */
@@ -118,10 +118,10 @@ print_help(void)
 
 	print_usage(stdout);
 	printf("\n"
-	       "      --control path      socket of the culvert to ask (%s)\n"
-	       "      --json              print the answer as it came\n"
+	       "      --control path      control socket of culvert (%s)\n"
+	       "      --json              print JSON\n"
 	       "  -i, --interval seconds  watch: time between refreshes (1)\n"
-	       "  -n, --count count       watch: end after so many refreshes\n"
+	       "  -n, --count count       watch: number of refreshes\n"
 	       "  -h, --help              print this and exit\n"
 	       "  -V, --version           print the version and exit\n"
 	       "\n", control_path_default(path));
@@ -140,7 +140,7 @@ find_command(const char *name)
 	return NULL;
 }
 
-/* Returns the one command of the words that are no options, or NULL. */
+/* Returns the command among the arguments after the options, or NULL. */
 static const struct command *
 parse_words(int nwords, char *const *words)
 {
@@ -156,8 +156,8 @@ parse_words(int nwords, char *const *words)
 }
 
 /*
- * Reads seconds, which may have decimals, as milliseconds. False: it is no
- * number, or out of range.
+ * Reads seconds, which may have decimals, as milliseconds. Returns false if the
+ * text is not a number or out of range.
  */
 static bool
 parse_interval(const char *text, uint64_t *ms)
@@ -191,7 +191,7 @@ complain(const char *what)
 	return 2;
 }
 
-/* Returns -1, or the exit status when all has been said. */
+/* Returns -1 to go on, or the exit status. */
 static int
 take_option(struct settings *settings, int c)
 {
@@ -203,12 +203,12 @@ take_option(struct settings *settings, int c)
 		settings->as_json = true;
 		return -1;
 	case 'i':
-		settings->repeats = true;
+		settings->has_watch_options = true;
 		return parse_interval(optarg, &settings->interval_ms) ? -1
 		    : complain("--interval: the value is not a number of "
 			"seconds from 0.1 to 86400");
 	case 'n':
-		settings->repeats = true;
+		settings->has_watch_options = true;
 		return parse_count(optarg, &settings->count) ? -1
 		    : complain("--count: the value is not a positive number");
 	case 'h':
@@ -240,7 +240,7 @@ main(int argc, char **argv)
 	int c, rv;
 
 	settings.path = control_path_default(buf);
-	opterr = 0; /* it would print values */
+	opterr = 0; /* getopt_long(3) would print values */
 	while ((c = getopt_long(argc, argv, "hi:n:V", options, NULL)) != -1) {
 		if ((rv = take_option(&settings, c)) >= 0)
 			return rv;
@@ -248,7 +248,7 @@ main(int argc, char **argv)
 	command = parse_words(argc - optind, argv + optind);
 	if (command == NULL)
 		return 2;
-	if (settings.repeats && command->report != NULL)
+	if (settings.has_watch_options && command->report != NULL)
 		return complain("--interval and --count are for watch");
 	return run(command, &settings);
 }

@@ -28,8 +28,8 @@ open_log(const struct config *config)
 }
 
 /*
- * A tunnel takes a descriptor, and select(2), for which the usual limit is so
- * low, is not in use here. Where it cannot be raised, we live with it.
+ * A tunnel takes a descriptor. The usual limit is low only because of
+ * select(2), which is not used here. A failure is ignored.
  */
 static void
 raise_descriptors(void)
@@ -43,8 +43,8 @@ raise_descriptors(void)
 }
 
 /*
- * The first three descriptors, if they are closed, would go to pipes and
- * sockets of the loop, and the log would be written into one of these.
+ * If the first three descriptors were closed, sockets of the loop would get
+ * their numbers, and the log would be written into one of them.
  */
 static int
 open_standard(void)
@@ -56,10 +56,10 @@ open_standard(void)
 }
 
 /*
- * Whoever starts a daemon may leave files open for it, and a shell of root's
- * leaves those of root. Some are meant, as /dev/fd/63 for --cert is: they stay
- * until everything is read. What the libraries have opened by now closes itself
- * with an exec, which tells it from what has lived through ours.
+ * A daemon inherits open files, and from root's shell files of root. Some are
+ * intended, such as /dev/fd/63 for --cert, so they stay open until everything
+ * is read. Descriptors that libraries have opened by now are close-on-exec,
+ * which distinguishes them from inherited ones.
  */
 #define INHERITED_MAX 1024 /* descriptors, the usual limit of a shell */
 
@@ -90,7 +90,7 @@ close_inherited(void)
 			close(fd);
 }
 
-/* A mask is inherited, too, and whoever blocks SIGTERM may have forgotten. */
+/* The signal mask is inherited, too; a parent may have left SIGTERM blocked. */
 static void
 accept_signals(void)
 {
@@ -107,13 +107,13 @@ daemon_begin(struct config *config, enum config_program program, int argc,
 	int rv;
 
 	if (open_standard() != 0)
-		return 1; /* without a place to say so */
+		return 1; /* there is no descriptor for a message */
 	note_inherited();
 	accept_signals();
 	sandbox_early();
-	(void)seccomp_early(); /* if there is no filter, others say so */
+	(void)seccomp_early(); /* daemon_confine() warns without seccomp */
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN); /* ulimit -f is like a full disk */
+	signal(SIGXFSZ, SIG_IGN); /* write(2) fails instead, with EFBIG */
 	config_init(config, program);
 	if ((rv = config_load(config, argc, argv)) != 0) {
 		config_free(config);
@@ -124,9 +124,9 @@ daemon_begin(struct config *config, enum config_program program, int argc,
 	return -1;
 }
 
-/* Small buffers drop the bursts of long fast paths. */
+/* On paths with a high bandwidth-delay product, small buffers lose packets. */
 static void
-tell_of_buffers(void)
+report_small_buffers(void)
 {
 	size_t granted = quic_socket_buffer();
 
@@ -137,7 +137,7 @@ tell_of_buffers(void)
 		    QUIC_SOCKET_BUFFER / 1024);
 }
 
-/* ---- Files that a reload, a trace or the end needs ---- */
+/* ---- Files for reloads, traces and the exit ---- */
 
 struct paths {
 	struct privsep_path v[PRIVSEP_PATHS_MAX];
@@ -179,9 +179,9 @@ start_privsep(const struct config *config, const struct daemon_needs *needs)
 /* ---- The user ---- */
 
 /*
- * A wish that was uttered counts, or the start fails. Without one, root in a
- * container that may not change users is better off with the rest of the
- * sandbox than without the daemon.
+ * If --run-as is given, it must work or the start fails. Without it, a daemon
+ * in a container where root cannot switch users runs as root, with the rest of
+ * the sandbox.
  */
 static int
 become_user(const struct config *config)
@@ -214,13 +214,13 @@ become_user(const struct config *config)
 
 /* ---- The sandbox ---- */
 
-/* TCP to here is a name server's answer that was too long for UDP. */
+/* TCP to this port is for answers of name servers that UDP cannot carry. */
 #define NAME_SERVER_PORT 53
 
 /*
- * The system's own, with the places that symbolic links lead to: what names are
- * looked up by, the trust store, random numbers for c-ares, and what libuv keeps
- * a descriptor free with.
+ * Files of the system, with common targets of their symbolic links: those for
+ * name resolution, the trust store, random numbers for c-ares, and the file
+ * with which libuv reserves a descriptor.
  */
 static const struct sandbox_rule system_rules[] = {
 	{ "/etc/ssl/certs", SANDBOX_READ | SANDBOX_LIST },
@@ -240,7 +240,7 @@ static const struct sandbox_rule system_rules[] = {
 #endif
 };
 
-/* What names are looked up by, as it is now: for root, who reads all else. */
+/* For root: only the files of name resolution, since root can read all. */
 static const struct sandbox_rule name_files[] = {
 	{ "/etc/resolv.conf", SANDBOX_READ },
 	{ "/etc/hosts", SANDBOX_READ },
@@ -252,8 +252,8 @@ static const struct sandbox_rule name_files[] = {
 };
 
 /*
- * The same with their directories. Whoever changes networks renames a new
- * resolv.conf into place; what root keeps to itself there is closed by its
+ * The same with their directories, since network managers rename a new
+ * resolv.conf into place. Private files of root there are protected by their
  * mode.
  */
 static const struct sandbox_rule name_directories[] = {
@@ -264,9 +264,9 @@ static const struct sandbox_rule name_directories[] = {
 };
 
 /*
- * Others who change networks have it in a directory of their own, where a link
- * leads: connman, netconfig, WSL. The link may lead there before there is a
- * file, and over other links.
+ * Other network managers (connman, netconfig, WSL) keep the file in a directory
+ * of their own, to which /etc/resolv.conf links, perhaps through further links
+ * and before the file exists.
  */
 #define RESOLV_CONF "/etc/resolv.conf"
 
@@ -274,7 +274,7 @@ struct link_directories {
 	char next[PATH_MAX + sizeof("/etc/")], last[PATH_MAX];
 };
 
-/* Cuts the name off; a rule for / would open everything. */
+/* Removes the file name; never leaves /, which would allow everything. */
 static size_t
 add_directory_of(struct sandbox_rule *to, char *path)
 {
@@ -391,7 +391,7 @@ daemon_confine(const struct config *config, const struct daemon_needs *needs)
 	if (rv == 0)
 		rv = enter_sandbox(needs);
 	if (rv == 0)
-		tell_of_buffers();
+		report_small_buffers();
 	return rv;
 }
 

@@ -6,50 +6,51 @@
 
 #include "proxy/config/config.h"
 
-/* What the mains of both daemons do alike. */
+/* The common part of both daemons: start, privileges and reload. */
 
 /*
- * First thing in main(): has /dev/null stand in for standard descriptors that
- * are closed, takes what privileges can be done without at once, reads the
- * configuration, raises the limit of descriptors to what the system allows and
- * opens the log. Returns -1 to go on, or the exit status: 0 when a question
- * such as -h was answered, 2 for a wrong configuration, which has been
- * complained about and released.
+ * Call it first in main(): replaces closed standard descriptors by /dev/null,
+ * drops privileges that are never needed, reads the configuration, raises the
+ * limit of descriptors to the hard limit and opens the log. Returns -1 to go
+ * on, or the exit status: 0 after an option such as -h, 1 without /dev/null, 2
+ * for a wrong configuration. Then errors have been printed, and the
+ * configuration is released.
  */
 int daemon_begin(struct config *, enum config_program, int argc, char **argv);
 
-/* What a daemon needs while it serves, besides what its configuration names. */
+/* The needs of a serving daemon that are not in its configuration. */
 struct daemon_needs {
-	const char *cert, *key; /* files that it has made itself, or NULL */
-	bool connects;		/* by TCP, to others than name servers */
-	uint64_t capabilities;	/* bit n is number n; 0 as a rule */
+	const char *cert, *key; /* files that it generated, or NULL */
+	bool connects;		/* by TCP, not only to name servers */
+	uint64_t capabilities;	/* bit n is number n; usually 0 */
 };
 
 /*
- * Last thing before serving, when files and sockets are open and there is no
- * thread yet: gives up the rest, in this order.
+ * Call it last before serving, when files and sockets are open and there is no
+ * other thread: drops all other privileges, in this order.
  *
  *	privsep		a child keeps the right to open the files that the
- *			configuration names, for reloads, traces and the end
+ *			configuration names, for reloads, traces and the exit
  *	run-as		root becomes another user
  *	Landlock	files, TCP, signals; and capabilities go
  *	seccomp		system calls
  *
- * What the system does not grant of this is a warning each. 0, or a negative
- * errno that has been logged: the caller refuses to serve.
+ * For each restriction that the system does not support it logs a warning.
+ * Returns 0, or a negative errno that has been logged: the caller refuses to
+ * serve.
  */
 int daemon_confine(const struct config *, const struct daemon_needs *);
 
 /*
- * Reads the configuration again, see config_reload(): 0, or -EINVAL when
- * `fresh` is empty and what is wrong has been logged.
+ * Reads the configuration again, see config_reload(). Returns 0, or -EINVAL
+ * with `fresh` empty and the errors logged.
  */
 int daemon_reload(struct config *fresh, const struct config *old);
 
-/* How a reload begins to say why everything stays as it was. */
+/* The beginning of the log line about a failed reload. */
 #define DAEMON_NOT_RELOADED "nothing is reloaded: "
 
-/* Takes `fresh` in place of `config`, and logs as it says from now on. */
+/* Replaces `config` by `fresh`, and applies its settings of the log. */
 void daemon_replace(struct config *config, const struct config *fresh);
 
 #endif

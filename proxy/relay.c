@@ -4,25 +4,25 @@
  *   TCP ── relay_alloc, relay_read ──▶ reserve, commit ──▶ stream
  *   TCP ◀── uv_try_write ◀── peek ── pump ── consume ──▶ credit to the peer
  *
- * Neither half has a buffer of its own. Reading goes straight into the chunk
- * that will be sent, and stops when the stream has no room; writing goes from
- * the chunk that was received, and what the kernel does not take stays there,
- * unconsumed, until the peer's credit runs out. So a slow end stops its own
- * tunnel and no other.
+ * Neither half has a buffer of its own. libuv reads directly into the buffer
+ * that the stream will send, and stops when the stream has no room. It writes
+ * directly from the buffer that the stream received; bytes that the kernel does
+ * not take stay there, unconsumed, until the peer's flow control credit runs
+ * out. So a slow reader stops its own tunnel and no other.
  *
- * Each direction ends with a FIN that is passed on after its last byte, and
- * the relay is done when both have been. Of the two the one from TCP may end
- * otherwise: the stream's peer takes no more. TCP has no word for that while the
- * other goes on, so what comes is dropped; and when the other has ended, the
- * socket is closed as by the peer itself, which leaves the kernel to answer
- * what may still come by RST.
+ * Each direction ends with a FIN, which is passed on after the last byte, and
+ * the relay is done when both have been. The direction from TCP may also end
+ * because the stream's peer sends STOP_SENDING. TCP has no equivalent while the
+ * other direction continues, so its bytes are dropped. When the other direction
+ * has ended, the socket is closed, and the kernel answers further bytes with an
+ * RST.
  *
- * A failure is passed on after the last byte, too. When TCP fails, its last
- * input may still be in the kernel, and even a write may be the first to see
- * the failure: so reading goes on until it is told of that. When the stream
- * fails, what it brought is written, and the RST waits until the peer has
- * acknowledged it, since an RST takes back what is in the kernel. Either is a
- * drain, which a timer looks after.
+ * A failure is passed on after the last byte, too. If TCP fails, its last input
+ * may still be in the kernel, and a write may be the first to see the error, so
+ * reading goes on until it reports the error. If the stream fails, the bytes
+ * that it received are written, and the RST waits until the peer has
+ * acknowledged them, since an RST discards bytes in the kernel. Both cases are
+ * a drain, which a timer checks.
  */
 #include "proxy/relay.h"
 
@@ -32,12 +32,12 @@
 #include <sys/ioctl.h>
 #include <linux/sockios.h>
 
-/* Vectors of one write: 512 KiB at most, so that credit flows meanwhile. */
+/* Vectors of one write: 512 KiB at most, so that credit is returned often. */
 #define WRITE_VECTORS 32
 
-/* Milliseconds between two looks at a drain: most are over at the first. */
-#define LOOK_FIRST_MS 1
-#define LOOK_LAST_MS 256
+/* Milliseconds between checks of a drain, doubling; most end at the first. */
+#define CHECK_FIRST_MS 1
+#define CHECK_LAST_MS 256
 
 static void
 count(struct relay *r, uint64_t *bytes, size_t n)
@@ -49,7 +49,7 @@ count(struct relay *r, uint64_t *bytes, size_t n)
 
 /* ---- Drains ---- */
 
-/* The kernel still counts what such a peer has not acknowledged. */
+/* SIOCOUTQ still counts bytes on a connection that has ended. */
 static bool
 is_over(int fd)
 {
@@ -60,7 +60,7 @@ is_over(int fd)
 	    info.tcpi_state == TCP_CLOSE;
 }
 
-/* Bytes that TCP was given and that its peer has yet to acknowledge. */
+/* Bytes that were written to TCP and that its peer has not acknowledged. */
 static size_t
 unacknowledged(const struct relay *r)
 {
@@ -86,25 +86,25 @@ is_drained(const struct relay *r)
 	    quic_stream_peek(r->stream, &iov, 1) == 0);
 }
 
-/* Progress is what either side has taken. */
+/* Progress counts the bytes that either side has accepted. */
 static void
-on_look(uv_timer_t *timer)
+on_check(uv_timer_t *timer)
 {
 	struct relay *r = timer->data;
-	uint64_t mark = r->to_stream + r->to_tcp - unacknowledged(r);
+	uint64_t progress = r->to_stream + r->to_tcp - unacknowledged(r);
 	uint64_t now = uv_now(timer->loop);
 
-	if (mark != r->mark) {
-		r->mark = mark;
-		r->mark_ms = now;
+	if (progress != r->progress) {
+		r->progress = progress;
+		r->progress_ms = now;
 	}
-	if (is_drained(r) || now - r->mark_ms >= RELAY_STALL_MS) {
+	if (is_drained(r) || now - r->progress_ms >= RELAY_STALL_MS) {
 		relay_close(r, r->reason);
 		return;
 	}
-	if (r->look_ms < LOOK_LAST_MS)
-		r->look_ms *= 2;
-	uv_timer_start(timer, on_look, r->look_ms, 0);
+	if (r->check_ms < CHECK_LAST_MS)
+		r->check_ms *= 2;
+	uv_timer_start(timer, on_check, r->check_ms, 0);
 }
 
 static void
@@ -121,14 +121,14 @@ drain(struct relay *r, const char *reason)
 	r->handles++;
 	uv_timer_init(r->tcp.loop, &r->timer);
 	r->timer.data = r;
-	r->mark_ms = uv_now(r->tcp.loop);
-	r->look_ms = LOOK_FIRST_MS;
-	uv_timer_start(&r->timer, on_look, r->look_ms, 0);
+	r->progress_ms = uv_now(r->tcp.loop);
+	r->check_ms = CHECK_FIRST_MS;
+	uv_timer_start(&r->timer, on_check, r->check_ms, 0);
 }
 
 /*
- * The end that both sides wanted. With input unread a close is an RST, which
- * would take back what the peer has not acknowledged.
+ * The normal end. Closing a socket with unread input sends an RST, which would
+ * discard bytes that the peer has not acknowledged, so drain first.
  */
 static void
 finish_if_done(struct relay *r)
@@ -146,11 +146,11 @@ finish_if_done(struct relay *r)
 }
 
 /*
- * TCP takes no more. What the stream brings is dropped, and what TCP has sent
- * before is read until libuv tells of the end.
+ * TCP accepts no more bytes. Drops those of the stream, and reads earlier input
+ * of TCP until libuv reports its end.
  */
 static void
-tcp_fails(struct relay *r, const char *why)
+tcp_write_failed(struct relay *r, const char *why)
 {
 	if (r->eof_seen || r->ending) {
 		relay_close(r, why);
@@ -162,7 +162,7 @@ tcp_fails(struct relay *r, const char *why)
 
 /* ---- The peer is gone ---- */
 
-/* Of an error libuv tells, too, where it reads, and after the last input. */
+/* While libuv reads, it reports the error itself, after the last input. */
 static void
 on_gone(struct liveness_watch *watch, const char *why)
 {
@@ -176,7 +176,7 @@ on_gone(struct liveness_watch *watch, const char *why)
 	if (r->ending || (r->started && r->reading))
 		relay_close(r, why);
 	else if (r->started)
-		tcp_fails(r, why);
+		tcp_write_failed(r, why);
 	else
 		r->on_gone(r, why);
 }
@@ -289,7 +289,7 @@ on_written(uv_write_t *request, int status)
 	if (r->closing)
 		return;
 	if (status < 0) {
-		tcp_fails(r, liveness_failed);
+		tcp_write_failed(r, liveness_failed);
 	} else {
 		count(r, &r->to_tcp, n);
 		quic_stream_consume(r->stream, n);
@@ -299,9 +299,9 @@ on_written(uv_write_t *request, int status)
 }
 
 /*
- * The stream has ended, and all of it is written. Where TCP has ended too, its
- * close says so. No request of libuv's: with nothing queued it would do the
- * same, and watch the socket for a turn.
+ * The stream has ended, and all of it is written. If TCP has ended, too, its
+ * close sends the FIN. shutdown(2) saves a request of libuv, which with an
+ * empty queue would do the same, but poll the socket before.
  */
 static void
 shut(struct relay *r)
@@ -311,14 +311,14 @@ shut(struct relay *r)
 	if ((!r->eof_seen || r->stopped) &&
 	    (uv_fileno((uv_handle_t *)&r->tcp, &fd) != 0 ||
 	    shutdown(fd, SHUT_WR) != 0)) {
-		tcp_fails(r, liveness_failed);
+		tcp_write_failed(r, liveness_failed);
 		return;
 	}
 	r->shut = true;
 	finish_if_done(r);
 }
 
-/* The kernel is full: libuv writes the rest as it empties. */
+/* The socket's buffer is full: libuv writes the rest later. */
 static int
 write_later(struct relay *r, const struct iovec *iov, size_t n)
 {
@@ -329,7 +329,7 @@ write_later(struct relay *r, const struct iovec *iov, size_t n)
 	    (const uv_buf_t *)iov, (unsigned)n, on_written);
 }
 
-/* Gives TCP what it takes at once. Returns a negative error when it fails. */
+/* Writes as much as TCP accepts now. Returns a negative error on failure. */
 static int
 write_now(struct relay *r, const struct iovec *iov, size_t n)
 {
@@ -352,7 +352,7 @@ drop(struct relay *r, const struct iovec *iov, size_t n)
 		quic_stream_consume(r->stream, iov[i].iov_len);
 }
 
-/* Passes on what was received, and then the FIN if it came, or the reset. */
+/* Writes the bytes received, and then passes on the FIN or the reset. */
 static void
 pump(struct relay *r)
 {
@@ -365,7 +365,7 @@ pump(struct relay *r)
 			drop(r, iov, n);
 		else if (write_now(r, iov, n) < 0) {
 			r->writing = 0;
-			tcp_fails(r, liveness_failed);
+			tcp_write_failed(r, liveness_failed);
 			if (r->closing)
 				return;
 		}
@@ -393,7 +393,7 @@ reason_of(uint64_t code)
 	    : "reset by the peer";
 }
 
-/* What TCP says is dropped. With TCP failed as well, both ways are over. */
+/* STOP_SENDING. If TCP has failed as well, both directions have ended. */
 static void
 on_stream_stopped(struct quic_stream *stream, void *arg)
 {
@@ -407,7 +407,7 @@ on_stream_stopped(struct quic_stream *stream, void *arg)
 		finish_if_done(r);
 }
 
-/* With TCP failed as well, there is nobody to deliver anything to. */
+/* If TCP has failed as well, received bytes cannot be delivered. */
 static void
 on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
 {
@@ -433,7 +433,7 @@ reason_of_close(const struct relay *r, const struct quic_close *why)
 	return "the QUIC connection was lost";
 }
 
-/* What is being written goes with the stream, and the rest is not lost. */
+/* A pending write uses memory of the stream, so it cannot be completed. */
 static void
 on_stream_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
@@ -444,7 +444,7 @@ on_stream_aborted(struct quic_stream *stream, uint64_t code,
 	(void)stream;
 	r->stream = NULL;
 	if (r->ending && r->shut)
-		return; /* TCP has it all, and the rest is the drain's */
+		return; /* everything is written; the drain does the rest */
 	reason = why != NULL ? reason_of_close(r, why) : reason_of(code);
 	if (why == NULL || r->writing > 0 || r->tcp_failed)
 		relay_close(r, reason);
@@ -462,8 +462,8 @@ on_handle_closed(uv_handle_t *handle)
 }
 
 /*
- * Whether the peer gets RST and not FIN when the socket is closed: a cut must
- * not look like an end. It holds when the kernel closes it for us, too.
+ * Whether the peer receives RST instead of FIN when the socket is closed, also
+ * if the process dies: a truncated transfer must not look complete.
  */
 static void
 set_reset(struct relay *r, bool reset)
@@ -509,7 +509,7 @@ relay_end(struct relay *r, const char *reason)
 	drain(r, reason);
 }
 
-/* ---- The beginning ---- */
+/* ---- Start ---- */
 
 void
 relay_socket_options(int fd)
@@ -541,7 +541,7 @@ relay_start(struct relay *r, struct quic_stream *stream)
 	r->stream = stream;
 	r->started = true;
 	quic_stream_attach(stream, &stream_events, r);
-	set_reset(r, true); /* should this process be killed */
+	set_reset(r, true); /* in case this process is killed */
 	relay_read_start(r, relay_alloc, relay_read);
 	pump(r);
 }
