@@ -86,7 +86,7 @@ on_status(void *arg)
 		.listen = listen,
 		.pid = getpid() };
 
-	listener_uses(culvert->listener);
+	listener_update_limits(culvert->listener);
 	note_memory(culvert);
 	pool_status(culvert->pool, &pool);
 	listener_totals(culvert->listener, &totals);

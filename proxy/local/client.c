@@ -262,7 +262,7 @@ client_update_traffic(struct client *c)
 	if (c->closing)
 		return;
 	bytes_of(c, &up, &down);
-	traffic_note(&c->clients->traffic, &c->share, up, down,
+	traffic_update(&c->clients->traffic, &c->share, up, down,
 	    uv_now(c->clients->loop));
 }
 

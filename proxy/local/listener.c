@@ -1,12 +1,12 @@
 /*
- * Accepting. The sockets are polled and not libuv's listeners, since those
- * accept and drop clients when descriptors run out. Here accepting pauses: the
- * clients wait in the kernel's queue until one that is here has gone.
+ * Accepts clients. It polls the sockets itself, since libuv's listeners accept
+ * and drop clients when descriptors run out. Here accepting pauses: clients
+ * wait in the kernel's queue until an open one has gone.
  *
- *   too many in all, or out of descriptors   all sockets pause
- *   too many at one address to listen on     that socket pauses
- *   too many from one source                 they get a refusal, so many of
- *                                            them at once, and the rest a reset
+ *   too many in total, or out of descriptors   all sockets pause
+ *   too many at one address to listen on       that socket pauses
+ *   too many from one source                   refused, REFUSED_MAX at once;
+ *                                              the rest is reset
  */
 #include "proxy/local/listener.h"
 
@@ -26,23 +26,23 @@
 
 #define SOCKETS_MAX 16	 /* addresses: those of the configuration */
 #define BACKLOG 1024	 /* clients in the kernel's queue, for bursts */
-#define ACCEPTS_MAX 64	 /* a turn of the loop: then others have their say */
+#define ACCEPTS_MAX 64	 /* in one loop iteration, for fairness */
 #define PAUSE_MS 100	 /* until descriptors are tried again */
 
-/* Milliseconds between two warnings: a full house pauses at every turn. */
+/* Milliseconds between two warnings: at a limit, each iteration pauses. */
 #define WARN_INTERVAL_MS 10000
 
 /*
- * Clients over the limit of their source that are being told so, at once, of
- * all sources: a refusal takes a moment, and a flood has no right to one.
+ * Clients over the limit of their source that are being refused at once, of all
+ * sources: a refusal takes a moment, and a flood must not fill the memory.
  */
-#define CROWDED_MAX 256
+#define REFUSED_MAX 256
 
 /*
- * Descriptors that clients leave to the rest of us: the control socket's
- * peers, and the socket of the next connection to the edge.
+ * Descriptors that clients may not use: for the control socket's peers, and for
+ * the socket of the next connection to the edge.
  */
-#define RESERVE 24
+#define DESCRIPTORS_RESERVED 24
 
 struct socket {
 	uv_poll_t poll;
@@ -55,15 +55,15 @@ struct listener {
 	struct clients clients; /* first: on_closed finds the listener by it */
 	struct socket sockets[SOCKETS_MAX];
 	unsigned nsockets;
-	struct tally sources; /* clients by where they come from */
-	size_t crowded;	      /* clients that only get a refusal */
+	struct tally sources; /* clients by source address */
+	size_t nrefused;      /* clients over the limit of their source */
 	uv_timer_t pause;
 	struct malloc_trim trim;
-	unsigned handles; /* of ours; and the clients must be gone, too */
-	bool waiting; /* a socket pauses ... */
-	bool paused;  /* ... or all of them */
+	unsigned handles; /* open, apart from those of clients */
+	bool waiting; /* at least one socket pauses */
+	bool paused;  /* all sockets do */
 	bool stopped, freeing;
-	uint64_t warned_ms; /* 0: not yet */
+	uint64_t warned_ms; /* last warning; 0: none */
 };
 
 static void on_readable(uv_poll_t *, int status, int events);
@@ -98,7 +98,7 @@ warn(struct listener *l, const char *what, const char *why)
 	l->warned_ms = now;
 }
 
-/* Until somebody goes, or else for a while. */
+/* Until a client has gone, or for PAUSE_MS. */
 static void
 pause_socket(struct socket *s, const char *why)
 {
@@ -120,7 +120,7 @@ pause_accepting(struct listener *l, const char *why)
 
 /* ---- Accepting ---- */
 
-/* The lowest free descriptor tells how many are in use, or a few more. */
+/* The lowest free descriptor: about as many are in use. */
 static int
 lowest_descriptor(const struct listener *l)
 {
@@ -141,7 +141,7 @@ is_short_of_descriptors(struct listener *l)
 		return false;
 	lowest = lowest_descriptor(l);
 	return limits_hit(l->clients.limits, LIMIT_DESCRIPTORS,
-	    lowest >= 0 ? (uint64_t)lowest + RESERVE : max);
+	    lowest >= 0 ? (uint64_t)lowest + DESCRIPTORS_RESERVED : max);
 }
 
 static bool
@@ -161,9 +161,9 @@ has_room(struct socket *s)
 	return false;
 }
 
-/* Counts a client that has come. False: it is one too many even to refuse. */
+/* Counts a new client. False: it cannot even be refused. */
 static bool
-count_in(struct listener *l, struct client_source *source)
+count_client(struct listener *l, struct client_source *source)
 {
 	struct limits *limits = l->clients.limits;
 	uint64_t max = limits->v[LIMIT_PER_SOURCE].max;
@@ -175,10 +175,10 @@ count_in(struct listener *l, struct client_source *source)
 	    max > 0 ? max : SIZE_MAX, &source->tally);
 	if (rv == -EDQUOT) {
 		limits->v[LIMIT_PER_SOURCE].hits++;
-		if (l->crowded == CROWDED_MAX)
+		if (l->nrefused == REFUSED_MAX)
 			return false;
 		source->over_limit = true;
-		l->crowded++;
+		l->nrefused++;
 	} else if (rv != 0)
 		return false;
 	l->sockets[source->listener].open++;
@@ -186,30 +186,30 @@ count_in(struct listener *l, struct client_source *source)
 }
 
 static void
-count_out(struct listener *l, const struct client_source *source)
+uncount_client(struct listener *l, const struct client_source *source)
 {
 	tally_give(&l->sources, source->tally);
-	l->crowded -= source->over_limit;
+	l->nrefused -= source->over_limit;
 	l->sockets[source->listener].open--;
 }
 
 static void
-take(struct socket *s, int fd, struct client_source *source)
+add_client(struct socket *s, int fd, struct client_source *source)
 {
-	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+	struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	struct listener *l = s->listener;
 
-	if (!count_in(l, source)) {
+	if (!count_client(l, source)) {
 		warn(l, "clients are being reset", "too many from one address");
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 		close(fd);
 	} else if (client_new(&l->clients, fd, source) != 0) {
-		count_out(l, source);
+		uncount_client(l, source);
 		pause_accepting(l, "out of memory");
 	}
 }
 
-/* Accepts one client. False: nobody is there, or we cannot. */
+/* Accepts one client. False: none is waiting, or accepting has paused. */
 static bool
 accept_one(struct socket *s)
 {
@@ -225,7 +225,7 @@ accept_one(struct socket *s)
 	    SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
 		malloc_trim_busy(&l->trim);
-		take(s, fd, &source);
+		add_client(s, fd, &source);
 		return true;
 	}
 	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
@@ -262,7 +262,7 @@ listener_add(struct listener *l, const struct sockaddr *addr)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (addr->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	relay_socket_options(fd); /* for the clients: they inherit it */
+	relay_socket_options(fd); /* accepted sockets inherit them */
 	if (bind(fd, addr, addr_len(addr)) != 0 || listen(fd, BACKLOG) != 0)
 		rv = -errno;
 	else
@@ -311,7 +311,7 @@ on_closed(struct clients *clients, const struct client_source *source)
 {
 	struct listener *l = (struct listener *)clients;
 
-	count_out(l, source);
+	uncount_client(l, source);
 	resume(l);
 	if (l->clients.totals.open == 0)
 		malloc_trim_quiet(&l->trim);
@@ -405,7 +405,7 @@ listener_free(struct listener *l, const char *reason)
 	free_if_done(l);
 }
 
-/* ---- Looking at it ---- */
+/* ---- Statistics ---- */
 
 void
 listener_totals(const struct listener *l, struct client_totals *totals)
@@ -422,7 +422,7 @@ listener_is_busy(const struct listener *l)
 }
 
 void
-listener_uses(struct listener *l)
+listener_update_limits(struct listener *l)
 {
 	struct limits *limits = l->clients.limits;
 	const char *name;

@@ -14,15 +14,30 @@
 #include "proxy/base/users.h"
 
 /*
- * The addresses where clients come in, and the sessions of all of them.
+ * This folder serves the clients of the local proxy, in SOCKS and HTTP. The
+ * listener accepts them on the configured addresses, within the limits.
+ *
+ *	listener.h	accepts clients; what the main program uses
+ *	client.h	a client, from accept to close
+ *	frontend.h	a protocol: client_socks.c, client_http.c, client_tls.c
+ *	socks.h		SOCKS as a push machine
+ *	page.h		the proxy's own HTTP responses
+ *	limits.h	what clients may use
+ *	traffic.h, statistics.h, status.h
+ *			what is counted, and how it is shown
+ *	http/		plain HTTP
+ *	upstream/	tunnels to the edge
+ *
+ * Used by the main program culvert. It uses every folder of proxy/ but edge/,
+ * and quic/.
  */
 struct listener;
 
 /*
- * Makes a listener that gives its clients tunnels on `uplink` and, unless
- * `users` is NULL, demands a password. It looks at `limits` whenever a client
- * comes or asks for something, and counts hits there. All three must outlive
- * it. 0, or a negative errno.
+ * Makes a listener whose clients get tunnels from `pool` and, unless `users` is
+ * NULL, need a password. It reads `limits` whenever a client comes or sends a
+ * request, and counts hits there. All three must outlive it. 0, or a negative
+ * errno.
  */
 int listener_new(struct listener **, uv_loop_t *, struct pool *pool,
     struct users *users, struct limits *limits);
@@ -35,20 +50,20 @@ size_t listener_addresses(const struct listener *,
     struct sockaddr_storage *out, size_t max);
 
 /*
- * Other users, or none, for clients that have not been let in yet; the caller
- * releases the former ones.
+ * Sets other users, or none, for clients that are not authenticated yet; the
+ * caller releases the former users.
  */
 void listener_set_users(struct listener *, struct users *);
 
-/* Whether plain HTTP names this proxy to origins and clients; at first no. */
+/* Whether plain HTTP names this proxy in Via; at first no. */
 void listener_set_via(struct listener *, bool via);
 
-/* Stops accepting; the clients that are here go on. */
+/* Stops accepting; the open clients go on. */
 void listener_stop(struct listener *);
 
 /*
- * Whether a client would miss something. Browsers keep connections that they
- * have no use for yet, or any more.
+ * Whether a client has a request or a tunnel under way. Browsers also keep
+ * connections open that they do not use.
  */
 bool listener_is_busy(const struct listener *);
 
@@ -62,10 +77,10 @@ void listener_free(struct listener *, const char *reason);
 
 void listener_totals(const struct listener *, struct client_totals *);
 
-/* Fills in the use of those limits that count clients and descriptors. */
-void listener_uses(struct listener *);
+/* Updates the use of the limits that count clients and descriptors. */
+void listener_update_limits(struct listener *);
 
-/* All of them, or the few that move the most bytes, the busiest first. */
+/* All clients, or the few that move the most bytes, the busiest first. */
 void listener_each(const struct listener *,
     void (*each)(void *arg, const struct client_info *), void *arg);
 void listener_top(struct listener *,

@@ -11,7 +11,7 @@
 /* Bytes of the longest body. */
 #define BODY_MAX 2048
 
-/* Seconds after which what was too much may be asked for again. */
+/* Seconds after which a client over a limit may try again. */
 #define RETRY_AFTER "5"
 
 static size_t

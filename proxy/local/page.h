@@ -10,18 +10,18 @@
 struct connect_error;
 
 /*
- * What the proxy says itself: pages at its own port, and refusals. Pure. All
- * answers end their connection.
+ * The proxy's own HTTP responses: pages at its own port, and errors. Pure. All
+ * of them end the connection.
  */
 
-/* Bytes that hold any of these answers. */
+/* Bytes that hold any of these responses. */
 #define PAGE_MAX 4096
 
 /*
- * Answers a request of the origin form to the listener at `local`: GET or HEAD
+ * Answers a request in the origin form to the listener at `local`: GET or HEAD
  * of / and of /proxy.pac, which names this listener. A Host that is not this
- * listener's gets 421, so that no web page can reach us by a name of its own
- * (DNS rebinding). Returns the bytes written, at most PAGE_MAX.
+ * listener's gets 421, so that no web page can reach the proxy by a name of its
+ * own (DNS rebinding). Returns the bytes written, at most PAGE_MAX.
  */
 size_t page_answer(const struct http1_request *, const struct sockaddr *local,
     bool password, char out[PAGE_MAX]);

@@ -1,8 +1,8 @@
 /*
- * A message is gathered octet by octet in s->in. The reader of the current
- * state looks after each octet whether its message is whole, and only then
- * acts on it: nothing is read past a message, and no split of the input can
- * make a difference.
+ * A message is gathered octet by octet in s->in. After each octet the reader of
+ * the current state checks whether its message is complete, and only then acts
+ * on it: nothing is read past a message, and the split of the input makes no
+ * difference.
  *
  *	VERSION --5--> METHODS --0x00--> REQUEST -----> REPLY -> DONE
  *	   |              |                 ^             ^
@@ -112,8 +112,8 @@ is_bracketed(const char *host, size_t len)
 }
 
 /*
- * Sets a name that has other letters than those of ASCII: as a rule the client
- * leaves it to the proxy to encode it (RFC 5891).
+ * Sets a name with characters outside ASCII: as a rule the client leaves it to
+ * the proxy to encode it (RFC 5891).
  */
 static int
 set_idn(struct socks *s, const char *host, size_t len, uint16_t port)
@@ -241,7 +241,7 @@ read_password(struct socks *s)
 	if (!s->password_required)
 		return password_status(s, true);
 
-	/* The octet after the name has been used: it becomes its NUL. */
+	/* The octet after the name has been read: it becomes its NUL. */
 	s->in[2 + ulen] = s->in[3 + ulen + plen] = '\0';
 	s->user = (const char *)s->in + 2;
 	s->password = (const char *)s->in + 3 + ulen;

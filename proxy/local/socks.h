@@ -10,11 +10,11 @@
 struct connect_error;
 
 /*
- * The server's side of SOCKS5 (RFC 1928), its user/password sub-negotiation
+ * The server side of SOCKS5 (RFC 1928), its user/password sub-negotiation
  * (RFC 1929), SOCKS4 and SOCKS4a, up to the reply after which the connection
  * is a tunnel. A push machine: bytes in any split go in, events and the bytes
- * of the answer come out. It does no I/O, keeps no memory of its own and never
- * looks a name up.
+ * of the answer come out. It does no I/O, allocates no memory and resolves no
+ * name.
  *
  *	socks_init
  *	socks_feed, with what was read, until an event:
@@ -33,7 +33,7 @@ struct connect_error;
 
 enum socks_event {
 	/*
-	 * All the bytes given are consumed, or it is the caller's turn to call
+	 * All the bytes given are consumed, or the caller must first call
 	 * socks_authenticated or socks_reply: then nothing more is consumed.
 	 */
 	SOCKS_NEED_MORE,
@@ -68,7 +68,7 @@ enum socks_code {
 	SOCKS_NETWORK_UNREACHABLE = 0x03,
 	SOCKS_HOST_UNREACHABLE = 0x04,
 	SOCKS_CONNECTION_REFUSED = 0x05,
-	SOCKS_TTL_EXPIRED = 0x06, /* by custom also: the dial timed out */
+	SOCKS_TTL_EXPIRED = 0x06, /* by custom also: connecting timed out */
 	SOCKS_COMMAND_NOT_SUPPORTED = 0x07,
 	SOCKS_ADDRESS_TYPE_NOT_SUPPORTED = 0x08
 };
@@ -90,7 +90,7 @@ enum socks_state {
  * user, password, out and outlen, each only where an event says so.
  */
 struct socks {
-	/* Where the client wants to go. Complete from SOCKS_CONNECT on. */
+	/* The target of the request. Complete from SOCKS_CONNECT on. */
 	struct target target;
 
 	/*
@@ -102,19 +102,19 @@ struct socks {
 	const char *password;
 
 	/*
-	 * The answers that were not sent yet, in octets: a client that says
-	 * all at once gets them so, too.
+	 * The answers that were not sent yet: a client that sends all its
+	 * messages at once gets all answers at once.
 	 */
 	uint8_t out[SOCKS_ANSWERS_MAX];
 	size_t outlen;
 
 	/*
-	 * After a SOCKS_CLOSE that is not the caller's refusal: why, as a
-	 * static sentence fit for a log.
+	 * After a SOCKS_CLOSE that is not the caller's refusal: why, a static
+	 * sentence for the log.
 	 */
 	const char *why;
 
-	/* Private: how far the negotiation is and the message being read. */
+	/* Private: the state, and the message being read. */
 	enum socks_state state;
 	bool password_required;
 	bool version4;
@@ -126,19 +126,19 @@ struct socks {
  * Begins a negotiation. With password_required only clients that offer the
  * method user/password (0x02) are served, and SOCKS4 is refused since it has
  * no password. Without it "no authentication" (0x00) is preferred, and a
- * client that offers user/password alone is let in whatever it says.
+ * client that offers user/password alone is accepted with any password.
  *
- * A session that dies between SOCKS_AUTHENTICATE and its verdict owes the
- * client's password a socks_authenticated(s, false).
+ * If a session ends after SOCKS_AUTHENTICATE and before the verdict, call
+ * socks_authenticated(s, false) to wipe the password.
  */
 void socks_init(struct socks *s, bool password_required);
 
 /*
  * Takes bytes read from the client and stops after the first event. *consumed
- * is how many of the len bytes were used: never one past the request, so what
- * is left over after SOCKS_CONNECT is the tunnel's first data.
+ * is how many of the len bytes were used: never one past the request, so the
+ * rest after SOCKS_CONNECT is the tunnel's first data.
  *
- * What it answers by itself, always with SOCKS_CLOSE:
+ * It refuses these by itself, always with SOCKS_CLOSE:
  *	no acceptable method			method 0xff
  *	credentials with a NUL in them, or in
  *	a message of another version		RFC 1929 failure
@@ -156,11 +156,11 @@ void socks_init(struct socks *s, bool password_required);
 enum socks_event socks_feed(struct socks *s, const uint8_t *data, size_t len,
     size_t *consumed);
 
-/* What is in out was sent. */
+/* The bytes in out were sent. */
 void socks_sent(struct socks *s);
 
 /*
- * The verdict on SOCKS_AUTHENTICATE, which ends the life of user and password.
+ * The verdict after SOCKS_AUTHENTICATE, which wipes user and password.
  * Returns SOCKS_SEND when ok, after which feeding goes on with the bytes that
  * were left, and SOCKS_CLOSE otherwise. In any other state it does nothing
  * and returns SOCKS_NEED_MORE.
@@ -170,13 +170,13 @@ enum socks_event socks_authenticated(struct socks *s, bool ok);
 /*
  * The outcome of SOCKS_CONNECT. Returns SOCKS_SEND for SOCKS_SUCCEEDED: after
  * out the connection is the tunnel. Any other code returns SOCKS_CLOSE. The
- * bound address in a SOCKS5 reply is 0.0.0.0:0, as it is the edge's and not
- * known here; SOCKS4 has one code for every refusal. In any other state it
- * does nothing and returns SOCKS_NEED_MORE.
+ * bound address in a SOCKS5 reply is 0.0.0.0:0, since only the edge knows it;
+ * SOCKS4 has one code for every refusal. In any other state it does nothing and
+ * returns SOCKS_NEED_MORE.
  */
 enum socks_event socks_reply(struct socks *s, enum socks_code code);
 
-/* The reply code that means this error, or comes nearest to it. */
+/* The reply code that means this error, or the nearest one. */
 enum socks_code socks_code_of(const struct connect_error *);
 
 #endif

@@ -14,8 +14,8 @@
 #define MS_PER_S 1000
 
 /*
- * json_object_set_new() and json_array_append_new() take what could not be
- * made as an error of theirs, so one look at the end sees them all.
+ * json_object_set_new() and json_array_append_new() fail when their value is
+ * NULL, so one check at the end finds every error.
  */
 struct writer {
 	json_t *object;
@@ -28,7 +28,7 @@ put(struct writer *writer, const char *name, json_t *value)
 	writer->error |= json_object_set_new(writer->object, name, value);
 }
 
-/* Ends an object: gives it away, or nothing when a part of it is missing. */
+/* Returns the object, or NULL when a part of it is missing. */
 static json_t *
 finish(struct writer *writer)
 {
@@ -38,7 +38,7 @@ finish(struct writer *writer)
 	return NULL;
 }
 
-/* The reason of a far end's close may be anything. */
+/* A string that may not be UTF-8, such as the reason of a peer's close. */
 static json_t *
 text(const char *s)
 {

@@ -14,13 +14,13 @@ struct client_info;
 struct pool_status;
 
 /*
- * What the local proxy says about itself, as JSON. Scripts rely on the names:
- * members are added and never renamed or removed. Every member is always
- * there; what is not known, such as the round-trip time of a connection that
- * is not up, is null. Pure: no I/O, no clock.
+ * The status of the local proxy, as JSON. Scripts rely on the names: members
+ * are added and never renamed or removed. Every member is always there; what is
+ * not known, such as the round-trip time of a connection that is not up, is
+ * null. Pure: no I/O, no clock.
  */
 
-/* Everything the status is made of; all of it is only read. */
+/* The sources of the status, which are only read. */
 struct status_facts {
 	const struct pool_status *pool;
 	const struct client_totals *totals;
@@ -47,13 +47,13 @@ struct status_facts {
  *	udp_payload	bytes, the same without IP and UDP headers
  *	mtu_state	of its discovery (RFC 8899 §5.2): "searching"
  *	mtu_ceiling	bytes of IP
- *	mtu		what status_mtu() makes
+ *	mtu		the object of status_mtu()
  *	connections	[{state, edge, address, tunnels}] of every connection,
  *			the state being "connecting", "up", "silent" (an answer
  *			is overdue) or "draining"; tunnels are streams
  *	tunnels		{open, waiting, total, failed}: streams of all
- *			connections, clients that wait for one or for a stream,
- *			and since the start tunnels granted and refused
+ *			connections, requests that wait for a connection or a
+ *			stream, and since the start tunnels granted and refused
  *	clients		{open, total}, at the listeners, since the start
  *	bytes		{up, down}, of all clients since the start
  *	top		[]: for status_top_add()
@@ -66,48 +66,47 @@ struct status_facts {
  *	listen		["address:port"]
  *	limits		an object for each limit, see proxy/local/limits.h:
  *			{use, max, hits}; the maximum is null where there is
- *			none, the use where it cannot be told, and hits are
- *			the times that the maximum was met
+ *			none, the use where it is not known; hits are the
+ *			times that the maximum was reached
  *
  * Text that is not UTF-8, which JSON cannot carry, has '?' for what is not
- * ASCII. Returns a new reference, or NULL when memory is out.
+ * ASCII. Returns a new reference, or NULL without memory.
  */
 json_t *status_json(const struct status_facts *facts);
 
 /*
- * Makes the object about the path MTU of the uplink's connection; sizes are
- * bytes of IP:
+ * Makes the object about the path MTU of the active connection; sizes are bytes
+ * of IP:
  *
- *	size, ceiling	that may be sent, and that is not exceeded
+ *	size, ceiling	the largest packet now, and the limit of probing
  *	state		"searching", "complete", "base", "error", "disabled"
  *	cause		of the last change: "probe", "black hole", "new path",
  *			"interface"; or "none"
  *	changed_s	seconds since then
  *	probes_sent, probes_acked, probes_lost
  *	black_holes_suspected, black_holes_confirmed
- *	ptb_seen, ptb_valid, ptb_ignored: ICMP that said "too big"
+ *	ptb_seen, ptb_valid, ptb_ignored: ICMP messages "packet too big"
  *
- * Returns a new reference, or NULL when memory is out.
+ * Returns a new reference, or NULL without memory.
  */
 json_t *status_mtu(const struct status_facts *facts);
 
 /*
  * Makes {"tunnels": []}, to which status_tunnels_add() adds: a new reference,
- * or NULL when memory is out.
+ * or NULL without memory.
  */
 json_t *status_tunnels(void);
 
 /*
  * Adds {target, client, kind, state, age_s, bytes: {up, down}}; the target is
- * null until the client has named it. Made to be called by listener_each():
- * `tunnels` is the json_t * that status_tunnels() made. A tunnel that finds
- * no memory is left out.
+ * null until the client has named it. A callback for listener_each(): `tunnels`
+ * is the json_t * of status_tunnels(). Without memory the tunnel is left out.
  */
 void status_tunnels_add(void *tunnels, const struct client_info *tunnel);
 
 /*
- * The same for `top`, of those that move the most bytes. Made to be called by
- * listener_top(): `status` is the json_t * that status_json() made.
+ * The same for `top`, the clients that move the most bytes. A callback for
+ * listener_top(): `status` is the json_t * of status_json().
  */
 void status_top_add(void *status, const struct client_info *tunnel);
 

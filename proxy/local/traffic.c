@@ -1,24 +1,24 @@
 #include "proxy/local/traffic.h"
 
 /*
- * A second leaves a quarter of a weight: a client that was busy disappears
- * after ten, and one that becomes busy is seen within one or two.
+ * Each second leaves a quarter of a weight: a client that was busy disappears
+ * after ten seconds, and one that becomes busy shows within one or two.
  */
-#define FADE_MS 1000
-#define FADE_BITS 2
+#define DECAY_MS 1000
+#define DECAY_BITS 2
 #define WEIGHT_BITS 64
 
 static void
-fade(struct traffic *t, uint64_t now_ms)
+decay(struct traffic *t, uint64_t now_ms)
 {
-	uint64_t n = (now_ms - t->faded_ms) / FADE_MS;
+	uint64_t n = (now_ms - t->decayed_ms) / DECAY_MS;
 
 	if (n == 0)
 		return;
-	t->faded_ms += n * FADE_MS;
+	t->decayed_ms += n * DECAY_MS;
 	for (size_t i = 0; i < TRAFFIC_TOP; i++)
-		t->places[i].weight = n < WEIGHT_BITS / FADE_BITS
-		    ? t->places[i].weight >> n * FADE_BITS : 0;
+		t->places[i].weight = n < WEIGHT_BITS / DECAY_BITS
+		    ? t->places[i].weight >> n * DECAY_BITS : 0;
 }
 
 /* The place of the share: its own, or the one of the lowest weight. */
@@ -50,7 +50,7 @@ advance(uint64_t *noted, uint64_t n)
 }
 
 void
-traffic_note(struct traffic *t, struct traffic_share *share, uint64_t up,
+traffic_update(struct traffic *t, struct traffic_share *share, uint64_t up,
     uint64_t down, uint64_t now_ms)
 {
 	uint64_t more_up = advance(&share->up, up);
@@ -60,7 +60,7 @@ traffic_note(struct traffic *t, struct traffic_share *share, uint64_t up,
 		return;
 	t->up += more_up;
 	t->down += more_down;
-	fade(t, now_ms);
+	decay(t, now_ms);
 	t->places[place_of(t, share)].weight += more_up + more_down;
 }
 
@@ -80,7 +80,7 @@ traffic_top(struct traffic *t, struct traffic_share *top[TRAFFIC_TOP],
 {
 	size_t n = 0, at;
 
-	fade(t, now_ms);
+	decay(t, now_ms);
 	for (size_t i = 0; i < TRAFFIC_TOP; i++) {
 		if (t->places[i].share == NULL || t->places[i].weight == 0)
 			continue;

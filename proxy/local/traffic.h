@@ -6,22 +6,22 @@
 
 /*
  * The bytes of all clients together, and the few clients that move the most of
- * them now. No call takes longer because there are more clients, so that the
- * status may be asked for at any time.
+ * them now. The time of a call does not grow with the number of clients, so
+ * that the status may be read at any time.
  *
- * The busiest are found as heavy hitters are (the "space saving" sketch): there
- * are some places, each with a weight; a client without a place takes that of
- * the lowest weight, and its weight besides. So a client with more than its
- * share, one part in TRAFFIC_TOP of all bytes, always has a place. Weights
- * fade, so that it is the present that counts.
+ * The busiest are found as heavy hitters (the "space saving" sketch): there are
+ * TRAFFIC_TOP places, each with a weight; a client without a place takes the
+ * place of the lowest weight, and adds to that weight. So a client with more
+ * than one part in TRAFFIC_TOP of all bytes always has a place. Weights decay,
+ * so that recent bytes count.
  */
 
-/* Places: what fits on a screen, beside the other lines. */
+/* Places: as many as fit on a screen, beside the other lines. */
 #define TRAFFIC_TOP 16
 
 /* One client's part. All zero at first; private. */
 struct traffic_share {
-	uint64_t up, down; /* bytes that have been noted */
+	uint64_t up, down; /* bytes counted so far */
 	unsigned place;	   /* its number, from 1; 0: none */
 };
 
@@ -33,14 +33,14 @@ struct traffic {
 		struct traffic_share *share; /* or NULL */
 		uint64_t weight;
 	} places[TRAFFIC_TOP];
-	uint64_t faded_ms; /* when the weights last faded */
+	uint64_t decayed_ms; /* when the weights last did */
 };
 
-/* Notes all bytes that the client has moved since it is there. */
-void traffic_note(struct traffic *, struct traffic_share *, uint64_t up,
+/* Counts a client's bytes; `up` and `down` are its totals. */
+void traffic_update(struct traffic *, struct traffic_share *, uint64_t up,
     uint64_t down, uint64_t now_ms);
 
-/* The client goes; its bytes stay in the sums. */
+/* The client is gone; its bytes stay in the sums. */
 void traffic_forget(struct traffic *, struct traffic_share *);
 
 /*

@@ -233,7 +233,7 @@ one_listener_may_be_full(void **state)
 	dial_many(2, 1);
 	turn();
 	assert_int_equal(here(), 5);
-	listener_uses(w.listener);
+	listener_update_limits(w.listener);
 	assert_int_equal(w.limits.v[LIMIT_PER_LISTENER].use, 3);
 	assert_int_equal(w.limits.v[LIMIT_CLIENTS].use, 5);
 	clients_close(w.clients, "");
@@ -255,7 +255,7 @@ a_crowd_is_told(void **state)
 	assert_int_equal(here(), 7);
 	assert_int_equal(w.crowded, 2);
 	assert_int_equal(hits(LIMIT_PER_SOURCE), 2);
-	listener_uses(w.listener);
+	listener_update_limits(w.listener);
 	assert_int_equal(w.limits.v[LIMIT_PER_SOURCE].use, 3);
 	/* So many are told at once, and the rest not even that. */
 	dial_many(254, 0);
@@ -331,7 +331,7 @@ a_few_descriptors_are_kept(void **state)
 		turn();
 	n = here();
 	assert_in_range(n, 65, 80);
-	listener_uses(w.listener);
+	listener_update_limits(w.listener);
 	assert_true(w.limits.v[LIMIT_DESCRIPTORS].use <= 256 - 20);
 	assert_true(hits(LIMIT_DESCRIPTORS) > 0);
 	/* As many as were accepted have gone: the lowest are free again. */
@@ -348,11 +348,11 @@ descriptors_are_counted(void **state)
 	uint64_t before;
 
 	(void)state;
-	listener_uses(w.listener);
+	listener_update_limits(w.listener);
 	before = w.limits.v[LIMIT_DESCRIPTORS].use;
 	dial_many(10, 0);
 	turn();
-	listener_uses(w.listener);
+	listener_update_limits(w.listener);
 	assert_int_equal(w.limits.v[LIMIT_DESCRIPTORS].use, before + 20);
 	assert_true(w.limits.v[LIMIT_DESCRIPTORS].max > before + 20);
 }

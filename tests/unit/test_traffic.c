@@ -27,7 +27,7 @@ setup(void **state)
 static void
 move(struct traffic_share *share, uint64_t bytes, uint64_t now)
 {
-	traffic_note(&traffic, share, share->up + bytes / 2,
+	traffic_update(&traffic, share, share->up + bytes / 2,
 	    share->down + bytes / 2, now);
 }
 
@@ -35,10 +35,10 @@ static void
 bytes_are_summed(void **state)
 {
 	(void)state;
-	traffic_note(&traffic, &crowd[0], 5, 0, 1);
-	traffic_note(&traffic, &crowd[1], 10, 100, 1);
-	traffic_note(&traffic, &crowd[0], 7, 3, 2);
-	traffic_note(&traffic, &crowd[0], 7, 3, 2);
+	traffic_update(&traffic, &crowd[0], 5, 0, 1);
+	traffic_update(&traffic, &crowd[1], 10, 100, 1);
+	traffic_update(&traffic, &crowd[0], 7, 3, 2);
+	traffic_update(&traffic, &crowd[0], 7, 3, 2);
 	assert_int_equal(traffic.up, 17);
 	assert_int_equal(traffic.down, 103);
 	traffic_forget(&traffic, &crowd[0]);
