@@ -1,16 +1,20 @@
 #include "quic/black_hole.h"
 
-/* Numbers below the largest acknowledged that are still looked at. */
+/* Numbers below the largest acknowledged one that are still checked. */
 #define LATE_MAX 256
 
-/* Large packets that vanish before small ones betray a black hole. */
+/*
+ * So many lost large packets before an acknowledged small one suggest a black
+ * hole.
+ */
 #define LARGE_LOST_MIN 3
 
 /*
- * And so do large ones that are lost too often, though others arrive: half of
- * them, when two routes take turns. What a loss adds to the loss_score and an
- * arrival takes away, how much of it is too much, and how much may be left of
- * a queue that ran over: that passes, before a small packet comes as a rule.
+ * So do large packets that are lost too often, though others pass: half of
+ * them, if two routes alternate. LOSS_SCORE is added for each lost packet, and
+ * ACK_SCORE subtracted for each acknowledged one; at SCORE_SUSPECT a black hole
+ * is suspected. SCORE_MAX limits what a queue that overflowed can leave: that
+ * falls, as a rule, before the next small packet.
  */
 #define LOSS_SCORE 2
 #define ACK_SCORE 1
@@ -54,7 +58,7 @@ note_acked(
 	e->progress_at = now;
 }
 
-/* The first number that is still looked at. */
+/* The first number that is still checked. */
 static uint64_t
 oldest(const struct black_hole *e)
 {
@@ -78,7 +82,7 @@ black_hole_acked(struct black_hole *e, struct pmtu *pmtu, uint64_t first,
 	uint64_t from = oldest(e);
 
 	if (first < from && from == e->next_number - BLACK_HOLE_HISTORY)
-		e->large_waiting = 0; /* it may have been large */
+		e->large_waiting = 0; /* it may have been a large one */
 	for (uint64_t n = first > from ? first : from;
 	     n <= last && e->steps_left > 0; n++) {
 		note_acked(e, pmtu, n, now);
@@ -97,7 +101,7 @@ black_hole_progressed(struct black_hole *e)
 	return true;
 }
 
-/* Packets that are lost by now, as RFC 9002 §6.1.1 has it. */
+/* Adds the packets that are lost by now (RFC 9002 §6.1.1) to the score. */
 static void
 count_losses(struct black_hole *e)
 {

@@ -1,7 +1,6 @@
 /*
- * What was sent, what of it has arrived, and whether that speaks of a black
- * hole: large packets vanish while small ones pass. Pure: packet numbers and
- * times. The probes themselves are no evidence; pmtu.h weighs those.
+ * Detects black holes: large packets are lost while small ones pass. Pure:
+ * packet numbers and times. Probes do not count here; pmtu.h evaluates those.
  */
 #ifndef CULVERT_QUIC_BLACK_HOLE_H
 #define CULVERT_QUIC_BLACK_HOLE_H
@@ -12,14 +11,17 @@
 
 #include "quic/pmtu.h"
 
-/* Packet numbers whose kind is remembered: more than a window holds. */
+/* Packet numbers whose kind is stored: more than a window has. */
 #define BLACK_HOLE_HISTORY 8192
 
-/* A packet is lost when one sent so much later has arrived (RFC 9002 §6.1.1). */
+/*
+ * A packet is lost if a packet sent so much later is acknowledged (RFC 9002
+ * §6.1.1).
+ */
 #define BLACK_HOLE_REORDERING 3 /* packets */
 
 enum black_hole_kind {
-	BLACK_HOLE_NONE, /* asks for no acknowledgement, or has had it */
+	BLACK_HOLE_NONE, /* needs no acknowledgement, or has it */
 	BLACK_HOLE_SMALL, /* at most the base size */
 	BLACK_HOLE_LARGE
 };
@@ -27,36 +29,38 @@ enum black_hole_kind {
 /* All zero at first. */
 struct black_hole {
 	/* For the owner to read. */
-	uint64_t next_number; /* one past the last that was sent */
-	uint64_t acked_end; /* one past the largest acknowledged */
-	unsigned large_waiting; /* large packets since one was acknowledged */
-	bool waiting; /* something is unacknowledged ... */
-	uint64_t progress_at; /* ... since then, with nothing new */
+	uint64_t next_number; /* one past the last packet that was sent */
+	uint64_t acked_end; /* one past the largest acknowledged packet */
+	/* Large packets sent since one was acknowledged. */
+	unsigned large_waiting;
+	bool waiting; /* some packets are not acknowledged */
+	uint64_t progress_at; /* when one was acknowledged last */
 
 	/* Private. */
-	uint64_t acked_next; /* as acked_end, of the datagram being read */
-	uint64_t steps_left; /* numbers to be looked at for this packet */
+	uint64_t acked_next; /* as acked_end, with the current datagram */
+	uint64_t steps_left; /* numbers that this packet may still check */
 	uint64_t large_third; /* number of the third of large_waiting */
-	uint64_t scored_end; /* packets below have been weighed */
-	unsigned loss_score; /* large ones lost, less those that came ... */
-	uint64_t loss_end; /* ... and one past the last of the lost */
-	uint64_t small_acked_end; /* one past the last small one acknowledged */
+	uint64_t scored_end; /* packets below it have been evaluated */
+	unsigned loss_score; /* large packets lost, less those acknowledged */
+	uint64_t loss_end; /* one past the last large packet that was lost */
+	/* One past the last acknowledged small packet. */
+	uint64_t small_acked_end;
 	uint8_t history[BLACK_HOLE_HISTORY]; /* kind of each packet number */
 };
 
-/* A packet was sent; numbers only go up. */
+/* A packet was sent. Numbers only increase. */
 void black_hole_sent(
     struct black_hole *, uint64_t number, enum black_hole_kind, uint64_t now);
 
 /*
- * A packet was opened. What it acknowledges is looked at once: as many numbers
- * as one ACK frame can have, and no more if it has hundreds of frames.
+ * A packet was decrypted. Each packet may check as many numbers as one ACK
+ * frame can have, and no more if it has hundreds of frames.
  */
 void black_hole_opened(struct black_hole *);
 
 /*
- * These were acknowledged, all of them below next_number; the search is told
- * what that means to it.
+ * These packets were acknowledged, all of them below next_number. Reports to
+ * the search for the path MTU what that means.
  */
 void black_hole_acked(struct black_hole *, struct pmtu *, uint64_t first,
     uint64_t last, uint64_t now);
@@ -64,16 +68,18 @@ void black_hole_acked(struct black_hole *, struct pmtu *, uint64_t first,
 /* A datagram was read. False: it has acknowledged nothing above acked_end. */
 bool black_hole_progressed(struct black_hole *);
 
-/* Whether what is lost by now betrays a black hole. */
+/* True: the losses suggest a black hole. */
 bool black_hole_is_suspected(struct black_hole *);
 
-/* It has had its say: what is sent from now on tells. */
+/* Clears the score: packets from now on count. */
 void black_hole_clear(struct black_hole *);
 
-/* The same, and what was sent before is not to count: it has not left. */
+/* The same, and packets sent before do not count: they did not leave. */
 void black_hole_discard(struct black_hole *);
 
-/* Nothing is in flight any more: `waiting` ends without an answer. */
+/*
+ * No packet is in flight any more, and none was acknowledged: ends `waiting`.
+ */
 void black_hole_idle(struct black_hole *);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Runs of bytes in chunks: filled at the end, used up from the front. A few
- * chunks of each size stay in a pool, for they come and go with every packet.
+ * Buffers: bytes in chunks, written at the end and read from the front. A pool
+ * keeps a few chunks of each size, since they are used for every packet.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -8,10 +8,10 @@
 
 #include "quic/internal.h"
 
-/* The pool holds no more than this part of what all may hold. */
+/* The pool holds at most this part of quic_memory.max. */
 #define POOL_PART 64
 
-/* Bytes of data, and the chunks of that size that stay in the pool: 2.6 MiB. */
+/* Bytes of data, and the number of chunks in the pool: 2.6 MiB in total. */
 static const struct {
 	size_t data;
 	size_t kept;
@@ -89,7 +89,7 @@ chunk_put(struct quic_memory *m, struct chunk *c)
 	m->held += memory_of(c->size);
 }
 
-/* Chunks of the queue have been added and removed, in bytes of memory. */
+/* Chunks of the buffer have been added and removed, in bytes of memory. */
 static void
 note(struct quic_stream *s, struct buffer *q, size_t added, size_t removed)
 {

@@ -2,34 +2,34 @@
  * Flow control (RFC 9000 §4): what peers may send, on a stream and on the
  * connection.
  *
- *   window = on its way + in s->rx + owed, all in bytes
+ *   window = on its way + in s->rx + credit_due, all in bytes
  *
- * A stream's window starts small, since a thousand may be idle, and doubles
- * while it is the limit, as far as the stream's share of memory goes. What was
- * granted cannot be taken back, so a window that has grown counts against the
- * share of others as if it were full; where the share has shrunk, less is
- * given back than was consumed, and the window shrinks with it. Windows that
- * were not used for long count no more: not all of them will be used at once.
+ * A stream's window starts small, since a thousand streams may be idle, and
+ * doubles while it is the limit, as far as the stream's share of memory goes.
+ * Credit cannot be withdrawn, so a window that has grown counts against the
+ * share of others as if it was full. If the share has shrunk, less credit is
+ * sent than was consumed, and the window shrinks with it. Windows that were not
+ * used for long do not count: they will not all be used at once.
  *
- * The connection's credit comes back on receipt, so that a slow reader slows
- * its own stream alone. Only when what the connection holds unread and what its
- * window lets the peer send are more than it may hold does it wait. The window
- * doubles and shrinks as those of streams do.
+ * The connection's credit is sent on receipt, so that a slow reader slows its
+ * own stream only. It waits only if the unread bytes of the connection and what
+ * its window allows are more than it may hold. The window doubles and shrinks
+ * as those of streams do.
  */
 #include "quic/internal.h"
 
-/* The largest window: 1 Gbit/s over 100 ms, with some to spare. */
+/* The largest window of a stream: 1 Gbit/s over 100 ms, and some spare. */
 #define STREAM_WINDOW_MAX (16 * 1048576) /* bytes */
 
 /* A window that is used up faster than this many round trips is too small. */
 #define GROWTH_RTTS 2
 
-/* The second window, for those whose first bytes were read: most want more. */
+/* The second window, once the first bytes are consumed: most streams use it. */
 #define STREAM_WINDOW_NEXT 262144 /* bytes */
 
 /*
- * Credit goes back when this part of a window is owed. The first time it does
- * so soon, with the acknowledgement of what a sender begins with.
+ * Credit is sent when it is this part of the window. For the first time it is
+ * sent soon, with the acknowledgement of a sender's initial window.
  */
 #define DUE 4
 #define FIRST_DUE 8
@@ -37,14 +37,16 @@
 /* The largest window of a connection: 2.5 Gbit/s over 100 ms. */
 #define CONN_WINDOW_MAX (32 * 1048576) /* bytes */
 
-/* Windows that were not used for so long do not count ... */
+/* Windows that were not used for so long do not count. */
 #define QUIET (10 * NS_PER_S)
-/* ... for which so many are looked at, each time that room is wanted. */
+/* Windows that are checked for that whenever room is needed. */
 #define SWEEP_STEPS 64
 
-/* ---- What windows promise ---- */
+/* ---- Bytes that windows allow ---- */
 
-/* Streams with a promise are listed in the order in which they were used. */
+/*
+ * Streams with a grown window are listed in the order in which they were used.
+ */
 static void
 note_promise(struct quic_stream *s)
 {
@@ -62,7 +64,7 @@ note_promise(struct quic_stream *s)
 	f->promised = promised;
 }
 
-/* Forgets what the oldest windows promise, as long as nobody uses them. */
+/* Grown windows that were not used for long do not count any more. */
 static void
 sweep(struct quic_conn *conn)
 {
@@ -77,12 +79,12 @@ sweep(struct quic_conn *conn)
 	}
 }
 
-/* The same of a connection: what its window has grown by. */
+/* The same for a connection: what its window has grown by. */
 static void
 note_conn_promise(struct quic_conn *conn)
 {
 	const struct conn_flow *c = &conn->flow;
-	size_t to_come = c->window - c->owed, promised = 0;
+	size_t to_come = c->window - c->credit_due, promised = 0;
 
 	if (!c->quiet && to_come > c->window_least)
 		promised = to_come - c->window_least;
@@ -135,15 +137,16 @@ next_window(struct quic_stream *s)
 	return size > STREAM_WINDOW ? size : STREAM_WINDOW;
 }
 
-/* Gives back what is owed, and as much more or less as the window changes. */
+/* Sends the credit that is due, more or less as the window changes. */
 static void
 give_credit(struct quic_stream *s)
 {
-	size_t next = next_window(s), rest = s->flow.window - s->flow.owed;
+	size_t next = next_window(s),
+	       rest = s->flow.window - s->flow.credit_due;
 	struct quic_conn *conn = s->conn;
 
 	s->flow.credited_at = conn->now;
-	s->flow.owed = 0;
+	s->flow.credit_due = 0;
 	s->flow.window = next > rest ? next : rest;
 	if (s->transport_gone || s->flow.window == rest)
 		return;
@@ -189,21 +192,21 @@ void
 flow_resume(struct quic_conn *conn)
 {
 	struct conn_flow *c = &conn->flow;
-	size_t next, rest = c->window - c->owed;
+	size_t next, rest = c->window - c->credit_due;
 
-	if (c->owed < c->window / DUE || memory_is_granted(conn))
+	if (c->credit_due < c->window / DUE || memory_is_granted(conn))
 		return;
 	sweep_conns(conn->memory.all, conn->now);
 	next = next_conn_window(conn);
 	c->credited_at = conn->now;
-	c->owed = 0;
+	c->credit_due = 0;
 	c->window = next > rest ? next : rest;
 	ngtcp2_conn_extend_max_offset(conn->quic, c->window - rest);
 	note_conn_promise(conn);
 	conn_touch(conn);
 }
 
-/* ---- Bytes come and go ---- */
+/* ---- Bytes are received and consumed ---- */
 
 void
 flow_fill(struct quic_stream *s, size_t n)
@@ -213,7 +216,7 @@ flow_fill(struct quic_stream *s, size_t n)
 	s->flow.used_at = conn->now;
 	s->flow.quiet = false;
 	note_promise(s);
-	conn->flow.owed += n;
+	conn->flow.credit_due += n;
 	conn->flow.used_at = conn->now;
 	conn->flow.quiet = false;
 	note_conn_promise(conn);
@@ -226,8 +229,9 @@ flow_drain(struct quic_stream *s, size_t n)
 	struct stream_flow *f = &s->flow;
 
 	f->used_at = s->conn->now;
-	f->owed += n;
-	if (f->owed >= f->window / (f->credited_at == 0 ? FIRST_DUE : DUE))
+	f->credit_due += n;
+	if (f->credit_due >=
+	    f->window / (f->credited_at == 0 ? FIRST_DUE : DUE))
 		give_credit(s);
 	note_promise(s);
 	flow_resume(s->conn);
@@ -236,7 +240,7 @@ flow_drain(struct quic_stream *s, size_t n)
 void
 flow_close(struct quic_stream *s)
 {
-	s->flow.window = s->flow.owed = 0;
+	s->flow.window = s->flow.credit_due = 0;
 	note_promise(s);
 	flow_resume(s->conn);
 }

@@ -1,6 +1,6 @@
 /*
- * Flow control: how much peers may send (RFC 9000 §4). Used by stream.c and
- * memory.c only.
+ * Flow control: how much peers may send (RFC 9000 §4). Used by stream.c,
+ * memory.c and reclaim.c only.
  */
 #ifndef CULVERT_QUIC_FLOW_H
 #define CULVERT_QUIC_FLOW_H
@@ -15,51 +15,51 @@ struct quic_conn;
 struct quic_stream;
 
 /*
- * What a peer may send on a stream without being asked (RFC 9000 §18.2). A
- * thousand streams that nobody reads hold 64 MiB of it, and an answer of that
- * size takes no more than one round trip.
+ * The initial window of a stream (RFC 9000 §18.2). A thousand streams that
+ * nobody reads hold 64 MiB with it, and a response of that size takes no more
+ * than one round trip.
  */
 #define STREAM_WINDOW 65536 /* bytes */
 
 /* A connection's part, embedded in it as `flow`. */
 struct conn_flow {
-	size_t window; /* bytes that the peer may send, or has sent ... */
-	size_t owed; /* ... and credit for so many of them is due */
-	size_t window_least; /* the first window; no later one is smaller */
-	uint64_t credited_at; /* when the peer was last given credit, or 0 */
-	uint64_t used_at; /* when bytes last came */
-	bool quiet; /* not used for long: promises nothing */
-	size_t promised; /* bytes that grown windows let the peer send */
-	TAILQ_HEAD(, quic_stream) granted; /* the streams that have them */
+	size_t window; /* bytes that the peer may send, or has sent */
+	size_t credit_due; /* bytes of it for which credit is due */
+	size_t window_least; /* the first window; later ones are not smaller */
+	uint64_t credited_at; /* when credit was sent last, or 0 */
+	uint64_t used_at; /* when bytes were last received */
+	bool quiet; /* not used for long: `promised` is 0 */
+	size_t promised; /* bytes that grown windows of streams allow */
+	TAILQ_HEAD(, quic_stream) granted; /* the streams with such windows */
 };
 
 /* A stream's part, embedded in it as `flow`. */
 struct stream_flow {
 	size_t window; /* bytes that the peer may send, or has sent */
-	size_t owed; /* bytes of it that are consumed */
+	size_t credit_due; /* bytes of it for which credit is due */
 	size_t promised; /* bytes of it in conn->flow.promised */
-	uint64_t credited_at; /* when the peer was last given credit; 0: not */
-	uint64_t used_at; /* when bytes last came or were consumed */
+	uint64_t credited_at; /* when credit was sent last, or 0 */
+	uint64_t used_at; /* when bytes were last received or consumed */
 	TAILQ_ENTRY(quic_stream) entry; /* in granted, if promised > 0 */
-	bool quiet; /* not used for long: promises nothing */
+	bool quiet; /* not used for long: `promised` is 0 */
 };
 
-/* The connection begins with a window of so many bytes. */
+/* The first window of the connection is `window` bytes. */
 void flow_init(struct quic_conn *, size_t window);
 
 void flow_open(struct quic_stream *);
 
-/* `n` bytes have arrived and are in s->rx, or have been consumed from it. */
+/* `n` bytes have been received into s->rx, or consumed from it. */
 void flow_fill(struct quic_stream *, size_t n);
 void flow_drain(struct quic_stream *, size_t n);
 
-/* Nobody reads any more, and s->rx is empty. Idempotent. */
+/* The stream is not read any more, and s->rx is empty. Idempotent. */
 void flow_close(struct quic_stream *);
 
-/* Gives credit that is due if the connection holds little enough by now. */
+/* Sends credit that is due, if the connection holds little enough by now. */
 void flow_resume(struct quic_conn *);
 
-/* Bytes of the chunk for `len` received bytes: more where more will follow. */
+/* The size of a chunk for `len` received bytes: larger if more will follow. */
 size_t flow_chunk(const struct quic_stream *, size_t len);
 
 #endif

@@ -1,28 +1,28 @@
 /*
- * What may be held, and who gives up when there is too much of it.
+ * How much memory each level may hold.
  *
  *   all          max: what all connections hold, and the pool
  *   connection   at a server half of what the others leave of nine tenths of
- *                max: one hog gets 1/2 of that, two get 1/3 each, n get
- *                1/(n+1), and as much stays free for whoever comes; the rest
- *                is for what cannot be refused. A client chose its connections
- *                itself, and each may hold three quarters of what is left
+ *                max: one greedy connection gets 1/2 of that, two get 1/3
+ *                each, n get 1/(n+1), and as much stays free for new ones;
+ *                the last tenth is for what cannot be refused. A client
+ *                chose its connections itself, and each may hold three
+ *                quarters of what is left
  *   direction    seven eighths of its connection's, so that the other goes on
  *   stream       three quarters of what is left of as much of its direction;
- *                the last quarter is for streams that hold nothing yet; and no
- *                more than a sixteenth of max, so that what is left when others
- *                hold much is as good as all of it
+ *                the last quarter is for streams that hold nothing yet; and
+ *                no more than a sixteenth of max, so that the rest is nearly
+ *                as good as all of it when others hold much
  *
- * What the windows of others have grown by counts as if they held it, while
- * they are in use.
+ * While grown windows of others are in use, they count as if they were full.
  *
- * So the largest holders stop first, at both levels, and a newcomer finds room:
- * the dynamic threshold that switches use for their queues. A connection over
- * its limit reads no more and its streams get no first chunk; those of others
- * do not notice.
+ * So the largest holders are limited first, on both levels, and new ones find
+ * room: the dynamic threshold that switches use for their queues. A connection
+ * over its limit is not read from, and its streams get no first chunk; other
+ * connections are not affected.
  *
- * What a peer was allowed to send cannot be refused when it comes, and what the
- * libraries hold is theirs to free: for when that is too much see reclaim.c.
+ * Bytes that a peer was allowed to send cannot be refused when they arrive, and
+ * the libraries free their own memory: when that is too much, see reclaim.c.
  */
 #include "quic/memory.h"
 
@@ -36,33 +36,34 @@
 #define RANK_FIRST_BITS 9 /* 512 bytes */
 
 /*
- * What a connection holds that is not counted as it is allocated: the TLS
+ * Memory of a connection that is not counted as it is allocated: the TLS
  * session, with its keys and buffers.
  */
 #define TLS_SESSION 18432 /* bytes, as measured with GnuTLS 3.7 */
 
 /*
- * What a connection holds when its handshake is over and nothing is open: it is
- * charged so much from the start, or those under way would be too many.
+ * What a connection holds after its handshake without a stream. It is charged
+ * from the start, or there would be too many handshakes under way.
  */
-#define HANDSHAKE 49152 /* bytes, with the above a little less than measured */
+/* Bytes; with TLS_SESSION a little less than measured. */
+#define HANDSHAKE 49152
 
-/* Bytes that the TLS library holds for one of a message, as measured: 1.6. */
+/* Bytes that GnuTLS holds for each byte of a message; measured: 1.6. */
 #define CRYPTO_COST 2
 
 /* The part of `max` that the connections of a server do not share. */
 #define UNSHARED_PART 10
 
 /*
- * Bytes of streams that a connection may hold whatever the others hold: for
- * its start. Many have a part of `max` between them, since so much for each of
- * a thousand is too much.
+ * Bytes of streams that a connection may hold whatever the others hold, to
+ * start with. All together have this part of `max`, since the full amount for
+ * each of a thousand connections would be too much.
  */
 #define CONN_LEAST 262144 /* bytes */
 #define LEAST_PART 32
 
 /*
- * Part of `max` for one stream in one direction, for the streams of one
+ * The parts of `max` for one stream in one direction, for the streams of one
  * connection while they hold no bytes, and for the window of a connection.
  */
 #define STREAM_PART 16
@@ -70,8 +71,8 @@
 #define WINDOW_PART 8
 
 /*
- * The first window of a connection: many at a server send as much at once, and
- * what was granted cannot be refused.
+ * The first window of a connection. At a server many peers may use it at once,
+ * and credit cannot be withdrawn.
  */
 #define FIRST_WINDOW (4 * 1048576) /* bytes, of a client */
 #define FIRST_WINDOW_SERVER 1048576 /* bytes */
@@ -148,7 +149,7 @@ conn_rank(struct quic_conn *conn)
 	TAILQ_INSERT_TAIL(&m->all->conns[rank], conn, memory.rank_entry);
 }
 
-/* Within a rank they are in the order in which they moved last. */
+/* Within a rank, streams are in the order in which they moved last. */
 static void
 stream_rank(struct quic_stream *s, size_t held, bool moved)
 {
@@ -358,7 +359,7 @@ conn_least(const struct quic_memory *m)
 	return least < CONN_LEAST ? least : CONN_LEAST;
 }
 
-/* Bytes that the connection may hold, of what the others leave. */
+/* The bytes that the connection may hold, of what the others leave. */
 size_t
 memory_limit(const struct quic_conn *conn)
 {
@@ -387,7 +388,7 @@ memory_is_over(const struct quic_conn *conn)
 	return conn->memory.held >= memory_limit(conn);
 }
 
-/* What is left of a limit, or nothing when the connection is over its own. */
+/* What is left of a limit, or 0 if the connection is over its own. */
 static size_t
 left_of(const struct quic_conn *conn, size_t limit, size_t used)
 {
@@ -406,13 +407,13 @@ memory_share(const struct quic_conn *conn, enum memory_use use)
 	return left < most ? left : most;
 }
 
-/* What is unread is too much if so many bytes more come. */
+/* True: the unread bytes will be too many with `to_come` more. */
 static bool
 is_too_much(const struct quic_conn *conn, size_t to_come)
 {
 	size_t unread = conn->memory.used[MEMORY_RX];
 
-	/* With less it is no part of the problem. */
+	/* A connection with less is not the cause. */
 	return unread >= conn_least(conn->memory.all) / 2 &&
 	    (conn->memory.held + to_come >= memory_limit(conn) ||
 		unread + to_come >= direction_limit(conn));
@@ -421,13 +422,13 @@ is_too_much(const struct quic_conn *conn, size_t to_come)
 bool
 memory_is_granted(const struct quic_conn *conn)
 {
-	return is_too_much(conn, conn->flow.window - conn->flow.owed);
+	return is_too_much(conn, conn->flow.window - conn->flow.credit_due);
 }
 
 bool
 memory_is_unread(const struct quic_conn *conn)
 {
-	size_t to_come = conn->flow.window - conn->flow.owed;
+	size_t to_come = conn->flow.window - conn->flow.credit_due;
 	size_t least = conn->flow.window_least;
 
 	return is_too_much(conn, to_come < least ? to_come : least);

@@ -1,18 +1,19 @@
 /*
- * A search keeps two things: `size`, the largest that has arrived, and `lost`,
- * the sizes that have not, with how often. The smallest of those bounds the
- * search from above as soon as it is lost once, which makes it quick, and is
- * tried again to the third loss before the search ends, which makes it sure:
- * a probe that was lost by chance costs a round and changes nothing else. What
- * was lost must arrive more often than that to count.
+ * A search keeps two things: `size`, the largest that was acknowledged, and
+ * `lost`, the sizes that were lost, with counts. The smallest of those limits
+ * the search from above as soon as it is lost once, which makes the search
+ * quick, and is probed again up to the third loss before the search ends, which
+ * makes it reliable: a probe that is lost by chance costs one round and changes
+ * nothing else. A size that was lost must be acknowledged more often than that
+ * to count.
  *
- * A round asks for the ceiling and for the sizes of common links, as many at
- * once as can leave; the next ones for what is left between the two bounds,
- * until they are PMTU_RESOLUTION apart.
+ * A round probes the ceiling and the sizes of common links, as many at once as
+ * can be sent. The next rounds probe what is left between the two limits, until
+ * they are PMTU_RESOLUTION apart.
  *
- * A suspicion changes nothing but the limit, which falls to the base size. Once
- * small packets are seen to pass, a series of large ones is the verdict: loss
- * by chance takes both alike, an outage takes all, a black hole the large ones.
+ * A suspicion changes only the limit, which falls to the base size. When small
+ * packets are acknowledged, a series of large probes decides: random loss
+ * affects both alike, an outage affects all, a black hole only the large ones.
  */
 #include "quic/pmtu.h"
 
@@ -24,21 +25,22 @@
 #define RAISE_INTERVAL (600 * NS_PER_S)
 
 /*
- * After a black hole the path may heal soon: asked first after 5 s, then ever
- * later, and later at once if there was another one not long ago.
+ * After a black hole the path may recover soon. It is probed first after 5 s,
+ * then after ever longer intervals. They start longer if there was another
+ * black hole not long ago.
  */
 #define HEAL_INTERVAL (5 * NS_PER_S)
 
-/* A suspicion that proved wrong is not raised again for this long. */
+/* After a false alarm there is no suspicion for this time. */
 #define TRUST_INTERVAL (10 * NS_PER_S)
 
 /*
- * The score of a suspicion: what a large probe that is lost adds, and one that
- * arrives takes away. At SCORE_BLACK_HOLE the size does not pass, or too seldom to be of
- * use, as long as SMALL_ACKED small packets have passed meanwhile; at SCORE_FALSE_ALARM
- * it does. Seven losses in a row convict; at 15 % loss by chance 1 suspicion in
- * 10,000 ends wrongly, and a size that is lost half of the time is convicted
- * 5 times of 6.
+ * The score of a suspicion: what each lost large probe adds, and each
+ * acknowledged one subtracts. At SCORE_BLACK_HOLE the size does not pass, or
+ * too seldom to be of use, if SMALL_ACKED small packets were acknowledged
+ * meanwhile; at SCORE_FALSE_ALARM it does. Seven losses in a row are enough. At
+ * 15 % random loss 1 suspicion in 10,000 ends wrongly, and a size that is lost
+ * half of the time is detected 5 times of 6.
  */
 #define LOST_SCORE 2
 #define ACKED_SCORE 1
@@ -46,12 +48,12 @@
 #define SCORE_FALSE_ALARM (-4)
 #define SMALL_ACKED 2
 
-/* Sizes tried in a suspicion, for what to fall back on. */
+/* Smaller sizes that are probed in a suspicion, to fall back to. */
 #define FALLBACKS_MAX 3
 
 /*
- * IP packets of common links, tunnels and phones; less headers: 48 and 28. In
- * the order of asking, since there may be carriers for a few only.
+ * IP packets of common links, tunnels and mobile networks, with headers of 28
+ * or 48 bytes. In the order of probing, since only a few can be sent at times.
  */
 static const uint16_t common_sizes[] = { 1500, 1400, 1300, 1280, 1460, 1420,
 	1360, 1440, 1492, 1340, 1380, 1480, 9000, 4096, 2048, 16384, 32768,
@@ -77,7 +79,7 @@ set_size(struct pmtu *p, size_t size, enum pmtu_cause cause, uint64_t now)
 	p->changed_at = now;
 }
 
-/* ---- What was lost ---- */
+/* ---- Lost sizes ---- */
 
 static void
 note_lost(struct pmtu *p, size_t size)
@@ -91,7 +93,7 @@ note_lost(struct pmtu *p, size_t size)
 		return;
 	}
 	if (at == PMTU_LOST_MAX)
-		return; /* the largest say least */
+		return; /* the largest are the least useful */
 	if (p->nlost == PMTU_LOST_MAX)
 		p->nlost--;
 	memmove(&p->lost[at + 1], &p->lost[at],
@@ -102,7 +104,7 @@ note_lost(struct pmtu *p, size_t size)
 	p->nlost++;
 }
 
-/* A size has arrived: it passes, if it was not lost as often before. */
+/* A size was acknowledged: it passes, unless it was lost as often before. */
 static bool
 outweighs_losses(struct pmtu *p, size_t size)
 {
@@ -112,7 +114,7 @@ outweighs_losses(struct pmtu *p, size_t size)
 	return true;
 }
 
-/* No size from this on needs to be tried. */
+/* From this size on none needs to be probed. */
 static size_t
 upper_bound(const struct pmtu *p)
 {
@@ -120,7 +122,7 @@ upper_bound(const struct pmtu *p)
 							     : p->ceiling + 1;
 }
 
-/* A size has arrived: losses at it and below were chance. */
+/* A size was acknowledged: losses up to it were random. */
 static void
 forget_lost(struct pmtu *p, size_t size)
 {
@@ -141,7 +143,7 @@ enqueue(struct pmtu *p, size_t size)
 		p->queue[p->nqueue++] = size;
 }
 
-/* The sizes of common links between two bounds. */
+/* The sizes of common links between two limits. */
 static void
 enqueue_common(struct pmtu *p, size_t low, size_t high)
 {
@@ -151,7 +153,7 @@ enqueue_common(struct pmtu *p, size_t low, size_t high)
 			enqueue(p, common_sizes[i] - p->headers);
 }
 
-/* Equal steps between two bounds, the middle first. */
+/* Equal steps between two limits, the middle first. */
 static void
 enqueue_steps(struct pmtu *p, size_t low, size_t high)
 {
@@ -214,7 +216,7 @@ plan_round(struct pmtu *p, uint64_t now)
 			enqueue(p, high);
 		return;
 	}
-	/* A common size is probably the answer: a little more will tell. */
+	/* A common size is probably the result: a little more confirms it. */
 	if (is_common(p, low))
 		enqueue(p, low + PMTU_RESOLUTION);
 	else
@@ -223,7 +225,7 @@ plan_round(struct pmtu *p, uint64_t now)
 		enqueue_steps(p, low, high);
 }
 
-/* Asks for the ceiling and for a little more than there is, once each. */
+/* Probes the ceiling and a little more than the current size, once each. */
 static void
 begin_raise(struct pmtu *p)
 {
@@ -239,7 +241,7 @@ begin_raise(struct pmtu *p)
 		enqueue(p, p->size + PMTU_RESOLUTION);
 }
 
-/* ---- Beginning ---- */
+/* ---- Start and stop ---- */
 
 void
 pmtu_set_base(struct pmtu *p, size_t base)
@@ -311,7 +313,7 @@ worst_score(const struct pmtu *p)
 	return score(p) + LOST_SCORE * (int)count_in_flight(p, p->tested);
 }
 
-/* The next size to be tried for what to fall back on, or 0. */
+/* The next smaller size to be probed in a suspicion, or 0. */
 static size_t
 next_fallback(const struct pmtu *p)
 {
@@ -328,9 +330,9 @@ next_fallback(const struct pmtu *p)
 }
 
 /*
- * While nothing small arrives the path may be down, and the loss of large ones
- * would tell nothing: then a small one asks first. When large ones are lost,
- * it is time to know what else passes.
+ * While no small packet is acknowledged the path may be down, and lost large
+ * probes would mean nothing: then a small one is sent first. After large ones
+ * are lost, smaller sizes are probed.
  */
 static size_t
 wanted_in_suspicion(const struct pmtu *p, bool idle)
@@ -377,7 +379,7 @@ pmtu_sent(struct pmtu *p, size_t size)
 	    (p->nqueue - at) * sizeof(p->queue[0]));
 }
 
-/* Takes a probe off the list; false: it belongs to an earlier search. */
+/* Removes a probe from the list. False: it belongs to an earlier search. */
 static bool
 take_in_flight(struct pmtu *p, size_t size)
 {
@@ -391,7 +393,7 @@ take_in_flight(struct pmtu *p, size_t size)
 	return true;
 }
 
-/* Sizes that are still to be asked for, and that the answer has settled. */
+/* Removes sizes from the queue that the last result has decided. */
 static void
 trim_queue(struct pmtu *p)
 {
@@ -410,7 +412,7 @@ next_round(struct pmtu *p, uint64_t now)
 	if (p->state != PMTU_SEARCHING || p->nin_flight > 0)
 		return;
 	if (!p->raising)
-		p->nqueue = 0; /* what is left was planned on less knowledge */
+		p->nqueue = 0; /* plan it again with the latest results */
 	if (p->nqueue == 0)
 		plan_round(p, now);
 }
@@ -440,8 +442,9 @@ heal_interval(struct pmtu *p, uint64_t now)
 }
 
 /*
- * Falls to the largest size that has just passed, and searches between. But
- * what passes sometimes would be found to pass: then it is left at that.
+ * Falls back to the largest size that has just passed, and searches above it.
+ * But a size that passes sometimes would be found again: then there is no
+ * search.
  */
 static void
 black_hole(struct pmtu *p, uint64_t now)
@@ -464,7 +467,7 @@ black_hole(struct pmtu *p, uint64_t now)
 		plan_round(p, now);
 }
 
-/* What is under way counts as lost: arrivals are known before losses. */
+/* Probes in flight count as lost: acknowledgements come before losses. */
 static void
 decide(struct pmtu *p, uint64_t now)
 {
@@ -512,7 +515,7 @@ pmtu_small_acked(struct pmtu *p, uint64_t now)
 	decide(p, now);
 }
 
-/* Of a suspicion: a large one, or a smaller one that passes at least. */
+/* In a suspicion: a large probe was acknowledged, or a smaller one. */
 static void
 score_ack(struct pmtu *p, size_t size, uint64_t now)
 {
@@ -567,7 +570,7 @@ pmtu_probe_lost(struct pmtu *p, size_t size, uint64_t now)
 	next_round(p, now);
 }
 
-/* ---- What others say ---- */
+/* ---- Interfaces and routers ---- */
 
 static void
 forget_in_flight(struct pmtu *p, size_t above)

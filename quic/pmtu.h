@@ -1,15 +1,15 @@
 /*
- * Datagram packetization layer path MTU discovery (RFC 8899) with QUIC's rules
- * (RFC 9000 §14): which size to probe next, and what the answers mean.
+ * Datagram packetization layer path MTU discovery (RFC 8899) with the rules of
+ * QUIC (RFC 9000 §14): which size to probe next, and what the results mean.
  *
- * Pure: integers and times go in, decisions come out. How a probe leaves and
- * how its fate is learnt is quic/probe.h. All sizes are bytes of UDP payload;
- * all times are nanoseconds. One object for each path.
+ * Pure: integers and times go in, decisions come out. quic/probe.h sends the
+ * probes and detects their loss. All sizes are bytes of UDP payload; all times
+ * are nanoseconds. One object for each path.
  *
  *              start                        all sizes known
  *   DISABLED ────────▶ BASE ──▶ SEARCHING ─────────────────▶ COMPLETE
  *                       ▲ │         ▲  ▲                         │
- *     a small one came ─┘ └─ none ─▶│  └── raise timer, reprobe ─┤
+ *    a small one came ──┘ └─ none ─▶│  └── raise timer, reprobe ─┤
  *                         ERROR     └───── black hole ◀──────────┘
  */
 #ifndef CULVERT_QUIC_PMTU_H
@@ -19,27 +19,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* BASE_PLPMTU and MIN_PLPMTU of QUIC (RFC 9000 §14.3), unless more is sure. */
+/*
+ * BASE_PLPMTU and MIN_PLPMTU of QUIC (RFC 9000 §14.3), unless the path is known
+ * to carry more.
+ */
 #define PMTU_BASE_SIZE 1200 /* bytes */
 
-/* A search ends when the answer is known to this. */
+/* The accuracy of a search. */
 #define PMTU_RESOLUTION 8 /* bytes */
 
-/* Probes that may be under way at once: the sizes of one round. */
+/* Probes that may be in flight at once: the sizes of one round. */
 #define PMTU_PARALLEL_MAX 7
 
-/* Probes whose fate is awaited: a verdict has some small ones beside them. */
+/*
+ * Probes in flight whose result is open: a suspicion has some small ones, too.
+ */
 #define PMTU_IN_FLIGHT_MAX 12
 
-/* Losses of one size before it is given up (MAX_PROBES, RFC 8899 §5.1.2). */
+/* Losses of one size before it is abandoned (MAX_PROBES, RFC 8899 §5.1.2). */
 #define PMTU_LOSSES_MAX 3
 
-/* Sizes whose losses are remembered. */
+/* Sizes whose losses are stored. */
 #define PMTU_LOST_MAX 24
 
 enum pmtu_state {
 	PMTU_DISABLED, /* switched off, or the path is not validated */
-	PMTU_BASE, /* at the base size, and nothing is known yet */
+	/* At the base size, and no small packet is acknowledged yet. */
+	PMTU_BASE,
 	PMTU_SEARCHING,
 	PMTU_COMPLETE,
 	PMTU_ERROR /* not even the base size seems to pass */
@@ -51,44 +57,48 @@ enum pmtu_cause {
 	PMTU_PROBE_ACKED,
 	PMTU_BLACK_HOLE,
 	PMTU_PATH_CHANGED,
-	PMTU_INTERFACE /* it takes no more */
+	PMTU_INTERFACE /* its MTU is smaller */
 };
 
 struct pmtu {
-	/* To be read by anyone. */
+	/* Read-only for others. */
 	enum pmtu_state state;
 	enum pmtu_cause cause;
-	size_t size; /* packets may be this large: PLPMTU */
-	size_t base; /* never below, but for an interface */
-	size_t ceiling; /* never above: interface, peer, configuration */
+	size_t size; /* the PLPMTU: the largest packet */
+	size_t base; /* the minimum of `size`, unless an interface takes less */
+	/* The maximum of `size`: by interface, peer, configuration. */
+	size_t ceiling;
 	uint64_t changed_at;
 	uint64_t probes_sent, probes_acked, probes_lost;
 	uint64_t suspected, confirmed; /* black holes */
 
 	/* Private. */
-	size_t headers; /* IP and UDP */
-	size_t sure; /* the base, if the interface has room for it */
+	size_t headers; /* bytes of IP and UDP headers */
+	size_t sure; /* the base size, if the interface takes it */
 	size_t max; /* the ceiling without the interface */
-	size_t hint; /* what a router has named, to be tried; or 0 */
+	size_t hint; /* a size from an ICMP message, to be probed; or 0 */
 	bool suspicious;
 	size_t tested; /* the size that is under suspicion */
-	unsigned large_lost, large_acked; /* of that size, since then */
-	unsigned small_lost, small_acked; /* of smaller ones */
-	unsigned nfallbacks; /* sizes tried to fall back on ... */
-	size_t passed; /* ... and the largest of those that arrived, or 0 */
+	unsigned large_lost, large_acked; /* probes of that size, since then */
+	/* Probes and packets of smaller sizes. */
+	unsigned small_lost, small_acked;
+	unsigned nfallbacks; /* smaller sizes that were probed */
+	size_t passed; /* the largest of them that was acknowledged; or 0 */
 	enum pmtu_state state_before;
-	uint64_t trusted_until; /* after a false alarm */
-	size_t in_flight[PMTU_IN_FLIGHT_MAX]; /* sizes of probes under way */
+	/* No suspicion before that, after a false alarm. */
+	uint64_t trusted_until;
+	size_t in_flight[PMTU_IN_FLIGHT_MAX]; /* sizes of probes in flight */
 	size_t nin_flight;
 	struct {
 		size_t size;
-		unsigned count; /* so many were lost ... */
-		unsigned acked; /* ... and so many arrived all the same */
-	} lost[PMTU_LOST_MAX]; /* ascending: sizes that failed to arrive */
+		unsigned count; /* probes that were lost */
+		unsigned acked; /* probes that were acknowledged since */
+	} lost[PMTU_LOST_MAX]; /* by size: those that were lost */
 	size_t nlost;
-	size_t queue[PMTU_PARALLEL_MAX]; /* sizes of this round, still to go */
+	/* Sizes of this round that are still to be probed. */
+	size_t queue[PMTU_PARALLEL_MAX];
 	size_t nqueue;
-	bool raising; /* a search that may end at the first loss */
+	bool raising; /* this search may end at the first loss */
 	uint64_t raise_at;
 	uint64_t backoff; /* from this search to the next */
 	uint64_t heal; /* the same, after the next black hole */
@@ -96,46 +106,50 @@ struct pmtu {
 };
 
 /*
- * Makes a switched-off object at the base size, which is taken for granted on
- * every path: PMTU_BASE_SIZE, or more when that is sure.
+ * Makes an object that is disabled and at the base size, which every path
+ * carries: PMTU_BASE_SIZE, or more if that is known.
  */
 void pmtu_init(struct pmtu *, size_t base);
 
-/* The next path is of another family, say: so much is sure there. */
+/*
+ * Sets the base size of the next path, which may have another address family.
+ */
 void pmtu_set_base(struct pmtu *, size_t base);
 
 /*
  * The path is validated: searches for the largest size up to `max`, from the
- * top. If that is not above the base size there is no search. Called again, it
- * begins again, at the base size: a new path. `headers` are those of IP and
- * UDP, 28 or 48 bytes: links have sizes of IP packets.
+ * top. If `max` is not above the base size there is no search. Called again,
+ * for a new path, it begins again at the base size. `headers` are the bytes of
+ * IP and UDP headers, 28 or 48: links limit the size of IP packets.
  */
 void pmtu_start(struct pmtu *, size_t max, size_t headers, uint64_t now);
 
 /*
- * The interface takes packets of at most that size: from now on none is larger,
- * and probes that were under way are forgotten. It holds until the next
- * search, which asks again, since interfaces change without a word.
+ * The interface takes packets of at most this size: no packet is larger from
+ * now on, and larger probes in flight are forgotten. The limit holds until the
+ * next search, which probes beyond it, since the MTU of an interface may change
+ * unnoticed.
  */
 void pmtu_set_ceiling(struct pmtu *, size_t ceiling, uint64_t now);
 
 /*
- * A router says that a packet of `quoted` bytes, which is ours, was too big for
- * a link that takes `size`: tried next, and believed when it has been tried
- * (RFC 8899 §4.6.2). False: that says nothing that could be true.
+ * An ICMP message reports that a packet of `quoted` bytes, which is ours, was
+ * too big for a link that takes `size`. That size is probed next, and used only
+ * if the probe confirms it (RFC 8899 §4.6.2). False: the message cannot be
+ * true.
  */
 bool pmtu_too_big(struct pmtu *, size_t quoted, size_t size, uint64_t now);
 
-/* The path is another one, of which nothing is known: back to the base size. */
+/* The path has changed, and nothing is known of it: back to the base size. */
 void pmtu_stop(struct pmtu *, uint64_t now);
 
-/* Searches above the present size at once: somebody asked. */
+/* Searches above the current size at once. */
 void pmtu_reprobe(struct pmtu *, uint64_t now);
 
 /*
- * The size of a probe that should leave now, or 0. The caller reports it by
- * pmtu_sent() when it has left, and later exactly one of acked and lost.
- * `idle`: carriers are rare, so one probe at a time.
+ * The size of the probe that should be sent now, or 0. The caller reports it by
+ * pmtu_sent() when it is sent, and later by exactly one of acked and lost.
+ * `idle`: there are few packets to carry probes, so one probe at a time.
  */
 size_t pmtu_wanted(const struct pmtu *, bool idle);
 void pmtu_sent(struct pmtu *, size_t size);
@@ -143,33 +157,33 @@ void pmtu_probe_acked(struct pmtu *, size_t size, uint64_t now);
 void pmtu_probe_lost(struct pmtu *, size_t size, uint64_t now);
 
 /*
- * An ordinary packet was acknowledged: a large one, so the path is in use, or
- * one of at most the base size, so the path is not down (and in use, as far as
- * can be told, while none is larger).
+ * An ordinary packet was acknowledged: a large one, so the path is in use; or
+ * one of at most the base size, so the path is up (and in use, as far as is
+ * known, while no packets are larger).
  */
 void pmtu_large_acked(struct pmtu *);
 void pmtu_small_acked(struct pmtu *, uint64_t now);
 
 /*
- * Large packets vanish while small ones pass, or nothing is acknowledged any
- * more: packets are small until pairs, a large probe beside a small packet,
- * have told. Idempotent.
+ * Large packets are lost while small ones pass, or nothing is acknowledged any
+ * more: packets stay small until probes, large and small ones in pairs, have
+ * shown which. Idempotent.
  */
 void pmtu_suspect(struct pmtu *, uint64_t now);
 
-/* From when on pmtu_suspect() does anything; UINT64_MAX: not as it is. */
+/* From when on pmtu_suspect() has an effect; UINT64_MAX: not in this state. */
 uint64_t pmtu_suspicion_counts_at(const struct pmtu *);
 
-/* Time has passed: the raise timer. */
+/* For the raise timer. */
 void pmtu_expire(struct pmtu *, uint64_t now);
 
 /* When pmtu_expire() is due; UINT64_MAX: never. */
 uint64_t pmtu_deadline(const struct pmtu *);
 
-/* What an ordinary packet may have now: never above what is proven. */
+/* The size of ordinary packets now: never above what was confirmed. */
 size_t pmtu_limit(const struct pmtu *);
 
-/* "searching" and its like, and "black hole" and its like: static text. */
+/* Names such as "searching" and "black hole": static text. */
 const char *pmtu_state_name(enum pmtu_state);
 const char *pmtu_cause_name(enum pmtu_cause);
 

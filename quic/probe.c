@@ -6,13 +6,13 @@
 #include "quic/compat.h"
 #include "quic/internal.h"
 
-/* The largest payload of UDP over IPv4: nobody has a size beyond it. */
+/* The largest payload of UDP over IPv4: the maximum of all sizes. */
 #define PAYLOAD_MAX (UINT16_MAX - 28) /* bytes */
 
-/* Tries that the library gives a size, before it gives up. */
+/* How often the library probes a size before it abandons it. */
 #define TRIES_MAX 3
 
-/* ---- Weighing ---- */
+/* ---- Results ---- */
 
 uint64_t
 probe_rtt(struct quic_conn *conn)
@@ -32,7 +32,7 @@ probe_resolved(struct quic_conn *conn, size_t at, bool acked)
 
 	if (acked && p->slots_left > 0 &&
 	    p->flights[at].slot == p->slots_left) {
-		/* The library goes on to the next of its sizes. */
+		/* The library goes on to its next size. */
 		p->slots_left--;
 		p->slot_due = p->slots_left > 0;
 		p->tries = 0;
@@ -51,7 +51,7 @@ is_lost(const struct probe *p, const struct probe_flight *f, uint64_t rtt,
 	uint64_t acked_end = p->black_hole.acked_end;
 
 	if (acked_end <= f->number + 1)
-		return false; /* nothing later has arrived */
+		return false; /* nothing later was acknowledged */
 	return acked_end > f->number + BLACK_HOLE_REORDERING ||
 	       now >= f->sent_at + rtt * 9 / 8;
 }
@@ -75,8 +75,8 @@ suspect(struct quic_conn *conn, uint64_t now)
 }
 
 /*
- * The last packet in flight need not be the latest, and it may end by being
- * lost: what is sent after a rest is not to be held against it.
+ * The last packet in flight need not be the latest, and may end as lost: it
+ * must not count against packets that are sent after idle time.
  */
 static void
 note_idle(struct quic_conn *conn)
@@ -110,7 +110,7 @@ probe_evaluate(struct quic_conn *conn, uint64_t now)
 
 /* ---- Stalls ---- */
 
-/* From the first probe time-out on packets are small: a stall heals itself. */
+/* From the first probe time-out on packets are small, so that a stall ends. */
 static bool
 is_stalled(struct quic_conn *conn, uint64_t now)
 {
@@ -120,7 +120,7 @@ is_stalled(struct quic_conn *conn, uint64_t now)
 	    now >= e->progress_at + ngtcp2_conn_get_pto(conn->quic);
 }
 
-/* Nothing has come back for so long that the size may be to blame. */
+/* After so long without an acknowledgement the size may be the cause. */
 static uint64_t
 suspicious_at(const struct quic_conn *conn)
 {
@@ -150,7 +150,7 @@ probe_expire(struct quic_conn *conn, uint64_t now)
 
 	if (!p->started)
 		return;
-	/* Called after the library's own expiry, which does much the same. */
+	/* Called after the library's own expiry, which does nearly the same. */
 	if (!p->slot_due && now >= p->slot_expiry) {
 		p->slot_due = p->tries < TRIES_MAX;
 		p->slot_expiry = UINT64_MAX;
@@ -183,8 +183,8 @@ fits_window(const struct quic_conn *conn, size_t want)
 }
 
 /*
- * Has the library write one packet into `buf`, with its length changed to
- * `want`; 0: it stays as it is.
+ * Makes the library write one packet into `buf`, and changes its size to
+ * `want`; 0: to none.
  */
 static ngtcp2_ssize
 seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool in_slot,
@@ -232,10 +232,10 @@ has_room(struct quic_conn *conn, size_t want, uint64_t now)
 }
 
 /*
- * What the library's own probe is to carry: the last try of a turn a small one,
- * since the library ends its slots when all are lost. On an idle connection a
- * small one goes out, too, when the one before was not acknowledged in time:
- * nothing else could tell that it is lost.
+ * The size for the library's own probe. The last probe of a slot is a small
+ * one, since the library stops its discovery when all are lost. On an idle
+ * connection a small one is also sent if the one before was not acknowledged in
+ * time: only that shows that it is lost.
  */
 static size_t
 wanted_in_slot(struct quic_conn *conn)
@@ -267,7 +267,9 @@ write_slot(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 		return 0;
 	n = seal(conn, buf, want, true, path, ecn, now);
 	if (p->nflights == before) {
-		/* Too large, and no probe: it had better things to say. */
+		/*
+		 * It is a large packet, and not a probe: the library had data.
+		 */
 		if (n > (ngtcp2_ssize)probe_cap(conn, now)) {
 			p->slot_due = false;
 			p->slot_expiry = now + ngtcp2_conn_get_pto(conn->quic);
@@ -298,7 +300,7 @@ probe_enqueue(struct quic_conn *conn, uint64_t now)
 	ngtcp2_path_storage_zero(&ps);
 	n = seal(conn, packet->data, want, false, &ps.path, &packet->ecn, now);
 	if (n <= 0) {
-		free(packet); /* nothing to acknowledge; errors come again */
+		free(packet); /* nothing to acknowledge; errors recur */
 		return;
 	}
 	packet->len = (size_t)n;
@@ -329,8 +331,8 @@ write_queued(struct probe *p, struct quic_gso *gso)
 }
 
 /*
- * A probe that acknowledges PINGs and nothing else: should it get lost with the
- * acknowledgement, that is no harm.
+ * Writes a probe that acknowledges packets with only PING: if both are lost, no
+ * harm is done.
  */
 static ngtcp2_ssize
 write_ping_ack(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
@@ -345,8 +347,8 @@ write_ping_ack(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 }
 
 /*
- * What the handshake has left goes first: it would take the place of the first
- * probe, and not its size.
+ * Writes the rest of the handshake first: it would take the place of the first
+ * probe, but not its size.
  */
 static ngtcp2_ssize
 write_handshake_rest(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
@@ -396,7 +398,7 @@ probe_fini(struct quic_conn *conn)
 	}
 }
 
-/* ---- What others say ---- */
+/* ---- Interfaces and routers ---- */
 
 void
 probe_set_link(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
@@ -409,7 +411,7 @@ probe_set_link(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
 	for (size_t i = p->nflights; i-- > 0;)
 		if (p->flights[i].size > size)
 			p->flights[i] = p->flights[--p->nflights];
-	/* Those have not left. */
+	/* Those were not sent. */
 	black_hole_discard(&p->black_hole);
 	pmtu_set_ceiling(&p->pmtu, size, now);
 	conn_touch(conn);
@@ -431,9 +433,9 @@ probe_too_big(struct quic_conn *conn, const struct quic_too_big *news,
 		p->quotes.ignored++;
 }
 
-/* ---- Beginning ---- */
+/* ---- Start and stop ---- */
 
-/* What is sure: what QUIC asks of every path, or what somebody vouches for. */
+/* What the path is known to carry: the minimum of QUIC, or a setting. */
 static size_t
 base_of(const struct quic_conn *conn)
 {
@@ -443,7 +445,7 @@ base_of(const struct quic_conn *conn)
 	    ? conn->settings.ip_mtu_min - headers : PMTU_BASE_SIZE;
 }
 
-/* The most that may be tried on this path. */
+/* The largest size for this path. */
 static size_t
 path_max(const struct quic_conn *conn)
 {

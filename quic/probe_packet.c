@@ -1,6 +1,6 @@
 /*
- * Packets as they are sealed and opened: here a probe gets its size, and what
- * comes back is read.
+ * Encryption and decryption of packets: a probe gets its size here, and frames
+ * are read.
  */
 #include <string.h>
 
@@ -11,17 +11,19 @@
 
 #define SHORT_HEADER(first) (((first) & 0x80) == 0) /* RFC 9000 §17.3 */
 #define NUMBER_LEN(first) (((size_t)(first) & 3) + 1)
-#define TAG_LEN 16 /* bytes: of every AEAD in TLS 1.3 that we offer */
+#define TAG_LEN 16 /* bytes, for every AEAD that we offer */
 /*
- * Ranges of a packet that are looked at, for probes: several times as many as
- * QUIC's implementations send. What a peer says beyond costs it probes.
+ * ACK ranges of a packet that are checked: several times as many as QUIC
+ * implementations send. Probes that are acknowledged beyond count as lost.
  */
 #define RANGES_MAX 256
 
 #define PING 0x01 /* RFC 9000 §19.2 */
 #define ACK 0x02 /* RFC 9000 §19.3; with ECN counts 0x03 */
 
-/* Whose packets are being sealed or opened; everything is one thread. */
+/*
+ * The connection whose packets are encrypted or decrypted; there is one thread.
+ */
 static struct quic_conn *watched;
 
 void
@@ -30,9 +32,9 @@ probe_watch(struct quic_conn *conn)
 	watched = conn;
 }
 
-/* ---- Sealing ---- */
+/* ---- Encryption ---- */
 
-/* The whole packet number: sent numbers only go up. */
+/* The full packet number: numbers that are sent only increase. */
 static uint64_t
 expand(uint64_t next, const uint8_t *aad, size_t aadlen)
 {
@@ -45,7 +47,7 @@ expand(uint64_t next, const uint8_t *aad, size_t aadlen)
 	return number >= next ? number : number + window;
 }
 
-/* Probes are no evidence, nor is what asks for no acknowledgement. */
+/* Probes do not count, and packets that need no acknowledgement do not. */
 static void
 note_sent(struct quic_conn *conn, uint64_t number, size_t size,
     enum frame_kind kind)
@@ -59,7 +61,7 @@ note_sent(struct quic_conn *conn, uint64_t number, size_t size,
 	    conn->now);
 }
 
-/* The packet acknowledges; a probe does only if it arrives. */
+/* The packet acknowledges; a probe may be lost, so it counts for PINGs only. */
 static void
 note_acking(struct probe *p, uint8_t first)
 {
@@ -71,8 +73,8 @@ note_acking(struct probe *p, uint8_t first)
 }
 
 /*
- * Adds a PING to an acknowledgement, for a sender who looks for its size. Not
- * to one that is coalesced: the library has filled that datagram.
+ * Adds a PING to an acknowledgement, for a peer that searches for its path MTU.
+ * Not to a coalesced packet: the library has filled that datagram.
  */
 static size_t
 add_ping(struct quic_conn *conn, const uint8_t *packet, uint8_t *payload,
@@ -97,8 +99,8 @@ add_ping(struct quic_conn *conn, const uint8_t *packet, uint8_t *payload,
 }
 
 /*
- * Gives the packet the wanted length, in place: the buffer is the train's and
- * has the room. Returns the new length of the payload.
+ * Gives the packet its new size, in place: the buffer is that of the train and
+ * has room. Returns the new length of the payload.
  */
 static size_t
 resize(struct probe *p, uint8_t *payload, size_t len, enum frame_kind kind,
@@ -107,7 +109,7 @@ resize(struct probe *p, uint8_t *payload, size_t len, enum frame_kind kind,
 	size_t wanted = p->want - overhead;
 
 	if (kind == FRAME_ACK_ONLY && wanted <= len)
-		return len; /* so many ranges: it cannot be a probe */
+		return len; /* it has many ranges, and cannot be a probe */
 	if (wanted > len) {
 		memset(payload + len, 0, wanted - len);
 		if (kind == FRAME_ACK_ONLY)
@@ -132,7 +134,7 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 		p->sealed = p->added = 0;
 		p->number = expand(p->black_hole.next_number, aad, aadlen);
 		kind = frame_kind(plain, len);
-		/* Ngtcp2 seals in place: `plain` is `dest`. */
+		/* ngtcp2 encrypts in place: `plain` is `dest`. */
 		if (p->want > overhead && aad == p->packet &&
 		    (p->in_slot ? kind == FRAME_PING_ONLY
 			     : kind == FRAME_ACK_ONLY))
@@ -162,7 +164,7 @@ probe_added(const struct quic_conn *conn)
 	return conn->probe.added;
 }
 
-/* ---- Opening ---- */
+/* ---- Decryption ---- */
 
 static void
 on_acked_range(void *arg, uint64_t first, uint64_t last)
@@ -171,7 +173,7 @@ on_acked_range(void *arg, uint64_t first, uint64_t last)
 	struct probe *p = &conn->probe;
 
 	if (last >= p->black_hole.next_number || p->ranges_left == 0)
-		return; /* never sent: the library will see to it */
+		return; /* never sent: the library ends the connection */
 	p->ranges_left--;
 	for (size_t i = p->nflights; i-- > 0;)
 		if (p->flights[i].number >= first &&

@@ -1,52 +1,55 @@
 /*
- * What happens when too much memory is held nevertheless.
+ * Frees memory when too much is held in spite of the limits of memory.c.
  *
- * A connection whose own streams wait aborts those that have been stuck for
- * long, largest first. When all is nearly used up, the largest connection does
- * so whether it waits or not, and if that is not enough a connection is closed:
- * one that was never used, or the one whose peer makes us hold most without
- * need, or the largest.
+ * A connection whose own streams wait aborts streams that have been stuck for
+ * long, the largest first. When all memory is nearly used up, the largest
+ * connection does so whether its streams wait or not. If that is not enough, a
+ * connection is closed: an unused one, or the one whose peer causes most memory
+ * without need, or the largest.
  */
 #include "quic/internal.h"
 
 /*
- * Part of `max` that one connection may hold in the libraries beyond the cost of
- * its streams, whose number is limited: what the peer makes them hold by gaps
- * that it leaves, and by frames.
+ * The part of `max` that one connection may hold in the libraries beyond the
+ * cost of its streams, whose number is limited: the peer causes it by gaps in
+ * its data, and by frames.
  */
 #define BEYOND_PART 4
 
 /*
- * When this part of `max` is free no more, or holds only bytes to send, which
- * make room, nobody new is let in; when that part is not, relief begins; and
- * when the last is not, a connection is closed.
+ * If less than the first part of `max` is free or about to be (bytes to send
+ * are), no new connection is admitted; if less than the second is free, memory
+ * is reclaimed; if less than the third, a connection is closed.
  */
 #define ADMIT_PART 4
 #define SHORT_PART 16
 #define EXHAUSTED_PART 32
 
 /*
- * The connection that makes us hold most without need is closed when nobody is
- * let in for some time, if that is at least this part of `max`: in bytes that
- * are not read, and in what the libraries hold beyond the cost of its streams.
+ * If no connection is admitted for some time, the one whose peer causes most
+ * memory without need is closed, if that is at least this part of `max`. It is
+ * the unread bytes, and what the libraries hold beyond the cost of the streams.
  */
 #define EXCESS_PART 1024
 
-/* A stream is stuck when its bytes have not moved for so long. */
+/* A stream is stuck if its bytes have not moved for so long. */
 #define STUCK (5 * NS_PER_S)
-/* When memory is exhausted there is less patience. */
+/* The same when memory is exhausted. */
 #define STUCK_EXHAUSTED NS_PER_S
-/* Newcomers wait so long: until what is stuck is aborted, and some. */
+/*
+ * So long no connection is admitted: until stuck streams are aborted, and some
+ * more.
+ */
 #define ADMIT_PAUSE (2 * STUCK)
 
-/* One relief looks at so many streams and connections, so that it is short; */
+/* Streams and connections that one call checks, so that it is short. */
 #define RECLAIM_STEPS 64
-/* The next comes so much later, ... */
+/* The time until the next call. */
 #define RECLAIM_AGAIN (10 * NS_PER_MS)
-/* ... or so much, when nothing was found to abort. */
+/* The time until the next call, if there was nothing to abort. */
 #define RECLAIM_INTERVAL (NS_PER_S / 4)
 
-/* Whether that part of all is free: an eighth, say. */
+/* True: 1/part of max is free. */
 static bool
 is_free(const struct quic_memory *m, size_t part)
 {
@@ -90,7 +93,7 @@ reclaim_wait_end(struct quic_stream *s)
 	TAILQ_REMOVE(&s->conn->memory.waiting, s, memory.waiting_entry);
 }
 
-/* Room has appeared, for some of those that have none at all. */
+/* There is room for some of the streams that have no chunk. */
 static unsigned
 resume_waiting(struct quic_conn *conn)
 {
@@ -109,7 +112,7 @@ resume_waiting(struct quic_conn *conn)
 
 /* ---- Streams that are stuck ---- */
 
-/* The largest of the connection's streams that are stuck, or NULL. */
+/* The largest stuck stream of the connection, or NULL. */
 static struct quic_stream *
 stuck_stream(struct quic_conn *conn, uint64_t patience, uint64_t now)
 {
@@ -124,8 +127,8 @@ stuck_stream(struct quic_conn *conn, uint64_t patience, uint64_t now)
 }
 
 /*
- * Aborts a stream. Its memory is free when its owner has heard of it; until
- * then it counts as moved, so that it is not found again.
+ * Aborts a stream. Its memory is freed by its owner's handler. Until then it
+ * counts as moved, so that it is not found again.
  */
 static void
 abort_stuck(struct quic_stream *s, uint64_t now)
@@ -140,7 +143,7 @@ abort_stuck(struct quic_stream *s, uint64_t now)
 	conn_touch(s->conn);
 }
 
-/* Aborts streams that are stuck, as many as free `size` bytes. */
+/* Aborts stuck streams, as many as free `size` bytes. */
 static unsigned
 abort_some(struct quic_conn *conn, size_t size, uint64_t patience,
     uint64_t now)
@@ -170,7 +173,10 @@ largest_conn(const struct quic_memory *m)
 	return TAILQ_FIRST(&m->conns[rank]);
 }
 
-/* Its memory is free when it has been told, and has said so to its peer. */
+/*
+ * The memory is freed after the event, and after the CONNECTION_CLOSE is
+ * written.
+ */
 static void
 close_for_memory(struct quic_conn *conn, uint64_t now)
 {
@@ -186,7 +192,7 @@ close_for_memory(struct quic_conn *conn, uint64_t now)
 	    "never used, or it holds the most", now);
 }
 
-/* Bytes that the libraries hold beyond the cost of the streams: by gaps, say. */
+/* Bytes that the libraries hold beyond the cost of the streams. */
 static size_t
 beyond_streams(const struct quic_conn *conn)
 {
@@ -196,7 +202,7 @@ beyond_streams(const struct quic_conn *conn)
 	return other > streams ? other - streams : 0;
 }
 
-/* Bytes that the peer makes us hold without need. */
+/* Bytes that the peer causes without need. */
 static size_t
 excess(const struct quic_conn *conn)
 {
@@ -204,9 +210,9 @@ excess(const struct quic_conn *conn)
 }
 
 /*
- * Of the largest connections, the one with the most excess if that is much. One
- * that is busy may hold more, in bytes to send, but those go in a round trip.
- * NULL: there is none, or one is about to be freed.
+ * Of the largest connections, the one with the most excess, if that is much. A
+ * busy connection may hold more, in bytes to send, but they are acknowledged
+ * within a round trip. NULL: there is none, or one is about to be freed.
  */
 static struct quic_conn *
 most_excessive(const struct quic_memory *m)
@@ -227,7 +233,7 @@ most_excessive(const struct quic_memory *m)
 	return worst;
 }
 
-/* All is used up, but for what goes already: one connection makes room. */
+/* Memory is used up, even without what is being freed: closes a connection. */
 static void
 close_one(struct quic_conn *largest, uint64_t now)
 {
@@ -241,7 +247,7 @@ close_one(struct quic_conn *largest, uint64_t now)
 	close_for_memory(conn != NULL ? conn : largest, now);
 }
 
-/* Nobody is let in, and that must not last because of a few. */
+/* No connection is admitted, and a few peers must not make that last. */
 void
 reclaim_admit(struct quic_memory *m, uint64_t now)
 {
@@ -260,7 +266,7 @@ reclaim_admit(struct quic_memory *m, uint64_t now)
 		close_for_memory(conn, now);
 }
 
-/* All is nearly used up: the largest connection makes room. */
+/* Memory is nearly used up: the largest connection aborts streams. */
 static void
 reclaim_all(struct quic_memory *m, uint64_t now)
 {
@@ -302,7 +308,7 @@ reclaim_deadline(const struct quic_conn *conn)
 	return conn->memory.reclaim_at;
 }
 
-/* The connection's own streams wait: for memory, or for credit. */
+/* Streams of the connection wait: for memory, or for credit. */
 void
 reclaim_expire(struct quic_conn *conn, uint64_t now)
 {

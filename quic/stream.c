@@ -1,5 +1,5 @@
 /*
- * A stream: the bytes of one tunnel on their way through the connection.
+ * A stream: the bytes of one tunnel in both directions.
  *
  *   owner ── reserve, commit ──▶ tx ── stream_take ──▶ nghttp3 ──▶ packets
  *                                 ▲                                   │
@@ -7,11 +7,11 @@
  *   owner ◀── peek, consume ──── rx ◀── stream_append ◀── packets
  *
  * Committed bytes stay in their chunk until they are acknowledged: nghttp3 and
- * ngtcp2 point into it and copy nothing. Received bytes are copied once, out
+ * ngtcp2 point to them, and copy nothing. Received bytes are copied once, out
  * of the packet, so that the owner can write a whole batch with one call.
  *
- * A stream dies of two releases, in either order: that of its owner, and that
- * of the transport, which may still point into tx after a reset.
+ * A stream is freed after two releases, in either order: that of its owner, and
+ * that of the transport, which may still point to tx after a reset.
  */
 #include <errno.h>
 #include <search.h>
@@ -21,31 +21,31 @@
 #include "quic/internal.h"
 
 /*
- * What one stream may have committed and not acknowledged: twice the window,
- * so that a full window is in flight and another is ready, and at least
- * enough for a short path's first round trips.
+ * The bytes that one stream may have committed and not acknowledged: twice the
+ * window, so that a full window is in flight and another is ready, and at least
+ * enough for the first round trips of a short path.
  */
 #define SEND_MIN 131072 /* bytes */
 
 /*
- * What may wait to be put into packets: enough for a turn of the loop on the
- * fastest path. More would leave the processor's cache before its turn came,
- * and be read for nothing when its stream is reset. A stream may have its
- * share whatever the others have. Reading goes on at half of either.
+ * The bytes that may wait to be sent: enough for an iteration of the loop on
+ * the fastest path. More would leave the processor's cache before they are
+ * sent, and would be read for nothing if their stream is reset. Each stream may
+ * have its share, whatever the others have. Reading goes on at half of either.
  */
 #define UNSENT_MAX 1048576U /* bytes, of a connection */
 #define UNSENT_SHARE 131072U /* bytes */
 
 /*
- * What a stream gives to nghttp3 in a round of turns: what the path takes in a
- * millisecond, so that ten streams beside another delay it by some 10 ms; but
- * enough for many packets at a time, and no more than fills a train.
+ * The quantum of a stream in a round: what the path carries in a millisecond,
+ * so that ten streams delay another by some 10 ms; but enough for many packets,
+ * and no more than fills a train.
  */
 #define QUANTUM_NS (NS_PER_S / 1000)
 #define QUANTUM_MIN 16384 /* bytes */
 #define QUANTUM_MAX 65536 /* bytes */
 
-/* ---- Life ---- */
+/* ---- Making and freeing ---- */
 
 static int
 compare(const void *a, const void *b)
@@ -55,7 +55,7 @@ compare(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* Gives the stream its ID, by which stream_find() finds it; or -ENOMEM. */
+/* Sets the ID of the stream, by which stream_find() finds it; or -ENOMEM. */
 int
 stream_set_id(struct quic_stream *s, int64_t id)
 {
@@ -112,8 +112,8 @@ note_unsent(struct quic_stream *s, size_t n)
 }
 
 /*
- * Nothing points into tx any more: ngtcp2 sends nothing again of a stream that
- * is reset, and nghttp3 nothing of one that is shut.
+ * Nothing points to tx any more: ngtcp2 does not retransmit a stream that is
+ * reset, and nghttp3 does not read from one that is shut down.
  */
 static void
 drop_committed(struct quic_stream *s)
@@ -142,11 +142,11 @@ stream_free(struct quic_stream *s)
 		tdelete(s, &conn->streams.by_id, compare);
 	TAILQ_REMOVE(&conn->streams.all, s, entry);
 	conn->streams.n--;
-	/* A process may be idle for days: it keeps no chunks then. */
+	/* A process may be idle for days: it keeps no chunks for that time. */
 	if (--conn->memory.all->nstreams == 0)
 		memory_trim(conn->memory.all);
 	if (conn->goaway.state == GOAWAY_FINAL)
-		conn_touch(conn); /* it may have been the last of all */
+		conn_touch(conn); /* it may have been the last stream */
 	memory_release(conn, s);
 }
 
@@ -157,7 +157,7 @@ free_if_done(struct quic_stream *s)
 		stream_free(s);
 }
 
-/* The owner's part is over: nobody will read rx or hear of an event. */
+/* The owner has released the stream: rx is not read, and no event fires. */
 static void
 disown(struct quic_stream *s)
 {
@@ -186,8 +186,8 @@ report_room(struct quic_stream *s)
 }
 
 /*
- * Nothing more is sent. Whoever waits for room may go on: what comes is
- * dropped, and there is room for any amount.
+ * No more bytes are sent. An owner that waits for room may go on: what it
+ * commits is dropped, so there is room for any amount.
  */
 static void
 refuse_tx(struct quic_stream *s)
@@ -201,9 +201,9 @@ refuse_tx(struct quic_stream *s)
 }
 
 /*
- * The peer takes no more. That says nothing of what it sends, whatever the code
- * is: a server may have answered in full without having read the request (RFC
- * 9114 §4.1).
+ * The peer accepts no more bytes. The other direction goes on, whatever the
+ * code is: a server may have sent a complete response without reading the
+ * request (RFC 9114 §4.1).
  */
 void
 stream_stopped(struct quic_stream *s)
@@ -218,8 +218,8 @@ stream_stopped(struct quic_stream *s)
 }
 
 /*
- * The transport's part is over: nothing points into tx any more. If not all of
- * it was delivered, the peer has asked us to stop.
+ * The transport has closed the stream: nothing points to tx any more. If not
+ * all of it was delivered, the peer has asked us to stop.
  */
 void
 stream_transport_gone(struct quic_stream *s, uint64_t code)
@@ -232,8 +232,8 @@ stream_transport_gone(struct quic_stream *s, uint64_t code)
 }
 
 /*
- * The connection is over: tells the stream's owner, and frees the stream. False:
- * that was done. The libraries still know of it, but do nothing any more.
+ * The connection has ended: aborts the stream and frees it. False: that was
+ * done before. The libraries still know the stream, but do nothing any more.
  */
 bool
 stream_conn_gone(struct quic_stream *s)
@@ -243,7 +243,7 @@ stream_conn_gone(struct quic_stream *s)
 	if (s->conn_gone)
 		return false;
 	s->conn_gone = s->transport_gone = true;
-	/* An event of it may be under way. */
+	/* A handler of it may be running. */
 	TAILQ_REMOVE(&conn->streams.all, s, entry);
 	TAILQ_INSERT_TAIL(&conn->streams.all, s, entry);
 	if (s->released) {
@@ -282,7 +282,7 @@ quic_stream_reset(struct quic_stream *s, uint64_t code)
 	disown(s);
 }
 
-/* Asks the peer to stop sending, unless it has. */
+/* Asks the peer to stop sending, unless it has ended its direction. */
 void
 stream_stop(struct quic_stream *s, uint64_t code)
 {
@@ -317,7 +317,7 @@ quic_stream_release(struct quic_stream *s)
 	if (!conn_is_server(s->conn))
 		stream_stop(s, QUIC_H3_NO_ERROR);
 	else
-		/* A sender that has used up its window is heard of again. */
+		/* A sender that has used up its window goes on. */
 		quic_stream_consume(s, s->rx.len);
 	s->orphan.answering = conn_is_server(s->conn);
 	s->orphan.code = QUIC_H3_REQUEST_CANCELLED;
@@ -358,7 +358,7 @@ stream_reset_received(struct quic_stream *s, uint64_t code)
 	stream_pend(s, PENDING_RESET);
 }
 
-/* Nothing that is left of the stream is of use to its owner. */
+/* The owner can use neither direction any more. */
 void
 stream_abort(struct quic_stream *s, uint64_t code)
 {
@@ -410,8 +410,8 @@ deliver_reset(struct quic_stream *s)
 }
 
 /*
- * A request that its client gave up before anybody was told of it, and without
- * a byte for whoever it was meant for.
+ * A request that its client has cancelled before the request event fired, and
+ * without a byte for its target.
  */
 static bool
 is_cancelled(struct quic_stream *s, unsigned pending)
@@ -425,9 +425,9 @@ is_cancelled(struct quic_stream *s, unsigned pending)
 }
 
 /*
- * Fires what is pending; after each event the owner may be gone. A handler
- * that closes the connection gets here again, and only the outermost call may
- * free the stream.
+ * Fires the pending events. After each of them the owner may have released the
+ * stream. A handler that closes the connection enters here again, and only the
+ * outermost call may free the stream.
  */
 void
 stream_deliver(struct quic_stream *s)
@@ -443,7 +443,7 @@ stream_deliver(struct quic_stream *s)
 	if ((pending & PENDING_READABLE) != 0 && s->events != NULL &&
 	    s->events->readable != NULL)
 		s->events->readable(s, s->arg);
-	/* The room may be gone: taken just now, or with the window. */
+	/* The room may be used up by now, or lost with the window. */
 	if ((pending & PENDING_WRITABLE) != 0 && s->events != NULL &&
 	    s->events->writable != NULL && quic_stream_has_room(s))
 		s->events->writable(s, s->arg);
@@ -551,7 +551,7 @@ is_far_ahead(const struct quic_stream *s)
 	    s->conn->streams.unsent >= UNSENT_MAX >> half;
 }
 
-/* What is dropped needs no room; the rest depends on us and on the others. */
+/* Dropped bytes need no room. For others this stream and the rest count. */
 static bool
 has_space(const struct quic_stream *s)
 {
@@ -567,7 +567,7 @@ quic_stream_has_room(struct quic_stream *s)
 {
 	bool space = has_space(s);
 
-	/* One that holds nothing has no acknowledgement to wait for. */
+	/* A stream that holds nothing has no acknowledgement to wait for. */
 	if (!space && s->tx.len == 0)
 		reclaim_wait(s);
 	else
@@ -578,7 +578,7 @@ quic_stream_has_room(struct quic_stream *s)
 	return !s->wants_room;
 }
 
-/* As large as the last one calls for, and no larger than memory is for. */
+/* The size that the last chunk suggests, within the limit of memory. */
 static size_t
 chunk_to_send(const struct quic_stream *s)
 {
@@ -608,7 +608,9 @@ quic_stream_reserve(struct quic_stream *s, size_t *len)
 	return c->data + c->end;
 }
 
-/* A chunk that was filled wants a larger one, and little data a small one. */
+/*
+ * A larger chunk follows one that was filled; a small one follows little data.
+ */
 static size_t
 next_chunk(const struct chunk *c, size_t n)
 {
@@ -700,9 +702,9 @@ stream_undefer(struct quic_stream *s)
 }
 
 /*
- * Hands committed bytes to nghttp3, which sends them in one DATA frame: as
- * many as the stream's turn has left. With nothing left the stream waits for
- * the next round, which resumes it.
+ * Passes committed bytes to nghttp3, which sends them in one DATA frame: as
+ * many as are left of the quantum. With nothing left the stream waits for the
+ * next round, which resumes it.
  */
 size_t
 stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
@@ -748,8 +750,8 @@ stream_acked(struct quic_stream *s, size_t n)
 
 	s->conn->streams.acked += n;
 	if (s->tx.len == 0)
-		return; /* dropped when it was reset */
-	/* tx_next may point at a used-up chunk that is now about to go. */
+		return; /* dropped by a reset */
+	/* tx_next may point to a used-up chunk that is about to be freed. */
 	if (c != NULL && s->tx_unsent == 0 && n == s->tx.len && !s->reserved)
 		s->tx_next = NULL;
 	else if (c != NULL && s->tx_next_at == c->end && c->next != NULL) {

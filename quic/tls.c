@@ -1,9 +1,9 @@
 /*
- * Who we are, and who the other side must be: GnuTLS credentials, the
- * verification of servers, and what a client remembers of them.
+ * TLS: GnuTLS credentials, the verification of peers, and what a client stores
+ * of its server.
  *
- * A server is accepted when its chain and name check against the CAs, or, if
- * pins are given, when its key is one of them. There is no third way.
+ * A server is accepted if its chain and name are valid with the trusted CAs,
+ * or, if pins are given, if its key is one of them. There is no third way.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 
 #include "quic/internal.h"
 
-/* TLS 1.3 only; AES-128-GCM first, for it is the fastest with AES-NI. */
+/* TLS 1.3 only. AES-128-GCM is first, since it is the fastest with AES-NI. */
 #define PRIORITY \
 	"NONE:+VERS-TLS1.3:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:" \
 	"+AEAD:+SHA256:+SHA384:+ECDHE-ECDSA:+ECDHE-RSA:+GROUP-X25519:" \
@@ -33,7 +33,7 @@ struct quic_tls {
 	bool wants_client_cert;
 	gnutls_datum_t ticket_key; /* server */
 
-	uint8_t pins[QUIC_PINS_MAX][QUIC_PIN_LEN]; /* of the other side */
+	uint8_t pins[QUIC_PINS_MAX][QUIC_PIN_LEN]; /* of the peer's keys */
 	size_t npins;
 	gnutls_datum_t session; /* client: the last ticket */
 	uint8_t *token; /* client: the last NEW_TOKEN; malloc */
@@ -207,7 +207,7 @@ verify_chain(const struct quic_conn *conn, gnutls_session_t session)
 	unsigned status = 0;
 	int rv;
 
-	/* The name and the purpose (server) are checked with the chain. */
+	/* The name and the purpose (server) are verified with the chain. */
 	gnutls_typed_vdata_st data[2] = {
 		{ .type = GNUTLS_DT_DNS_HOSTNAME,
 		    .data = (unsigned char *)conn->server_name },
@@ -342,7 +342,7 @@ quic_tls_server_new(struct quic_tls **out,
 	return 0;
 }
 
-/* ---- Keys of our own ---- */
+/* ---- Self-signed certificates ---- */
 
 #define SELF_SIGNED_S (10 * 365 * 86400) /* seconds: ten years */
 
@@ -417,7 +417,7 @@ quic_tls_self_signed(const char *name, int64_t unix_now, char **cert_pem,
 	return -ENOMEM;
 }
 
-/* A key as text; NULL: it holds none that can be used. */
+/* The key in a PEM text. NULL: there is no usable one. */
 static gnutls_x509_privkey_t
 read_key(const struct quic_pem *pem)
 {
@@ -565,7 +565,7 @@ tls_session_new(struct quic_conn *conn)
 	    ? 0 : -ENOMEM;
 }
 
-/* After the handshake: one ticket is all that a client of ours keeps. */
+/* After the handshake; one, since our client stores only one. */
 void
 tls_send_ticket(gnutls_session_t session)
 {
