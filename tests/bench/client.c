@@ -6,7 +6,8 @@
  * ORIGIN and PROXY, which speaks SOCKS5, are ADDRESS:PORT. With -e a client
  * does not wait for the proxy's answers before it makes its request. After
  * SECONDS the work counts as it is, done or not; with -w no more is sent then,
- * but what was sent is waited for. The work is one of
+ * but what was sent is waited for, and so is the first byte of a download. The
+ * work is one of
  *
  *	down BYTES N		N downloads at once, each of BYTES
  *	up BYTES N		the same, as uploads
@@ -122,12 +123,31 @@ on_bulk(struct tunnel *t)
 	epoll_ctl(poller, EPOLL_CTL_DEL, t->fd, NULL);
 }
 
+static uint64_t
+delivered(struct tunnel *const *tunnels, size_t n)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += tunnel_delivered(tunnels[i]);
+	return bytes;
+}
+
+/* On a busy machine the time may be over before the first byte arrives. */
+static void
+wait_for_some(struct tunnel *const *tunnels, size_t n)
+{
+	double limit = deadline + WAIT_MAX;
+
+	while (busy > 0 && delivered(tunnels, n) == 0 && tunnel_now() < limit)
+		turn(limit, on_bulk);
+}
+
 static void
 bulk(char what, const uint64_t *number)
 {
 	struct tunnel **tunnels = calloc(number[1], sizeof(*tunnels));
 	double since = tunnel_now();
-	uint64_t bytes = 0;
 
 	if (tunnels == NULL)
 		err(1, "calloc");
@@ -139,14 +159,13 @@ bulk(char what, const uint64_t *number)
 			tunnel_shorten(tunnels[i]);
 		deadline += WAIT_MAX;
 		run(on_bulk);
-	}
+	} else if (waits)
+		wait_for_some(tunnels, number[1]);
 	print_seconds(since);
-	for (size_t i = 0; i < number[1]; i++) {
-		bytes += tunnel_delivered(tunnels[i]);
+	printf("bytes %ju\n", (uintmax_t)delivered(tunnels, number[1]));
+	for (size_t i = 0; i < number[1]; i++)
 		tunnel_close(tunnels[i]);
-	}
 	free(tunnels);
-	printf("bytes %ju\n", (uintmax_t)bytes);
 }
 
 static void
