@@ -127,7 +127,7 @@ static const char pac_local[] =
     "\t    /^(::1?$|f[cd][0-9a-f]{2}:|fe[89ab][0-9a-f]:)/.test(h))\n"
     "\t\treturn \"DIRECT\";\n";
 
-/* Browsers have no passwords for SOCKS: with one, HTTP is the only way. */
+/* Browsers send no password in SOCKS: if one is required, offer only HTTP. */
 static size_t
 answer_pac(const char *local, bool all, bool password, bool with_body,
     char out[PAGE_MAX])

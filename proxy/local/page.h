@@ -36,7 +36,7 @@ size_t page_error(int status, const char *text, char out[PAGE_MAX]);
 /*
  * The status for a tunnel or an exchange that failed: the one that RFC 9209
  * recommends for the type, but 403 where the edge does not allow it. The edge's
- * own status passes on where the type says no more, if it is that of an error.
+ * own status is used where the type determines none, if it is an error.
  */
 int page_status(const struct connect_error *);
 

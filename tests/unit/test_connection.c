@@ -15,12 +15,12 @@
 
 /*
  * One connection without a network: this file plays the QUIC connection under
- * it, and says what that has received.
+ * it, and decides what that has received.
  */
 
 #define START 1000 /* milliseconds */
 
-static struct connection_context host;
+static struct connection_context context;
 static struct connection *c;
 static unsigned changes;
 
@@ -29,17 +29,17 @@ static const struct quic_events *events;
 static void *events_arg, *unreachable_arg;
 static void (*unreachable)(void *arg, int error);
 static struct quic_conn *conn = (struct quic_conn *)&pulse;
-static struct quic_io *io = (struct quic_io *)&host;
+static struct quic_io *io = (struct quic_io *)&context;
 static struct migration *migration = (struct migration *)&changes;
 static const struct migration_events *migration_events;
 static void *migration_arg;
 enum {
 	NETLINK_CHANGED = 1,
-	SLEPT = 2,
+	RESUMED = 2,
 	SILENT = 4,
 	MIGRATED = 8,
 	NOT_MIGRATED = 16, EDGE_ANSWERS = 32 };
-static unsigned told; /* to the migration: these */
+static unsigned events_seen; /* by the migration */
 static unsigned opened, closed, freed, pings;
 static int connect_error;
 static char close_reason[64];
@@ -104,7 +104,7 @@ void
 migration_network_changed(struct migration *of)
 {
 	assert_ptr_equal(of, migration);
-	told |= NETLINK_CHANGED;
+	events_seen |= NETLINK_CHANGED;
 }
 
 void
@@ -112,28 +112,28 @@ migration_resumed(struct migration *of, uint64_t ns)
 {
 	assert_ptr_equal(of, migration);
 	assert_int_equal(ns, 7);
-	told |= SLEPT;
+	events_seen |= RESUMED;
 }
 
 void
 migration_edge_answers(struct migration *of)
 {
 	assert_ptr_equal(of, migration);
-	told |= EDGE_ANSWERS;
+	events_seen |= EDGE_ANSWERS;
 }
 
 void
 migration_silent(struct migration *of)
 {
 	assert_ptr_equal(of, migration);
-	told |= SILENT;
+	events_seen |= SILENT;
 }
 
 void
 migration_migrated(struct migration *of, bool valid)
 {
 	assert_ptr_equal(of, migration);
-	told |= valid ? MIGRATED : NOT_MIGRATED;
+	events_seen |= valid ? MIGRATED : NOT_MIGRATED;
 }
 
 int
@@ -210,7 +210,7 @@ quic_conn_ping(struct quic_conn *of)
 static void
 on_changed(void *arg)
 {
-	assert_ptr_equal(arg, &host);
+	assert_ptr_equal(arg, &context);
 	changes++;
 }
 
@@ -221,7 +221,7 @@ make(void)
 
 	assert_int_equal(addr_parse(&addr, "192.0.2.1:443"), 0);
 	return connection_new(
-	    &c, &host, NULL, "edge.example", (struct sockaddr *)&addr);
+	    &c, &context, NULL, "edge.example", (struct sockaddr *)&addr);
 }
 
 static int
@@ -229,11 +229,13 @@ setup(void **state)
 {
 	(void)state;
 	log_init("test_connection", LOG_QUIET, LOG_TEXT);
-	opened = closed = freed = pings = changes = told = 0;
+	opened = closed = freed = pings = changes = events_seen = 0;
 	connect_error = 0;
 	close_reason[0] = '\0';
 	pulse = (struct quic_pulse){ .packets_received = 10 };
-	host = (struct connection_context){ .changed = on_changed, .arg = &host };
+	context = (struct connection_context){
+		.changed = on_changed, .arg = &context
+	};
 	assert_int_equal(make(), 0);
 	return 0;
 }
@@ -267,7 +269,7 @@ end_with(enum quic_cause cause, bool application, uint64_t code)
 /* ---- States ---- */
 
 static void
-a_handshake_has_less_time_than_a_client(void **state)
+a_handshake_times_out_before_a_client(void **state)
 {
 	(void)state;
 	assert_int_equal(c->state, CONNECTION_CONNECTING);
@@ -276,7 +278,7 @@ a_handshake_has_less_time_than_a_client(void **state)
 }
 
 static void
-it_drains_once_and_remembers(void **state)
+it_drains_once(void **state)
 {
 	(void)state;
 	connection_drain(c);
@@ -294,7 +296,7 @@ it_drains_once_and_remembers(void **state)
 }
 
 static void
-room_is_told(void **state)
+the_owner_learns_of_free_streams(void **state)
 {
 	(void)state;
 	bring_up();
@@ -305,7 +307,7 @@ room_is_told(void **state)
 }
 
 static void
-what_time_does_not_cure(void **state)
+permanent_failures(void **state)
 {
 	static const struct {
 		enum quic_cause cause;
@@ -333,9 +335,9 @@ what_time_does_not_cure(void **state)
 	}
 }
 
-/* The edge is full, and nobody has used this connection. */
+/* The edge is at its limit, and this connection is idle. */
 static void
-what_is_not_missed(void **state)
+evictions(void **state)
 {
 	struct quic_close why = { .cause = QUIC_CLOSED_BY_PEER,
 		.application = true, .code = QUIC_H3_EXCESSIVE_LOAD };
@@ -351,7 +353,7 @@ what_is_not_missed(void **state)
 }
 
 static void
-where_there_is_no_way(void **state)
+without_a_route_there_is_no_connection(void **state)
 {
 	struct connection *first = c;
 
@@ -362,7 +364,7 @@ where_there_is_no_way(void **state)
 	assert_int_equal(freed, 0);
 }
 
-/* ---- The network's word ---- */
+/* ---- ICMP and the network ---- */
 
 static void
 unreachable_ends_a_handshake(void **state)
@@ -413,7 +415,7 @@ silent_and_unreachable_is_gone(void **state)
 }
 
 static void
-a_forged_word_changes_nothing(void **state)
+a_forged_icmp_changes_nothing(void **state)
 {
 	(void)state;
 	bring_up();
@@ -466,18 +468,20 @@ the_migration_gets_all_events(void **state)
 	(void)state;
 	bring_up();
 	connection_network_changed(c);
-	assert_int_equal(told, NETLINK_CHANGED);
+	assert_int_equal(events_seen, NETLINK_CHANGED);
 	connection_resumed(c, 7);
-	assert_int_equal(told, NETLINK_CHANGED | SLEPT);
+	assert_int_equal(events_seen, NETLINK_CHANGED | RESUMED);
 	events->silent(conn, events_arg);
-	assert_int_equal(told, NETLINK_CHANGED | SLEPT | SILENT);
+	assert_int_equal(events_seen, NETLINK_CHANGED | RESUMED | SILENT);
 	connection_edge_answers(c);
-	assert_int_equal(told, NETLINK_CHANGED | SLEPT | SILENT | EDGE_ANSWERS);
+	assert_int_equal(events_seen,
+	    NETLINK_CHANGED | RESUMED | SILENT | EDGE_ANSWERS);
 	events->migrated(conn, false, events_arg);
-	assert_int_equal(host.migrations, 0);
+	assert_int_equal(context.migrations, 0);
 	events->migrated(conn, true, events_arg);
-	assert_int_equal(host.migrations, 1);
-	assert_int_equal(told, NETLINK_CHANGED | SLEPT | SILENT | EDGE_ANSWERS |
+	assert_int_equal(context.migrations, 1);
+	assert_int_equal(events_seen,
+	    NETLINK_CHANGED | RESUMED | SILENT | EDGE_ANSWERS |
 				   MIGRATED | NOT_MIGRATED);
 }
 
@@ -491,7 +495,7 @@ a_migration_that_gives_up_ends_the_connection(void **state)
 	assert_string_equal(c->why, "the edge is silent");
 }
 
-/* It works, and is no place to stay: what it hears does not change that. */
+/* It works, and must be replaced all the same, also after packets. */
 static void
 one_that_is_left_behind_is_suspect_for_good(void **state)
 {
@@ -514,16 +518,16 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CONNECTION_TEST(a_handshake_has_less_time_than_a_client),
-		CONNECTION_TEST(it_drains_once_and_remembers),
-		CONNECTION_TEST(room_is_told),
-		CONNECTION_TEST(what_time_does_not_cure),
-		CONNECTION_TEST(what_is_not_missed),
-		CONNECTION_TEST(where_there_is_no_way),
+		CONNECTION_TEST(a_handshake_times_out_before_a_client),
+		CONNECTION_TEST(it_drains_once),
+		CONNECTION_TEST(the_owner_learns_of_free_streams),
+		CONNECTION_TEST(permanent_failures),
+		CONNECTION_TEST(evictions),
+		CONNECTION_TEST(without_a_route_there_is_no_connection),
 		CONNECTION_TEST(unreachable_ends_a_handshake),
 		CONNECTION_TEST(unreachable_and_silent_is_gone),
 		CONNECTION_TEST(silent_and_unreachable_is_gone),
-		CONNECTION_TEST(a_forged_word_changes_nothing),
+		CONNECTION_TEST(a_forged_icmp_changes_nothing),
 		CONNECTION_TEST(a_silent_edge_is_suspect_until_it_answers),
 		CONNECTION_TEST(silence_does_not_end_a_connection),
 		CONNECTION_TEST(the_migration_gets_all_events),

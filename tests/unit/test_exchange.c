@@ -41,7 +41,7 @@ struct quic_stream {
 
 static struct quic_stream streams[STREAMS_MAX];
 static size_t nstreams;
-static struct tunnel_request *asked; /* for a tunnel that is not there yet */
+static struct tunnel_request *asked; /* for a tunnel, without an outcome */
 static size_t grain;	     /* bytes of one vector, of streams to come */
 static size_t room;	     /* bytes that these take */
 
@@ -162,7 +162,7 @@ pool_cancel(struct tunnel_request *t)
 	asked = NULL;
 }
 
-/* The edge is asked; what it was asked before, if it was, is lost. */
+/* Sends the request; an earlier one, if any, is lost. */
 static struct quic_stream *
 ask(void)
 {
@@ -179,7 +179,7 @@ ask(void)
 	return s;
 }
 
-/* The edge grants what was asked for. */
+/* The edge grants the tunnel. */
 static struct quic_stream *
 grant(void)
 {
@@ -688,7 +688,7 @@ test_early_answer(void **state)
 	assert_int_equal(client.response_done, 0);
 }
 
-/* The origin says that it closes, does, and reads on; or a new one would. */
+/* The origin announces its close, closes, and goes on reading. */
 static void
 test_early_answer_of_the_last(void **state)
 {
@@ -709,7 +709,7 @@ test_early_answer_of_the_last(void **state)
 	assert_true(s->finished && s->released);
 }
 
-/* It said that it stays, and went: no other request can be answered. */
+/* It promised keep-alive and closed: no other request can be answered. */
 static void
 test_early_answer_and_close(void **state)
 {
@@ -747,7 +747,7 @@ test_early_answer_and_the_end_of_the_connection(void **state)
 	    exchange_feed(client.exchange, (const uint8_t *)"l", 1), 0);
 }
 
-/* It takes no more: there is nobody to go on for. */
+/* The origin takes no more: there is no reason to go on. */
 static void
 test_early_answer_and_stop(void **state)
 {
@@ -900,7 +900,7 @@ test_trailers_wait_for_room(void **state)
 	assert_memory_equal(s->tx + s->tx_len - 10, "\r\nA: b\r\n\r\n", 10);
 }
 
-/* Not a byte more is kept than chunked.h says. */
+/* No more is kept than the limit of chunked.h. */
 static void
 test_trailers_too_long(void **state)
 {
@@ -1043,7 +1043,7 @@ test_another_origin(void **state)
 	exchange_over(&streams[1]);
 }
 
-/* Nobody could tell whether the origin has seen it before it closed. */
+/* It is unknown whether the origin has received it before the close. */
 static void
 test_no_reuse_for_post(void **state)
 {

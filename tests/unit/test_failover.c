@@ -45,7 +45,7 @@ next(void)
 }
 
 static int
-serving(void)
+active(void)
 {
 	at = UINT64_MAX;
 	return failover_active(&c, now, &at);
@@ -68,17 +68,17 @@ lose(size_t i)
 /* ---- Pauses ---- */
 
 static void
-pauses_double_to_half_a_minute(void **state)
+backoff_doubles_to_half_a_minute(void **state)
 {
-	static const uint64_t pauses[] = { 250, 500, 1000, 2000, 4000, 8000,
+	static const uint64_t backoffs[] = { 250, 500, 1000, 2000, 4000, 8000,
 		16000, 30000, 30000 };
 
 	(void)state;
 	begin(1);
-	for (size_t i = 0; i < sizeof(pauses) / sizeof(pauses[0]); i++) {
+	for (size_t i = 0; i < sizeof(backoffs) / sizeof(backoffs[0]); i++) {
 		assert_int_equal(next(), 0);
-		assert_int_equal(lose(0), pauses[i]);
-		now += pauses[i] - 1;
+		assert_int_equal(lose(0), backoffs[i]);
+		now += backoffs[i] - 1;
 		assert_int_equal(next(), -1);
 		assert_int_equal(at, now + 1);
 		now++;
@@ -86,7 +86,7 @@ pauses_double_to_half_a_minute(void **state)
 }
 
 static void
-chance_takes_up_to_half(void **state)
+up_to_half_of_the_backoff_is_random(void **state)
 {
 	(void)state;
 	begin(1);
@@ -98,7 +98,7 @@ chance_takes_up_to_half(void **state)
 }
 
 static void
-success_that_lasts_ends_the_doubling(void **state)
+lasting_success_resets_the_backoff(void **state)
 {
 	(void)state;
 	begin(1);
@@ -119,14 +119,14 @@ success_that_lasts_ends_the_doubling(void **state)
 
 /* The edge had better use for the room: it is not in demand. */
 static void
-a_rest_lasts_until_a_client_asks(void **state)
+an_evicted_edge_is_idle_until_a_client_asks(void **state)
 {
 	(void)state;
 	begin(1);
 	bring_up(0);
 	now += MINUTE;
 	failover_evicted(&c, 0, now);
-	assert_int_equal(serving(), -1);
+	assert_int_equal(active(), -1);
 	assert_int_equal(next(), -1);
 	assert_in_range(at, now + MINUTE, now + 2 * MINUTE);
 	assert_int_equal(failover_next(&c, now, true, &at), 0);
@@ -142,7 +142,7 @@ a_rest_lasts_until_a_client_asks(void **state)
 }
 
 static void
-a_client_ends_the_pause(void **state)
+a_client_ends_the_backoff(void **state)
 {
 	(void)state;
 	begin(2);
@@ -154,7 +154,7 @@ a_client_ends_the_pause(void **state)
 }
 
 static void
-pauses_are_short_while_clients_wait(void **state)
+backoff_is_short_while_clients_wait(void **state)
 {
 	(void)state;
 	begin(1);
@@ -173,14 +173,14 @@ edges_are_tried_in_order(void **state)
 {
 	(void)state;
 	begin(3);
-	assert_int_equal(serving(), -1);
+	assert_int_equal(active(), -1);
 	assert_int_equal(next(), 0);
 	lose(0);
 	assert_int_equal(next(), 1);
 	lose(1);
 	assert_int_equal(next(), 2);
 	bring_up(2);
-	assert_int_equal(serving(), 2);
+	assert_int_equal(active(), 2);
 	assert_int_equal(next(), -1);
 	assert_int_equal(at, now + 250); /* the first one again */
 }
@@ -193,7 +193,7 @@ try_the_second(void)
 	failover_connecting(&c, 1, now);
 	assert_int_equal(next(), -1);
 	failover_up(&c, 1, now);
-	assert_int_equal(serving(), 1);
+	assert_int_equal(active(), 1);
 }
 
 static void
@@ -209,14 +209,14 @@ the_next_edge_waits_a_little_for_the_first(void **state)
 }
 
 static void
-who_comes_after_one_that_is_well_is_not_tried(void **state)
+edges_after_one_that_works_are_not_tried(void **state)
 {
 	(void)state;
 	begin(2);
 	bring_up(0);
 	assert_int_equal(next(), -1);
 	assert_int_equal(at, UINT64_MAX);
-	assert_int_equal(serving(), 0);
+	assert_int_equal(active(), 0);
 }
 
 static void
@@ -225,15 +225,15 @@ a_lost_edge_is_tried_again_at_once(void **state)
 	(void)state;
 	begin(2);
 	bring_up(0);
-	assert_int_equal(serving(), 0);
+	assert_int_equal(active(), 0);
 	now += MINUTE;
 	failover_down(&c, 0, now);
-	assert_int_equal(serving(), -1);
+	assert_int_equal(active(), -1);
 	assert_int_equal(next(), 0);
 }
 
 static void
-an_attempt_that_was_called_off_is_no_failure(void **state)
+a_cancelled_attempt_is_no_failure(void **state)
 {
 	(void)state;
 	begin(1);
@@ -246,84 +246,85 @@ an_attempt_that_was_called_off_is_no_failure(void **state)
 /* ---- Coming back ---- */
 
 static void
-the_preferred_edge_takes_over_when_it_has_stayed(void **state)
+the_preferred_edge_takes_over_after_the_hold_down(void **state)
 {
 	(void)state;
 	begin(2);
 	lose(0);
 	bring_up(1);
-	assert_int_equal(serving(), 1);
+	assert_int_equal(active(), 1);
 	now += MINUTE;
 	bring_up(0);
-	assert_int_equal(serving(), 1);
+	assert_int_equal(active(), 1);
 	assert_int_equal(at, now + 1500);
 	now = at - 1;
-	assert_int_equal(serving(), 1);
+	assert_int_equal(active(), 1);
 	now++;
-	assert_int_equal(serving(), 0);
+	assert_int_equal(active(), 0);
 }
 
 static void
-who_comes_and_goes_is_trusted_ever_later(void **state)
+the_hold_down_doubles_for_an_edge_that_flaps(void **state)
 {
-	uint64_t trust = 1500;
+	uint64_t hold_down = 1500;
 
 	(void)state;
 	begin(2);
 	bring_up(1);
-	assert_int_equal(serving(), 1);
+	assert_int_equal(active(), 1);
 	for (int i = 0; i < 10; i++) {
 		bring_up(0);
-		assert_int_equal(serving(), 1);
-		assert_int_equal(at, now + trust);
+		assert_int_equal(active(), 1);
+		assert_int_equal(at, now + hold_down);
 		now += SECOND;
 		failover_down(&c, 0, now);
-		trust = trust < 150 * SECOND ? 2 * trust : 300 * SECOND;
+		hold_down = hold_down < 150 * SECOND ? 2 * hold_down
+						     : 300 * SECOND;
 	}
-	assert_int_equal(trust, 300 * SECOND);
+	assert_int_equal(hold_down, 300 * SECOND);
 	bring_up(0);
-	now += trust;
-	assert_int_equal(serving(), 0);
+	now += hold_down;
+	assert_int_equal(active(), 0);
 	failover_down(&c, 0, now);
-	assert_int_equal(serving(), 1);
+	assert_int_equal(active(), 1);
 	bring_up(0);
-	assert_int_equal(serving(), 1);
+	assert_int_equal(active(), 1);
 	assert_int_equal(at, now + 1500);
 }
 
 /* ---- Doubt ---- */
 
 static void
-a_quiet_edge_is_tried_again_beside_the_next(void **state)
+a_suspect_edge_is_tried_again_beside_the_next(void **state)
 {
 	(void)state;
 	begin(2);
 	bring_up(0);
 	now += MINUTE;
 	failover_set_suspect(&c, 0, true);
-	assert_int_equal(serving(), 0); /* there is no other */
+	assert_int_equal(active(), 0); /* there is no other */
 	assert_int_equal(next(), 0);
 	failover_connecting(&c, 0, now);
 	try_the_second();
 }
 
 static void
-doubt_passes(void **state)
+suspicion_passes(void **state)
 {
 	(void)state;
 	begin(2);
 	bring_up(0);
 	failover_set_suspect(&c, 0, true);
-	assert_int_equal(serving(), 0);
+	assert_int_equal(active(), 0);
 	failover_set_suspect(&c, 0, false);
-	assert_int_equal(serving(), 0);
+	assert_int_equal(active(), 0);
 	assert_int_equal(next(), -1);
 }
 
 /* ---- No hope ---- */
 
 static void
-all_must_be_hopeless(void **state)
+all_edges_must_fail_permanently(void **state)
 {
 	(void)state;
 	begin(2);
@@ -347,7 +348,7 @@ all_must_be_hopeless(void **state)
 /* ---- One more connection ---- */
 
 static void
-a_further_attempt_keeps_to_the_pauses(void **state)
+a_further_attempt_respects_the_backoff(void **state)
 {
 	(void)state;
 	begin(1);
@@ -360,31 +361,31 @@ a_further_attempt_keeps_to_the_pauses(void **state)
 	assert_false(failover_may_connect(&c, 0, now, &at));
 	assert_int_equal(at, now + 250);
 	assert_true(failover_may_connect(&c, 0, at, &at));
-	assert_int_equal(serving(), 0);
+	assert_int_equal(active(), 0);
 }
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pauses_double_to_half_a_minute),
-		cmocka_unit_test(chance_takes_up_to_half),
-		cmocka_unit_test(success_that_lasts_ends_the_doubling),
-		cmocka_unit_test(a_rest_lasts_until_a_client_asks),
-		cmocka_unit_test(a_client_ends_the_pause),
-		cmocka_unit_test(pauses_are_short_while_clients_wait),
+		cmocka_unit_test(backoff_doubles_to_half_a_minute),
+		cmocka_unit_test(up_to_half_of_the_backoff_is_random),
+		cmocka_unit_test(lasting_success_resets_the_backoff),
+		cmocka_unit_test(an_evicted_edge_is_idle_until_a_client_asks),
+		cmocka_unit_test(a_client_ends_the_backoff),
+		cmocka_unit_test(backoff_is_short_while_clients_wait),
 		cmocka_unit_test(edges_are_tried_in_order),
 		cmocka_unit_test(the_next_edge_waits_a_little_for_the_first),
-		cmocka_unit_test(who_comes_after_one_that_is_well_is_not_tried),
+		cmocka_unit_test(edges_after_one_that_works_are_not_tried),
 		cmocka_unit_test(a_lost_edge_is_tried_again_at_once),
-		cmocka_unit_test(an_attempt_that_was_called_off_is_no_failure),
+		cmocka_unit_test(a_cancelled_attempt_is_no_failure),
 		cmocka_unit_test(
-		    the_preferred_edge_takes_over_when_it_has_stayed),
-		cmocka_unit_test(who_comes_and_goes_is_trusted_ever_later),
-		cmocka_unit_test(a_quiet_edge_is_tried_again_beside_the_next),
-		cmocka_unit_test(doubt_passes),
-		cmocka_unit_test(all_must_be_hopeless),
-		cmocka_unit_test(a_further_attempt_keeps_to_the_pauses),
+		    the_preferred_edge_takes_over_after_the_hold_down),
+		cmocka_unit_test(the_hold_down_doubles_for_an_edge_that_flaps),
+		cmocka_unit_test(a_suspect_edge_is_tried_again_beside_the_next),
+		cmocka_unit_test(suspicion_passes),
+		cmocka_unit_test(all_edges_must_fail_permanently),
+		cmocka_unit_test(a_further_attempt_respects_the_backoff),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,39 +14,40 @@
  * file, and so is time.
  */
 
-#define LINKS_MAX 16
+#define CONNECTIONS_MAX 16
 #define START 1000
 
-static struct eyeballs race;
-static struct connection_context host;
+static struct eyeballs e;
+static struct connection_context context;
 static const struct target edge = { "edge.example", 443 };
 static uint64_t now, at;
 static unsigned changes;
 
 /* Attempts in the order in which they were made. */
-static struct connection *connections[LINKS_MAX];
-static char tried[LINKS_MAX][ADDR_STRLEN];
-static bool closed[LINKS_MAX];
+static struct connection *connections[CONNECTIONS_MAX];
+static char tried[CONNECTIONS_MAX][ADDR_STRLEN];
+static bool closed[CONNECTIONS_MAX];
 static unsigned nconnections;
-static const char *unreachable; /* an address that there is no way to */
+static const char *unreachable; /* an address without a route */
 
-/* The look-up that is under way. */
+/* The name that is being resolved. */
 static uv_getaddrinfo_t *lookup;
 static uv_getaddrinfo_cb looked_up;
 static unsigned lookups, cancelled;
 
 int
-connection_new(struct connection **out, struct connection_context *connection_context,
+connection_new(struct connection **out, struct connection_context *shared,
     struct quic_tls *tls, const char *name, const struct sockaddr *addr)
 {
 	struct connection *c;
 
-	assert_ptr_equal(connection_context, &host);
+	assert_ptr_equal(shared, &context);
 	assert_null(tls);
 	assert_string_equal(name, "edge.example");
-	assert_true(nconnections < LINKS_MAX);
+	assert_true(nconnections < CONNECTIONS_MAX);
 	addr_format(addr, tried[nconnections]);
-	if (unreachable != NULL && strcmp(tried[nconnections], unreachable) == 0)
+	if (unreachable != NULL &&
+	    strcmp(tried[nconnections], unreachable) == 0)
 		return -ENETUNREACH;
 	c = calloc(1, sizeof(*c));
 	strcpy(c->address, tried[nconnections]);
@@ -95,7 +96,7 @@ uv_cancel(uv_req_t *request)
 static void
 on_changed(void *arg)
 {
-	assert_ptr_equal(arg, &race);
+	assert_ptr_equal(arg, &e);
 	changes++;
 }
 
@@ -103,8 +104,8 @@ on_changed(void *arg)
 static void
 answer(int status, const char *addresses)
 {
-	struct sockaddr_storage addrs[LINKS_MAX];
-	struct addrinfo list[LINKS_MAX] = { 0 };
+	struct sockaddr_storage addrs[CONNECTIONS_MAX];
+	struct addrinfo list[CONNECTIONS_MAX] = { 0 };
 	char copy[512], *word, *rest = copy;
 	uv_getaddrinfo_t *request = lookup;
 	size_t n = 0;
@@ -128,20 +129,20 @@ static enum eyeballs_result
 step(void)
 {
 	at = UINT64_MAX;
-	return eyeballs_step(&race, now, &at);
+	return eyeballs_step(&e, now, &at);
 }
 
-/* A race on these addresses, with the first one under way. */
+/* Starts on these addresses, with the first attempt under way. */
 static void
 begin_with(const char *addresses)
 {
-	eyeballs_start(&race, now);
+	eyeballs_start(&e, now);
 	answer(0, addresses);
 	assert_int_equal(step(), EYEBALLS_RUNNING);
 }
 
 static void
-fall(unsigned i, const char *why, bool permanent)
+fail_attempt(unsigned i, const char *why, bool permanent)
 {
 	connections[i]->state = CONNECTION_CLOSED;
 	connections[i]->permanent = permanent;
@@ -164,8 +165,10 @@ setup(void **state)
 	lookup = NULL;
 	now = START;
 	memset(closed, 0, sizeof(closed));
-	host = (struct connection_context){ .changed = on_changed, .arg = &race };
-	eyeballs_init(&race, &host, &edge, NULL);
+	context = (struct connection_context){
+		.changed = on_changed, .arg = &e
+	};
+	eyeballs_init(&e, &context, &edge, NULL);
 	return 0;
 }
 
@@ -173,7 +176,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	eyeballs_fini(&race);
+	eyeballs_fini(&e);
 	for (unsigned i = 0; i < nconnections; i++)
 		free(connections[i]);
 	return 0;
@@ -200,7 +203,7 @@ families_take_turns_and_ipv6_is_first(void **state)
 
 	(void)state;
 	assert_int_equal(step(), EYEBALLS_IDLE);
-	eyeballs_start(&race, now);
+	eyeballs_start(&e, now);
 	assert_int_equal(step(), EYEBALLS_RUNNING);
 	assert_int_equal(nconnections, 0);
 	answer(0, "192.0.2.1:443 192.0.2.2:443 [2001:db8::1]:443 "
@@ -235,12 +238,12 @@ no_more_than_eight_and_each_once(void **state)
 }
 
 static void
-the_next_one_starts_when_one_falls(void **state)
+a_failure_starts_the_next_attempt(void **state)
 {
 	(void)state;
 	begin_with("[::1]:1 192.0.2.1:1 [::2]:1");
 	now += 10;
-	fall(0, "no answer", false);
+	fail_attempt(0, "no answer", false);
 	assert_int_equal(step(), EYEBALLS_RUNNING);
 	assert_true(closed[0]);
 	assert_string_equal(tried[1], "192.0.2.1:1");
@@ -248,14 +251,14 @@ the_next_one_starts_when_one_falls(void **state)
 }
 
 static void
-where_there_is_no_way_nobody_waits(void **state)
+an_address_without_a_route_takes_no_time(void **state)
 {
 	(void)state;
 	unreachable = "[::1]:1";
 	begin_with("[::1]:1 192.0.2.1:1");
 	assert_int_equal(nconnections, 1);
 	assert_string_equal(connections[0]->address, "192.0.2.1:1");
-	fall(0, "no answer", false);
+	fail_attempt(0, "no answer", false);
 	assert_int_equal(step(), EYEBALLS_FAILED);
 	assert_int_equal(step(), EYEBALLS_IDLE);
 }
@@ -263,7 +266,7 @@ where_there_is_no_way_nobody_waits(void **state)
 /* ---- Ends ---- */
 
 static void
-the_first_to_arrive_wins(void **state)
+the_first_handshake_wins(void **state)
 {
 	(void)state;
 	begin_with("[::1]:1 192.0.2.1:1 [::2]:1");
@@ -271,16 +274,16 @@ the_first_to_arrive_wins(void **state)
 	step();
 	arrive(1);
 	assert_int_equal(step(), EYEBALLS_CONNECTED);
-	assert_ptr_equal(race.winner, connections[1]);
+	assert_ptr_equal(e.winner, connections[1]);
 	assert_true(closed[0] && !closed[1]);
 	assert_int_equal(nconnections, 2);
 	assert_int_equal(step(), EYEBALLS_IDLE);
-	eyeballs_stop(&race);
+	eyeballs_stop(&e);
 	assert_false(closed[1]);
 }
 
 static void
-who_arrives_and_wants_to_go_has_won(void **state)
+a_connection_that_drains_at_once_wins(void **state)
 {
 	(void)state;
 	begin_with("[::1]:1");
@@ -290,26 +293,26 @@ who_arrives_and_wants_to_go_has_won(void **state)
 }
 
 static void
-the_reason_is_the_one_that_stays(void **state)
+a_permanent_reason_is_kept(void **state)
 {
 	(void)state;
 	begin_with("[::1]:1 192.0.2.1:1");
 	now += 250;
 	step();
-	fall(0, "the certificate has expired", true);
+	fail_attempt(0, "the certificate has expired", true);
 	step();
-	fall(1, "no answer", false);
+	fail_attempt(1, "no answer", false);
 	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_true(race.permanent);
-	assert_string_equal(race.why, "edge edge.example:443 ([::1]:1): "
+	assert_true(e.permanent);
+	assert_string_equal(e.why, "edge edge.example:443 ([::1]:1): "
 	    "the certificate has expired");
-	eyeballs_start(&race, now);
+	eyeballs_start(&e, now);
 	answer(0, "192.0.2.1:1");
 	step();
-	fall(2, "no answer", false);
+	fail_attempt(2, "no answer", false);
 	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_false(race.permanent);
-	assert_string_equal(race.why, "edge edge.example:443 (192.0.2.1:1): "
+	assert_false(e.permanent);
+	assert_string_equal(e.why, "edge edge.example:443 (192.0.2.1:1): "
 	    "no answer");
 }
 
@@ -321,72 +324,72 @@ an_edge_that_worked_before_restarts(void **state)
 
 	(void)state;
 	begin_with("192.0.2.1:1");
-	fall(0, why, true);
+	fail_attempt(0, why, true);
 	connections[0]->no_h3 = true;
 	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_true(race.permanent);
-	assert_string_equal(race.why, "edge edge.example:443 (192.0.2.1:1): "
+	assert_true(e.permanent);
+	assert_string_equal(e.why, "edge edge.example:443 (192.0.2.1:1): "
 	    "the server does not speak QUIC version 1");
 	begin_with("192.0.2.1:1");
 	arrive(1);
 	assert_int_equal(step(), EYEBALLS_CONNECTED);
 	begin_with("192.0.2.1:1");
-	fall(2, why, true);
+	fail_attempt(2, why, true);
 	connections[2]->no_h3 = true;
 	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_false(race.permanent);
-	assert_non_null(strstr(race.why, "it may be restarting"));
+	assert_false(e.permanent);
+	assert_non_null(strstr(e.why, "it may be restarting"));
 	begin_with("192.0.2.1:1");
-	fall(3, "the certificate has expired", true);
+	fail_attempt(3, "the certificate has expired", true);
 	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_true(race.permanent);
+	assert_true(e.permanent);
 }
 
 static void
 a_name_that_is_not_known(void **state)
 {
 	(void)state;
-	eyeballs_start(&race, now);
+	eyeballs_start(&e, now);
 	answer(UV_EAI_NONAME, "");
 	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_non_null(strstr(race.why,
+	assert_non_null(strstr(e.why,
 	    "edge edge.example:443: the name does not resolve ("));
-	eyeballs_start(&race, now);
+	eyeballs_start(&e, now);
 	answer(0, "");
 	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_non_null(strstr(race.why, "the name does not resolve ("));
+	assert_non_null(strstr(e.why, "the name does not resolve ("));
 }
 
 static void
-who_is_stopped_drops_all(void **state)
+stopping_drops_all_attempts(void **state)
 {
 	(void)state;
 	begin_with("[::1]:1 192.0.2.1:1");
 	now += 250;
 	step();
-	eyeballs_stop(&race);
+	eyeballs_stop(&e);
 	assert_int_equal(count_closed(), 2);
 	assert_int_equal(step(), EYEBALLS_IDLE);
-	eyeballs_start(&race, now);
-	eyeballs_fini(&race);
+	eyeballs_start(&e, now);
+	eyeballs_fini(&e);
 	assert_int_equal(cancelled, 1);
-	assert_true(race.resolving);
+	assert_true(e.resolving);
 	answer(UV_ECANCELED, "");
-	assert_false(race.resolving);
+	assert_false(e.resolving);
 	assert_int_equal(step(), EYEBALLS_IDLE);
 }
 
 /* ---- Look-ups that do not end ---- */
 
 static void
-earlier_addresses_stand_in_for_slow_name_servers(void **state)
+earlier_addresses_are_used_if_name_servers_are_slow(void **state)
 {
 	(void)state;
 	begin_with("192.0.2.1:1");
-	fall(0, "no answer", false);
+	fail_attempt(0, "no answer", false);
 	assert_int_equal(step(), EYEBALLS_FAILED);
 	now += 250;
-	eyeballs_start(&race, now);
+	eyeballs_start(&e, now);
 	assert_int_equal(step(), EYEBALLS_RUNNING);
 	assert_int_equal(at, now + 300);
 	now = at;
@@ -403,28 +406,28 @@ earlier_addresses_stand_in_for_slow_name_servers(void **state)
 }
 
 static void
-the_race_is_not_lost_before_the_look_up_is(void **state)
+it_does_not_fail_while_resolving(void **state)
 {
 	(void)state;
 	begin_with("192.0.2.1:1");
-	fall(0, "no answer", false);
+	fail_attempt(0, "no answer", false);
 	assert_int_equal(step(), EYEBALLS_FAILED);
-	eyeballs_start(&race, now);
+	eyeballs_start(&e, now);
 	now += 300;
 	step();
-	fall(1, "no answer", false);
+	fail_attempt(1, "no answer", false);
 	assert_int_equal(step(), EYEBALLS_RUNNING);
 	answer(UV_EAI_AGAIN, "");
 	assert_int_equal(step(), EYEBALLS_FAILED);
 }
 
 static void
-earlier_addresses_stand_in_for_none(void **state)
+earlier_addresses_are_used_if_there_are_none(void **state)
 {
 	(void)state;
 	begin_with("192.0.2.1:1");
-	eyeballs_stop(&race);
-	eyeballs_start(&race, now);
+	eyeballs_stop(&e);
+	eyeballs_start(&e, now);
 	answer(UV_EAI_AGAIN, "");
 	assert_int_equal(step(), EYEBALLS_RUNNING);
 	assert_int_equal(nconnections, 2);
@@ -436,20 +439,20 @@ fresh_addresses_replace_the_earlier_ones(void **state)
 {
 	(void)state;
 	begin_with("192.0.2.1:1 192.0.2.2:1");
-	eyeballs_stop(&race);
+	eyeballs_stop(&e);
 	begin_with("192.0.2.3:1");
 	assert_string_equal(tried[1], "192.0.2.3:1");
 	assert_int_equal(at, UINT64_MAX);
 }
 
-/* A look-up that outlives its race serves the next one. */
+/* A look-up that outlasts a stop serves the next start. */
 static void
-there_is_one_look_up_at_a_time(void **state)
+one_name_is_resolved_at_a_time(void **state)
 {
 	(void)state;
-	eyeballs_start(&race, now);
-	eyeballs_stop(&race);
-	eyeballs_start(&race, now);
+	eyeballs_start(&e, now);
+	eyeballs_stop(&e);
+	eyeballs_start(&e, now);
 	assert_int_equal(lookups, 1);
 	answer(0, "192.0.2.1:1");
 	assert_int_equal(step(), EYEBALLS_RUNNING);
@@ -465,19 +468,20 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		EYEBALLS_TEST(families_take_turns_and_ipv6_is_first),
 		EYEBALLS_TEST(no_more_than_eight_and_each_once),
-		EYEBALLS_TEST(the_next_one_starts_when_one_falls),
-		EYEBALLS_TEST(where_there_is_no_way_nobody_waits),
-		EYEBALLS_TEST(the_first_to_arrive_wins),
-		EYEBALLS_TEST(who_arrives_and_wants_to_go_has_won),
-		EYEBALLS_TEST(the_reason_is_the_one_that_stays),
+		EYEBALLS_TEST(a_failure_starts_the_next_attempt),
+		EYEBALLS_TEST(an_address_without_a_route_takes_no_time),
+		EYEBALLS_TEST(the_first_handshake_wins),
+		EYEBALLS_TEST(a_connection_that_drains_at_once_wins),
+		EYEBALLS_TEST(a_permanent_reason_is_kept),
 		EYEBALLS_TEST(an_edge_that_worked_before_restarts),
 		EYEBALLS_TEST(a_name_that_is_not_known),
-		EYEBALLS_TEST(who_is_stopped_drops_all),
-		EYEBALLS_TEST(earlier_addresses_stand_in_for_slow_name_servers),
-		EYEBALLS_TEST(the_race_is_not_lost_before_the_look_up_is),
-		EYEBALLS_TEST(earlier_addresses_stand_in_for_none),
+		EYEBALLS_TEST(stopping_drops_all_attempts),
+		EYEBALLS_TEST(
+		    earlier_addresses_are_used_if_name_servers_are_slow),
+		EYEBALLS_TEST(it_does_not_fail_while_resolving),
+		EYEBALLS_TEST(earlier_addresses_are_used_if_there_are_none),
 		EYEBALLS_TEST(fresh_addresses_replace_the_earlier_ones),
-		EYEBALLS_TEST(there_is_one_look_up_at_a_time),
+		EYEBALLS_TEST(one_name_is_resolved_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

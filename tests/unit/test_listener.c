@@ -36,7 +36,7 @@ static struct world {
 	struct sockaddr_storage addresses[2];
 	int peers[CLIENTS_MAX]; /* the other ends */
 	size_t npeers;
-	unsigned crowded;   /* clients that came as such */
+	unsigned over_limit;   /* clients over their limit */
 	int accept_error;   /* that accept4 has to say, or 0 */
 	unsigned accepts;   /* that have failed so */
 } w;
@@ -62,7 +62,7 @@ client_new(struct clients *clients, int fd, const struct client_source *source)
 	c->source = *source;
 	c->fd = fd;
 	w.clients = clients;
-	w.crowded += source->over_limit;
+	w.over_limit += source->over_limit;
 	LIST_INSERT_HEAD(&clients->list, c, entry);
 	clients->totals.open++;
 	return 0;
@@ -171,7 +171,7 @@ here(void)
 	return totals.open;
 }
 
-/* What has arrived is seen in one turn: loopback takes no time. */
+/* One loop iteration sees all that has come: loopback takes no time. */
 static void
 turn(void)
 {
@@ -202,7 +202,7 @@ hits(enum limit limit)
 /* ---- Tests ---- */
 
 static void
-at_the_limit_they_wait(void **state)
+clients_wait_at_the_limit(void **state)
 {
 	(void)state;
 	w.limits.v[LIMIT_CLIENTS].max = 3;
@@ -216,13 +216,13 @@ at_the_limit_they_wait(void **state)
 	client_end(LIST_FIRST(&w.clients->list));
 	turn();
 	assert_int_equal(here(), 3);
-	/* With a higher limit they need nobody to go. */
+	/* With a higher limit they need not wait for one to go. */
 	w.limits.v[LIMIT_CLIENTS].max = 6;
 	wait_for(5);
 }
 
 static void
-one_listener_may_be_full(void **state)
+one_address_may_be_at_its_limit(void **state)
 {
 	(void)state;
 	w.limits.v[LIMIT_PER_LISTENER].max = 3;
@@ -242,7 +242,7 @@ one_listener_may_be_full(void **state)
 }
 
 static void
-a_crowd_is_told(void **state)
+clients_over_their_limit_are_refused(void **state)
 {
 	char byte;
 
@@ -253,31 +253,31 @@ a_crowd_is_told(void **state)
 	dial(1, "127.0.0.2:0");
 	turn();
 	assert_int_equal(here(), 7);
-	assert_int_equal(w.crowded, 2);
+	assert_int_equal(w.over_limit, 2);
 	assert_int_equal(hits(LIMIT_PER_SOURCE), 2);
 	listener_update_limits(w.listener);
 	assert_int_equal(w.limits.v[LIMIT_PER_SOURCE].use, 3);
-	/* So many are told at once, and the rest not even that. */
+	/* So many are refused at once, and the rest is reset. */
 	dial_many(254, 0);
 	for (int i = 0; i < 5; i++)
 		turn();
-	assert_int_equal(w.crowded, 256);
+	assert_int_equal(w.over_limit, 256);
 	dial_many(1, 0);
 	turn();
 	assert_int_equal(here(), 7 + 254);
 	assert_int_equal(recv(w.peers[w.npeers - 1], &byte, 1, 0), -1);
 	assert_int_equal(errno, ECONNRESET);
-	/* Those who have gone are forgotten. */
+	/* Clients that are gone do not count. */
 	clients_close(w.clients, "");
 	dial_many(4, 0);
 	turn();
 	assert_int_equal(here(), 4);
-	assert_int_equal(w.crowded, 257);
+	assert_int_equal(w.over_limit, 257);
 }
 
-/* accept4(2) fails for want of this or that: nobody is lost. */
+/* accept4(2) fails without resources: no client is lost. */
 static void
-out_of_everything(void **state)
+accepting_pauses_when_resources_run_out(void **state)
 {
 	static const int errors[] = { EMFILE, ENFILE, ENOBUFS, ENOMEM };
 	size_t n = sizeof(errors) / sizeof(errors[0]);
@@ -306,7 +306,7 @@ out_of_everything(void **state)
 }
 
 static void
-some_failures_are_of_one_client(void **state)
+some_accept_errors_concern_one_client(void **state)
 {
 	(void)state;
 	w.accept_error = ECONNABORTED;
@@ -320,7 +320,7 @@ some_failures_are_of_one_client(void **state)
 }
 
 static void
-a_few_descriptors_are_kept(void **state)
+descriptors_are_reserved(void **state)
 {
 	size_t n;
 
@@ -363,12 +363,12 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		LISTENER_TEST(at_the_limit_they_wait),
-		LISTENER_TEST(one_listener_may_be_full),
-		LISTENER_TEST(a_crowd_is_told),
-		LISTENER_TEST(out_of_everything),
-		LISTENER_TEST(some_failures_are_of_one_client),
-		LISTENER_TEST(a_few_descriptors_are_kept),
+		LISTENER_TEST(clients_wait_at_the_limit),
+		LISTENER_TEST(one_address_may_be_at_its_limit),
+		LISTENER_TEST(clients_over_their_limit_are_refused),
+		LISTENER_TEST(accepting_pauses_when_resources_run_out),
+		LISTENER_TEST(some_accept_errors_concern_one_client),
+		LISTENER_TEST(descriptors_are_reserved),
 		LISTENER_TEST(descriptors_are_counted),
 	};
 

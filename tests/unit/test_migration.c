@@ -14,7 +14,8 @@
 
 /*
  * What is done in each kind of trouble, and when. The network, the connection,
- * the loop and its clock are played here: migration.o is linked with nothing else.
+ * the loop and its clock are played here: migration.o is linked with nothing
+ * else.
  */
 
 #define HERE "192.0.2.1"
@@ -24,7 +25,7 @@
 static struct {
 	/* The stage. */
 	uint64_t now;		/* milliseconds */
-	const char *way;	/* the kernel's choice; NULL: none */
+	const char *route;	/* the kernel's choice of address; NULL: none */
 	bool stranded;
 	int migrate_error;
 	struct quic_path path;	/* in use */
@@ -137,9 +138,9 @@ quic_io_way(const struct quic_io *io, struct quic_path *path)
 {
 	(void)io;
 	s.looks++;
-	if (s.way == NULL)
+	if (s.route == NULL)
 		return -ENETUNREACH;
-	path->local = address(s.way);
+	path->local = address(s.route);
 	return 0;
 }
 
@@ -159,7 +160,7 @@ quic_io_migrate(struct quic_io *io, bool at_once)
 	s.moves++;
 	s.moves_at_once += at_once;
 	if (at_once) {
-		s.path.local = address(s.way);
+		s.path.local = address(s.route);
 		s.stranded = false;
 	}
 	return 0;
@@ -235,7 +236,7 @@ setup(void **state)
 	(void)state;
 	memset(&s, 0, sizeof(s));
 	s.now = 1000000;
-	s.way = HERE;
+	s.route = HERE;
 	s.path.local = address(HERE);
 	s.stats.rtt_ns = 50 * UINT64_C(1000000);
 	return migration_new(&m, NULL, NULL, NULL, &events, &s);
@@ -268,13 +269,13 @@ pass(uint64_t ms)
 static void
 arrive(void)
 {
-	s.path.local = address(s.way);
+	s.path.local = address(s.route);
 	s.stats.packets_received++;
 	migration_migrated(m, true);
 }
 
 static void
-a_quiet_life_costs_nothing(void **state)
+without_events_no_timer_runs(void **state)
 {
 	(void)state;
 	pass(3600 * 1000);
@@ -282,7 +283,7 @@ a_quiet_life_costs_nothing(void **state)
 }
 
 static void
-a_change_elsewhere_is_looked_into(void **state)
+a_change_of_another_network_is_checked(void **state)
 {
 	(void)state;
 	migration_network_changed(m);
@@ -300,7 +301,7 @@ static void
 a_better_network_is_validated_first(void **state)
 {
 	(void)state;
-	s.way = THERE;
+	s.route = THERE;
 	migration_network_changed(m);
 	pass(0);
 	assert_int_equal(s.moves, 1);
@@ -316,10 +317,10 @@ a_better_network_is_validated_first(void **state)
 }
 
 static void
-a_network_that_is_gone_is_left_at_once(void **state)
+it_leaves_a_lost_network_at_once(void **state)
 {
 	(void)state;
-	s.way = THERE;
+	s.route = THERE;
 	s.stranded = true;
 	migration_network_changed(m);
 	pass(0);
@@ -341,10 +342,10 @@ an_address_may_have_moved(void **state)
 }
 
 static void
-it_goes_while_a_better_one_is_validated(void **state)
+the_old_network_may_go_during_validation(void **state)
 {
 	(void)state;
-	s.way = THERE;
+	s.route = THERE;
 	migration_network_changed(m);
 	pass(100);
 	s.stranded = true;
@@ -358,7 +359,7 @@ static void
 a_better_network_that_fails_is_tried_later(void **state)
 {
 	(void)state;
-	s.way = THERE;
+	s.route = THERE;
 	migration_network_changed(m);
 	for (unsigned i = 1; i <= 10; i++) {
 		pass(3000);
@@ -374,7 +375,7 @@ static void
 the_only_network_is_tried_again_at_once(void **state)
 {
 	(void)state;
-	s.way = THERE;
+	s.route = THERE;
 	s.stranded = true;
 	migration_network_changed(m);
 	pass(3000);
@@ -386,11 +387,11 @@ the_only_network_is_tried_again_at_once(void **state)
 
 /* The edge needs a moment to give new connection IDs. */
 static void
-moves_take_their_time(void **state)
+moves_keep_an_interval(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 10; i++) {
-		s.way = i % 2 == 0 ? THERE : HERE;
+		s.route = i % 2 == 0 ? THERE : HERE;
 		s.stranded = true;
 		migration_network_changed(m);
 		pass(20);
@@ -400,7 +401,7 @@ moves_take_their_time(void **state)
 	s.stats.rtt_ns = 600 * UINT64_C(1000000);
 	for (int i = 0; i < 10; i++) {
 		s.stranded = true;
-		s.way = i % 2 == 0 ? THERE : HERE;
+		s.route = i % 2 == 0 ? THERE : HERE;
 		migration_network_changed(m);
 		pass(900);
 		if (s.moves > 0)
@@ -410,16 +411,16 @@ moves_take_their_time(void **state)
 }
 
 static void
-without_a_way_it_waits(void **state)
+without_a_route_it_waits(void **state)
 {
 	(void)state;
-	s.way = NULL;
+	s.route = NULL;
 	s.stranded = true;
 	migration_network_changed(m);
 	pass(60 * 1000);
 	assert_int_equal(s.moves, 0);
 	assert_int_equal(s.given_up, 0);
-	s.way = THERE; /* and the kernel does not tell */
+	s.route = THERE; /* without an event */
 	pass(1000);
 	assert_int_equal(s.moves_at_once, 1);
 }
@@ -427,7 +428,7 @@ without_a_way_it_waits(void **state)
 /* ---- Silence ---- */
 
 static void
-silence_is_asked_then_avoided_then_the_end(void **state)
+silence_leads_to_ping_new_port_and_end(void **state)
 {
 	(void)state;
 	migration_silent(m);
@@ -454,7 +455,7 @@ silence_is_asked_then_avoided_then_the_end(void **state)
 }
 
 static void
-a_word_ends_the_silence(void **state)
+a_packet_ends_the_silence(void **state)
 {
 	(void)state;
 	migration_silent(m);
@@ -467,7 +468,7 @@ a_word_ends_the_silence(void **state)
 }
 
 static void
-a_fresh_port_ends_the_silence(void **state)
+a_new_port_ends_the_silence(void **state)
 {
 	(void)state;
 	migration_silent(m);
@@ -480,9 +481,9 @@ a_fresh_port_ends_the_silence(void **state)
 	assert_int_equal(s.tidies, 1);
 }
 
-/* Somebody else hears the edge, so it is this port. */
+/* The edge answers elsewhere, so it is this port. */
 static void
-a_fresh_port_is_tried_at_once_if_others_hear(void **state)
+a_new_port_is_tried_at_once_if_the_edge_answers(void **state)
 {
 	(void)state;
 	migration_edge_answers(m);
@@ -503,7 +504,7 @@ a_fresh_port_is_tried_at_once_if_others_hear(void **state)
 }
 
 static void
-one_fresh_port_after_another(void **state)
+one_new_port_after_another(void **state)
 {
 	(void)state;
 	migration_silent(m);
@@ -521,23 +522,23 @@ one_fresh_port_after_another(void **state)
 
 /* The time without a network is not the edge's silence. */
 static void
-silence_does_not_count_without_a_way(void **state)
+silence_does_not_count_without_a_route(void **state)
 {
 	(void)state;
-	s.way = NULL;
+	s.route = NULL;
 	migration_silent(m);
 	pass(25 * 1000);
-	s.way = HERE;
+	s.route = HERE;
 	pass(5 * 1000);
 	assert_int_equal(s.given_up, 0);
 	assert_int_equal(s.moves, 1);
 }
 
 static void
-silence_may_mean_that_the_kernel_did_not_tell(void **state)
+silence_checks_the_network_without_an_event(void **state)
 {
 	(void)state;
-	s.way = THERE;
+	s.route = THERE;
 	s.stranded = true;
 	migration_silent(m);
 	pass(0);
@@ -547,7 +548,7 @@ silence_may_mean_that_the_kernel_did_not_tell(void **state)
 /* ---- Sleep, and edges that will not have it ---- */
 
 static void
-a_nap_is_a_change(void **state)
+a_short_sleep_is_a_change(void **state)
 {
 	(void)state;
 	migration_resumed(m, (IDLE_S - 1) * UINT64_C(1000000000));
@@ -571,7 +572,7 @@ static void
 an_edge_may_forbid_it(void **state)
 {
 	(void)state;
-	s.way = THERE;
+	s.route = THERE;
 	s.migrate_error = -EPERM;
 	migration_network_changed(m);
 	pass(0);
@@ -604,10 +605,10 @@ forbidden_moves_do_not_end_a_silence(void **state)
 }
 
 static void
-a_handshake_begins_anew(void **state)
+a_handshake_is_not_migrated(void **state)
 {
 	(void)state;
-	s.way = THERE;
+	s.route = THERE;
 	s.migrate_error = -ENOTCONN;
 	migration_network_changed(m);
 	pass(0);
@@ -615,10 +616,10 @@ a_handshake_begins_anew(void **state)
 }
 
 static void
-who_cannot_move_yet_tries_again(void **state)
+a_move_that_cannot_begin_is_retried(void **state)
 {
 	(void)state;
-	s.way = THERE;
+	s.route = THERE;
 	s.migrate_error = -EAGAIN;
 	migration_network_changed(m);
 	pass(120);
@@ -629,7 +630,7 @@ who_cannot_move_yet_tries_again(void **state)
 }
 
 static void
-nobody_is_no_one(void **state)
+null_is_a_no_op(void **state)
 {
 	(void)state;
 	migration_network_changed(NULL);
@@ -646,30 +647,30 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_quiet_life_costs_nothing),
-		TEST(a_change_elsewhere_is_looked_into),
+		TEST(without_events_no_timer_runs),
+		TEST(a_change_of_another_network_is_checked),
 		TEST(a_better_network_is_validated_first),
-		TEST(a_network_that_is_gone_is_left_at_once),
+		TEST(it_leaves_a_lost_network_at_once),
 		TEST(an_address_may_have_moved),
-		TEST(it_goes_while_a_better_one_is_validated),
+		TEST(the_old_network_may_go_during_validation),
 		TEST(a_better_network_that_fails_is_tried_later),
 		TEST(the_only_network_is_tried_again_at_once),
-		TEST(moves_take_their_time),
-		TEST(without_a_way_it_waits),
-		TEST(silence_is_asked_then_avoided_then_the_end),
-		TEST(a_word_ends_the_silence),
-		TEST(a_fresh_port_ends_the_silence),
-		TEST(a_fresh_port_is_tried_at_once_if_others_hear),
-		TEST(one_fresh_port_after_another),
-		TEST(silence_does_not_count_without_a_way),
-		TEST(silence_may_mean_that_the_kernel_did_not_tell),
-		TEST(a_nap_is_a_change),
+		TEST(moves_keep_an_interval),
+		TEST(without_a_route_it_waits),
+		TEST(silence_leads_to_ping_new_port_and_end),
+		TEST(a_packet_ends_the_silence),
+		TEST(a_new_port_ends_the_silence),
+		TEST(a_new_port_is_tried_at_once_if_the_edge_answers),
+		TEST(one_new_port_after_another),
+		TEST(silence_does_not_count_without_a_route),
+		TEST(silence_checks_the_network_without_an_event),
+		TEST(a_short_sleep_is_a_change),
 		TEST(a_long_sleep_is_the_end),
 		TEST(an_edge_may_forbid_it),
 		TEST(forbidden_moves_do_not_end_a_silence),
-		TEST(a_handshake_begins_anew),
-		TEST(who_cannot_move_yet_tries_again),
-		TEST(nobody_is_no_one),
+		TEST(a_handshake_is_not_migrated),
+		TEST(a_move_that_cannot_begin_is_retried),
+		TEST(null_is_a_no_op),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,7 @@
 #include "proxy/local/upstream/suspend.h"
 
 /*
- * What the kernel says of changes, and how long a machine has slept.
+ * The kernel's events about changes, and how long a machine has slept.
  */
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -83,7 +83,7 @@ changes_matter(void **state)
 }
 
 static void
-news_of_radios_and_caches_do_not(void **state)
+radio_events_and_cached_routes_do_not(void **state)
 {
 	struct ifinfomsg link = { 0 };
 	struct rtmsg route = { .rtm_flags = RTM_F_CLONED };
@@ -98,7 +98,7 @@ news_of_radios_and_caches_do_not(void **state)
 
 /* It may come behind messages that do not matter. */
 static void
-every_message_is_looked_at(void **state)
+every_message_is_checked(void **state)
 {
 	struct messages m = { .len = 0 };
 	static const uint8_t zeros[13];
@@ -113,7 +113,7 @@ every_message_is_looked_at(void **state)
 
 /* Any length in a header, and any end: the sanitizers look on. */
 static void
-nonsense_is_bounded(void **state)
+malformed_messages_are_harmless(void **state)
 {
 	struct ifinfomsg link = { 0 };
 	struct messages m = { .len = 0 };
@@ -149,7 +149,7 @@ on_changed(void *arg)
 
 /* Opening and closing leaves nothing behind: the loop ends. */
 static void
-listening_begins_and_ends(void **state)
+it_opens_and_closes(void **state)
 {
 	struct netlink *network;
 	struct suspend *wake;
@@ -168,7 +168,7 @@ listening_begins_and_ends(void **state)
 	assert_int_equal(uv_loop_close(&loop), 0);
 }
 
-/* A network of our own, to which as much happens as we like. */
+/* A network namespace of its own, for changes at will. */
 #define BURST 3000	/* changes: more than a socket's buffer holds */
 #define PATIENCE_S 10	/* seconds: then the child is killed */
 #define NO_NAMESPACE 77 /* exit status of the child */
@@ -249,7 +249,7 @@ sleep_is_the_gap_between_the_clocks(void **state)
 
 /* Between the two readings time passes; short sleeps add up. */
 static void
-moments_are_no_sleep(void **state)
+short_gaps_are_no_sleep(void **state)
 {
 	uint64_t ahead = 0;
 
@@ -266,13 +266,13 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(changes_matter),
-		cmocka_unit_test(news_of_radios_and_caches_do_not),
-		cmocka_unit_test(every_message_is_looked_at),
-		cmocka_unit_test(nonsense_is_bounded),
-		cmocka_unit_test(listening_begins_and_ends),
+		cmocka_unit_test(radio_events_and_cached_routes_do_not),
+		cmocka_unit_test(every_message_is_checked),
+		cmocka_unit_test(malformed_messages_are_harmless),
+		cmocka_unit_test(it_opens_and_closes),
 		cmocka_unit_test(overruns_are_survived),
 		cmocka_unit_test(sleep_is_the_gap_between_the_clocks),
-		cmocka_unit_test(moments_are_no_sleep),
+		cmocka_unit_test(short_gaps_are_no_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -365,7 +365,7 @@ framing_follows_the_client(void **state)
 
 /* nginx compresses nothing for a request that has a Via. */
 static void
-via_is_for_those_who_ask(void **state)
+via_is_optional(void **state)
 {
 	static const char get[] = "GET http://a/ HTTP/1.1\r\nHost: a\r\n"
 	    "Accept-Encoding: gzip\r\n\r\n";
@@ -403,7 +403,7 @@ main(void)
 		cmocka_unit_test(largest_response_fits),
 		cmocka_unit_test(responses_rewritten),
 		cmocka_unit_test(framing_follows_the_client),
-		cmocka_unit_test(via_is_for_those_who_ask),
+		cmocka_unit_test(via_is_optional),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

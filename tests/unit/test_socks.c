@@ -369,7 +369,7 @@ bounds_socks4_strings(void **state)
 }
 
 static void
-waits_for_its_turn(void **state)
+waits_for_the_caller(void **state)
 {
 	struct socks s;
 	size_t consumed = 9;
@@ -429,7 +429,7 @@ main(void)
 		cmocka_unit_test(passes_refusals_on),
 		cmocka_unit_test(takes_the_longest),
 		cmocka_unit_test(bounds_socks4_strings),
-		cmocka_unit_test(waits_for_its_turn),
+		cmocka_unit_test(waits_for_the_caller),
 		cmocka_unit_test(answers_at_once),
 	};
 

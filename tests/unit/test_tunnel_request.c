@@ -27,9 +27,9 @@ struct client {
 	struct connect_error why;
 	struct quic_stream *stream;
 	bool stays; /* keeps its tunnel; the others end it at once */
-	bool insists; /* comes again when it is refused */
-	size_t says; /* bytes of its pattern, along with the request; ... */
-	bool once;   /* ... and they may not be said twice */
+	bool retries; /* comes again when it is refused */
+	size_t early_bytes; /* bytes of its pattern, with the request; ... */
+	bool early_once;   /* ... and they may not be sent twice */
 };
 
 static struct client clients[CLIENTS];
@@ -66,14 +66,14 @@ on_sent(void *arg, struct quic_stream *stream)
 
 	assert_ptr_equal(c->request.stream, stream);
 	assert_false(c->request.no_retry);
-	if (c->says == 0)
+	if (c->early_bytes == 0)
 		return;
 	out = quic_stream_reserve(stream, &room);
-	assert_in_range(c->says, 1, room);
-	for (size_t i = 0; i < c->says; i++)
+	assert_in_range(c->early_bytes, 1, room);
+	for (size_t i = 0; i < c->early_bytes; i++)
 		out[i] = pattern(c->target.port, i);
-	quic_stream_commit(stream, c->says);
-	c->request.no_retry = c->once;
+	quic_stream_commit(stream, c->early_bytes);
+	c->request.no_retry = c->early_once;
 }
 
 static void
@@ -97,7 +97,7 @@ on_refused(void *arg, const struct connect_error *why)
 
 	c->refused++;
 	c->why = *why;
-	if (c->insists)
+	if (c->retries)
 		tunnel_request_enqueue(&requests, &c->request, 0);
 }
 
@@ -108,7 +108,7 @@ static const struct tunnel_request_events tunnel_request_events = {
 };
 
 static void
-come(unsigned i, uint64_t now)
+enqueue(unsigned i, uint64_t now)
 {
 	struct client *c = &clients[i];
 
@@ -130,7 +130,7 @@ begin(void **state)
 	return world_new(state);
 }
 
-/* Whoever is in the middle of something leaves as clients do. */
+/* Requests that are under way are cancelled, as clients do. */
 static int
 end(void **state)
 {
@@ -140,9 +140,9 @@ end(void **state)
 	return world_free(state);
 }
 
-/* Everybody has come, has asked as far as that goes, and time passes. */
+/* Sends what can be sent, and lets time pass. */
 static void
-ask_and_run(struct world *w, uint64_t time)
+send_and_run(struct world *w, uint64_t time)
 {
 	tunnel_requests_send(&requests, near_conn(w));
 	link_run(w->link, NULL, NULL, time);
@@ -151,7 +151,7 @@ ask_and_run(struct world *w, uint64_t time)
 /* ---- In order ---- */
 
 static void
-all_are_served_in_turn(void **state)
+requests_are_served_in_order(void **state)
 {
 	struct world *w = *state;
 	int rounds = 0;
@@ -159,11 +159,12 @@ all_are_served_in_turn(void **state)
 	w->server_settings.streams_max = LIMIT;
 	world_up(w);
 	for (unsigned i = 1; i < CLIENTS; i++)
-		come(i, 0);
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), -EAGAIN);
+		enqueue(i, 0);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)),
+	    -EAGAIN);
 	assert_int_equal(requests.nwaiting, CLIENTS - 1 - LIMIT);
 	while (served < CLIENTS - 1 && rounds++ < CLIENTS)
-		ask_and_run(w, 2 * RTT);
+		send_and_run(w, 2 * RTT);
 	assert_int_equal(requests.nwaiting, 0);
 	assert_int_equal(requests.opened, CLIENTS - 1);
 	assert_int_equal(requests.failed, 0);
@@ -184,10 +185,12 @@ a_full_connection_leaves_the_rest_to_another(void **state)
 	assert_true(world_connected(w, 1));
 	for (unsigned i = 1; i <= 2 * LIMIT; i++) {
 		clients[i].stays = true;
-		come(i, 0);
+		enqueue(i, 0);
 	}
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), -EAGAIN);
-	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]), 0);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)),
+	    -EAGAIN);
+	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]),
+	    0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 2 * LIMIT);
 	assert_ptr_equal(quic_stream_conn(clients[1].stream), near_conn(w));
@@ -203,8 +206,8 @@ credentials_go_with_every_request(void **state)
 
 	tunnel_requests_set_user(&requests, &alice);
 	world_up(w);
-	come(1, 0);
-	ask_and_run(w, LINK_S);
+	enqueue(1, 0);
+	send_and_run(w, LINK_S);
 	assert_string_equal(seen(w, ":method"), "CONNECT");
 	assert_string_equal(seen(w, ":authority"), "a.example:1");
 	assert_string_equal(seen(w, "proxy-authorization"),
@@ -221,8 +224,8 @@ a_refusal_is_passed_on(void **state)
 	world_up(w);
 	w->far[1].status = "502";
 	w->far[1].proxy_status = "edge; error=connection_refused";
-	come(1, 0);
-	ask_and_run(w, LINK_S);
+	enqueue(1, 0);
+	send_and_run(w, LINK_S);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[1].why.type,
 	    CONNECT_ERROR_CONNECTION_REFUSED);
@@ -230,9 +233,9 @@ a_refusal_is_passed_on(void **state)
 	assert_int_equal(tunnel_requests_deadline(&requests), UINT64_MAX);
 }
 
-/* The edge did not check our password: nobody says that it is wrong. */
+/* The edge did not check the password: the error must not call it wrong. */
 static void
-an_overload_is_no_refusal_of_ours(void **state)
+an_overload_is_no_wrong_password(void **state)
 {
 	struct world *w = *state;
 
@@ -241,9 +244,9 @@ an_overload_is_no_refusal_of_ours(void **state)
 	w->far[1].proxy_status = "culvert-edge; error=proxy_internal_error; "
 	    "details=\"too many passwords to check\"";
 	w->far[2].status = "407";
-	come(1, 0);
-	come(2, 0);
-	ask_and_run(w, LINK_S);
+	enqueue(1, 0);
+	enqueue(2, 0);
+	send_and_run(w, LINK_S);
 	assert_int_equal(clients[1].why.type, CONNECT_ERROR_EDGE_OVERLOADED);
 	assert_non_null(strstr(clients[1].why.text, "too many passwords"));
 	assert_int_equal(clients[2].why.type,
@@ -259,32 +262,32 @@ a_rejected_request_is_sent_again(void **state)
 
 	world_up(w);
 	w->far[1].habit = REJECT;
-	come(1, 0);
-	ask_and_run(w, LINK_S);
+	enqueue(1, 0);
+	send_and_run(w, LINK_S);
 	assert_int_equal(returned, 1);
 	assert_int_equal(clients[1].refused, 0);
 	w->far[1].habit = SINK;
-	ask_and_run(w, LINK_S);
+	send_and_run(w, LINK_S);
 	assert_int_equal(clients[1].opened, 1);
 	w->far[2].habit = REJECT;
-	come(2, 0);
+	enqueue(2, 0);
 	for (int i = 0; i < 4; i++)
-		ask_and_run(w, LINK_S);
+		send_and_run(w, LINK_S);
 	assert_int_equal(clients[2].refused, 1);
 	assert_int_equal(clients[2].why.type, CONNECT_ERROR_EDGE_RESET);
 	assert_int_equal(requests.nwaiting, 0);
 }
 
 static void
-those_who_come_during_refusals_are_not_refused(void **state)
+requests_enqueued_during_refusals_are_not_refused(void **state)
 {
 	struct connect_error why = {
 		.type = CONNECT_ERROR_EDGE_UNUSABLE, .text = "no" };
 
 	(void)state;
 	for (unsigned i = 1; i <= 3; i++)
-		come(i, 0);
-	clients[2].insists = true;
+		enqueue(i, 0);
+	clients[2].retries = true;
 	tunnel_requests_refuse(&requests, &why);
 	assert_int_equal(requests.nwaiting, 1);
 	assert_int_equal(requests.failed, 3);
@@ -296,7 +299,7 @@ those_who_come_during_refusals_are_not_refused(void **state)
 
 /* ---- Coming back ---- */
 
-/* They are ahead of those who came later, and in their old order. */
+/* They are ahead of those that came later, and in their old order. */
 static void
 a_lost_connection_brings_requests_back_in_order(void **state)
 {
@@ -305,8 +308,9 @@ a_lost_connection_brings_requests_back_in_order(void **state)
 	w->server_settings.streams_max = LIMIT;
 	world_up(w);
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
-		come(i, 0);
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), -EAGAIN);
+		enqueue(i, 0);
+	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)),
+	    -EAGAIN);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, LIMIT);
 	assert_int_equal(requests.nwaiting, LIMIT + 5);
@@ -323,7 +327,7 @@ a_lost_connection_brings_requests_back_in_order(void **state)
 
 /* What was answered stays where it is. */
 static void
-requests_without_an_answer_can_be_recalled(void **state)
+requests_without_a_response_can_be_requeued(void **state)
 {
 	struct world *w = *state;
 
@@ -331,17 +335,18 @@ requests_without_an_answer_can_be_recalled(void **state)
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
 	clients[1].stays = true;
-	come(1, 0);
-	ask_and_run(w, LINK_S);
+	enqueue(1, 0);
+	send_and_run(w, LINK_S);
 	for (unsigned i = 2; i <= 5; i++)
-		come(i, 0);
+		enqueue(i, 0);
 	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
-	come(6, 0);
+	enqueue(6, 0);
 	tunnel_requests_requeue(&requests, w->link->clients[1]);
 	assert_int_equal(requests.nwaiting, 1);
 	tunnel_requests_requeue(&requests, near_conn(w));
 	assert_int_equal(requests.nwaiting, 5);
-	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]), 0);
+	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]),
+	    0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	for (unsigned i = 1; i <= 6; i++)
 		assert_int_equal(clients[i].place, i - 1);
@@ -352,22 +357,22 @@ requests_without_an_answer_can_be_recalled(void **state)
 /* ---- What goes along ---- */
 
 static void
-speak(unsigned i, size_t bytes, bool once)
+enqueue_early(unsigned i, size_t bytes, bool early_once)
 {
-	clients[i].says = bytes;
-	clients[i].once = once;
+	clients[i].early_bytes = bytes;
+	clients[i].early_once = early_once;
 	clients[i].stays = true;
-	come(i, 0);
+	enqueue(i, 0);
 }
 
 static void
-what_is_said_goes_along(void **state)
+early_data_goes_along(void **state)
 {
 	struct world *w = *state;
 
 	world_up(w);
-	speak(1, KB, true);
-	ask_and_run(w, RTT / 2 + LINK_MS);
+	enqueue_early(1, KB, true);
+	send_and_run(w, RTT / 2 + LINK_MS);
 	assert_whole(&w->far[1], KB);
 	assert_int_equal(clients[1].opened, 0);
 	link_run(w->link, NULL, NULL, LINK_S);
@@ -376,7 +381,7 @@ what_is_said_goes_along(void **state)
 }
 
 static void
-what_is_said_does_not_hinder_a_refusal(void **state)
+early_data_does_not_delay_a_refusal(void **state)
 {
 	struct world *w = *state;
 
@@ -384,8 +389,8 @@ what_is_said_does_not_hinder_a_refusal(void **state)
 	w->far[1].status = "403";
 	w->far[1].habit = HOLD;
 	w->far[1].lets_go = true;
-	speak(1, 4 * KB, true);
-	ask_and_run(w, LINK_S);
+	enqueue_early(1, 4 * KB, true);
+	send_and_run(w, LINK_S);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[1].why.type, CONNECT_ERROR_EDGE_STATUS);
 	assert_int_equal(clients[1].why.edge_status, 403);
@@ -394,13 +399,13 @@ what_is_said_does_not_hinder_a_refusal(void **state)
 
 /* The one may have been heard already; the other may be heard again. */
 static void
-what_may_not_be_said_twice_is_lost(void **state)
+early_data_that_may_not_repeat_is_lost(void **state)
 {
 	struct world *w = *state;
 
 	world_up(w);
-	speak(1, KB, true);
-	speak(2, KB, false);
+	enqueue_early(1, KB, true);
+	enqueue_early(2, KB, false);
 	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, 1);
@@ -409,7 +414,8 @@ what_may_not_be_said_twice_is_lost(void **state)
 	    CONNECT_ERROR_EDGE_CONNECTION_LOST);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
-	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]), 0);
+	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]),
+	    0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(clients[1].opened, 0);
 	assert_int_equal(clients[2].opened, 1);
@@ -417,35 +423,35 @@ what_may_not_be_said_twice_is_lost(void **state)
 }
 
 static void
-what_was_not_looked_at_was_not_said(void **state)
+a_rejected_request_may_repeat_early_data(void **state)
 {
 	struct world *w = *state;
 
 	world_up(w);
 	w->far[1].habit = REJECT;
-	speak(1, KB, true);
-	ask_and_run(w, LINK_S);
+	enqueue_early(1, KB, true);
+	send_and_run(w, LINK_S);
 	assert_int_equal(returned, 1);
 	w->far[1].habit = SINK;
-	ask_and_run(w, LINK_S);
+	send_and_run(w, LINK_S);
 	assert_int_equal(clients[1].opened, 1);
 	assert_whole(&w->far[1], KB);
 }
 
 static void
-those_who_are_bound_do_not_come_back(void **state)
+no_retry_means_no_requeue(void **state)
 {
 	struct world *w = *state;
 
 	world_up(w);
-	speak(1, KB, true);
-	speak(2, KB, false);
+	enqueue_early(1, KB, true);
+	enqueue_early(2, KB, false);
 	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
 	tunnel_requests_requeue(&requests, near_conn(w));
 	assert_int_equal(requests.nwaiting, 1);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[2].refused, 0);
-	ask_and_run(w, LINK_S);
+	send_and_run(w, LINK_S);
 	assert_int_equal(clients[2].opened, 1);
 	assert_int_equal(stats_of(near_conn(w)).streams, 1);
 }
@@ -453,15 +459,15 @@ those_who_are_bound_do_not_come_back(void **state)
 /* ---- Time ---- */
 
 static void
-patience_ends_for_each_by_itself(void **state)
+each_request_has_its_own_timeout(void **state)
 {
 	struct connect_error why = { .type = CONNECT_ERROR_EDGE_TIMEOUT,
 		.text = "nobody is there" };
 
 	(void)state;
 	assert_int_equal(tunnel_requests_waiting_since(&requests), UINT64_MAX);
-	come(1, 1000);
-	come(2, 1001);
+	enqueue(1, 1000);
+	enqueue(2, 1001);
 	assert_int_equal(tunnel_requests_waiting_since(&requests), 1000);
 	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
 	tunnel_requests_expire(&requests, 999 + WAIT_MS, &why);
@@ -475,14 +481,14 @@ patience_ends_for_each_by_itself(void **state)
 
 /* Waiting for a connection and for the answer is one patience. */
 static void
-an_edge_that_was_asked_has_no_longer(void **state)
+the_timeout_goes_on_when_sent(void **state)
 {
 	struct connect_error why = { .type = CONNECT_ERROR_EDGE_TIMEOUT,
 		.text = "nobody is there" };
 	struct world *w = *state;
 
 	world_up(w);
-	come(1, 1000);
+	enqueue(1, 1000);
 	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
 	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
 	tunnel_requests_expire(&requests, 999 + WAIT_MS, &why);
@@ -497,9 +503,9 @@ an_edge_that_was_asked_has_no_longer(void **state)
 	assert_int_equal(clients[1].opened, 0);
 }
 
-/* One that is asked for again has no longer than it had, whoever is asked for. */
+/* A request that is sent again has no more time than before. */
 static void
-whoever_is_asked_for_again_has_no_longer(void **state)
+a_requeued_request_keeps_its_timeout(void **state)
 {
 	struct connect_error why = { .type = CONNECT_ERROR_EDGE_TIMEOUT,
 		.text = "nobody is there" };
@@ -508,9 +514,9 @@ whoever_is_asked_for_again_has_no_longer(void **state)
 	world_up(w);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
-	come(1, 1000);
+	enqueue(1, 1000);
 	tunnel_requests_send(&requests, near_conn(w));
-	come(2, 2000);
+	enqueue(2, 2000);
 	tunnel_requests_send(&requests, w->link->clients[1]);
 	tunnel_requests_requeue(&requests, near_conn(w));
 	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
@@ -524,17 +530,17 @@ whoever_is_asked_for_again_has_no_longer(void **state)
 	assert_int_equal(clients[2].refused, 1);
 }
 
-/* A reload gives those who wait no other time than those who come. */
+/* A reload changes the time-out of requests that wait, too. */
 static void
-a_shorter_patience_is_for_all(void **state)
+a_shorter_timeout_is_for_all(void **state)
 {
 	struct connect_error why = { .type = CONNECT_ERROR_EDGE_TIMEOUT,
 		.text = "nobody is there" };
 
 	(void)state;
-	come(1, 1000);
+	enqueue(1, 1000);
 	requests.timeout_ms = 1;
-	come(2, 1000);
+	enqueue(2, 1000);
 	assert_int_equal(tunnel_requests_deadline(&requests), 1001);
 	tunnel_requests_expire(&requests, 1001, &why);
 	assert_int_equal(clients[1].refused + clients[2].refused, 2);
@@ -542,13 +548,13 @@ a_shorter_patience_is_for_all(void **state)
 }
 
 static void
-who_leaves_hears_nothing(void **state)
+a_cancelled_request_has_no_event(void **state)
 {
 	struct world *w = *state;
 
 	world_up(w);
-	come(1, 0);
-	come(2, 0);
+	enqueue(1, 0);
+	enqueue(2, 0);
 	tunnel_request_cancel(&clients[2].request);
 	tunnel_request_cancel(&clients[2].request);
 	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
@@ -566,28 +572,29 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TUNNEL_REQUEST_TEST(all_are_served_in_turn),
+		TUNNEL_REQUEST_TEST(requests_are_served_in_order),
 		TUNNEL_REQUEST_TEST(
 		    a_full_connection_leaves_the_rest_to_another),
 		TUNNEL_REQUEST_TEST(credentials_go_with_every_request),
 		TUNNEL_REQUEST_TEST(a_refusal_is_passed_on),
-		TUNNEL_REQUEST_TEST(an_overload_is_no_refusal_of_ours),
+		TUNNEL_REQUEST_TEST(an_overload_is_no_wrong_password),
 		TUNNEL_REQUEST_TEST(a_rejected_request_is_sent_again),
 		TUNNEL_REQUEST_TEST(
-		    those_who_come_during_refusals_are_not_refused),
+		    requests_enqueued_during_refusals_are_not_refused),
 		TUNNEL_REQUEST_TEST(
 		    a_lost_connection_brings_requests_back_in_order),
-		TUNNEL_REQUEST_TEST(requests_without_an_answer_can_be_recalled),
-		TUNNEL_REQUEST_TEST(what_is_said_goes_along),
-		TUNNEL_REQUEST_TEST(what_is_said_does_not_hinder_a_refusal),
-		TUNNEL_REQUEST_TEST(what_may_not_be_said_twice_is_lost),
-		TUNNEL_REQUEST_TEST(what_was_not_looked_at_was_not_said),
-		TUNNEL_REQUEST_TEST(those_who_are_bound_do_not_come_back),
-		TUNNEL_REQUEST_TEST(patience_ends_for_each_by_itself),
-		TUNNEL_REQUEST_TEST(an_edge_that_was_asked_has_no_longer),
-		TUNNEL_REQUEST_TEST(whoever_is_asked_for_again_has_no_longer),
-		TUNNEL_REQUEST_TEST(a_shorter_patience_is_for_all),
-		TUNNEL_REQUEST_TEST(who_leaves_hears_nothing),
+		TUNNEL_REQUEST_TEST(
+		    requests_without_a_response_can_be_requeued),
+		TUNNEL_REQUEST_TEST(early_data_goes_along),
+		TUNNEL_REQUEST_TEST(early_data_does_not_delay_a_refusal),
+		TUNNEL_REQUEST_TEST(early_data_that_may_not_repeat_is_lost),
+		TUNNEL_REQUEST_TEST(a_rejected_request_may_repeat_early_data),
+		TUNNEL_REQUEST_TEST(no_retry_means_no_requeue),
+		TUNNEL_REQUEST_TEST(each_request_has_its_own_timeout),
+		TUNNEL_REQUEST_TEST(the_timeout_goes_on_when_sent),
+		TUNNEL_REQUEST_TEST(a_requeued_request_keeps_its_timeout),
+		TUNNEL_REQUEST_TEST(a_shorter_timeout_is_for_all),
+		TUNNEL_REQUEST_TEST(a_cancelled_request_has_no_event),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

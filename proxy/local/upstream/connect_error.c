@@ -107,7 +107,7 @@ find_proxy_error(const char *name, size_t len)
 /* The details by which culvert-edge says so in its proxy-status. */
 #define OVERLOAD_DETAILS "details=\"too many passwords to check\""
 
-/* culvert-edge could not check our password, which may well be right. */
+/* culvert-edge did not check the password, which may well be right. */
 static bool
 is_overload(const char *value, int status)
 {

@@ -82,7 +82,7 @@ struct migration {
 
 	bool validating; /* a migration is under way ... */
 	bool immediate;	 /* ... and the old path is gone */
-	struct sockaddr_storage new_local; /* our address that it is to */
+	struct sockaddr_storage new_local; /* the local address that it is to */
 	uint64_t retry_ms; /* until the next attempt, if it fails */
 
 	bool silent;
