@@ -106,7 +106,7 @@ take_tokens(struct admission *admission, const struct sockaddr *remote,
 }
 
 enum admission_verdict
-admission_ask(struct admission *admission, const struct sockaddr *remote,
+admission_decide(struct admission *admission, const struct sockaddr *remote,
     bool validated, size_t half_open, uint64_t now)
 {
 	if (!validated && half_open >= admission->half_open_max)

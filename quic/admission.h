@@ -1,6 +1,6 @@
 /*
  * Which Initials open a connection of a server: a rate limit by token buckets,
- * and the connections of each source. Pure: counts and times. server.c asks it
+ * and the connections of each source. Pure: counts and times. server.c calls it
  * once for each Initial.
  */
 #ifndef CULVERT_QUIC_ADMISSION_H
@@ -61,8 +61,8 @@ enum admission_verdict {
  * not, while `half_open` handshakes are under way.
  */
 enum admission_verdict
-admission_ask(struct admission *, const struct sockaddr *remote, bool validated,
-    size_t half_open, uint64_t now);
+admission_decide(struct admission *, const struct sockaddr *remote,
+    bool validated, size_t half_open, uint64_t now);
 
 /* The source of that address. NULL: it has no connection. */
 struct admission_source *

@@ -1,16 +1,17 @@
 /*
  * Workarounds for faults of single versions of ngtcp2 and nghttp3, each with
- * the version at which it dies. deps.sh names the versions that we build on:
- * when it asks for one that is named here, delete the workaround.
+ * the version at which it can be deleted. deps.sh has the versions that we
+ * build on: when its minimum reaches a version that is named here, delete the
+ * workaround.
  *
- *   library   fault                                     dies at   where
- *   ngtcp2    no_pmtud aborts a server                  1.12      probe.c
- *   ngtcp2    BBR does not detect idle time             1.18      bbr_idle.c
- *   ngtcp2    STOP_SENDING is not reported              1.24      scheduler.c
- *   ngtcp2    a retired connection ID is still counted  1.26      conn.c
+ *   library   fault                                     ends with  where
+ *   ngtcp2    no_pmtud aborts a server                  1.12       probe.c
+ *   ngtcp2    BBR does not detect idle time             1.18       bbr_idle.c
+ *   ngtcp2    STOP_SENDING is not reported              1.24       scheduler.c
+ *   ngtcp2    a retired connection ID is still counted  1.26       conn.c
  *   ngtcp2    its path MTU discovery stops at the peer's max_udp_payload_size
- *                                                       none yet  probe.c
- *   nghttp3   a FIN without data is forgotten           1.9       scheduler.c
+ *                                                       none yet   probe.c
+ *   nghttp3   a FIN without data is forgotten           1.9        scheduler.c
  */
 #ifndef CULVERT_QUIC_COMPAT_H
 #define CULVERT_QUIC_COMPAT_H

@@ -266,7 +266,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 
 /* The bytes that the path carries in `ns` nanoseconds. */
 uint64_t
-conn_carries(const struct quic_conn *conn, uint64_t ns)
+conn_capacity(const struct quic_conn *conn, uint64_t ns)
 {
 	ngtcp2_conn_info info;
 
@@ -279,7 +279,7 @@ static void
 pace(struct quic_conn *conn, size_t len, uint64_t now)
 {
 	conn->burst += len;
-	if (conn->burst < conn_carries(conn, BURST))
+	if (conn->burst < conn_capacity(conn, BURST))
 		return;
 	ngtcp2_conn_update_pkt_tx_time(conn->quic, now);
 	conn->burst = 0;
@@ -386,16 +386,16 @@ quic_conn_reprobe(struct quic_conn *conn, uint64_t now)
 }
 
 void
-quic_conn_too_big(struct quic_conn *conn, const struct quic_too_big *news,
+quic_conn_too_big(struct quic_conn *conn, const struct quic_too_big *report,
     uint64_t now)
 {
 	if (conn->state != CONN_UP)
 		return;
 	conn->now = now;
-	if (news->local)
-		probe_set_link(conn, news->ip_mtu, now);
+	if (report->local)
+		probe_set_interface_mtu(conn, report->ip_mtu, now);
 	else
-		probe_too_big(conn, news, now);
+		probe_too_big(conn, report, now);
 }
 
 int

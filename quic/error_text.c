@@ -88,7 +88,7 @@ find(const struct rule *rules, int error)
 }
 
 static void
-blame_peer(struct quic_close *why, const struct rule *rule, bool h3)
+describe_peer_error(struct quic_close *why, const struct rule *rule, bool h3)
 {
 	why->cause = QUIC_PROTOCOL_ERROR;
 	why->application = h3;
@@ -109,7 +109,7 @@ is_memory(int quic_error, int h3_error)
 }
 
 static void
-blame_us(struct quic_close *why, int quic_error, int h3_error)
+describe_own_error(struct quic_close *why, int quic_error, int h3_error)
 {
 	why->cause = QUIC_INTERNAL_ERROR;
 	why->application = h3_error != 0;
@@ -131,9 +131,9 @@ error_text_describe(struct quic_close *why, int quic_error, int h3_error)
 	const struct rule *rule = find(h3_rules, h3_error);
 
 	if (rule != NULL && quic_error == NGTCP2_ERR_CALLBACK_FAILURE)
-		blame_peer(why, rule, true);
+		describe_peer_error(why, rule, true);
 	else if ((rule = find(quic_rules, quic_error)) != NULL)
-		blame_peer(why, rule, false);
+		describe_peer_error(why, rule, false);
 	else
-		blame_us(why, quic_error, h3_error);
+		describe_own_error(why, quic_error, h3_error);
 }

@@ -10,7 +10,7 @@
 #define UNUSED_MIN (10 * NS_PER_S)
 #define UNUSED_SHARE(places) ((places) / 16)
 
-/* Nanoseconds: longer than people take from one page to the next. */
+/* Nanoseconds: longer than a person needs to go from one page to the next. */
 #define IDLE_MIN (60 * NS_PER_S)
 
 void
@@ -102,7 +102,7 @@ evict_admitted(struct quic_conn *conn)
 }
 
 void
-evict_note(struct quic_conn *conn, uint64_t now)
+evict_update(struct quic_conn *conn, uint64_t now)
 {
 	if (conn->server.evict.rank == EVICT_UNUSED)
 		return;
@@ -111,7 +111,7 @@ evict_note(struct quic_conn *conn, uint64_t now)
 	set_rank(conn, conn->streams.n == 0 ? EVICT_IDLE : EVICT_BUSY);
 }
 
-/* A request may have arrived since the last evict_note(). */
+/* A request may have arrived since the last evict_update(). */
 static struct quic_conn *
 first_idle(const struct evict_order *order)
 {

@@ -50,7 +50,7 @@ void evict_leave(struct quic_conn *);
 void evict_admitted(struct quic_conn *);
 
 /* Call it when a connection may have got its first stream or lost its last. */
-void evict_note(struct quic_conn *, uint64_t now);
+void evict_update(struct quic_conn *, uint64_t now);
 
 /*
  * The connection to be evicted, of those that have `places`, or NULL. One with

@@ -48,20 +48,20 @@
  * Streams with a grown window are listed in the order in which they were used.
  */
 static void
-note_promise(struct quic_stream *s)
+update_grown(struct quic_stream *s)
 {
 	struct conn_flow *c = &s->conn->flow;
 	struct stream_flow *f = &s->flow;
-	size_t promised = 0;
+	size_t grown = 0;
 
 	if (!f->quiet && f->window > STREAM_WINDOW && f->window > s->rx.len)
-		promised = f->window - s->rx.len;
-	if (f->promised > 0)
-		TAILQ_REMOVE(&c->granted, s, flow.entry);
-	if (promised > 0)
-		TAILQ_INSERT_TAIL(&c->granted, s, flow.entry);
-	c->promised = c->promised - f->promised + promised;
-	f->promised = promised;
+		grown = f->window - s->rx.len;
+	if (f->grown > 0)
+		TAILQ_REMOVE(&c->with_grown, s, flow.entry);
+	if (grown > 0)
+		TAILQ_INSERT_TAIL(&c->with_grown, s, flow.entry);
+	c->grown = c->grown - f->grown + grown;
+	f->grown = grown;
 }
 
 /* Grown windows that were not used for long do not count any more. */
@@ -71,24 +71,24 @@ sweep(struct quic_conn *conn)
 	struct quic_stream *s;
 
 	for (int i = 0; i < SWEEP_STEPS; i++) {
-		s = TAILQ_FIRST(&conn->flow.granted);
+		s = TAILQ_FIRST(&conn->flow.with_grown);
 		if (s == NULL || conn->now - s->flow.used_at < QUIET)
 			return;
 		s->flow.quiet = s->rx.len == 0;
-		note_promise(s);
+		update_grown(s);
 	}
 }
 
 /* The same for a connection: what its window has grown by. */
 static void
-note_conn_promise(struct quic_conn *conn)
+update_conn_grown(struct quic_conn *conn)
 {
 	const struct conn_flow *c = &conn->flow;
-	size_t to_come = c->window - c->credit_due, promised = 0;
+	size_t to_come = c->window - c->credit_due, grown = 0;
 
 	if (!c->quiet && to_come > c->window_least)
-		promised = to_come - c->window_least;
-	memory_promise(conn, promised);
+		grown = to_come - c->window_least;
+	memory_set_grown(conn, grown);
 }
 
 static void
@@ -97,11 +97,11 @@ sweep_conns(struct quic_memory *m, uint64_t now)
 	struct quic_conn *conn;
 
 	for (int i = 0; i < SWEEP_STEPS; i++) {
-		conn = TAILQ_FIRST(&m->granted);
+		conn = TAILQ_FIRST(&m->with_grown);
 		if (conn == NULL || conn->flow.used_at + QUIET > now)
 			return;
 		conn->flow.quiet = true;
-		note_conn_promise(conn);
+		update_conn_grown(conn);
 	}
 }
 
@@ -169,7 +169,7 @@ flow_chunk(const struct quic_stream *s, size_t len)
 void
 flow_init(struct quic_conn *conn, size_t window)
 {
-	TAILQ_INIT(&conn->flow.granted);
+	TAILQ_INIT(&conn->flow.with_grown);
 	conn->flow.window = conn->flow.window_least = window;
 }
 
@@ -194,7 +194,7 @@ flow_resume(struct quic_conn *conn)
 	struct conn_flow *c = &conn->flow;
 	size_t next, rest = c->window - c->credit_due;
 
-	if (c->credit_due < c->window / DUE || memory_is_granted(conn))
+	if (c->credit_due < c->window / DUE || memory_defers_credit(conn))
 		return;
 	sweep_conns(conn->memory.all, conn->now);
 	next = next_conn_window(conn);
@@ -202,7 +202,7 @@ flow_resume(struct quic_conn *conn)
 	c->credit_due = 0;
 	c->window = next > rest ? next : rest;
 	ngtcp2_conn_extend_max_offset(conn->quic, c->window - rest);
-	note_conn_promise(conn);
+	update_conn_grown(conn);
 	conn_touch(conn);
 }
 
@@ -215,11 +215,11 @@ flow_fill(struct quic_stream *s, size_t n)
 
 	s->flow.used_at = conn->now;
 	s->flow.quiet = false;
-	note_promise(s);
+	update_grown(s);
 	conn->flow.credit_due += n;
 	conn->flow.used_at = conn->now;
 	conn->flow.quiet = false;
-	note_conn_promise(conn);
+	update_conn_grown(conn);
 	flow_resume(conn);
 }
 
@@ -233,7 +233,7 @@ flow_drain(struct quic_stream *s, size_t n)
 	if (f->credit_due >=
 	    f->window / (f->credited_at == 0 ? FIRST_DUE : DUE))
 		give_credit(s);
-	note_promise(s);
+	update_grown(s);
 	flow_resume(s->conn);
 }
 
@@ -241,6 +241,6 @@ void
 flow_close(struct quic_stream *s)
 {
 	s->flow.window = s->flow.credit_due = 0;
-	note_promise(s);
+	update_grown(s);
 	flow_resume(s->conn);
 }

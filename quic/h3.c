@@ -280,10 +280,10 @@ h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
 static bool
 is_complete(const struct quic_stream *s)
 {
-	bool untold = conn_is_server(s->conn) &&
+	bool unreported = conn_is_server(s->conn) &&
 	    (s->pending & PENDING_HEAD) != 0 && s->rx.len == 0;
 
-	return s->rx_fin && !untold;
+	return s->rx_fin && !unreported;
 }
 
 /*

@@ -25,7 +25,7 @@
 /* Length of the connection IDs that we choose: 64 random bits. */
 #define CID_LEN 8 /* bytes */
 
-/* Connection IDs that a peer may give us (RFC 9000 §5.1.1). */
+/* Connection IDs that a peer may provide (RFC 9000 §5.1.1). */
 #define PEER_IDS_MAX 7
 
 /*
@@ -61,8 +61,8 @@ struct stream_orphan {
 	uint64_t code; /* of its reset */
 	bool listed;
 	bool flushing; /* a reset follows the last byte */
-	bool answering; /* server: STOP_SENDING may follow the response */
-	bool answered; /* ... and the client has acknowledged all of it */
+	bool answering; /* server: STOP_SENDING is to follow the response */
+	bool answered; /* the client has acknowledged the whole response */
 	bool overdue; /* counted in conn->orphans.noverdue */
 };
 
@@ -316,7 +316,7 @@ struct quic_conn {
 
 	struct conn_flow flow;
 	struct conn_memory memory;
-	struct quic_memory own_memory; /* if the owner gives none */
+	struct quic_memory own_memory; /* if the settings have none */
 
 	struct bbr_idle bbr_idle;
 	struct bbr_queue bbr_queue;
@@ -337,7 +337,7 @@ void conn_read(struct quic_conn *, const struct quic_path *, uint8_t ecn,
     const uint8_t *data, size_t len, bool more, uint64_t now);
 void conn_deliver(struct quic_conn *);
 void conn_touch(struct quic_conn *);
-uint64_t conn_carries(const struct quic_conn *, uint64_t ns);
+uint64_t conn_capacity(const struct quic_conn *, uint64_t ns);
 
 /* keep_alive.c */
 void keep_alive_received(struct quic_conn *);

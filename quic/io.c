@@ -69,7 +69,7 @@ struct quic_io {
 	void *arg;
 
 	/* The port that has no room for the train, or NULL. */
-	struct port *full;
+	struct port *blocked;
 	uint64_t timer_at; /* UINT64_MAX: it is not armed */
 
 	uint8_t *rx_memory; /* for quic_socket_receive() */
@@ -115,12 +115,13 @@ drive_write(struct quic_io *io, uint64_t now)
 }
 
 static void
-drive_too_big(struct quic_io *io, const struct quic_too_big *news, uint64_t now)
+drive_too_big(
+    struct quic_io *io, const struct quic_too_big *report, uint64_t now)
 {
 	if (io->server != NULL)
-		quic_server_too_big(io->server, news, now);
+		quic_server_too_big(io->server, report, now);
 	else if (io->conn != NULL)
-		quic_conn_too_big(io->conn, news, now);
+		quic_conn_too_big(io->conn, report, now);
 }
 
 static uint64_t
@@ -187,17 +188,17 @@ static void
 read_errors(struct port *port)
 {
 	struct quic_io *io = port->io;
-	struct quic_too_big news;
+	struct quic_too_big report;
 	int rv;
 
 	for (int n = 0; n < ERRORS_MAX && !io->closing; n++) {
-		rv = quic_socket_error(&port->socket, &news);
+		rv = quic_socket_error(&port->socket, &report);
 		if (rv == -EAGAIN)
 			return;
 		if (rv == 0 || !is_in_use(port))
 			continue;
 		if (rv == -EMSGSIZE)
-			drive_too_big(io, &news, quic_io_now());
+			drive_too_big(io, &report, quic_io_now());
 		else if (io->unreachable != NULL)
 			io->unreachable(io->arg, rv);
 	}
@@ -208,16 +209,16 @@ read_errors(struct port *port)
 static void on_readable(uv_poll_t *, int status, int events);
 
 static void
-set_full(struct quic_io *io, struct port *port)
+set_blocked(struct quic_io *io, struct port *port)
 {
-	if (io->full == port)
+	if (io->blocked == port)
 		return;
-	if (io->full != NULL)
-		uv_poll_start(&io->full->poll, UV_READABLE, on_readable);
+	if (io->blocked != NULL)
+		uv_poll_start(&io->blocked->poll, UV_READABLE, on_readable);
 	if (port != NULL)
 		uv_poll_start(&port->poll, UV_READABLE | UV_WRITABLE,
 		    on_readable);
-	io->full = port;
+	io->blocked = port;
 }
 
 /*
@@ -232,16 +233,16 @@ flush(struct quic_io *io)
 	int rv = 0;
 
 	for (int n = 0; n < TX_TRAINS_MAX && rv == 0; n++) {
-		if (io->full == NULL && !drive_write(io, now))
+		if (io->blocked == NULL && !drive_write(io, now))
 			return false;
 		port = port_of(io, &io->gso.path.local);
 		if (port != NULL)
 			rv = quic_socket_send(&port->socket, &io->gso);
 		if (rv == -EAGAIN) {
-			set_full(io, port);
+			set_blocked(io, port);
 			return false;
 		}
-		set_full(io, NULL);
+		set_blocked(io, NULL);
 	}
 	return true;
 }
@@ -273,9 +274,9 @@ on_prepare(uv_prepare_t *handle)
 	struct quic_io *io = handle->data;
 	uint64_t at;
 
-	at = io->full == NULL && flush(io) ? 0 : drive_deadline(io);
+	at = io->blocked == NULL && flush(io) ? 0 : drive_deadline(io);
 	/* Pacing deadlines pass while a socket has no room: do not spin. */
-	if (io->full != NULL && at < quic_io_now() + BLOCKED_DELAY)
+	if (io->blocked != NULL && at < quic_io_now() + BLOCKED_DELAY)
 		at = quic_io_now() + BLOCKED_DELAY;
 	arm_timer(io, at);
 }
@@ -306,7 +307,7 @@ on_readable(uv_poll_t *handle, int status, int events)
 
 	/* libuv stops polling a socket that has an error: start again. */
 	if (status < 0) {
-		uv_poll_start(handle, io->full == port ?
+		uv_poll_start(handle, io->blocked == port ?
 		    UV_READABLE | UV_WRITABLE : UV_READABLE, on_readable);
 		read_errors(port);
 	}
@@ -314,7 +315,7 @@ on_readable(uv_poll_t *handle, int status, int events)
 		return;
 	if (status < 0 || (events & UV_READABLE) != 0)
 		receive_all(port);
-	if (!io->closing && io->full == port && (events & UV_WRITABLE) != 0)
+	if (!io->closing && io->blocked == port && (events & UV_WRITABLE) != 0)
 		flush(io);
 }
 
@@ -353,8 +354,8 @@ on_port_closed(uv_handle_t *handle)
 static void
 port_close(struct port *port)
 {
-	if (port->io->full == port)
-		set_full(port->io, NULL);
+	if (port->io->blocked == port)
+		set_blocked(port->io, NULL);
 	LIST_REMOVE(port, entry);
 	uv_close((uv_handle_t *)&port->poll, on_port_closed);
 }
@@ -367,7 +368,7 @@ quic_io_close(struct quic_io *io)
 	/*
 	 * The CONNECTION_CLOSEs of a server may be more than one iteration's.
 	 */
-	while (io->full == NULL && flush(io))
+	while (io->blocked == NULL && flush(io))
 		continue;
 	io->closing = true;
 	io->conn = NULL;

@@ -27,7 +27,8 @@ int quic_io_connect(struct quic_io **, uv_loop_t *,
 /*
  * Drives `conn` until quic_io_close(). `unreachable` (or NULL) is called when
  * an ICMP message reports that the remote side is unreachable, with the errno,
- * such as -ECONNREFUSED. It is a hint only, since anybody can forge it.
+ * such as -ECONNREFUSED. It is only a hint, since such messages are easy to
+ * forge.
  */
 void quic_io_start(struct quic_io *, struct quic_conn *conn,
     void (*unreachable)(void *arg, int error), void *arg);

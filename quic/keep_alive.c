@@ -1,6 +1,6 @@
 /*
- * Whether the peer is there (RFC 9000 §10.1): keep-alive, PINGs that the owner
- * asks for, and a silence that is longer than it should be.
+ * Whether the peer is alive (RFC 9000 §10.1): keep-alive, PINGs on request, and
+ * a silence that is longer than it should be.
  */
 #include "quic/internal.h"
 
@@ -37,7 +37,9 @@ silent_at(const struct quic_conn *conn)
 	return conn->keep_alive.ack_due_since + wait;
 }
 
-/* A packet was authenticated: others prove nothing, since anybody can send. */
+/*
+ * A packet was authenticated. Others do not count, since they may be spoofed.
+ */
 void
 keep_alive_received(struct quic_conn *conn)
 {

@@ -84,7 +84,7 @@ void
 memory_init(struct quic_memory *m, size_t max)
 {
 	*m = (struct quic_memory){ .max = max, .short_since = UINT64_MAX };
-	TAILQ_INIT(&m->granted);
+	TAILQ_INIT(&m->with_grown);
 	for (size_t i = 0; i < MEMORY_RANKS; i++)
 		TAILQ_INIT(&m->conns[i]);
 }
@@ -328,7 +328,7 @@ memory_detach(struct quic_conn *conn)
 {
 	struct conn_memory *m = &conn->memory;
 
-	memory_promise(conn, 0);
+	memory_set_grown(conn, 0);
 	memory_handshake_done(conn);
 	memory_discharge(conn, sizeof(*conn) + TLS_SESSION);
 	m->all->closing -= m->closing;
@@ -337,17 +337,17 @@ memory_detach(struct quic_conn *conn)
 }
 
 void
-memory_promise(struct quic_conn *conn, size_t size)
+memory_set_grown(struct quic_conn *conn, size_t size)
 {
 	struct conn_memory *m = &conn->memory;
 
-	if (m->promised > 0)
-		TAILQ_REMOVE(&m->all->granted, conn, memory.granted_entry);
+	if (m->grown > 0)
+		TAILQ_REMOVE(&m->all->with_grown, conn, memory.grown_entry);
 	if (size > 0)
-		TAILQ_INSERT_TAIL(&m->all->granted, conn,
-		    memory.granted_entry);
-	m->all->promised = m->all->promised - m->promised + size;
-	m->promised = size;
+		TAILQ_INSERT_TAIL(&m->all->with_grown, conn,
+		    memory.grown_entry);
+	m->all->grown = m->all->grown - m->grown + size;
+	m->grown = size;
 }
 
 /* Bytes of streams that any connection may hold. */
@@ -365,7 +365,7 @@ memory_limit(const struct quic_conn *conn)
 {
 	const struct quic_memory *m = conn->memory.all;
 	size_t others = m->held - m->pooled - conn->memory.held +
-	    m->promised - conn->memory.promised, left;
+	    m->grown - conn->memory.grown, left;
 	size_t shared = m->max - m->max / UNSHARED_PART;
 	size_t least = conn_least(m) + conn->memory.used[MEMORY_OTHER];
 
@@ -402,7 +402,7 @@ memory_share(const struct quic_conn *conn, enum memory_use use)
 	size_t used = conn->memory.used[use];
 
 	if (use == MEMORY_RX)
-		used += conn->flow.promised;
+		used += conn->flow.grown;
 	left = left_of(conn, direction_limit(conn) / 4 * 3, used) / 4 * 3;
 	return left < most ? left : most;
 }
@@ -420,13 +420,13 @@ is_too_much(const struct quic_conn *conn, size_t to_come)
 }
 
 bool
-memory_is_granted(const struct quic_conn *conn)
+memory_defers_credit(const struct quic_conn *conn)
 {
 	return is_too_much(conn, conn->flow.window - conn->flow.credit_due);
 }
 
 bool
-memory_is_unread(const struct quic_conn *conn)
+memory_is_blocked(const struct quic_conn *conn)
 {
 	size_t to_come = conn->flow.window - conn->flow.credit_due;
 	size_t least = conn->flow.window_least;

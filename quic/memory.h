@@ -76,9 +76,9 @@ struct quic_memory {
 	size_t pooled; /* bytes */
 	size_t sending; /* bytes of it that are MEMORY_TX */
 	size_t closing; /* bytes of connections that are being closed */
-	size_t promised; /* bytes that grown windows allow */
+	size_t grown; /* bytes that grown windows allow */
 	/* With such windows, in order of use. */
-	TAILQ_HEAD(, quic_conn) granted;
+	TAILQ_HEAD(, quic_conn) with_grown;
 	struct conn_rank conns[MEMORY_RANKS];
 	size_t nconns, nstreams;
 	uint64_t aborted, closed; /* streams, connections: memory was short */
@@ -86,8 +86,8 @@ struct quic_memory {
 	uint64_t short_since; /* as `now`; UINT64_MAX: memory is not short */
 	unsigned steps_max; /* steps of the longest call; for tests */
 	uint64_t iteration; /* of the loop: quota.c */
-	size_t takers_now; /* connections that committed bytes in it */
-	size_t takers; /* the same in the iteration before */
+	size_t nactive_now; /* connections that committed bytes in it */
+	size_t nactive; /* the same in the iteration before */
 	struct chunk *pool[CHUNK_SIZES]; /* free chunks of each size */
 	size_t npool[CHUNK_SIZES];
 };
@@ -104,9 +104,9 @@ struct conn_memory {
 	TAILQ_HEAD(, quic_stream) waiting;
 	size_t handshake; /* bytes charged for the handshake */
 	size_t closing; /* bytes of it in all->closing */
-	size_t promised; /* bytes of it in all->promised */
-	/* In all->granted, if promised > 0. */
-	TAILQ_ENTRY(quic_conn) granted_entry;
+	size_t grown; /* bytes of it in all->grown */
+	/* In all->with_grown, if grown > 0. */
+	TAILQ_ENTRY(quic_conn) grown_entry;
 	uint64_t reclaim_at; /* reclaim_expire() is due; or UINT64_MAX */
 	ngtcp2_mem quic_allocator;
 	nghttp3_mem h3_allocator;
@@ -158,16 +158,16 @@ size_t memory_share(const struct quic_conn *, enum memory_use);
  * The connection holds more unread bytes than it may, or will with the bytes
  * that its window allows: send no credit.
  */
-bool memory_is_granted(const struct quic_conn *);
+bool memory_defers_credit(const struct quic_conn *);
 
 /* The same, and the peer has hardly any credit left: streams wait. */
-bool memory_is_unread(const struct quic_conn *);
+bool memory_is_blocked(const struct quic_conn *);
 
 /* The concurrent requests that the connection may have, at most `wanted`. */
 uint64_t memory_streams_max(const struct quic_conn *, uint64_t wanted);
 
 /* The peer may send `size` bytes more than the first window allows. */
-void memory_promise(struct quic_conn *, size_t size);
+void memory_set_grown(struct quic_conn *, size_t size);
 
 /* The first window of the connection; a later one, at most `wanted` bytes. */
 size_t memory_first_window(const struct quic_conn *);

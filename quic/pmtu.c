@@ -350,7 +350,7 @@ wanted_in_suspicion(const struct pmtu *p, bool idle)
 }
 
 size_t
-pmtu_wanted(const struct pmtu *p, bool idle)
+pmtu_next_probe(const struct pmtu *p, bool idle)
 {
 	if (p->suspicious)
 		return wanted_in_suspicion(p, idle);

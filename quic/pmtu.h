@@ -151,7 +151,7 @@ void pmtu_reprobe(struct pmtu *, uint64_t now);
  * pmtu_sent() when it is sent, and later by exactly one of acked and lost.
  * `idle`: there are few packets to carry probes, so one probe at a time.
  */
-size_t pmtu_wanted(const struct pmtu *, bool idle);
+size_t pmtu_next_probe(const struct pmtu *, bool idle);
 void pmtu_sent(struct pmtu *, size_t size);
 void pmtu_probe_acked(struct pmtu *, size_t size, uint64_t now);
 void pmtu_probe_lost(struct pmtu *, size_t size, uint64_t now);

@@ -251,7 +251,7 @@ wanted_in_slot(struct quic_conn *conn)
 	if (p->tries + 1 == TRIES_MAX ||
 	    (p->tries > 0 && p->nflights > 0 && idle))
 		return p->pmtu.base;
-	return pmtu_wanted(&p->pmtu, idle);
+	return pmtu_next_probe(&p->pmtu, idle);
 }
 
 static ngtcp2_ssize
@@ -287,7 +287,7 @@ void
 probe_enqueue(struct quic_conn *conn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	size_t want = p->started ? pmtu_wanted(&p->pmtu, false) : 0;
+	size_t want = p->started ? pmtu_next_probe(&p->pmtu, false) : 0;
 	struct probe_packet *packet;
 	ngtcp2_path_storage ps;
 	ngtcp2_ssize n;
@@ -339,7 +339,7 @@ write_ping_ack(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
     uint8_t *ecn, uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	size_t want = pmtu_wanted(&p->pmtu, false);
+	size_t want = pmtu_next_probe(&p->pmtu, false);
 
 	if (!p->must_ack_ping || p->must_ack || !has_room(conn, want, now))
 		return 0;
@@ -401,7 +401,7 @@ probe_fini(struct quic_conn *conn)
 /* ---- Interfaces and routers ---- */
 
 void
-probe_set_link(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
+probe_set_interface_mtu(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
 {
 	struct probe *p = &conn->probe;
 	size_t size = ip_mtu > p->headers ? ip_mtu - p->headers : 0;
@@ -418,15 +418,15 @@ probe_set_link(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
 }
 
 void
-probe_too_big(struct quic_conn *conn, const struct quic_too_big *news,
+probe_too_big(struct quic_conn *conn, const struct quic_too_big *report,
     uint64_t now)
 {
 	struct probe *p = &conn->probe;
 	size_t quoted =
-	    icmp_quotes_find(&p->quotes, news->quote, news->len, now);
+	    icmp_quotes_find(&p->quotes, report->quote, report->len, now);
 
-	if (quoted > 0 && p->started && news->ip_mtu > p->headers &&
-	    pmtu_too_big(&p->pmtu, quoted, news->ip_mtu - p->headers, now)) {
+	if (quoted > 0 && p->started && report->ip_mtu > p->headers &&
+	    pmtu_too_big(&p->pmtu, quoted, report->ip_mtu - p->headers, now)) {
 		p->quotes.valid++;
 		conn_touch(conn);
 	} else

@@ -131,7 +131,7 @@ void probe_init(struct quic_conn *, ngtcp2_settings *,
  * The interface takes IP packets of at most so many bytes: larger ones were not
  * sent. Later searches probe beyond that now and then.
  */
-void probe_set_link(struct quic_conn *, size_t ip_mtu, uint64_t now);
+void probe_set_interface_mtu(struct quic_conn *, size_t ip_mtu, uint64_t now);
 
 /*
  * An ICMP message reports that a packet was too big. It counts if the packet is

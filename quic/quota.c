@@ -21,7 +21,7 @@
 static size_t
 quota_of(const struct quic_memory *all)
 {
-	size_t part = QUOTA / (all->takers > 0 ? all->takers : 1);
+	size_t part = QUOTA / (all->nactive > 0 ? all->nactive : 1);
 
 	return part > QUOTA_LEAST ? part : QUOTA_LEAST;
 }
@@ -63,7 +63,7 @@ quota_take(struct quic_stream *s, size_t n)
 	struct quic_conn *conn = s->conn;
 
 	if (taken_now(conn, &conn->quota.used) == 0)
-		conn->memory.all->takers_now++;
+		conn->memory.all->nactive_now++;
 	take(conn, &conn->quota.used, n);
 	take(conn, &s->quota, n);
 }
@@ -111,9 +111,9 @@ quota_expire(struct quic_conn *conn)
 void
 quota_renew(struct quic_memory *all)
 {
-	if (all->takers_now == 0)
+	if (all->nactive_now == 0)
 		return;
-	all->takers = all->takers_now;
-	all->takers_now = 0;
+	all->nactive = all->nactive_now;
+	all->nactive_now = 0;
 	all->iteration++;
 }

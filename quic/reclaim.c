@@ -298,7 +298,7 @@ reclaim_check(struct quic_conn *conn, uint64_t now)
 	if (!is_free(m, SHORT_PART))
 		reclaim_all(m, now);
 	reclaim_admit(m, now);
-	if (memory_is_unread(conn) && conn->memory.reclaim_at == UINT64_MAX)
+	if (memory_is_blocked(conn) && conn->memory.reclaim_at == UINT64_MAX)
 		reclaim_at(conn, now + RECLAIM_INTERVAL);
 }
 
@@ -320,7 +320,7 @@ reclaim_expire(struct quic_conn *conn, uint64_t now)
 	m->reclaim_at = UINT64_MAX;
 	resumed = resume_waiting(conn);
 	flow_resume(conn);
-	if (TAILQ_EMPTY(&m->waiting) && !memory_is_unread(conn))
+	if (TAILQ_EMPTY(&m->waiting) && !memory_is_blocked(conn))
 		return;
 	if (resumed == 0)
 		aborted = abort_some(conn, memory_limit(conn) / 4, STUCK, now);

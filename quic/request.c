@@ -12,7 +12,7 @@
 
 /*
  * The maximum of nanoseconds between two GOAWAYs: longer than most round trips,
- * whatever the peer says of its delays. Later requests may be repeated
+ * whatever maximum delay the peer announces. Later requests may be repeated
  * elsewhere.
  */
 #define DRAIN_WAIT_MAX (3 * NS_PER_S)

@@ -24,7 +24,7 @@ new_round(struct quic_conn *conn)
 }
 
 /*
- * Asks nghttp3 for data. If the next stream has none, nghttp3 returns as if no
+ * Gets data from nghttp3. If the next stream has none, nghttp3 returns as if no
  * stream had any: then it is called again for the one after it.
  */
 static nghttp3_ssize
@@ -71,7 +71,7 @@ write_begin(struct quic_conn *conn)
 	return 0;
 }
 
-/* Tells nghttp3 how many bytes packets have taken, if only the FIN. */
+/* Reports to nghttp3 how many bytes packets have taken, if only the FIN. */
 static int
 write_end(struct quic_conn *conn)
 {

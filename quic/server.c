@@ -350,7 +350,7 @@ check_admission(struct quic_server *server, const struct quic_path *path,
 	/* A spoofed address must not evict a connection. */
 	if (proof == PROOF_NONE && room->victim != NULL)
 		return ADMISSION_RETRY;
-	return admission_ask(&server->admission,
+	return admission_decide(&server->admission,
 	    (const struct sockaddr *)&path->remote, proof != PROOF_NONE,
 	    server->stats.half_open, now);
 }
@@ -465,7 +465,7 @@ update_conn(struct quic_server *server, struct quic_conn *conn, uint64_t now)
 		free_ended(server, conn, now);
 		return;
 	}
-	evict_note(conn, now);
+	evict_update(conn, now);
 	timer_heap_update(&server->heap, conn);
 }
 
@@ -557,17 +557,17 @@ may_look_up(struct quic_server *server, uint64_t now)
 
 void
 quic_server_too_big(struct quic_server *server,
-    const struct quic_too_big *news, uint64_t now)
+    const struct quic_too_big *report, uint64_t now)
 {
 	const struct remote_conns *conns;
 	struct quic_conn *conn;
 
-	if (!news->local && !may_look_up(server, now))
+	if (!report->local && !may_look_up(server, now))
 		return;
-	conns = remote_find(&server->remotes, &news->remote);
+	conns = remote_find(&server->remotes, &report->remote);
 	if (conns != NULL)
 		LIST_FOREACH(conn, conns, server.remote.entry)
-			quic_conn_too_big(conn, news, now);
+			quic_conn_too_big(conn, report, now);
 }
 
 /* ---- Life ---- */

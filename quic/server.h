@@ -22,7 +22,7 @@
 #include "quic/remote_index.h"
 #include "quic/timer_heap.h"
 
-/* What a connection asks of its server. server.c has the only provider. */
+/* What a connection needs of its server. server.c has the only provider. */
 struct server_ops {
 	/* 0, -ENOMEM or -EEXIST. */
 	int (*add_id)(struct quic_server *, struct quic_conn *,

@@ -15,7 +15,8 @@
 #define HANDSHAKE_TIMEOUT (10 * NS_PER_S)
 #define IDLE_TIMEOUT (30 * NS_PER_S)
 #define STREAMS_MAX 16384 /* tunnels: of a household */
-#define HEAD_TIMEOUT (10 * NS_PER_S) /* a time-out of TCP lies within */
+/* Longer than a retransmission time-out of TCP. */
+#define HEAD_TIMEOUT (10 * NS_PER_S)
 #define HEADS_MAX 256 /* what the packets of one loss may delay */
 #define IP_MTU_MAX 1500 /* bytes: Ethernet */
 

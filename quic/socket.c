@@ -207,15 +207,15 @@ is_passing(const struct sock_extended_err *error)
 }
 
 int
-quic_socket_error(struct quic_socket *s, struct quic_too_big *news)
+quic_socket_error(struct quic_socket *s, struct quic_too_big *report)
 {
-	struct iovec iov = { news->quote, sizeof(news->quote) };
+	struct iovec iov = { report->quote, sizeof(report->quote) };
 	union {
 		struct cmsghdr align;
 		char buf[256]; /* the error, its sender, other messages */
 	} control;
-	struct msghdr msg = { .msg_name = &news->remote,
-		.msg_namelen = sizeof(news->remote), .msg_iov = &iov,
+	struct msghdr msg = { .msg_name = &report->remote,
+		.msg_namelen = sizeof(report->remote), .msg_iov = &iov,
 		.msg_iovlen = 1, .msg_control = &control,
 		.msg_controllen = sizeof(control) };
 	struct sock_extended_err error;
@@ -225,13 +225,13 @@ quic_socket_error(struct quic_socket *s, struct quic_too_big *news)
 		return errno == EAGAIN ? -EAGAIN : 0;
 	if (!find_error(&msg, &error))
 		return 0;
-	unmap(&news->remote);
-	news->len = (size_t)n;
-	news->ip_mtu = error.ee_info;
-	news->local = error.ee_origin == SO_EE_ORIGIN_LOCAL;
+	unmap(&report->remote);
+	report->len = (size_t)n;
+	report->ip_mtu = error.ee_info;
+	report->local = error.ee_origin == SO_EE_ORIGIN_LOCAL;
 	if (error.ee_errno == EMSGSIZE)
 		return -EMSGSIZE;
-	return news->local || is_passing(&error) ? 0 : -(int)error.ee_errno;
+	return report->local || is_passing(&error) ? 0 : -(int)error.ee_errno;
 }
 
 /* ---- Sending ---- */

@@ -98,11 +98,11 @@ int quic_socket_receive(struct quic_socket *, uint8_t *memory,
 /*
  * The next ICMP or interface error for a packet that was sent. After poll has
  * reported an error, call this until there is none. -EAGAIN: there is none.
- * -EMSGSIZE: a packet was too big, see `news`. 0: an error that does not
+ * -EMSGSIZE: a packet was too big, see `report`. 0: an error that does not
  * matter, such as a route that is missing for a moment. Another negative errno,
  * such as -ECONNREFUSED: the remote side is unreachable.
  */
-int quic_socket_error(struct quic_socket *, struct quic_too_big *news);
+int quic_socket_error(struct quic_socket *, struct quic_too_big *report);
 
 /*
  * Sends a train. -EAGAIN: there is no room, and the rest stays in `gso`: try

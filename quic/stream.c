@@ -686,7 +686,7 @@ quic_stream_finish(struct quic_stream *s)
 static size_t
 quantum(const struct quic_conn *conn)
 {
-	uint64_t size = conn_carries(conn, QUANTUM_NS);
+	uint64_t size = conn_capacity(conn, QUANTUM_NS);
 
 	if (size < QUANTUM_MIN)
 		return QUANTUM_MIN;

@@ -48,7 +48,7 @@ datum(const struct quic_pem *pem)
 }
 
 static int
-complain(char error[QUIC_ERROR_MAX], const char *what, int rv)
+set_error(char error[QUIC_ERROR_MAX], const char *what, int rv)
 {
 	snprintf(error, QUIC_ERROR_MAX, "%s: %s", what, gnutls_strerror(rv));
 	return rv == GNUTLS_E_MEMORY_ERROR ? -ENOMEM : -EINVAL;
@@ -85,12 +85,12 @@ tls_alloc(struct quic_tls **out, char error[QUIC_ERROR_MAX])
 	int rv = GNUTLS_E_MEMORY_ERROR;
 
 	if (tls == NULL)
-		return complain(error, "TLS", rv);
+		return set_error(error, "TLS", rv);
 	tls->refs = 1;
 	if ((rv = gnutls_priority_init(&tls->priority, PRIORITY, NULL)) != 0 ||
 	    (rv = gnutls_certificate_allocate_credentials(&tls->cred)) != 0) {
 		quic_tls_free(tls);
-		return complain(error, "TLS", rv);
+		return set_error(error, "TLS", rv);
 	}
 	*out = tls;
 	return 0;
@@ -108,7 +108,7 @@ load_key_pair(struct quic_tls *tls, const struct quic_pem *cert,
 	rv = gnutls_certificate_set_x509_key_mem(tls->cred, &c, &k,
 	    GNUTLS_X509_FMT_PEM);
 	if (rv < 0)
-		return complain(error,
+		return set_error(error,
 		    "the certificate and key cannot be used", rv);
 	return 0;
 }
@@ -123,7 +123,7 @@ load_ca(struct quic_tls *tls, const struct quic_pem *ca,
 	rv = gnutls_certificate_set_x509_trust_mem(tls->cred, &d,
 	    GNUTLS_X509_FMT_PEM);
 	if (rv < 0)
-		return complain(error, "the CA file cannot be used", rv);
+		return set_error(error, "the CA file cannot be used", rv);
 	if (rv == 0) {
 		snprintf(error, QUIC_ERROR_MAX,
 		    "the CA file contains no certificate");
@@ -297,7 +297,7 @@ quic_tls_client_new(struct quic_tls **out,
 		rv = load_ca(tls, &settings->ca, error);
 	else if (rv == 0 && tls->npins == 0 &&
 	    gnutls_certificate_set_x509_system_trust(tls->cred) <= 0)
-		rv = complain(error, "the system's CAs cannot be read",
+		rv = set_error(error, "the system's CAs cannot be read",
 		    GNUTLS_E_FILE_ERROR);
 	if (rv == 0)
 		rv = load_key_pair(tls, &settings->cert, &settings->key, error);
@@ -330,7 +330,7 @@ quic_tls_server_new(struct quic_tls **out,
 	if (rv == 0 && settings->client_ca.len > 0)
 		rv = load_ca(tls, &settings->client_ca, error);
 	if (rv == 0 && gnutls_session_ticket_key_generate(&tls->ticket_key))
-		rv = complain(error, "TLS", GNUTLS_E_MEMORY_ERROR);
+		rv = set_error(error, "TLS", GNUTLS_E_MEMORY_ERROR);
 	if (rv != 0) {
 		quic_tls_free(tls);
 		return rv;

@@ -44,7 +44,7 @@ admitted_from(const char *text, unsigned n, bool proven, uint64_t now)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		count += admission_ask(&admission, address(text), proven, 0, now) ==
+		count += admission_decide(&admission, address(text), proven, 0, now) ==
 			 ADMISSION_ADMIT;
 	return count;
 }
@@ -74,11 +74,11 @@ half_open_handshakes_ask_for_proof(void **state)
 	(void)state;
 	admission.half_open_max = 10;
 	assert_int_equal(
-	    admission_ask(&admission, who, false, 9, 0), ADMISSION_ADMIT);
+	    admission_decide(&admission, who, false, 9, 0), ADMISSION_ADMIT);
 	assert_int_equal(
-	    admission_ask(&admission, who, false, 10, 0), ADMISSION_RETRY);
+	    admission_decide(&admission, who, false, 10, 0), ADMISSION_RETRY);
 	assert_int_equal(
-	    admission_ask(&admission, who, true, 10, 0), ADMISSION_ADMIT);
+	    admission_decide(&admission, who, true, 10, 0), ADMISSION_ADMIT);
 }
 
 static void
@@ -105,13 +105,13 @@ beyond_it_who_is_proven_waits(void **state)
 	(void)state;
 	admission.per_second = 1;
 	assert_int_equal(
-	    admission_ask(&admission, who, false, 0, 0), ADMISSION_ADMIT);
+	    admission_decide(&admission, who, false, 0, 0), ADMISSION_ADMIT);
 	assert_int_equal(
-	    admission_ask(&admission, who, false, 0, 0), ADMISSION_RETRY);
+	    admission_decide(&admission, who, false, 0, 0), ADMISSION_RETRY);
 	assert_int_equal(
-	    admission_ask(&admission, who, true, 0, 0), ADMISSION_DROP);
+	    admission_decide(&admission, who, true, 0, 0), ADMISSION_DROP);
 	assert_int_equal(
-	    admission_ask(&admission, who, true, 0, SECOND), ADMISSION_ADMIT);
+	    admission_decide(&admission, who, true, 0, SECOND), ADMISSION_ADMIT);
 }
 
 /* Whoever takes all that there is leaves some for those who come after. */

@@ -111,7 +111,7 @@ send_probes(struct model *m)
 {
 	size_t size;
 
-	while ((size = pmtu_wanted(&m->p, m->idle)) > 0) {
+	while ((size = pmtu_next_probe(&m->p, m->idle)) > 0) {
 		bool arrives = fits(m, size) && !by_chance(m);
 
 		assert_true(size <= m->p.ceiling);
@@ -292,13 +292,13 @@ nothing_is_probed_before_the_start(void **state)
 	(void)state;
 	pmtu_init(&p, PMTU_BASE_SIZE);
 	assert_int_equal(p.state, PMTU_DISABLED);
-	assert_int_equal(pmtu_wanted(&p, false), 0);
+	assert_int_equal(pmtu_next_probe(&p, false), 0);
 	assert_int_equal(pmtu_limit(&p), PMTU_BASE_SIZE);
 	assert_true(pmtu_deadline(&p) == UINT64_MAX);
 	pmtu_reprobe(&p, 1);
 	pmtu_suspect(&p, 1);
 	assert_int_equal(p.suspected, 0);
-	assert_int_equal(pmtu_wanted(&p, false), 0);
+	assert_int_equal(pmtu_next_probe(&p, false), 0);
 }
 
 /* A size is given up after three losses: by chance that is 1 in 300. */
@@ -425,7 +425,7 @@ somebody_asks(void **state)
 	assert_in_range(search(&m), 1, 2);
 	assert_int_equal(m.p.size, 1500 - V4);
 	pmtu_reprobe(&m.p, m.now);
-	assert_int_equal(pmtu_wanted(&m.p, false), 0); /* at the ceiling */
+	assert_int_equal(pmtu_next_probe(&m.p, false), 0); /* at the ceiling */
 	assert_int_equal(m.p.state, PMTU_COMPLETE);
 }
 
@@ -553,7 +553,7 @@ a_black_hole_is_no_search_from_the_top(void **state)
 	assert_int_equal(m.p.cause, PMTU_BLACK_HOLE);
 	assert_int_equal(m.p.size, 1300 - V4);
 	while (m.p.state != PMTU_COMPLETE) {
-		assert_true(pmtu_wanted(&m.p, false) < 1500 - V4);
+		assert_true(pmtu_next_probe(&m.p, false) < 1500 - V4);
 		run(&m, RTT / 8);
 	}
 }
@@ -645,7 +645,7 @@ an_interface_is_a_ceiling(void **state)
 	/* It is known before the first probe has left ... */
 	setup(&m, 1500, 1500, V4);
 	pmtu_set_ceiling(&m.p, 1400 - V4, m.now);
-	assert_int_equal(pmtu_wanted(&m.p, true), 1400 - V4);
+	assert_int_equal(pmtu_next_probe(&m.p, true), 1400 - V4);
 	search(&m);
 	assert_int_equal(m.p.size, 1400 - V4);
 	assert_int_equal(m.p.ceiling, 1400 - V4);
@@ -656,7 +656,7 @@ an_interface_is_a_ceiling(void **state)
 		if (m.flights[i].size > 1300 - V4)
 			m.flights[i] = m.flights[--m.nflights];
 	pmtu_set_ceiling(&m.p, 1300 - V4, m.now);
-	assert_true(pmtu_wanted(&m.p, false) <= 1300 - V4);
+	assert_true(pmtu_next_probe(&m.p, false) <= 1300 - V4);
 	search(&m);
 	assert_int_equal(m.p.size, 1300 - V4);
 	/* ... or has other news one day. */
@@ -783,7 +783,7 @@ the_base_may_be_larger(void **state)
 	set_path(&m, 1400);
 	pmtu_suspect(&m.p, m.now);
 	assert_int_equal(pmtu_limit(&m.p), 1400 - V4);
-	assert_int_equal(pmtu_wanted(&m.p, false), 1400 - V4);
+	assert_int_equal(pmtu_next_probe(&m.p, false), 1400 - V4);
 	m.proven[1400 - V4] = m.now + 1;
 	run(&m, 4 * RTT);
 	assert_int_equal(m.p.confirmed, 1);
