@@ -505,7 +505,7 @@ quic_io_listen(struct quic_io **out, uv_loop_t *loop,
 /* ---- Migration ---- */
 
 int
-quic_io_way(const struct quic_io *io, struct quic_path *path)
+quic_io_new_path(const struct quic_io *io, struct quic_path *path)
 {
 	struct quic_socket socket;
 	int rv = quic_socket_connect(&socket,
@@ -526,16 +526,16 @@ quic_io_via(const struct quic_io *io)
 }
 
 bool
-quic_io_is_stranded(const struct quic_io *io)
+quic_io_path_is_down(const struct quic_io *io)
 {
 	const struct port *port = port_of(io,
 	    &quic_conn_path(io->conn)->local);
 
-	return port == NULL || quic_socket_is_stranded(&port->socket);
+	return port == NULL || quic_socket_is_down(&port->socket);
 }
 
 void
-quic_io_tidy(struct quic_io *io)
+quic_io_close_unused(struct quic_io *io)
 {
 	struct port *port, *next;
 
@@ -554,7 +554,7 @@ quic_io_migrate(struct quic_io *io, bool at_once)
 	struct port *left;
 	int rv;
 
-	quic_io_tidy(io);
+	quic_io_close_unused(io);
 	rv = quic_socket_connect(&socket, (const struct sockaddr *)&io->remote,
 	    &io->via);
 	if (rv != 0)

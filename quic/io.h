@@ -37,7 +37,7 @@ void quic_io_start(struct quic_io *, struct quic_conn *conn,
  * A client: the path that a new socket would have now, by the current routes.
  * 0, or a negative errno as of quic_io_connect().
  */
-int quic_io_way(const struct quic_io *, struct quic_path *path);
+int quic_io_new_path(const struct quic_io *, struct quic_path *path);
 
 /* The `via` of quic_io_connect(); lives as long as the io. */
 const struct quic_via *quic_io_via(const struct quic_io *);
@@ -45,10 +45,10 @@ const struct quic_via *quic_io_via(const struct quic_io *);
 /*
  * A client: the interface of the current path is down or has lost its address.
  */
-bool quic_io_is_stranded(const struct quic_io *);
+bool quic_io_path_is_down(const struct quic_io *);
 
 /*
- * A client: opens another socket on the path of quic_io_way(), and migrates the
+ * A client: opens another socket on the path of quic_io_new_path(), and migrates the
  * connection to it. The other arguments and results are those of
  * quic_conn_migrate() and quic_io_connect(); on failure nothing changes.
  * Without `at_once`, and after -EPERM, the old socket is pinned to its
@@ -60,7 +60,7 @@ int quic_io_migrate(struct quic_io *, bool at_once);
  * Closes the sockets that the current path does not use. To be called some time
  * after `migrated`, since packets may still arrive on the old path.
  */
-void quic_io_tidy(struct quic_io *);
+void quic_io_close_unused(struct quic_io *);
 
 /*
  * Binds a socket to `addr` (port 0: any) and drives `server` until

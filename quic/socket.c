@@ -562,7 +562,7 @@ quic_socket_bind(struct quic_socket *s, const struct sockaddr *local)
 }
 
 bool
-quic_socket_is_stranded(const struct quic_socket *s)
+quic_socket_is_down(const struct quic_socket *s)
 {
 	bool running;
 

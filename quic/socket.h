@@ -71,7 +71,7 @@ size_t quic_socket_buffer(void);
  * A connected socket is unusable: its interface has lost the address, or has
  * stopped running.
  */
-bool quic_socket_is_stranded(const struct quic_socket *);
+bool quic_socket_is_down(const struct quic_socket *);
 
 /*
  * Binds a connected socket to its interface, whatever happens to the routes. As

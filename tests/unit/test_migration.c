@@ -134,7 +134,7 @@ quic_via_error(const struct quic_via *via, int error,
 }
 
 int
-quic_io_way(const struct quic_io *io, struct quic_path *path)
+quic_io_new_path(const struct quic_io *io, struct quic_path *path)
 {
 	(void)io;
 	s.looks++;
@@ -145,7 +145,7 @@ quic_io_way(const struct quic_io *io, struct quic_path *path)
 }
 
 bool
-quic_io_is_stranded(const struct quic_io *io)
+quic_io_path_is_down(const struct quic_io *io)
 {
 	(void)io;
 	return s.stranded;
@@ -167,7 +167,7 @@ quic_io_migrate(struct quic_io *io, bool at_once)
 }
 
 void
-quic_io_tidy(struct quic_io *io)
+quic_io_close_unused(struct quic_io *io)
 {
 	(void)io;
 	s.tidies++;

@@ -315,7 +315,7 @@ check(struct migration *m)
 	int rv;
 
 	note_packets(m);
-	if ((rv = quic_io_way(m->io, &wanted)) != 0) {
+	if ((rv = quic_io_new_path(m->io, &wanted)) != 0) {
 		wait_for_route(m, rv);
 		return;
 	}
@@ -324,7 +324,7 @@ check(struct migration *m)
 		give_up(m, "the edge is silent");
 		return;
 	}
-	stranded = quic_io_is_stranded(m->io);
+	stranded = quic_io_path_is_down(m->io);
 	if (!stranded && same_ip(&wanted.local, &path->local))
 		check_edge(m, &wanted.local);
 	else if (!m->validating || !same_ip(&wanted.local, &m->new_local) ||
@@ -342,7 +342,7 @@ on_timer(uv_timer_t *timer)
 	if (m->close_old_at <= now) {
 		m->close_old_at = UINT64_MAX;
 		if (!m->validating)
-			quic_io_tidy(m->io);
+			quic_io_close_unused(m->io);
 	}
 	if (m->check_at <= now) {
 		m->check_at = UINT64_MAX;
