@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/lucas-clemente/quic-go"
@@ -329,6 +330,7 @@ func (out *outcome) echo(body io.Reader, want int64) {
 // before the answer is there, so the body holds back until start is closed.
 type upload struct {
 	start, abort, closed chan struct{}
+	closing              sync.Once
 	data                 io.Reader
 	digest               hash.Hash
 	count, size          int64
@@ -367,9 +369,9 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close is called by the http3 package alone, and once.
+// Close is called by the http3 package alone, twice by a later one.
 func (u *upload) Close() error {
-	close(u.closed)
+	u.closing.Do(func() { close(u.closed) })
 	return nil
 }
 
