@@ -328,7 +328,7 @@ what_came_before_a_reset_is_there(void **state)
 
 /* Asks the other end to send no more. */
 static void
-stop(struct end *e, uint64_t code)
+stop_sending(struct end *e, uint64_t code)
 {
 	struct quic_conn *conn = quic_stream_conn(e->stream);
 
@@ -356,7 +356,7 @@ said_all_and_stopped(struct world *w, bool up, uint64_t code, bool talks)
 	link_run(w->link, NULL, NULL, RTT);
 	from->stays_open = false;
 	end_pump(from);
-	stop(from, code);
+	stop_sending(from, code);
 	link_run(w->link, NULL, NULL, 4 * RTT);
 	to->to_send = talks ? MB : 0;
 	end_pump(to);
@@ -402,7 +402,7 @@ a_stop_after_all_is_nothing(void **state)
 	w->far[0].stays_open = true;
 	assert_int_equal(tunnel_open(w, 0), 0);
 	link_run(w->link, NULL, NULL, 4 * RTT);
-	stop(&w->far[0], 0x10e);
+	stop_sending(&w->far[0], 0x10e);
 	link_run(w->link, NULL, NULL, 4 * RTT);
 	assert_int_equal(w->near[0].stopped, 0);
 	assert_false(quic_stream_lost(w->near[0].stream));
@@ -425,7 +425,7 @@ a_stop_may_come_first(void **state)
 	world_up(w);
 	w->near[0].stays_open = w->near[0].hears_reset = true;
 	assert_int_equal(tunnel_open(w, 0), 0);
-	stop(&w->near[0], QUIC_H3_REQUEST_CANCELLED);
+	stop_sending(&w->near[0], QUIC_H3_REQUEST_CANCELLED);
 	w->far[0].habit = HOLD;
 	w->far[0].to_send = 10 * KB;
 	assert_true(link_run(w->link, is_some, &w->far[0].stopped, LONG));
@@ -458,7 +458,7 @@ an_answer_that_nobody_wants(void **state)
 	link_run(w->link, NULL, NULL, RTT);
 	end_pump(&w->near[0]);
 	quic_stream_finish(w->near[0].stream);
-	stop(&w->near[0], QUIC_H3_REQUEST_CANCELLED);
+	stop_sending(&w->near[0], QUIC_H3_REQUEST_CANCELLED);
 	link_run(w->link, NULL, NULL, 4 * RTT);
 	assert_true(far->stream->transport_gone);
 	assert_int_equal(quic_stream_respond(far->stream, &ok, 1), 0);

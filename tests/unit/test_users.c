@@ -360,7 +360,8 @@ all_sources_are_bounded(void **state)
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_true(late.ok);
-	assert_in_range(late.order, 0, 12);
+	/* In the first round of nine; threads may end a second one before. */
+	assert_in_range(late.order, 0, 18);
 	n = 0;
 	for (int i = 0; i < FAIR_MAX + 2; i++)
 		n += guesses[i].verdict == USERS_OVERLOAD;
