@@ -82,7 +82,7 @@ struct migration {
 
 	bool validating; /* a migration is under way ... */
 	bool immediate;	 /* ... and the old path is gone */
-	struct sockaddr_storage new_local; /* the local address that it is to */
+	struct sockaddr_storage new_local; /* the local address of the new path */
 	uint64_t retry_ms; /* until the next attempt, if it fails */
 
 	bool silent;
@@ -164,23 +164,22 @@ set_next_move(struct migration *m, const struct quic_stats *before)
 
 /* The edge forbids it, which does no harm while the old network exists. */
 static void
-move_forbidden(
-    struct migration *m, const struct sockaddr_storage *target, bool at_once)
+move_forbidden(struct migration *m, const struct sockaddr_storage *local,
+    bool at_once)
 {
 	if (at_once)
 		give_up(m, "the network has changed, and the edge does not "
 		    "support connection migration");
 	else if (!m->left_behind &&
-	    !same_ip(target, &quic_conn_path(m->conn)->local)) {
+	    !same_ip(local, &quic_conn_path(m->conn)->local)) {
 		m->left_behind = true;
 		m->events->left_behind(m->arg);
 	}
 }
 
-/* To `target`, which the kernel has just chosen for a new socket. */
+/* To `local`, which the kernel has just chosen for a new socket. */
 static void
-move(
-    struct migration *m, const struct sockaddr_storage *target, bool at_once)
+move(struct migration *m, const struct sockaddr_storage *local, bool at_once)
 {
 	struct quic_stats before;
 	int rv;
@@ -195,12 +194,12 @@ move(
 	case 0:
 		m->validating = true;
 		m->immediate = at_once;
-		m->new_local = *target;
+		m->new_local = *local;
 		m->verify = false;
 		set_next_move(m, &before);
 		break;
 	case -EPERM:
-		move_forbidden(m, target, at_once);
+		move_forbidden(m, local, at_once);
 		break;
 	case -ENOTCONN:
 		give_up(m, "the network has changed");
