@@ -34,7 +34,8 @@ struct black_hole {
 	/* Large packets sent since one was acknowledged. */
 	unsigned large_waiting;
 	bool waiting; /* some packets are not acknowledged */
-	uint64_t progress_at; /* when one was acknowledged last */
+	/* When one was acknowledged last, or `waiting` began. */
+	uint64_t progress_at;
 
 	/* Private. */
 	uint64_t acked_next; /* as acked_end, with the current datagram */

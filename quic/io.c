@@ -63,8 +63,8 @@ struct quic_io {
 	struct sockaddr_storage remote; /* client: of all ports */
 	struct quic_via via; /* client: of all ports */
 
-	struct quic_conn *conn; /* a client has this one */
-	struct quic_server *server;
+	struct quic_conn *conn; /* client */
+	struct quic_server *server; /* server */
 	void (*unreachable)(void *arg, int error);
 	void *arg;
 

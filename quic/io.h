@@ -48,8 +48,8 @@ const struct quic_via *quic_io_via(const struct quic_io *);
 bool quic_io_path_is_down(const struct quic_io *);
 
 /*
- * A client: opens another socket on the path of quic_io_new_path(), and migrates the
- * connection to it. The other arguments and results are those of
+ * A client: opens another socket on the path of quic_io_new_path(), and
+ * migrates the connection to it. The other arguments and results are those of
  * quic_conn_migrate() and quic_io_connect(); on failure nothing changes.
  * Without `at_once`, and after -EPERM, the old socket is pinned to its
  * interface, whatever the routes say. Not from inside an event.

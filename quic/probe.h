@@ -36,10 +36,9 @@
 
 /*
  * The sizes that the library probes, one after another: each is a slot for a
- * probe of ours on an idle connection. They must be larger than all of our
- * packets, or the library would take them for confirmed without us, and stop
- * when it has no more to probe. So they begin above the largest size for any
- * path.
+ * probe of ours on an idle connection. They are larger than all of our packets,
+ * since the library would probe smaller sizes without us, also when no result
+ * is needed any more. So they begin above the largest size for any path.
  */
 #define PROBE_SLOTS 48
 

@@ -15,7 +15,7 @@
  *
  *     quic_*_receive(rx[], now) ──▶ events ──▶ quic_stream_*()
  *     quic_*_expire(now)        ──▶ events
- *     quic_*_write(train, now)  ──▶ one train to send, until it returns 0
+ *     quic_*_write(train, now)  ──▶ one train to send, until it returns false
  *     quic_*_deadline()         ──▶ when to call expire and write again
  *
  * Rules for everything here:

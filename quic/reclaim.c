@@ -188,8 +188,8 @@ close_for_memory(struct quic_conn *conn, uint64_t now)
 	m->all->closing += m->closing;
 	m->all->closed++;
 	quic_conn_close(conn, QUIC_H3_EXCESSIVE_LOAD,
-	    "memory is short, and this connection is the first to go: it was "
-	    "never used, or it holds the most", now);
+	    "memory is short: connections that are unused or hold the most are "
+	    "closed", now);
 }
 
 /* Bytes that the libraries hold beyond the cost of the streams. */
