@@ -68,7 +68,8 @@ culvertctl_OBJS = proxy/culvertctl.o control.a http1.a base.a
 UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	black_hole admission icmp qpack closing tally listener netlink migration failover \
-	happy_eyeballs connection connect_error address_rule own_addresses relay $(UNIT_QUIC)
+	happy_eyeballs connection connect_error address_rule address_order \
+	own_addresses relay $(UNIT_QUIC)
 UNIT_QUIC = error_text probe_packet steps tls conn stream crowd memory server path move \
 	bbr_queue tunnel_request
 test_addr_OBJS = proxy/base/addr.o
@@ -77,6 +78,7 @@ test_config_OBJS = proxy/config/config.o proxy/config/flags.o proxy/config/confi
 	proxy/config/option.o proxy/config/value.o proxy/base/control_path.o proxy/base/privsep.o \
 	proxy/base/run_as.o $(test_address_rule_OBJS)
 test_address_rule_OBJS = proxy/base/address_rule.o proxy/base/addr.o
+test_address_order_OBJS = proxy/base/address_order.o proxy/base/addr.o
 test_socks_OBJS = proxy/local/socks.o proxy/base/addr.o
 test_slice_OBJS = proxy/base/slice.o
 test_http1_OBJS = proxy/http1/http1.o proxy/http1/http1_head.o \
@@ -95,7 +97,7 @@ test_own_addresses_OBJS = proxy/edge/own_addresses.o proxy/base/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/descriptors.o \
 	proxy/edge/dial_queue.o proxy/edge/resolver.o proxy/edge/name_servers.o \
 	proxy/edge/dns_channel.o proxy/base/tally.o proxy/base/log.o proxy/base/log_sink.o \
-	$(test_policy_OBJS)
+	proxy/base/address_order.o $(test_policy_OBJS)
 test_sandbox_OBJS = proxy/base/sandbox.o proxy/base/seccomp.o proxy/base/run_as.o \
 	tests/unit/child.o
 test_privsep_OBJS = proxy/base/privsep.o proxy/base/privsep_child.o $(test_sandbox_OBJS)
@@ -118,7 +120,8 @@ test_closing_OBJS = quic/closing.o quic/conn_id.o
 test_netlink_OBJS = proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o
 test_migration_OBJS = proxy/local/upstream/migration.o
 test_failover_OBJS = proxy/local/upstream/failover.o
-test_happy_eyeballs_OBJS = proxy/local/upstream/happy_eyeballs.o proxy/base/addr.o quic/socket.o
+test_happy_eyeballs_OBJS = proxy/local/upstream/happy_eyeballs.o \
+	quic/socket.o $(test_address_order_OBJS)
 test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy/base/log.o \
 	proxy/base/log_sink.o proxy/base/qlog.o \
 	proxy/base/privsep.o

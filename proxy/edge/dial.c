@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include "proxy/base/address_order.h"
 #include "proxy/base/basic.h"
 #include "proxy/edge/dial.h"
 
@@ -18,9 +19,8 @@
  * A literal is not resolved. If the addresses of one type are late, connecting
  * begins with those of the other, and the late ones are added as they arrive.
  * Every address that the policy permits is an attempt. Attempts start in the
- * order of the list with alternating families (RFC 8305 section 4), each a
- * delay after the one before, or at once when that one fails. The states of an
- * attempt:
+ * order of address_order.h (RFC 8305), each a delay after the one before, or at
+ * once when that one fails. The states of an attempt:
  *
  *	started -> waiting -> ready -> connecting -> over
  *
@@ -37,11 +37,6 @@
  * before connect(2) returns, and a second connect(2) finds that without a poll.
  */
 
-/* An address to try. IPv4 and IPv6 addresses share one type. */
-struct candidate {
-	struct sockaddr_in6 addr;
-	bool started;
-};
 
 struct attempt {
 	uv_poll_t poll;		/* first: on_poll() casts it to the attempt */
@@ -57,9 +52,7 @@ struct attempt {
 
 struct dial {
 	uv_timer_t timer;
-	struct candidate *candidates;
-	unsigned ncandidates, nstarted;
-	sa_family_t family;	/* of the next attempt, if possible */
+	struct address_order addresses;
 	SLIST_HEAD(, attempt) attempts;
 	unsigned handles;	/* open ones, the timer included */
 	uint64_t deadline;	/* in milliseconds of uv_now() */
@@ -160,11 +153,11 @@ status_of(int error, sa_family_t family)
 
 static void
 note_status(struct dial *d, enum dial_status status,
-    const struct sockaddr_in6 *addr)
+    const struct sockaddr *addr)
 {
 	if (status >= d->result.status)
 		return;
-	d->address = *addr;
+	memcpy(&d->address, addr, addr_len(addr));
 	d->result.status = status;
 	d->result.address = (const struct sockaddr *)&d->address;
 }
@@ -181,8 +174,14 @@ on_closed(uv_handle_t *handle)
 		SLIST_REMOVE_HEAD(&d->attempts, entry);
 		free(a);
 	}
-	free(d->candidates);
+	address_order_clear(&d->addresses);
 	free(d);
+}
+
+static const struct sockaddr *
+attempt_addr(const struct attempt *a)
+{
+	return (const struct sockaddr *)&a->addr;
 }
 
 /*
@@ -254,7 +253,7 @@ finish(struct dial *d)
 static int
 attempt_connect(struct attempt *a)
 {
-	const struct sockaddr *addr = (const struct sockaddr *)&a->addr;
+	const struct sockaddr *addr = attempt_addr(a);
 
 	if (connect(a->fd, addr, addr_len(addr)) == 0 || errno == EISCONN)
 		return 0;
@@ -264,7 +263,7 @@ attempt_connect(struct attempt *a)
 static void
 attempt_done(struct dial *d, struct attempt *a, int error)
 {
-	note_status(d, status_of(error, a->addr.sin6_family), &a->addr);
+	note_status(d, status_of(error, a->addr.sin6_family), attempt_addr(a));
 	if (error != 0) {
 		attempt_drop(a);
 		return;
@@ -319,9 +318,8 @@ attempt_go(struct dial *d, struct attempt *a)
 {
 	int rv;
 
-	if (!policy_permits(d->dialer->policy,
-		(const struct sockaddr *)&a->addr)) {
-		note_status(d, DIAL_PROHIBITED, &a->addr);
+	if (!policy_permits(d->dialer->policy, attempt_addr(a))) {
+		note_status(d, DIAL_PROHIBITED, attempt_addr(a));
 		attempt_drop(a);
 		return;
 	}
@@ -351,8 +349,8 @@ on_slot(void *arg)
 static void
 attempt_start(struct dial *d, struct attempt *a)
 {
-	int rv = dial_slot_take(&a->slot, d->dialer->queue,
-	    (const struct sockaddr *)&a->addr, on_slot, a);
+	int rv = dial_slot_take(&a->slot, d->dialer->queue, attempt_addr(a),
+	    on_slot, a);
 
 	if (rv < 0)
 		attempt_done(d, a, rv);
@@ -362,59 +360,23 @@ attempt_start(struct dial *d, struct attempt *a)
 		attempt_go(d, a);
 }
 
-/* The first in the list that has not started, of the next family if any. */
-static struct candidate *
-next_candidate(struct dial *d)
-{
-	struct candidate *other = NULL;
-
-	for (unsigned i = 0; i < d->ncandidates; i++) {
-		struct candidate *c = &d->candidates[i];
-
-		if (c->started)
-			continue;
-		if (c->addr.sin6_family == d->family)
-			return c;
-		if (other == NULL)
-			other = c;
-	}
-	return other;
-}
-
 /* Returns NULL if all addresses have been tried or memory is exhausted. */
 static struct attempt *
 attempt_new(struct dial *d)
 {
-	struct candidate *c = next_candidate(d);
-	struct attempt *a = c != NULL ? calloc(1, sizeof(*a)) : NULL;
+	const struct sockaddr *addr = address_order_next(&d->addresses);
+	struct attempt *a = addr != NULL ? calloc(1, sizeof(*a)) : NULL;
 
 	if (a == NULL) {
-		if (c != NULL)
-			note_status(d, DIAL_LIMIT, &c->addr);
+		if (addr != NULL)
+			note_status(d, DIAL_LIMIT, addr);
 		return NULL;
 	}
-	c->started = true;
-	d->nstarted++;
-	d->family = c->addr.sin6_family == AF_INET ? AF_INET6 : AF_INET;
-	a->addr = c->addr;
+	memcpy(&a->addr, addr, addr_len(addr));
 	a->dial = d;
 	a->fd = -1;
 	SLIST_INSERT_HEAD(&d->attempts, a, entry);
 	return a;
-}
-
-static uint64_t
-attempt_delay(const struct dial *d)
-{
-	uint64_t now = uv_now(d->timer.loop), delay = 0;
-	unsigned left = d->ncandidates - d->nstarted;
-
-	if (now < d->halfway)
-		delay = (d->halfway - now) / (left > 0 ? left : 1);
-	if (delay > DIAL_ATTEMPT_DELAY_MS)
-		return DIAL_ATTEMPT_DELAY_MS;
-	return delay > DIAL_ATTEMPT_DELAY_MIN_MS ? delay
-						 : DIAL_ATTEMPT_DELAY_MIN_MS;
 }
 
 static void
@@ -422,9 +384,9 @@ arm(struct dial *d)
 {
 	uint64_t now = uv_now(d->timer.loop), at = d->deadline;
 
-	if (d->lookup != NULL && d->ncandidates == 0)
+	if (d->lookup != NULL && d->addresses.n == 0)
 		at = d->resolve_by;
-	else if (d->nstarted < d->ncandidates && d->next < at)
+	else if (d->addresses.ntried < d->addresses.n && d->next < at)
 		at = d->next;
 	uv_timer_start(&d->timer, on_timer, at > now ? at - now : 0, 0);
 }
@@ -436,7 +398,7 @@ start_attempts(struct dial *d)
 	uint64_t now = uv_now(d->timer.loop);
 	struct attempt *a;
 
-	if (d->nstarted == 0)
+	if (d->addresses.ntried == 0)
 		d->halfway = now + (d->deadline - now) / 2;
 	while (!d->finished && (a = attempt_new(d)) != NULL) {
 		attempt_start(d, a);
@@ -445,7 +407,8 @@ start_attempts(struct dial *d)
 	}
 	if (d->finished)
 		return;
-	d->next = now + attempt_delay(d);
+	d->next = now + address_order_delay(&d->addresses,
+	    now < d->halfway ? d->halfway - now : 0);
 	if (has_open_attempt(d) || d->lookup != NULL)
 		arm(d);
 	else
@@ -477,7 +440,7 @@ time_out(struct dial *d)
 	SLIST_FOREACH(a, &d->attempts, entry)
 		if (attempt_is_open(a))
 			note_status(d, a->fd >= 0 ? DIAL_TIMEOUT : DIAL_LIMIT,
-			    &a->addr);
+			    attempt_addr(a));
 	finish(d);
 }
 
@@ -506,56 +469,27 @@ on_timer(uv_timer_t *timer)
 		report(d);
 	else if (uv_now(timer->loop) >= d->deadline)
 		time_out(d);
-	else if (d->ncandidates == 0 && uv_now(timer->loop) >= d->resolve_by)
+	else if (d->addresses.n == 0 && uv_now(timer->loop) >= d->resolve_by)
 		resolve_timed_out(d);
 	else
 		start_ready(d);
 }
 
-/* A name may have the same address several times: that is one attempt. */
-static bool
-is_known(const struct dial *d, const struct sockaddr_in6 *addr)
-{
-	for (unsigned i = 0; i < d->ncandidates; i++)
-		if (memcmp(&d->candidates[i].addr, addr, sizeof(*addr)) == 0)
-			return true;
-	return false;
-}
-
 static void
-add_candidate(struct dial *d, const struct sockaddr_in6 *addr)
+add_address(struct dial *d, const struct sockaddr *address)
 {
-	struct candidate *all = d->candidates;
+	struct sockaddr_in6 copy = { 0 };
+	const struct sockaddr *addr = (const struct sockaddr *)&copy;
 
-	/* The capacity is the next power of two. */
-	if ((d->ncandidates & (d->ncandidates - 1)) == 0)
-		all = realloc(all, (d->ncandidates > 0 ? 2 * d->ncandidates
-						       : 1) * sizeof(*all));
-	if (all == NULL) {
-		note_status(d, DIAL_LIMIT, addr);
-		return;
-	}
-	if (d->ncandidates == 0)
-		d->family = addr->sin6_family;
-	d->candidates = all;
-	all[d->ncandidates++] = (struct candidate){ .addr = *addr };
-}
-
-static void
-add_address(struct dial *d, const struct sockaddr *addr)
-{
-	struct sockaddr_in6 candidate = { 0 };
-
-	memcpy(&candidate, addr, addr_len(addr));
+	memcpy(&copy, address, addr_len(address));
 	/* sin_port of an IPv4 address is at the same offset. */
-	candidate.sin6_port = htons(d->target.port);
-	if (d->ncandidates == DIAL_ADDRESSES_MAX || is_known(d, &candidate))
+	copy.sin6_port = htons(d->target.port);
+	if (d->addresses.n == DIAL_ADDRESSES_MAX)
 		return;
-	if (policy_permits(d->dialer->policy,
-		(const struct sockaddr *)&candidate))
-		add_candidate(d, &candidate);
-	else
-		note_status(d, DIAL_PROHIBITED, &candidate);
+	if (!policy_permits(d->dialer->policy, addr))
+		note_status(d, DIAL_PROHIBITED, addr);
+	else if (address_order_add(&d->addresses, addr) == -ENOMEM)
+		note_status(d, DIAL_LIMIT, addr);
 }
 
 static void
@@ -615,6 +549,7 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 	d->timer.data = d;
 	d->handles = 1;
 	SLIST_INIT(&d->attempts);
+	d->addresses.max = DIAL_ADDRESSES_MAX;
 	d->deadline = uv_now(loop) +
 	    dialer->timeout_ms * DIAL_CONNECT_TENTHS / 10;
 	d->resolve_by = uv_now(loop) +

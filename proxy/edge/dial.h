@@ -29,13 +29,6 @@ struct dialer {
 	uint64_t timeout_ms; /* of clients; usually DIAL_TIMEOUT_MS */
 };
 
-/*
- * Milliseconds between two attempts of a dial (RFC 8305 section 5); fewer if
- * there are so many addresses that otherwise the last attempt would start after
- * half of the time.
- */
-#define DIAL_ATTEMPT_DELAY_MS 250
-#define DIAL_ATTEMPT_DELAY_MIN_MS 10
 
 /*
  * The part of the time-out, as n/4, for the name to resolve: the answer reaches

@@ -459,6 +459,19 @@ one_name_is_resolved_at_a_time(void **state)
 	assert_int_equal(nconnections, 1);
 }
 
+/* The name resolves although it was too late to cancel that. */
+static void
+addresses_after_the_end_are_not_kept(void **state)
+{
+	(void)state;
+	eyeballs_start(&e, now);
+	eyeballs_fini(&e);
+	assert_int_equal(cancelled, 1);
+	answer(0, "192.0.2.1:1");
+	assert_int_equal(e.addresses.n, 0);
+	assert_int_equal(changes, 1);
+}
+
 #define EYEBALLS_TEST(name) \
 	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
@@ -482,6 +495,7 @@ main(void)
 		EYEBALLS_TEST(earlier_addresses_are_used_if_there_are_none),
 		EYEBALLS_TEST(fresh_addresses_replace_the_earlier_ones),
 		EYEBALLS_TEST(one_name_is_resolved_at_a_time),
+		EYEBALLS_TEST(addresses_after_the_end_are_not_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Milliseconds between two attempts (RFC 8305 §5). */
-#define ATTEMPT_DELAY_MS 250
 
 /*
  * Milliseconds to resolve the name when addresses are known from before: slow
@@ -21,6 +19,7 @@ eyeballs_init(struct eyeballs *e, struct connection_context *context,
 	e->edge = edge;
 	e->tls = tls;
 	e->lookup.data = e;
+	e->addresses.max = EYEBALLS_ADDRESSES_MAX;
 	TAILQ_INIT(&e->attempts);
 }
 
@@ -53,22 +52,14 @@ next_of(const struct addrinfo *ai, int family)
 static const struct addrinfo *
 add(struct eyeballs *e, const struct addrinfo *ai)
 {
-	struct sockaddr_storage address;
-
 	if (ai == NULL)
 		return NULL;
-	memset(&address, 0, sizeof(address));
-	memcpy(&address, ai->ai_addr, ai->ai_addrlen);
-	for (size_t i = 0; i < e->naddresses; i++)
-		if (memcmp(&e->addresses[i], &address, sizeof(address)) == 0)
-			return next_of(ai->ai_next, ai->ai_family);
-	if (e->naddresses < EYEBALLS_ADDRESSES_MAX)
-		e->addresses[e->naddresses++] = address;
+	(void)address_order_add(&e->addresses, ai->ai_addr);
 	return next_of(ai->ai_next, ai->ai_family);
 }
 
 /*
- * The families alternate (RFC 8305 §4), each in the resolver's order. While
+ * Adds alternately, so that the limit leaves room for both families. While
  * earlier addresses are being tried, new ones follow them.
  */
 static void
@@ -77,8 +68,8 @@ add_all(struct eyeballs *e, const struct addrinfo *list)
 	const struct addrinfo *six = next_of(list, AF_INET6);
 	const struct addrinfo *four = next_of(list, AF_INET);
 
-	if (e->next == 0)
-		e->naddresses = 0;
+	if (e->addresses.ntried == 0)
+		address_order_clear(&e->addresses);
 	while (six != NULL || four != NULL) {
 		six = add(e, six);
 		four = add(e, four);
@@ -96,7 +87,7 @@ on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 	    uv_strerror(status != 0 ? status : UV_EAI_NODATA));
 	if (status == 0)
 		add_all(e, list);
-	if (status != 0 || e->naddresses == 0)
+	if (status != 0 || e->addresses.n == 0)
 		note(e, NULL, why, false);
 	uv_freeaddrinfo(list);
 	e->context->changed(e->context->arg);
@@ -133,7 +124,7 @@ eyeballs_start(struct eyeballs *e, uint64_t now)
 	e->running = true;
 	e->permanent = false;
 	e->began = e->due = now;
-	e->next = 0;
+	address_order_rewind(&e->addresses);
 	resolve(e);
 }
 
@@ -190,14 +181,14 @@ start_next(struct eyeballs *e, uint64_t now)
 	struct connection *c;
 	int rv;
 
-	while (e->next < e->naddresses) {
-		address = (const struct sockaddr *)&e->addresses[e->next++];
+	while ((address = address_order_next(&e->addresses)) != NULL) {
 		addr_format(address, e->address);
 		rv = connection_new(
 		    &c, e->context, e->tls, e->edge->host, address);
 		if (rv == 0) {
 			TAILQ_INSERT_TAIL(&e->attempts, c, entry);
-			e->due = now + ATTEMPT_DELAY_MS;
+			e->due = now +
+			    address_order_delay(&e->addresses, UINT64_MAX);
 			return;
 		}
 		note(e, e->address, quic_via_error(&e->context->via, rv, why),
@@ -209,8 +200,8 @@ start_next(struct eyeballs *e, uint64_t now)
 static bool
 is_ready(const struct eyeballs *e, uint64_t now)
 {
-	return !e->resolving || e->next > 0 ||
-	    (e->naddresses > 0 && now >= e->began + RESOLVE_MS);
+	return !e->resolving || e->addresses.ntried > 0 ||
+	    (e->addresses.n > 0 && now >= e->began + RESOLVE_MS);
 }
 
 static void
@@ -232,13 +223,13 @@ eyeballs_step(struct eyeballs *e, uint64_t now, uint64_t *at)
 		return EYEBALLS_CONNECTED;
 	}
 	if (!is_ready(e, now)) {
-		if (e->naddresses > 0)
+		if (e->addresses.n > 0)
 			sooner(at, e->began + RESOLVE_MS);
 		return EYEBALLS_RUNNING;
 	}
 	if (now >= e->due)
 		start_next(e, now);
-	if (e->next < e->naddresses)
+	if (e->addresses.ntried < e->addresses.n)
 		sooner(at, e->due);
 	else if (TAILQ_EMPTY(&e->attempts) && !e->resolving) {
 		e->running = false;
@@ -260,7 +251,7 @@ void
 eyeballs_stop(struct eyeballs *e)
 {
 	e->running = false;
-	e->next = 0;
+	address_order_rewind(&e->addresses);
 	while (!TAILQ_EMPTY(&e->attempts))
 		drop(e, TAILQ_FIRST(&e->attempts));
 }
@@ -269,6 +260,8 @@ void
 eyeballs_fini(struct eyeballs *e)
 {
 	eyeballs_stop(e);
+	address_order_clear(&e->addresses);
+	e->addresses.max = 0; /* resolving may still succeed */
 	if (e->resolving)
 		uv_cancel((uv_req_t *)&e->lookup);
 }

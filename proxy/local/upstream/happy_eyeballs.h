@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "proxy/base/addr.h"
+#include "proxy/base/address_order.h"
 #include "proxy/local/upstream/connection.h"
 #include "proxy/local/upstream/connect_error.h"
 
@@ -50,8 +51,7 @@ struct eyeballs {
 	uint64_t began; /* milliseconds */
 	uint64_t due;	/* milliseconds: when the next address is tried */
 	uv_getaddrinfo_t lookup;
-	struct sockaddr_storage addresses[EYEBALLS_ADDRESSES_MAX];
-	size_t naddresses, next;
+	struct address_order addresses;
 };
 
 /* The context, the edge and its credentials must outlive it. */
