@@ -222,7 +222,7 @@ test:
 
 check:
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory -j2 all unit layers
+	@$(MAKE) --no-print-directory -j2 all unit layers format-check
 	@$(MAKE) --no-print-directory system
 
 unit: $(UNIT:%=$(BUILD)/tests/test_%) $(FUZZ:%=$(BUILD)/tests/replay_%)
@@ -248,6 +248,23 @@ fuzz: $(FUZZ:%=build/fuzz/fuzz_%)
 		build/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) \
 		    -max_len=65536 -artifact_prefix=build/fuzz/$$t- \
 		    build/fuzz/new/$$t tests/fuzz/corpus/$$t || exit 1; done
+
+# Another release of clang-format has another opinion of some lines.
+FORMAT_VERSION = 14
+FORMAT_FILES = $(shell find proxy quic tests -name '*.[ch]')
+HAS_FORMAT = clang-format --version 2>/dev/null | \
+	grep -q 'version $(FORMAT_VERSION)\.'
+
+format:
+	@$(HAS_FORMAT) || { echo "format: it takes clang-format" \
+	    "$(FORMAT_VERSION), which is not here" >&2; exit 1; }
+	@clang-format -i $(FORMAT_FILES)
+
+format-check:
+	@if $(HAS_FORMAT); then \
+		clang-format --dry-run -Werror $(FORMAT_FILES); \
+	else echo "format-check: skipped, clang-format $(FORMAT_VERSION)" \
+	    "is not here"; fi
 
 # A peer that cannot be installed is reported as missing.
 bench: all $(BENCH:%=$(BUILD)/bench/%)
@@ -293,7 +310,8 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all deps run test check unit layers system system-full fuzz bench soak hostile
+.PHONY: all deps run test check unit layers format format-check system
+.PHONY: system-full fuzz bench soak hostile
 .PHONY: releases install uninstall clean always
 .SECONDARY:
 .SECONDEXPANSION:

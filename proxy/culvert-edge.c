@@ -69,11 +69,12 @@ load_tls(struct edge_settings *settings, const struct config *config,
 		rv = pem_load_ca(&server.client_ca, config->client_ca, error);
 	if (rv == 0 &&
 	    (rv = quic_tls_server_new(&settings->tls, &server, why)) != 0)
-		snprintf(error, ERROR_MAX, "%s: %s", config->self_signed
-		    ? "--self-signed" : config->cert, why);
+		snprintf(error, ERROR_MAX, "%s: %s",
+		    config->self_signed ? "--self-signed" : config->cert, why);
 	if (rv == 0 &&
 	    (rv = quic_tls_secret(&server.key, settings->secret)) != 0)
-		snprintf(error, ERROR_MAX, "no secret can be derived from the "
+		snprintf(error, ERROR_MAX,
+		    "no secret can be derived from the "
 		    "private key");
 	if (rv == 0 && config->self_signed)
 		print_pin(&server.cert);
@@ -95,12 +96,10 @@ load_limits(struct edge_settings *settings, const struct config *config,
 		.half_open_max = config->half_open_max,
 		.handshakes_max = config->handshake_rate,
 		.source_max = config->source_connections };
-	settings->limits = (struct edge_limits){
-		.tunnels = config->tunnels_max,
+	settings->limits = (struct edge_limits){ .tunnels = config->tunnels_max,
 		.tunnels_per_user = config->tunnels_per_user,
 		.dials_per_origin = config->dials_per_origin,
-		.connect_timeout_ms = UINT64_C(1000) *
-		    config->connect_timeout,
+		.connect_timeout_ms = UINT64_C(1000) * config->connect_timeout,
 		.tunnel_timeout_ms = UINT64_C(1000) * config->tunnel_timeout,
 		.keepalive_timeout_s = config->keepalive_timeout };
 }
@@ -274,8 +273,8 @@ start_edge(struct daemon *daemon)
 	struct edge_settings settings;
 	int rv;
 
-	if ((rv = load(&settings, &daemon->config, daemon->memory,
-		error)) != 0) {
+	if ((rv = load(&settings, &daemon->config, daemon->memory, error)) !=
+	    0) {
 		log_error("%s", error);
 		return rv;
 	}
@@ -298,8 +297,9 @@ start(struct daemon *daemon)
 	    start_edge(daemon) != 0 || listen_all(daemon) != 0 ||
 	    enter_sandbox(config) != 0)
 		return -1;
-	log_info("ready%s", config->users == NULL
-	    ? ", open to everyone without authentication" : "");
+	log_info("ready%s",
+	    config->users == NULL ? ", open to everyone without authentication"
+				  : "");
 	log_notify("READY=1");
 	return 0;
 }
@@ -311,7 +311,7 @@ main(int argc, char **argv)
 	int rv;
 
 	if ((rv = daemon_begin(&daemon.config, CONFIG_CULVERT_EDGE, argc,
-		argv)) >= 0)
+		 argv)) >= 0)
 		return rv;
 	init_loop(&daemon);
 	rv = start(&daemon);

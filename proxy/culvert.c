@@ -57,7 +57,8 @@ quic_settings(const struct config *config, struct quic_memory *memory)
 		.ip_mtu_max = config->mtu_max,
 		.ip_mtu_min = config->mtu_min,
 		.idle_timeout_ns = config->edge_timeout * NS_PER_S,
-		.no_mtu_probe = config->no_mtu_probe, .memory = memory };
+		.no_mtu_probe = config->no_mtu_probe,
+		.memory = memory };
 }
 
 /* ---- Requests of the control socket ---- */
@@ -182,7 +183,8 @@ load_edges(struct pool_settings *pool, const struct config *config,
 {
 	struct quic_tls_client_settings settings = {
 		.pins = (const uint8_t(*)[QUIC_PIN_LEN])config->pin.v,
-		.npins = config->pin.n };
+		.npins = config->pin.n
+	};
 	int rv;
 
 	rv = pem_load_ca(&settings.ca, config->ca, error);
@@ -229,8 +231,8 @@ load(struct pool_settings *settings, struct users **users,
 	int rv;
 
 	*users = NULL;
-	*settings = (struct pool_settings){ .quic =
-						quic_settings(config, memory),
+	*settings = (struct pool_settings){ .quic = quic_settings(config,
+						memory),
 		.connections = config->connections,
 		.connect_timeout_ms = UINT64_C(1000) * config->connect_timeout,
 		.via = quic_via(config),
@@ -254,7 +256,8 @@ check_via(const struct config *config, char error[ERROR_MAX])
 
 	if (quic_via_is_allowed(&via))
 		return 0;
-	snprintf(error, ERROR_MAX, "--%s requires a restart because its "
+	snprintf(error, ERROR_MAX,
+	    "--%s requires a restart because its "
 	    "capability was dropped at the start",
 	    config->fwmark != 0 ? "fwmark" : "interface");
 	return -EPERM;
@@ -358,13 +361,11 @@ make_pair(struct edge_settings *edge, struct pool_edge *pool,
 	int rv;
 
 	snprintf(error, QUIC_ERROR_MAX, "no key can be made");
-	if ((rv = quic_tls_self_signed(LOOPBACK, time(NULL), &cert,
-		&key)) != 0)
+	if ((rv = quic_tls_self_signed(LOOPBACK, time(NULL), &cert, &key)) != 0)
 		return rv;
 	client.cert = server.cert = (struct quic_pem){ cert, strlen(cert) };
 	client.key = server.key = (struct quic_pem){ key, strlen(key) };
-	client.pins = server.client_pins =
-	    (const uint8_t(*)[QUIC_PIN_LEN])pin;
+	client.pins = server.client_pins = (const uint8_t(*)[QUIC_PIN_LEN])pin;
 	rv = quic_tls_pin(&server.cert, pin[0]);
 	if (rv == 0)
 		rv = quic_tls_secret(&server.key, edge->secret);
@@ -385,7 +386,8 @@ start_embedded_edge(struct culvert *culvert, struct pool_settings *pool)
 	struct edge_settings settings = {
 		.quic = quic_settings(&culvert->config, culvert->memory),
 		.limits = edge_limits(&culvert->config),
-		.qlog_dir = culvert->config.qlog };
+		.qlog_dir = culvert->config.qlog
+	};
 	struct sockaddr_storage addr;
 	char error[QUIC_ERROR_MAX];
 	int rv;
@@ -394,9 +396,10 @@ start_embedded_edge(struct culvert *culvert, struct pool_settings *pool)
 	addr_parse(&addr, LOOPBACK ":0");
 	pool->nedges = 1;
 	rv = make_pair(&settings, &pool->edges[0], error);
-	if (rv == 0 && ((rv = edge_new(&culvert->edge, &culvert->loop,
-		&settings)) != 0 || (rv = edge_listen(culvert->edge,
-		(struct sockaddr *)&addr, &addr)) != 0))
+	if (rv == 0 &&
+	    ((rv = edge_new(&culvert->edge, &culvert->loop, &settings)) != 0 ||
+		(rv = edge_listen(culvert->edge, (struct sockaddr *)&addr,
+		     &addr)) != 0))
 		snprintf(error, sizeof(error), "%s", strerror(-rv));
 	quic_tls_free(settings.tls);
 	explicit_bzero(settings.secret, sizeof(settings.secret));
@@ -423,7 +426,8 @@ allow_via(const struct config *config, uint64_t *keep)
 	int rv = sandbox_least(may_go_by, &via, keep);
 
 	if (rv != 0)
-		log_error("--%s requires the capability CAP_NET_RAW "
+		log_error(
+		    "--%s requires the capability CAP_NET_RAW "
 		    "(CAP_NET_ADMIN before Linux 5.17); start as root, or set "
 		    "AmbientCapabilities=CAP_NET_RAW in the unit",
 		    config->fwmark != 0 ? "fwmark" : "interface");
@@ -442,7 +446,7 @@ start_uplink(struct culvert *culvert)
 	int rv;
 
 	if ((rv = load(&settings, &culvert->users, &culvert->config,
-		culvert->memory, error)) != 0) {
+		 culvert->memory, error)) != 0) {
 		log_error("%s", error);
 		return rv;
 	}
@@ -502,7 +506,8 @@ start_control(struct culvert *culvert)
 	    &control_events, culvert, error);
 	if ((rv == -EACCES || rv == -EROFS || rv == -ENOENT) && is_default) {
 		log_warn("%s; culvertctl will not work; choose another path "
-		    "with --control", error);
+			 "with --control",
+		    error);
 		return 0;
 	}
 	if (rv != 0)
@@ -514,7 +519,8 @@ static int
 start(struct culvert *culvert)
 {
 	struct daemon_needs needs = {
-		.connects = culvert->config.embedded_edge };
+		.connects = culvert->config.embedded_edge
+	};
 
 	limits_set(&culvert->limits, &culvert->config);
 	if (quic_memory_new(&culvert->memory, culvert->config.memory_max) != 0)
@@ -526,10 +532,11 @@ start(struct culvert *culvert)
 		return -1;
 	if (culvert->config.embedded_edge)
 		log_info("ready, with an embedded edge: connections leave from "
-		    "this machine%s",
-		    config_listens_locally(&culvert->config) ? ""
-		    : ", to public addresses and those of --allow only, "
-		    "because other machines can reach --listen");
+			 "this machine%s",
+		    config_listens_locally(&culvert->config)
+			? ""
+			: ", to public addresses and those of --allow only, "
+			  "because other machines can reach --listen");
 	else
 		log_info("ready");
 	log_notify("READY=1");
@@ -542,8 +549,8 @@ main(int argc, char **argv)
 	struct culvert culvert = { 0 };
 	int rv;
 
-	if ((rv = daemon_begin(&culvert.config, CONFIG_CULVERT, argc,
-		argv)) >= 0)
+	if ((rv = daemon_begin(&culvert.config, CONFIG_CULVERT, argc, argv)) >=
+	    0)
 		return rv;
 	culvert.started_ns = quic_io_now();
 	uv_loop_init(&culvert.loop);

@@ -32,8 +32,7 @@ static const struct command {
 	    "the state of the connection to the edge" },
 	{ "tunnels", "GET /tunnels", report_tunnels,
 	    "the clients and their tunnels, one line each" },
-	{ "mtu", "GET /mtu", report_mtu,
-	    "the state of path MTU discovery" },
+	{ "mtu", "GET /mtu", report_mtu, "the state of path MTU discovery" },
 	{ "reprobe", "POST /reprobe", report_reprobe,
 	    "search for a larger path MTU now" },
 	{ "reconnect", "POST /reconnect", report_reconnect,
@@ -93,7 +92,8 @@ run(const struct command *command, const struct settings *settings)
 {
 	struct watch_settings watched = { .path = settings->path,
 		.interval_ms = settings->interval_ms,
-		.count = settings->count, .as_json = settings->as_json };
+		.count = settings->count,
+		.as_json = settings->as_json };
 
 	return command->report != NULL ? query(command, settings)
 				       : watch(&watched);
@@ -105,7 +105,8 @@ static void
 print_usage(FILE *stream)
 {
 	fputs("usage: culvertctl [-hV] [-i seconds] [-n count] "
-	    "[--control path] [--json]\n                  ", stream);
+	      "[--control path] [--json]\n                  ",
+	    stream);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(stream, "%s%s", i > 0 ? " | " : "", commands[i].name);
 	putc('\n', stream);
@@ -124,7 +125,8 @@ print_help(void)
 	       "  -n, --count count       watch: number of refreshes\n"
 	       "  -h, --help              print this and exit\n"
 	       "  -V, --version           print the version and exit\n"
-	       "\n", control_path_default(path));
+	       "\n",
+	    control_path_default(path));
 	for (size_t i = 0; i < COMMANDS; i++)
 		printf("  %-23s %s\n", commands[i].name, commands[i].help);
 }
@@ -179,8 +181,8 @@ parse_count(const char *text, uint64_t *count)
 
 	errno = 0;
 	*count = strtoull(text, &end, 10);
-	return isdigit((unsigned char)text[0]) && *end == '\0' &&
-	    errno == 0 && *count > 0;
+	return isdigit((unsigned char)text[0]) && *end == '\0' && errno == 0 &&
+	    *count > 0;
 }
 
 static int
@@ -204,12 +206,14 @@ take_option(struct settings *settings, int c)
 		return -1;
 	case 'i':
 		settings->has_watch_options = true;
-		return parse_interval(optarg, &settings->interval_ms) ? -1
+		return parse_interval(optarg, &settings->interval_ms)
+		    ? -1
 		    : complain("--interval: the value is not a number of "
-			"seconds from 0.1 to 86400");
+			       "seconds from 0.1 to 86400");
 	case 'n':
 		settings->has_watch_options = true;
-		return parse_count(optarg, &settings->count) ? -1
+		return parse_count(optarg, &settings->count)
+		    ? -1
 		    : complain("--count: the value is not a positive number");
 	case 'h':
 		print_help();
@@ -231,8 +235,7 @@ main(int argc, char **argv)
 		{ "control", required_argument, NULL, CONTROL },
 		{ "json", no_argument, NULL, JSON },
 		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ NULL, 0, NULL, 0 }
+		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
 	};
 	struct settings settings = { .interval_ms = WATCH_INTERVAL_MS };
 	char buf[CONTROL_PATH_SIZE];

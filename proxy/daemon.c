@@ -23,8 +23,8 @@ static void
 open_log(const struct config *config)
 {
 	log_init(option_program_name(config->program),
-	    config->quiet ? LOG_QUIET
-	    : (int)config->verbose, config->log_format);
+	    config->quiet ? LOG_QUIET : (int)config->verbose,
+	    config->log_format);
 }
 
 /*
@@ -132,9 +132,9 @@ report_small_buffers(void)
 
 	if (granted < QUIC_SOCKET_BUFFER)
 		log_info("socket buffers have %zu KiB instead of %d KiB; for "
-		    "fast paths, raise net.core.rmem_max and "
-		    "net.core.wmem_max", granted / 1024,
-		    QUIC_SOCKET_BUFFER / 1024);
+			 "fast paths, raise net.core.rmem_max and "
+			 "net.core.wmem_max",
+		    granted / 1024, QUIC_SOCKET_BUFFER / 1024);
 }
 
 /* ---- Files for reloads, traces and the exit ---- */
@@ -159,8 +159,8 @@ start_privsep(const struct config *config, const struct daemon_needs *needs)
 	int rv;
 
 	add_path(&paths, PRIVSEP_READ, config->file);
-	for (size_t i = 0;
-	    (option = option_at(config->program, i)) != NULL; i++)
+	for (size_t i = 0; (option = option_at(config->program, i)) != NULL;
+	     i++)
 		if (option->type != NULL && option->type->readable)
 			add_path(&paths, PRIVSEP_READ,
 			    *(char **)option_field(option, config));
@@ -193,22 +193,24 @@ become_user(const struct config *config)
 		return 0;
 	if ((rv = run_as_find(&user, config->run_as)) == 0 && user.uid == 0) {
 		log_warn("running as root because of --run-as: root's files "
-		    "remain accessible, and an /etc/resolv.conf that is "
-		    "replaced is read only after a restart");
+			 "remain accessible, and an /etc/resolv.conf that is "
+			 "replaced is read only after a restart");
 		return 0;
 	}
 	if (rv == 0 && (rv = run_as_become(&user)) == 0)
 		return 0;
 	if (config->run_as != NULL) {
 		log_error("cannot switch to the user %s: %s; grant CAP_SETUID "
-		    "and CAP_SETGID, or omit --run-as",
+			  "and CAP_SETGID, or omit --run-as",
 		    config->run_as, strerror(-rv));
 		return rv;
 	}
-	log_warn("running as root without capabilities: cannot switch to the "
+	log_warn(
+	    "running as root without capabilities: cannot switch to the "
 	    "user %s (%s); grant CAP_SETUID and CAP_SETGID, or start it as "
 	    "another user; an /etc/resolv.conf that is replaced is read only "
-	    "after a restart", user.name, strerror(-rv));
+	    "after a restart",
+	    user.name, strerror(-rv));
 	return 0;
 }
 
@@ -307,8 +309,9 @@ add_link_directories(struct sandbox_rule *to, struct link_directories *where)
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define LINK_RULES_MAX 2
-#define RULES_MAX (COUNT(system_rules) + COUNT(name_files) + \
-	COUNT(name_directories) + LINK_RULES_MAX)
+#define RULES_MAX \
+	(COUNT(system_rules) + COUNT(name_files) + COUNT(name_directories) + \
+	    LINK_RULES_MAX)
 
 static size_t
 add_rules(struct sandbox_rule *to, const struct sandbox_rule *from, size_t n)
@@ -321,7 +324,8 @@ static void
 warn_missing(const struct sandbox_missing *missing)
 {
 	if (missing->files != 0) {
-		log_warn("Landlock is not available (%s), so access to files "
+		log_warn(
+		    "Landlock is not available (%s), so access to files "
 		    "and to TCP is not restricted; it requires Linux 5.13 and "
 		    "\"landlock\" in the kernel's lsm= list",
 		    strerror(-missing->files));
@@ -329,10 +333,10 @@ warn_missing(const struct sandbox_missing *missing)
 	}
 	if (missing->network != 0)
 		log_warn("this kernel's Landlock cannot restrict TCP; it "
-		    "requires Linux 6.7");
+			 "requires Linux 6.7");
 	if (missing->scope != 0)
 		log_warn("this kernel's Landlock cannot restrict signals and "
-		    "abstract Unix sockets; it requires Linux 6.12");
+			 "abstract Unix sockets; it requires Linux 6.12");
 }
 
 static void
@@ -342,10 +346,11 @@ filter_calls(void)
 
 	if (rv > 0)
 		log_info("the seccomp filter is off because this build has "
-		    "sanitizers");
+			 "sanitizers");
 	else if (rv < 0)
 		log_warn("seccomp is not available (%s), so system calls are "
-		    "not restricted", strerror(-rv));
+			 "not restricted",
+		    strerror(-rv));
 }
 
 static int

@@ -82,8 +82,8 @@ is_drained(const struct relay *r)
 {
 	struct iovec iov;
 
-	return r->ending && unacknowledged(r) == 0 && (r->stream == NULL ||
-	    quic_stream_peek(r->stream, &iov, 1) == 0);
+	return r->ending && unacknowledged(r) == 0 &&
+	    (r->stream == NULL || quic_stream_peek(r->stream, &iov, 1) == 0);
 }
 
 /* Progress counts the bytes that either side has accepted. */
@@ -139,8 +139,8 @@ finish_if_done(struct relay *r)
 		relay_read_stop(r);
 		r->ending = true;
 		r->cut_short = quic_stream_lost(r->stream);
-		drain(r, r->cut_short ? "the other side takes no more"
-				      : "done");
+		drain(r,
+		    r->cut_short ? "the other side takes no more" : "done");
 	} else if (r->eof_seen)
 		relay_close(r, "done");
 }
@@ -310,7 +310,7 @@ shut(struct relay *r)
 
 	if ((!r->eof_seen || r->stopped) &&
 	    (uv_fileno((uv_handle_t *)&r->tcp, &fd) != 0 ||
-	    shutdown(fd, SHUT_WR) != 0)) {
+		shutdown(fd, SHUT_WR) != 0)) {
 		tcp_write_failed(r, liveness_failed);
 		return;
 	}

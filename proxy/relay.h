@@ -27,9 +27,9 @@ struct relay {
 	uv_tcp_t tcp; /* the owner's until relay_start */
 
 	/* For the owner to read, at any time. */
-	uint64_t to_stream;	/* bytes from TCP, passed to the stream */
-	uint64_t to_tcp;	/* bytes from the stream, written to TCP */
-	const char *reason;	/* why it was or will be closed; static text */
+	uint64_t to_stream; /* bytes from TCP, passed to the stream */
+	uint64_t to_tcp;    /* bytes from the stream, written to TCP */
+	const char *reason; /* why it was or will be closed; static text */
 
 	/* For the owner to set: TCP must end with a reset, not a FIN. */
 	bool cut_short;
@@ -52,14 +52,14 @@ struct relay {
 	unsigned handles;  /* tcp and timer */
 	uint64_t progress; /* of a drain, at the last check ... */
 	uint64_t progress_ms; /* ... and the time of its last change */
-	uint64_t check_ms; /* the interval of the checks */
-	bool reading : 1;  /* libuv polls TCP, and will report an error */
-	bool failed : 1;   /* ... which it has not reported yet */
-	bool eof_seen : 1; /* TCP's FIN was passed on to the stream */
-	bool shut : 1;	   /* the stream's FIN was passed on to TCP */
-	bool stopped : 1;  /* the stream's peer has sent STOP_SENDING */
-	bool tcp_failed : 1; /* writing failed; earlier input is still read */
-	bool ending : 1;   /* RST once TCP's peer has acknowledged all */
+	uint64_t check_ms;    /* the interval of the checks */
+	bool reading : 1;     /* libuv polls TCP, and will report an error */
+	bool failed : 1;      /* ... which it has not reported yet */
+	bool eof_seen : 1;    /* TCP's FIN was passed on to the stream */
+	bool shut : 1;	      /* the stream's FIN was passed on to TCP */
+	bool stopped : 1;     /* the stream's peer has sent STOP_SENDING */
+	bool tcp_failed : 1;  /* writing failed; earlier input is still read */
+	bool ending : 1;      /* RST once TCP's peer has acknowledged all */
 	bool has_timer : 1;
 	bool started : 1;
 	bool closing : 1;
@@ -89,8 +89,8 @@ void relay_socket_options(int fd);
  * Makes the TCP handle on `loop`. From now on the relay must be closed by
  * relay_close(), and `on_closed` fires once when its memory may be freed.
  */
-void relay_init(struct relay *, uv_loop_t *loop,
-    void (*on_closed)(struct relay *));
+void
+relay_init(struct relay *, uv_loop_t *loop, void (*on_closed)(struct relay *));
 
 /*
  * Watches the TCP peer (liveness.h) until the relay is closed; the handle must

@@ -21,8 +21,7 @@ set_key(struct admission_source *source, const struct sockaddr *addr)
 	if (addr->sa_family == AF_INET6)
 		memcpy(source->key + 1, &sin6->sin6_addr, IPV6_PREFIX);
 	else
-		memcpy(source->key + 1, &sin->sin_addr,
-		    sizeof(sin->sin_addr));
+		memcpy(source->key + 1, &sin->sin_addr, sizeof(sin->sin_addr));
 }
 
 static int

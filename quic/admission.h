@@ -41,7 +41,7 @@ struct admission {
 	/* Handshakes under way; beyond it addresses are validated. */
 	size_t half_open_max;
 	unsigned per_second; /* handshakes that begin; not 0 */
-	uint64_t seed; /* random; set once */
+	uint64_t seed;	     /* random; set once */
 
 	/* Private; all zero at first. */
 	uint64_t full_at; /* as `now`: when the bucket is full again */
@@ -53,7 +53,7 @@ struct admission {
 enum admission_verdict {
 	ADMISSION_ADMIT, /* begin the handshake; it is counted */
 	ADMISSION_RETRY, /* validate the address first (RFC 9000 §8.1) */
-	ADMISSION_DROP /* do not answer: the client sends its Initial again */
+	ADMISSION_DROP	 /* do not answer: the client sends its Initial again */
 };
 
 /*

@@ -38,8 +38,8 @@ black_hole_sent(struct black_hole *e, uint64_t number,
 }
 
 static void
-note_acked(
-    struct black_hole *e, struct pmtu *pmtu, uint64_t number, uint64_t now)
+note_acked(struct black_hole *e, struct pmtu *pmtu, uint64_t number,
+    uint64_t now)
 {
 	uint8_t *slot = &e->history[number % BLACK_HOLE_HISTORY];
 
@@ -65,8 +65,8 @@ oldest(const struct black_hole *e)
 	uint64_t from = e->acked_end > LATE_MAX ? e->acked_end - LATE_MAX : 0;
 
 	return e->next_number - from > BLACK_HOLE_HISTORY
-		   ? e->next_number - BLACK_HOLE_HISTORY
-		   : from;
+	    ? e->next_number - BLACK_HOLE_HISTORY
+	    : from;
 }
 
 void
@@ -125,8 +125,8 @@ black_hole_is_suspected(struct black_hole *e)
 	count_losses(e);
 	return (e->loss_score >= SCORE_SUSPECT &&
 		   e->small_acked_end > e->loss_end) ||
-	       (e->large_waiting >= LARGE_LOST_MIN &&
-		   e->small_acked_end > e->large_third + BLACK_HOLE_REORDERING);
+	    (e->large_waiting >= LARGE_LOST_MIN &&
+		e->small_acked_end > e->large_third + BLACK_HOLE_REORDERING);
 }
 
 void

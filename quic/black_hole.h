@@ -21,7 +21,7 @@
 #define BLACK_HOLE_REORDERING 3 /* packets */
 
 enum black_hole_kind {
-	BLACK_HOLE_NONE, /* needs no acknowledgement, or has it */
+	BLACK_HOLE_NONE,  /* needs no acknowledgement, or has it */
 	BLACK_HOLE_SMALL, /* at most the base size */
 	BLACK_HOLE_LARGE
 };
@@ -30,7 +30,7 @@ enum black_hole_kind {
 struct black_hole {
 	/* For the owner to read. */
 	uint64_t next_number; /* one past the last packet that was sent */
-	uint64_t acked_end; /* one past the largest acknowledged packet */
+	uint64_t acked_end;   /* one past the largest acknowledged packet */
 	/* Large packets sent since one was acknowledged. */
 	unsigned large_waiting;
 	bool waiting; /* some packets are not acknowledged */
@@ -38,20 +38,20 @@ struct black_hole {
 	uint64_t progress_at;
 
 	/* Private. */
-	uint64_t acked_next; /* as acked_end, with the current datagram */
-	uint64_t steps_left; /* numbers that this packet may still check */
+	uint64_t acked_next;  /* as acked_end, with the current datagram */
+	uint64_t steps_left;  /* numbers that this packet may still check */
 	uint64_t large_third; /* number of the third of large_waiting */
-	uint64_t scored_end; /* packets below it have been evaluated */
-	unsigned loss_score; /* large packets lost, less those acknowledged */
-	uint64_t loss_end; /* one past the last large packet that was lost */
+	uint64_t scored_end;  /* packets below it have been evaluated */
+	unsigned loss_score;  /* large packets lost, less those acknowledged */
+	uint64_t loss_end;    /* one past the last large packet that was lost */
 	/* One past the last acknowledged small packet. */
 	uint64_t small_acked_end;
 	uint8_t history[BLACK_HOLE_HISTORY]; /* kind of each packet number */
 };
 
 /* A packet was sent. Numbers only increase. */
-void black_hole_sent(
-    struct black_hole *, uint64_t number, enum black_hole_kind, uint64_t now);
+void black_hole_sent(struct black_hole *, uint64_t number, enum black_hole_kind,
+    uint64_t now);
 
 /*
  * A packet was decrypted. Each packet may check as many numbers as one ACK

@@ -75,7 +75,7 @@ copy_phrase(char *to, size_t size, const uint8_t *from, size_t len)
 
 	for (size_t i = 0; i < len && n + 1 < size; i++)
 		to[n++] = from[i] >= 0x20 && from[i] < 0x7f ? (char)from[i]
-							     : '?';
+							    : '?';
 	to[n] = '\0';
 }
 
@@ -113,8 +113,9 @@ fail_drained(struct quic_conn *conn)
 	    err->error_code < CRYPTO_ERROR + 256)
 		snprintf(text, sizeof(text),
 		    "the peer rejected the TLS handshake: %s",
-		    gnutls_alert_get_name((gnutls_alert_description_t)(
-			err->error_code - CRYPTO_ERROR)));
+		    gnutls_alert_get_name(
+			(gnutls_alert_description_t)(err->error_code -
+			    CRYPTO_ERROR)));
 	else
 		snprintf(text, sizeof(text),
 		    "closed by the peer (%s error 0x%llx%s%s)",
@@ -136,8 +137,8 @@ fail_fault(struct quic_conn *conn, int rv)
 		ngtcp2_ccerr_set_application_error(&conn->end.ccerr, why.code,
 		    NULL, 0);
 	else
-		ngtcp2_ccerr_set_transport_error(
-		    &conn->end.ccerr, why.code, NULL, 0);
+		ngtcp2_ccerr_set_transport_error(&conn->end.ccerr, why.code,
+		    NULL, 0);
 	conn_fail(conn, why.cause, why.text);
 }
 
@@ -164,10 +165,10 @@ conn_check(struct quic_conn *conn, int rv)
 		conn_fail(conn, QUIC_NO_ANSWER, "no answer");
 		return;
 	case NGTCP2_ERR_IDLE_CLOSE:
-		conn_fail(conn, conn->state == CONN_UP ? QUIC_IDLE
-						       : QUIC_NO_ANSWER,
+		conn_fail(conn,
+		    conn->state == CONN_UP ? QUIC_IDLE : QUIC_NO_ANSWER,
 		    conn->state == CONN_UP ? "the peer stopped responding"
-					      : "no answer");
+					   : "no answer");
 		return;
 	case NGTCP2_ERR_DROP_CONN:
 	case NGTCP2_ERR_RETRY:
@@ -213,8 +214,7 @@ conn_is_over(const struct quic_conn *conn)
 
 /* Writes the CONNECTION_CLOSE, once. 0: there is none. */
 size_t
-conn_seal_close(struct quic_conn *conn, uint8_t *buf, size_t size,
-    uint64_t now)
+conn_seal_close(struct quic_conn *conn, uint8_t *buf, size_t size, uint64_t now)
 {
 	ngtcp2_path_storage ps;
 	ngtcp2_pkt_info pi;

@@ -23,7 +23,7 @@
 #define AMPLIFICATION_MAX 3
 
 struct closing {
-	TAILQ_ENTRY(closing) entry; /* closings->all */
+	TAILQ_ENTRY(closing) entry;	/* closings->all */
 	TAILQ_ENTRY(closing) due_entry; /* closings->due, if due */
 	struct conn_ids ids;
 	struct quic_path path;

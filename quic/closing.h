@@ -19,7 +19,7 @@ TAILQ_HEAD(closing_queue, closing);
 
 struct closings {
 	struct conn_id_map *ids; /* of the server */
-	size_t n; /* records; for the owner to read */
+	size_t n;		 /* records; for the owner to read */
 
 	/* Private, see closings_init(). */
 	struct closing_queue all; /* oldest first */

@@ -48,7 +48,8 @@ log_mtu(struct quic_conn *conn)
 		conn->mtu.logged_done = done;
 		return;
 	}
-	len = snprintf(text, sizeof(text), "\x1e{\"time\":%ju,"
+	len = snprintf(text, sizeof(text),
+	    "\x1e{\"time\":%ju,"
 	    "\"name\":\"quic:mtu_updated\",\"data\":{\"old\":%zu,"
 	    "\"new\":%zu,\"done\":%s}}\n",
 	    (uintmax_t)((conn->now - conn->began_at) / NS_PER_MS),
@@ -82,8 +83,8 @@ deliver_conn_events(struct quic_conn *conn)
 		if (conn->events->connected != NULL)
 			conn->events->connected(conn, conn->arg);
 	}
-	if (conn->state == CONN_UP && conn->probe.pmtu.size !=
-	    conn->mtu.reported) {
+	if (conn->state == CONN_UP &&
+	    conn->probe.pmtu.size != conn->mtu.reported) {
 		conn->mtu.reported = conn->probe.pmtu.size;
 		if (conn->events->mtu_changed != NULL)
 			conn->events->mtu_changed(conn, conn->arg);
@@ -208,9 +209,8 @@ quic_conn_receive(struct quic_conn *conn, const struct quic_rx *rx, size_t n,
 		quic_conn_expire(conn, now);
 	for (size_t i = 0; i < n; i++)
 		for (at = 0; (len = rx_datagram(&rx[i], at)) > 0; at += len)
-			conn_read(conn, &rx[i].path, rx[i].ecn,
-			    rx[i].data + at, len,
-			    i + 1 < n || at + len < rx[i].len, now);
+			conn_read(conn, &rx[i].path, rx[i].ecn, rx[i].data + at,
+			    len, i + 1 < n || at + len < rx[i].len, now);
 	conn_deliver(conn);
 }
 
@@ -299,8 +299,8 @@ write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	while (gso->len == 0 || (!gso_is_full(gso) && gso->len < quantum)) {
 		ngtcp2_path_storage_zero(&ps);
 		probe_begin(conn, gso->buf + gso->len);
-		n = scheduler_write_packet(
-		    conn, &ps.path, &pi, gso->buf + gso->len, cap, now);
+		n = scheduler_write_packet(conn, &ps.path, &pi,
+		    gso->buf + gso->len, cap, now);
 		if (n < 0)
 			conn_check(conn, (int)n);
 		if (n <= 0)
@@ -353,8 +353,8 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	conn_follow_path(conn);
 	conn->dirty = packets > 0;
 	if (gso->len == 0 && conn->state >= CONN_CLOSING)
-		return conn_write_close(
-		    conn, gso, now); /* writing has failed */
+		return conn_write_close(conn, gso,
+		    now); /* writing has failed */
 	return gso->len > 0;
 }
 

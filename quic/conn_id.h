@@ -14,8 +14,8 @@ struct closing;
 
 struct conn_id {
 	ngtcp2_cid cid; /* first: the look-up tree compares keys by it */
-	struct quic_conn *conn; /* one of these two is set */
-	struct closing *closing; /* closing.h */
+	struct quic_conn *conn;	   /* one of these two is set */
+	struct closing *closing;   /* closing.h */
 	LIST_ENTRY(conn_id) entry; /* in the list of its owner */
 };
 

@@ -27,14 +27,13 @@ static const struct rule quic_rules[] = {
 	    "STREAM_LIMIT_ERROR" },
 	{ NGTCP2_ERR_STREAM_STATE, NGTCP2_STREAM_STATE_ERROR,
 	    "STREAM_STATE_ERROR" },
-	{ NGTCP2_ERR_FINAL_SIZE, NGTCP2_FINAL_SIZE_ERROR,
-	    "FINAL_SIZE_ERROR" },
+	{ NGTCP2_ERR_FINAL_SIZE, NGTCP2_FINAL_SIZE_ERROR, "FINAL_SIZE_ERROR" },
 	{ NGTCP2_ERR_TRANSPORT_PARAM, NGTCP2_TRANSPORT_PARAMETER_ERROR,
 	    "TRANSPORT_PARAMETER_ERROR" },
 	{ NGTCP2_ERR_MALFORMED_TRANSPORT_PARAM,
 	    NGTCP2_TRANSPORT_PARAMETER_ERROR, "TRANSPORT_PARAMETER_ERROR" },
-	{ NGTCP2_ERR_REQUIRED_TRANSPORT_PARAM,
-	    NGTCP2_TRANSPORT_PARAMETER_ERROR, "TRANSPORT_PARAMETER_ERROR" },
+	{ NGTCP2_ERR_REQUIRED_TRANSPORT_PARAM, NGTCP2_TRANSPORT_PARAMETER_ERROR,
+	    "TRANSPORT_PARAMETER_ERROR" },
 	{ NGTCP2_ERR_CRYPTO_BUFFER_EXCEEDED, NGTCP2_CRYPTO_BUFFER_EXCEEDED,
 	    "CRYPTO_BUFFER_EXCEEDED" },
 	{ NGTCP2_ERR_VERSION_NEGOTIATION_FAILURE,
@@ -43,9 +42,9 @@ static const struct rule quic_rules[] = {
 };
 
 /* RFC 9114 §8.1, RFC 9204 §6 */
-static const struct rule h3_rules[] = {
-	{ NGHTTP3_ERR_H3_FRAME_UNEXPECTED, NGHTTP3_H3_FRAME_UNEXPECTED,
-	    "H3_FRAME_UNEXPECTED" },
+static const struct rule h3_rules[] = { { NGHTTP3_ERR_H3_FRAME_UNEXPECTED,
+					    NGHTTP3_H3_FRAME_UNEXPECTED,
+					    "H3_FRAME_UNEXPECTED" },
 	{ NGHTTP3_ERR_H3_FRAME_ERROR, NGHTTP3_H3_FRAME_ERROR,
 	    "H3_FRAME_ERROR" },
 	{ NGHTTP3_ERR_H3_MISSING_SETTINGS, NGHTTP3_H3_MISSING_SETTINGS,
@@ -70,13 +69,10 @@ static const struct rule h3_rules[] = {
 	{ NGHTTP3_ERR_QPACK_DECOMPRESSION_FAILED,
 	    NGHTTP3_QPACK_DECOMPRESSION_FAILED, "QPACK_DECOMPRESSION_FAILED" },
 	{ NGHTTP3_ERR_QPACK_ENCODER_STREAM_ERROR,
-	    NGHTTP3_QPACK_ENCODER_STREAM_ERROR,
-	    "QPACK_ENCODER_STREAM_ERROR" },
+	    NGHTTP3_QPACK_ENCODER_STREAM_ERROR, "QPACK_ENCODER_STREAM_ERROR" },
 	{ NGHTTP3_ERR_QPACK_DECODER_STREAM_ERROR,
-	    NGHTTP3_QPACK_DECODER_STREAM_ERROR,
-	    "QPACK_DECODER_STREAM_ERROR" },
-	{ 0, 0, NULL }
-};
+	    NGHTTP3_QPACK_DECODER_STREAM_ERROR, "QPACK_DECODER_STREAM_ERROR" },
+	{ 0, 0, NULL } };
 
 static const struct rule *
 find(const struct rule *rules, int error)
@@ -93,9 +89,8 @@ describe_peer_error(struct quic_close *why, const struct rule *rule, bool h3)
 	why->cause = QUIC_PROTOCOL_ERROR;
 	why->application = h3;
 	why->code = rule->code;
-	snprintf(why->text, sizeof(why->text),
-	    "the peer violated %s (%s)", h3 ? "HTTP/3" : "QUIC",
-	    rule->name);
+	snprintf(why->text, sizeof(why->text), "the peer violated %s (%s)",
+	    h3 ? "HTTP/3" : "QUIC", rule->name);
 }
 
 /* Our callbacks hardly ever fail for another reason than lack of memory. */
@@ -119,10 +114,9 @@ describe_own_error(struct quic_close *why, int quic_error, int h3_error)
 		snprintf(why->text, sizeof(why->text),
 		    "this program is out of memory");
 	else
-		snprintf(why->text, sizeof(why->text),
-		    "internal error: %s", h3_error != 0
-		    ? nghttp3_strerror(h3_error)
-		    : ngtcp2_strerror(quic_error));
+		snprintf(why->text, sizeof(why->text), "internal error: %s",
+		    h3_error != 0 ? nghttp3_strerror(h3_error)
+				  : ngtcp2_strerror(quic_error));
 }
 
 void

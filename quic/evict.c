@@ -59,8 +59,7 @@ leave(struct quic_conn *conn, enum evict_scope scope)
 		return;
 	e->places[scope].order->nunused -= e->rank == EVICT_UNUSED;
 	if (scope == EVICT_ALL)
-		TAILQ_REMOVE(queue, conn,
-		    server.evict.places[EVICT_ALL].entry);
+		TAILQ_REMOVE(queue, conn, server.evict.places[EVICT_ALL].entry);
 	else
 		TAILQ_REMOVE(queue, conn,
 		    server.evict.places[EVICT_SOURCE].entry);
@@ -129,13 +128,14 @@ evict_first(const struct evict_order *order, size_t places, bool full,
 {
 	struct quic_conn *conn = TAILQ_FIRST(&order->unused);
 
-	if (conn != NULL && (order->nunused >= UNUSED_SHARE(places) ||
-	    now >= conn->began_at + UNUSED_MIN))
+	if (conn != NULL &&
+	    (order->nunused >= UNUSED_SHARE(places) ||
+		now >= conn->began_at + UNUSED_MIN))
 		return conn;
 	if (!full)
 		return NULL;
 	conn = first_idle(order);
 	return conn != NULL && now >= conn->server.evict.idle_since + IDLE_MIN
-		   ? conn
-		   : NULL;
+	    ? conn
+	    : NULL;
 }

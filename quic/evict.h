@@ -22,8 +22,8 @@ enum evict_scope { EVICT_ALL, EVICT_SOURCE, EVICT_SCOPES };
 TAILQ_HEAD(evict_queue, quic_conn);
 struct evict_order {
 	struct evict_queue unused; /* the oldest first */
-	size_t nunused; /* connections in it */
-	struct evict_queue idle; /* idle for the longest time first */
+	size_t nunused;		   /* connections in it */
+	struct evict_queue idle;   /* idle for the longest time first */
 };
 
 enum evict_rank { EVICT_UNUSED, EVICT_BUSY, EVICT_IDLE };
@@ -56,7 +56,7 @@ void evict_update(struct quic_conn *, uint64_t now);
  * The connection to be evicted, of those that have `places`, or NULL. One with
  * an admitted request is evicted only if the places are all in use: `full`.
  */
-struct quic_conn *evict_first(const struct evict_order *, size_t places,
-    bool full, uint64_t now);
+struct quic_conn *
+evict_first(const struct evict_order *, size_t places, bool full, uint64_t now);
 
 #endif

@@ -161,7 +161,8 @@ flow_chunk(const struct quic_stream *s, size_t len)
 	size_t want = len > s->rx.len ? len : s->rx.len;
 
 	return want < CHUNK_NEXT && s->flow.window <= STREAM_WINDOW
-	    ? want : CHUNK_NEXT;
+	    ? want
+	    : CHUNK_NEXT;
 }
 
 /* ---- Connections ---- */

@@ -23,25 +23,25 @@ struct quic_stream;
 
 /* A connection's part, embedded in it as `flow`. */
 struct conn_flow {
-	size_t window; /* bytes that the peer may send, or has sent */
-	size_t credit_due; /* bytes of it for which credit is due */
-	size_t window_least; /* the first window; later ones are not smaller */
+	size_t window;	      /* bytes that the peer may send, or has sent */
+	size_t credit_due;    /* bytes of it for which credit is due */
+	size_t window_least;  /* the first window; later ones are not smaller */
 	uint64_t credited_at; /* when credit was sent last, or 0 */
-	uint64_t used_at; /* when bytes were last received */
-	bool quiet; /* not used for long: `grown` is 0 */
-	size_t grown; /* bytes that grown windows of streams allow */
+	uint64_t used_at;     /* when bytes were last received */
+	bool quiet;	      /* not used for long: `grown` is 0 */
+	size_t grown;	      /* bytes that grown windows of streams allow */
 	TAILQ_HEAD(, quic_stream) with_grown; /* streams with such windows */
 };
 
 /* A stream's part, embedded in it as `flow`. */
 struct stream_flow {
-	size_t window; /* bytes that the peer may send, or has sent */
-	size_t credit_due; /* bytes of it for which credit is due */
-	size_t grown; /* bytes of it in conn->flow.grown */
+	size_t window;	      /* bytes that the peer may send, or has sent */
+	size_t credit_due;    /* bytes of it for which credit is due */
+	size_t grown;	      /* bytes of it in conn->flow.grown */
 	uint64_t credited_at; /* when credit was sent last, or 0 */
-	uint64_t used_at; /* when bytes were last received or consumed */
+	uint64_t used_at;     /* when bytes were last received or consumed */
 	TAILQ_ENTRY(quic_stream) entry; /* in with_grown, if grown > 0 */
-	bool quiet; /* not used for long: `grown` is 0 */
+	bool quiet;			/* not used for long: `grown` is 0 */
 };
 
 /* The first window of the connection is `window` bytes. */

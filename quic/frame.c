@@ -33,7 +33,7 @@ enum {
 
 #define STREAM_OFF 0x04 /* bits of a STREAM frame's type (RFC 9000 §19.8) */
 #define STREAM_LEN 0x02
-#define PATH_DATA_LEN 8 /* bytes (RFC 9000 §19.17) */
+#define PATH_DATA_LEN 8	   /* bytes (RFC 9000 §19.17) */
 #define RESET_TOKEN_LEN 16 /* bytes (RFC 9000 §19.15) */
 
 struct walk {

@@ -22,9 +22,9 @@ void frame_walk_acks(const uint8_t *payload, size_t len,
  * it.
  */
 enum frame_kind {
-	FRAME_ACK_ONLY, /* nothing: ACK and PADDING */
+	FRAME_ACK_ONLY,	 /* nothing: ACK and PADDING */
 	FRAME_PING_ONLY, /* PING: an acknowledgement, and no more */
-	FRAME_ELICITING /* anything else, or a frame that is not known */
+	FRAME_ELICITING	 /* anything else, or a frame that is not known */
 };
 enum frame_kind frame_kind(const uint8_t *payload, size_t len);
 

@@ -45,8 +45,8 @@ gso_add(struct quic_gso *gso, const ngtcp2_path *path, uint8_t ecn, size_t len)
 		}
 	} else {
 		memcpy(&gso->path.local, path->local.addr, path->local.addrlen);
-		memcpy(
-		    &gso->path.remote, path->remote.addr, path->remote.addrlen);
+		memcpy(&gso->path.remote, path->remote.addr,
+		    path->remote.addrlen);
 		gso->ecn = ecn;
 		gso->segment = len;
 	}
@@ -58,8 +58,8 @@ bool
 gso_is_full(const struct quic_gso *gso)
 {
 	return gso->len % gso->segment != 0 ||
-	       gso->len / gso->segment >= QUIC_GSO_PACKETS_MAX ||
-	       gso->len + gso->segment > QUIC_GSO_MAX;
+	    gso->len / gso->segment >= QUIC_GSO_PACKETS_MAX ||
+	    gso->len + gso->segment > QUIC_GSO_MAX;
 }
 
 /* The size of the datagram at `at` in a receive result. 0: there is no more. */

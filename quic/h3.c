@@ -76,7 +76,8 @@ on_stop_sending(nghttp3_conn *h3, int64_t id, uint64_t code, void *user,
 
 	(void)h3, (void)stream;
 	return ngtcp2_conn_shutdown_stream_read(conn->quic, 0, id, code) == 0
-	    ? 0 : NGHTTP3_ERR_CALLBACK_FAILURE;
+	    ? 0
+	    : NGHTTP3_ERR_CALLBACK_FAILURE;
 }
 
 /* The message is malformed, or the request came after GOAWAY. */
@@ -90,7 +91,8 @@ on_reset_stream(nghttp3_conn *h3, int64_t id, uint64_t code, void *user,
 	if (stream != NULL)
 		stream_abort(stream, code);
 	return ngtcp2_conn_shutdown_stream_write(conn->quic, 0, id, code) == 0
-	    ? 0 : NGHTTP3_ERR_CALLBACK_FAILURE;
+	    ? 0
+	    : NGHTTP3_ERR_CALLBACK_FAILURE;
 }
 
 static nghttp3_ssize
@@ -173,8 +175,9 @@ read_uni(struct quic_conn *conn, int64_t id, uint64_t offset,
 		if (n < 0)
 			return n;
 	}
-	skipped = type + qpack_skip(&conn->h3_reader.qpack, id, offset + type,
-	    data + type, len - type);
+	skipped = type +
+	    qpack_skip(&conn->h3_reader.qpack, id, offset + type, data + type,
+		len - type);
 	if (skipped == len && !fin)
 		return (nghttp3_ssize)len;
 	n = read_some(conn, id, data + skipped, len - skipped, fin, NULL);
@@ -244,7 +247,8 @@ h3_stream_open(ngtcp2_conn *quic, int64_t id, void *user)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	request_opened(s);
 	return ngtcp2_conn_set_stream_user_data(quic, id, s) == 0
-	    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+	    ? 0
+	    : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
 int

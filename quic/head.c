@@ -83,8 +83,8 @@ int
 head_begin(nghttp3_conn *h3, int64_t id, void *user, void *stream)
 {
 	struct quic_conn *conn = user;
-	struct quic_stream *s =
-	    stream != NULL ? stream : conn->h3_reader.stream;
+	struct quic_stream *s = stream != NULL ? stream
+					       : conn->h3_reader.stream;
 
 	if (s == NULL || (s->pending & PENDING_ABORTED) != 0)
 		return 0;

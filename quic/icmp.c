@@ -23,8 +23,8 @@ icmp_quotes_note(struct icmp_quotes *q, const uint8_t *datagram, size_t size)
 }
 
 size_t
-icmp_quotes_find(
-    struct icmp_quotes *q, const uint8_t *quote, size_t len, uint64_t now)
+icmp_quotes_find(struct icmp_quotes *q, const uint8_t *quote, size_t len,
+    uint64_t now)
 {
 	uint64_t tag;
 

@@ -30,10 +30,10 @@ struct icmp_quotes {
 	/* Quotes; ignored: forged, or too many. */
 	uint64_t seen, valid, ignored;
 
-	uint64_t tags[ICMP_QUOTES_MAX]; /* private, as is all below */
+	uint64_t tags[ICMP_QUOTES_MAX];	 /* private, as is all below */
 	uint16_t sizes[ICMP_QUOTES_MAX]; /* bytes of UDP payload; 0: none yet */
 	size_t next;
-	uint64_t second; /* of the clock of `now` */
+	uint64_t second;    /* of the clock of `now` */
 	unsigned looked_up; /* quotes looked up in that second */
 };
 
@@ -49,7 +49,7 @@ icmp_quotes_note(struct icmp_quotes *, const uint8_t *datagram, size_t size);
  * was sent too long ago, or there are too many quotes. The caller counts quotes
  * that are of use in `valid`, and the rest in `ignored`.
  */
-size_t icmp_quotes_find(
-    struct icmp_quotes *, const uint8_t *quote, size_t len, uint64_t now);
+size_t icmp_quotes_find(struct icmp_quotes *, const uint8_t *quote, size_t len,
+    uint64_t now);
 
 #endif

@@ -33,8 +33,8 @@
  * in turn, each with its NUL. The text grows, since most heads are short.
  */
 struct head_buffer {
-	size_t n; /* fields */
-	size_t len; /* bytes used in text */
+	size_t n;    /* fields */
+	size_t len;  /* bytes used in text */
 	size_t size; /* bytes of text */
 	char text[];
 };
@@ -53,23 +53,23 @@ enum stream_pending {
 /* A stream without an owner: orphan.c. */
 struct stream_orphan {
 	TAILQ_ENTRY(quic_stream) entry; /* conn->orphans.list, if listed */
-	uint64_t check_at; /* ns: then its progress is checked */
-	size_t left; /* unacknowledged bytes at the last check */
+	uint64_t check_at;		/* ns: then its progress is checked */
+	size_t left;	/* unacknowledged bytes at the last check */
 	uint64_t acked; /* conn->streams.acked at the last check */
 	/* Checks in a row at which only others had made progress. */
 	unsigned waits;
 	uint64_t code; /* of its reset */
 	bool listed;
-	bool flushing; /* a reset follows the last byte */
+	bool flushing;	/* a reset follows the last byte */
 	bool answering; /* server: STOP_SENDING is to follow the response */
-	bool answered; /* the client has acknowledged the whole response */
-	bool overdue; /* counted in conn->orphans.noverdue */
+	bool answered;	/* the client has acknowledged the whole response */
+	bool overdue;	/* counted in conn->orphans.noverdue */
 };
 
 /* Bytes that were committed in one iteration of the loop: quota.c. */
 struct quota {
 	uint64_t iteration; /* the last one with such bytes */
-	size_t taken; /* how many bytes */
+	size_t taken;	    /* how many bytes */
 };
 
 struct quic_stream {
@@ -80,7 +80,7 @@ struct quic_stream {
 	const struct quic_stream_events *events; /* NULL: no owner yet */
 	void *arg;
 
-	unsigned pending; /* enum stream_pending */
+	unsigned pending;		      /* enum stream_pending */
 	TAILQ_ENTRY(quic_stream) ready_entry; /* if pending != 0 */
 	uint64_t abort_code;
 	struct head_buffer *head; /* while it arrives and until delivered */
@@ -91,11 +91,11 @@ struct quic_stream {
 	/* Sending: chunks from the first byte not acknowledged. */
 	struct buffer tx;
 	struct chunk *tx_next; /* where nghttp3 reads next; NULL: it has all */
-	size_t tx_next_at; /* the offset in the data of that chunk */
-	size_t tx_unsent; /* bytes that nghttp3 has not read yet */
-	size_t tx_chunk; /* bytes of the next chunk */
-	uint64_t round; /* the last in which nghttp3 read from it */
-	size_t quantum; /* bytes that are left of it in that round */
+	size_t tx_next_at;     /* the offset in the data of that chunk */
+	size_t tx_unsent;      /* bytes that nghttp3 has not read yet */
+	size_t tx_chunk;       /* bytes of the next chunk */
+	uint64_t round;	       /* the last in which nghttp3 read from it */
+	size_t quantum;	       /* bytes that are left of it in that round */
 	TAILQ_ENTRY(quic_stream) deferred_entry; /* if deferred */
 	struct quota quota;
 	TAILQ_ENTRY(quic_stream) quota_entry; /* if quota_waiting */
@@ -107,24 +107,24 @@ struct quic_stream {
 	struct stream_flow flow;
 	struct stream_orphan orphan;
 
-	bool indexed : 1; /* in conn->streams.by_id */
+	bool indexed : 1;	  /* in conn->streams.by_id */
 	bool head_incomplete : 1; /* in conn->requests.incomplete */
-	bool tx_started : 1; /* a head with a body to come was submitted */
-	bool finished : 1; /* the owner commits no more */
+	bool tx_started : 1;	  /* a head with a body to come was submitted */
+	bool finished : 1;	  /* the owner commits no more */
 	bool deferred : 1; /* its quantum is used up: until the next round */
-	bool quota_waiting : 1; /* the quota is used up: until the next */
-	bool tx_refused : 1; /* drop what the owner commits */
-	bool tx_lost : 1; /* bytes were dropped before or after that */
-	bool stopped : 1; /* it is the peer that stopped it */
-	bool reserved : 1; /* the owner may write into tx.last */
-	bool wants_room : 1; /* reserve failed: a writable event is due */
-	bool rx_fin : 1; /* the peer's FIN has arrived */
+	bool quota_waiting : 1;	 /* the quota is used up: until the next */
+	bool tx_refused : 1;	 /* drop what the owner commits */
+	bool tx_lost : 1;	 /* bytes were dropped before or after that */
+	bool stopped : 1;	 /* it is the peer that stopped it */
+	bool reserved : 1;	 /* the owner may write into tx.last */
+	bool wants_room : 1;	 /* reserve failed: a writable event is due */
+	bool rx_fin : 1;	 /* the peer's FIN has arrived */
 	bool reset_reported : 1; /* the owner knows of the peer's reset */
-	bool reset_sent : 1; /* by this side, both ways */
-	bool released : 1; /* it has no owner any more */
+	bool reset_sent : 1;	 /* by this side, both ways */
+	bool released : 1;	 /* it has no owner any more */
 	bool transport_gone : 1; /* ngtcp2 has closed it */
-	bool delivering : 1; /* stream_deliver() is running: do not free */
-	bool conn_gone : 1; /* stream_conn_gone() has run */
+	bool delivering : 1;	 /* stream_deliver() is running: do not free */
+	bool conn_gone : 1;	 /* stream_conn_gone() has run */
 };
 TAILQ_HEAD(stream_queue, quic_stream);
 
@@ -132,31 +132,31 @@ enum conn_state {
 	CONN_HANDSHAKE,
 	CONN_UP,
 	CONN_CLOSING, /* a CONNECTION_CLOSE is to be written */
-	CONN_CLOSED /* it is written, or there is none to write */
+	CONN_CLOSED   /* it is written, or there is none to write */
 };
 
 /* Counts of a connection since it began: conn.c. */
 struct conn_counts {
 	uint64_t sent, lost; /* packets */
-	uint64_t received; /* packets that were authenticated */
-	uint64_t trains; /* that were sent */
+	uint64_t received;   /* packets that were authenticated */
+	uint64_t trains;     /* that were sent */
 };
 
 /* The packet size that was reported last, bytes of UDP payload: conn.c. */
 struct conn_mtu {
-	size_t reported; /* by mtu_changed */
-	size_t logged; /* by qlog */
+	size_t reported;  /* by mtu_changed */
+	size_t logged;	  /* by qlog */
 	bool logged_done; /* the search was over then */
 };
 
 /* The end of a connection: close.c. */
 struct conn_end {
 	struct quic_close why;
-	ngtcp2_ccerr ccerr; /* for the CONNECTION_CLOSE */
-	int h3_error; /* of nghttp3, if it made ngtcp2 fail; or 0 */
+	ngtcp2_ccerr ccerr;	  /* for the CONNECTION_CLOSE */
+	int h3_error;		  /* of nghttp3, if it made ngtcp2 fail; or 0 */
 	const char *verify_error; /* static text, by the verification; NULL */
-	bool pending; /* the closed event is due */
-	bool lingers; /* server: closing.c keeps a record of it */
+	bool pending;		  /* the closed event is due */
+	bool lingers;		  /* server: closing.c keeps a record of it */
 	uint8_t *packet; /* client: the CONNECTION_CLOSE, to be repeated */
 	size_t packet_len;
 	uint64_t late_packets; /* packets received since the end */
@@ -166,28 +166,28 @@ struct conn_end {
 struct conn_path {
 	struct quic_path current;
 	struct quic_path validated; /* the last one that was */
-	bool unvalidated; /* `current` is */
-	bool event_pending; /* migrated is due */
-	bool failed; /* what it will report */
-	uint64_t changes; /* of `current` */
+	bool unvalidated;	    /* `current` is */
+	bool event_pending;	    /* migrated is due */
+	bool failed;		    /* what it will report */
+	uint64_t changes;	    /* of `current` */
 };
 
 /* Whether the peer is there: keep_alive.c. All zero at first. */
 struct keep_alive {
-	bool ping_due; /* the next write sends a PING */
+	bool ping_due;		/* the next write sends a PING */
 	uint64_t ack_due_since; /* no packet since then; 0: none is due */
-	uint64_t received_at; /* the last packet, after stream data; or 0 */
-	bool reported; /* silent was fired in this silence */
-	bool event_pending; /* silent is due */
+	uint64_t received_at;	/* the last packet, after stream data; or 0 */
+	bool reported;		/* silent was fired in this silence */
+	bool event_pending;	/* silent is due */
 };
 
 /* The streams of a connection: stream.c. */
 struct conn_streams {
 	struct stream_queue all;
-	void *by_id; /* tsearch(3) tree of the same */
+	void *by_id;		   /* tsearch(3) tree of the same */
 	struct stream_queue ready; /* have events to deliver */
 	size_t n;
-	size_t unsent; /* bytes: the sum of their tx_unsent */
+	size_t unsent;	/* bytes: the sum of their tx_unsent */
 	uint64_t acked; /* bytes of any of them */
 };
 
@@ -195,7 +195,7 @@ struct conn_streams {
 struct conn_requests {
 	struct stream_queue incomplete; /* no complete head yet; by ID */
 	size_t nincomplete;
-	bool blocked; /* client: a request met the peer's limit */
+	bool blocked;		/* client: a request met the peer's limit */
 	bool available_pending; /* client: streams_available is due */
 };
 
@@ -204,17 +204,17 @@ struct conn_goaway {
 	enum goaway_state {
 		GOAWAY_NONE,
 		GOAWAY_FIRST, /* it names no request: more may come */
-		GOAWAY_FINAL /* it names the last: more are rejected */
+		GOAWAY_FINAL  /* it names the last: more are rejected */
 	} state;
 	uint64_t second_at; /* server: when the second one is due */
-	int64_t id; /* client: requests from this one on are rejected */
+	int64_t id;	    /* client: requests from this one on are rejected */
 	bool event_pending; /* client: draining is due */
 };
 
 /* Streams without an owner: orphan.c. */
 struct conn_orphans {
 	struct stream_queue list; /* by check_at */
-	size_t noverdue; /* that the peer should have ended */
+	size_t noverdue;	  /* that the peer should have ended */
 };
 
 /* What the owner may commit in this iteration of the loop: quota.c. */
@@ -232,7 +232,7 @@ struct conn_quota {
 struct h3_write {
 	bool open;
 	int64_t id; /* of the stream; -1: nothing to send */
-	int fin; /* the stream ends with these bytes */
+	int fin;    /* the stream ends with these bytes */
 	nghttp3_vec vec[WRITE_VECS];
 	size_t nvec;
 	size_t first; /* index of the first vector that is not used up */
@@ -243,7 +243,7 @@ struct h3_write {
 struct scheduler {
 	struct h3_write write;
 	int64_t pending_fin; /* stream whose FIN did not fit: compat.h */
-	bool skipped; /* nghttp3 came to a stream that had no data */
+	bool skipped;	     /* nghttp3 came to a stream that had no data */
 	uint64_t round; /* in which each stream has one quantum; from 1 on */
 	struct stream_queue deferred; /* until the next round */
 };
@@ -256,19 +256,19 @@ struct h3_reader {
 
 /* PINGs for BBR in idle time: bbr_idle.c. */
 struct bbr_idle {
-	uint64_t at; /* the next PING; UINT64_MAX: none is due */
+	uint64_t at;	/* the next PING; UINT64_MAX: none is due */
 	uint64_t until; /* no more of them then */
-	uint64_t cwnd; /* before the first of two; 0: not between them */
+	uint64_t cwnd;	/* before the first of two; 0: not between them */
 };
 
 /* The queue at the bottleneck: bbr_queue.c. All zero at first. */
 struct bbr_queue {
-	uint64_t rtt; /* ns: the last sample */
-	bool queued; /* it shows that packets wait there */
-	uint64_t cwnd; /* bytes: the largest window, nearly */
-	uint64_t grown_at; /* since when `cwnd` is so large */
+	uint64_t rtt;	    /* ns: the last sample */
+	bool queued;	    /* it shows that packets wait there */
+	uint64_t cwnd;	    /* bytes: the largest window, nearly */
+	uint64_t grown_at;  /* since when `cwnd` is so large */
 	uint64_t marked_at; /* ns: what left then met no queue of ours; or 0 */
-	unsigned nslow; /* such packets that were slow, in a row */
+	unsigned nslow;	    /* such packets that were slow, in a row */
 	uint64_t off_until; /* ns: the queue is that of others */
 };
 
@@ -292,11 +292,11 @@ struct quic_conn {
 
 	/* conn.c */
 	enum conn_state state;
-	uint64_t now; /* of the call that is running, or was the last */
-	bool dirty; /* there may be something to write */
+	uint64_t now;	      /* of the call that is running, or was the last */
+	bool dirty;	      /* there may be something to write */
 	bool connect_pending; /* connected is due */
-	bool announced; /* connected was fired */
-	size_t burst; /* bytes sent since the pace was last computed */
+	bool announced;	      /* connected was fired */
+	size_t burst;	      /* bytes sent since the pace was last computed */
 	struct conn_counts counts;
 	struct conn_mtu mtu;
 	unsigned id_errors; /* for compat_ignores_id_limit() */
@@ -327,9 +327,9 @@ struct quic_conn {
 /* setup.c */
 int conn_server_new(struct quic_conn **, struct quic_server *,
     const struct server_ops *, struct quic_tls *, const ngtcp2_pkt_hd *initial,
-    const ngtcp2_cid *original_dcid, bool retried,
-    const struct quic_path *, const struct quic_settings *,
-    const struct quic_events *, void *arg, uint64_t now);
+    const ngtcp2_cid *original_dcid, bool retried, const struct quic_path *,
+    const struct quic_settings *, const struct quic_events *, void *arg,
+    uint64_t now);
 
 /* conn.c */
 bool conn_is_server(const struct quic_conn *);
@@ -359,8 +359,8 @@ void conn_follow_path(struct quic_conn *);
 /* close.c */
 void conn_check(struct quic_conn *, int rv);
 void conn_fail(struct quic_conn *, enum quic_cause, const char *text);
-size_t conn_seal_close(struct quic_conn *, uint8_t *buf, size_t size,
-    uint64_t now);
+size_t
+conn_seal_close(struct quic_conn *, uint8_t *buf, size_t size, uint64_t now);
 bool conn_write_close(struct quic_conn *, struct quic_gso *, uint64_t now);
 bool conn_is_over(const struct quic_conn *);
 
@@ -375,8 +375,7 @@ int h3_start(struct quic_conn *);
 void h3_stop(struct quic_conn *);
 int h3_fail(struct quic_conn *, int rv);
 int h3_recv_stream_data(ngtcp2_conn *, uint32_t flags, int64_t id,
-    uint64_t offset, const uint8_t *data, size_t len, void *conn,
-    void *stream);
+    uint64_t offset, const uint8_t *data, size_t len, void *conn, void *stream);
 int h3_acked(ngtcp2_conn *, int64_t id, uint64_t offset, uint64_t len,
     void *conn, void *stream);
 int h3_stream_open(ngtcp2_conn *, int64_t id, void *conn);

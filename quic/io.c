@@ -61,9 +61,9 @@ struct quic_io {
 	bool closing;
 
 	struct sockaddr_storage remote; /* client: of all ports */
-	struct quic_via via; /* client: of all ports */
+	struct quic_via via;		/* client: of all ports */
 
-	struct quic_conn *conn; /* client */
+	struct quic_conn *conn;	    /* client */
 	struct quic_server *server; /* server */
 	void (*unreachable)(void *arg, int error);
 	void *arg;
@@ -115,8 +115,8 @@ drive_write(struct quic_io *io, uint64_t now)
 }
 
 static void
-drive_too_big(
-    struct quic_io *io, const struct quic_too_big *report, uint64_t now)
+drive_too_big(struct quic_io *io, const struct quic_too_big *report,
+    uint64_t now)
 {
 	if (io->server != NULL)
 		quic_server_too_big(io->server, report, now);
@@ -159,8 +159,8 @@ is_in_use(const struct port *port)
 {
 	const struct quic_conn *conn = port->io->conn;
 
-	return conn == NULL || same_address(&port->socket.local,
-	    &quic_conn_path(conn)->local);
+	return conn == NULL ||
+	    same_address(&port->socket.local, &quic_conn_path(conn)->local);
 }
 
 /* ---- Receiving ---- */
@@ -307,8 +307,10 @@ on_readable(uv_poll_t *handle, int status, int events)
 
 	/* libuv stops polling a socket that has an error: start again. */
 	if (status < 0) {
-		uv_poll_start(handle, io->blocked == port ?
-		    UV_READABLE | UV_WRITABLE : UV_READABLE, on_readable);
+		uv_poll_start(handle,
+		    io->blocked == port ? UV_READABLE | UV_WRITABLE
+					: UV_READABLE,
+		    on_readable);
 		read_errors(port);
 	}
 	if (io->closing)
@@ -392,8 +394,7 @@ io_alloc(struct quic_io **out, uv_loop_t *loop)
 	io->loop = loop;
 	io->timer_at = UINT64_MAX;
 	LIST_INIT(&io->ports);
-	io->rx_memory = malloc((size_t)QUIC_SOCKET_BATCH *
-	    QUIC_SOCKET_RX_SIZE);
+	io->rx_memory = malloc((size_t)QUIC_SOCKET_BATCH * QUIC_SOCKET_RX_SIZE);
 	io->timer_fd = timerfd_create(CLOCK_MONOTONIC,
 	    TFD_NONBLOCK | TFD_CLOEXEC);
 	if (io->rx_memory == NULL || io->timer_fd < 0) {
@@ -528,8 +529,7 @@ quic_io_via(const struct quic_io *io)
 bool
 quic_io_path_is_down(const struct quic_io *io)
 {
-	const struct port *port = port_of(io,
-	    &quic_conn_path(io->conn)->local);
+	const struct port *port = port_of(io, &quic_conn_path(io->conn)->local);
 
 	return port == NULL || quic_socket_is_down(&port->socket);
 }

@@ -20,9 +20,9 @@ struct quic_io;
  * negative errno, such as -ENETUNREACH: see quic_socket_connect(). `via` is
  * copied; NULL: by the system's routes.
  */
-int quic_io_connect(struct quic_io **, uv_loop_t *,
-    const struct sockaddr *remote, const struct quic_via *via,
-    struct quic_path *path);
+int
+quic_io_connect(struct quic_io **, uv_loop_t *, const struct sockaddr *remote,
+    const struct quic_via *via, struct quic_path *path);
 
 /*
  * Drives `conn` until quic_io_close(). `unreachable` (or NULL) is called when
@@ -67,8 +67,8 @@ void quic_io_close_unused(struct quic_io *);
  * quic_io_close(). An IPv6 wildcard address serves IPv4, too. 0 or a negative
  * errno.
  */
-int quic_io_listen(struct quic_io **, uv_loop_t *,
-    const struct sockaddr *addr, struct quic_server *server);
+int quic_io_listen(struct quic_io **, uv_loop_t *, const struct sockaddr *addr,
+    struct quic_server *server);
 
 /* The address of the newest socket; valid until that is closed. */
 const struct sockaddr *quic_io_local(const struct quic_io *);

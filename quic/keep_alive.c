@@ -135,5 +135,7 @@ quic_conn_idle_ns(const struct quic_conn *conn)
 	uint64_t ours = conn->settings.idle_timeout_ns;
 
 	return peer != NULL && peer->max_idle_timeout != 0 &&
-	    peer->max_idle_timeout < ours ? peer->max_idle_timeout : ours;
+		peer->max_idle_timeout < ours
+	    ? peer->max_idle_timeout
+	    : ours;
 }

@@ -74,7 +74,7 @@
  * The first window of a connection. At a server many peers may use it at once,
  * and credit cannot be withdrawn.
  */
-#define FIRST_WINDOW (4 * 1048576) /* bytes, of a client */
+#define FIRST_WINDOW (4 * 1048576)  /* bytes, of a client */
 #define FIRST_WINDOW_SERVER 1048576 /* bytes */
 #define FIRST_WINDOW_PART 64
 
@@ -265,8 +265,8 @@ lib_calloc(size_t n, size_t size, void *conn)
 {
 	size_t len;
 
-	return __builtin_mul_overflow(n, size, &len)
-	    ? NULL : memory_calloc(conn, len);
+	return __builtin_mul_overflow(n, size, &len) ? NULL
+						     : memory_calloc(conn, len);
 }
 
 static void *
@@ -295,8 +295,8 @@ memory_attach(struct quic_conn *conn, struct quic_memory *all)
 		TAILQ_INIT(&m->streams[i]);
 	m->quic_allocator = (ngtcp2_mem){ conn, lib_malloc, lib_free,
 		lib_calloc, lib_realloc };
-	m->h3_allocator = (nghttp3_mem){ conn, lib_malloc, lib_free,
-		lib_calloc, lib_realloc };
+	m->h3_allocator = (nghttp3_mem){ conn, lib_malloc, lib_free, lib_calloc,
+		lib_realloc };
 	TAILQ_INSERT_TAIL(&all->conns[0], conn, memory.rank_entry);
 	all->nconns++;
 	memory_charge(conn, sizeof(*conn) + TLS_SESSION);
@@ -364,8 +364,9 @@ size_t
 memory_limit(const struct quic_conn *conn)
 {
 	const struct quic_memory *m = conn->memory.all;
-	size_t others = m->held - m->pooled - conn->memory.held +
-	    m->grown - conn->memory.grown, left;
+	size_t others = m->held - m->pooled - conn->memory.held + m->grown -
+	    conn->memory.grown,
+	       left;
 	size_t shared = m->max - m->max / UNSHARED_PART;
 	size_t least = conn_least(m) + conn->memory.used[MEMORY_OTHER];
 
@@ -447,8 +448,8 @@ memory_first_window(const struct quic_conn *conn)
 {
 	size_t max = conn->memory.all->max;
 	size_t most = conn_is_server(conn) ? FIRST_WINDOW_SERVER : FIRST_WINDOW;
-	size_t part = max / (conn_is_server(conn) ? FIRST_WINDOW_PART
-						  : WINDOW_PART);
+	size_t part = max /
+	    (conn_is_server(conn) ? FIRST_WINDOW_PART : WINDOW_PART);
 
 	return most < part ? most : part;
 }
@@ -458,7 +459,8 @@ memory_window(const struct quic_conn *conn, size_t wanted)
 {
 	size_t most = conn->memory.all->max / WINDOW_PART;
 	size_t left = left_of(conn, direction_limit(conn),
-	    conn->memory.used[MEMORY_RX]) / 2;
+			  conn->memory.used[MEMORY_RX]) /
+	    2;
 
 	most = most < left ? most : left;
 	return wanted < most ? wanted : most;

@@ -21,8 +21,8 @@ struct quic_stream;
 
 /* What a connection holds memory for. */
 enum memory_use {
-	MEMORY_RX, /* chunks of bytes that are not consumed */
-	MEMORY_TX, /* chunks of bytes that are not acknowledged */
+	MEMORY_RX,    /* chunks of bytes that are not consumed */
+	MEMORY_TX,    /* chunks of bytes that are not acknowledged */
 	MEMORY_OTHER, /* the connection, its streams, their heads */
 	MEMORY_USES
 };
@@ -41,16 +41,16 @@ enum memory_use {
 struct chunk {
 	struct chunk *next;
 	unsigned size; /* index of the size: below CHUNK_SIZES */
-	size_t cap; /* bytes of data */
-	size_t begin; /* first byte that is still used */
-	size_t end; /* one past the last byte that is filled */
+	size_t cap;    /* bytes of data */
+	size_t begin;  /* first byte that is still used */
+	size_t end;    /* one past the last byte that is filled */
 	uint8_t data[];
 };
 
 /* A first-in first-out queue of bytes in chunks, of one stream. */
 struct buffer {
 	struct chunk *first, *last;
-	size_t len; /* bytes from first->begin to last->end */
+	size_t len;  /* bytes from first->begin to last->end */
 	size_t held; /* bytes of memory of the chunks */
 	enum memory_use use;
 };
@@ -71,23 +71,23 @@ TAILQ_HEAD(stream_rank, quic_stream);
 
 /* All connections. */
 struct quic_memory {
-	size_t max; /* bytes */
-	size_t held; /* bytes, with `pooled` */
-	size_t pooled; /* bytes */
+	size_t max;	/* bytes */
+	size_t held;	/* bytes, with `pooled` */
+	size_t pooled;	/* bytes */
 	size_t sending; /* bytes of it that are MEMORY_TX */
 	size_t closing; /* bytes of connections that are being closed */
-	size_t grown; /* bytes that grown windows allow */
+	size_t grown;	/* bytes that grown windows allow */
 	/* With such windows, in order of use. */
 	TAILQ_HEAD(, quic_conn) with_grown;
 	struct conn_rank conns[MEMORY_RANKS];
 	size_t nconns, nstreams;
 	uint64_t aborted, closed; /* streams, connections: memory was short */
-	uint64_t reclaimed_at; /* as `now` */
+	uint64_t reclaimed_at;	  /* as `now` */
 	uint64_t short_since; /* as `now`; UINT64_MAX: memory is not short */
-	unsigned steps_max; /* steps of the longest call; for tests */
-	uint64_t iteration; /* of the loop: quota.c */
-	size_t nactive_now; /* connections that committed bytes in it */
-	size_t nactive; /* the same in the iteration before */
+	unsigned steps_max;   /* steps of the longest call; for tests */
+	uint64_t iteration;   /* of the loop: quota.c */
+	size_t nactive_now;   /* connections that committed bytes in it */
+	size_t nactive;	      /* the same in the iteration before */
 	struct chunk *pool[CHUNK_SIZES]; /* free chunks of each size */
 	size_t npool[CHUNK_SIZES];
 };
@@ -103,8 +103,8 @@ struct conn_memory {
 	/* Streams without room for a first chunk. */
 	TAILQ_HEAD(, quic_stream) waiting;
 	size_t handshake; /* bytes charged for the handshake */
-	size_t closing; /* bytes of it in all->closing */
-	size_t grown; /* bytes of it in all->grown */
+	size_t closing;	  /* bytes of it in all->closing */
+	size_t grown;	  /* bytes of it in all->grown */
 	/* In all->with_grown, if grown > 0. */
 	TAILQ_ENTRY(quic_conn) grown_entry;
 	uint64_t reclaim_at; /* reclaim_expire() is due; or UINT64_MAX */

@@ -27,7 +27,8 @@ ngtcp2_path
 path_view(const struct quic_path *path)
 {
 	socklen_t len = path->remote.ss_family == AF_INET6
-	    ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	    ? sizeof(struct sockaddr_in6)
+	    : sizeof(struct sockaddr_in);
 
 	return (ngtcp2_path){
 		.local = { (ngtcp2_sockaddr *)(uintptr_t)&path->local, len },
@@ -49,8 +50,8 @@ same_host(const struct sockaddr *a, const struct sockaddr *b)
 		return false;
 	if (a->sa_family == AF_INET6)
 		return memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
-		    &((const struct sockaddr_in6 *)b)->sin6_addr,
-		    sizeof(struct in6_addr)) == 0;
+			   &((const struct sockaddr_in6 *)b)->sin6_addr,
+			   sizeof(struct in6_addr)) == 0;
 	return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
 	    ((const struct sockaddr_in *)b)->sin_addr.s_addr;
 }
@@ -76,8 +77,7 @@ path_validated(ngtcp2_conn *quic, uint32_t flags, const ngtcp2_path *path,
 		conn_is_server(conn)))
 		return 0;
 	conn->path.event_pending = true;
-	conn->path.failed =
-	    result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE;
+	conn->path.failed = result == NGTCP2_PATH_VALIDATION_RESULT_FAILURE;
 	return 0;
 }
 
@@ -100,8 +100,8 @@ conn_follow_path(struct quic_conn *conn)
 		    !same_host(path->remote.addr, ours.remote.addr);
 		path_copy(&conn->path.current, path);
 		if (conn_is_server(conn))
-			conn->server.ops->path_changed(
-			    conn->server.owner, conn);
+			conn->server.ops->path_changed(conn->server.owner,
+			    conn);
 		if (moved) {
 			conn->path.unvalidated = true;
 			probe_stop(conn, conn->now);

@@ -454,8 +454,8 @@ black_hole(struct pmtu *p, uint64_t now)
 	p->backoff = sometimes ? RAISE_INTERVAL : heal_interval(p, now);
 	p->confirmed++;
 	p->suspicious = p->raising = false;
-	set_size(p, p->passed > p->base ? p->passed : p->base,
-	    PMTU_BLACK_HOLE, now);
+	set_size(p, p->passed > p->base ? p->passed : p->base, PMTU_BLACK_HOLE,
+	    now);
 	p->nlost = p->nqueue = p->nin_flight = 0;
 	p->hint = 0;
 	for (int i = 0; i < PMTU_LOSSES_MAX; i++)
@@ -474,8 +474,8 @@ decide(struct pmtu *p, uint64_t now)
 	if (worst_score(p) <= SCORE_FALSE_ALARM)
 		false_alarm(p, now);
 	else if (score(p) >= SCORE_BLACK_HOLE &&
-		 p->small_acked >= SMALL_ACKED && p->nin_flight == 0 &&
-		 next_fallback(p) == 0)
+	    p->small_acked >= SMALL_ACKED && p->nin_flight == 0 &&
+	    next_fallback(p) == 0)
 		black_hole(p, now);
 }
 

@@ -74,11 +74,11 @@ struct pmtu {
 
 	/* Private. */
 	size_t headers; /* bytes of IP and UDP headers */
-	size_t sure; /* the base size, if the interface takes it */
-	size_t max; /* the ceiling without the interface */
-	size_t hint; /* a size from an ICMP message, to be probed; or 0 */
+	size_t sure;	/* the base size, if the interface takes it */
+	size_t max;	/* the ceiling without the interface */
+	size_t hint;	/* a size from an ICMP message, to be probed; or 0 */
 	bool suspicious;
-	size_t tested; /* the size that is under suspicion */
+	size_t tested;			  /* the size that is under suspicion */
 	unsigned large_lost, large_acked; /* probes of that size, since then */
 	/* Probes and packets of smaller sizes. */
 	unsigned small_lost, small_acked;
@@ -93,7 +93,7 @@ struct pmtu {
 		size_t size;
 		unsigned count; /* probes that were lost */
 		unsigned acked; /* probes that were acknowledged since */
-	} lost[PMTU_LOST_MAX]; /* by size: those that were lost */
+	} lost[PMTU_LOST_MAX];	/* by size: those that were lost */
 	size_t nlost;
 	/* Sizes of this round that are still to be probed. */
 	size_t queue[PMTU_PARALLEL_MAX];
@@ -101,7 +101,7 @@ struct pmtu {
 	bool raising; /* this search may end at the first loss */
 	uint64_t raise_at;
 	uint64_t backoff; /* from this search to the next */
-	uint64_t heal; /* the same, after the next black hole */
+	uint64_t heal;	  /* the same, after the next black hole */
 	bool data_flowed; /* since the search ended */
 };
 

@@ -53,7 +53,7 @@ is_lost(const struct probe *p, const struct probe_flight *f, uint64_t rtt,
 	if (acked_end <= f->number + 1)
 		return false; /* nothing later was acknowledged */
 	return acked_end > f->number + BLACK_HOLE_REORDERING ||
-	       now >= f->sent_at + rtt * 9 / 8;
+	    now >= f->sent_at + rtt * 9 / 8;
 }
 
 static void
@@ -278,8 +278,8 @@ write_slot(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 	}
 	p->slot_due = false;
 	p->tries++;
-	p->slot_expiry = now + (p->tries < TRIES_MAX ? 1 : 3) *
-	    ngtcp2_conn_get_pto(conn->quic);
+	p->slot_expiry = now +
+	    (p->tries < TRIES_MAX ? 1 : 3) * ngtcp2_conn_get_pto(conn->quic);
 	return n;
 }
 
@@ -422,8 +422,8 @@ probe_too_big(struct quic_conn *conn, const struct quic_too_big *report,
     uint64_t now)
 {
 	struct probe *p = &conn->probe;
-	size_t quoted =
-	    icmp_quotes_find(&p->quotes, report->quote, report->len, now);
+	size_t quoted = icmp_quotes_find(&p->quotes, report->quote, report->len,
+	    now);
 
 	if (quoted > 0 && p->started && report->ip_mtu > p->headers &&
 	    pmtu_too_big(&p->pmtu, quoted, report->ip_mtu - p->headers, now)) {
@@ -442,7 +442,8 @@ base_of(const struct quic_conn *conn)
 	size_t headers = conn->probe.headers;
 
 	return conn->settings.ip_mtu_min > PMTU_BASE_SIZE + headers
-	    ? conn->settings.ip_mtu_min - headers : PMTU_BASE_SIZE;
+	    ? conn->settings.ip_mtu_min - headers
+	    : PMTU_BASE_SIZE;
 }
 
 /* The largest size for this path. */

@@ -62,7 +62,7 @@
 struct probe_flight {
 	uint64_t number; /* packet number */
 	uint64_t sent_at;
-	size_t size; /* bytes of UDP payload */
+	size_t size;   /* bytes of UDP payload */
 	unsigned slot; /* number of the library's slot; 0: none */
 };
 
@@ -78,18 +78,18 @@ struct probe_packet {
 /* A connection's part; private to probe.c and probe_packet.c but for `pmtu`. */
 struct probe {
 	struct pmtu pmtu;
-	size_t headers; /* bytes of IP and UDP on this path */
-	size_t max; /* the largest size for any path */
+	size_t headers;	   /* bytes of IP and UDP on this path */
+	size_t max;	   /* the largest size for any path */
 	uint64_t peer_max; /* the peer's max_udp_payload_size; 0: unknown */
 	bool started;
-	bool fresh; /* nothing was written since probe_start() */
+	bool fresh;		   /* nothing was written since probe_start() */
 	struct icmp_quotes quotes; /* of packets above the base size */
 
 	/* The packet that is being encrypted. */
 	const uint8_t *datagram; /* start of its datagram */
 	/* Start of the packet; NULL: not to be resized. */
 	const uint8_t *packet;
-	size_t want; /* the size that it is to have */
+	size_t want;   /* the size that it is to have */
 	size_t sealed; /* the size that it got, or 0 */
 	uint64_t number;
 	bool in_slot; /* it may be the library's own probe */
@@ -100,16 +100,16 @@ struct probe {
 	unsigned ranges_left; /* ranges that this packet may still have */
 
 	/* The state of the library's own discovery. */
-	bool slot_due; /* it sends a probe if it has room */
-	unsigned tries; /* of its current size */
+	bool slot_due;	     /* it sends a probe if it has room */
+	unsigned tries;	     /* of its current size */
 	unsigned slots_left; /* also the number of this slot */
 	uint64_t slot_expiry;
 
 	unsigned free_left; /* of PROBE_FREE in this round trip */
 	uint64_t free_at;
 	bool must_ack_ping; /* a packet with only PING is to be acknowledged */
-	bool must_ack; /* another packet is to be acknowledged */
-	bool sees_base; /* the peer's packets have the base size */
+	bool must_ack;	    /* another packet is to be acknowledged */
+	bool sees_base;	    /* the peer's packets have the base size */
 	unsigned pings_left;
 	uint64_t pings_at;
 	TAILQ_HEAD(, probe_packet) queue;
@@ -123,8 +123,8 @@ struct probe {
  * the sizes of its slots in `slots`, which must live until the connection is
  * made.
  */
-void probe_init(struct quic_conn *, ngtcp2_settings *,
-    uint16_t slots[PROBE_SLOTS]);
+void
+probe_init(struct quic_conn *, ngtcp2_settings *, uint16_t slots[PROBE_SLOTS]);
 
 /*
  * The interface takes IP packets of at most so many bytes: larger ones were not
@@ -136,8 +136,8 @@ void probe_set_interface_mtu(struct quic_conn *, size_t ip_mtu, uint64_t now);
  * An ICMP message reports that a packet was too big. It counts if the packet is
  * ours.
  */
-void probe_too_big(struct quic_conn *, const struct quic_too_big *,
-    uint64_t now);
+void
+probe_too_big(struct quic_conn *, const struct quic_too_big *, uint64_t now);
 
 /* The path is validated: starts the search for its size. */
 void probe_start(struct quic_conn *, uint64_t now);

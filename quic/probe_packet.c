@@ -9,8 +9,8 @@
 #include "quic/frame.h"
 #include "quic/internal.h"
 
-#define SHORT_HEADER(first) (((first) & 0x80) == 0) /* RFC 9000 §17.3 */
-#define NUMBER_LEN(first) (((size_t)(first) & 3) + 1)
+#define SHORT_HEADER(first) (((first)&0x80) == 0) /* RFC 9000 §17.3 */
+#define NUMBER_LEN(first) (((size_t)(first)&3) + 1)
 #define TAG_LEN 16 /* bytes, for every AEAD that we offer */
 /*
  * ACK ranges of a packet that are checked: several times as many as QUIC
@@ -19,7 +19,7 @@
 #define RANGES_MAX 256
 
 #define PING 0x01 /* RFC 9000 §19.2 */
-#define ACK 0x02 /* RFC 9000 §19.3; with ECN counts 0x03 */
+#define ACK 0x02  /* RFC 9000 §19.3; with ECN counts 0x03 */
 
 /*
  * The connection whose packets are encrypted or decrypted; there is one thread.
@@ -56,7 +56,7 @@ note_sent(struct quic_conn *conn, uint64_t number, size_t size,
 
 	black_hole_sent(&p->black_hole, number,
 	    kind == FRAME_ACK_ONLY || p->sealed != 0 ? BLACK_HOLE_NONE
-	    : size > p->pmtu.base		     ? BLACK_HOLE_LARGE
+		: size > p->pmtu.base		     ? BLACK_HOLE_LARGE
 						     : BLACK_HOLE_SMALL,
 	    conn->now);
 }
@@ -137,7 +137,7 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 		/* ngtcp2 encrypts in place: `plain` is `dest`. */
 		if (p->want > overhead && aad == p->packet &&
 		    (p->in_slot ? kind == FRAME_PING_ONLY
-			     : kind == FRAME_ACK_ONLY))
+				: kind == FRAME_ACK_ONLY))
 			len = resize(p, dest, len, kind, overhead);
 		else if (p->packet == NULL && kind == FRAME_ACK_ONLY)
 			len = add_ping(watched, aad, dest, len, overhead);

@@ -10,7 +10,7 @@
 
 #define INSTRUCTION_MASK 0xc0
 #define STREAM_CANCELLATION 0x40 /* 01 and a 6-bit prefix integer */
-#define PREFIX_MAX 0x3f /* the integer continues (RFC 7541 §5.1) */
+#define PREFIX_MAX 0x3f		 /* the integer continues (RFC 7541 §5.1) */
 #define CONTINUATION 0x80
 
 size_t

@@ -11,9 +11,9 @@
 
 /* The state of the reader of one decoder stream. All zero at first. */
 struct qpack_reader {
-	bool open; /* its type has arrived */
+	bool open;   /* its type has arrived */
 	bool inside; /* an instruction continues in the next byte */
-	int64_t id; /* of the stream, once open */
+	int64_t id;  /* of the stream, once open */
 };
 
 /*

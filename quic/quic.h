@@ -65,9 +65,9 @@ struct quic_path {
 struct quic_rx {
 	struct quic_path path;
 	const uint8_t *data;
-	size_t len; /* bytes of all datagrams */
+	size_t len;	/* bytes of all datagrams */
 	size_t segment; /* bytes of each datagram but the last; 0: only one */
-	uint8_t ecn; /* the ECN codepoint, 0..3 (RFC 3168 §5) */
+	uint8_t ecn;	/* the ECN codepoint, 0..3 (RFC 3168 §5) */
 };
 
 /*
@@ -78,8 +78,8 @@ struct quic_rx {
 struct quic_too_big {
 	struct sockaddr_storage remote; /* where the packet went */
 	size_t ip_mtu; /* bytes of the largest IP packet on that link */
-	bool local; /* our own interface: the packet was not sent */
-	size_t len; /* bytes of `quote`; 0 if local */
+	bool local;    /* our own interface: the packet was not sent */
+	size_t len;    /* bytes of `quote`; 0 if local */
 	uint8_t quote[QUIC_QUOTE_MAX]; /* the first bytes of the UDP payload */
 };
 
@@ -95,9 +95,9 @@ struct quic_too_big {
  */
 struct quic_gso {
 	struct quic_path path;
-	size_t len; /* bytes to send, from the start of buf */
+	size_t len;	/* bytes to send, from the start of buf */
 	size_t segment; /* bytes of each packet; the last may be shorter */
-	uint8_t ecn; /* the ECN codepoint to set, 0..3 */
+	uint8_t ecn;	/* the ECN codepoint to set, 0..3 */
 
 	/* Private to the write calls: the packet that waits. */
 	struct quic_path held_path;
@@ -111,8 +111,8 @@ struct quic_gso {
  * Credentials
  */
 
-#define QUIC_PIN_LEN 32 /* bytes: SHA-256 of a SubjectPublicKeyInfo */
-#define QUIC_PINS_MAX 8 /* the current key, the next one, and spares */
+#define QUIC_PIN_LEN 32	   /* bytes: SHA-256 of a SubjectPublicKeyInfo */
+#define QUIC_PINS_MAX 8	   /* the current key, the next one, and spares */
 #define QUIC_ERROR_MAX 256 /* bytes of an error message, with its NUL */
 
 /* The text of a PEM file; len 0: there is none. */
@@ -122,7 +122,7 @@ struct quic_pem {
 };
 
 struct quic_tls_client_settings {
-	struct quic_pem ca; /* trusted CAs; none: those of the system */
+	struct quic_pem ca;   /* trusted CAs; none: those of the system */
 	struct quic_pem cert; /* client certificate; may be none */
 	struct quic_pem key;
 	/* Accept these keys only, without any CA. */
@@ -185,15 +185,15 @@ int quic_tls_pin(const struct quic_pem *cert, uint8_t pin[QUIC_PIN_LEN]);
  * gives the same secret after every restart.
  */
 #define QUIC_SECRET_LEN 32 /* bytes */
-int quic_tls_secret(const struct quic_pem *key,
-    uint8_t secret[QUIC_SECRET_LEN]);
+int
+quic_tls_secret(const struct quic_pem *key, uint8_t secret[QUIC_SECRET_LEN]);
 
 /* -------------------------------------------------------------------------
  * Connections
  */
 
 enum quic_cc {
-	QUIC_CC_BBR, /* draft-ietf-ccwg-bbr, as ngtcp2 has it */
+	QUIC_CC_BBR,  /* draft-ietf-ccwg-bbr, as ngtcp2 has it */
 	QUIC_CC_CUBIC /* RFC 9438 */
 };
 
@@ -210,7 +210,7 @@ struct quic_settings {
 	/* Bytes that we accept, 1200 or more (RFC 9000 §18.2); 65527. */
 	size_t udp_payload_max;
 	uint64_t handshake_timeout_ns; /* 10 s */
-	uint64_t idle_timeout_ns; /* 30 s (RFC 9000 §10.1) */
+	uint64_t idle_timeout_ns;      /* 30 s (RFC 9000 §10.1) */
 	/*
 	 * Client: interval of PINGs; half of the lesser idle time-out, at least
 	 * 1 s.
@@ -225,7 +225,7 @@ struct quic_settings {
 	/* Server: handshakes under way; Retry beyond it; 256. */
 	size_t half_open_max;
 	unsigned handshakes_max; /* server: handshakes in a second; 500 */
-	size_t connections_max; /* server: connections of all sources; 16384 */
+	size_t connections_max;	 /* server: connections of all sources; 16384 */
 	/*
 	 * Server: connections of an IPv4 address or an IPv6 /64; 1024; see
 	 * quic_server_new()
@@ -269,24 +269,24 @@ void quic_memory_resize(struct quic_memory *, size_t max);
 void quic_memory_free(struct quic_memory *);
 
 struct quic_memory_stats {
-	size_t max; /* bytes */
-	size_t held; /* bytes */
+	size_t max;	  /* bytes */
+	size_t held;	  /* bytes */
 	uint64_t aborted; /* streams, since memory was short */
-	uint64_t closed; /* connections, since memory was short */
+	uint64_t closed;  /* connections, since memory was short */
 };
 void quic_memory_stats(const struct quic_memory *, struct quic_memory_stats *);
 
 /* Why a connection has ended. */
 enum quic_cause {
-	QUIC_CLOSED_HERE, /* quic_conn_close() was called */
+	QUIC_CLOSED_HERE,    /* quic_conn_close() was called */
 	QUIC_CLOSED_BY_PEER, /* CONNECTION_CLOSE was received */
-	QUIC_NO_ANSWER, /* no answer during the handshake */
-	QUIC_IDLE, /* no packet within the idle time-out (RFC 9000 §10.1) */
+	QUIC_NO_ANSWER,	     /* no answer during the handshake */
+	QUIC_IDLE,  /* no packet within the idle time-out (RFC 9000 §10.1) */
 	QUIC_RESET, /* stateless reset (RFC 9000 §10.3) */
 	QUIC_BAD_CERTIFICATE, /* the peer's certificate is not acceptable */
-	QUIC_NO_H3, /* the server does not support ALPN h3 */
-	QUIC_NO_VERSION, /* no QUIC version in common */
-	QUIC_PROTOCOL_ERROR, /* the peer violated a protocol, or TLS failed */
+	QUIC_NO_H3,	      /* the server does not support ALPN h3 */
+	QUIC_NO_VERSION,      /* no QUIC version in common */
+	QUIC_PROTOCOL_ERROR,  /* the peer violated a protocol, or TLS failed */
 	/* This side has failed: out of memory, for example. */
 	QUIC_INTERNAL_ERROR
 };
@@ -295,9 +295,9 @@ enum quic_cause {
 struct quic_close {
 	enum quic_cause cause;
 	bool application; /* `code` is HTTP/3's (RFC 9114 §8.1), not QUIC's */
-	uint64_t code; /* on the wire; 0: there was none */
+	uint64_t code;	  /* on the wire; 0: there was none */
 	char text[QUIC_ERROR_MAX]; /* a sentence without its full stop */
-	size_t streams; /* tunnels that ended with it */
+	size_t streams;		   /* tunnels that ended with it */
 };
 
 /*
@@ -478,8 +478,8 @@ void quic_conn_too_big(struct quic_conn *, const struct quic_too_big *,
 
 /* Statistics; all counts are since the connection began. */
 struct quic_stats {
-	uint64_t rtt_ns; /* smoothed; 0 before the first sample */
-	uint64_t cwnd; /* bytes */
+	uint64_t rtt_ns;	  /* smoothed; 0 before the first sample */
+	uint64_t cwnd;		  /* bytes */
 	uint64_t bytes_in_flight; /* bytes */
 	uint64_t packets_sent;
 	uint64_t packets_received; /* authenticated ones only */
@@ -488,23 +488,23 @@ struct quic_stats {
 	uint64_t trains_sent; /* send calls */
 	/* Bytes of the largest packet that the path carries. */
 	size_t udp_payload;
-	size_t ip_mtu; /* the same as an IP packet */
+	size_t ip_mtu;	       /* the same as an IP packet */
 	size_t ip_mtu_ceiling; /* bytes; ip_mtu cannot be larger */
 	const char *mtu_state; /* of the discovery: "searching" and the like */
 	const char *mtu_cause; /* of the last change: "probe" and the like */
 	uint64_t mtu_changed_at; /* as `now`; 0: never */
 	uint64_t probes_sent, probes_acked, probes_lost;
 	uint64_t black_holes_suspected, black_holes_confirmed;
-	uint64_t ptb_seen; /* ICMP "too big" messages */
-	uint64_t ptb_valid; /* of them, that quoted a packet of ours */
+	uint64_t ptb_seen;    /* ICMP "too big" messages */
+	uint64_t ptb_valid;   /* of them, that quoted a packet of ours */
 	uint64_t ptb_ignored; /* of them, that did not, or came too often */
-	uint64_t migrations; /* changes of the path, by either side */
-	size_t streams; /* open tunnels */
-	bool resumed; /* with a session ticket */
+	uint64_t migrations;  /* changes of the path, by either side */
+	size_t streams;	      /* open tunnels */
+	bool resumed;	      /* with a session ticket */
 	/* "TLS1.3"; static text, as are the next two */
 	const char *tls_version;
 	const char *tls_cipher; /* "AES-128-GCM" */
-	const char *tls_group; /* "X25519" */
+	const char *tls_group;	/* "X25519" */
 };
 void quic_conn_stats(const struct quic_conn *, struct quic_stats *);
 
@@ -585,10 +585,10 @@ void quic_server_close(struct quic_server *, uint64_t now);
 void quic_server_free(struct quic_server *);
 
 struct quic_server_stats {
-	size_t connections; /* open ones, handshakes included */
-	size_t half_open; /* handshakes under way */
-	size_t closing; /* ended; only the CONNECTION_CLOSE is kept */
-	uint64_t accepted; /* connections since the start */
+	size_t connections;    /* open ones, handshakes included */
+	size_t half_open;      /* handshakes under way */
+	size_t closing;	       /* ended; only the CONNECTION_CLOSE is kept */
+	uint64_t accepted;     /* connections since the start */
 	uint64_t retries_sent; /* to validate addresses */
 	/* Not answered, since there were too many handshakes. */
 	uint64_t postponed;
@@ -597,9 +597,9 @@ struct quic_server_stats {
 	 * connections.
 	 */
 	uint64_t refused;
-	uint64_t evicted; /* closed to make room for others */
+	uint64_t evicted;	  /* closed to make room for others */
 	uint64_t tokens_rejected; /* of Retry, expired or of another address */
-	uint64_t resets_sent; /* stateless resets */
+	uint64_t resets_sent;	  /* stateless resets */
 	/* Without a connection, and not an accepted Initial. */
 	uint64_t datagrams_dropped;
 };
@@ -623,7 +623,7 @@ void quic_server_stats(const struct quic_server *, struct quic_server_stats *);
 
 /* A field. The name of a pseudo-header field begins with its colon. */
 struct quic_field {
-	const char *name; /* lower case */
+	const char *name;  /* lower case */
 	const char *value; /* no control characters: nghttp3 checks that */
 };
 
@@ -698,8 +698,8 @@ int quic_stream_request(struct quic_conn *, const struct quic_field *fields,
  * rules. On either side: takes a stream over from its owner. Bytes that have
  * arrived before can be consumed.
  */
-void quic_stream_attach(struct quic_stream *,
-    const struct quic_stream_events *, void *arg);
+void quic_stream_attach(struct quic_stream *, const struct quic_stream_events *,
+    void *arg);
 
 /*
  * Server: sends the head of the response, once. The fields are copied. If the
@@ -764,7 +764,8 @@ void quic_stream_finish(struct quic_stream *);
  * once; by a server after the peer has acknowledged everything and, after a
  * release, still sends. Browsers lose a response that STOP_SENDING comes with.
  */
-#define QUIC_FLUSH_STALL_NS UINT64_C(30000000000) /* 30 s: many round trips,
+#define QUIC_FLUSH_STALL_NS \
+	UINT64_C(30000000000) /* 30 s: many round trips,
 						     and a pause of a reader */
 void quic_stream_release(struct quic_stream *);
 void quic_stream_reset(struct quic_stream *, uint64_t code);

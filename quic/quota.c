@@ -99,7 +99,8 @@ quota_expire(struct quic_conn *conn)
 	struct quic_stream *s;
 
 	for (int i = 0; i < STEPS && !is_used_up(conn) &&
-	    (s = TAILQ_FIRST(&conn->quota.waiting)) != NULL; i++) {
+	     (s = TAILQ_FIRST(&conn->quota.waiting)) != NULL;
+	     i++) {
 		quota_wait_end(s);
 		stream_pend(s, PENDING_WRITABLE);
 	}

@@ -59,9 +59,10 @@ is_free(const struct quic_memory *m, size_t part)
 bool
 reclaim_is_due(const struct quic_memory *m)
 {
-	return m != NULL && (!is_free(m, EXHAUSTED_PART) ||
-	    m->held - m->pooled - m->sending + m->max / ADMIT_PART >
-	    m->max);
+	return m != NULL &&
+	    (!is_free(m, EXHAUSTED_PART) ||
+		m->held - m->pooled - m->sending + m->max / ADMIT_PART >
+		    m->max);
 }
 
 /* ---- Streams that wait ---- */
@@ -101,8 +102,8 @@ resume_waiting(struct quic_conn *conn)
 	unsigned n;
 
 	for (n = 0; n < RECLAIM_STEPS &&
-		    (s = TAILQ_FIRST(&conn->memory.waiting)) != NULL &&
-		    memory_to_send(s) > 0;
+	     (s = TAILQ_FIRST(&conn->memory.waiting)) != NULL &&
+	     memory_to_send(s) > 0;
 	     n++) {
 		reclaim_wait_end(s);
 		stream_pend(s, PENDING_WRITABLE);
@@ -145,15 +146,14 @@ abort_stuck(struct quic_stream *s, uint64_t now)
 
 /* Aborts stuck streams, as many as free `size` bytes. */
 static unsigned
-abort_some(struct quic_conn *conn, size_t size, uint64_t patience,
-    uint64_t now)
+abort_some(struct quic_conn *conn, size_t size, uint64_t patience, uint64_t now)
 {
 	struct quic_stream *s;
 	size_t freed = 0;
 	unsigned n;
 
 	for (n = 0; n < RECLAIM_STEPS && freed < size &&
-		    (s = stuck_stream(conn, patience, now)) != NULL;
+	     (s = stuck_stream(conn, patience, now)) != NULL;
 	     n++) {
 		freed += s->memory.held;
 		abort_stuck(s, now);
@@ -189,7 +189,8 @@ close_for_memory(struct quic_conn *conn, uint64_t now)
 	m->all->closed++;
 	quic_conn_close(conn, QUIC_H3_EXCESSIVE_LOAD,
 	    "memory is short: connections that are unused or hold the most are "
-	    "closed", now);
+	    "closed",
+	    now);
 }
 
 /* Bytes that the libraries hold beyond the cost of the streams. */
@@ -240,8 +241,7 @@ close_one(struct quic_conn *largest, uint64_t now)
 	struct quic_conn *conn = NULL;
 
 	if (conn_is_server(largest))
-		conn = largest->server.ops->take_unused(
-		    largest->server.owner);
+		conn = largest->server.ops->take_unused(largest->server.owner);
 	if (conn == NULL)
 		conn = most_excessive(largest->memory.all);
 	close_for_memory(conn != NULL ? conn : largest, now);

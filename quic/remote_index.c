@@ -72,13 +72,13 @@ remote_join(struct remote_index *remotes, struct quic_conn *conn)
 	if (found == NULL)
 		return;
 	conn->server.remote.at = *found;
-	LIST_INSERT_HEAD(
-	    &conn->server.remote.at->conns, conn, server.remote.entry);
+	LIST_INSERT_HEAD(&conn->server.remote.at->conns, conn,
+	    server.remote.entry);
 }
 
 const struct remote_conns *
-remote_find(
-    const struct remote_index *remotes, const struct sockaddr_storage *ss)
+remote_find(const struct remote_index *remotes,
+    const struct sockaddr_storage *ss)
 {
 	struct remote key, *const *found;
 

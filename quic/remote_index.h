@@ -14,7 +14,7 @@ LIST_HEAD(remote_conns, quic_conn);
 
 /* A connection's part. */
 struct remote_entry {
-	struct remote *at; /* its address; NULL: it is in no index */
+	struct remote *at;	     /* its address; NULL: it is in no index */
 	LIST_ENTRY(quic_conn) entry; /* of those at that address */
 };
 

@@ -69,11 +69,11 @@ request_limit_heads(struct quic_conn *conn)
 bool
 request_is_rejected(const struct quic_conn *conn)
 {
-	const struct quic_stream *s =
-	    TAILQ_LAST(&conn->requests.incomplete, stream_queue);
+	const struct quic_stream *s = TAILQ_LAST(&conn->requests.incomplete,
+	    stream_queue);
 
 	return !conn_is_server(conn) && conn->goaway.state != GOAWAY_NONE &&
-	       s != NULL && s->id >= conn->goaway.id;
+	    s != NULL && s->id >= conn->goaway.id;
 }
 
 void
@@ -82,7 +82,7 @@ request_reject(struct quic_conn *conn)
 	struct quic_stream *s;
 
 	for (unsigned n = 0; n < REJECTED_A_CALL && request_is_rejected(conn);
-	    n++) {
+	     n++) {
 		s = TAILQ_LAST(&conn->requests.incomplete, stream_queue);
 		request_head_done(s);
 		stream_abort(s, QUIC_H3_REQUEST_REJECTED);
@@ -132,8 +132,7 @@ drain_expire(struct quic_conn *conn, uint64_t now)
 		return;
 	if (conn->goaway.state == GOAWAY_FINAL)
 		quic_conn_close(conn, QUIC_H3_NO_ERROR,
-		    "the edge is shutting down",
-		    now);
+		    "the edge is shutting down", now);
 	else if (h3_end(conn) == 0) {
 		conn->goaway.state = GOAWAY_FINAL;
 		orphan_drain(conn);

@@ -53,7 +53,8 @@ write_begin(struct quic_conn *conn)
 		return 0;
 	if (conn->scheduler.pending_fin != COMPAT_NO_FIN) {
 		*o = (struct h3_write){ .open = true,
-			.id = conn->scheduler.pending_fin, .fin = 1 };
+			.id = conn->scheduler.pending_fin,
+			.fin = 1 };
 		return 0;
 	}
 	if (ngtcp2_conn_get_max_data_left(conn->quic) == 0)

@@ -22,10 +22,10 @@
 #include "quic/stateless.h"
 #include "quic/token.h"
 
-#define HALF_OPEN_MAX 256 /* handshakes; beyond it addresses are validated */
+#define HALF_OPEN_MAX 256  /* handshakes; beyond it addresses are validated */
 #define HANDSHAKES_MAX 500 /* in a second: at 0.4 ms each, a fifth of a core */
 #define CONNECTIONS_MAX 16384 /* at 70 KB each, 1.2 GB of memory */
-#define SOURCE_MAX 1024 /* connections: an office behind one address */
+#define SOURCE_MAX 1024	      /* connections: an office behind one address */
 
 /*
  * With so many of `places` in use, new connections take the places of unused
@@ -54,16 +54,16 @@ struct quic_server {
 	const struct quic_events *events;
 	void *arg;
 	bool draining; /* new connections are refused */
-	bool closed; /* new connections are not answered */
+	bool closed;   /* new connections are not answered */
 
 	struct admission admission;
 	struct conn_id_map ids;
 	LIST_HEAD(, quic_conn) conns;
-	TAILQ_HEAD(, quic_conn) dirty; /* may have something to write */
+	TAILQ_HEAD(, quic_conn) dirty;	  /* may have something to write */
 	TAILQ_HEAD(, quic_conn) received; /* received packets in this call */
 	struct remote_index remotes;
 
-	struct timer_heap heap; /* of the deadlines of `conns` */
+	struct timer_heap heap;	  /* of the deadlines of `conns` */
 	struct evict_order order; /* in which they are evicted */
 	struct stateless stateless;
 	struct closings closings; /* of connections that are freed */
@@ -213,8 +213,8 @@ accept_conn(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 	struct quic_conn *conn;
 
 	if (conn_server_new(&conn, server, &ops, server->tls, hd, original_dcid,
-		proof == PROOF_RETRIED, path, &server->settings,
-		server->events, server->arg, now) != 0)
+		proof == PROOF_RETRIED, path, &server->settings, server->events,
+		server->arg, now) != 0)
 		return NULL;
 	if (timer_heap_insert(&server->heap, conn) != 0) {
 		quic_conn_free(conn);
@@ -286,8 +286,7 @@ find_room(const struct quic_server *server,
 	if (source != NULL &&
 	    (here = source->connections) >= NEARLY_FULL(most)) {
 		room.full = here >= most;
-		room.victim = evict_first(&source->order, most, room.full,
-		    now);
+		room.victim = evict_first(&source->order, most, room.full, now);
 	}
 	if (room.full || room.victim != NULL)
 		return room;
@@ -324,8 +323,8 @@ static void
 refuse(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const struct quic_path *path, uint64_t now)
 {
-	if (stateless_close(
-		&server->stateless, hd, NGTCP2_CONNECTION_REFUSED, path, now))
+	if (stateless_close(&server->stateless, hd, NGTCP2_CONNECTION_REFUSED,
+		path, now))
 		server->stats.refused++;
 }
 
@@ -337,8 +336,8 @@ static void
 reject_token(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const struct quic_path *path, uint64_t now)
 {
-	if (stateless_close(
-		&server->stateless, hd, NGTCP2_INVALID_TOKEN, path, now))
+	if (stateless_close(&server->stateless, hd, NGTCP2_INVALID_TOKEN, path,
+		now))
 		server->stats.tokens_rejected++;
 }
 
@@ -362,8 +361,8 @@ receive_initial(struct quic_server *server, const ngtcp2_pkt_hd *hd,
     const struct quic_path *path, uint64_t now)
 {
 	struct room room = find_room(server,
-	    admission_find(
-		&server->admission, (const struct sockaddr *)&path->remote),
+	    admission_find(&server->admission,
+		(const struct sockaddr *)&path->remote),
 	    now);
 
 	if (room.full && room.victim == NULL) {
@@ -374,8 +373,7 @@ receive_initial(struct quic_server *server, const ngtcp2_pkt_hd *hd,
 	case ADMISSION_ADMIT:
 		if (room.victim != NULL)
 			evict(server, room.victim, now);
-		return accept_conn(server, hd, original_dcid, proof, path,
-		    now);
+		return accept_conn(server, hd, original_dcid, proof, path, now);
 	case ADMISSION_RETRY:
 		if (stateless_retry(&server->stateless, hd, path, now))
 			server->stats.retries_sent++;
@@ -452,8 +450,8 @@ receive_one(struct quic_server *server, const struct quic_rx *rx,
 	}
 	conn_read(conn, &rx->path, rx->ecn, data, len, more, now);
 	if (!conn->server.has_received)
-		TAILQ_INSERT_TAIL(
-		    &server->received, conn, server.received_entry);
+		TAILQ_INSERT_TAIL(&server->received, conn,
+		    server.received_entry);
 	conn->server.has_received = true;
 }
 
@@ -500,8 +498,7 @@ quic_server_expire(struct quic_server *server, uint64_t now)
 	     n++) {
 		conn = server->heap.conns[0];
 		quic_conn_expire(conn, now);
-		if (!conn_is_over(conn) &&
-		    quic_conn_deadline(conn) <= now) {
+		if (!conn_is_over(conn) && quic_conn_deadline(conn) <= now) {
 			/* Packets are due: the write calls come next. */
 			conn_touch(conn);
 			timer_heap_defer_first(&server->heap);
@@ -513,8 +510,8 @@ quic_server_expire(struct quic_server *server, uint64_t now)
 
 /* Writes one train of each connection in turn, until none has more. */
 bool
-quic_server_write(
-    struct quic_server *server, struct quic_gso *gso, uint64_t now)
+quic_server_write(struct quic_server *server, struct quic_gso *gso,
+    uint64_t now)
 {
 	struct quic_conn *conn;
 
@@ -592,9 +589,8 @@ set_settings(struct quic_server *server, const struct quic_settings *settings)
 
 int
 quic_server_new(struct quic_server **out, struct quic_tls *tls,
-    const uint8_t secret[QUIC_SECRET_LEN],
-    const struct quic_settings *settings, const struct quic_events *events,
-    void *arg)
+    const uint8_t secret[QUIC_SECRET_LEN], const struct quic_settings *settings,
+    const struct quic_events *events, void *arg)
 {
 	struct quic_server *server = calloc(1, sizeof(*server));
 

@@ -59,23 +59,23 @@ struct server_ops {
 
 /* A connection's part, embedded in it as `server`. */
 struct conn_server {
-	struct quic_server *owner; /* NULL: the connection is a client's */
+	struct quic_server *owner;    /* NULL: the connection is a client's */
 	const struct server_ops *ops; /* of the owner */
 
 	/* Private to server.c. */
 	struct conn_ids ids;
 	LIST_ENTRY(quic_conn) entry;
-	TAILQ_ENTRY(quic_conn) dirty_entry; /* if is_dirty */
+	TAILQ_ENTRY(quic_conn) dirty_entry;    /* if is_dirty */
 	TAILQ_ENTRY(quic_conn) received_entry; /* if has_received */
-	bool is_dirty; /* may have something to write */
-	bool has_received; /* has events to deliver */
-	bool listed; /* in the server's list and heap */
-	bool counted; /* among the server's connections */
-	bool half_open; /* counted as a handshake under way */
+	bool is_dirty;			       /* may have something to write */
+	bool has_received;		       /* has events to deliver */
+	bool listed;			 /* in the server's list and heap */
+	bool counted;			 /* among the server's connections */
+	bool half_open;			 /* counted as a handshake under way */
 	struct admission_source *source; /* NULL: not validated yet */
 
-	struct remote_entry remote; /* remote_index.c */
-	struct evict_entry evict; /* evict.c */
+	struct remote_entry remote;    /* remote_index.c */
+	struct evict_entry evict;      /* evict.c */
 	struct timer_heap_entry timer; /* timer_heap.c */
 };
 

@@ -17,7 +17,7 @@
 #define STREAMS_MAX 16384 /* tunnels: of a household */
 /* Longer than a retransmission time-out of TCP. */
 #define HEAD_TIMEOUT (10 * NS_PER_S)
-#define HEADS_MAX 256 /* what the packets of one loss may delay */
+#define HEADS_MAX 256	/* what the packets of one loss may delay */
 #define IP_MTU_MAX 1500 /* bytes: Ethernet */
 
 /* Three for HTTP/3 (RFC 9114 §6.2), the rest for extensions and grease. */
@@ -52,11 +52,13 @@ on_new_id(ngtcp2_conn *quic, ngtcp2_cid *cid, uint8_t *token, size_t len,
 	cid->datalen = len;
 	if (!conn_is_server(conn))
 		return gnutls_rnd(GNUTLS_RND_RANDOM, token,
-		    NGTCP2_STATELESS_RESET_TOKENLEN) == 0
-		    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+			   NGTCP2_STATELESS_RESET_TOKENLEN) == 0
+		    ? 0
+		    : NGTCP2_ERR_CALLBACK_FAILURE;
 	conn->server.ops->reset_token(conn->server.owner, cid, token);
 	return conn->server.ops->add_id(conn->server.owner, conn, cid) == 0
-	    ? 0 : NGTCP2_ERR_CALLBACK_FAILURE;
+	    ? 0
+	    : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
 static int
@@ -72,13 +74,14 @@ on_remove_id(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *user)
 
 /* After its handshake a client sends no TLS message (RFC 9001 §4.4, §6). */
 static int
-check_crypto(
-    struct quic_conn *conn, ngtcp2_encryption_level level, uint64_t end)
+check_crypto(struct quic_conn *conn, ngtcp2_encryption_level level,
+    uint64_t end)
 {
 	if (level == NGTCP2_ENCRYPTION_LEVEL_1RTT)
 		return GNUTLS_A_UNEXPECTED_MESSAGE;
 	if (end > (level == NGTCP2_ENCRYPTION_LEVEL_INITIAL
-		? HELLO_MAX : CLIENT_CERTIFICATES_MAX))
+			  ? HELLO_MAX
+			  : CLIENT_CERTIFICATES_MAX))
 		return GNUTLS_A_DECODE_ERROR;
 	memory_handshake(conn, end);
 	return 0;
@@ -97,8 +100,8 @@ on_crypto(ngtcp2_conn *quic, ngtcp2_encryption_level level, uint64_t offset,
 		ngtcp2_conn_set_tls_alert(quic, (uint8_t)alert);
 		return NGTCP2_ERR_CRYPTO;
 	}
-	return ngtcp2_crypto_recv_crypto_data_cb(quic, level, offset, data,
-	    len, user);
+	return ngtcp2_crypto_recv_crypto_data_cb(quic, level, offset, data, len,
+	    user);
 }
 
 static int
@@ -118,7 +121,8 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	}
 	if ((rv = h3_start(conn)) != 0) {
 		conn->end.h3_error = rv == -EPROTO
-		    ? NGHTTP3_ERR_H3_GENERAL_PROTOCOL_ERROR : NGHTTP3_ERR_NOMEM;
+		    ? NGHTTP3_ERR_H3_GENERAL_PROTOCOL_ERROR
+		    : NGHTTP3_ERR_NOMEM;
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	}
 	memory_handshake_done(conn);
@@ -258,8 +262,8 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	conn->settings = *settings;
 	default_settings(&conn->settings);
 	memory_init(&conn->own_memory, QUIC_MEMORY_DEFAULT);
-	memory_attach(conn, settings->memory != NULL ? settings->memory
-						      : &conn->own_memory);
+	memory_attach(conn,
+	    settings->memory != NULL ? settings->memory : &conn->own_memory);
 	conn->bbr_idle.at = UINT64_MAX;
 	conn->events = events;
 	conn->arg = arg;
@@ -296,9 +300,9 @@ make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
 	p->initial_max_stream_data_uni = STREAM_WINDOW;
 	p->initial_max_data = conn->flow.window;
 	p->initial_max_streams_uni = UNI_STREAMS_MAX;
-	p->initial_max_streams_bidi =
-	    conn_is_server(conn) ? memory_streams_max(conn,
-	    conn->settings.streams_max) : 0;
+	p->initial_max_streams_bidi = conn_is_server(conn)
+	    ? memory_streams_max(conn, conn->settings.streams_max)
+	    : 0;
 	p->max_idle_timeout = conn->settings.idle_timeout_ns;
 	p->active_connection_id_limit = PEER_IDS_MAX;
 	if (conn->settings.udp_payload_max != 0)
@@ -366,8 +370,8 @@ conn_server_new(struct quic_conn **out, struct quic_server *server,
 	quic_settings.token = initial->token;
 	quic_settings.tokenlen = initial->tokenlen;
 	quic_settings.token_type = retried ? NGTCP2_TOKEN_TYPE_RETRY
-	    : initial->tokenlen > 0 ? NGTCP2_TOKEN_TYPE_NEW_TOKEN
-				    : NGTCP2_TOKEN_TYPE_UNKNOWN;
+	    : initial->tokenlen > 0	   ? NGTCP2_TOKEN_TYPE_NEW_TOKEN
+					   : NGTCP2_TOKEN_TYPE_UNKNOWN;
 	scid.datalen = CID_LEN;
 	gnutls_rnd(GNUTLS_RND_RANDOM, scid.data, scid.datalen);
 	params.original_dcid = *original_dcid;

@@ -130,8 +130,7 @@ read_control(struct msghdr *msg, struct quic_rx *rx)
 		else if (c->cmsg_level == IPPROTO_IP &&
 		    c->cmsg_type == IP_PKTINFO) {
 			memcpy(&info, CMSG_DATA(c), sizeof(info));
-			set_local_ip(&rx->path.local, AF_INET,
-			    &info.ipi_addr);
+			set_local_ip(&rx->path.local, AF_INET, &info.ipi_addr);
 		} else if (c->cmsg_level == IPPROTO_IPV6 &&
 		    c->cmsg_type == IPV6_PKTINFO) {
 			memcpy(&info6, CMSG_DATA(c), sizeof(info6));
@@ -215,8 +214,10 @@ quic_socket_error(struct quic_socket *s, struct quic_too_big *report)
 		char buf[256]; /* the error, its sender, other messages */
 	} control;
 	struct msghdr msg = { .msg_name = &report->remote,
-		.msg_namelen = sizeof(report->remote), .msg_iov = &iov,
-		.msg_iovlen = 1, .msg_control = &control,
+		.msg_namelen = sizeof(report->remote),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
 		.msg_controllen = sizeof(control) };
 	struct sock_extended_err error;
 	ssize_t n = recvmsg(s->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT);
@@ -264,13 +265,13 @@ add_source(struct msghdr *msg, const struct sockaddr_storage *local)
 	struct in_pktinfo info = { 0 };
 
 	if (local->ss_family == AF_INET6) {
-		info6.ipi6_addr = ((const struct sockaddr_in6 *)local)
-				      ->sin6_addr;
+		info6.ipi6_addr =
+		    ((const struct sockaddr_in6 *)local)->sin6_addr;
 		add_control(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info6,
 		    sizeof(info6));
 	} else {
-		info.ipi_spec_dst = ((const struct sockaddr_in *)local)
-					->sin_addr;
+		info.ipi_spec_dst =
+		    ((const struct sockaddr_in *)local)->sin_addr;
 		add_control(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
 	}
 }
@@ -332,8 +333,8 @@ send_singly(const struct quic_socket *s, struct quic_gso *gso)
 	int rv, first = 0;
 
 	for (at = 0; at < gso->len; at += here) {
-		here =
-		    gso->len - at < gso->segment ? gso->len - at : gso->segment;
+		here = gso->len - at < gso->segment ? gso->len - at
+						    : gso->segment;
 		rv = send_packets(s, gso, gso->buf + at, here, here);
 		if (rv == -EAGAIN || rv == -ENOBUFS) {
 			/* The rest of the train waits for room. */
@@ -423,8 +424,7 @@ set_options(struct quic_socket *s, int family)
 			set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 		}
 	}
-	s->gso = setsockopt(fd, SOL_UDP, UDP_SEGMENT, &off,
-		      sizeof(off)) == 0;
+	s->gso = setsockopt(fd, SOL_UDP, UDP_SEGMENT, &off, sizeof(off)) == 0;
 }
 
 socklen_t
@@ -468,8 +468,8 @@ same_ip(const struct sockaddr *a, const struct sockaddr *b)
 	if (a == NULL || a->sa_family != b->sa_family)
 		return false;
 	if (a->sa_family == AF_INET6)
-		return IN6_ARE_ADDR_EQUAL(
-		    &((const struct sockaddr_in6 *)a)->sin6_addr,
+		return IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *)a)
+					       ->sin6_addr,
 		    &((const struct sockaddr_in6 *)b)->sin6_addr);
 	return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
 	    ((const struct sockaddr_in *)b)->sin_addr.s_addr;
@@ -503,7 +503,8 @@ set_via(int fd, const struct quic_via *via)
 	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, via->interface,
 		(socklen_t)strlen(via->interface)) != 0)
 		return -errno;
-	if (via->mark != 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &via->mark,
+	if (via->mark != 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_MARK, &via->mark,
 		sizeof(via->mark)) != 0)
 		return -errno;
 	return 0;
@@ -522,8 +523,7 @@ quic_via_is_allowed(const struct quic_via *via)
 }
 
 const char *
-quic_via_error(const struct quic_via *via, int error,
-    char text[QUIC_ERROR_MAX])
+quic_via_error(const struct quic_via *via, int error, char text[QUIC_ERROR_MAX])
 {
 	if (error == -ENODEV && via->interface[0] != '\0')
 		snprintf(text, QUIC_ERROR_MAX, "there is no interface %s",

@@ -15,7 +15,7 @@
 /* How packets leave, if not by the system's routes. */
 struct quic_via {
 	char interface[IF_NAMESIZE]; /* its name; empty: any */
-	uint32_t mark; /* for policy routing (SO_MARK); 0: none */
+	uint32_t mark;		     /* for policy routing (SO_MARK); 0: none */
 };
 
 /* True: this process has the privilege for that. Opens a socket to try. */
@@ -25,16 +25,16 @@ bool quic_via_is_allowed(const struct quic_via *);
  * The text of an error of quic_socket_connect(), for the end of a sentence: in
  * `text`, or static.
  */
-const char *quic_via_error(const struct quic_via *, int error,
-    char text[QUIC_ERROR_MAX]);
+const char *
+quic_via_error(const struct quic_via *, int error, char text[QUIC_ERROR_MAX]);
 
 struct quic_socket {
 	int fd; /* the owner may poll it, but not close it */
 	struct sockaddr_storage local;
 	unsigned interface; /* connected: index of the one with `local`; or 0 */
-	bool running; /* connected: that interface was running */
-	bool connected; /* has one remote address */
-	bool gso; /* the kernel splits trains */
+	bool running;	    /* connected: that interface was running */
+	bool connected;	    /* has one remote address */
+	bool gso;	    /* the kernel splits trains */
 };
 
 /*

@@ -22,7 +22,7 @@
  * ever (RFC 9000 §10.3, §10.3.3). The minimum is five random bytes and the
  * token.
  */
-#define RESET_MAX 42 /* bytes */
+#define RESET_MAX 42					/* bytes */
 #define RESET_MIN (5 + NGTCP2_STATELESS_RESET_TOKENLEN) /* bytes */
 
 static bool
@@ -48,8 +48,8 @@ reply_new(struct stateless *s, const struct quic_path *path)
 }
 
 static bool
-reply_queue(
-    struct stateless *s, struct stateless_reply *reply, ngtcp2_ssize len)
+reply_queue(struct stateless *s, struct stateless_reply *reply,
+    ngtcp2_ssize len)
 {
 	if (len <= 0)
 		return false;
@@ -69,9 +69,10 @@ stateless_negotiate(struct stateless *s, const ngtcp2_version_cid *vc,
 	if (reply == NULL)
 		return false;
 	gnutls_rnd(GNUTLS_RND_NONCE, &noise, 1);
-	return reply_queue(s, reply, ngtcp2_pkt_write_version_negotiation(
-	    reply->data, sizeof(reply->data), noise, vc->scid, vc->scidlen,
-	    vc->dcid, vc->dcidlen, versions, 1));
+	return reply_queue(s, reply,
+	    ngtcp2_pkt_write_version_negotiation(reply->data,
+		sizeof(reply->data), noise, vc->scid, vc->scidlen, vc->dcid,
+		vc->dcidlen, versions, 1));
 }
 
 bool
@@ -90,9 +91,9 @@ stateless_retry(struct stateless *s, const ngtcp2_pkt_hd *hd,
 	len = token_retry(s->secret, hd, &scid, path, token, now);
 	if (len == 0)
 		return false;
-	return reply_queue(s, reply, ngtcp2_crypto_write_retry(reply->data,
-	    sizeof(reply->data), hd->version, &hd->scid, &scid, &hd->dcid,
-	    token, len));
+	return reply_queue(s, reply,
+	    ngtcp2_crypto_write_retry(reply->data, sizeof(reply->data),
+		hd->version, &hd->scid, &scid, &hd->dcid, token, len));
 }
 
 bool
@@ -105,9 +106,10 @@ stateless_close(struct stateless *s, const ngtcp2_pkt_hd *hd, uint64_t code,
 	    (reply = reply_new(s, path)) == NULL)
 		return false;
 	s->closes.n++;
-	return reply_queue(s, reply, ngtcp2_crypto_write_connection_close(
-	    reply->data, sizeof(reply->data), hd->version, &hd->scid,
-	    &hd->dcid, code, NULL, 0));
+	return reply_queue(s, reply,
+	    ngtcp2_crypto_write_connection_close(reply->data,
+		sizeof(reply->data), hd->version, &hd->scid, &hd->dcid, code,
+		NULL, 0));
 }
 
 bool
@@ -127,9 +129,9 @@ stateless_reset(struct stateless *s, const ngtcp2_version_cid *vc,
 	ngtcp2_cid_init(&cid, vc->dcid, vc->dcidlen);
 	token_reset(s->secret, &cid, token);
 	gnutls_rnd(GNUTLS_RND_NONCE, noise, sizeof(noise));
-	return reply_queue(s, reply, ngtcp2_pkt_write_stateless_reset(
-	    reply->data, sizeof(reply->data), token, noise,
-	    len - NGTCP2_STATELESS_RESET_TOKENLEN));
+	return reply_queue(s, reply,
+	    ngtcp2_pkt_write_stateless_reset(reply->data, sizeof(reply->data),
+		token, noise, len - NGTCP2_STATELESS_RESET_TOKENLEN));
 }
 
 bool

@@ -15,7 +15,7 @@
 #include "quic/quic.h"
 
 /* The longest answer: a Retry with its token, or all our versions. */
-#define STATELESS_REPLY_SIZE 256 /* bytes */
+#define STATELESS_REPLY_SIZE 256  /* bytes */
 #define STATELESS_REPLIES_MAX 128 /* datagrams that wait for the next write */
 
 struct stateless_reply {
@@ -45,8 +45,8 @@ struct stateless {
  */
 
 /* Version Negotiation (RFC 9000 §6), for a version that we do not support. */
-bool stateless_negotiate(
-    struct stateless *, const ngtcp2_version_cid *, const struct quic_path *);
+bool stateless_negotiate(struct stateless *, const ngtcp2_version_cid *,
+    const struct quic_path *);
 
 /* Retry (RFC 9000 §8.1.2), to validate the address. */
 bool stateless_retry(struct stateless *, const ngtcp2_pkt_hd *initial,

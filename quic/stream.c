@@ -33,7 +33,7 @@
  * sent, and would be read for nothing if their stream is reset. Each stream may
  * have its share, whatever the others have. Reading goes on at half of either.
  */
-#define UNSENT_MAX 1048576U /* bytes, of a connection */
+#define UNSENT_MAX 1048576U  /* bytes, of a connection */
 #define UNSENT_SHARE 131072U /* bytes */
 
 /*
@@ -416,8 +416,9 @@ deliver_reset(struct quic_stream *s)
 static bool
 is_cancelled(struct quic_stream *s, unsigned pending)
 {
-	if (!conn_is_server(s->conn) || ((pending & PENDING_ABORTED) == 0 &&
-	    ((pending & PENDING_RESET) == 0 || s->rx.len > 0)))
+	if (!conn_is_server(s->conn) ||
+	    ((pending & PENDING_ABORTED) == 0 &&
+		((pending & PENDING_RESET) == 0 || s->rx.len > 0)))
 		return false;
 	memory_release(s->conn, s->head);
 	s->head = NULL;
@@ -655,8 +656,8 @@ quic_stream_push(struct quic_stream *s, const void *data, size_t len)
 	struct chunk *c;
 
 	while (done < len &&
-	       buffer_grow(s, &s->tx, 1,
-		   len - done < CHUNK_NEXT ? len - done : CHUNK_NEXT) == 0) {
+	    buffer_grow(s, &s->tx, 1,
+		len - done < CHUNK_NEXT ? len - done : CHUNK_NEXT) == 0) {
 		c = s->tx.last;
 		here = c->cap - c->end;
 		here = here < len - done ? here : len - done;
@@ -735,8 +736,8 @@ stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 	if (s->tx_unsent > 0 && s->quantum == 0 && !s->deferred) {
 		s->deferred = true;
 		bbr_idle_note(s->conn);
-		TAILQ_INSERT_TAIL(
-		    &s->conn->scheduler.deferred, s, deferred_entry);
+		TAILQ_INSERT_TAIL(&s->conn->scheduler.deferred, s,
+		    deferred_entry);
 	}
 	report_room(s);
 	*eof = s->finished && s->tx_unsent == 0;

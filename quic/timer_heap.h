@@ -19,7 +19,7 @@ struct timer_heap_entry {
 /* All zero at first. */
 struct timer_heap {
 	struct quic_conn **conns; /* the first has the earliest deadline */
-	size_t len, cap; /* connections */
+	size_t len, cap;	  /* connections */
 };
 
 /* Adds a connection by its deadline. 0, or -ENOMEM: it is not added. */

@@ -36,7 +36,7 @@ struct quic_tls {
 	uint8_t pins[QUIC_PINS_MAX][QUIC_PIN_LEN]; /* of the peer's keys */
 	size_t npins;
 	gnutls_datum_t session; /* client: the last ticket */
-	uint8_t *token; /* client: the last NEW_TOKEN; malloc */
+	uint8_t *token;		/* client: the last NEW_TOKEN; malloc */
 	size_t tokenlen;
 };
 
@@ -162,8 +162,7 @@ pin_of(const gnutls_datum_t *cert, gnutls_x509_crt_fmt_t format,
 	    gnutls_x509_crt_import(crt, cert, format) == 0 &&
 	    gnutls_pubkey_import_x509(key, crt, 0) == 0 &&
 	    gnutls_pubkey_export2(key, GNUTLS_X509_FMT_DER, &spki) == 0 &&
-	    gnutls_hash_fast(GNUTLS_DIG_SHA256, spki.data, spki.size,
-		pin) == 0)
+	    gnutls_hash_fast(GNUTLS_DIG_SHA256, spki.data, spki.size, pin) == 0)
 		rv = 0;
 	gnutls_free(spki.data);
 	gnutls_pubkey_deinit(key);
@@ -189,7 +188,7 @@ verify_pin(const struct quic_tls *tls, gnutls_session_t session)
 	chain = gnutls_certificate_get_peers(session, &n);
 	if (chain == NULL || n == 0)
 		return tls->is_server ? "the client sent no certificate"
-		    : "the server sent no certificate";
+				      : "the server sent no certificate";
 	if (pin_of(&chain[0], GNUTLS_X509_FMT_DER, pin) != 0)
 		return tls->is_server
 		    ? "the client's certificate cannot be read"
@@ -198,7 +197,7 @@ verify_pin(const struct quic_tls *tls, gnutls_session_t session)
 		if (gnutls_memcmp(pin, tls->pins[i], QUIC_PIN_LEN) == 0)
 			return NULL;
 	return tls->is_server ? "the client's public key is not the pinned one"
-	    : "the server's public key is not the pinned one";
+			      : "the server's public key is not the pinned one";
 }
 
 static const char *
@@ -225,8 +224,9 @@ verify_chain(const struct quic_conn *conn, gnutls_session_t session)
 		return "the server's certificate has expired";
 	if ((status & GNUTLS_CERT_NOT_ACTIVATED) != 0)
 		return "the server's certificate is not valid yet";
-	if ((status & (GNUTLS_CERT_SIGNER_NOT_FOUND |
-		GNUTLS_CERT_SIGNER_NOT_CA)) != 0)
+	if ((status &
+		(GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_SIGNER_NOT_CA)) !=
+	    0)
 		return "the server's certificate is not signed by a trusted CA";
 	if ((status & GNUTLS_CERT_UNEXPECTED_OWNER) != 0)
 		return "the server's certificate is for another name";
@@ -251,7 +251,8 @@ verify_server(gnutls_session_t session)
 	struct quic_conn *conn = session_conn(session);
 
 	conn->end.verify_error = conn->tls->npins > 0
-	    ? verify_pin(conn->tls, session) : verify_chain(conn, session);
+	    ? verify_pin(conn->tls, session)
+	    : verify_chain(conn, session);
 	return conn->end.verify_error == NULL ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
@@ -262,8 +263,9 @@ verify_client_chain(gnutls_session_t session)
 	gnutls_typed_vdata_st purpose = { .type = GNUTLS_DT_KEY_PURPOSE_OID,
 		.data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT };
 
-	if (gnutls_certificate_verify_peers(session, &purpose, 1,
-		&status) == 0 && status == 0)
+	if (gnutls_certificate_verify_peers(session, &purpose, 1, &status) ==
+		0 &&
+	    status == 0)
 		return NULL;
 	return (status & GNUTLS_CERT_PURPOSE_MISMATCH) != 0
 	    ? "the client's certificate is not for TLS clients"
@@ -276,7 +278,8 @@ verify_client(gnutls_session_t session)
 	struct quic_conn *conn = session_conn(session);
 
 	conn->end.verify_error = conn->tls->npins > 0
-	    ? verify_pin(conn->tls, session) : verify_client_chain(session);
+	    ? verify_pin(conn->tls, session)
+	    : verify_client_chain(session);
 	return conn->end.verify_error == NULL ? 0 : GNUTLS_E_CERTIFICATE_ERROR;
 }
 
@@ -284,8 +287,7 @@ verify_client(gnutls_session_t session)
 
 int
 quic_tls_client_new(struct quic_tls **out,
-    const struct quic_tls_client_settings *settings,
-    char error[QUIC_ERROR_MAX])
+    const struct quic_tls_client_settings *settings, char error[QUIC_ERROR_MAX])
 {
 	struct quic_tls *tls;
 	int rv;
@@ -312,8 +314,7 @@ quic_tls_client_new(struct quic_tls **out,
 
 int
 quic_tls_server_new(struct quic_tls **out,
-    const struct quic_tls_server_settings *settings,
-    char error[QUIC_ERROR_MAX])
+    const struct quic_tls_server_settings *settings, char error[QUIC_ERROR_MAX])
 {
 	struct quic_tls *tls;
 	int rv;
@@ -380,8 +381,7 @@ sign_self(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const char *name,
 static char *
 take_text(gnutls_datum_t *d)
 {
-	char *text = d->data != NULL ? strndup((char *)d->data, d->size)
-				     : NULL;
+	char *text = d->data != NULL ? strndup((char *)d->data, d->size) : NULL;
 
 	if (d->data != NULL)
 		gnutls_memset(d->data, 0, d->size);
@@ -403,8 +403,7 @@ quic_tls_self_signed(const char *name, int64_t unix_now, char **cert_pem,
 		GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0) == 0 &&
 	    sign_self(crt, key, name, unix_now) == 0) {
 		gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &cert);
-		gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM,
-		    &private);
+		gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &private);
 	}
 	gnutls_x509_privkey_deinit(key);
 	gnutls_x509_crt_deinit(crt);
@@ -468,7 +467,8 @@ quic_tls_match(const struct quic_pem *cert_pem, const struct quic_pem *key_pem)
 	    gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA256, a,
 		&alen) == 0 &&
 	    gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, b,
-		&blen) == 0 && alen == blen && memcmp(a, b, alen) == 0)
+		&blen) == 0 &&
+	    alen == blen && memcmp(a, b, alen) == 0)
 		rv = 0;
 	gnutls_x509_privkey_deinit(key);
 	gnutls_x509_crt_deinit(crt);
@@ -550,8 +550,9 @@ tls_session_new(struct quic_conn *conn)
 	static const gnutls_datum_t alpn = { (unsigned char *)"h3", 2 };
 	struct quic_tls *tls = conn->tls;
 
-	if (gnutls_init(&conn->session, tls->is_server
-		? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT))
+	if (gnutls_init(&conn->session,
+		tls->is_server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET
+			       : GNUTLS_CLIENT))
 		return -ENOMEM;
 	gnutls_session_set_ptr(conn->session, &conn->ref);
 	ngtcp2_conn_set_tls_native_handle(conn->quic, conn->session);
@@ -562,7 +563,8 @@ tls_session_new(struct quic_conn *conn)
 		GNUTLS_ALPN_MANDATORY) != 0)
 		return -ENOMEM;
 	return (tls->is_server ? start_server(conn) : start_client(conn)) == 0
-	    ? 0 : -ENOMEM;
+	    ? 0
+	    : -ENOMEM;
 }
 
 /* After the handshake; one, since our client stores only one. */

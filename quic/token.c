@@ -2,7 +2,7 @@
 
 #include "quic/internal.h"
 
-#define RETRY_TIMEOUT (10 * NS_PER_S) /* it is for this handshake only */
+#define RETRY_TIMEOUT (10 * NS_PER_S)	 /* it is for this handshake only */
 #define TOKEN_TIMEOUT (86400 * NS_PER_S) /* NEW_TOKEN: one day */
 
 void
@@ -22,8 +22,8 @@ token_retry(const uint8_t *secret, const ngtcp2_pkt_hd *hd,
 	ngtcp2_ssize len;
 
 	len = ngtcp2_crypto_generate_retry_token2(token, secret,
-	    QUIC_SECRET_LEN, hd->version, view.remote.addr,
-	    view.remote.addrlen, scid, &hd->dcid, now);
+	    QUIC_SECRET_LEN, hd->version, view.remote.addr, view.remote.addrlen,
+	    scid, &hd->dcid, now);
 	return len > 0 ? (size_t)len : 0;
 }
 
@@ -40,8 +40,8 @@ token_new(const uint8_t *secret, const struct quic_path *path,
 }
 
 enum token_proof
-token_check(const uint8_t *secret, ngtcp2_pkt_hd *hd,
-    ngtcp2_cid *original_dcid, const struct quic_path *path, uint64_t now)
+token_check(const uint8_t *secret, ngtcp2_pkt_hd *hd, ngtcp2_cid *original_dcid,
+    const struct quic_path *path, uint64_t now)
 {
 	ngtcp2_path view = path_view(path);
 	enum token_proof proof = PROOF_NONE;
@@ -50,10 +50,11 @@ token_check(const uint8_t *secret, ngtcp2_pkt_hd *hd,
 		return PROOF_NONE;
 	if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY2)
 		return ngtcp2_crypto_verify_retry_token2(original_dcid,
-		    hd->token, hd->tokenlen, secret, QUIC_SECRET_LEN,
-		    hd->version, view.remote.addr, view.remote.addrlen,
-		    &hd->dcid, RETRY_TIMEOUT, now) == 0
-		    ? PROOF_RETRIED : PROOF_WRONG;
+			   hd->token, hd->tokenlen, secret, QUIC_SECRET_LEN,
+			   hd->version, view.remote.addr, view.remote.addrlen,
+			   &hd->dcid, RETRY_TIMEOUT, now) == 0
+		    ? PROOF_RETRIED
+		    : PROOF_WRONG;
 	if (hd->token[0] == NGTCP2_CRYPTO_TOKEN_MAGIC_REGULAR &&
 	    ngtcp2_crypto_verify_regular_token(hd->token, hd->tokenlen, secret,
 		QUIC_SECRET_LEN, view.remote.addr, view.remote.addrlen,

@@ -17,9 +17,9 @@
 /* What the token of an Initial proves about its source address. */
 enum token_proof {
 	PROOF_NONE,
-	PROOF_GIVEN, /* validated by an earlier connection: NEW_TOKEN */
+	PROOF_GIVEN,   /* validated by an earlier connection: NEW_TOKEN */
 	PROOF_RETRIED, /* validated by our Retry */
-	PROOF_WRONG /* a Retry token that is not valid */
+	PROOF_WRONG    /* a Retry token that is not valid */
 };
 
 /* The stateless reset token of a connection ID (RFC 9000 §10.3.2). */

@@ -6,9 +6,9 @@
 
 #include "proxy/base/addr.h"
 
-#define PORT_DIGITS_MAX 5 /* digits of 65535 */
+#define PORT_DIGITS_MAX 5   /* digits of 65535 */
 #define PREFIX_DIGITS_MAX 3 /* digits of 128 */
-#define IPV4_PREFIX 96 /* bits of ::ffff:0:0/96, which maps IPv4 */
+#define IPV4_PREFIX 96	    /* bits of ::ffff:0:0/96, which maps IPv4 */
 
 /* The parts of "host:port"; host points into that text. */
 struct hostport {
@@ -97,8 +97,8 @@ is_reg_name(const char *s, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		if (!(s[i] >= 'a' && s[i] <= 'z') &&
 		    !(s[i] >= 'A' && s[i] <= 'Z') &&
-		    !(s[i] >= '0' && s[i] <= '9') &&
-		    s[i] != '-' && s[i] != '_' && s[i] != '.')
+		    !(s[i] >= '0' && s[i] <= '9') && s[i] != '-' &&
+		    s[i] != '_' && s[i] != '.')
 			return false;
 	}
 	return len > 0;
@@ -137,8 +137,8 @@ int
 target_format(const struct target *target, char *buf, size_t size)
 {
 	bool ipv6 = strchr(target->host, ':') != NULL;
-	int len = snprintf(buf, size, ipv6 ? "[%s]:%u" : "%s:%u",
-	    target->host, (unsigned)target->port);
+	int len = snprintf(buf, size, ipv6 ? "[%s]:%u" : "%s:%u", target->host,
+	    (unsigned)target->port);
 
 	if (len >= 0 && (size_t)len < size)
 		return len;
@@ -280,8 +280,9 @@ cidr_parse(struct cidr *cidr, const char *s)
 		return -EINVAL;
 	to_ipv6((const struct sockaddr *)&addr, range.addr);
 	base = addr.ss_family == AF_INET ? IPV4_PREFIX : 0;
-	prefix = *slash == '\0' ? 128 - base : parse_number(slash + 1,
-	    strlen(slash + 1), PREFIX_DIGITS_MAX, 128 - base);
+	prefix = *slash == '\0' ? 128 - base
+				: parse_number(slash + 1, strlen(slash + 1),
+				      PREFIX_DIGITS_MAX, 128 - base);
 	if (prefix < 0)
 		return -EINVAL;
 	range.prefix = (unsigned)(base + prefix);
@@ -310,8 +311,8 @@ cidr_contains(const struct cidr *cidr, const struct sockaddr *addr)
 	if (is_mapped(bytes) && cidr->prefix < IPV4_PREFIX)
 		return false;
 	for (unsigned i = 0; i < 16; i++) {
-		if (((bytes[i] ^ cidr->addr[i]) &
-		    ~host_bits(cidr->prefix, i) & 0xff) != 0)
+		if (((bytes[i] ^ cidr->addr[i]) & ~host_bits(cidr->prefix, i) &
+			0xff) != 0)
 			return false;
 	}
 	return true;

@@ -60,8 +60,8 @@ int target_parse(struct target *target, const char *s, size_t len,
  * Returns 0, or -EINVAL with the target unchanged if the host is anything
  * else or the port is 0.
  */
-int target_set(struct target *target, const char *host, size_t len,
-    uint16_t port);
+int
+target_set(struct target *target, const char *host, size_t len, uint16_t port);
 
 /*
  * Writes "host:port" with its NUL, an IPv6 literal in brackets: the form of
@@ -87,8 +87,8 @@ int addr_parse(struct sockaddr_storage *addr, const char *s);
  *
  * Returns true, or false with the address unchanged: the host is a name.
  */
-bool addr_literal(struct sockaddr_storage *addr, const char *host,
-    uint16_t port);
+bool
+addr_literal(struct sockaddr_storage *addr, const char *host, uint16_t port);
 
 /*
  * Writes "192.0.2.1:443" or "[::1]:443" into the caller's buffer, and "?" for

@@ -34,7 +34,7 @@ struct address_order {
 
 	/* Private. */
 	struct address_order_entry *v; /* malloc */
-	sa_family_t family; /* of the next one, if possible */
+	sa_family_t family;	       /* of the next one, if possible */
 };
 
 /*

@@ -61,8 +61,7 @@ parse_port(uint16_t *port, const char *s, size_t len)
 {
 	unsigned long value;
 
-	if (len == 0 || len > PORT_DIGITS_MAX ||
-	    strspn(s, "0123456789") < len)
+	if (len == 0 || len > PORT_DIGITS_MAX || strspn(s, "0123456789") < len)
 		return -EINVAL;
 	value = strtoul(s, NULL, 10);
 	if (value == 0 || value > UINT16_MAX)

@@ -14,7 +14,7 @@
 struct rule {
 	bool anywhere; /* no range: every address of both families */
 	struct cidr range;
-	bool any_port; /* no ports were given */
+	bool any_port;	      /* no ports were given */
 	uint16_t first, last; /* host byte order; all ports if any_port */
 };
 

@@ -100,8 +100,7 @@ basic_parse(const char *value, size_t len, struct credentials *out)
 	int n, rv = -EINVAL;
 
 	memset(out, 0, sizeof(*out));
-	if (len < SCHEME_LEN ||
-	    strncasecmp(value, SCHEME, SCHEME_LEN) != 0)
+	if (len < SCHEME_LEN || strncasecmp(value, SCHEME, SCHEME_LEN) != 0)
 		return -EINVAL;
 	value += SCHEME_LEN;
 	len -= SCHEME_LEN;

@@ -39,7 +39,7 @@ int basic_parse(const char *value, size_t len, struct credentials *out);
  * NUL; -EINVAL if `user` contains a colon, or if either contains a control
  * character or is too long; or -ENOSPC. The owner of `out` wipes it.
  */
-int basic_format(const char *user, const char *password, char *out,
-    size_t size);
+int
+basic_format(const char *user, const char *password, char *out, size_t size);
 
 #endif

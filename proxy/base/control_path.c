@@ -66,8 +66,8 @@ control_path_connect(const char *path, unsigned timeout_s)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-	if (connect(fd, (const struct sockaddr *)&address,
-		sizeof(address)) == 0)
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) ==
+	    0)
 		return fd;
 	error = -errno;
 	close(fd);

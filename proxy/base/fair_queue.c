@@ -9,7 +9,7 @@
 TAILQ_HEAD(names, fair_name);
 
 struct fair_source {
-	size_t n; /* items */
+	size_t n;	    /* items */
 	struct names round; /* of its names */
 	TAILQ_ENTRY(fair_source) entry;
 	char name[];
@@ -45,10 +45,9 @@ find_source(const struct fair_queue *q, const char *name)
 {
 	char *const *found = tfind(name, &q->tree, compare);
 
-	return found == NULL
-		   ? NULL
-		   : (struct fair_source *)((uintptr_t)*found -
-					    offsetof(struct fair_source, name));
+	return found == NULL ? NULL
+			     : (struct fair_source *)((uintptr_t)*found -
+				   offsetof(struct fair_source, name));
 }
 
 static struct fair_source *

@@ -28,7 +28,7 @@ TAILQ_HEAD(fair_items, fair_item);
 
 /* An item, in the caller's memory; private. */
 struct fair_item {
-	struct fair_name *name; /* NULL: it is not in a queue */
+	struct fair_name *name;	      /* NULL: it is not in a queue */
 	TAILQ_ENTRY(fair_item) entry; /* among those of its name */
 	TAILQ_ENTRY(fair_item) later; /* among all, oldest first */
 };
@@ -37,9 +37,9 @@ struct fair_queue {
 	size_t n; /* items, for the owner to read */
 
 	/* Private. */
-	void *tree; /* tsearch(3), of struct fair_source */
+	void *tree;		   /* tsearch(3), of struct fair_source */
 	struct fair_sources round; /* the next source first */
-	struct fair_items ages; /* all items, oldest first */
+	struct fair_items ages;	   /* all items, oldest first */
 };
 
 /* Makes an empty queue. A queue holds memory only while it holds items. */

@@ -162,8 +162,8 @@ set_options(int fd, unsigned timeout_s)
 	set(fd, TCP_KEEPIDLE, within(timeout_s / 2, 1, KEEPALIVE_MAX));
 	set(fd, TCP_KEEPINTVL, within(interval, 1, KEEPALIVE_MAX));
 	set(fd, TCP_KEEPCNT, KEEPALIVE_PROBES);
-	set(fd, TCP_RTO_MAX_MS, within(interval, RTO_MAX_LEAST / 1000,
-	    RTO_MAX_MOST / 1000) * 1000);
+	set(fd, TCP_RTO_MAX_MS,
+	    within(interval, RTO_MAX_LEAST / 1000, RTO_MAX_MOST / 1000) * 1000);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 

@@ -25,7 +25,7 @@
 #define CUT "..."
 
 struct level {
-	int priority; /* as in syslog(3), for the journal */
+	int priority;  /* as in syslog(3), for the journal */
 	int verbosity; /* the lowest that shows it */
 	const char *name, *label;
 };
@@ -34,8 +34,7 @@ static const struct level level_error = { 3, LOG_QUIET, "error", "error: " };
 static const struct level level_warn = { 4, LOG_NORMAL, "warning",
 	"warning: " };
 static const struct level level_info = { 6, LOG_NORMAL, "info", "" };
-static const struct level level_debug = { 7, LOG_TUNNELS, "debug",
-	"debug: " };
+static const struct level level_debug = { 7, LOG_TUNNELS, "debug", "debug: " };
 static const struct level level_tunnel = { 6, LOG_TUNNELS, "info", "" };
 
 static const char *log_program;
@@ -104,7 +103,9 @@ utf8_length(const unsigned char *s)
 {
 	static const uint32_t least[] = { 0x80, 0x800, 0x10000 };
 	size_t n = s[0] >= 0xf8 || s[0] < 0xc0 ? 0
-	    : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+	    : s[0] >= 0xf0		       ? 4
+	    : s[0] >= 0xe0		       ? 3
+					       : 2;
 	uint32_t c = n > 0 ? s[0] & (0x7fU >> n) : 0;
 
 	for (size_t i = 1; i < n; i++) {
@@ -244,8 +245,8 @@ log_dropped(void)
 	if ((dropped = log_sink_dropped(&error)) == 0)
 		return;
 	snprintf(text, sizeof(text), "%" PRIu64 " line%s dropped here: %s",
-	    dropped, dropped > 1 ? "s were" : " was", error == EAGAIN
-	    ? "the log was not read in time" : strerror(error));
+	    dropped, dropped > 1 ? "s were" : " was",
+	    error == EAGAIN ? "the log was not read in time" : strerror(error));
 	begin(&line, &level_warn);
 	put_message(&line, text);
 	finish(&line);
@@ -358,9 +359,11 @@ put_tunnel_members(struct line *line, const struct log_tunnel *t)
 	put_member(line, "kind", t->kind);
 	put_member(line, "target", t->target);
 	put_member(line, "address", t->address);
-	put(line, ",\"bytes_up\":%" PRIu64 ",\"bytes_down\":%" PRIu64
-	    ",\"duration_s\":%" PRIu64 ".%03" PRIu64, t->bytes_up,
-	    t->bytes_down, t->duration_ms / 1000, t->duration_ms % 1000);
+	put(line,
+	    ",\"bytes_up\":%" PRIu64 ",\"bytes_down\":%" PRIu64
+	    ",\"duration_s\":%" PRIu64 ".%03" PRIu64,
+	    t->bytes_up, t->bytes_down, t->duration_ms / 1000,
+	    t->duration_ms % 1000);
 	put_member(line, "reason", t->reason);
 }
 
@@ -384,9 +387,11 @@ put_tunnel_sentence(struct line *line, const struct log_tunnel *t)
 	put_part(line, " by ", t->kind, "");
 	put_part(line, " to ", t->target, "");
 	put_part(line, " (", t->address, ")");
-	put(line, ": %" PRIu64 " bytes up, %" PRIu64 " down, %" PRIu64
-	    ".%03" PRIu64 " s", t->bytes_up, t->bytes_down,
-	    t->duration_ms / 1000, t->duration_ms % 1000);
+	put(line,
+	    ": %" PRIu64 " bytes up, %" PRIu64 " down, %" PRIu64 ".%03" PRIu64
+	    " s",
+	    t->bytes_up, t->bytes_down, t->duration_ms / 1000,
+	    t->duration_ms % 1000);
 	put_part(line, ": ", t->reason, "");
 }
 

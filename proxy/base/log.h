@@ -32,10 +32,7 @@
  * The object is on one line (RFC 8259).  Its level is "error", "warning",
  * "info" or "debug".
  */
-enum log_format {
-	LOG_TEXT,
-	LOG_JSON
-};
+enum log_format { LOG_TEXT, LOG_JSON };
 
 /*
  * Verbosities: errors alone; also warnings and information; also debugging and
@@ -97,7 +94,7 @@ struct log_tunnel {
 	uint64_t bytes_up;   /* from the client */
 	uint64_t bytes_down; /* to it */
 	uint64_t duration_ms;
-	const char *reason;  /* of the end; never contains the target */
+	const char *reason; /* of the end; never contains the target */
 };
 
 /*

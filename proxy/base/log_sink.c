@@ -29,8 +29,8 @@ static struct {
 static int
 open_again(void)
 {
-	return open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY |
-	    O_CLOEXEC);
+	return open("/proc/self/fd/2",
+	    O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
 void
@@ -49,8 +49,8 @@ log_sink_open(void)
 	sink.about = st;
 	sink.is_socket = S_ISSOCK(st.st_mode);
 	sink.is_file = S_ISREG(st.st_mode);
-	sink.fd = S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)
-	    ? open_again() : -1;
+	sink.fd = S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode) ? open_again()
+							      : -1;
 }
 
 /* Returns the bytes that were written, or a negative errno. Never blocks. */
@@ -194,8 +194,7 @@ log_sink_resume(const char *line, size_t len)
 	ssize_t n = put(line, len);
 
 	/* After a partial write the rest is queued: no second attempt. */
-	if (n > 0 && (n == (ssize_t)len ||
-	    keep(line + n, len - (size_t)n)))
+	if (n > 0 && (n == (ssize_t)len || keep(line + n, len - (size_t)n)))
 		sink.dropped = 0;
 }
 

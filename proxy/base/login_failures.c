@@ -16,13 +16,16 @@ log_source(const struct login_failures_source *s)
 	int len = 0;
 
 	if (s->wrong > 0)
-		len = snprintf(line, sizeof(line), "%" PRIu64 " wrong name%s "
-		    "or password%s", s->wrong, s->wrong > 1 ? "s" : "",
-		    s->wrong > 1 ? "s" : "");
+		len = snprintf(line, sizeof(line),
+		    "%" PRIu64 " wrong name%s "
+		    "or password%s",
+		    s->wrong, s->wrong > 1 ? "s" : "", s->wrong > 1 ? "s" : "");
 	if (s->refused > 0)
-		snprintf(line + len, sizeof(line) - (size_t)len, "%s%" PRIu64
+		snprintf(line + len, sizeof(line) - (size_t)len,
+		    "%s%" PRIu64
 		    " refused without a check because too many were "
-		    "waiting", len > 0 ? ", " : "", s->refused);
+		    "waiting",
+		    len > 0 ? ", " : "", s->refused);
 	log_warn("authentication failed from %s%s: %s", s->name,
 	    strchr(s->name, ':') != NULL ? "/64" : "", line);
 }
@@ -84,8 +87,8 @@ find(struct login_failures *f, const char *name)
 }
 
 void
-login_failures_note(
-    struct login_failures *f, uv_loop_t *loop, const char *source, bool refused)
+login_failures_note(struct login_failures *f, uv_loop_t *loop,
+    const char *source, bool refused)
 {
 	struct login_failures_source *s;
 

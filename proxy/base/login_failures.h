@@ -30,7 +30,7 @@ struct login_failures_source {
 /* In the caller's memory, initially zero; private. */
 struct login_failures {
 	uv_timer_t timer;
-	bool open; /* the timer is a handle of a loop */
+	bool open;   /* the timer is a handle of a loop */
 	bool closed; /* login_failures_close() was called */
 	struct login_failures_source sources[LOGIN_FAILURES_SOURCES_MAX];
 	size_t n;
@@ -41,8 +41,8 @@ struct login_failures {
  * Counts a login with a wrong name or password, or one that was `refused`
  * without a check. `source` is the text of tally_source().
  */
-void login_failures_note(
-    struct login_failures *, uv_loop_t *, const char *source, bool refused);
+void login_failures_note(struct login_failures *, uv_loop_t *,
+    const char *source, bool refused);
 
 /*
  * Logs what remains and closes. Returns whether the loop will call `on_closed`

@@ -48,8 +48,8 @@ pem_load(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 	pem_free(pem);
 	if (rv != 0)
 		return complain(error, path, strerror(rv));
-	return complain(error, path, len == 0 ? "the file is empty"
-					      : "the file is too large");
+	return complain(error, path,
+	    len == 0 ? "the file is empty" : "the file is too large");
 }
 
 /* The end of the line "-----BEGIN [X509 | TRUSTED] CERTIFICATE-----". */
@@ -60,11 +60,13 @@ pem_load_ca(struct quic_pem *pem, const char *path, char error[QUIC_ERROR_MAX])
 {
 	int rv = pem_load(pem, path, error);
 
-	if (rv != 0 || path == NULL || memmem(pem->data, pem->len, CERTIFICATE,
-	    strlen(CERTIFICATE)) != NULL)
+	if (rv != 0 || path == NULL ||
+	    memmem(pem->data, pem->len, CERTIFICATE, strlen(CERTIFICATE)) !=
+		NULL)
 		return rv;
 	pem_free(pem);
-	return complain(error, path, "the file contains no certificate; it "
+	return complain(error, path,
+	    "the file contains no certificate; it "
 	    "must contain PEM certificates of trusted authorities");
 }
 
@@ -215,7 +217,8 @@ warn_exposed(const char *path)
 
 	if (privsep_stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0)
 		log_warn("%s contains a private key, and every user of this "
-		    "machine can read it; use \"chmod o= %s\"", path, path);
+			 "machine can read it; use \"chmod o= %s\"",
+		    path, path);
 }
 
 /*
@@ -230,17 +233,20 @@ renew_cert(struct quic_pem *cert, const struct quic_pem *key,
 	int rv = quic_tls_sign_again(NAME, time(NULL), key, &text);
 
 	if (rv != 0)
-		return complain(error, key_path, rv == -EINVAL
-		    ? "the file is not a private key; restore it, or remove it "
-		      "to generate a new key with a new pin" : strerror(-rv));
+		return complain(error, key_path,
+		    rv == -EINVAL
+			? "the file is not a private key; restore it, or remove it "
+			  "to generate a new key with a new pin"
+			: strerror(-rv));
 	pem_free(cert);
 	*cert = (struct quic_pem){ text, strlen(text) };
 	if (store(cert_path, text, 0644, why) != 0)
 		log_warn("a new certificate was generated for the existing key "
-		    "but cannot be saved: %s; the pin is unchanged",
+			 "but cannot be saved: %s; the pin is unchanged",
 		    why);
 	else
-		log_warn("%s was missing, damaged or for another key; a new "
+		log_warn(
+		    "%s was missing, damaged or for another key; a new "
 		    "certificate was generated for the existing key, and the "
 		    "pin is unchanged",
 		    cert_path);
@@ -256,7 +262,8 @@ make_key(const char *cert_path, const char *key_path, bool had_cert,
 
 	if (rv == 0 && had_cert)
 		log_warn("%s was missing; a new key was generated, and clients "
-		    "must use the new pin", key_path);
+			 "must use the new pin",
+		    key_path);
 	return rv;
 }
 

@@ -15,8 +15,8 @@
 int pem_load(struct quic_pem *, const char *path, char error[QUIC_ERROR_MAX]);
 
 /* The same for a file of CAs, which must contain a certificate. */
-int pem_load_ca(struct quic_pem *, const char *path,
-    char error[QUIC_ERROR_MAX]);
+int
+pem_load_ca(struct quic_pem *, const char *path, char error[QUIC_ERROR_MAX]);
 
 /* Wipes and frees; a no-op if empty. */
 void pem_free(struct quic_pem *);

@@ -51,8 +51,7 @@ privsep_do_remove(const char *path, uint64_t dev, uint64_t ino)
 
 	if (lstat(path, &file) != 0)
 		return -errno;
-	if (!S_ISSOCK(file.st_mode) || file.st_dev != dev ||
-	    file.st_ino != ino)
+	if (!S_ISSOCK(file.st_mode) || file.st_dev != dev || file.st_ino != ino)
 		return -ESTALE;
 	return unlink(path) == 0 ? 0 : -errno;
 }
@@ -91,8 +90,10 @@ receive(void)
 	} control;
 	struct privsep_reply reply;
 	struct iovec iov = { &reply, sizeof(reply) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control) };
 	struct cmsghdr *cmsg;
 	ssize_t n;
 	int fd = 0;
@@ -160,7 +161,8 @@ privsep_stat(const char *path, struct stat *file)
 
 	/* Do not open it: a FIFO can be opened and read only once. */
 	if (!child.attached)
-		return access(path, R_OK) == 0 && stat(path, file) == 0 ? 0
+		return access(path, R_OK) == 0 && stat(path, file) == 0
+		    ? 0
 		    : -errno;
 	if ((fd = privsep_open(path)) < 0)
 		return fd;
@@ -232,10 +234,10 @@ privsep_strerror(int error)
 	switch (error) {
 	case NOT_LISTED:
 		return "it was not configured at the start, and other files "
-		    "can no longer be opened; restart to use it";
+		       "can no longer be opened; restart to use it";
 	case CHILD_GONE:
 		return "the child process that opens files has died or does "
-		    "not respond; restart to recover";
+		       "not respond; restart to recover";
 	default:
 		return strerror(error);
 	}

@@ -115,8 +115,7 @@ confine(void)
 {
 	static struct rules rules;
 	struct sandbox_missing missing;
-	struct sandbox sandbox = {
-		.capabilities = BIT(CAP_DAC_READ_SEARCH) };
+	struct sandbox sandbox = { .capabilities = BIT(CAP_DAC_READ_SEARCH) };
 
 	for (size_t i = 0; i < nlist; i++) {
 		if (list[i].use == PRIVSEP_READ) {
@@ -145,7 +144,8 @@ is_name(const char name[NAME_MAX + 1])
 	size_t len = strnlen(name, NAME_MAX + 1);
 
 	return len > 0 && len <= NAME_MAX && name[0] != '.' &&
-	    strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	    strspn(name,
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 		"0123456789._-") == len;
 }
 
@@ -162,8 +162,9 @@ serve(const struct privsep_request *request)
 		/* Do not block if the file has become a FIFO. */
 		return privsep_do_open(path->path, O_NONBLOCK);
 	case PRIVSEP_CREATE:
-		return is_name(request->name) ? privsep_do_create(path->path,
-		    request->name) : -EINVAL;
+		return is_name(request->name)
+		    ? privsep_do_create(path->path, request->name)
+		    : -EINVAL;
 	case PRIVSEP_REMOVE:
 		return privsep_do_remove(path->path, request->dev,
 		    request->ino);
@@ -189,7 +190,9 @@ answer(int socket, int rv)
 		msg.msg_controllen = sizeof(control);
 		control.header = (struct cmsghdr){
 			.cmsg_len = CMSG_LEN(sizeof(rv)),
-			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS
+		};
 		memcpy(CMSG_DATA(&control.header), &rv, sizeof(rv));
 	}
 	sent = sendmsg(socket, &msg, MSG_NOSIGNAL) == sizeof(reply);

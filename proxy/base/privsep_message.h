@@ -11,9 +11,9 @@
 
 /* One packet. The child validates all of it. */
 struct privsep_request {
-	uint32_t path;		  /* its number in the list */
-	uint64_t dev, ino;	  /* PRIVSEP_REMOVE: of the socket */
-	char name[NAME_MAX + 1];  /* PRIVSEP_CREATE: in the directory */
+	uint32_t path;		 /* its number in the list */
+	uint64_t dev, ino;	 /* PRIVSEP_REMOVE: of the socket */
+	char name[NAME_MAX + 1]; /* PRIVSEP_CREATE: in the directory */
 };
 
 /* One packet, with a descriptor if `error` is 0 and a file was opened. */
@@ -27,7 +27,7 @@ int privsep_do_create(const char *directory, const char *name);
 int privsep_do_remove(const char *path, uint64_t dev, uint64_t ino);
 
 /* Sends later calls to this child by its socket. Keeps `paths`. */
-void privsep_attach(int fd, pid_t pid, const struct privsep_path *paths,
-    size_t n);
+void
+privsep_attach(int fd, pid_t pid, const struct privsep_path *paths, size_t n);
 
 #endif

@@ -18,7 +18,7 @@
 struct qlog {
 	FILE *file;
 	bool truncated; /* a write has failed; later writes are discarded */
-	char *path; /* malloc */
+	char *path;	/* malloc */
 };
 
 /* Stands for a file that cannot be created: it discards all writes. */
@@ -70,8 +70,8 @@ new_file(const char *path)
 		return qlog;
 	if (is_news(&open_error, errno))
 		log_warn("cannot write %s: %s; connections continue without "
-		    "traces (logged once)", path,
-		    privsep_strerror(errno));
+			 "traces (logged once)",
+		    path, privsep_strerror(errno));
 	if (qlog != NULL)
 		free(qlog->path);
 	free(qlog);

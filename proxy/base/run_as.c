@@ -17,7 +17,8 @@ find(struct run_as *user, const char *name)
 
 	errno = 0;
 	if ((entry = getpwnam(name)) == NULL)
-		return errno != 0 && errno != ENOENT && errno != ESRCH ? -errno
+		return errno != 0 && errno != ENOENT && errno != ESRCH
+		    ? -errno
 		    : -ENOENT;
 	snprintf(user->name, sizeof(user->name), "%s", name);
 	user->uid = entry->pw_uid;
@@ -41,8 +42,8 @@ run_as_is_us(const struct run_as *user)
 {
 	uid_t real, effective, saved;
 
-	return getresuid(&real, &effective, &saved) == 0 &&
-	    real == user->uid && effective == user->uid && saved == user->uid;
+	return getresuid(&real, &effective, &saved) == 0 && real == user->uid &&
+	    effective == user->uid && saved == user->uid;
 }
 
 int

@@ -18,22 +18,22 @@
  * Landlock's ABI that introduced it.
  */
 #ifndef LANDLOCK_ACCESS_FS_TRUNCATE
-#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)	/* 3 */
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14) /* 3 */
 #endif
-#define ACCESS_NET_BIND_TCP (1ULL << 0)			/* 4 */
-#define ACCESS_NET_CONNECT_TCP (1ULL << 1)		/* 4 */
-#define RULE_NET_PORT 2					/* 4 */
+#define ACCESS_NET_BIND_TCP (1ULL << 0)	   /* 4 */
+#define ACCESS_NET_CONNECT_TCP (1ULL << 1) /* 4 */
+#define RULE_NET_PORT 2			   /* 4 */
 #ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
-#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)	/* 5 */
+#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15) /* 5 */
 #endif
-#define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)		/* 6 */
-#define SCOPE_SIGNAL (1ULL << 1)			/* 6 */
+#define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0) /* 6 */
+#define SCOPE_SIGNAL (1ULL << 1)	       /* 6 */
 
 /* The size that is passed depends on the ABI of the kernel. */
 struct ruleset {
 	uint64_t fs;
 	uint64_t net;	/* 4 */
-	uint64_t scope;	/* 6 */
+	uint64_t scope; /* 6 */
 };
 
 struct port_rule {
@@ -156,9 +156,10 @@ create_ruleset(const struct sandbox *sandbox, int abi)
 	if (abi >= 6)
 		ruleset.scope = SCOPE_SIGNAL | SCOPE_ABSTRACT_UNIX_SOCKET;
 	fd = (int)syscall(SYS_landlock_create_ruleset, &ruleset,
-	    abi >= 6 ? sizeof(ruleset)
-	    : abi >= 4 ? offsetof(struct ruleset, scope)
-	    : offsetof(struct ruleset, net), 0);
+	    abi >= 6	   ? sizeof(ruleset)
+		: abi >= 4 ? offsetof(struct ruleset, scope)
+			   : offsetof(struct ruleset, net),
+	    0);
 	return fd >= 0 ? fd : -errno;
 }
 
@@ -183,7 +184,8 @@ static int
 allow_path(int ruleset, const struct sandbox_rule *allowed)
 {
 	struct landlock_path_beneath_attr rule = {
-		.allowed_access = landlock_rights(allowed->rights) };
+		.allowed_access = landlock_rights(allowed->rights)
+	};
 	struct stat st;
 	int rv = 0;
 
@@ -194,8 +196,8 @@ allow_path(int ruleset, const struct sandbox_rule *allowed)
 	if (fstat(rule.parent_fd, &st) == 0 && !S_ISDIR(st.st_mode))
 		rule.allowed_access &= RIGHTS_OF_FILE;
 	if (rule.allowed_access != 0 &&
-	    syscall(SYS_landlock_add_rule, ruleset,
-		LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
+	    syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH,
+		&rule, 0) != 0)
 		rv = -errno;
 	close(rule.parent_fd);
 	return rv;
@@ -207,7 +209,9 @@ allow_port(int ruleset, int port)
 	struct port_rule rule = { ACCESS_NET_CONNECT_TCP, (uint64_t)port };
 
 	return syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &rule,
-	    0) == 0 ? 0 : -errno;
+		   0) == 0
+	    ? 0
+	    : -errno;
 }
 
 static int
@@ -238,8 +242,12 @@ sandbox_enter(const struct sandbox *sandbox, struct sandbox_missing *missing)
 	if (abi >= 1)
 		rv = confine(sandbox, abi);
 	*missing = (struct sandbox_missing){ rv < 0 ? rv : 0,
-		rv < 0 ? rv : abi < 4 ? -ENOSYS : 0,
-		rv < 0 ? rv : abi < 6 ? -ENOSYS : 0 };
+		rv < 0	      ? rv
+		    : abi < 4 ? -ENOSYS
+			      : 0,
+		rv < 0	      ? rv
+		    : abi < 6 ? -ENOSYS
+			      : 0 };
 	/* Last: the rules above may name paths that only root can reach. */
 	return drop_capabilities(sandbox->capabilities);
 }

@@ -14,7 +14,7 @@
 /* Rights to files; see struct sandbox_rule. */
 enum sandbox_rights {
 	SANDBOX_READ = 1,
-	SANDBOX_LIST = 2, /* the names in a directory */
+	SANDBOX_LIST = 2,   /* the names in a directory */
 	SANDBOX_CREATE = 4, /* and write what was created */
 	SANDBOX_REMOVE = 8
 };
@@ -35,7 +35,7 @@ struct sandbox_rule {
 struct sandbox {
 	const struct sandbox_rule *rules;
 	size_t nrules;
-	int connect_port; /* of outgoing TCP; 0: none is allowed */
+	int connect_port;      /* of outgoing TCP; 0: none is allowed */
 	uint64_t capabilities; /* bit n is number n; 0 as a rule */
 };
 
@@ -46,7 +46,7 @@ struct sandbox {
 struct sandbox_missing {
 	int files;
 	int network; /* rules for TCP, from Linux 6.7 on */
-	int scope; /* abstract Unix sockets and signals, from 6.12 on */
+	int scope;   /* abstract Unix sockets and signals, from 6.12 on */
 };
 
 /*

@@ -69,7 +69,8 @@ void
 signals_init(struct signals *s, uv_loop_t *loop, uint64_t grace_ms,
     const struct signals_events *events, void *arg)
 {
-	*s = (struct signals){ .grace_ms = grace_ms, .events = events,
+	*s = (struct signals){ .grace_ms = grace_ms,
+		.events = events,
 		.arg = arg };
 	uv_signal_init(loop, &s->term);
 	uv_signal_init(loop, &s->interrupt);

@@ -12,7 +12,7 @@
  */
 struct slice {
 	const char *p; /* NULL only where a comment says so, with len 0 */
-	size_t len; /* bytes */
+	size_t len;    /* bytes */
 };
 
 /* The slice of a string literal: SLICE("close"). */

@@ -22,8 +22,8 @@ struct tally_entry;
  * Adds one to the count of `name`, which is copied, unless it is `max` already.
  * Returns 0, and the entry for tally_give(); -EDQUOT; or -ENOMEM.
  */
-int tally_take(struct tally *, const char *name, size_t max,
-    struct tally_entry **);
+int
+tally_take(struct tally *, const char *name, size_t max, struct tally_entry **);
 
 /* Subtracts one; at zero the entry is freed. NULL is a no-op. */
 void tally_give(struct tally *, struct tally_entry *);
@@ -40,7 +40,7 @@ size_t tally_top(const struct tally *, const char **name);
  * assigns to a customer (RFC 6177). Returns `name`.
  */
 #define TALLY_SOURCE_STRLEN INET6_ADDRSTRLEN
-const char *tally_source(const struct sockaddr *,
-    char name[TALLY_SOURCE_STRLEN]);
+const char *
+tally_source(const struct sockaddr *, char name[TALLY_SOURCE_STRLEN]);
 
 #endif

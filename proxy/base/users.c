@@ -50,10 +50,10 @@
 /* Jobs that were refused and that the loop has yet to answer. */
 #define REFUSED_MAX FAIR_MAX
 
-#define DIGEST_SIZE 32	/* octets of a SHA-256 */
+#define DIGEST_SIZE 32 /* octets of a SHA-256 */
 
 struct user {
-	const char *name;	/* points into the text of the file */
+	const char *name; /* points into the text of the file */
 	const char *hash;
 	unsigned line;
 	bool cached;
@@ -62,10 +62,10 @@ struct user {
 
 /* The contents of one file. Threads read only members that never change. */
 struct table {
-	unsigned refs;		/* the users and each job that hashes */
-	char *text;		/* the file */
-	size_t textlen;		/* its octets, without the NUL */
-	struct user *list;	/* sorted by name */
+	unsigned refs;	   /* the users and each job that hashes */
+	char *text;	   /* the file */
+	size_t textlen;	   /* its octets, without the NUL */
+	struct user *list; /* sorted by name */
 	size_t n;
 };
 
@@ -73,33 +73,33 @@ TAILQ_HEAD(checks, users_check);
 TAILQ_HEAD(jobs, job);
 
 struct users {
-	unsigned refs;		/* the owner, each job, and each timer */
+	unsigned refs; /* the owner, each job, and each timer */
 	struct table *table;
 	uint8_t key[DIGEST_SIZE];
 	unsigned nhashing;
 	struct fair_queue waiting;
 	struct jobs refused;
 	size_t nrefused;
-	uv_timer_t expiry;	/* runs while jobs wait */
+	uv_timer_t expiry; /* runs while jobs wait */
 	bool has_expiry;
 	struct login_failures failures;
 };
 
 struct job {
-	struct fair_item item;	/* first: cast back to the job */
+	struct fair_item item; /* first: cast back to the job */
 	uv_work_t work;
 	uv_loop_t *loop;
 	struct users *users;
-	struct table *table;	/* while it hashes */
-	const char *setting;	/* the hash to compare with; in the table */
-	bool exists;		/* there is a user of that name */
+	struct table *table; /* while it hashes */
+	const char *setting; /* the hash to compare with; in the table */
+	bool exists;	     /* there is a user of that name */
 	struct credentials credentials;
 	uint8_t digest[DIGEST_SIZE];
 	char source[TALLY_SOURCE_STRLEN];
 	uint64_t since_ms;
 	enum users_verdict verdict; /* written by the thread, read after it */
 	struct checks checks;
-	TAILQ_ENTRY(job) entry;	/* in users->refused */
+	TAILQ_ENTRY(job) entry; /* in users->refused */
 };
 
 struct users_check {
@@ -261,8 +261,8 @@ users_load(struct users **users, const char *path, char *err, size_t errlen)
 		u->table->refs = 1;
 		wrong = load(u->table, path, &number);
 	}
-	if (wrong == NULL && gnutls_rnd(GNUTLS_RND_KEY, u->key,
-	    sizeof(u->key)) != 0)
+	if (wrong == NULL &&
+	    gnutls_rnd(GNUTLS_RND_KEY, u->key, sizeof(u->key)) != 0)
 		wrong = "no random numbers are available";
 	if (wrong == NULL) {
 		*users = u;
@@ -365,8 +365,8 @@ digest(const struct users *users, const char *name, const char *password,
 
 	memcpy(pair, name, userlen);
 	memcpy(pair + userlen, password, passwordlen);
-	rv = gnutls_hmac_fast(GNUTLS_MAC_SHA256, users->key,
-	    sizeof(users->key), pair, userlen + passwordlen, out);
+	rv = gnutls_hmac_fast(GNUTLS_MAC_SHA256, users->key, sizeof(users->key),
+	    pair, userlen + passwordlen, out);
 	explicit_bzero(pair, sizeof(pair));
 	return rv == 0 ? 0 : -ENOMEM;
 }
@@ -396,8 +396,8 @@ answer(struct job *job, enum users_verdict verdict)
 	struct users_check *check;
 
 	while ((check = TAILQ_FIRST(&job->checks)) != NULL) {
-		void (*on_checked)(void *, enum users_verdict) =
-		    check->on_checked;
+		void (*on_checked)(void *,
+		    enum users_verdict) = check->on_checked;
 		void *arg = check->arg;
 
 		TAILQ_REMOVE(&job->checks, check, entry);
@@ -424,8 +424,9 @@ hash(uv_work_t *work)
 		return;
 	found = crypt_r(job->credentials.password, job->setting, data);
 	job->verdict = found != NULL && strlen(found) == len &&
-	    gnutls_memcmp(found, job->setting, len) == 0 && job->exists
-	    ? USERS_RIGHT : USERS_WRONG;
+		gnutls_memcmp(found, job->setting, len) == 0 && job->exists
+	    ? USERS_RIGHT
+	    : USERS_WRONG;
 	explicit_bzero(data, sizeof(*data));
 	free(data);
 }
@@ -473,7 +474,7 @@ answer_refused(struct users *users, uv_loop_t *loop)
 	struct job *job;
 
 	while ((item = fair_queue_oldest(&users->waiting)) != NULL &&
-	       uv_now(loop) - ((struct job *)item)->since_ms > WAITING_MS) {
+	    uv_now(loop) - ((struct job *)item)->since_ms > WAITING_MS) {
 		fair_queue_remove(&users->waiting, item);
 		answer((struct job *)item, USERS_OVERLOAD);
 	}
@@ -490,7 +491,7 @@ start_waiting(struct users *users)
 	struct fair_item *item;
 
 	while (users->nhashing < HASHING_MAX &&
-	       (item = fair_queue_take(&users->waiting)) != NULL) {
+	    (item = fair_queue_take(&users->waiting)) != NULL) {
 		struct job *job = (struct job *)item;
 
 		if (is_cached(find(users->table, job->credentials.user),
@@ -546,7 +547,7 @@ static bool
 has_digest(const struct fair_item *item, const void *out)
 {
 	return gnutls_memcmp(((const struct job *)item)->digest, out,
-	    DIGEST_SIZE) == 0;
+		   DIGEST_SIZE) == 0;
 }
 
 static struct job *
@@ -590,8 +591,7 @@ arm_expiry(struct users *users, uv_loop_t *loop)
 		users->has_expiry = true;
 	}
 	if (!uv_is_active((uv_handle_t *)&users->expiry))
-		uv_timer_start(&users->expiry, on_expiry, EXPIRY_MS,
-		    EXPIRY_MS);
+		uv_timer_start(&users->expiry, on_expiry, EXPIRY_MS, EXPIRY_MS);
 }
 
 /* Hashes at once, or queues the job. */
@@ -630,8 +630,8 @@ job_for(struct job **job, struct users *users, uv_loop_t *loop,
 	struct job *j;
 	int rv;
 
-	j = (struct job *)fair_queue_find(
-	    &users->waiting, source, credentials->user, has_digest, out);
+	j = (struct job *)fair_queue_find(&users->waiting, source,
+	    credentials->user, has_digest, out);
 	if (j == NULL) {
 		j = job_new(users, loop, source, credentials, out);
 		if (j == NULL)

@@ -30,8 +30,8 @@ struct users_check;
  * unreadable, too long or empty file, a malformed line, a hash that
  * hash_scheme_check() rejects, or a name that occurs twice.
  */
-int users_load(struct users **users, const char *path, char *err,
-    size_t errlen);
+int
+users_load(struct users **users, const char *path, char *err, size_t errlen);
 
 /*
  * Drops the owner's reference. Pending checks keep the object and still report
@@ -50,9 +50,9 @@ void users_replace(struct users **users, struct users *fresh);
 
 /* The result of a check. */
 enum users_verdict {
-	USERS_WRONG,	/* there is no such user, or it has another password */
+	USERS_WRONG, /* there is no such user, or it has another password */
 	USERS_RIGHT,
-	USERS_OVERLOAD	/* unknown: it could not be checked in time */
+	USERS_OVERLOAD /* unknown: it could not be checked in time */
 };
 
 /*
@@ -71,9 +71,9 @@ enum users_verdict {
  * since the password may be right. The credentials are copied; the caller may
  * wipe its own at once.
  */
-int users_check(struct users *users, uv_loop_t *loop,
-    const struct sockaddr *from, const struct credentials *credentials,
-    struct users_check **check,
+int
+users_check(struct users *users, uv_loop_t *loop, const struct sockaddr *from,
+    const struct credentials *credentials, struct users_check **check,
     void (*on_checked)(void *arg, enum users_verdict), void *arg);
 
 /*

@@ -28,8 +28,7 @@ config_init(struct config *config, enum config_program program)
 			    option->fallback);
 	}
 	if (program == CONFIG_CULVERT)
-		value_socket.set(&config->control,
-		    control_path_default(path));
+		value_socket.set(&config->control, control_path_default(path));
 }
 
 void
@@ -37,8 +36,8 @@ config_free(struct config *config)
 {
 	const struct config_option *option;
 
-	for (size_t i = 0;
-	    (option = option_at(config->program, i)) != NULL; i++) {
+	for (size_t i = 0; (option = option_at(config->program, i)) != NULL;
+	     i++) {
 		if (option->type != NULL)
 			value_clear(option->type, option_field(option, config));
 	}
@@ -51,7 +50,8 @@ int
 config_parse(struct config *config, const char *text, size_t len,
     const char *name)
 {
-	struct source source = { .config = config, .origin = CONFIG_FILE,
+	struct source source = { .config = config,
+		.origin = CONFIG_FILE,
 		.name = name };
 
 	source_read_text(&source, text, len);
@@ -63,7 +63,8 @@ config_parse(struct config *config, const char *text, size_t len,
 static struct source
 command_source(struct config *config)
 {
-	return (struct source){ .config = config, .origin = CONFIG_COMMAND,
+	return (struct source){ .config = config,
+		.origin = CONFIG_COMMAND,
 		.name = option_program_name(config->program) };
 }
 
@@ -85,7 +86,8 @@ warn_exposed(const struct config *config, const char *path, const char *what)
 
 	if (privsep_stat(path, &st) == 0 &&
 	    (st.st_mode & (S_IROTH | S_IWOTH)) != 0)
-		fprintf(config->err, "%s: warning: %s contains %s, and every "
+		fprintf(config->err,
+		    "%s: warning: %s contains %s, and every "
 		    "user of this machine can %s it; use \"chmod o= %s\"\n",
 		    option_program_name(config->program), path, what,
 		    (st.st_mode & S_IROTH) != 0 ? "read" : "replace", path);
@@ -119,16 +121,18 @@ check_files(struct source *source)
 	struct stat st;
 	int rv;
 
-	for (size_t i = 0;
-	    (option = option_at(config->program, i)) != NULL; i++) {
+	for (size_t i = 0; (option = option_at(config->program, i)) != NULL;
+	     i++) {
 		if (option->type == NULL || !option->type->readable)
 			continue;
 		path = *(char **)option_field(option, config);
 		if (path == NULL)
 			continue;
 		if ((rv = privsep_stat(path, &st)) != 0)
-			source_complain(source, "--%s: the file cannot be "
-			    "read: %s", option->name, privsep_strerror(-rv));
+			source_complain(source,
+			    "--%s: the file cannot be "
+			    "read: %s",
+			    option->name, privsep_strerror(-rv));
 		else if ((what = secret_of(option)) != NULL)
 			warn_exposed(config, path, what);
 	}
@@ -138,8 +142,8 @@ bool
 config_listens_locally(const struct config *config)
 {
 	for (unsigned i = 0; i < config->listen.n; i++)
-		if (!addr_is_loopback(
-			(const struct sockaddr *)&config->listen.v[i]))
+		if (!addr_is_loopback((const struct sockaddr *)&config->listen
+					  .v[i]))
 			return false;
 	return true;
 }
@@ -158,7 +162,8 @@ check_listeners(struct source *source)
 		    (const struct sockaddr *)&config->listen.v[i];
 
 		if (!addr_is_loopback(addr))
-			source_complain(source, "--listen: other machines can "
+			source_complain(source,
+			    "--listen: other machines can "
 			    "reach %s; this requires --listen-users",
 			    addr_format(addr, text));
 	}
@@ -168,7 +173,8 @@ static void
 check_user(struct source *source)
 {
 	struct config *config = source->config;
-	struct source file = { .config = config, .origin = source->origin,
+	struct source file = { .config = config,
+		.origin = source->origin,
 		.name = config->user_file };
 	struct stat st;
 
@@ -191,17 +197,20 @@ check_culvert(struct source *source)
 	const struct config *config = source->config;
 
 	if (config->edge.n == 0 && !config->embedded_edge)
-		source_complain(source, "no edge is configured; name one with "
+		source_complain(source,
+		    "no edge is configured; name one with "
 		    "--edge, or use --embedded-edge");
 	if (config->edge.n > 0 && config->embedded_edge)
 		source_complain(source,
 		    "--edge and --embedded-edge cannot be combined");
 	if ((config->allow.n > 0 || config->deny.n > 0) &&
 	    !config->embedded_edge)
-		source_complain(source, "--allow and --deny require "
+		source_complain(source,
+		    "--allow and --deny require "
 		    "--embedded-edge; any other edge has its own rules");
 	if (config->interface != NULL && config->embedded_edge)
-		source_complain(source, "--interface and --embedded-edge "
+		source_complain(source,
+		    "--interface and --embedded-edge "
 		    "cannot be combined: the embedded edge is on loopback");
 	if (config->edge_timeout < CONFIG_EDGE_TIMEOUT_LEAST)
 		source_complain(source, "--edge-timeout %u is below %d",
@@ -224,13 +233,15 @@ check_culvert_edge(struct source *source)
 		source_complain(source,
 		    "--self-signed and --cert cannot be combined");
 	if (!config->self_signed && config->cert == NULL)
-		source_complain(source, "no certificate is configured; use "
+		source_complain(source,
+		    "no certificate is configured; use "
 		    "--cert and --key, or --self-signed to generate them");
 	if (config->open && config->users != NULL)
 		source_complain(source,
 		    "--open and --users cannot be combined");
 	if (!config->open && config->users == NULL)
-		source_complain(source, "no users are configured; name their "
+		source_complain(source,
+		    "no users are configured; name their "
 		    "file with --users, or serve everyone with --open");
 }
 
@@ -260,22 +271,27 @@ check_run_as(struct source *source)
 	if (name == NULL)
 		return;
 	if ((rv = run_as_find(&user, name)) == -ENOENT)
-		source_complain(source, "--run-as: the user '%s' does not "
-		    "exist on this machine", name);
+		source_complain(source,
+		    "--run-as: the user '%s' does not "
+		    "exist on this machine",
+		    name);
 	else if (rv != 0)
 		source_complain(source, "--run-as: %s: %s", name,
 		    strerror(-rv));
 	else if (geteuid() != 0 && !run_as_is_us(&user))
-		source_complain(source, "--run-as: only root can switch to the "
+		source_complain(source,
+		    "--run-as: only root can switch to the "
 		    "user '%s'; start as root or as that user, or omit this "
-		    "option", name);
+		    "option",
+		    name);
 }
 
 static void
 load_file(struct source *source, const char *path)
 {
 	struct config *config = source->config;
-	struct source file = { .config = config, .origin = CONFIG_FILE,
+	struct source file = { .config = config,
+		.origin = CONFIG_FILE,
 		.name = path };
 
 	if ((config->file = strdup(path)) == NULL)
@@ -302,8 +318,10 @@ config_load(struct config *config, int argc, char **argv)
 	if (source.errors > 0)
 		return -EINVAL;
 	if (flags.file != NULL && access(flags.file, R_OK) != 0)
-		source_complain(&source, "--config: the file cannot be read: "
-		    "%s", strerror(errno));
+		source_complain(&source,
+		    "--config: the file cannot be read: "
+		    "%s",
+		    strerror(errno));
 	else if (flags.file != NULL)
 		load_file(&source, flags.file);
 	flags_second_pass(&flags, &source);
@@ -344,8 +362,7 @@ take_over(struct source *source, const struct config *old)
 	const struct config *config = source->config;
 	const struct config_option *option;
 
-	for (size_t i = 0; (option = option_at(old->program, i)) != NULL;
-	    i++) {
+	for (size_t i = 0; (option = option_at(old->program, i)) != NULL; i++) {
 		if (option->type == NULL)
 			continue;
 		if (old->origin[i] == CONFIG_COMMAND)
@@ -354,9 +371,10 @@ take_over(struct source *source, const struct config *old)
 		    differs(option, config, old)) {
 			/* A file with errors may not mean the change. */
 			if (source->errors == 0)
-				fprintf(config->err, "%s: a change of '%s' "
-				    "requires a restart\n", source->name,
-				    option->name);
+				fprintf(config->err,
+				    "%s: a change of '%s' "
+				    "requires a restart\n",
+				    source->name, option->name);
 			take(source, old, option, i);
 		}
 	}

@@ -68,17 +68,10 @@
 /* Seconds: with less, one or two lost packets would end a connection. */
 #define CONFIG_EDGE_TIMEOUT_LEAST 2
 
-enum config_program {
-	CONFIG_CULVERT,
-	CONFIG_CULVERT_EDGE
-};
+enum config_program { CONFIG_CULVERT, CONFIG_CULVERT_EDGE };
 
 /* The source of a value: each one overrides those before it. */
-enum config_origin {
-	CONFIG_DEFAULT,
-	CONFIG_FILE,
-	CONFIG_COMMAND
-};
+enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_COMMAND };
 
 /* The values are in the order in which they were given; n is their number. */
 struct config_addrs {
@@ -115,8 +108,8 @@ struct config_user {
 struct config {
 	/* Set by config_init; a test may replace the streams. */
 	enum config_program program;
-	FILE *out; /* output of -h, -V and -n */
-	FILE *err; /* errors and warnings, one line each */
+	FILE *out;  /* output of -h, -V and -n */
+	FILE *err;  /* errors and warnings, one line each */
 	char *file; /* the path given with -f, or NULL */
 
 	/* Both programs. */
@@ -125,14 +118,14 @@ struct config {
 	char *key;
 	unsigned mtu_max; /* IP bytes; 0: 1500 */
 	enum quic_cc cc;
-	char *qlog; /* directory */
+	char *qlog;   /* directory */
 	char *run_as; /* user, or NULL: see run_as_find() */
 	unsigned verbose;
 	bool quiet; /* overrides verbose: LOG_QUIET */
 	enum log_format log_format;
 	struct config_ranges allow; /* culvert: only with embedded_edge */
 	struct config_ranges deny;
-	size_t memory_max; /* bytes, from QUIC_MEMORY_MIN */
+	size_t memory_max;     /* bytes, from QUIC_MEMORY_MIN */
 	unsigned head_timeout; /* seconds, like the next four */
 	unsigned connect_timeout;
 	unsigned tunnel_timeout; /* 0: never */
@@ -147,18 +140,18 @@ struct config {
 	bool embedded_edge;
 	char *ca;
 	struct config_pins pin;
-	unsigned connections; /* to one edge, at most */
+	unsigned connections;	 /* to one edge, at most */
 	struct config_user user; /* from --user or from the user-file */
 	char *user_file;
 	unsigned mtu_min; /* IP bytes; 0: CONFIG_MTU_LEAST */
 	bool no_mtu_probe;
-	char *interface; /* shorter than IF_NAMESIZE */
-	uint32_t fwmark; /* 0: none */
+	char *interface;       /* shorter than IF_NAMESIZE */
+	uint32_t fwmark;       /* 0: none */
 	unsigned edge_timeout; /* seconds */
-	unsigned clients_max; /* this and the next two: 0 is no limit */
+	unsigned clients_max;  /* this and the next two: 0 is no limit */
 	unsigned clients_per_listener;
 	unsigned clients_per_source;
-	unsigned head_max; /* bytes */
+	unsigned head_max;     /* bytes */
 	unsigned idle_timeout; /* seconds, like the next */
 	unsigned linger_timeout;
 
@@ -170,7 +163,7 @@ struct config {
 	struct config_addrs resolver; /* empty: those of the system */
 	unsigned tunnels_max;
 	unsigned tunnels_per_user;
-	unsigned streams_max; /* of one connection */
+	unsigned streams_max;	   /* of one connection */
 	unsigned dials_per_origin; /* at once */
 	unsigned source_connections;
 	unsigned handshake_rate;

@@ -64,8 +64,9 @@ source_assign(struct source *source, const struct config_option *option,
 	if (error == 0)
 		return;
 	print_place(source);
-	fprintf(config->err, "%s%s: ",
-	    source->origin == CONFIG_COMMAND ? "--" : "", option->name);
+	fprintf(config->err,
+	    "%s%s: ", source->origin == CONFIG_COMMAND ? "--" : "",
+	    option->name);
 	value_explain(type, error, config->err);
 	fputc('\n', config->err);
 	source->errors++;
@@ -78,7 +79,9 @@ shown(const char *name, const char *instead)
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
 
 	return strlen(name) <= SOURCE_NAME_MAX &&
-	    name[strspn(name, plain)] == '\0' ? name : instead;
+		name[strspn(name, plain)] == '\0'
+	    ? name
+	    : instead;
 }
 
 void
@@ -180,8 +183,9 @@ void
 source_read_file(struct source *source)
 {
 	char *text = malloc(CONFIG_FILE_MAX + 1);
-	ssize_t len = text != NULL ?
-	    read_file(source->name, text, CONFIG_FILE_MAX + 1) : -ENOMEM;
+	ssize_t len = text != NULL
+	    ? read_file(source->name, text, CONFIG_FILE_MAX + 1)
+	    : -ENOMEM;
 
 	if (len < 0)
 		source_complain(source, "%s", privsep_strerror((int)-len));

@@ -17,8 +17,8 @@ struct source {
 	struct config *config;
 	enum config_origin origin;
 	const char *name; /* of the file or the program, for error messages */
-	unsigned line; /* within the file; 0: none in particular */
-	unsigned errors; /* printed so far */
+	unsigned line;	  /* within the file; 0: none in particular */
+	unsigned errors;  /* printed so far */
 	const char *next, *end; /* private: text that is not read yet */
 };
 

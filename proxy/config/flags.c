@@ -55,8 +55,8 @@ next_flag(struct flags *flags)
 	if (!flags->started)
 		optind = 0;
 	opterr = 0;
-	c = getopt_long(flags->argc, flags->argv, flags->letters,
-	    flags->names, NULL);
+	c = getopt_long(flags->argc, flags->argv, flags->letters, flags->names,
+	    NULL);
 	flags->started = c != -1;
 	return c;
 }
@@ -89,7 +89,8 @@ complain_flag(struct source *source, const struct flags *flags, int c)
 	else if (option != NULL)
 		source_complain(source, "--%s takes no value", option->name);
 	else if (optopt != 0)
-		source_complain(source, "unknown option '-%c'; -h lists all "
+		source_complain(source,
+		    "unknown option '-%c'; -h lists all "
 		    "options",
 		    optopt);
 	else
@@ -135,9 +136,10 @@ flags_first_pass(struct flags *flags, struct source *source)
 	}
 	surplus = flags->argc - optind;
 	if (surplus > 0)
-		source_complain(source, "%d argument%s to no option; "
-		    "-h lists all options", surplus,
-		    surplus == 1 ? " belongs" : "s belong");
+		source_complain(source,
+		    "%d argument%s to no option; "
+		    "-h lists all options",
+		    surplus, surplus == 1 ? " belongs" : "s belong");
 	return false;
 }
 
@@ -156,7 +158,8 @@ assign_pair(struct source *source, char *pair)
 	char *dot = strchr(pair, '.'), *equals = strchr(pair, '=');
 
 	if (dot == NULL || equals == NULL || dot > equals) {
-		source_complain(source, "--option: the value is not "
+		source_complain(source,
+		    "--option: the value is not "
 		    "section.key=value");
 		return;
 	}

@@ -12,7 +12,7 @@
  */
 struct flags {
 	const char *file; /* of -f, or NULL; points into argv */
-	bool check; /* -n was given */
+	bool check;	  /* -n was given */
 
 	/* Private: arguments of getopt_long(3), made from the table. */
 	int argc;

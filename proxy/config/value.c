@@ -12,7 +12,7 @@
 #define VERBOSE_MAX 3 /* times: the log has fewer levels */
 
 #define PIN_PREFIX "sha256//" /* as curl writes pins */
-#define PIN_DIGITS 43 /* base64 digits of 32 bytes, before one '=' */
+#define PIN_DIGITS 43	      /* base64 digits of 32 bytes, before one '=' */
 
 static int
 set_text(void *field, const char *value)
@@ -40,9 +40,8 @@ set_socket_path(void *field, const char *value)
 static int
 set_flag(void *field, const char *value)
 {
-	static const char *const words[] = {
-		"no", "false", "off", "0", "yes", "true", "on", "1"
-	};
+	static const char *const words[] = { "no", "false", "off", "0", "yes",
+		"true", "on", "1" };
 	const size_t n = sizeof(words) / sizeof(words[0]);
 	bool *flag = field;
 
@@ -263,8 +262,7 @@ add_range(void *field, const char *value)
 	struct config_ranges *list = field;
 	struct rule rule;
 
-	if (rule_parse(&rule, value) != 0 ||
-	    strlen(value) >= RULE_STRLEN)
+	if (rule_parse(&rule, value) != 0 || strlen(value) >= RULE_STRLEN)
 		return -EINVAL;
 	if (list->n == CONFIG_RANGE_MAX)
 		return -ENOSPC;
@@ -340,112 +338,105 @@ set_user(void *field, const char *value)
 #define STRING(number) STRING_OF(number)
 #define STRING_OF(number) #number
 
-const struct value_type value_file = {
-	.set = set_text, .size = sizeof(char *), .owned = true,
+const struct value_type value_file = { .set = set_text,
+	.size = sizeof(char *),
+	.owned = true,
 	.readable = true,
-	.expected = "the path of a file"
-};
-const struct value_type value_directory = {
-	.set = set_text, .size = sizeof(char *), .owned = true,
-	.expected = "the path of a directory"
-};
-const struct value_type value_socket = {
-	.set = set_socket_path, .size = sizeof(char *), .owned = true,
-	.expected = "a path that a Unix socket can have (107 bytes)"
-};
-const struct value_type value_user_name = {
-	.set = set_text, .size = sizeof(char *), .owned = true,
-	.expected = "the name of a user"
-};
-const struct value_type value_flag = {
-	.set = set_flag, .size = sizeof(bool), .bare = true,
-	.expected = "yes or no"
-};
-const struct value_type value_verbose = {
-	.set = set_verbose, .size = sizeof(unsigned), .bare = true,
-	.expected = "a number from 0 to " STRING(VERBOSE_MAX)
-};
-const struct value_type value_mtu = {
-	.set = set_mtu, .size = sizeof(unsigned),
-	.expected = "a number of bytes from " STRING(CONFIG_MTU_LEAST) " to "
-	    STRING(CONFIG_MTU_MOST)
-};
+	.expected = "the path of a file" };
+const struct value_type value_directory = { .set = set_text,
+	.size = sizeof(char *),
+	.owned = true,
+	.expected = "the path of a directory" };
+const struct value_type value_socket = { .set = set_socket_path,
+	.size = sizeof(char *),
+	.owned = true,
+	.expected = "a path that a Unix socket can have (107 bytes)" };
+const struct value_type value_user_name = { .set = set_text,
+	.size = sizeof(char *),
+	.owned = true,
+	.expected = "the name of a user" };
+const struct value_type value_flag = { .set = set_flag,
+	.size = sizeof(bool),
+	.bare = true,
+	.expected = "yes or no" };
+const struct value_type value_verbose = { .set = set_verbose,
+	.size = sizeof(unsigned),
+	.bare = true,
+	.expected = "a number from 0 to " STRING(VERBOSE_MAX) };
+const struct value_type value_mtu = { .set = set_mtu,
+	.size = sizeof(unsigned),
+	.expected = "a number of bytes from " STRING(
+	    CONFIG_MTU_LEAST) " to " STRING(CONFIG_MTU_MOST) };
 const struct value_type value_seconds = {
-	.set = set_seconds, .size = sizeof(unsigned),
+	.set = set_seconds,
+	.size = sizeof(unsigned),
 	.expected = "a number of seconds from 0 to " STRING(CONFIG_SECONDS_MOST)
 };
-const struct value_type value_connections = {
-	.set = set_connections, .size = sizeof(unsigned),
-	.expected = "a number from 1 to " STRING(CONFIG_CONNECTIONS_MOST)
-};
-const struct value_type value_streams = {
-	.set = set_streams, .size = sizeof(unsigned),
-	.expected = "a number from 1 to " STRING(CONFIG_STREAMS_MOST)
-};
+const struct value_type value_connections = { .set = set_connections,
+	.size = sizeof(unsigned),
+	.expected = "a number from 1 to " STRING(CONFIG_CONNECTIONS_MOST) };
+const struct value_type value_streams = { .set = set_streams,
+	.size = sizeof(unsigned),
+	.expected = "a number from 1 to " STRING(CONFIG_STREAMS_MOST) };
 const struct value_type value_timeout = {
-	.set = set_timeout, .size = sizeof(unsigned),
+	.set = set_timeout,
+	.size = sizeof(unsigned),
 	.expected = "a number of seconds from 1 to " STRING(CONFIG_SECONDS_MOST)
 };
-const struct value_type value_count = {
-	.set = set_count, .size = sizeof(unsigned),
-	.expected = "a number from 1 to " STRING(CONFIG_NUMBER_MOST)
-};
-const struct value_type value_quota = {
-	.set = set_quota, .size = sizeof(unsigned),
-	.expected = "a number from 0 to " STRING(CONFIG_NUMBER_MOST)
-};
-const struct value_type value_head = {
-	.set = set_head, .size = sizeof(unsigned),
-	.expected = "a number of bytes from " STRING(CONFIG_HEAD_LEAST) " to "
-	    STRING(CONFIG_HEAD_MOST)
-};
-const struct value_type value_memory = {
-	.set = set_memory, .size = sizeof(size_t),
-	.expected = "a size from 16M on, in bytes or with K, M or G"
-};
-const struct value_type value_cc = {
-	.set = set_cc, .size = sizeof(enum quic_cc), .expected = "cubic or bbr"
-};
-const struct value_type value_log_format = {
-	.set = set_log_format, .size = sizeof(enum log_format),
-	.expected = "text or json"
-};
-const struct value_type value_interface = {
-	.set = set_interface, .size = sizeof(char *), .owned = true,
-	.expected = "the name of an interface, such as eth0"
-};
-const struct value_type value_mark = {
-	.set = set_mark, .size = sizeof(uint32_t),
-	.expected = "a number from 1 to 0xffffffff"
-};
-const struct value_type value_addrs = {
-	.set = add_addr, .size = sizeof(struct config_addrs),
-	.repeats = true, .most = CONFIG_LISTEN_MAX,
+const struct value_type value_count = { .set = set_count,
+	.size = sizeof(unsigned),
+	.expected = "a number from 1 to " STRING(CONFIG_NUMBER_MOST) };
+const struct value_type value_quota = { .set = set_quota,
+	.size = sizeof(unsigned),
+	.expected = "a number from 0 to " STRING(CONFIG_NUMBER_MOST) };
+const struct value_type value_head = { .set = set_head,
+	.size = sizeof(unsigned),
+	.expected = "a number of bytes from " STRING(
+	    CONFIG_HEAD_LEAST) " to " STRING(CONFIG_HEAD_MOST) };
+const struct value_type value_memory = { .set = set_memory,
+	.size = sizeof(size_t),
+	.expected = "a size from 16M on, in bytes or with K, M or G" };
+const struct value_type value_cc = { .set = set_cc,
+	.size = sizeof(enum quic_cc),
+	.expected = "cubic or bbr" };
+const struct value_type value_log_format = { .set = set_log_format,
+	.size = sizeof(enum log_format),
+	.expected = "text or json" };
+const struct value_type value_interface = { .set = set_interface,
+	.size = sizeof(char *),
+	.owned = true,
+	.expected = "the name of an interface, such as eth0" };
+const struct value_type value_mark = { .set = set_mark,
+	.size = sizeof(uint32_t),
+	.expected = "a number from 1 to 0xffffffff" };
+const struct value_type value_addrs = { .set = add_addr,
+	.size = sizeof(struct config_addrs),
+	.repeats = true,
+	.most = CONFIG_LISTEN_MAX,
 	.expected = "an address and a port, such as 127.0.0.1:1080 or "
-	    "[::1]:1080"
-};
-const struct value_type value_targets = {
-	.set = add_target, .size = sizeof(struct config_targets),
-	.repeats = true, .most = CONFIG_EDGE_MAX,
+		    "[::1]:1080" };
+const struct value_type value_targets = { .set = add_target,
+	.size = sizeof(struct config_targets),
+	.repeats = true,
+	.most = CONFIG_EDGE_MAX,
 	.expected = "a host with or without a port, such as "
-	    "edge.example:443 or [2001:db8::1]"
-};
-const struct value_type value_ranges = {
-	.set = add_range, .size = sizeof(struct config_ranges),
-	.repeats = true, .most = CONFIG_RANGE_MAX,
+		    "edge.example:443 or [2001:db8::1]" };
+const struct value_type value_ranges = { .set = add_range,
+	.size = sizeof(struct config_ranges),
+	.repeats = true,
+	.most = CONFIG_RANGE_MAX,
 	.expected = "a range of addresses, a port, or both, such as "
-	    "10.0.0.0/8, fc00::/7:443 or :25"
-};
-const struct value_type value_pins = {
-	.set = add_pin, .size = sizeof(struct config_pins),
-	.repeats = true, .most = QUIC_PINS_MAX,
-	.expected = PIN_PREFIX " and the base64 of 32 bytes"
-};
-const struct value_type value_user = {
-	.set = set_user, .size = sizeof(struct config_user), .secret = true,
-	.expected = "name:password of at most " STRING(CONFIG_USER_MAX)
-	    " bytes each"
-};
+		    "10.0.0.0/8, fc00::/7:443 or :25" };
+const struct value_type value_pins = { .set = add_pin,
+	.size = sizeof(struct config_pins),
+	.repeats = true,
+	.most = QUIC_PINS_MAX,
+	.expected = PIN_PREFIX " and the base64 of 32 bytes" };
+const struct value_type value_user = { .set = set_user,
+	.size = sizeof(struct config_user),
+	.secret = true,
+	.expected =
+	    "name:password of at most " STRING(CONFIG_USER_MAX) " bytes each" };
 
 void
 value_clear(const struct value_type *type, void *field)

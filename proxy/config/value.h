@@ -17,40 +17,40 @@ struct value_type {
 	 * this type), -ENOSPC (the list is full) or -ENOMEM.
 	 */
 	int (*set)(void *field, const char *text);
-	size_t size; /* bytes of the field */
+	size_t size;	      /* bytes of the field */
 	const char *expected; /* completes "the value is not ..." */
-	bool owned; /* the field is a char * to memory of its own */
-	bool bare; /* a flag of this type takes no value */
+	bool owned;	      /* the field is a char * to memory of its own */
+	bool bare;	      /* a flag of this type takes no value */
 	bool repeats; /* the field is a list with room for .most values */
 	unsigned most;
-	bool secret; /* wiped from the command line */
+	bool secret;   /* wiped from the command line */
 	bool readable; /* the path of a file that must be readable */
 };
 
 extern const struct value_type value_file;
 extern const struct value_type value_directory;
-extern const struct value_type value_socket; /* fits a sockaddr_un */
+extern const struct value_type value_socket;	/* fits a sockaddr_un */
 extern const struct value_type value_user_name; /* a local account */
-extern const struct value_type value_flag; /* bool */
-extern const struct value_type value_verbose; /* unsigned; each flag adds 1 */
-extern const struct value_type value_mtu; /* unsigned, IP bytes */
-extern const struct value_type value_seconds; /* unsigned; may be 0 */
-extern const struct value_type value_timeout; /* unsigned seconds, not 0 */
+extern const struct value_type value_flag;	/* bool */
+extern const struct value_type value_verbose;	/* unsigned; each flag adds 1 */
+extern const struct value_type value_mtu;	/* unsigned, IP bytes */
+extern const struct value_type value_seconds;	/* unsigned; may be 0 */
+extern const struct value_type value_timeout;	/* unsigned seconds, not 0 */
 extern const struct value_type value_connections; /* unsigned */
-extern const struct value_type value_streams; /* unsigned */
-extern const struct value_type value_count; /* unsigned, not 0 */
-extern const struct value_type value_quota; /* unsigned; 0: no limit */
-extern const struct value_type value_head; /* unsigned, bytes */
-extern const struct value_type value_memory; /* size_t, bytes; 64M, 1G */
-extern const struct value_type value_cc; /* enum quic_cc */
-extern const struct value_type value_log_format; /* enum log_format */
-extern const struct value_type value_interface; /* fits a struct quic_via */
-extern const struct value_type value_mark; /* uint32_t, not 0 */
-extern const struct value_type value_addrs; /* struct config_addrs */
-extern const struct value_type value_targets; /* struct config_targets */
-extern const struct value_type value_ranges; /* struct config_ranges */
-extern const struct value_type value_pins; /* struct config_pins */
-extern const struct value_type value_user; /* struct config_user */
+extern const struct value_type value_streams;	  /* unsigned */
+extern const struct value_type value_count;	  /* unsigned, not 0 */
+extern const struct value_type value_quota;	  /* unsigned; 0: no limit */
+extern const struct value_type value_head;	  /* unsigned, bytes */
+extern const struct value_type value_memory;	  /* size_t, bytes; 64M, 1G */
+extern const struct value_type value_cc;	  /* enum quic_cc */
+extern const struct value_type value_log_format;  /* enum log_format */
+extern const struct value_type value_interface;	  /* fits a struct quic_via */
+extern const struct value_type value_mark;	  /* uint32_t, not 0 */
+extern const struct value_type value_addrs;	  /* struct config_addrs */
+extern const struct value_type value_targets;	  /* struct config_targets */
+extern const struct value_type value_ranges;	  /* struct config_ranges */
+extern const struct value_type value_pins;	  /* struct config_pins */
+extern const struct value_type value_user;	  /* struct config_user */
 
 /* Wipes a field, releases its memory, and sets it to zero. */
 void value_clear(const struct value_type *type, void *field);

@@ -128,7 +128,8 @@ answer(struct peer *peer, int status, const char *fields, json_t *object)
 	    "Content-Length: %zu\r\n"
 	    "Cache-Control: no-store\r\n"
 	    "Connection: close\r\n"
-	    "%s\r\n", status, http1_reason(status), bufs[1].len, fields);
+	    "%s\r\n",
+	    status, http1_reason(status), bufs[1].len, fields);
 	bufs[0] = uv_buf_init(peer->head, (unsigned)len);
 	peer->write.data = peer;
 	if (uv_write(&peer->write, (uv_stream_t *)&peer->pipe, bufs, 2,
@@ -302,8 +303,8 @@ accept_peer(struct control *control)
 	if (uv_accept((uv_stream_t *)&control->listener,
 		(uv_stream_t *)&peer->pipe) != 0 ||
 	    !is_authorized(peer) ||
-	    uv_timer_start(&peer->timer, on_timeout, CONTROL_TIMEOUT_MS,
-		0) != 0 ||
+	    uv_timer_start(&peer->timer, on_timeout, CONTROL_TIMEOUT_MS, 0) !=
+		0 ||
 	    uv_read_start((uv_stream_t *)&peer->pipe, on_alloc, on_read) != 0)
 		peer_close(peer);
 }
@@ -323,7 +324,9 @@ bind_private(int fd, const struct sockaddr_un *address)
 {
 	mode_t mask = umask(0177);
 	int error = bind(fd, (const struct sockaddr *)address,
-	    sizeof(*address)) == 0 ? 0 : -errno;
+			sizeof(*address)) == 0
+	    ? 0
+	    : -errno;
 
 	umask(mask);
 	return error;
@@ -375,8 +378,8 @@ listen_on(struct control *control, uv_loop_t *loop, int fd)
 		close(fd);
 		return error;
 	}
-	return uv_listen((uv_stream_t *)&control->listener,
-	    CONTROL_PEERS_MAX, on_connection);
+	return uv_listen((uv_stream_t *)&control->listener, CONTROL_PEERS_MAX,
+	    on_connection);
 }
 
 static int

@@ -50,11 +50,11 @@ struct control;
  * objects; NULL means that memory is exhausted.
  */
 struct control_events {
-	json_t *(*status)(void *arg); /* see status_json() */
+	json_t *(*status)(void *arg);  /* see status_json() */
 	json_t *(*tunnels)(void *arg); /* see status_tunnels() */
-	json_t *(*mtu)(void *arg); /* see status_mtu() */
-	void (*reconnect)(void *arg); /* see pool_reconnect() */
-	void (*reprobe)(void *arg); /* see pool_reprobe() */
+	json_t *(*mtu)(void *arg);     /* see status_mtu() */
+	void (*reconnect)(void *arg);  /* see pool_reconnect() */
+	void (*reprobe)(void *arg);    /* see pool_reprobe() */
 };
 
 /*

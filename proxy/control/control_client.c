@@ -121,26 +121,36 @@ explain(const char *path, int error, char text[CONTROL_CLIENT_ERROR_MAX])
 	switch (-error) {
 	case ENOENT:
 	case ECONNREFUSED:
-		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "culvert is not "
-		    "running (no answer at %s: %s)", path, strerror(-error));
+		snprintf(text, CONTROL_CLIENT_ERROR_MAX,
+		    "culvert is not "
+		    "running (no answer at %s: %s)",
+		    path, strerror(-error));
 		break;
 	case EAGAIN:
-		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "culvert does not "
-		    "answer within %d s at %s", TIMEOUT_S, path);
+		snprintf(text, CONTROL_CLIENT_ERROR_MAX,
+		    "culvert does not "
+		    "answer within %d s at %s",
+		    TIMEOUT_S, path);
 		break;
 	case EPIPE:
 	case ECONNRESET:
-		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "culvert at %s closed "
-		    "the connection before it had answered", path);
+		snprintf(text, CONTROL_CLIENT_ERROR_MAX,
+		    "culvert at %s closed "
+		    "the connection before it had answered",
+		    path);
 		break;
 	case EPROTO:
 	case EMSGSIZE:
-		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "the process that "
-		    "answers at %s is not culvert", path);
+		snprintf(text, CONTROL_CLIENT_ERROR_MAX,
+		    "the process that "
+		    "answers at %s is not culvert",
+		    path);
 		break;
 	default:
-		snprintf(text, CONTROL_CLIENT_ERROR_MAX, "cannot query culvert "
-		    "at %s: %s", path, strerror(-error));
+		snprintf(text, CONTROL_CLIENT_ERROR_MAX,
+		    "cannot query culvert "
+		    "at %s: %s",
+		    path, strerror(-error));
 	}
 }
 

@@ -4,7 +4,7 @@
 #include "proxy/control/report_internal.h"
 
 #define STATE_COLUMNS 13 /* "negotiating" */
-#define KIND_COLUMNS 9 /* "connect" */
+#define KIND_COLUMNS 9	 /* "connect" */
 
 /* ---- Status ---- */
 
@@ -76,9 +76,10 @@ put_packets(const json_t *status, FILE *stream)
 	if (!report_knows(packets, "sent"))
 		return;
 	report_label("packets", stream);
-	fprintf(stream, "%" PRIu64 " sent, %" PRIu64 " received, %" PRIu64
-	    " lost\n", report_number(packets, "sent"),
-	    report_number(packets, "received"), report_number(packets, "lost"));
+	fprintf(stream,
+	    "%" PRIu64 " sent, %" PRIu64 " received, %" PRIu64 " lost\n",
+	    report_number(packets, "sent"), report_number(packets, "received"),
+	    report_number(packets, "lost"));
 }
 
 static void
@@ -90,10 +91,11 @@ put_counts(const json_t *status, FILE *stream)
 	char up[QUANTITY_SIZE], down[QUANTITY_SIZE];
 
 	report_label("tunnels", stream);
-	fprintf(stream, "%" PRIu64 " open, %" PRIu64 " waiting, %" PRIu64
-	    " total, %" PRIu64 " failed\n", report_number(tunnels, "open"),
-	    report_number(tunnels, "waiting"), report_number(tunnels, "total"),
-	    report_number(tunnels, "failed"));
+	fprintf(stream,
+	    "%" PRIu64 " open, %" PRIu64 " waiting, %" PRIu64 " total, %" PRIu64
+	    " failed\n",
+	    report_number(tunnels, "open"), report_number(tunnels, "waiting"),
+	    report_number(tunnels, "total"), report_number(tunnels, "failed"));
 	report_label("clients", stream);
 	fprintf(stream, "%" PRIu64 " open, %" PRIu64 " total\n",
 	    report_number(clients, "open"), report_number(clients, "total"));
@@ -157,7 +159,8 @@ put_limits(const json_t *status, FILE *stream)
 	if (!json_is_object(limits))
 		return;
 	put_uses(limits, stream);
-	json_object_foreach(limits, name, limit) {
+	json_object_foreach(limits, name, limit)
+	{
 		if (report_number(limit, "hits") == 0)
 			continue;
 		if (before[0] == '\0')
@@ -209,8 +212,8 @@ put_tunnel(const json_t *tunnel, int columns, FILE *stream)
 	report_cell(target[0] != '\0' ? target : "-", columns, stream);
 	report_cell(report_duration(report_number(tunnel, "age_s"), buf),
 	    AGE_COLUMNS, stream);
-	report_cell(report_bytes(report_number(both, "up"), buf),
-	    BYTES_COLUMNS, stream);
+	report_cell(report_bytes(report_number(both, "up"), buf), BYTES_COLUMNS,
+	    stream);
 	report_cell(report_bytes(report_number(both, "down"), buf),
 	    BYTES_COLUMNS, stream);
 	report_cell(report_member(tunnel, "state"), STATE_COLUMNS, stream);
@@ -271,8 +274,9 @@ report_mtu(const json_t *mtu, FILE *stream)
 	}
 	putc('\n', stream);
 	report_label("probes", stream);
-	fprintf(stream, "%" PRIu64 " sent, %" PRIu64 " acked, %" PRIu64
-	    " lost\n", report_number(mtu, "probes_sent"),
+	fprintf(stream,
+	    "%" PRIu64 " sent, %" PRIu64 " acked, %" PRIu64 " lost\n",
+	    report_number(mtu, "probes_sent"),
 	    report_number(mtu, "probes_acked"),
 	    report_number(mtu, "probes_lost"));
 	report_label("holes", stream);
@@ -280,7 +284,8 @@ report_mtu(const json_t *mtu, FILE *stream)
 	    report_number(mtu, "black_holes_suspected"),
 	    report_number(mtu, "black_holes_confirmed"));
 	report_label("too big", stream);
-	fprintf(stream, "%" PRIu64 " ICMP seen, %" PRIu64 " valid, %" PRIu64
-	    " ignored\n", report_number(mtu, "ptb_seen"),
-	    report_number(mtu, "ptb_valid"), report_number(mtu, "ptb_ignored"));
+	fprintf(stream,
+	    "%" PRIu64 " ICMP seen, %" PRIu64 " valid, %" PRIu64 " ignored\n",
+	    report_number(mtu, "ptb_seen"), report_number(mtu, "ptb_valid"),
+	    report_number(mtu, "ptb_ignored"));
 }

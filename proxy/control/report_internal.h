@@ -9,7 +9,7 @@
 /* Shared by report.c, report_text.c and report_watch.c only. */
 
 /* Columns of tables. */
-#define AGE_COLUMNS 12 /* "59 min 59 s" */
+#define AGE_COLUMNS 12	 /* "59 min 59 s" */
 #define BYTES_COLUMNS 11 /* "1023.9 KiB" */
 
 /* Bytes of a formatted quantity: enough for 2^64 of any unit. */

@@ -46,8 +46,7 @@ width(const char *text)
 	int n = 0;
 
 	for (; *text != '\0'; text++)
-		n += is_plain((unsigned char)*text) ? 1 :
-		    *text == '\\' ? 2 : 4;
+		n += is_plain((unsigned char)*text) ? 1 : *text == '\\' ? 2 : 4;
 	return n;
 }
 
@@ -106,8 +105,8 @@ report_duration(uint64_t s, char buf[QUANTITY_SIZE])
 const char *
 report_bytes(uint64_t n, char buf[QUANTITY_SIZE])
 {
-	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB",
-		"PiB", "EiB" };
+	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB",
+		"EiB" };
 	double value = (double)n / 1024;
 	size_t i = 0;
 

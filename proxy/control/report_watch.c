@@ -84,7 +84,7 @@ put_loss(const json_t *status, const json_t *earlier, FILE *stream)
 	uint64_t lost = report_number(now, "lost");
 
 	if (report_number(status, "reconnects") ==
-	    report_number(earlier, "reconnects") &&
+		report_number(earlier, "reconnects") &&
 	    sent >= report_number(before, "sent") &&
 	    lost >= report_number(before, "lost")) {
 		sent -= report_number(before, "sent");
@@ -103,8 +103,7 @@ put_path(const json_t *status, const json_t *earlier, FILE *stream)
 	if (report_knows(status, "rtt_ms"))
 		fprintf(stream, "rtt %.1f ms, ",
 		    json_number_value(json_object_get(status, "rtt_ms")));
-	fprintf(stream, "MTU %" PRIu64 ", ",
-	    report_number(status, "path_mtu"));
+	fprintf(stream, "MTU %" PRIu64 ", ", report_number(status, "path_mtu"));
 	put_loss(status, earlier, stream);
 }
 
@@ -121,7 +120,7 @@ find_earlier(const json_t *earlier, const json_t *tunnel)
 		other = json_array_get(list, i);
 		if (strcmp(report_member(other, "client"), client) == 0 &&
 		    report_number(other, "age_s") <=
-		    report_number(tunnel, "age_s"))
+			report_number(tunnel, "age_s"))
 			return other;
 	}
 	return NULL;
@@ -132,8 +131,7 @@ rates_of_tunnel(const json_t *tunnel, const json_t *earlier, double seconds)
 {
 	const json_t *before = find_earlier(earlier, tunnel);
 
-	if (before == NULL && (double)report_number(tunnel, "age_s") >=
-	    seconds)
+	if (before == NULL && (double)report_number(tunnel, "age_s") >= seconds)
 		return unknown;
 	return rates_of(tunnel, before, seconds);
 }
@@ -175,8 +173,8 @@ put_row(const struct row *row, int columns, FILE *stream)
 	report_cell(target[0] != '\0' ? target : "-", columns, stream);
 	report_cell(rate(row->rates.up, buf), RATE_COLUMNS, stream);
 	report_cell(rate(row->rates.down, buf), RATE_COLUMNS, stream);
-	report_cell(report_bytes(report_number(both, "up"), buf),
-	    BYTES_COLUMNS, stream);
+	report_cell(report_bytes(report_number(both, "up"), buf), BYTES_COLUMNS,
+	    stream);
 	report_cell(report_bytes(report_number(both, "down"), buf),
 	    BYTES_COLUMNS, stream);
 	report_cell(report_duration(report_number(row->tunnel, "age_s"), buf),

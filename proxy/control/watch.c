@@ -45,8 +45,8 @@ struct watch {
 	uint64_t earlier_ns;
 	uint64_t outage_since_ns; /* 0: there is no outage */
 	uint64_t recovered_ns; /* the end of the last outage; 0: none so far */
-	uint64_t outage_ns; /* its duration */
-	char *text; /* of the last refresh */
+	uint64_t outage_ns;    /* its duration */
+	char *text;	       /* of the last refresh */
 	size_t len;
 
 	/* The result of the thread, and the pipe by which it says so. */
@@ -395,9 +395,8 @@ catch_signals(void)
 		int signal;
 		void (*handler)(int);
 	} rows[] = { { SIGINT, on_end }, { SIGTERM, on_end },
-		{ SIGHUP, on_end }, { SIGQUIT, on_end },
-		{ SIGTSTP, on_stop }, { SIGCONT, on_continue },
-		{ SIGWINCH, on_resize } };
+		{ SIGHUP, on_end }, { SIGQUIT, on_end }, { SIGTSTP, on_stop },
+		{ SIGCONT, on_continue }, { SIGWINCH, on_resize } };
 	struct sigaction action;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

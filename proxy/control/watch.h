@@ -6,15 +6,15 @@
 
 /* culvertctl watch: the status of a culvert, refreshed periodically. */
 
-#define WATCH_INTERVAL_MS 1000	    /* by default */
-#define WATCH_INTERVAL_MIN_MS 100   /* nobody can read faster changes */
+#define WATCH_INTERVAL_MS 1000	  /* by default */
+#define WATCH_INTERVAL_MIN_MS 100 /* nobody can read faster changes */
 #define WATCH_INTERVAL_MAX_MS 86400000
 
 struct watch_settings {
 	const char *path; /* of the control socket */
 	uint64_t interval_ms;
-	uint64_t count;	  /* of refreshes; 0: until a signal */
-	bool as_json;	  /* one object per line; else text for people */
+	uint64_t count; /* of refreshes; 0: until a signal */
+	bool as_json;	/* one object per line; else text for people */
 };
 
 /*

@@ -19,7 +19,7 @@ struct descriptors {
 	int end; /* one past the last of them; may change at any time */
 
 	/* Private; initially 0. */
-	size_t n; /* taken */
+	size_t n;    /* taken */
 	size_t used; /* by the process, at least, when one was last taken */
 	struct tally users;
 };

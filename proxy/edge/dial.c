@@ -37,35 +37,34 @@
  * before connect(2) returns, and a second connect(2) finds that without a poll.
  */
 
-
 struct attempt {
-	uv_poll_t poll;		/* first: on_poll() casts it to the attempt */
+	uv_poll_t poll; /* first: on_poll() casts it to the attempt */
 	struct sockaddr_in6 addr;
 	struct dial *dial;
 	SLIST_ENTRY(attempt) entry;
 	struct dial_slot slot;
-	bool waiting, ready;	/* for the slot; has the slot, not started */
-	int fd;			/* -1 unless it is connecting */
-	struct tally_entry *share;	/* of fd */
-	bool watched;		/* poll is open */
+	bool waiting, ready;	   /* for the slot; has the slot, not started */
+	int fd;			   /* -1 unless it is connecting */
+	struct tally_entry *share; /* of fd */
+	bool watched;		   /* poll is open */
 };
 
 struct dial {
 	uv_timer_t timer;
 	struct address_order addresses;
 	SLIST_HEAD(, attempt) attempts;
-	unsigned handles;	/* open ones, the timer included */
-	uint64_t deadline;	/* in milliseconds of uv_now() */
-	uint64_t resolve_by;	/* the same, for the first address */
-	uint64_t halfway;	/* the same, for the last attempt */
-	uint64_t next;		/* the same, for the next attempt */
+	unsigned handles;    /* open ones, the timer included */
+	uint64_t deadline;   /* in milliseconds of uv_now() */
+	uint64_t resolve_by; /* the same, for the first address */
+	uint64_t halfway;    /* the same, for the last attempt */
+	uint64_t next;	     /* the same, for the next attempt */
 	bool finished;
-	struct lookup *lookup;	/* NULL if no more addresses can arrive */
+	struct lookup *lookup; /* NULL if no more addresses can arrive */
 	const struct dialer *dialer;
 	struct target target;
 	char requester[CREDENTIAL_MAX + 1];
-	struct dial_result result;	/* the most informative one so far */
-	struct sockaddr_in6 address;	/* result.address points to it */
+	struct dial_result result;   /* the most informative one so far */
+	struct sockaddr_in6 address; /* result.address points to it */
 	void (*on_dialled)(void *arg, const struct dial_result *result);
 	void *arg;
 };
@@ -225,8 +224,8 @@ has_open_attempt(const struct dial *d)
 	const struct attempt *a;
 
 	SLIST_FOREACH(a, &d->attempts, entry)
-		if (attempt_is_open(a))
-			return true;
+	if (attempt_is_open(a))
+		return true;
 	return false;
 }
 
@@ -238,7 +237,7 @@ stop(struct dial *d)
 	resolver_cancel(d->lookup);
 	d->lookup = NULL;
 	SLIST_FOREACH(a, &d->attempts, entry)
-		attempt_drop(a);
+	attempt_drop(a);
 }
 
 static void
@@ -308,8 +307,9 @@ attempt_open(struct dial *d, struct attempt *a)
 {
 	a->fd = socket(a->addr.sin6_family,
 	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	return a->fd < 0 ? -errno : descriptors_take(d->dialer->descriptors,
-	    a->fd, d->requester, &a->share);
+	return a->fd < 0 ? -errno
+			 : descriptors_take(d->dialer->descriptors, a->fd,
+			       d->requester, &a->share);
 }
 
 /* Has its slot. The policy may have changed since the name was looked up. */
@@ -407,8 +407,9 @@ start_attempts(struct dial *d)
 	}
 	if (d->finished)
 		return;
-	d->next = now + address_order_delay(&d->addresses,
-	    now < d->halfway ? d->halfway - now : 0);
+	d->next = now +
+	    address_order_delay(&d->addresses,
+		now < d->halfway ? d->halfway - now : 0);
 	if (has_open_attempt(d) || d->lookup != NULL)
 		arm(d);
 	else
@@ -422,8 +423,8 @@ start_ready(struct dial *d)
 	struct attempt *a;
 
 	SLIST_FOREACH(a, &d->attempts, entry)
-		if (a->ready && !d->finished)
-			attempt_go(d, a);
+	if (a->ready && !d->finished)
+		attempt_go(d, a);
 	if (d->finished)
 		return;
 	if (uv_now(d->timer.loop) >= d->next || !has_open_attempt(d))
@@ -438,9 +439,9 @@ time_out(struct dial *d)
 	const struct attempt *a;
 
 	SLIST_FOREACH(a, &d->attempts, entry)
-		if (attempt_is_open(a))
-			note_status(d, a->fd >= 0 ? DIAL_TIMEOUT : DIAL_LIMIT,
-			    attempt_addr(a));
+	if (attempt_is_open(a))
+		note_status(d, a->fd >= 0 ? DIAL_TIMEOUT : DIAL_LIMIT,
+		    attempt_addr(a));
 	finish(d);
 }
 
@@ -537,8 +538,7 @@ begin(struct dial *d)
 int
 dial_start(struct dial **dial, const struct dialer *dialer,
     const struct target *target, const char *requester,
-    void (*on_dialled)(void *arg, const struct dial_result *result),
-    void *arg)
+    void (*on_dialled)(void *arg, const struct dial_result *result), void *arg)
 {
 	uv_loop_t *loop = resolver_loop(dialer->resolver);
 	struct dial *d = calloc(1, sizeof(*d));

@@ -29,7 +29,6 @@ struct dialer {
 	uint64_t timeout_ms; /* of clients; usually DIAL_TIMEOUT_MS */
 };
 
-
 /*
  * The part of the time-out, as n/4, for the name to resolve: the answer reaches
  * the client before the client's own time-out.
@@ -51,14 +50,14 @@ struct dialer {
  */
 enum dial_status {
 	DIAL_OK,
-	DIAL_REFUSED,		/* the target's host refused the connection */
-	DIAL_TIMEOUT,		/* no answer in time */
-	DIAL_UNROUTABLE,	/* no route to the address */
-	DIAL_LIMIT,		/* out of descriptors, ports, memory, slots */
-	DIAL_SHARE,		/* the user's share of descriptors is used up */
-	DIAL_PROHIBITED,	/* the policy permits none of the addresses */
-	DIAL_DNS_TIMEOUT,	/* no name server answered in time */
-	DIAL_DNS_ERROR		/* the name has no address */
+	DIAL_REFUSED,	  /* the target's host refused the connection */
+	DIAL_TIMEOUT,	  /* no answer in time */
+	DIAL_UNROUTABLE,  /* no route to the address */
+	DIAL_LIMIT,	  /* out of descriptors, ports, memory, slots */
+	DIAL_SHARE,	  /* the user's share of descriptors is used up */
+	DIAL_PROHIBITED,  /* the policy permits none of the addresses */
+	DIAL_DNS_TIMEOUT, /* no name server answered in time */
+	DIAL_DNS_ERROR	  /* the name has no address */
 };
 
 struct dial_result {
@@ -96,8 +95,7 @@ struct dial;
  */
 int dial_start(struct dial **dial, const struct dialer *dialer,
     const struct target *target, const char *requester,
-    void (*on_dialled)(void *arg, const struct dial_result *result),
-    void *arg);
+    void (*on_dialled)(void *arg, const struct dial_result *result), void *arg);
 
 /*
  * Cancels a dial: `on_dialled` does not fire any more, `arg` is not used again,

@@ -18,7 +18,7 @@ struct key {
 /* It exists while it has slots in use or attempts that wait. */
 struct origin {
 	struct key key; /* first: the tree compares it */
-	size_t dials; /* slots in use */
+	size_t dials;	/* slots in use */
 	size_t nwaiting;
 	TAILQ_HEAD(, dial_slot) waiting;
 };
@@ -83,7 +83,8 @@ dial_slot_take(struct dial_slot *s, struct dial_queue *queue,
 	struct key key = key_of(addr);
 	struct origin *o = find_or_make(queue, &key);
 
-	*s = (struct dial_slot){ .origin = o, .on_ready = on_ready,
+	*s = (struct dial_slot){ .origin = o,
+		.on_ready = on_ready,
 		.arg = arg };
 	if (o == NULL)
 		return -ENOMEM;

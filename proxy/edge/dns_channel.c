@@ -39,7 +39,7 @@ struct dns_channel {
 	uv_loop_t *loop;
 	uv_timer_t timer;
 	ares_channel ares;
-	bool is_dns; /* queries a server, not the hosts file */
+	bool is_dns;		/* queries a server, not the hosts file */
 	char zone[IF_NAMESIZE]; /* of the server's address; empty: none */
 	LIST_HEAD(, watch) watches;
 	unsigned handles; /* open ones, the timer included */
@@ -75,9 +75,8 @@ arm(struct dns_channel *c)
 		return;
 	}
 	ms = (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + 1;
-	uv_timer_start(&c->timer, on_timer, ms > TIMER_MIN_MS ? ms
-							      : TIMER_MIN_MS,
-	    0);
+	uv_timer_start(&c->timer, on_timer,
+	    ms > TIMER_MIN_MS ? ms : TIMER_MIN_MS, 0);
 }
 
 /* Sets the timer early enough for a new query: too early does no harm. */
@@ -227,8 +226,8 @@ write_server(char out[SERVER_STRLEN], const char *text)
 	memcpy(address, text, len);
 	address[len] = '\0';
 	if (inet_pton(AF_INET6, address, &in6) == 1)
-		len = (size_t)snprintf(out, SERVER_STRLEN, "[%s]:%d%s",
-		    address, DNS_PORT, text + len);
+		len = (size_t)snprintf(out, SERVER_STRLEN, "[%s]:%d%s", address,
+		    DNS_PORT, text + len);
 	else if (inet_pton(AF_INET, text, &in) == 1)
 		len = (size_t)snprintf(out, SERVER_STRLEN, "%s", text);
 	else
@@ -316,7 +315,7 @@ open_ares(struct dns_channel *c, char *conf, const char *server)
 	static char file[] = "f", dns[] = "b";
 	struct ares_options options = {
 		.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES |
-			 ARES_FLAG_NOCHECKRESP,
+		    ARES_FLAG_NOCHECKRESP,
 		.timeout = DNS_CHANNEL_TIMEOUT_MS,
 		.tries = TRIES,
 		.lookups = server != NULL ? dns : file,
@@ -328,7 +327,8 @@ open_ares(struct dns_channel *c, char *conf, const char *server)
 
 	status = ares_init_options(&c->ares, &options,
 	    ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-	    ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF);
+		ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB |
+		ARES_OPT_RESOLVCONF);
 	if (status != ARES_SUCCESS)
 		return status == ARES_ENOMEM ? -ENOMEM : -EIO;
 	if (server == NULL)

@@ -17,8 +17,8 @@ struct dns_channel;
  * `conf` (resolv.conf(5)). Returns 0; -EIO if the file cannot be read; -EINVAL
  * if `server` is not valid; or -ENOMEM.
  */
-int dns_channel_new(
-    struct dns_channel **, uv_loop_t *, const char *conf, const char *server);
+int dns_channel_new(struct dns_channel **, uv_loop_t *, const char *conf,
+    const char *server);
 
 /*
  * Reads the servers of such a file in the format of

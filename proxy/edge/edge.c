@@ -55,7 +55,8 @@ on_connected(struct quic_conn *conn, void *arg)
 	quic_conn_stats(conn, &stats);
 	log_debug("connection from %s (%s, %s%s)",
 	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
-		client), stats.tls_version, stats.tls_cipher,
+		client),
+	    stats.tls_version, stats.tls_cipher,
 	    stats.resumed ? ", resumed" : "");
 }
 
@@ -69,7 +70,8 @@ on_mtu_changed(struct quic_conn *conn, void *arg)
 	quic_conn_pulse(conn, &pulse);
 	log_info("path MTU to %s is %zu (%s)",
 	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
-		client), pulse.ip_mtu, pulse.mtu_cause);
+		client),
+	    pulse.ip_mtu, pulse.mtu_cause);
 }
 
 static void
@@ -104,7 +106,8 @@ on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 		malloc_trim_quiet(&edge->trim);
 	log_debug("connection from %s ended: %s",
 	    addr_format((const struct sockaddr *)&quic_conn_path(conn)->remote,
-		client), why->text);
+		client),
+	    why->text);
 }
 
 static void
@@ -184,7 +187,8 @@ open_route(struct own_addresses *route)
 	int rv = own_addresses_open(route);
 
 	if (rv != 0)
-		log_warn("the kernel does not report the addresses of this "
+		log_warn(
+		    "the kernel does not report the addresses of this "
 		    "machine (netlink: %s), so they are guessed; allow "
 		    "AF_NETLINK for this process, or deny them with --deny",
 		    strerror(-rv));
@@ -217,8 +221,8 @@ edge_reload_limits(struct edge *edge, const struct edge_limits *limits)
 	host->dialer.timeout_ms = or_default(limits->connect_timeout_ms,
 	    DIAL_TIMEOUT_MS);
 	host->tunnel_timeout_ms = limits->tunnel_timeout_ms;
-	host->keepalive_timeout_s = (unsigned)or_default(
-	    limits->keepalive_timeout_s, EDGE_KEEPALIVE_S);
+	host->keepalive_timeout_s = (unsigned)
+	    or_default(limits->keepalive_timeout_s, EDGE_KEEPALIVE_S);
 }
 
 int
@@ -300,8 +304,7 @@ edge_listen(struct edge *edge, const struct sockaddr *addr,
 	if (edge->nendpoints == SOCKETS_MAX)
 		return -ENOSPC;
 	rv = quic_server_new(&e->server, edge->settings.tls,
-	    edge->settings.secret, &edge->settings.quic,
-	    &edge->events, edge);
+	    edge->settings.secret, &edge->settings.quic, &edge->events, edge);
 	if (rv != 0)
 		return rv;
 	rv = quic_io_listen(&e->io, edge->host.loop, addr, e->server);
@@ -366,7 +369,7 @@ report_memory(const struct quic_memory *memory)
 		return; /* no common memory: each connection has its own */
 	quic_memory_stats(memory, &stats);
 	log_info("memory: %zu of %zu KiB; %llu tunnels reset and %llu "
-	    "connections closed to free it",
+		 "connections closed to free it",
 	    stats.held / 1024, stats.max / 1024,
 	    (unsigned long long)stats.aborted,
 	    (unsigned long long)stats.closed);
@@ -381,14 +384,14 @@ edge_report(const struct edge *edge)
 	size_t most = tally_top(&host->shares, &name);
 
 	log_info("tunnels: %zu of %zu; at most %zu of %zu of one %s%s%s; "
-	    "%llu refused", host->open, host->tunnels_max, most,
-	    host->tunnels_per_user, host->users != NULL ? "user" : "address",
-	    name != NULL ? ": " : "", name != NULL ? name : "",
-	    (unsigned long long)host->refused);
+		 "%llu refused",
+	    host->open, host->tunnels_max, most, host->tunnels_per_user,
+	    host->users != NULL ? "user" : "address", name != NULL ? ": " : "",
+	    name != NULL ? name : "", (unsigned long long)host->refused);
 	report_memory(edge->settings.quic.memory);
-	log_info("dials waiting for their turn: %zu",
-	    edge->dial_queue.waiting);
-	log_info("connections: %zu, %zu of them in a handshake; since the "
+	log_info("dials waiting for their turn: %zu", edge->dial_queue.waiting);
+	log_info(
+	    "connections: %zu, %zu of them in a handshake; since the "
 	    "start %llu accepted, %llu Retry sent, %llu delayed, %llu refused, "
 	    "%llu closed to make room",
 	    stats.connections, stats.half_open,

@@ -27,21 +27,21 @@
 struct edge;
 
 /* Limits, which are also the meaning of a 0 in struct edge_limits. */
-#define EDGE_TUNNELS_MAX 65536	   /* of all clients; beyond, 503 */
+#define EDGE_TUNNELS_MAX 65536 /* of all clients; beyond, 503 */
 /*
  * Beyond, 503. A tunnel whose client reads nothing keeps a buffer of 16 KiB: no
  * user alone can fill the memory that there is for these, 192 MiB.
  */
 #define EDGE_TUNNELS_PER_USER 10240
-#define EDGE_DIALS_PER_ORIGIN 256  /* attempts; beyond, they wait */
-#define EDGE_KEEPALIVE_S 120	   /* s without an answer of an origin */
+#define EDGE_DIALS_PER_ORIGIN 256 /* attempts; beyond, they wait */
+#define EDGE_KEEPALIVE_S 120	  /* s without an answer of an origin */
 
 struct edge_limits {
 	size_t tunnels;
 	size_t tunnels_per_user; /* without users: of a client's address */
 	size_t dials_per_origin;
-	uint64_t connect_timeout_ms; /* of a dial; 0: DIAL_TIMEOUT_MS */
-	uint64_t tunnel_timeout_ms; /* without a byte; 0: none */
+	uint64_t connect_timeout_ms;  /* of a dial; 0: DIAL_TIMEOUT_MS */
+	uint64_t tunnel_timeout_ms;   /* without a byte; 0: none */
 	unsigned keepalive_timeout_s; /* EDGE_KEEPALIVE_S */
 };
 
@@ -49,11 +49,11 @@ struct edge_settings {
 	struct quic_tls *tls;		 /* the edge takes a reference */
 	uint8_t secret[QUIC_SECRET_LEN]; /* see quic_server_new() */
 	struct quic_settings quic;
-	struct users *users;		 /* NULL: open; owned by the edge */
+	struct users *users; /* NULL: open; owned by the edge */
 	struct policy policy;
 	struct edge_limits limits;
-	const char *resolvers;		 /* see resolver_new() */
-	const char *qlog_dir;		 /* NULL: none */
+	const char *resolvers; /* see resolver_new() */
+	const char *qlog_dir;  /* NULL: none */
 };
 
 /*

@@ -12,9 +12,12 @@ stamp_of(const char *path)
 	struct stat st = { 0 };
 	int error = stat(path, &st) == 0 ? 0 : errno;
 
-	return (struct file_stamp){ .error = error, .device = st.st_dev,
-		.inode = st.st_ino, .size = st.st_size,
-		.modified = st.st_mtim, .changed = st.st_ctim };
+	return (struct file_stamp){ .error = error,
+		.device = st.st_dev,
+		.inode = st.st_ino,
+		.size = st.st_size,
+		.modified = st.st_mtim,
+		.changed = st.st_ctim };
 }
 
 static bool
@@ -36,7 +39,7 @@ bool
 name_servers_changed(const struct name_servers *servers, const char *conf)
 {
 	struct file_stamp now_conf = stamp_of(conf),
-		     now_hosts = stamp_of(NAME_SERVERS_HOSTS);
+			  now_hosts = stamp_of(NAME_SERVERS_HOSTS);
 
 	return !same_stamp(&now_conf, &servers->conf_stamp) ||
 	    !same_stamp(&now_hosts, &servers->hosts_stamp);
@@ -53,8 +56,8 @@ open_each(struct name_servers *servers, uv_loop_t *loop, const char *conf,
 
 	while (servers->n < NAME_SERVERS_MAX &&
 	    (name = strsep(&rest, ",")) != NULL) {
-		rv = dns_channel_new(
-		    &servers->v[servers->n].channel, loop, conf, name);
+		rv = dns_channel_new(&servers->v[servers->n].channel, loop,
+		    conf, name);
 		if (rv != 0)
 			return rv;
 		servers->n++;

@@ -32,9 +32,9 @@ struct file_stamp {
 /* Private except for the channel. */
 struct name_server {
 	struct dns_channel *channel;
-	bool silent;	   /* the last query to it had no answer in time */
+	bool silent;	      /* the last query to it had no answer in time */
 	uint64_t answered_ms; /* time of its last answer */
-	uint64_t probe_ms; /* if silent: time of the next attempt */
+	uint64_t probe_ms;    /* if silent: time of the next attempt */
 };
 
 struct name_servers {

@@ -42,8 +42,8 @@ write_request(struct route_request *q, const struct sockaddr *addr)
 
 	memcpy(&to, addr, addr_len(addr));
 	memset(q, 0, sizeof(*q));
-	q->header.nlmsg_len = (uint32_t)(offsetof(struct route_request, address) +
-	    len);
+	q->header.nlmsg_len =
+	    (uint32_t)(offsetof(struct route_request, address) + len);
 	q->header.nlmsg_type = RTM_GETROUTE;
 	q->header.nlmsg_flags = NLM_F_REQUEST;
 	q->route.rtm_family = (uint8_t)addr->sa_family;
@@ -149,7 +149,7 @@ is_own_source(const struct sockaddr *addr)
 		own = false;
 	else if (getsockname(fd, (struct sockaddr *)&from, &len) == 0)
 		own = memcmp(host_of(&from), host_of(&to),
-		    addr->sa_family == AF_INET ? 4 : 16) == 0;
+			  addr->sa_family == AF_INET ? 4 : 16) == 0;
 	close(fd);
 	return own;
 }

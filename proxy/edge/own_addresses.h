@@ -11,7 +11,7 @@
  * local route may cover a whole range.
  */
 struct own_addresses {
-	int fd;	/* a netlink socket, or -1 */
+	int fd; /* a netlink socket, or -1 */
 	uint32_t sequence;
 };
 

@@ -10,13 +10,18 @@
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 #define INET4(a, b, c, d, len) \
-	{ { [10] = 0xff, [11] = 0xff, [12] = (a), (b), (c), (d) }, 96 + (len) }
+	{ \
+		{ [10] = 0xff, [11] = 0xff, [12] = (a), (b), (c), (d) }, \
+		    96 + (len) \
+	}
 
 /* The first four groups, the last octet and the prefix length. */
 #define INET6(g0, g1, g2, g3, last, len) \
-	{ { (g0) >> 8, (g0) & 0xff, (g1) >> 8, (g1) & 0xff, \
-	    (g2) >> 8, (g2) & 0xff, (g3) >> 8, (g3) & 0xff, \
-	    [15] = (last) }, (len) }
+	{ \
+		{ (g0) >> 8, (g0)&0xff, (g1) >> 8, (g1)&0xff, (g2) >> 8, \
+			(g2)&0xff, (g3) >> 8, (g3)&0xff, [15] = (last) }, \
+		    (len) \
+	}
 
 /*
  * Global unicast: the address spaces of IPv4 and IPv6 as IANA assigns them, and
@@ -35,7 +40,7 @@ static const struct {
 	{ INET4(10, 0, 0, 0, 8), false },	/* private, RFC 1918 */
 	{ INET4(100, 64, 0, 0, 10), false },	/* shared, RFC 6598 */
 	{ INET4(127, 0, 0, 0, 8), false },	/* loopback, RFC 1122 */
-	{ INET4(168, 63, 129, 16, 32), false },	/* Azure's own services */
+	{ INET4(168, 63, 129, 16, 32), false }, /* Azure's own services */
 	{ INET4(169, 254, 0, 0, 16), false },	/* link-local, RFC 3927;
 						 * metadata of most clouds */
 	{ INET4(172, 16, 0, 0, 12), false },	/* private, RFC 1918 */
@@ -46,55 +51,55 @@ static const struct {
 	{ INET4(192, 0, 0, 10, 32), true },	/* TURN anycast, RFC 8155 */
 	{ INET4(192, 0, 0, 170, 32), false },	/* NAT64 found, RFC 7050 */
 	{ INET4(192, 0, 0, 171, 32), false },
-	{ INET4(192, 0, 2, 0, 24), false },	/* TEST-NET-1, RFC 5737 */
-	{ INET4(192, 31, 196, 0, 24), true },	/* AS112, RFC 7535 */
-	{ INET4(192, 52, 193, 0, 24), true },	/* AMT, RFC 7450 */
-	{ INET4(192, 88, 99, 0, 24), false },	/* 6to4 relays, RFC 7526 */
-	{ INET4(192, 88, 99, 2, 32), false },	/* 6a44 relays, RFC 6751 */
-	{ INET4(192, 168, 0, 0, 16), false },	/* private, RFC 1918 */
-	{ INET4(192, 175, 48, 0, 24), true },	/* AS112, RFC 7534 */
-	{ INET4(198, 18, 0, 0, 15), false },	/* benchmarks, RFC 2544 */
-	{ INET4(198, 51, 100, 0, 24), false },	/* TEST-NET-2, RFC 5737 */
-	{ INET4(203, 0, 113, 0, 24), false },	/* TEST-NET-3, RFC 5737 */
-	{ INET4(224, 0, 0, 0, 4), false },	/* multicast, RFC 5771 */
-	{ INET4(240, 0, 0, 0, 4), false },	/* reserved, RFC 1112 */
+	{ INET4(192, 0, 2, 0, 24), false },	  /* TEST-NET-1, RFC 5737 */
+	{ INET4(192, 31, 196, 0, 24), true },	  /* AS112, RFC 7535 */
+	{ INET4(192, 52, 193, 0, 24), true },	  /* AMT, RFC 7450 */
+	{ INET4(192, 88, 99, 0, 24), false },	  /* 6to4 relays, RFC 7526 */
+	{ INET4(192, 88, 99, 2, 32), false },	  /* 6a44 relays, RFC 6751 */
+	{ INET4(192, 168, 0, 0, 16), false },	  /* private, RFC 1918 */
+	{ INET4(192, 175, 48, 0, 24), true },	  /* AS112, RFC 7534 */
+	{ INET4(198, 18, 0, 0, 15), false },	  /* benchmarks, RFC 2544 */
+	{ INET4(198, 51, 100, 0, 24), false },	  /* TEST-NET-2, RFC 5737 */
+	{ INET4(203, 0, 113, 0, 24), false },	  /* TEST-NET-3, RFC 5737 */
+	{ INET4(224, 0, 0, 0, 4), false },	  /* multicast, RFC 5771 */
+	{ INET4(240, 0, 0, 0, 4), false },	  /* reserved, RFC 1112 */
 	{ INET4(255, 255, 255, 255, 32), false }, /* broadcast, RFC 8190 */
 
-	{ INET6(0, 0, 0, 0, 0, 0), false },	/* not for unicast, RFC 4291 */
-	{ INET6(0, 0, 0, 0, 0, 128), false },	/* unspecified, RFC 4291 */
-	{ INET6(0, 0, 0, 0, 1, 128), false },	/* loopback, RFC 4291 */
-	{ INET6(0x64, 0xff9b, 0, 0, 0, 96), true }, /* NAT64, RFC 6052 */
+	{ INET6(0, 0, 0, 0, 0, 0), false },   /* not for unicast, RFC 4291 */
+	{ INET6(0, 0, 0, 0, 0, 128), false }, /* unspecified, RFC 4291 */
+	{ INET6(0, 0, 0, 0, 1, 128), false }, /* loopback, RFC 4291 */
+	{ INET6(0x64, 0xff9b, 0, 0, 0, 96), true },  /* NAT64, RFC 6052 */
 	{ INET6(0x64, 0xff9b, 1, 0, 0, 48), false }, /* local, RFC 8215 */
-	{ INET6(0x100, 0, 0, 0, 0, 64), false }, /* discard, RFC 6666 */
-	{ INET6(0x100, 0, 0, 1, 0, 64), false }, /* dummy, RFC 9780 */
-	{ INET6(0x2000, 0, 0, 0, 0, 3), true },	/* global unicast, RFC 4291 */
+	{ INET6(0x100, 0, 0, 0, 0, 64), false },     /* discard, RFC 6666 */
+	{ INET6(0x100, 0, 0, 1, 0, 64), false },     /* dummy, RFC 9780 */
+	{ INET6(0x2000, 0, 0, 0, 0, 3), true },	  /* global unicast, RFC 4291 */
 	{ INET6(0x2001, 0, 0, 0, 0, 23), false }, /* protocols, RFC 2928 */
-	{ INET6(0x2001, 0, 0, 0, 0, 32), true }, /* Teredo, RFC 4380 */
+	{ INET6(0x2001, 0, 0, 0, 0, 32), true },  /* Teredo, RFC 4380 */
 	{ INET6(0x2001, 1, 0, 0, 1, 128), true }, /* PCP, RFC 7723 */
 	{ INET6(0x2001, 1, 0, 0, 2, 128), true }, /* TURN, RFC 8155 */
 	{ INET6(0x2001, 1, 0, 0, 3, 128), true }, /* DNS-SD, RFC 9665 */
 	{ INET6(0x2001, 2, 0, 0, 0, 48), false }, /* benchmarks, RFC 5180 */
-	{ INET6(0x2001, 3, 0, 0, 0, 32), true }, /* AMT, RFC 7450 */
-	{ INET6(0x2001, 4, 0x112, 0, 0, 48), true }, /* AS112, RFC 7535 */
-	{ INET6(0x2001, 0x10, 0, 0, 0, 28), false }, /* ORCHID, RFC 4843 */
-	{ INET6(0x2001, 0x20, 0, 0, 0, 28), true }, /* ORCHIDv2, RFC 7343 */
-	{ INET6(0x2001, 0x30, 0, 0, 0, 28), true }, /* drones, RFC 9374 */
+	{ INET6(0x2001, 3, 0, 0, 0, 32), true },  /* AMT, RFC 7450 */
+	{ INET6(0x2001, 4, 0x112, 0, 0, 48), true },  /* AS112, RFC 7535 */
+	{ INET6(0x2001, 0x10, 0, 0, 0, 28), false },  /* ORCHID, RFC 4843 */
+	{ INET6(0x2001, 0x20, 0, 0, 0, 28), true },   /* ORCHIDv2, RFC 7343 */
+	{ INET6(0x2001, 0x30, 0, 0, 0, 28), true },   /* drones, RFC 9374 */
 	{ INET6(0x2001, 0xdb8, 0, 0, 0, 32), false }, /* RFC 3849 */
-	{ INET6(0x2002, 0, 0, 0, 0, 16), true }, /* 6to4, RFC 3056 */
+	{ INET6(0x2002, 0, 0, 0, 0, 16), true },      /* 6to4, RFC 3056 */
 	{ INET6(0x2620, 0x4f, 0x8000, 0, 0, 48), true }, /* AS112, RFC 7534 */
 	{ INET6(0x3fff, 0, 0, 0, 0, 20), false }, /* examples, RFC 9637 */
 	{ INET6(0x5f00, 0, 0, 0, 0, 16), false }, /* segments, RFC 9602 */
-	{ INET6(0xfc00, 0, 0, 0, 0, 7), false }, /* unique local, RFC 4193 */
+	{ INET6(0xfc00, 0, 0, 0, 0, 7), false },  /* unique local, RFC 4193 */
 	{ INET6(0xfe80, 0, 0, 0, 0, 10), false }, /* link-local, RFC 4291 */
 };
 
 /* IPv6 addresses that lead to an embedded IPv4 address. */
 static const struct embedding {
 	struct cidr range;
-	uint8_t at[4];	/* its octets */
-	uint8_t mask;	/* each of which is XORed with this */
+	uint8_t at[4]; /* its octets */
+	uint8_t mask;  /* each of which is XORed with this */
 } embeddings[] = {
-	{ { { [8] = 0xff, 0xff }, 96 },		/* translated, RFC 2765 */
+	{ { { [8] = 0xff, 0xff }, 96 }, /* translated, RFC 2765 */
 	    { 12, 13, 14, 15 }, 0 },
 	{ INET6(0x64, 0xff9b, 0, 0, 0, 96), { 12, 13, 14, 15 }, 0 },
 	{ INET6(0x2002, 0, 0, 0, 0, 16), { 2, 3, 4, 5 }, 0 },
@@ -108,8 +113,10 @@ static const struct embedding {
  */
 static const struct cidr local_nat64 = INET6(0x64, 0xff9b, 1, 0, 0, 48);
 static const struct embedding local_places[] = {
-	{ .at = { 6, 7, 9, 10 } }, { .at = { 7, 9, 10, 11 } },
-	{ .at = { 9, 10, 11, 12 } }, { .at = { 12, 13, 14, 15 } },
+	{ .at = { 6, 7, 9, 10 } },
+	{ .at = { 7, 9, 10, 11 } },
+	{ .at = { 9, 10, 11, 12 } },
+	{ .at = { 12, 13, 14, 15 } },
 };
 
 /* The position in all others: the last four octets. */
@@ -173,8 +180,8 @@ permits(const struct policy *policy, const struct sockaddr *addr)
 {
 	if (is_denied(policy, addr))
 		return false;
-	return policy->open || (port_is_allowed(policy, addr) &&
-	    address_is_allowed(policy, addr));
+	return policy->open ||
+	    (port_is_allowed(policy, addr) && address_is_allowed(policy, addr));
 }
 
 /* ---- IPv4 in IPv6 ---- */

@@ -42,7 +42,7 @@ struct policy {
 	struct rule allow[POLICY_RULES_MAX];
 	size_t ndeny;
 	size_t nallow;
-	bool open;	/* without the built-in rules: embedded edge */
+	bool open; /* without the built-in rules: embedded edge */
 
 	/* Whether an address is this machine's; NULL: unknown. */
 	bool (*is_own)(void *arg, const struct sockaddr *addr);

@@ -65,17 +65,17 @@ struct queue {
 
 struct resolver {
 	uv_loop_t *loop;
-	char *conf, *list;	/* a list of servers; may be NULL */
+	char *conf, *list; /* a list of servers; may be NULL */
 	struct name_servers servers;
-	bool in_query;		/* a status now comes from c-ares itself */
-	unsigned busy;		/* inside c-ares: channels must stay open */
+	bool in_query; /* a status now comes from c-ares itself */
+	unsigned busy; /* inside c-ares: channels must stay open */
 	bool closing;
 	uv_timer_t timer;
 	struct queue late_server, delay, late;
-	void *questions;	/* tsearch(3) tree of those to join */
-	unsigned nquestions;	/* all, also those not in the tree */
-	struct tally requesters;	/* questions by requester */
-	TAILQ_HEAD(, question) again;	/* to be queried once more */
+	void *questions;		  /* tsearch(3) tree of those to join */
+	unsigned nquestions;		  /* all, also those not in the tree */
+	struct tally requesters;	  /* questions by requester */
+	TAILQ_HEAD(, question) again;	  /* to be queried once more */
 	TAILQ_HEAD(, question) reporting; /* with lookups yet to be served */
 };
 
@@ -105,17 +105,17 @@ TAILQ_HEAD(lookups, lookup);
 
 struct question {
 	char name[RESOLVER_NAME_MAX + 1]; /* first: the tree compares it */
-	struct wait second; /* for the other rrset */
+	struct wait second;		  /* for the other rrset */
 	struct resolver *resolver;
 	struct tally_entry *requester;
 	struct rrset rrsets[RRSETS];
-	struct lookups lookups, served; /* not served so far; in part */
+	struct lookups lookups, served;	   /* not served so far; in part */
 	struct ares_addrinfo *part, *rest; /* for the first, second call */
-	bool listed;	/* in resolver->questions */
-	bool returned;	/* in resolver->again */
-	bool reporting;	/* in resolver->reporting */
-	bool over;	/* there are no more queries */
-	unsigned refs;	/* calls and lists that use it */
+	bool listed;			   /* in resolver->questions */
+	bool returned;			   /* in resolver->again */
+	bool reporting;			   /* in resolver->reporting */
+	bool over;			   /* there are no more queries */
+	unsigned refs;			   /* calls and lists that use it */
 	TAILQ_ENTRY(question) entry, report_entry;
 };
 
@@ -153,8 +153,7 @@ arm(struct resolver *r)
 	if (at == UINT64_MAX)
 		uv_timer_stop(&r->timer);
 	else
-		uv_timer_start(&r->timer, on_timer, at > now ? at - now : 0,
-		    0);
+		uv_timer_start(&r->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
 static void
@@ -439,7 +438,7 @@ on_rrset_done(struct question *q)
 {
 	struct resolver *r = q->resolver;
 	const struct rrset *aaaa = &q->rrsets[RRSET_AAAA],
-			  *a = &q->rrsets[RRSET_A];
+			   *a = &q->rrsets[RRSET_A];
 
 	if (q->over)
 		return;
@@ -490,8 +489,8 @@ on_late(struct wait *w)
 
 /* ---- Queries ---- */
 
-static void on_answer(void *arg, int status, int timeouts,
-    struct ares_addrinfo *info);
+static void
+on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *info);
 
 static void
 query(struct rrset *h, unsigned server)
@@ -503,7 +502,8 @@ query(struct rrset *h, unsigned server)
 	h->tried |= 1U << server;
 	if (a == NULL)
 		return;
-	*a = (struct query){ .rrset = h, .server = server,
+	*a = (struct query){ .rrset = h,
+		.server = server,
 		.at = uv_now(r->loop) };
 	LIST_INSERT_HEAD(&h->open, a, entry);
 	r->in_query = true;
@@ -559,8 +559,8 @@ try_others(struct rrset *h)
 
 	if (query_next(h) || !LIST_EMPTY(&h->open) || h->done)
 		return;
-	if (has_lookups(q) && (h->timed_out ||
-	    name_servers_changed(&r->servers, r->conf)))
+	if (has_lookups(q) &&
+	    (h->timed_out || name_servers_changed(&r->servers, r->conf)))
 		retry_later(q);
 	else
 		rrset_done(h, NULL);
@@ -690,8 +690,8 @@ question_start(struct question *q)
 	q->refs++;
 	r->busy++;
 	if (!q->rrsets[RRSET_AAAA].done && !q->rrsets[RRSET_A].done)
-		dns_channel_query(
-		    r->servers.hosts, q->name, AF_UNSPEC, on_hosts, q);
+		dns_channel_query(r->servers.hosts, q->name, AF_UNSPEC,
+		    on_hosts, q);
 	for (int i = 0; i < RRSETS; i++)
 		if (!q->rrsets[i].done && LIST_EMPTY(&q->rrsets[i].open))
 			query_all(&q->rrsets[i]);
@@ -732,7 +732,8 @@ reopen_servers(struct resolver *r)
 		r->servers.conf_stamp = fresh.conf_stamp;
 		r->servers.hosts_stamp = fresh.hosts_stamp;
 		log_warn("%s cannot be read (%s); the previous name servers "
-		    "stay in use; send SIGHUP to try again", r->conf,
+			 "stay in use; send SIGHUP to try again",
+		    r->conf,
 		    rv == -EIO ? "does its mode allow it?" : strerror(-rv));
 		return;
 	}
@@ -746,7 +747,8 @@ reopen_if_changed(struct resolver *r)
 	if (r->busy > 0 || !name_servers_changed(&r->servers, r->conf))
 		return;
 	log_info("%s or " NAME_SERVERS_HOSTS " has changed; reading both "
-	    "again", r->conf);
+		 "again",
+	    r->conf);
 	reopen_servers(r);
 }
 
@@ -885,8 +887,10 @@ resolver_lookup(struct resolver *resolver, const char *name,
 		return rv;
 	}
 	q = found != NULL ? *found : fresh;
-	*l = (struct lookup){ .question = q, .list = &q->lookups,
-		.on_addresses = on_addresses, .arg = arg };
+	*l = (struct lookup){ .question = q,
+		.list = &q->lookups,
+		.on_addresses = on_addresses,
+		.arg = arg };
 	TAILQ_INSERT_TAIL(&q->lookups, l, entry);
 	*lookup = l;
 	if (fresh != NULL)

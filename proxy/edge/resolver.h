@@ -46,8 +46,8 @@ struct lookup;
  * sends pending queries again, to the new servers. Returns 0 or a negative
  * errno.
  */
-int resolver_new(struct resolver **resolver, uv_loop_t *loop,
-    const char *conf, const char *servers);
+int resolver_new(struct resolver **resolver, uv_loop_t *loop, const char *conf,
+    const char *servers);
 
 /* Reads the files again, whether they have changed or not (SIGHUP). */
 void resolver_reload(struct resolver *resolver);

@@ -35,9 +35,9 @@ struct tunnel {
 	struct quic_stream *stream; /* NULL once the relay owns it */
 	struct users_check *check;
 	struct dial *dial;
-	struct tally_entry *share; /* of the user, once authenticated */
+	struct tally_entry *share;	/* of the user, once authenticated */
 	struct tally_entry *descriptor; /* of the user, for the socket */
-	bool has_tcp;	/* relay_init was called: its close frees the tunnel */
+	bool has_tcp; /* relay_init was called: its close frees the tunnel */
 	bool has_timer;
 	uint64_t started_ms;
 	struct target target;
@@ -55,9 +55,12 @@ log_end(const struct tunnel *t, const char *reason)
 	char client[ADDR_STRLEN], target[TARGET_STRLEN],
 	    address[ADDR_STRLEN] = "";
 	struct log_tunnel line = { .client = client,
-		.user = t->authenticated ? t->user : NULL, .target = target,
-		.address = address, .reason = reason,
-		.bytes_up = t->relay.to_tcp, .bytes_down = t->relay.to_stream,
+		.user = t->authenticated ? t->user : NULL,
+		.target = target,
+		.address = address,
+		.reason = reason,
+		.bytes_up = t->relay.to_tcp,
+		.bytes_down = t->relay.to_stream,
 		.duration_ms = uv_now(t->host->loop) - t->started_ms };
 
 	if (!log_shows_tunnels())
@@ -155,8 +158,10 @@ refuse_stream(struct quic_stream *stream, int status, const char *error)
 		return;
 	}
 	if (status == 503 && error != NULL) {
-		snprintf(body, sizeof(body), "culvert-edge: 503 %s: try again "
-		    "in " RETRY_AFTER " seconds\n", error);
+		snprintf(body, sizeof(body),
+		    "culvert-edge: 503 %s: try again "
+		    "in " RETRY_AFTER " seconds\n",
+		    error);
 		quic_stream_push(stream, body, strlen(body));
 	}
 	quic_stream_finish(stream);
@@ -244,8 +249,10 @@ warn_share(struct tunnel *t)
 	const struct descriptors *all = t->host->dialer.descriptors;
 	char buf[TALLY_SOURCE_STRLEN];
 
-	warn_limit(t->host, "one user's share of the open files (raise their "
-	    "hard limit)", descriptors_share(all), name_of(t, buf));
+	warn_limit(t->host,
+	    "one user's share of the open files (raise their "
+	    "hard limit)",
+	    descriptors_share(all), name_of(t, buf));
 }
 
 /* ---- The dial ---- */
@@ -270,8 +277,8 @@ open_relay(struct tunnel *t, int fd)
 	rv = quic_stream_respond(stream, &ok, 1);
 	if (rv != 0) {
 		quic_stream_reset(stream, QUIC_H3_INTERNAL_ERROR);
-		tunnel_close(t, rv == -ENOMEM ? "out of memory"
-					      : "internal error");
+		tunnel_close(t,
+		    rv == -ENOMEM ? "out of memory" : "internal error");
 		return;
 	}
 	relay_watch(&t->relay, t->host->liveness, t->host->keepalive_timeout_s,
@@ -290,8 +297,7 @@ on_dialled(void *arg, const struct dial_result *result)
 	if (result->status == DIAL_SHARE)
 		warn_share(t);
 	if (result->address != NULL)
-		memcpy(&t->address, result->address,
-		    addr_len(result->address));
+		memcpy(&t->address, result->address, addr_len(result->address));
 	if (result->status == DIAL_OK)
 		open_relay(t, result->fd);
 	else
@@ -304,8 +310,8 @@ dial(struct tunnel *t)
 {
 	char buf[TALLY_SOURCE_STRLEN];
 
-	if (dial_start(&t->dial, &t->host->dialer, &t->target,
-		name_of(t, buf), on_dialled, t) != 0)
+	if (dial_start(&t->dial, &t->host->dialer, &t->target, name_of(t, buf),
+		on_dialled, t) != 0)
 		refuse(t, dial_http_status(DIAL_LIMIT),
 		    dial_proxy_error(DIAL_LIMIT));
 }
@@ -319,8 +325,7 @@ accept_user(struct tunnel *t)
 	int rv;
 
 	t->authenticated = true;
-	rv = tally_take(&host->shares, name, host->tunnels_per_user,
-	    &t->share);
+	rv = tally_take(&host->shares, name, host->tunnels_per_user, &t->share);
 	if (rv == 0) {
 		dial(t);
 		return;
@@ -357,8 +362,9 @@ check_user(struct tunnel *t, const char *authorization)
 		accept_user(t);
 		return;
 	}
-	if (authorization == NULL || basic_parse(authorization,
-		strlen(authorization), &credentials) != 0) {
+	if (authorization == NULL ||
+	    basic_parse(authorization, strlen(authorization), &credentials) !=
+		0) {
 		refuse(t, 407, "http_request_denied");
 		return;
 	}
@@ -396,8 +402,7 @@ read_target(const struct quic_head *head, struct target *target)
 {
 	const char *authority = quic_head_find(head, ":authority");
 
-	return authority != NULL &&
-	    quic_head_find(head, ":scheme") == NULL &&
+	return authority != NULL && quic_head_find(head, ":scheme") == NULL &&
 	    quic_head_find(head, ":path") == NULL &&
 	    target_parse(target, authority, strlen(authority), 0) == 0;
 }

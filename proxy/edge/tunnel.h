@@ -21,16 +21,16 @@ struct tunnel_host {
 	uv_loop_t *loop;
 	struct users *users; /* NULL: open */
 	struct dialer dialer;
-	struct liveness *liveness; /* of the sockets to origins */
+	struct liveness *liveness;  /* of the sockets to origins */
 	uint64_t tunnel_timeout_ms; /* without a byte; 0: none */
 	unsigned keepalive_timeout_s;
-	size_t tunnels_max;	   /* in total */
-	size_t tunnels_per_user;   /* of one user, or of one address */
+	size_t tunnels_max;	 /* in total */
+	size_t tunnels_per_user; /* of one user, or of one address */
 	LIST_HEAD(, tunnel) tunnels;
 	size_t open;
-	struct tally shares;	   /* of users, or of addresses */
-	uint64_t refused;	   /* because of one of the two limits */
-	uint64_t warned_ms;	   /* time of the last warning; 0: never */
+	struct tally shares; /* of users, or of addresses */
+	uint64_t refused;    /* because of one of the two limits */
+	uint64_t warned_ms;  /* time of the last warning; 0: never */
 	void (*on_gone)(struct tunnel_host *); /* a tunnel was freed */
 };
 

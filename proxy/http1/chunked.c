@@ -202,7 +202,8 @@ step(struct chunked *c, uint8_t octet)
 	case CHUNKED_EXTENSION:
 		return step_extension(c, octet);
 	case CHUNKED_SIZE_LF:
-		return octet == '\n' ? end_size(c)
+		return octet == '\n'
+		    ? end_size(c)
 		    : step_line_end(c, octet, CHUNKED_BAD, CHUNKED_EXTENSION);
 	case CHUNKED_DATA_CR:
 		if (octet == '\n')
@@ -249,8 +250,8 @@ take_data(struct chunked *c, size_t len)
 }
 
 int
-chunked_feed(struct chunked *c, const uint8_t *in, size_t len,
-    size_t *consumed, const uint8_t **data, size_t *datalen)
+chunked_feed(struct chunked *c, const uint8_t *in, size_t len, size_t *consumed,
+    const uint8_t **data, size_t *datalen)
 {
 	bool in_trailer = c->in_trailer;
 
@@ -280,7 +281,8 @@ limit_of(const struct chunked *c)
 		return "the trailer section is malformed";
 	if (c->failed >= CHUNKED_TRAILER_START)
 		return c->counted > CHUNKED_TRAILER_MAX
-		    ? "the trailer section is too long" : NULL;
+		    ? "the trailer section is too long"
+		    : NULL;
 	if (c->counted > CHUNKED_EXTENSION_MAX)
 		return "the line of a chunk's size is too long";
 	if (c->failed <= CHUNKED_SIZE && hex_value(c->octet) >= 0)

@@ -70,11 +70,11 @@ struct chunked {
 	/* Private. */
 	bool response;
 	enum chunked_state state;
-	uint64_t left; /* bytes of data to come in this chunk */
-	size_t digits; /* of the size, without leading zeros */
+	uint64_t left;	/* bytes of data to come in this chunk */
+	size_t digits;	/* of the size, without leading zeros */
 	size_t counted; /* other bytes of the line, or bytes of the trailer */
 	enum chunked_state failed; /* the state before the error, ... */
-	uint8_t octet; /* ... and the octet that caused it */
+	uint8_t octet;		   /* ... and the octet that caused it */
 };
 
 /* Begins to decode the body of a response, or of a request. */

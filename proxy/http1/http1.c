@@ -12,7 +12,6 @@
 /* The status of a response that has none, as in Chromium. */
 #define STATUS_ASSUMED 200
 
-
 static int
 bad(struct http1_head *head, const char *why)
 {
@@ -78,8 +77,8 @@ bad_host_octet(struct http1_head *head, struct slice host, size_t at)
 	if (octet >= 0x80)
 		return http1_head_fail(head, -EBADMSG,
 		    "the host of the request target is not ASCII: byte 0x%02x "
-		    "at offset %zu of it; write the name as xn--...", octet,
-		    at);
+		    "at offset %zu of it; write the name as xn--...",
+		    octet, at);
 	if (octet == '%')
 		return http1_head_fail(head, -EBADMSG,
 		    "the host of the request target has a %% at offset %zu of "
@@ -87,7 +86,8 @@ bad_host_octet(struct http1_head *head, struct slice host, size_t at)
 		    at);
 	return http1_head_fail(head, -EBADMSG,
 	    "the host of the request target is not a name: byte 0x%02x at "
-	    "offset %zu of it", octet, at);
+	    "offset %zu of it",
+	    octet, at);
 }
 
 /* Explains why target_parse() rejected a host and a port. */
@@ -100,19 +100,23 @@ bad_authority(struct http1_head *head, struct slice s)
 
 	if (!bracketed && host.len < s.len &&
 	    memchr(s.p + host.len + 1, ':', s.len - host.len - 1) != NULL)
-		return bad(head, "an IPv6 address in the request target must "
+		return bad(head,
+		    "an IPv6 address in the request target must "
 		    "be in brackets, as in [::1]");
 	if (host.len == 0)
 		return bad(head, "the request target has no host");
 	for (size_t i = 0; i < host.len; i++)
-		if (!is_in_name(host.p[i]) && (!bracketed ||
-		    host.p[i] == '%' || (unsigned char)host.p[i] >= 0x80))
+		if (!is_in_name(host.p[i]) &&
+		    (!bracketed || host.p[i] == '%' ||
+			(unsigned char)host.p[i] >= 0x80))
 			return bad_host_octet(head, host, i);
 	if (target_parse(&target, host.p, host.len, HTTP_PORT) == 0)
-		return bad(head, "the port of the request target is not a "
+		return bad(head,
+		    "the port of the request target is not a "
 		    "number from 1 to 65535");
 	if (bracketed)
-		return bad(head, "the brackets in the request target hold no "
+		return bad(head,
+		    "the brackets in the request target hold no "
 		    "IP address");
 	return http1_head_fail(head, -EBADMSG,
 	    "the host of the request target is longer than %d bytes",
@@ -130,7 +134,8 @@ drop_userinfo(struct http1_head *head, struct slice *authority)
 	size_t len = at != NULL ? (size_t)(at + 1 - authority->p) : 0;
 
 	if (memchr(authority->p, '\\', len) != NULL)
-		return bad(head, "a backslash in the user information of the "
+		return bad(head,
+		    "a backslash in the user information of the "
 		    "request target");
 	authority->p += len;
 	authority->len -= len;
@@ -153,10 +158,13 @@ scheme_length(struct http1_head *head, struct slice target)
 			return (int)strlen(plain[i]);
 	for (size_t i = 0; i < sizeof(secure) / sizeof(secure[0]); i++)
 		if (slice_begins_nocase(target, secure[i]))
-			return http1_head_fail(head, -EBADMSG, "this proxy "
+			return http1_head_fail(head, -EBADMSG,
+			    "this proxy "
 			    "reaches %s sites by CONNECT alone, not by an "
-			    "absolute URI", i == 0 ? "https" : "wss");
-	return bad(head, "the request target is neither a path nor an http "
+			    "absolute URI",
+			    i == 0 ? "https" : "wss");
+	return bad(head,
+	    "the request target is neither a path nor an http "
 	    "URI");
 }
 
@@ -250,7 +258,8 @@ parse_version(struct http1_head *head, struct slice s)
 {
 	if (s.len != 8 || memcmp(s.p, "HTTP/", 5) != 0 || !is_digit(s.p[5]) ||
 	    s.p[6] != '.' || !is_digit(s.p[7]))
-		return bad(head, "the request line does not end in an HTTP "
+		return bad(head,
+		    "the request line does not end in an HTTP "
 		    "version such as HTTP/1.1");
 	if (s.p[5] != '1')
 		return http1_head_fail(head, -ENOTSUP,
@@ -264,8 +273,8 @@ parse_version(struct http1_head *head, struct slice s)
  * the target, in which some clients leave whitespace.
  */
 static int
-parse_request_line(
-    struct http1_request *req, struct slice line, struct slice *target)
+parse_request_line(struct http1_request *req, struct slice line,
+    struct slice *target)
 {
 	size_t len;
 
@@ -277,10 +286,11 @@ parse_request_line(
 		continue;
 	*target = slice_trim((struct slice){ line.p, len });
 	if (target->len == 0)
-		return bad(&req->head, "the request line is not a method, a "
+		return bad(&req->head,
+		    "the request line is not a method, a "
 		    "target and an HTTP version");
-	return parse_version(
-	    &req->head, (struct slice){ line.p + len, line.len - len });
+	return parse_version(&req->head,
+	    (struct slice){ line.p + len, line.len - len });
 }
 
 static void
@@ -288,10 +298,10 @@ parse_intentions(struct http1_request *req)
 {
 	bool current = req->head.minor > 0;
 
-	req->head.keep_alive =
-	    current && !http1_lists(&req->head, "connection", SLICE("close"));
-	req->expect_continue =
-	    current && http1_lists(&req->head, "expect", SLICE("100-continue"));
+	req->head.keep_alive = current &&
+	    !http1_lists(&req->head, "connection", SLICE("close"));
+	req->expect_continue = current &&
+	    http1_lists(&req->head, "expect", SLICE("100-continue"));
 	req->upgrade = http1_find(&req->head, "upgrade") != NULL;
 }
 
@@ -378,8 +388,8 @@ finish_response(struct http1_response *resp, bool head_request)
 	struct http1_head *head = &resp->head;
 
 	/* Some recipients may expect the body that such a 204 announces. */
-	if (resp->status == 204 && (head->framing == HTTP1_CHUNKED ||
-	    head->length > 0))
+	if (resp->status == 204 &&
+	    (head->framing == HTTP1_CHUNKED || head->length > 0))
 		head->odd = true;
 	if (head_request || resp->status / 100 == 1 || resp->status == 204 ||
 	    resp->status == 304)

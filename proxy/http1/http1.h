@@ -62,9 +62,9 @@ struct http1_field {
 
 /* How the end of the body is determined (RFC 9112, section 6.3). */
 enum http1_framing {
-	HTTP1_NONE, /* there is no body */
-	HTTP1_LENGTH, /* length bytes, 0 included */
-	HTTP1_CHUNKED, /* the chunked coding: see proxy/http1/chunked.h */
+	HTTP1_NONE,	  /* there is no body */
+	HTTP1_LENGTH,	  /* length bytes, 0 included */
+	HTTP1_CHUNKED,	  /* the chunked coding: see proxy/http1/chunked.h */
 	HTTP1_UNTIL_CLOSE /* responses only: until the end of the stream */
 };
 
@@ -115,10 +115,10 @@ struct http1_head {
 
 /* The four forms of a request-target (RFC 9112, section 3.2). */
 enum http1_form {
-	HTTP1_ORIGIN, /* "/path?query": a request to the proxy itself */
-	HTTP1_ABSOLUTE, /* "http://host/path": to be forwarded */
+	HTTP1_ORIGIN,	 /* "/path?query": a request to the proxy itself */
+	HTTP1_ABSOLUTE,	 /* "http://host/path": to be forwarded */
 	HTTP1_AUTHORITY, /* "host:port": only with CONNECT */
-	HTTP1_ASTERISK /* "*": OPTIONS to the proxy itself */
+	HTTP1_ASTERISK	 /* "*": OPTIONS to the proxy itself */
 };
 
 struct http1_request {
@@ -217,16 +217,16 @@ int http1_trailer_parse(struct http1_head *head, const char *buf, size_t len,
     bool response);
 
 /* The first field called name, whatever its case, or NULL. */
-const struct http1_field *http1_find(const struct http1_head *head,
-    const char *name);
+const struct http1_field *
+http1_find(const struct http1_head *head, const char *name);
 
 /*
  * Whether token, whatever its case, is a member of the comma-separated list
  * that all the fields called name form together (RFC 9110, section 5.3):
  * http1_lists(head, "connection", SLICE("close")).
  */
-bool http1_lists(
-    const struct http1_head *head, const char *name, struct slice token);
+bool http1_lists(const struct http1_head *head, const char *name,
+    struct slice token);
 
 /* Whether Connection names this field, so that it is for this hop only. */
 bool http1_is_option(const struct http1_head *head, struct slice name);

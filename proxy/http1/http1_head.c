@@ -66,8 +66,8 @@ struct place {
 static void
 place_in_request_line(struct place *place, struct slice before)
 {
-	static const char *const parts[] = { "the method",
-		"the request target", "the HTTP version" };
+	static const char *const parts[] = { "the method", "the request target",
+		"the HTTP version" };
 	size_t part = 0, from = 0;
 
 	for (size_t i = 0; i < before.len && part < 2; i++)
@@ -114,8 +114,8 @@ fail_octet(struct http1_head *head, const char *buf, size_t start, size_t at,
 		place = (struct place){ "the status line", { "", 0 },
 			at - start };
 	else
-		place_in_request_line(
-		    &place, (struct slice){ buf + start, at - start });
+		place_in_request_line(&place,
+		    (struct slice){ buf + start, at - start });
 	return http1_head_fail(head, -EBADMSG,
 	    "%s: byte 0x%02x at offset %zu of %s%.*s", what,
 	    (unsigned char)buf[at], place.offset, place.part,
@@ -133,7 +133,8 @@ check_octet(struct http1_head *head, const char *buf, size_t start, size_t at)
 	bool after_cr = at > start && buf[at - 1] == '\r';
 
 	if (head->response)
-		return buf[at] != '\0' ? 0
+		return buf[at] != '\0'
+		    ? 0
 		    : fail_octet(head, buf, start, at, "a NUL in the head");
 	if (after_cr && buf[at] != '\n')
 		return fail_octet(head, buf, start, at - 1,
@@ -187,8 +188,8 @@ find_response(struct http1_head *head, const char *buf, size_t len,
 	struct slice icy = { buf, STATUS_BEGIN };
 
 	for (size_t i = 0; i <= SLOP_MAX && i + STATUS_BEGIN <= len; i++)
-		if (slice_begins_nocase(
-			(struct slice){ buf + i, STATUS_BEGIN }, "http")) {
+		if (slice_begins_nocase((struct slice){ buf + i, STATUS_BEGIN },
+			"http")) {
 			*start = i;
 			return 1;
 		}
@@ -196,7 +197,7 @@ find_response(struct http1_head *head, const char *buf, size_t len,
 	if (len >= STATUS_BEGIN && slice_is_nocase(icy, "icy "))
 		return 1;
 	return len < SLOP_MAX + STATUS_BEGIN ? 0
-	    : fail_beginning(head, buf, len);
+					     : fail_beginning(head, buf, len);
 }
 
 int
@@ -256,8 +257,8 @@ trim(struct slice s)
 		s.p++;
 		s.len--;
 	}
-	while (s.len > 0 && (is_space(s.p[s.len - 1]) ||
-	    is_line_end(s.p[s.len - 1])))
+	while (s.len > 0 &&
+	    (is_space(s.p[s.len - 1]) || is_line_end(s.p[s.len - 1])))
 		s.len--;
 	return s;
 }
@@ -296,7 +297,8 @@ parse_request_field(struct http1_head *head, struct slice line)
 		return add_field(head, name, line);
 	while (slice_is_token((struct slice){ name.p, at + 1 }))
 		at++;
-	return http1_head_fail(head, -EBADMSG, "the name of a field is not a "
+	return http1_head_fail(head, -EBADMSG,
+	    "the name of a field is not a "
 	    "token: byte 0x%02x at offset %zu of field line %zu",
 	    (unsigned char)name.p[at], at, n);
 }
@@ -307,8 +309,8 @@ parse_response_field(struct http1_head *head, struct slice line)
 {
 	struct slice sent = slice_cut(&line, ':'), name = slice_trim(sent);
 
-	bool is_field =
-	    line.p != NULL && !is_space(sent.p[0]) && slice_is_token(name);
+	bool is_field = line.p != NULL && !is_space(sent.p[0]) &&
+	    slice_is_token(name);
 
 	if (!is_field || name.len != sent.len)
 		head->odd = true;
@@ -453,8 +455,8 @@ add_length(struct http1_head *head, uint64_t value)
 {
 	if (head->has_length && head->length != value)
 		return http1_head_fail(head, -EBADMSG,
-		    "two Content-Lengths, %ju and %ju",
-		    (uintmax_t)head->length, (uintmax_t)value);
+		    "two Content-Lengths, %ju and %ju", (uintmax_t)head->length,
+		    (uintmax_t)value);
 	head->odd |= head->has_length;
 	head->has_length = true;
 	head->length = value;
@@ -485,8 +487,10 @@ parse_lengths(struct http1_head *head)
 		} while (rest.p != NULL && err == 0);
 	}
 	if (err == 0 && no_number && head->has_length)
-		err = http1_head_fail(head, -EBADMSG, "two Content-Lengths, "
-		    "%ju and one that is no number", (uintmax_t)head->length);
+		err = http1_head_fail(head, -EBADMSG,
+		    "two Content-Lengths, "
+		    "%ju and one that is no number",
+		    (uintmax_t)head->length);
 	head->odd |= no_number;
 	return err;
 }
@@ -495,8 +499,7 @@ static int
 frame_response(struct http1_head *head)
 {
 	const struct http1_field *f = http1_find(head, "transfer-encoding");
-	bool chunked = http1_lists(head, "transfer-encoding",
-	    SLICE("chunked"));
+	bool chunked = http1_lists(head, "transfer-encoding", SLICE("chunked"));
 
 	if (f == NULL)
 		return parse_lengths(head);

@@ -53,7 +53,8 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	struct client *c = handle->data;
 	size_t cap = c->cap > 0 ? 2 * c->cap : BUFFER_FIRST;
-	size_t max = c->state == CLIENT_WAITING ? EARLY_MAX
+	size_t max = c->state == CLIENT_WAITING
+	    ? EARLY_MAX
 	    : c->clients->limits->v[LIMIT_HEAD].max + 1;
 	char *grown;
 
@@ -154,8 +155,7 @@ client_check_password(struct client *c, const struct credentials *credentials)
 		relay_read_stop(&c->relay);
 		uv_timer_stop(&c->timer);
 	} else
-		c->frontend->checked(c, rv == 1 ? USERS_RIGHT
-						: USERS_OVERLOAD);
+		c->frontend->checked(c, rv == 1 ? USERS_RIGHT : USERS_OVERLOAD);
 }
 
 /* ---- Reading ---- */
@@ -186,8 +186,9 @@ on_eof(struct client *c)
 	if (c->state == CLIENT_WAITING ||
 	    (c->state == CLIENT_EXCHANGE && c->frontend->awaits_response(c)))
 		return;
-	client_close(c, c->state == CLIENT_LINGERING
-	    ? "answered" : "the client disconnected");
+	client_close(c,
+	    c->state == CLIENT_LINGERING ? "answered"
+					 : "the client disconnected");
 }
 
 /* Reading goes on with the response, or when there is room. */
@@ -224,8 +225,7 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 		c->eof_seen = true;
 		relay_read_stop(&c->relay);
 		client_disconnected(c, "the client disconnected");
-	}
-	else if (c->state != CLIENT_LINGERING) {
+	} else if (c->state != CLIENT_LINGERING) {
 		c->len += (size_t)n;
 		if (c->request.stream != NULL)
 			client_tunnel_send_early(c);
@@ -346,8 +346,8 @@ on_timeout(uv_timer_t *timer)
 	enum limit limit = c->timer_limit;
 
 	if (limit == LIMIT_TUNNEL_TIME &&
-	    (has_moved(c) || (c->state == CLIENT_EXCHANGE &&
-				 frontend->awaits_tunnel(c)))) {
+	    (has_moved(c) ||
+		(c->state == CLIENT_EXCHANGE && frontend->awaits_tunnel(c)))) {
 		client_start_timer(c, LIMIT_TUNNEL_TIME);
 		return;
 	}
@@ -375,7 +375,8 @@ void
 client_log_end(struct client *c, const char *reason)
 {
 	char peer[ADDR_STRLEN], target[TARGET_STRLEN] = "";
-	struct log_tunnel line = { .target = target, .reason = reason,
+	struct log_tunnel line = { .target = target,
+		.reason = reason,
 		.duration_ms = uv_now(c->clients->loop) - c->started_ms };
 
 	if (c->logged)
@@ -443,8 +444,7 @@ client_close(struct client *c, const char *reason)
 }
 
 int
-client_new(struct clients *clients, int fd,
-    const struct client_source *source)
+client_new(struct clients *clients, int fd, const struct client_source *source)
 {
 	struct client *c = calloc(1, sizeof(*c));
 
@@ -487,8 +487,10 @@ show(const struct client *c, void (*each)(void *, const struct client_info *),
 	static const char *const states[] = { "negotiating", "negotiating",
 		"waiting", "open", "open", "closing" };
 	char target[TARGET_STRLEN] = "", peer[ADDR_STRLEN];
-	struct client_info info = { .target = target, .client = peer,
-		.kind = "new", .state = states[c->state] };
+	struct client_info info = { .target = target,
+		.client = peer,
+		.kind = "new",
+		.state = states[c->state] };
 
 	if (c->closing)
 		return;
@@ -521,7 +523,8 @@ clients_top(struct clients *clients,
 
 	for (size_t i = 0; i < n; i++)
 		show((struct client *)((char *)top[i] -
-		    offsetof(struct client, share)), each, arg);
+			 offsetof(struct client, share)),
+		    each, arg);
 }
 
 bool

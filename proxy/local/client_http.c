@@ -177,7 +177,8 @@ begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 	if (rv == 0)
 		rv = exchange_request(exchange, req);
 	if (rv == -ELOOP)
-		respond_error(c, 400, "Max-Forwards does not let the "
+		respond_error(c, 400,
+		    "Max-Forwards does not let the "
 		    "request go beyond this proxy");
 	else if (rv != 0)
 		respond_error(c, 500, "the proxy is out of memory");
@@ -213,7 +214,8 @@ request_slow(struct client *c)
 {
 	char text[128];
 
-	snprintf(text, sizeof(text), "the request was not complete within %u "
+	snprintf(text, sizeof(text),
+	    "the request was not complete within %u "
 	    "seconds: its head ends with an empty line (head-timeout)",
 	    (unsigned)c->clients->limits->v[LIMIT_HEAD_TIME].max);
 	respond_error(c, 408, text);
@@ -269,8 +271,10 @@ answer_page(struct client *c, const struct http1_request *req)
 	char page[PAGE_MAX];
 
 	uv_tcp_getsockname(&c->relay.tcp, (struct sockaddr *)&local, &len);
-	client_write_last(c, page, page_answer(req, (struct sockaddr *)&local,
-	    c->clients->users != NULL, page), "asked for the proxy's own page");
+	client_write_last(c, page,
+	    page_answer(req, (struct sockaddr *)&local,
+		c->clients->users != NULL, page),
+	    "asked for the proxy's own page");
 }
 
 /*
@@ -292,7 +296,8 @@ is_authorized(struct client *c, const struct http1_request *req)
 		return false;
 	}
 	if (basic_parse(field->value.p, field->value.len, &credentials) != 0) {
-		respond_error(c, 407, "this proxy accepts only Basic "
+		respond_error(c, 407,
+		    "this proxy accepts only Basic "
 		    "authentication");
 		return false;
 	}
@@ -313,7 +318,8 @@ parse_head(struct client *c, struct http1_request *req)
 	char text[HTTP1_WHY_MAX + 64];
 
 	if (limits_hit(c->clients->limits, LIMIT_HEAD,
-		head > 0 ? (size_t)head - 1 : c->len - 1) && status == 0) {
+		head > 0 ? (size_t)head - 1 : c->len - 1) &&
+	    status == 0) {
 		status = 431;
 		snprintf(req->head.why, sizeof(req->head.why),
 		    "the head is longer than the %ju bytes of head-max",
@@ -321,8 +327,10 @@ parse_head(struct client *c, struct http1_request *req)
 	}
 	if (status == 0)
 		return (size_t)head;
-	snprintf(text, sizeof(text), "the client's request cannot be served: "
-	    "%s", req->head.why);
+	snprintf(text, sizeof(text),
+	    "the client's request cannot be served: "
+	    "%s",
+	    req->head.why);
 	respond_error(c, status, text);
 	return 0;
 }
@@ -424,19 +432,15 @@ http_bytes(const struct client *c, uint64_t *up, uint64_t *down)
 }
 
 /* A client counts as `http` until it sends CONNECT. */
-#define HTTP_FRONTEND(NAME) {				\
-	.name = NAME,					\
-	.step = http_step,				\
-	.checked = http_checked,			\
-	.opened = http_opened,				\
-	.refused = http_refused,			\
-	.expired = http_expired,			\
-	.end = http_end,				\
-	.awaits_tunnel = http_awaits_tunnel,		\
-	.awaits_response = http_awaits_response,	\
-	.awaits_origin = http_awaits_origin,		\
-	.bytes = http_bytes,				\
-}
+#define HTTP_FRONTEND(NAME) \
+	{ \
+		.name = NAME, .step = http_step, .checked = http_checked, \
+		.opened = http_opened, .refused = http_refused, \
+		.expired = http_expired, .end = http_end, \
+		.awaits_tunnel = http_awaits_tunnel, \
+		.awaits_response = http_awaits_response, \
+		.awaits_origin = http_awaits_origin, .bytes = http_bytes, \
+	}
 
 const struct frontend frontend_connect = HTTP_FRONTEND("connect");
 const struct frontend frontend_http = HTTP_FRONTEND("http");

@@ -37,8 +37,8 @@ struct client {
 	const struct frontend *frontend; /* NULL: no byte has come */
 	void *session;			 /* the front end's own */
 	struct client_source source;
-	enum limit timer_limit; /* which limit the timer runs for */
-	uint64_t bytes_seen;	/* moved when has_moved() last looked */
+	enum limit timer_limit;	    /* which limit the timer runs for */
+	uint64_t bytes_seen;	    /* moved when has_moved() last looked */
 	struct traffic_share share; /* of the bytes of all clients */
 	uint64_t started_ms;
 	struct target target;

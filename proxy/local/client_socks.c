@@ -36,8 +36,7 @@ check(struct client *c)
 	const struct socks *socks = c->session;
 	struct credentials credentials;
 
-	snprintf(credentials.user, sizeof(credentials.user), "%s",
-	    socks->user);
+	snprintf(credentials.user, sizeof(credentials.user), "%s", socks->user);
 	snprintf(credentials.password, sizeof(credentials.password), "%s",
 	    socks->password);
 	client_check_password(c, &credentials);

@@ -21,7 +21,7 @@ warn(struct client *c)
 		return;
 	c->clients->tls_warned_ms = now;
 	log_warn("%s speaks TLS to this port, which speaks plain HTTP and "
-	    "SOCKS: its proxy setting must say http://, not https://",
+		 "SOCKS: its proxy setting must say http://, not https://",
 	    addr_format((const struct sockaddr *)&c->source.peer, peer));
 }
 

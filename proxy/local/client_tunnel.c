@@ -63,8 +63,8 @@ on_opened(void *arg, struct quic_stream *stream)
 }
 
 void
-client_tunnel_switch(struct client *c, struct quic_stream *stream,
-    uint64_t up, uint64_t down)
+client_tunnel_switch(struct client *c, struct quic_stream *stream, uint64_t up,
+    uint64_t down)
 {
 	size_t n = quic_stream_push(stream, c->buf, c->len);
 
@@ -107,8 +107,8 @@ client_tunnel_open(struct client *c, const struct target *target)
 {
 	c->target = *target;
 	if (c->overloaded || c->source.over_limit) {
-		c->frontend->refused(c, c->overloaded ? &client_overloaded
-						      : &client_over_limit);
+		c->frontend->refused(c,
+		    c->overloaded ? &client_overloaded : &client_over_limit);
 		return;
 	}
 	c->state = CLIENT_WAITING;

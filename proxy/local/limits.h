@@ -19,12 +19,12 @@ enum limit {
 	LIMIT_MEMORY,	    /* bytes: see quic_memory_new() */
 
 	/* These count for each client by itself. */
-	LIMIT_HEAD,	    /* bytes of a request's header section */
-	LIMIT_HEAD_TIME,    /* seconds from its first byte to its last */
-	LIMIT_IDLE_TIME,    /* seconds without a request */
-	LIMIT_CONNECT_TIME, /* seconds that a client waits for a tunnel */
-	LIMIT_TUNNEL_TIME,  /* seconds that a tunnel or exchange is idle */
-	LIMIT_LINGER_TIME,  /* seconds to read the last answer */
+	LIMIT_HEAD,	      /* bytes of a request's header section */
+	LIMIT_HEAD_TIME,      /* seconds from its first byte to its last */
+	LIMIT_IDLE_TIME,      /* seconds without a request */
+	LIMIT_CONNECT_TIME,   /* seconds that a client waits for a tunnel */
+	LIMIT_TUNNEL_TIME,    /* seconds that a tunnel or exchange is idle */
+	LIMIT_LINGER_TIME,    /* seconds to read the last answer */
 	LIMIT_KEEPALIVE_TIME, /* seconds until a silent client is gone */
 
 	LIMITS

@@ -24,10 +24,10 @@
 #include "proxy/base/tally.h"
 #include "proxy/base/malloc_trim.h"
 
-#define SOCKETS_MAX 16	 /* addresses: those of the configuration */
-#define BACKLOG 1024	 /* clients in the kernel's queue, for bursts */
-#define ACCEPTS_MAX 64	 /* in one loop iteration, for fairness */
-#define PAUSE_MS 100	 /* until descriptors are tried again */
+#define SOCKETS_MAX 16 /* addresses: those of the configuration */
+#define BACKLOG 1024   /* clients in the kernel's queue, for bursts */
+#define ACCEPTS_MAX 64 /* in one loop iteration, for fairness */
+#define PAUSE_MS 100   /* until descriptors are tried again */
 
 /* Milliseconds between two warnings: at a limit, each iteration pauses. */
 #define WARN_INTERVAL_MS 10000
@@ -60,8 +60,8 @@ struct listener {
 	uv_timer_t pause;
 	struct malloc_trim trim;
 	unsigned handles; /* open, apart from those of clients */
-	bool waiting; /* at least one socket pauses */
-	bool paused;  /* all sockets do */
+	bool waiting;	  /* at least one socket pauses */
+	bool paused;	  /* all sockets do */
 	bool stopped, freeing;
 	uint64_t warned_ms; /* last warning; 0: none */
 };
@@ -214,8 +214,8 @@ static bool
 accept_one(struct socket *s)
 {
 	struct listener *l = s->listener;
-	struct client_source source = {
-		.listener = (unsigned)(s - l->sockets) };
+	struct client_source source = { .listener = (unsigned)(s -
+					    l->sockets) };
 	socklen_t len = sizeof(source.peer);
 	int fd;
 
@@ -255,8 +255,8 @@ listener_add(struct listener *l, const struct sockaddr *addr)
 
 	if (l->nsockets == SOCKETS_MAX)
 		return -ENOSPC;
-	fd = socket(addr->sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+	    0);
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -340,7 +340,8 @@ listener_new(struct listener **out, uv_loop_t *loop, struct pool *pool,
 	LIST_INIT(&l->clients.list);
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limits->v[LIMIT_DESCRIPTORS].max = limit.rlim_cur < INT_MAX
-	    ? limit.rlim_cur : INT_MAX;
+	    ? limit.rlim_cur
+	    : INT_MAX;
 	uv_timer_init(loop, &l->pause);
 	malloc_trim_init(&l->trim, loop);
 	l->pause.data = l->trim.timer.data = l;
@@ -388,8 +389,7 @@ listener_stop(struct listener *l)
 		return;
 	l->stopped = true;
 	for (size_t i = 0; i < l->nsockets; i++)
-		uv_close((uv_handle_t *)&l->sockets[i].poll,
-		    on_socket_closed);
+		uv_close((uv_handle_t *)&l->sockets[i].poll, on_socket_closed);
 	uv_close((uv_handle_t *)&l->pause, on_timer_closed);
 	malloc_trim_close(&l->trim, on_timer_closed);
 }

@@ -46,8 +46,8 @@ int listener_new(struct listener **, uv_loop_t *, struct pool *pool,
 int listener_add(struct listener *, const struct sockaddr *);
 
 /* The addresses that were bound, with the port that the kernel chose. */
-size_t listener_addresses(const struct listener *,
-    struct sockaddr_storage *out, size_t max);
+size_t listener_addresses(const struct listener *, struct sockaddr_storage *out,
+    size_t max);
 
 /*
  * Sets other users, or none, for clients that are not authenticated yet; the

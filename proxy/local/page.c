@@ -41,9 +41,10 @@ page_error(int status, const char *text, char out[PAGE_MAX])
 
 	snprintf(body, sizeof(body), "culvert: %d %s\n%s.\n", status,
 	    http1_reason(status), text);
-	return respond(status, "text/plain; charset=utf-8", status == 407
-	    ? "Proxy-Authenticate: Basic realm=\"culvert\"\r\n"
-	    : status == 503 ? "Retry-After: " RETRY_AFTER "\r\n" : "",
+	return respond(status, "text/plain; charset=utf-8",
+	    status == 407 ? "Proxy-Authenticate: Basic realm=\"culvert\"\r\n"
+		: status == 503 ? "Retry-After: " RETRY_AFTER "\r\n"
+				: "",
 	    body, true, out);
 }
 
@@ -139,9 +140,8 @@ answer_pac(const char *local, bool all, bool password, bool with_body,
 	    "%s"
 	    "\treturn \"%s%s%sPROXY %s\";\n"
 	    "}\n",
-	    all ? "" : pac_local,
-	    password ? "" : "SOCKS5 ", password ? "" : local,
-	    password ? "" : "; ", local);
+	    all ? "" : pac_local, password ? "" : "SOCKS5 ",
+	    password ? "" : local, password ? "" : "; ", local);
 	return respond(200, "application/x-ns-proxy-autoconfig", "", body,
 	    with_body, out);
 }
@@ -185,8 +185,10 @@ refuse_host(const char *name, char out[PAGE_MAX])
 {
 	char text[ADDR_STRLEN + 192];
 
-	snprintf(text, sizeof(text), "the request is for another host; this "
-	    "is a proxy: open http://%s/ to see how it is used", name);
+	snprintf(text, sizeof(text),
+	    "the request is for another host; this "
+	    "is a proxy: open http://%s/ to see how it is used",
+	    name);
 	return page_error(421, text, out);
 }
 
@@ -201,8 +203,10 @@ page_answer(const struct http1_request *req, const struct sockaddr *local,
 	if (!is_ours(&req->authority, local))
 		return refuse_host(name, out);
 	if (!head && !slice_is(req->method, "GET"))
-		return page_error(405, "the proxy's own pages allow only GET "
-		    "and HEAD", out);
+		return page_error(405,
+		    "the proxy's own pages allow only GET "
+		    "and HEAD",
+		    out);
 	if (path_is(req->path, "/proxy.pac"))
 		return answer_pac(name, query_is(req->path, "all"), password,
 		    !head, out);

@@ -50,8 +50,7 @@ socks_init(struct socks *s, bool password_required)
 }
 
 static enum socks_event
-answer(struct socks *s, const uint8_t *out, size_t len,
-    enum socks_state next)
+answer(struct socks *s, const uint8_t *out, size_t len, enum socks_state next)
 {
 	memcpy(s->out + s->outlen, out, len);
 	s->outlen += len;
@@ -123,8 +122,7 @@ set_idn(struct socks *s, const char *host, size_t len, uint16_t port)
 
 	if (gnutls_idna_map(host, (unsigned)len, &ascii, 0) < 0)
 		return -EINVAL;
-	rv = target_set(&s->target, (const char *)ascii.data, ascii.size,
-	    port);
+	rv = target_set(&s->target, (const char *)ascii.data, ascii.size, port);
 	gnutls_free(ascii.data);
 	return rv;
 }
@@ -161,8 +159,7 @@ take_target(struct socks *s, const char *host, size_t len, uint16_t port)
 }
 
 static enum socks_event
-take_address(struct socks *s, int family, const uint8_t *address,
-    uint16_t port)
+take_address(struct socks *s, int family, const uint8_t *address, uint16_t port)
 {
 	char host[INET6_ADDRSTRLEN];
 
@@ -314,9 +311,10 @@ read_request4(struct socks *s)
 	if (nul == NULL)
 		return SOCKS_NEED_MORE;
 	if (s->in[1] != COMMAND_CONNECT || s->password_required)
-		return refuse(s, SOCKS_NOT_ALLOWED, s->password_required
-		    ? "SOCKS4 has no password, and this proxy requires one"
-		    : "only CONNECT is served");
+		return refuse(s, SOCKS_NOT_ALLOWED,
+		    s->password_required
+			? "SOCKS4 has no password, and this proxy requires one"
+			: "only CONNECT is served");
 	if (memcmp(s->in + 4, zeros, sizeof(zeros)) != 0 || s->in[7] == 0)
 		return take_address(s, AF_INET, s->in + 4,
 		    read_port(s->in + 2));
@@ -326,8 +324,7 @@ read_request4(struct socks *s)
 		return SOCKS_NEED_MORE;
 	nul = s->in + s->inlen - 1;
 	if (*nul != '\0' && nul - name >= SOCKS4_STRING_MAX)
-		return refuse(s, SOCKS_GENERAL_FAILURE,
-		    "the name is too long");
+		return refuse(s, SOCKS_GENERAL_FAILURE, "the name is too long");
 	if (*nul != '\0')
 		return SOCKS_NEED_MORE;
 	return take_target(s, (const char *)name, (size_t)(nul - name),

@@ -153,8 +153,8 @@ void socks_init(struct socks *s, bool password_required);
  * A name may be an address; brackets around an IPv6 address are taken off, and
  * a name in UTF-8 is encoded as IDNA2008 has it.
  */
-enum socks_event socks_feed(struct socks *s, const uint8_t *data, size_t len,
-    size_t *consumed);
+enum socks_event
+socks_feed(struct socks *s, const uint8_t *data, size_t len, size_t *consumed);
 
 /* The bytes in out were sent. */
 void socks_sent(struct socks *s);

@@ -10,8 +10,8 @@
 
 /* All clients together. */
 struct client_totals {
-	size_t open;	/* clients now, in any state */
-	uint64_t total; /* clients since the start */
+	size_t open;		       /* clients now, in any state */
+	uint64_t total;		       /* clients since the start */
 	uint64_t bytes_up, bytes_down; /* payload of all of them */
 };
 

@@ -178,8 +178,7 @@ connections_json(const struct pool_status *pool)
 		put(&one, "edge", text(c->edge));
 		put(&one, "address", text(c->address));
 		put(&one, "tunnels", number(c->tunnels));
-		list.error |= json_array_append_new(list.object,
-		    finish(&one));
+		list.error |= json_array_append_new(list.object, finish(&one));
 	}
 	return finish(&list);
 }
@@ -212,8 +211,9 @@ status_mtu(const struct status_facts *facts)
 	put(&mtu, "state", text_or_null(quic->mtu_state));
 	put(&mtu, "ceiling", number_if(up, quic->ip_mtu_ceiling));
 	put(&mtu, "cause", text_or_null(quic->mtu_cause));
-	put(&mtu, "changed_s", number_if(changed,
-	    (facts->now_ns - quic->mtu_changed_at) / NS_PER_S));
+	put(&mtu, "changed_s",
+	    number_if(changed,
+		(facts->now_ns - quic->mtu_changed_at) / NS_PER_S));
 	put(&mtu, "probes_sent", number_if(up, quic->probes_sent));
 	put(&mtu, "probes_acked", number_if(up, quic->probes_acked));
 	put(&mtu, "probes_lost", number_if(up, quic->probes_lost));
@@ -248,8 +248,8 @@ put_path(struct writer *status, const struct status_facts *facts)
 	const struct quic_stats *quic = &facts->pool->quic;
 	bool up = facts->pool->state == POOL_UP;
 
-	put(status, "rtt_ms", up && quic->rtt_ns != 0 ?
-	    milliseconds(quic->rtt_ns) : json_null());
+	put(status, "rtt_ms",
+	    up && quic->rtt_ns != 0 ? milliseconds(quic->rtt_ns) : json_null());
 	put(status, "cwnd", number_if(up, quic->cwnd));
 	put(status, "bytes_in_flight", number_if(up, quic->bytes_in_flight));
 	put(status, "path_mtu", number_if(up, quic->ip_mtu));
@@ -267,8 +267,8 @@ put_counts(struct writer *status, const struct status_facts *facts)
 	put(status, "connections", connections_json(pool));
 	put(status, "tunnels", tunnels_json(pool));
 	put(status, "clients", clients_json(facts->totals));
-	put(status, "bytes", bytes_json(facts->totals->bytes_up,
-	    facts->totals->bytes_down));
+	put(status, "bytes",
+	    bytes_json(facts->totals->bytes_up, facts->totals->bytes_down));
 	put(status, "top", json_array());
 	put(status, "packets",
 	    packets_json(&pool->quic, pool->state == POOL_UP));
@@ -284,10 +284,10 @@ limits_json(const struct limits *limits)
 	for (enum limit i = 0; i < LIMITS; i++) {
 		struct writer one = { .object = json_object() };
 
-		put(&one, "use", number_if(i < LIMITS_COUNTED,
-		    limits->v[i].use));
-		put(&one, "max", number_if(limits->v[i].max != 0,
-		    limits->v[i].max));
+		put(&one, "use",
+		    number_if(i < LIMITS_COUNTED, limits->v[i].use));
+		put(&one, "max",
+		    number_if(limits->v[i].max != 0, limits->v[i].max));
 		put(&one, "hits", number(limits->v[i].hits));
 		put(&all, limits_name(i), finish(&one));
 	}

@@ -27,7 +27,7 @@ struct status_facts {
 	const struct limits *limits;
 	const struct sockaddr_storage *listen; /* the bound addresses ... */
 	size_t nlisten;			       /* ... and their number */
-	uint64_t now_ns; /* the clock of mtu_changed_at (quic_io_now) */
+	uint64_t now_ns;    /* the clock of mtu_changed_at (quic_io_now) */
 	uint64_t uptime_ns; /* since this process began */
 	pid_t pid;
 };

@@ -18,7 +18,8 @@ decay(struct traffic *t, uint64_t now_ms)
 	t->decayed_ms += n * DECAY_MS;
 	for (size_t i = 0; i < TRAFFIC_TOP; i++)
 		t->places[i].weight = n < WEIGHT_BITS / DECAY_BITS
-		    ? t->places[i].weight >> n * DECAY_BITS : 0;
+		    ? t->places[i].weight >> n * DECAY_BITS
+		    : 0;
 }
 
 /* The place of the share: its own, or the one of the lowest weight. */
@@ -84,8 +85,10 @@ traffic_top(struct traffic *t, struct traffic_share *top[TRAFFIC_TOP],
 	for (size_t i = 0; i < TRAFFIC_TOP; i++) {
 		if (t->places[i].share == NULL || t->places[i].weight == 0)
 			continue;
-		for (at = n++; at > 0 && t->places[top[at - 1]->place -
-			1].weight < t->places[i].weight; at--)
+		for (at = n++; at > 0 &&
+		     t->places[top[at - 1]->place - 1].weight <
+			 t->places[i].weight;
+		     at--)
 			top[at] = top[at - 1];
 		top[at] = t->places[i].share;
 	}

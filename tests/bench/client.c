@@ -33,9 +33,9 @@
 #include "tests/bench/tunnel.h"
 
 #define EVENTS_MAX 256
-#define OPENING 64	  /* idle tunnels that are being opened at once */
+#define OPENING 64	     /* idle tunnels that are being opened at once */
 #define REQUESTS_MAX 1048576 /* times that are kept */
-#define WAIT_MAX 20 /* seconds: what takes longer to arrive is stuck */
+#define WAIT_MAX 20	     /* seconds: what takes longer to arrive is stuck */
 
 static struct route route;
 static int poller;
@@ -336,8 +336,9 @@ static const struct work {
 static void
 usage(void)
 {
-	errx(2, "usage: client [-ew] [-p proxy] [-t seconds] "
-		"origin work number...");
+	errx(2,
+	    "usage: client [-ew] [-p proxy] [-t seconds] "
+	    "origin work number...");
 }
 
 static void

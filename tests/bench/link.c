@@ -172,8 +172,9 @@ parse(int argc, char **argv)
 			loss = strtod(optarg, NULL) / 100;
 		else if (c == 'm') {
 			size_max[0] = strtoul(optarg, &rest, 10);
-			size_max[1] = *rest != ',' ? size_max[0]
-				    : strtoul(rest + 1, NULL, 10);
+			size_max[1] = *rest != ','
+			    ? size_max[0]
+			    : strtoul(rest + 1, NULL, 10);
 		} else if (c == 's')
 			seed = strtoull(optarg, NULL, 10);
 		else if (c == 'n')
@@ -193,7 +194,7 @@ obey(void)
 	if (fgets(line, sizeof(line), stdin) == NULL)
 		return false;
 	for (word = strtok(line, " \n"); word != NULL && argc < 15;
-	    word = strtok(NULL, " \n"))
+	     word = strtok(NULL, " \n"))
 		argv[argc++] = word;
 	parse(argc, argv);
 	return true;
@@ -257,9 +258,10 @@ main(int argc, char **argv)
 
 	parse(argc, argv);
 	if (argc - optind != 2)
-		errx(2, "usage: link [-d ms] [-r mbit] [-q ms] [-l percent] "
-			"[-m bytes[,bytes]] [-s seed] [-n name] "
-			"namespace namespace");
+		errx(2,
+		    "usage: link [-d ms] [-r mbit] [-q ms] [-l percent] "
+		    "[-m bytes[,bytes]] [-s seed] [-n name] "
+		    "namespace namespace");
 	setvbuf(stdin, NULL, _IONBF, 0); /* what poll(2) sees is all there is */
 	open_ways(ways, argv + optind);
 	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);

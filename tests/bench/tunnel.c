@@ -177,8 +177,9 @@ begin(struct tunnel *t, char what, uint64_t count)
 struct tunnel *
 tunnel_open(const struct route *route, int poller, char what, uint64_t count)
 {
-	const struct sockaddr_in *to =
-	    route->proxy.sin_port != 0 ? &route->proxy : &route->origin;
+	const struct sockaddr_in *to = route->proxy.sin_port != 0
+	    ? &route->proxy
+	    : &route->origin;
 	struct tunnel *t = calloc(1, sizeof(*t));
 	int on = 1;
 

@@ -46,8 +46,8 @@ double tunnel_now(void);
  * request. Its events come at `poller`, an epoll instance, with the tunnel as
  * their data: call tunnel_drive() for each.
  */
-struct tunnel *tunnel_open(const struct route *route, int poller, char what,
-    uint64_t count);
+struct tunnel *
+tunnel_open(const struct route *route, int poller, char what, uint64_t count);
 
 /* Goes on with what can be done now. True: the request is done. */
 bool tunnel_drive(struct tunnel *t);

@@ -57,8 +57,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (nowhere == NULL)
 		nowhere = fopen("/dev/null", "w");
-	config_init(&config, data[size - 1] == 'E' ? CONFIG_CULVERT_EDGE :
-	    CONFIG_CULVERT);
+	config_init(&config,
+	    data[size - 1] == 'E' ? CONFIG_CULVERT_EDGE : CONFIG_CULVERT);
 	config.err = nowhere;
 	config_parse(&config, (const char *)data, size - 1, "fuzz");
 	check_listen(&config);

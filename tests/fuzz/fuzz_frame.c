@@ -10,7 +10,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #define NUMBER_MAX ((UINT64_C(1) << 62) - 1)
-#define ACK_LEN_MIN 5 /* bytes: type, largest, delay, count, first range */
+#define ACK_LEN_MIN 5	/* bytes: type, largest, delay, count, first range */
 #define RANGE_LEN_MIN 2 /* bytes: gap and length */
 #define PING 0x01
 
@@ -63,8 +63,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(again.n == r.n && again.sum == r.sum);
 		more[size] = PING;
 		longer = frame_kind(more, size + 1);
-		must(longer == (kind > FRAME_PING_ONLY ? kind
-						       : FRAME_PING_ONLY));
+		must(longer ==
+		    (kind > FRAME_PING_ONLY ? kind : FRAME_PING_ONLY));
 	}
 	/* More bytes can make a cut frame whole, but unread nothing. */
 	must(again.n >= r.n);

@@ -20,8 +20,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	first = qpack_skip(&cut, STREAM, 1, data, at);
 	must(first == (n < at ? n : at));
 	if (first == at)
-		must(first + qpack_skip(&cut, STREAM, 1 + at, data + at,
-		    size - at) == n);
+		must(first +
+			qpack_skip(&cut, STREAM, 1 + at, data + at,
+			    size - at) ==
+		    n);
 	must(qpack_skip(&other, STREAM, 0, data, size) == 0);
 	must(other.open == (size > 0 && data[0] == 0x03));
 	return 0;

@@ -30,8 +30,8 @@ parse_parts(struct http1_response *resp, const char *text, size_t size,
 }
 
 static void
-check_rewritten(const struct http1_response *resp, bool head_request,
-    int minor, bool keep_alive)
+check_rewritten(const struct http1_response *resp, bool head_request, int minor,
+    bool keep_alive)
 {
 	static char out[REWRITE_HEAD_MAX];
 	static struct http1_response next;
@@ -39,8 +39,7 @@ check_rewritten(const struct http1_response *resp, bool head_request,
 	size_t scanned = 0;
 	int len, rc;
 
-	len = rewrite_response(resp, minor, keep_alive, true, out,
-	    sizeof(out));
+	len = rewrite_response(resp, minor, keep_alive, true, out, sizeof(out));
 	must(len > 0);
 	rc = http1_response_parse(&next, out, (size_t)len, &scanned,
 	    head_request);

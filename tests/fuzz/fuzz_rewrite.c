@@ -28,8 +28,10 @@ struct reading {
 static bool
 is_tchar(char c)
 {
-	return c != '\0' && strchr("!#$%&'*+-.^_`|~0123456789"
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", c) != NULL;
+	return c != '\0' &&
+	    strchr("!#$%&'*+-.^_`|~0123456789"
+		   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+		c) != NULL;
 }
 
 /* The length of the token at p, which must be one. */
@@ -69,7 +71,7 @@ read_request_line(struct reading *r, const char *p, const char *end)
 	p += token(p, end);
 	must(p < end && *p++ == ' ');
 	must(p < end && (*p == '/' || *p == '*'));
-	while (p < end && *p > ' ' && *p <= '~')
+	while (p<end && * p> ' ' && *p <= '~')
 		must(*p++ != '#');
 	must(end - p == 9 && memcmp(p, " HTTP/1.1", 9) == 0);
 	r->minor = 1;
@@ -157,8 +159,8 @@ check_framing(const struct reading *r, enum http1_framing framing,
     uint64_t length)
 {
 	must((framing == HTTP1_CHUNKED) == (r->chunked && r->minor > 0));
-	must(framing != HTTP1_LENGTH || (r->lengths == 1 &&
-	    r->length == length));
+	must(framing != HTTP1_LENGTH ||
+	    (r->lengths == 1 && r->length == length));
 	must(framing != HTTP1_UNTIL_CLOSE || (r->lengths == 0 && r->close));
 }
 
@@ -207,8 +209,9 @@ check_response(const char *text, size_t size, unsigned flags)
 	must(r.status == resp.status);
 	must(framing != HTTP1_NONE || r.codings == 0);
 	check_framing(&r, framing, resp.head.length);
-	must(resp.status / 100 == 1 ? !r.close && r.lengths + r.codings == 0
-	    : r.close == (!stays || framing == HTTP1_UNTIL_CLOSE));
+	must(resp.status / 100 == 1
+		? !r.close && r.lengths + r.codings == 0
+		: r.close == (!stays || framing == HTTP1_UNTIL_CLOSE));
 }
 
 int

@@ -24,11 +24,11 @@ gather(struct trailer *t, bool response, const uint8_t *data, size_t size)
 
 	chunked_init(&c, response);
 	must(chunked_feed(&c, (const uint8_t *)last, strlen(last), &used,
-	    &content, &len) == 0);
+		 &content, &len) == 0);
 	must(used == strlen(last) && c.in_trailer);
 	while (rc == 0 && at < size) {
-		rc = chunked_feed(&c, data + at, (at < split ? split : size) -
-		    at, &used, &content, &len);
+		rc = chunked_feed(&c, data + at,
+		    (at < split ? split : size) - at, &used, &content, &len);
 		must(len == 0 && c.in_trailer);
 		must(trailer_add(t, data + at, used) == 0);
 		at += used;
@@ -54,7 +54,7 @@ check_written(const char *fields, size_t len)
 	memcpy(text + strlen(last) + len, "\r\n", 2);
 	chunked_init(&c, false);
 	must(chunked_feed(&c, (uint8_t *)text, strlen(last), &used, &content,
-	    &n) == 0);
+		 &n) == 0);
 	rc = chunked_feed(&c, (uint8_t *)text + used, len + 2, &used, &content,
 	    &n);
 	must(rc == 1 || len > CHUNKED_TRAILER_MAX); /* it grew a little */

@@ -58,8 +58,7 @@ replay_directory(const char *path)
 	for (int i = 0; i < n; i++) {
 		char name[4096];
 
-		snprintf(name, sizeof(name), "%s/%s", path,
-		    entries[i]->d_name);
+		snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
 		if (entries[i]->d_name[0] != '.' && replay(name) != 0)
 			result = -1;
 		free(entries[i]);

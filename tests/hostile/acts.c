@@ -11,8 +11,8 @@
 
 #include "tests/hostile/peer.h"
 
-#define PATIENCE (8 * SECOND)  /* for answers */
-#define HELD (4 * SECOND)      /* what is hoarded, at least */
+#define PATIENCE (8 * SECOND) /* for answers */
+#define HELD (4 * SECOND)     /* what is hoarded, at least */
 #define PAUSE (SECOND / 5)
 
 #define H3_REQUEST_CANCELLED 0x10c /* RFC 9114 §8.1 */
@@ -22,8 +22,12 @@
 #define MAX_ACK_DELAY (16383 * (SECOND / 1000))
 
 const char *const target_names[TARGETS] = {
-	[ECHO_BACK] = "echo", [ONE] = "one", [FLOOD] = "flood",
-	[HOLD] = "hold", [DROP] = "drop", [SILENT] = "silent",
+	[ECHO_BACK] = "echo",
+	[ONE] = "one",
+	[FLOOD] = "flood",
+	[HOLD] = "hold",
+	[DROP] = "drop",
+	[SILENT] = "silent",
 };
 
 /* ---- What acts share ---- */

@@ -50,8 +50,7 @@ struct stream;
 
 /* A random number below n, and one of the values of an array. */
 uint64_t below(struct attack *a, uint64_t n);
-#define PICK(a, array) \
-	((array)[below((a), sizeof(array) / sizeof((array)[0]))])
+#define PICK(a, array) ((array)[below((a), sizeof(array) / sizeof((array)[0]))])
 
 /* Options of a peer from one of the first n addresses. */
 struct peer_options from_some(struct attack *a, uint32_t n);
@@ -72,8 +71,8 @@ struct stream *next_request(const struct peer *p, const struct stream *s);
 void part(struct attack *a, struct peer *p);
 
 /* Opens n streams with that head; waits until all are answered, or not. */
-size_t open_many(struct peer *p, const struct forgery *head, size_t n,
-    uint64_t body);
+size_t
+open_many(struct peer *p, const struct forgery *head, size_t n, uint64_t body);
 void wait_answers(struct peer *p, size_t n);
 
 #endif

@@ -11,7 +11,7 @@
 #include "tests/hostile/acts.h"
 #include "tests/hostile/peer.h"
 
-#define SPELL SECOND	   /* of each, before the next connection */
+#define SPELL SECOND /* of each, before the next connection */
 #define PAUSE (SECOND / 50)
 #define FRAME_ROOM 32 /* bytes: no small frame is longer */
 
@@ -216,31 +216,28 @@ static const struct {
 	size_t n;
 	uint64_t integers[6];
 } bad_frames[] = {
-	{ 1, { 0x40ff } },			/* no such type */
-	{ 1, { 0x1f } },
-	{ 1, { 0x1e } },			/* HANDSHAKE_DONE */
-	{ 3, { 0x07, 1, 0 } },			/* NEW_TOKEN */
-	{ 5, { ACK, MAX62, 0, 0, 0 } },		/* packets not sent */
-	{ 5, { ACK, 0, 0, 0, 5 } },		/* below zero */
-	{ 5, { ACK, 3, 0, 9, 0 } },		/* cut short */
-	{ 5, { STREAM_OFF_LEN, 0, MAX62 - 1, 9, 0 } }, /* past the end */
-	{ 5, { STREAM_OFF_LEN, 400, 1 << 20, 1, 0 } }, /* past the window */
+	{ 1, { 0x40ff } },				/* no such type */
+	{ 1, { 0x1f } }, { 1, { 0x1e } },		/* HANDSHAKE_DONE */
+	{ 3, { 0x07, 1, 0 } },				/* NEW_TOKEN */
+	{ 5, { ACK, MAX62, 0, 0, 0 } },			/* packets not sent */
+	{ 5, { ACK, 0, 0, 0, 5 } },			/* below zero */
+	{ 5, { ACK, 3, 0, 9, 0 } },			/* cut short */
+	{ 5, { STREAM_OFF_LEN, 0, MAX62 - 1, 9, 0 } },	/* past the end */
+	{ 5, { STREAM_OFF_LEN, 400, 1 << 20, 1, 0 } },	/* past the window */
 	{ 5, { STREAM_OFF_LEN, 4 * 100000, 0, 1, 0 } }, /* a stream too many */
-	{ 5, { STREAM_OFF_LEN, 3, 0, 1, 0 } },	/* a stream of the edge's */
+	{ 5, { STREAM_OFF_LEN, 3, 0, 1, 0 } }, /* a stream of the edge's */
 	{ 5, { STREAM_OFF_LEN, 1, 0, 1, 0 } },
-	{ 4, { 0x04, 400, 0, 1 << 30 } },	/* a final size too large */
-	{ 3, { 0x05, 3, 0 } },			/* STOP_SENDING, by whom? */
-	{ 3, { 0x05, 2, 0 } },
-	{ 3, { 0x11, 2, 1 } },
-	{ 2, { 0x12, MAX62 } },			/* MAX_STREAMS */
+	{ 4, { 0x04, 400, 0, 1 << 30 } }, /* a final size too large */
+	{ 3, { 0x05, 3, 0 } },		  /* STOP_SENDING, by whom? */
+	{ 3, { 0x05, 2, 0 } }, { 3, { 0x11, 2, 1 } },
+	{ 2, { 0x12, MAX62 } }, /* MAX_STREAMS */
 	{ 2, { 0x16, MAX62 } },
-	{ 4, { NEW_CONNECTION_ID, 1, 2, 0 } },	/* retires what is to come */
-	{ 2, { 0x19, 1000 } },			/* RETIRE_CONNECTION_ID */
-	{ 3, { 0x1b, 1, 2 } },			/* PATH_RESPONSE to nothing */
-	{ 4, { 0x06, MAX62 - 1, 9, 0 } },	/* CRYPTO */
-	{ 4, { 0x06, 100000, 1, 0 } },
-	{ 4, { 0x06, 0, 2, 0 } },
-	{ 4, { 0x1c, 0, 0, 60 } },		/* CONNECTION_CLOSE, cut */
+	{ 4, { NEW_CONNECTION_ID, 1, 2, 0 } }, /* retires what is to come */
+	{ 2, { 0x19, 1000 } },		       /* RETIRE_CONNECTION_ID */
+	{ 3, { 0x1b, 1, 2 } },		       /* PATH_RESPONSE to nothing */
+	{ 4, { 0x06, MAX62 - 1, 9, 0 } },      /* CRYPTO */
+	{ 4, { 0x06, 100000, 1, 0 } }, { 4, { 0x06, 0, 2, 0 } },
+	{ 4, { 0x1c, 0, 0, 60 } }, /* CONNECTION_CLOSE, cut */
 };
 #define BAD_FRAMES (sizeof(bad_frames) / sizeof(bad_frames[0]))
 
@@ -276,39 +273,44 @@ static const struct {
 	uint8_t bytes[24];
 	uint64_t zeros;
 } bad_streams[] = {
-	{ CONTROL, false, 3, { 0x00, 0x00, 0x01 }, 1 },	/* DATA first */
+	{ CONTROL, false, 3, { 0x00, 0x00, 0x01 }, 1 }, /* DATA first */
 	{ CONTROL, false, 5, { 0x00, 0x04, 0x00, 0x04, 0x00 }, 0 },
 	{ CONTROL, false, 6, { 0x00, 0x04, 0x03, 0x04, 0x01, 0x04 }, 0 },
 	{ CONTROL, false, 5, { 0x00, 0x04, 0x02, 0x02, 0x01 }, 0 },
-	{ CONTROL, true, 3, { 0x00, 0x04, 0x00 }, 0 },	/* closed */
+	{ CONTROL, true, 3, { 0x00, 0x04, 0x00 }, 0 }, /* closed */
 	{ CONTROL, true, 2, { 0x00, 0x04 }, 0 },
 	{ CONTROL, false, 6, { 0x00, 0x04, 0x00, 0x07, 0x01, 0x02 }, 0 },
-	{ CONTROL, false, 12, { 0x00, 0x04, 0x00, 0x21, 0xff, 0xff, 0xff, 0xff,
-	    0xff, 0xff, 0xff, 0xff }, 60000 },	/* a frame without end */
+	{ CONTROL, false, 12,
+	    { 0x00, 0x04, 0x00, 0x21, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff },
+	    60000 }, /* a frame without end */
 	{ CONTROL, false, 5, { 0x00, 0x04, 0x00, 0x06, 0x00 }, 0 },
 	{ CONTROL, false, 6, { 0x00, 0x04, 0x00, 0x0d, 0x02, 0x05 }, 0 },
 	{ CONTROL, false, 4, { 0x00, 0x04, 0xc0, 0x00 }, 60000 },
-	{ ENCODER, false, 2, { 0x02, 0x3f }, 60000 },	/* a capacity */
+	{ ENCODER, false, 2, { 0x02, 0x3f }, 60000 },	      /* a capacity */
 	{ ENCODER, false, 4, { 0x02, 0xc0, 0x01, 0x61 }, 0 }, /* an insert */
-	{ ENCODER, false, 2, { 0x02, 0x1f }, 60000 },	/* a duplicate */
+	{ ENCODER, false, 2, { 0x02, 0x1f }, 60000 },	      /* a duplicate */
 	{ ENCODER, true, 1, { 0x02 }, 0 },
-	{ DECODER, false, 2, { 0x03, 0x00 }, 0 },	/* increments */
-	{ DECODER, false, 2, { 0x03, 0x84 }, 0 },	/* acknowledgements */
+	{ DECODER, false, 2, { 0x03, 0x00 }, 0 }, /* increments */
+	{ DECODER, false, 2, { 0x03, 0x84 }, 0 }, /* acknowledgements */
 	{ DECODER, false, 3, { 0x03, 0x7f, 0xff }, 60000 },
-	{ DECODER, false, 2, { 0x03, 0x41 }, 60000 },	/* cancellations */
+	{ DECODER, false, 2, { 0x03, 0x41 }, 60000 }, /* cancellations */
 	{ DECODER, true, 1, { 0x03 }, 0 },
-	{ REQUEST, false, 3, { 0x00, 0x01, 0x00 }, 0 },	/* DATA first */
+	{ REQUEST, false, 3, { 0x00, 0x01, 0x00 }, 0 }, /* DATA first */
 	{ REQUEST, false, 6, { 0x01, 0x04, 0x02, 0x80, 0x80, 0x80 }, 0 },
-	{ REQUEST, false, 2, { 0x05, 0x40 }, 60000 },	/* PUSH_PROMISE */
-	{ REQUEST, false, 2, { 0x04, 0x00 }, 0 },	/* SETTINGS */
+	{ REQUEST, false, 2, { 0x05, 0x40 }, 60000 }, /* PUSH_PROMISE */
+	{ REQUEST, false, 2, { 0x04, 0x00 }, 0 },     /* SETTINGS */
 	{ REQUEST, false, 5, { 0x01, 0x80, 0x01, 0x00, 0x00 }, 60000 },
 	{ REQUEST, true, 5, { 0x01, 0x40, 0x20, 0x00, 0x00 }, 0 }, /* cut */
-	{ REQUEST, false, 9, { 0x01, 0x07, 0x00, 0x00, 0xcf, 0xcf, 0xcf, 0xcf,
-	    0xcf }, 0 },			/* CONNECT, five times */
-	{ REQUEST, false, 14, { 0x01, 0x0c, 0x00, 0x00, 0xcf, 0x50, 0x00, 0x27,
-	    0x00, 0x41, 0x42, 0x43, 0x44, 0x45 }, 0 }, /* capital letters */
-	{ OTHER, false, 2, { 0x01, 0x00 }, 0 },		/* a push */
-	{ OTHER, false, 2, { 0x40, 0x54 }, 60000 },	/* who knows */
+	{ REQUEST, false, 9,
+	    { 0x01, 0x07, 0x00, 0x00, 0xcf, 0xcf, 0xcf, 0xcf, 0xcf },
+	    0 }, /* CONNECT, five times */
+	{ REQUEST, false, 14,
+	    { 0x01, 0x0c, 0x00, 0x00, 0xcf, 0x50, 0x00, 0x27, 0x00, 0x41, 0x42,
+		0x43, 0x44, 0x45 },
+	    0 },				    /* capital letters */
+	{ OTHER, false, 2, { 0x01, 0x00 }, 0 },	    /* a push */
+	{ OTHER, false, 2, { 0x40, 0x54 }, 60000 }, /* who knows */
 };
 #define BAD_STREAMS (sizeof(bad_streams) / sizeof(bad_streams[0]))
 

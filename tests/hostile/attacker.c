@@ -67,10 +67,14 @@ print_tally(uint64_t rounds)
 		const char *name;
 		uint64_t value;
 	} lines[] = {
-		{ "rounds", rounds }, { "connections", tally.opened },
-		{ "accepted", tally.up }, { "closed", tally.closed },
-		{ "streams", tally.streams }, { "tunnels", tally.tunnels },
-		{ "refused", tally.refused }, { "forged", tally.forged },
+		{ "rounds", rounds },
+		{ "connections", tally.opened },
+		{ "accepted", tally.up },
+		{ "closed", tally.closed },
+		{ "streams", tally.streams },
+		{ "tunnels", tally.tunnels },
+		{ "refused", tally.refused },
+		{ "forged", tally.forged },
 		{ "sent", tally.bytes_sent },
 		{ "received", tally.bytes_received },
 	};

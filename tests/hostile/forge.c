@@ -5,7 +5,7 @@
 #define DATA 0x00 /* RFC 9114 §7.2 */
 #define HEADERS 0x01
 #define METHOD_CONNECT 0xcf /* RFC 9204 §4.5.2, §A: indexed, static, 15 */
-#define AUTHORITY 0x50 /* §4.5.4: a literal with the static name 0 */
+#define AUTHORITY 0x50	    /* §4.5.4: a literal with the static name 0 */
 
 void
 forge_clear(struct forgery *f)
@@ -32,13 +32,15 @@ forge_bytes(struct forgery *f, const void *bytes, size_t len)
 void
 forge_integer(struct forgery *f, uint64_t value)
 {
-	unsigned log = value < 64 ? 0 : value < 16384 ? 1
-	    : value < UINT64_C(1) << 30		      ? 2
-						      : 3;
+	unsigned log = value < 64	? 0
+	    : value < 16384		? 1
+	    : value < UINT64_C(1) << 30 ? 2
+					: 3;
 
 	for (int i = (1 << log) - 1; i >= 0; i--)
-		forge_byte(f, (uint8_t)((value >> (8 * i)) |
-		    (i == (1 << log) - 1 ? log << 6 : 0)));
+		forge_byte(f,
+		    (uint8_t)((value >> (8 * i)) |
+			(i == (1 << log) - 1 ? log << 6 : 0)));
 }
 
 void

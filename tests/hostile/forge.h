@@ -31,7 +31,7 @@ void forge_connect(struct forgery *f, const char *authority);
 void forge_data(struct forgery *f, uint64_t len);
 
 /* An HTTP/3 frame of that type with that payload. */
-void forge_frame(struct forgery *f, uint64_t type, const void *payload,
-    size_t len);
+void
+forge_frame(struct forgery *f, uint64_t type, const void *payload, size_t len);
 
 #endif

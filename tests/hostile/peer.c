@@ -13,7 +13,7 @@
 
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
 
-#define PACKET 1200 /* bytes that ngtcp2 fills; a forgery comes on top */
+#define PACKET 1200	   /* bytes that ngtcp2 fills; a forgery comes on top */
 #define DATAGRAM_MAX 65536 /* bytes */
 #define BATCH 64 /* datagrams of a peer before others have their turn */
 #define EVENTS_MAX 256
@@ -25,13 +25,13 @@
 #define POLL_MANY 5 /* milliseconds */
 #define KEEP_ALIVE (5 * SECOND)
 
-#define LONG_HEADER 0x80 /* RFC 9000 §17.2 */
-#define IS_RETRY(first) (((first) & 0xb0) == 0xb0) /* §17.2.5 */
-#define TAG_LEN 16 /* bytes: of a Retry */
-#define ACK 0x02 /* RFC 9000 §19.3; 0x03 with ECN counts */
+#define LONG_HEADER 0x80			 /* RFC 9000 §17.2 */
+#define IS_RETRY(first) (((first)&0xb0) == 0xb0) /* §17.2.5 */
+#define TAG_LEN 16				 /* bytes: of a Retry */
+#define ACK 0x02	/* RFC 9000 §19.3; 0x03 with ECN counts */
 #define ANSWER_200 0xd9 /* RFC 9204 §A: static, 25 */
-#define GREASE 0x21 /* RFC 9114 §6.2.3 */
-#define BODY_VEC 16384 /* bytes of zeros at a time */
+#define GREASE 0x21	/* RFC 9114 §6.2.3 */
+#define BODY_VEC 16384	/* bytes of zeros at a time */
 
 #define PRIORITY \
 	"NORMAL:-VERS-ALL:+VERS-TLS1.3:-GROUP-ALL:+GROUP-X25519:" \
@@ -306,12 +306,13 @@ path_of(struct peer *p)
 static int
 start_tls(struct peer *p)
 {
-	gnutls_datum_t alpn = { (unsigned char *)(uintptr_t)"h3", 2 };
+	gnutls_datum_t alpn = { (unsigned char *)(uintptr_t) "h3", 2 };
 
 	p->ref.get_conn = get_conn;
 	p->ref.user_data = p;
-	if (gnutls_init(&p->session, GNUTLS_CLIENT |
-	    GNUTLS_ENABLE_EARLY_DATA | GNUTLS_NO_END_OF_EARLY_DATA) != 0)
+	if (gnutls_init(&p->session,
+		GNUTLS_CLIENT | GNUTLS_ENABLE_EARLY_DATA |
+		    GNUTLS_NO_END_OF_EARLY_DATA) != 0)
 		return -1;
 	if (ngtcp2_crypto_gnutls_configure_client_session(p->session) != 0 ||
 	    gnutls_priority_set_direct(p->session, PRIORITY, NULL) != 0 ||
@@ -351,7 +352,8 @@ start_quic(struct peer *p)
 	if (o->max_ack_delay > 0)
 		params.max_ack_delay = o->max_ack_delay;
 	if (ngtcp2_conn_client_new(&p->quic, &dcid, &scid, &path,
-	    NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL, p) != 0)
+		NGTCP2_PROTO_VER_V1, &callbacks, &settings, &params, NULL,
+		p) != 0)
 		return -1;
 	ngtcp2_conn_set_keep_alive_timeout(p->quic, KEEP_ALIVE);
 	return 0;
@@ -477,15 +479,16 @@ fill_packet(struct peer *p, uint64_t now)
 		nvec = s != NULL ? view(s, vec) : 0;
 		taken = -1;
 		n = ngtcp2_conn_writev_stream(p->quic, &ps.path, &pi, datagram,
-		    PACKET, &taken, s == NULL ? 0
-		    : ends_with(s, vec, nvec) ? NGTCP2_WRITE_STREAM_FLAG_MORE |
-			NGTCP2_WRITE_STREAM_FLAG_FIN
-					      : NGTCP2_WRITE_STREAM_FLAG_MORE,
+		    PACKET, &taken,
+		    s == NULL ? 0
+			: ends_with(s, vec, nvec)
+			? NGTCP2_WRITE_STREAM_FLAG_MORE |
+			    NGTCP2_WRITE_STREAM_FLAG_FIN
+			: NGTCP2_WRITE_STREAM_FLAG_MORE,
 		    s != NULL ? s->id : -1, vec, nvec, now);
 		if (s != NULL && taken > 0)
 			s->sent += (uint64_t)taken;
-		if (s != NULL && taken >= 0 &&
-		    s->sent == s->head_len + s->body)
+		if (s != NULL && taken >= 0 && s->sent == s->head_len + s->body)
 			set_pending(p, s, false);
 		if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED ||
 		    n == NGTCP2_ERR_STREAM_SHUT_WR ||
@@ -541,7 +544,8 @@ keep_retry(const uint8_t *data, size_t len)
 	at += 1u + data[at];
 	if (at < len)
 		at += 1u + data[at];
-	if (at + TAG_LEN >= len || len - at - TAG_LEN > sizeof(retry_token.data))
+	if (at + TAG_LEN >= len ||
+	    len - at - TAG_LEN > sizeof(retry_token.data))
 		return;
 	retry_token.type = NGTCP2_TOKEN_TYPE_RETRY;
 	retry_token.len = len - at - TAG_LEN;
@@ -577,7 +581,7 @@ peer_read(struct peer *p)
 		tally.bytes_received += (uint64_t)n;
 		keep_retry(datagram, (size_t)n);
 		if (ngtcp2_conn_read_pkt(p->quic, &path, &pi, datagram,
-		    (size_t)n, peer_now()) != 0)
+			(size_t)n, peer_now()) != 0)
 			give_up(p);
 	}
 	if (p->over)
@@ -679,9 +683,8 @@ peer_open(struct peer *p, const uint8_t *head, size_t head_len, uint64_t body,
 {
 	struct stream *s = stream_new(p, head, head_len, body, fin);
 
-	s = opened(p, s, p->over ? -1
-				 : ngtcp2_conn_open_bidi_stream(p->quic, &s->id,
-				       s));
+	s = opened(p, s,
+	    p->over ? -1 : ngtcp2_conn_open_bidi_stream(p->quic, &s->id, s));
 	tally.streams += s != NULL;
 	return s;
 }
@@ -691,9 +694,8 @@ peer_open_uni(struct peer *p, const uint8_t *head, size_t head_len, bool fin)
 {
 	struct stream *s = stream_new(p, head, head_len, 0, fin);
 
-	return opened(p, s, p->over ? -1
-				    : ngtcp2_conn_open_uni_stream(p->quic,
-					  &s->id, s));
+	return opened(p, s,
+	    p->over ? -1 : ngtcp2_conn_open_uni_stream(p->quic, &s->id, s));
 }
 
 void
@@ -715,7 +717,7 @@ peer_forge(struct peer *p, const struct forgery *f)
 		p->carrier.head = grease;
 		p->carrier.head_len = sizeof(grease);
 		if (ngtcp2_conn_open_uni_stream(p->quic, &p->carrier.id,
-		    NULL) != 0)
+			NULL) != 0)
 			return false;
 	}
 	p->forgery = *f;

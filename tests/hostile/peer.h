@@ -19,7 +19,7 @@
  * of 1-RTT can be altered before it is sealed.
  */
 
-#define SECOND UINT64_C(1000000000) /* nanoseconds */
+#define SECOND UINT64_C(1000000000)	/* nanoseconds */
 #define WINDOW_HUGE (UINT64_C(1) << 40) /* bytes: no limit */
 
 /* A request, and what is sent with it: its head, and then so many zeros. */
@@ -45,12 +45,12 @@ struct token {
 
 /* What it tells the edge, and how it is made. */
 struct peer_options {
-	uint32_t source;	/* address to send from, host order */
-	uint64_t stream_window; /* bytes that an answer may have unread */
-	uint64_t max_ack_delay; /* ns; 0: the default */
+	uint32_t source;	   /* address to send from, host order */
+	uint64_t stream_window;	   /* bytes that an answer may have unread */
+	uint64_t max_ack_delay;	   /* ns; 0: the default */
 	const struct token *token; /* for the first packet, or NULL */
-	bool foul; /* put noise after the first packets */
-	bool raw;  /* do not open the streams that HTTP/3 wants */
+	bool foul;		   /* put noise after the first packets */
+	bool raw; /* do not open the streams that HTTP/3 wants */
 };
 
 struct peer {
@@ -64,11 +64,11 @@ struct peer {
 	uint64_t due;		 /* its next time-out */
 	bool dirty;		 /* has something to write, perhaps */
 
-	bool up;      /* the handshake is complete */
-	bool over;    /* closed by either side */
-	bool reads;   /* gives credit for what it receives */
-	bool mute;    /* acknowledges nothing any more */
-	bool corked;  /* sends nothing for now */
+	bool up;       /* the handshake is complete */
+	bool over;     /* closed by either side */
+	bool reads;    /* gives credit for what it receives */
+	bool mute;     /* acknowledges nothing any more */
+	bool corked;   /* sends nothing for now */
 	uint64_t code; /* the edge's reason to close */
 
 	struct forgery forgery; /* goes out with the next packet */
@@ -83,14 +83,14 @@ struct peer {
 
 /* What happened, of all peers. */
 struct tally {
-	uint64_t opened;     /* connections ... */
-	uint64_t up;	     /* ... of which so many were accepted */
-	uint64_t closed;     /* by the edge */
+	uint64_t opened; /* connections ... */
+	uint64_t up;	 /* ... of which so many were accepted */
+	uint64_t closed; /* by the edge */
 	uint64_t streams;
-	uint64_t tunnels;    /* that were answered with 200 */
-	uint64_t refused;    /* that were answered otherwise */
+	uint64_t tunnels;		     /* that were answered with 200 */
+	uint64_t refused;		     /* that were answered otherwise */
 	uint64_t bytes_sent, bytes_received; /* datagrams */
-	uint64_t forged;     /* packets with a forgery */
+	uint64_t forged;		     /* packets with a forgery */
 };
 extern struct tally tally;
 
@@ -124,8 +124,8 @@ struct stream *peer_open(struct peer *p, const uint8_t *head, size_t head_len,
     uint64_t body, bool fin);
 
 /* Opens a unidirectional stream the same way. */
-struct stream *peer_open_uni(struct peer *p, const uint8_t *head,
-    size_t head_len, bool fin);
+struct stream *
+peer_open_uni(struct peer *p, const uint8_t *head, size_t head_len, bool fin);
 
 /* Has more to send on it. */
 void peer_more(struct peer *p, struct stream *s, uint64_t body, bool fin);

@@ -26,17 +26,21 @@
 #include <unistd.h>
 
 #define EVENTS_MAX 256
-#define BACKLOG 4096   /* connections: more than a burst */
-#define IO_SIZE 65536  /* bytes */
-#define FILLERS 4      /* connections that fill a queue of none */
+#define BACKLOG 4096  /* connections: more than a burst */
+#define IO_SIZE 65536 /* bytes */
+#define FILLERS 4     /* connections that fill a queue of none */
 
 /* Bytes: thousands of connections that nobody reads must find room. */
 #define BUFFER 16384
 
 enum behaviour { ECHO_BACK, ONE, FLOOD, HOLD, DROP, SILENT, BEHAVIOURS };
 static const char *const names[BEHAVIOURS] = {
-	[ECHO_BACK] = "echo", [ONE] = "one", [FLOOD] = "flood",
-	[HOLD] = "hold", [DROP] = "drop", [SILENT] = "silent",
+	[ECHO_BACK] = "echo",
+	[ONE] = "one",
+	[FLOOD] = "flood",
+	[HOLD] = "hold",
+	[DROP] = "drop",
+	[SILENT] = "silent",
 };
 
 struct end {
@@ -81,8 +85,7 @@ end_free(struct end *e)
 
 	if (e->behaviour == DROP) {
 		LIST_REMOVE(e, entry);
-		setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &abort,
-		    sizeof(abort));
+		setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort));
 	}
 	close(e->fd);
 	free(e);
@@ -170,8 +173,7 @@ fill(const struct sockaddr_in *address)
 	for (int i = 0; i < FILLERS; i++) {
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
-		connect(fd, (const struct sockaddr *)address,
-		    sizeof(*address));
+		connect(fd, (const struct sockaddr *)address, sizeof(*address));
 	}
 }
 

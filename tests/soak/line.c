@@ -110,8 +110,9 @@ draw(void)
 static bool
 happens(double percent)
 {
-	return percent > 0 && (double)(draw() >> 11) /
-	    (double)(UINT64_C(1) << 53) < percent / 100;
+	return percent > 0 &&
+	    (double)(draw() >> 11) / (double)(UINT64_C(1) << 53) <
+	    percent / 100;
 }
 
 /* ---- Sockets ---- */
@@ -206,8 +207,8 @@ put(struct way *way, size_t flow, const uint8_t *data, size_t len)
 
 	if (d == NULL)
 		return;
-	d->due = now() + (uint64_t)((bad.delay_ms + (late ? LATE_MS : 0)) *
-	    NS_PER_MS);
+	d->due = now() +
+	    (uint64_t)((bad.delay_ms + (late ? LATE_MS : 0)) * NS_PER_MS);
 	d->flow = flow;
 	d->len = len;
 	memcpy(d->data, data, len);

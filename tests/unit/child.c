@@ -22,7 +22,7 @@ child_run(void (*body)(void))
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_SKIPPED) {
 		print_message("this kernel lacks it, this build has "
-		    "sanitizers, or we are not root\n");
+			      "sanitizers, or we are not root\n");
 		skip();
 	}
 	return status;

@@ -33,8 +33,8 @@ address(const char *net, unsigned subnet, unsigned number, unsigned port)
 
 	memset(&ss, 0, sizeof(ss));
 	ss.ss_family = link_v6 ? AF_INET6 : AF_INET;
-	snprintf(host, sizeof(host), "%s%s%u.%u",
-	    link_v6 ? "2001:db8::" : "", net, subnet, number);
+	snprintf(host, sizeof(host), "%s%s%u.%u", link_v6 ? "2001:db8::" : "",
+	    net, subnet, number);
 	if (link_v6) {
 		in6->sin6_port = htons((uint16_t)port);
 		inet_pton(AF_INET6, host, &in6->sin6_addr);
@@ -113,7 +113,9 @@ client_of(const struct quic_path *path)
 	const struct sockaddr_in6 *in6 = (const void *)&path->remote;
 
 	return (size_t)(ntohs(in->sin_family == AF_INET6 ? in6->sin6_port
-	    : in->sin_port) - FIRST_PORT) / LINK_NAT_PORTS;
+							 : in->sin_port) -
+		   FIRST_PORT) /
+	    LINK_NAT_PORTS;
 }
 
 struct link *
@@ -240,18 +242,17 @@ wire_send(struct link *link, struct link_datagram *d)
 
 /* Cuts a train into its packets. */
 static void
-send_train(
-    struct link *link, bool up, size_t client, const struct quic_gso *gso)
+send_train(struct link *link, bool up, size_t client,
+    const struct quic_gso *gso)
 {
-	const struct sockaddr_storage *from_or_to =
-	    up ? &gso->path.local : &gso->path.remote;
+	const struct sockaddr_storage *from_or_to = up ? &gso->path.local
+						       : &gso->path.remote;
 	struct link_datagram d = { .up = up, .client = client };
 	size_t at, len;
 
 	d.place = place_of(from_or_to);
-	d.path = up
-	    ? server_path(link, client, d.place, visit_of(from_or_to))
-	    : link_path_again(client, d.place, visit_of(from_or_to));
+	d.path = up ? server_path(link, client, d.place, visit_of(from_or_to))
+		    : link_path_again(client, d.place, visit_of(from_or_to));
 	d.ecn = gso->ecn;
 	for (at = 0; at < gso->len; at += len) {
 		len = gso->len - at;
@@ -272,12 +273,12 @@ flush(struct link *link)
 	struct quic_gso *gso = link->server_train;
 
 	while (link->server != NULL &&
-	       quic_server_write(link->server, gso, link->now))
+	    quic_server_write(link->server, gso, link->now))
 		send_train(link, false, client_of(&gso->path), gso);
 	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++) {
 		gso = link->client_train[i];
 		while (link->clients[i] != NULL &&
-		       quic_conn_write(link->clients[i], gso, link->now))
+		    quic_conn_write(link->clients[i], gso, link->now))
 			send_train(link, true, i, gso);
 	}
 }
@@ -321,8 +322,10 @@ batch_add(struct batch *batch, const struct link_datagram *d)
 	if (batch->n > 0 && joins(rx - 1, d))
 		rx[-1].len += d->len;
 	else if (batch->n < BATCH_MAX) {
-		*rx = (struct quic_rx){ .path = d->path, .len = d->len,
-			.data = batch->bytes + batch->len, .ecn = d->ecn,
+		*rx = (struct quic_rx){ .path = d->path,
+			.len = d->len,
+			.data = batch->bytes + batch->len,
+			.ecn = d->ecn,
 			.segment = d->len };
 		batch->n++;
 	} else

@@ -10,36 +10,36 @@
 
 #include "quic/quic.h"
 
-#define LINK_MS UINT64_C(1000000)     /* ns */
-#define LINK_S UINT64_C(1000000000)   /* ns */
+#define LINK_MS UINT64_C(1000000)   /* ns */
+#define LINK_S UINT64_C(1000000000) /* ns */
 
 #define LINK_CLIENTS_MAX 16
-#define LINK_PLACES 4 /* networks that a client can move between */
-#define LINK_DATAGRAM_MAX 9000	/* bytes; what is longer is lost */
+#define LINK_PLACES 4	       /* networks that a client can move between */
+#define LINK_DATAGRAM_MAX 9000 /* bytes; what is longer is lost */
 
 /* A datagram on its way. */
 struct link_datagram {
 	TAILQ_ENTRY(link_datagram) entry; /* link->wire, by `at` */
-	uint64_t at;		/* ns: when it arrives */
-	bool up;		/* to the server */
-	size_t client;		/* whose it is, or for whom */
-	size_t place;		/* where the client is, or was */
-	struct quic_path path;	/* as its receiver sees it */
+	uint64_t at;			  /* ns: when it arrives */
+	bool up;			  /* to the server */
+	size_t client;			  /* whose it is, or for whom */
+	size_t place;			  /* where the client is, or was */
+	struct quic_path path;		  /* as its receiver sees it */
 	uint8_t ecn;
-	size_t len;		/* bytes */
+	size_t len; /* bytes */
 	uint8_t data[LINK_DATAGRAM_MAX];
 };
 
 struct link {
-	uint64_t now;		/* ns; never 0 */
-	uint64_t delay;		/* ns, one way; 25 ms */
-	uint64_t byte_ns;	/* of the line, each way; 0: no time at all */
-	uint64_t queue_max;	/* ns: who would wait longer before it is lost */
-	unsigned loss;		/* of 1000 datagrams, so many are lost, ... */
-	unsigned late;		/* ... overtaken by later ones ... */
-	unsigned twice;		/* ... or arrive twice */
-	size_t size_max;	/* bytes; longer datagrams are lost */
-	uint64_t random;	/* state of link_random(); set it to seed it */
+	uint64_t now;	    /* ns; never 0 */
+	uint64_t delay;	    /* ns, one way; 25 ms */
+	uint64_t byte_ns;   /* of the line, each way; 0: no time at all */
+	uint64_t queue_max; /* ns: who would wait longer before it is lost */
+	unsigned loss;	    /* of 1000 datagrams, so many are lost, ... */
+	unsigned late;	    /* ... overtaken by later ones ... */
+	unsigned twice;	    /* ... or arrive twice */
+	size_t size_max;    /* bytes; longer datagrams are lost */
+	uint64_t random;    /* state of link_random(); set it to seed it */
 
 	/*
 	 * Where clients are: each has an address of its own at every place,
@@ -65,8 +65,8 @@ struct link {
 	struct quic_conn *clients[LINK_CLIENTS_MAX];
 
 	size_t sent_up, sent_down; /* datagrams that left, lost ones included */
-	size_t delivered;	/* receive calls: GRO makes them fewer */
-	uint64_t busy_until[2];	/* ns: the line sends by then; down, up */
+	size_t delivered;	   /* receive calls: GRO makes them fewer */
+	uint64_t busy_until[2];	   /* ns: the line sends by then; down, up */
 
 	TAILQ_HEAD(link_wire, link_datagram) wire;
 	struct quic_gso *server_train;
@@ -109,7 +109,7 @@ void link_drop_server(struct link *);
  * returns true. False also if the two ends keep each other busy without any
  * time passing.
  */
-bool link_run(struct link *, bool (*done)(void *arg), void *arg,
-    uint64_t limit);
+bool
+link_run(struct link *, bool (*done)(void *arg), void *arg, uint64_t limit);
 
 #endif

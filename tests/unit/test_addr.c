@@ -42,7 +42,9 @@ target_parse_accepts(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		assert_int_equal(target_parse(&target, rows[i].text,
-		    strlen(rows[i].text), rows[i].default_port), 0);
+				     strlen(rows[i].text),
+				     rows[i].default_port),
+		    0);
 		assert_string_equal(target.host, rows[i].host);
 		assert_int_equal(target.port, rows[i].port);
 	}
@@ -52,21 +54,53 @@ static void
 target_parse_refuses(void **state)
 {
 	static const char *const rows[] = {
-		"", ":", ":443", "name", "name:", "name:0", "name:65536",
-		"name:+1", "name: 1", "name:1 ", "name:0x50", "name:000001",
-		"name:443:1", "name:99999999999999999999", "na me:1",
-		"name/:1", "user@name:1", "na%6de:1", "na\tme:1", "n\xc3\xa4:1",
-		"name\x7f:1", "2001:db8::1:443", "::1", "[", "[]", "[]:1",
-		"[::1", "[::1]1", "[::1]:", "[::1]:0", "[::1]x:1",
-		"[name]:1", "[192.0.2]:1", "[fe80::1%lo]:1", "[[::1]]:1",
-		"[::g]:1", "[1:2:3:4:5:6:7:8:9]:1", "name,:1", "*:1",
+		"",
+		":",
+		":443",
+		"name",
+		"name:",
+		"name:0",
+		"name:65536",
+		"name:+1",
+		"name: 1",
+		"name:1 ",
+		"name:0x50",
+		"name:000001",
+		"name:443:1",
+		"name:99999999999999999999",
+		"na me:1",
+		"name/:1",
+		"user@name:1",
+		"na%6de:1",
+		"na\tme:1",
+		"n\xc3\xa4:1",
+		"name\x7f:1",
+		"2001:db8::1:443",
+		"::1",
+		"[",
+		"[]",
+		"[]:1",
+		"[::1",
+		"[::1]1",
+		"[::1]:",
+		"[::1]:0",
+		"[::1]x:1",
+		"[name]:1",
+		"[192.0.2]:1",
+		"[fe80::1%lo]:1",
+		"[[::1]]:1",
+		"[::g]:1",
+		"[1:2:3:4:5:6:7:8:9]:1",
+		"name,:1",
+		"*:1",
 	};
 	struct target target = { .host = "kept", .port = 7 };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++)
-		assert_int_equal(target_parse(&target, rows[i],
-		    strlen(rows[i]), 0), -EINVAL);
+		assert_int_equal(target_parse(&target, rows[i], strlen(rows[i]),
+				     0),
+		    -EINVAL);
 	assert_int_equal(target_parse(&target, "a\0b:1", 5, 0), -EINVAL);
 	assert_int_equal(target_parse(&target, "[::1\0]:1", 8, 0), -EINVAL);
 	assert_string_equal(target.host, "kept");
@@ -159,7 +193,10 @@ static void
 addr_round_trips(void **state)
 {
 	static const char *const rows[] = {
-		"192.0.2.1:443", "0.0.0.0:0", "[::1]:443", "[::]:0",
+		"192.0.2.1:443",
+		"0.0.0.0:0",
+		"[::1]:443",
+		"[::]:0",
 		"[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
 		"[::ffff:192.0.2.1]:80",
 	};
@@ -178,10 +215,24 @@ static void
 addr_parse_refuses(void **state)
 {
 	static const char *const rows[] = {
-		"", "1080", ":1080", "127.0.0.1", "[::1]", "::1:80", "*:80",
-		"localhost:80", "127.1:80", "[127.0.0.1]:80", "[fe80::1%lo]:1",
-		"127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:", "127.0.0.1: 1",
-		"0x7f.0.0.1:1", "[::1]:80x", "[::1]80",
+		"",
+		"1080",
+		":1080",
+		"127.0.0.1",
+		"[::1]",
+		"::1:80",
+		"*:80",
+		"localhost:80",
+		"127.1:80",
+		"[127.0.0.1]:80",
+		"[fe80::1%lo]:1",
+		"127.0.0.1:65536",
+		"127.0.0.1:-1",
+		"127.0.0.1:",
+		"127.0.0.1: 1",
+		"0x7f.0.0.1:1",
+		"[::1]:80x",
+		"[::1]80",
 		"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]:1",
 	};
 	struct sockaddr_storage addr = { .ss_family = AF_UNIX };
@@ -218,19 +269,24 @@ loopback_is_told_apart(void **state)
 		const char *text;
 		bool loopback;
 	} rows[] = {
-		{ "127.0.0.1:1", true }, { "127.255.255.255:1", true },
-		{ "[::1]:1", true }, { "[::ffff:127.0.0.1]:1", true },
-		{ "126.255.255.255:1", false }, { "128.0.0.0:1", false },
-		{ "0.0.0.0:1", false }, { "[::]:1", false },
-		{ "[::2]:1", false }, { "[::ffff:128.0.0.1]:1", false },
+		{ "127.0.0.1:1", true },
+		{ "127.255.255.255:1", true },
+		{ "[::1]:1", true },
+		{ "[::ffff:127.0.0.1]:1", true },
+		{ "126.255.255.255:1", false },
+		{ "128.0.0.0:1", false },
+		{ "0.0.0.0:1", false },
+		{ "[::]:1", false },
+		{ "[::2]:1", false },
+		{ "[::ffff:128.0.0.1]:1", false },
 		{ "[::127.0.0.1]:1", false },
 	};
 	struct sockaddr_storage addr;
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++)
-		assert_int_equal(addr_is_loopback(numeric(&addr,
-		    rows[i].text)), rows[i].loopback);
+		assert_int_equal(addr_is_loopback(numeric(&addr, rows[i].text)),
+		    rows[i].loopback);
 }
 
 static void
@@ -277,14 +333,13 @@ cidr_has_edges(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		assert_int_equal(cidr_parse(&cidr, rows[i].range), 0);
-		assert_true(cidr_contains(&cidr, numeric(&addr,
-		    rows[i].first)));
-		assert_true(cidr_contains(&cidr, numeric(&addr,
-		    rows[i].last)));
-		assert_false(cidr_contains(&cidr, numeric(&addr,
-		    rows[i].before)));
-		assert_false(cidr_contains(&cidr, numeric(&addr,
-		    rows[i].after)));
+		assert_true(cidr_contains(&cidr,
+		    numeric(&addr, rows[i].first)));
+		assert_true(cidr_contains(&cidr, numeric(&addr, rows[i].last)));
+		assert_false(cidr_contains(&cidr,
+		    numeric(&addr, rows[i].before)));
+		assert_false(cidr_contains(&cidr,
+		    numeric(&addr, rows[i].after)));
 	}
 }
 
@@ -318,10 +373,24 @@ static void
 cidr_parse_refuses(void **state)
 {
 	static const char *const rows[] = {
-		"", "/", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1",
-		"10.0.0.0/8 ", "10.0.0.0/8/8", "10.0.0.1/8", "10.0.0/8",
-		"::/129", "fc00::1/7", "2001:db8::/16", "example/8",
-		"10.0.0.0/0x8", "[::1]/128", "10.0.0.0/1000", "128.0.0.0/0",
+		"",
+		"/",
+		"/8",
+		"10.0.0.0/",
+		"10.0.0.0/33",
+		"10.0.0.0/-1",
+		"10.0.0.0/8 ",
+		"10.0.0.0/8/8",
+		"10.0.0.1/8",
+		"10.0.0/8",
+		"::/129",
+		"fc00::1/7",
+		"2001:db8::/16",
+		"example/8",
+		"10.0.0.0/0x8",
+		"[::1]/128",
+		"10.0.0.0/1000",
+		"128.0.0.0/0",
 		"::ffff:0.0.0.0/95",
 	};
 	struct cidr cidr = { .prefix = 77 };

@@ -151,8 +151,7 @@ many_addresses_are_tried_faster(void **state)
 	assert_int_equal(address_order_delay(&order, 39), 10);
 }
 
-#define ORDER_TEST(name) \
-	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define ORDER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
 main(void)

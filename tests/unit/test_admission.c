@@ -18,7 +18,8 @@ static int
 setup(void **state)
 {
 	(void)state;
-	admission = (struct admission){ .half_open_max = MANY, .per_second = MANY };
+	admission = (struct admission){ .half_open_max = MANY,
+		.per_second = MANY };
 	return 0;
 }
 
@@ -44,8 +45,8 @@ admitted_from(const char *text, unsigned n, bool proven, uint64_t now)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		count += admission_decide(&admission, address(text), proven, 0, now) ==
-			 ADMISSION_ADMIT;
+		count += admission_decide(&admission, address(text), proven, 0,
+			     now) == ADMISSION_ADMIT;
 	return count;
 }
 
@@ -73,12 +74,12 @@ half_open_handshakes_ask_for_proof(void **state)
 
 	(void)state;
 	admission.half_open_max = 10;
-	assert_int_equal(
-	    admission_decide(&admission, who, false, 9, 0), ADMISSION_ADMIT);
-	assert_int_equal(
-	    admission_decide(&admission, who, false, 10, 0), ADMISSION_RETRY);
-	assert_int_equal(
-	    admission_decide(&admission, who, true, 10, 0), ADMISSION_ADMIT);
+	assert_int_equal(admission_decide(&admission, who, false, 9, 0),
+	    ADMISSION_ADMIT);
+	assert_int_equal(admission_decide(&admission, who, false, 10, 0),
+	    ADMISSION_RETRY);
+	assert_int_equal(admission_decide(&admission, who, true, 10, 0),
+	    ADMISSION_ADMIT);
 }
 
 static void
@@ -104,14 +105,14 @@ beyond_it_who_is_proven_waits(void **state)
 
 	(void)state;
 	admission.per_second = 1;
-	assert_int_equal(
-	    admission_decide(&admission, who, false, 0, 0), ADMISSION_ADMIT);
-	assert_int_equal(
-	    admission_decide(&admission, who, false, 0, 0), ADMISSION_RETRY);
-	assert_int_equal(
-	    admission_decide(&admission, who, true, 0, 0), ADMISSION_DROP);
-	assert_int_equal(
-	    admission_decide(&admission, who, true, 0, SECOND), ADMISSION_ADMIT);
+	assert_int_equal(admission_decide(&admission, who, false, 0, 0),
+	    ADMISSION_ADMIT);
+	assert_int_equal(admission_decide(&admission, who, false, 0, 0),
+	    ADMISSION_RETRY);
+	assert_int_equal(admission_decide(&admission, who, true, 0, 0),
+	    ADMISSION_DROP);
+	assert_int_equal(admission_decide(&admission, who, true, 0, SECOND),
+	    ADMISSION_ADMIT);
 }
 
 /* Whoever takes all that there is leaves some for those who come after. */
@@ -135,7 +136,8 @@ a_source_leaves_a_quarter(void **state)
 		    now + SECOND + (uint64_t)i * SECOND / 10);
 	assert_in_range(taken, 8000, 8600);
 	assert_int_equal(admitted_from("192.0.2.3", 10000, true,
-	    now + 11 * SECOND - SECOND / 10), 100);
+			     now + 11 * SECOND - SECOND / 10),
+	    100);
 }
 
 /* Addresses that are made up, and those of others, leave it too. */
@@ -152,8 +154,8 @@ a_forger_leaves_a_quarter(void **state)
 static size_t
 connections(const char *text)
 {
-	const struct admission_source *source =
-	    admission_find(&admission, address(text));
+	const struct admission_source *source = admission_find(&admission,
+	    address(text));
 
 	return source != NULL ? source->connections : 0;
 }

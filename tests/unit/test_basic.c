@@ -56,16 +56,32 @@ static void
 bad_values_are_refused(void **state)
 {
 	static const char *const list[] = {
-		"", "Basic", "Basic ", "Basic dTp", "Basic dTpw=",
-		"Basicd TpwdTpw", "Bearer dTpw", "Basic\tdTpw",
-		"Basic dTpw ", "Basic dT pw", "Basic dT-_", "Basic dTpw\n",
-		"Basic ====", "Basic dT==dTpw", "Basic d===", "Basic =dTp",
+		"",
+		"Basic",
+		"Basic ",
+		"Basic dTp",
+		"Basic dTpw=",
+		"Basicd TpwdTpw",
+		"Bearer dTpw",
+		"Basic\tdTpw",
+		"Basic dTpw ",
+		"Basic dT pw",
+		"Basic dT-_",
+		"Basic dTpw\n",
+		"Basic ====",
+		"Basic dT==dTpw",
+		"Basic d===",
+		"Basic =dTp",
 		"Basic dTo=dTpw",
 		/* Unused bits that are set. */
-		"Basic Oh==", "Basic dTp=",
+		"Basic Oh==",
+		"Basic dTp=",
 		/* No colon; a NUL, a line feed, a DEL in it. */
-		"Basic dXA=", "Basic dQA6cA==", "Basic dTpwAA==",
-		"Basic dQo6cA==", "Basic dTpwfw==",
+		"Basic dXA=",
+		"Basic dQA6cA==",
+		"Basic dTpwAA==",
+		"Basic dQo6cA==",
+		"Basic dTpwfw==",
 	};
 	struct credentials c;
 	static const struct credentials nothing;
@@ -101,13 +117,11 @@ lengths_are_bounded(void **state)
 	assert_int_equal(parse(value, &c), 0);
 	assert_string_equal(c.user, user);
 	assert_string_equal(c.password, password);
-	assert_int_equal(basic_format(user, password, value,
-	    sizeof(value) - 1), -ENOSPC);
+	assert_int_equal(basic_format(user, password, value, sizeof(value) - 1),
+	    -ENOSPC);
 	fill(user, CREDENTIAL_MAX + 1);
-	assert_int_equal(basic_format(user, "", value, sizeof(value)),
-	    -EINVAL);
-	assert_int_equal(basic_format("", user, value, sizeof(value)),
-	    -EINVAL);
+	assert_int_equal(basic_format(user, "", value, sizeof(value)), -EINVAL);
+	assert_int_equal(basic_format("", user, value, sizeof(value)), -EINVAL);
 }
 
 /* One octet too many on either side of the colon, the whole within bounds. */
@@ -121,9 +135,9 @@ long_halves_are_refused(void **state)
 	(void)state;
 	for (int i = 0; i < 85; i++)
 		strcat(value, "eHh4");
-	strcat(value, "eDpw");	/* "x:p" */
+	strcat(value, "eDpw"); /* "x:p" */
 	assert_int_equal(parse(value, &c), -EINVAL);
-	strcpy(value, "Basic dTp4");	/* "u:x" */
+	strcpy(value, "Basic dTp4"); /* "u:x" */
 	for (int i = 0; i < 85; i++)
 		strcat(value, "eHh4");
 	assert_int_equal(parse(value, &c), -EINVAL);

@@ -33,8 +33,7 @@ bulk_through_bottleneck(struct world *w)
 static uint64_t
 use_of_line(struct world *w, size_t before, uint64_t time)
 {
-	return (w->far[BULK].received - before) * w->link->byte_ns * 100 /
-	    time;
+	return (w->far[BULK].received - before) * w->link->byte_ns * 100 / time;
 }
 
 /* How long a packet waits that comes before the line now. */

@@ -37,7 +37,7 @@ acked(uint64_t first, uint64_t last)
 	black_hole_opened(&evidence);
 	black_hole_acked(&evidence, &pmtu, first, last, now);
 	return black_hole_progressed(&evidence) &&
-	       black_hole_is_suspected(&evidence);
+	    black_hole_is_suspected(&evidence);
 }
 
 static bool

@@ -74,7 +74,8 @@ check_good(const struct good *row, bool response, bool odd)
 
 	for (size_t at = 1; at <= row->len; at++) {
 		assert_int_equal(decode(&body, response, row->in, row->len, at,
-		    row->len), 1);
+				     row->len),
+		    1);
 		assert_string_equal(body.content, row->content);
 		assert_int_equal(row->len - body.used, row->left);
 	}
@@ -121,13 +122,16 @@ responses_decoded(void **state)
 		{ { OCTETS("2;\x01\0\x7f\r\nhi\r\n0\r\n\r\n"), "hi", 0 },
 		    false },
 		{ { OCTETS("00000000000000000002\r\nhi\r\n"
-		    "00000000000000000000\r\n\r\n"), "hi", 0 }, false },
+			   "00000000000000000000\r\n\r\n"),
+		      "hi", 0 },
+		    false },
 		{ { OCTETS("2\nhi\n0\n\nx"), "hi", 1 }, true },
 		{ { OCTETS("2;a\nhi\r\n0 \r\n\r\n"), "hi", 0 }, true },
 		{ { OCTETS("2\r\nhi\n0\r\n\r\n"), "hi", 0 }, true },
 		{ { OCTETS("2\r\nhi\r\n0\r\n\n"), "hi", 0 }, true },
 		{ { OCTETS("2\r\nhi\r\n0\r\nA: b\n c\0\r\n\rx\r\n\r\n"), "hi",
-		    0 }, true },
+		      0 },
+		    true },
 		{ { OCTETS("2\r\r\nhi\r\n0;\ra\r\n\r\n"), "hi", 0 }, true },
 	};
 
@@ -149,7 +153,8 @@ check_bad(const struct bad *row, bool response)
 
 	for (size_t at = 1; at <= row->len; at++) {
 		assert_int_equal(decode(&body, response, row->in, row->len, at,
-		    row->len), -EBADMSG);
+				     row->len),
+		    -EBADMSG);
 		assert_int_equal(body.used, row->used);
 	}
 	assert_int_equal(decode(&body, response, row->in, row->len, 1, 1),
@@ -242,7 +247,8 @@ noise_is_bounded(void **state)
 	for (int i = 0; i < 2; i++) { /* the bound is that of each chunk */
 		assert_int_equal(feed(&body, OCTETS("1;")), 0);
 		assert_int_equal(feed_many(&body, 'x',
-		    CHUNKED_EXTENSION_MAX - 1), 0);
+				     CHUNKED_EXTENSION_MAX - 1),
+		    0);
 		assert_int_equal(feed(&body, OCTETS("\r\na\r\n")), 0);
 	}
 	assert_int_equal(feed(&body, OCTETS("1;")), 0);
@@ -270,10 +276,12 @@ noise_in_responses_is_bounded(void **state)
 	for (size_t i = 0; i < COUNT(octets); i++) {
 		chunked_init(&body.decoder, true);
 		assert_int_equal(feed_many(&body, octets[i],
-		    CHUNKED_EXTENSION_MAX), 0);
+				     CHUNKED_EXTENSION_MAX),
+		    0);
 		assert_int_equal(feed(&body, OCTETS("1\na\n")), 0);
 		assert_int_equal(feed_many(&body, octets[i],
-		    CHUNKED_EXTENSION_MAX + 1), -EBADMSG);
+				     CHUNKED_EXTENSION_MAX + 1),
+		    -EBADMSG);
 	}
 	chunked_init(&body.decoder, true);
 	assert_int_equal(feed(&body, OCTETS("0\r\n")), 0);
@@ -289,8 +297,7 @@ refusals_say_why(void **state)
 		size_t len;
 		const char *why;
 	} rows[] = {
-		{ OCTETS("\r"),
-		    "byte 0x0d where the size of a chunk must be" },
+		{ OCTETS("\r"), "byte 0x0d where the size of a chunk must be" },
 		{ OCTETS("1g"), "byte 0x67 in the size of a chunk" },
 		{ OCTETS("1;\x01"), "byte 0x01 in the extension of a chunk" },
 		{ OCTETS("1\ra"),
@@ -310,7 +317,8 @@ refusals_say_why(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		assert_int_equal(decode(&body, false, rows[i].in, rows[i].len,
-		    1, 1), -EBADMSG);
+				     1, 1),
+		    -EBADMSG);
 		chunked_why(&body.decoder, why);
 		assert_non_null(strstr(why, rows[i].why));
 	}
@@ -323,8 +331,7 @@ largest_chunk_is_counted(void **state)
 	const uint8_t head[] = "7fffffffffffffff\r\n";
 
 	(void)state;
-	assert_int_equal(decode(&body, false, head, sizeof(head) - 1, 1,
-	    1), 0);
+	assert_int_equal(decode(&body, false, head, sizeof(head) - 1, 1, 1), 0);
 	assert_int_equal(body.decoder.left, INT64_MAX);
 }
 
@@ -340,8 +347,9 @@ what_is_formatted_decodes(void **state)
 	for (size_t i = 0; i < COUNT(sizes); i++) {
 		len = chunked_format(head, sizes[i]);
 		assert_true(len <= sizeof(head));
-		assert_int_equal(decode(&body, false, (uint8_t *)head, len,
-		    len, 1), 0);
+		assert_int_equal(decode(&body, false, (uint8_t *)head, len, len,
+				     1),
+		    0);
 		assert_int_equal(body.decoder.left, sizes[i]);
 	}
 }

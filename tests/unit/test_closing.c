@@ -9,7 +9,7 @@
 #include "quic/closing.h"
 
 #define SECOND UINT64_C(1000000000) /* ns */
-#define MANY 4096 /* that are kept at a time */
+#define MANY 4096		    /* that are kept at a time */
 
 static struct conn_id_map map;
 static struct closings closings;

@@ -157,16 +157,19 @@ flags_set_every_field(void **state)
 	write_file("");
 	memset(ones, 0xff, sizeof(ones));
 	begin(CONFIG_CULVERT);
-	assert_int_equal(load("culvert -l 127.0.0.1:1 --listen=[::1]:2 "
-	    "--listen-users @ --control /run/c -e a:1 -e [::1] --ca @ --cert @ "
-	    "--key @ --pin " PIN_ZEROS " --pin " PIN_ONES " --user b:c:d "
-	    "--mtu-max 9000 --mtu-min 1280 --no-mtu-probe --cc bbr "
-	    "--interface wlan0 --fwmark 0xca6c --edge-timeout 60 "
-	    "--qlog /tmp --log-format json -vv -q "
-	    "--clients-max 1 --clients-per-listener 2 "
-	    "--clients-per-source 3 --head-max 4096 --head-timeout 4 "
-	    "--idle-timeout 5 --connect-timeout 6 --tunnel-timeout 7 "
-	    "--linger-timeout 8 --memory-max 1G"), 0);
+	assert_int_equal(
+	    load(
+		"culvert -l 127.0.0.1:1 --listen=[::1]:2 "
+		"--listen-users @ --control /run/c -e a:1 -e [::1] --ca @ --cert @ "
+		"--key @ --pin " PIN_ZEROS " --pin " PIN_ONES " --user b:c:d "
+		"--mtu-max 9000 --mtu-min 1280 --no-mtu-probe --cc bbr "
+		"--interface wlan0 --fwmark 0xca6c --edge-timeout 60 "
+		"--qlog /tmp --log-format json -vv -q "
+		"--clients-max 1 --clients-per-listener 2 "
+		"--clients-per-source 3 --head-max 4096 --head-timeout 4 "
+		"--idle-timeout 5 --connect-timeout 6 --tunnel-timeout 7 "
+		"--linger-timeout 8 --memory-max 1G"),
+	    0);
 	assert_string_equal(errors(), "");
 	assert_int_equal(f.config.listen.n, 2);
 	assert_string_equal(listen_at(0), "127.0.0.1:1");
@@ -207,8 +210,10 @@ flags_set_every_field(void **state)
 	assert_true(f.config.quiet);
 	end();
 	begin(CONFIG_CULVERT_EDGE);
-	assert_int_equal(load("culvert-edge -l 0.0.0.0:1 --cert @ --key @ "
-	    "--users @ --allow 10.0.0.0/8 --allow ::1 --deny ::/0"), 0);
+	assert_int_equal(
+	    load("culvert-edge -l 0.0.0.0:1 --cert @ --key @ "
+		 "--users @ --allow 10.0.0.0/8 --allow ::1 --deny ::/0"),
+	    0);
 	assert_string_equal(listen_at(0), "0.0.0.0:1");
 	assert_string_equal(f.config.users, f.path);
 	assert_int_equal(f.config.allow.n, 2);
@@ -225,12 +230,20 @@ value_for(const struct config_option *option)
 	static const struct {
 		const char *metavar, *value;
 	} values[] = {
-		{ "addr:port", "127.0.0.1:7" }, { "host[:port]", "a:7" },
-		{ "file", "/a" }, { "path", "/a" }, { "dir", "/a" },
-		{ "sha256//base64", PIN_ZEROS }, { "name:password", "a:b" },
-		{ "bytes", "5000" }, { "cubic|bbr", "cubic" },
-		{ "cidr[:port]", "10.0.0.0/8:25" }, { "text|json", "json" },
-		{ "number", "7" }, { "seconds", "7" }, { "size", "20M" },
+		{ "addr:port", "127.0.0.1:7" },
+		{ "host[:port]", "a:7" },
+		{ "file", "/a" },
+		{ "path", "/a" },
+		{ "dir", "/a" },
+		{ "sha256//base64", PIN_ZEROS },
+		{ "name:password", "a:b" },
+		{ "bytes", "5000" },
+		{ "cubic|bbr", "cubic" },
+		{ "cidr[:port]", "10.0.0.0/8:25" },
+		{ "text|json", "json" },
+		{ "number", "7" },
+		{ "seconds", "7" },
+		{ "size", "20M" },
 		{ "name", "eth0" },
 	};
 
@@ -278,7 +291,7 @@ every_key_sets_its_field(void **state)
 		enum config_program program = (enum config_program)p;
 
 		for (size_t i = 0; (option = option_at(program, i)) != NULL;
-		    i++) {
+		     i++) {
 			if (option->section != NULL)
 				key_sets_its_field(program, option);
 		}
@@ -293,17 +306,20 @@ run_as_takes_a_user_that_we_can_become(void **state)
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert --embedded-edge --run-as no-such-user"),
 	    -EINVAL);
-	assert_string_equal(errors(), "culvert: --run-as: the user "
+	assert_string_equal(errors(),
+	    "culvert: --run-as: the user "
 	    "'no-such-user' does not exist on this machine\n");
 	end();
 	begin(CONFIG_CULVERT_EDGE);
 	if (geteuid() == 0) {
 		assert_int_equal(load("culvert-edge --self-signed --open "
-		    "--run-as root"), 0);
+				      "--run-as root"),
+		    0);
 		assert_string_equal(f.config.run_as, "root");
 	} else {
 		assert_int_equal(load("culvert-edge --self-signed --open "
-		    "--run-as root"), -EINVAL);
+				      "--run-as root"),
+		    -EINVAL);
 		assert_non_null(strstr(errors(), "only root can switch"));
 	}
 	end();
@@ -321,7 +337,8 @@ the_table_is_sound(void **state)
 
 		for (i = 0; (option = option_at(program, i)) != NULL; i++) {
 			assert_ptr_equal(option_find(program, option->name,
-			    &at), option);
+					     &at),
+			    option);
 			assert_int_equal(at, i);
 			assert_int_equal(option->section == NULL,
 			    option->type == NULL);
@@ -337,12 +354,14 @@ static void
 the_command_line_overrides_the_file(void **state)
 {
 	(void)state;
-	write_file("[proxy]\nlisten = 127.0.0.1:1\nlisten = 127.0.0.1:2\n"
+	write_file(
+	    "[proxy]\nlisten = 127.0.0.1:1\nlisten = 127.0.0.1:2\n"
 	    "[edge]\nedge = a\nedge = b\n[path]\ncc = bbr\nmtu-max = 1400\n"
 	    "[log]\nverbose = 3\n");
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert -l 127.0.0.1:3 -v -f @ "
-	    "-o path.cc=cubic -o proxy.listen=127.0.0.1:4"), 0);
+			      "-o path.cc=cubic -o proxy.listen=127.0.0.1:4"),
+	    0);
 	assert_string_equal(errors(), "");
 	assert_int_equal(f.config.listen.n, 2);
 	assert_string_equal(listen_at(0), "127.0.0.1:3");
@@ -359,8 +378,10 @@ the_last_flag_wins(void **state)
 {
 	(void)state;
 	begin(CONFIG_CULVERT);
-	assert_int_equal(load("culvert -e a --cc bbr --cc cubic --qlog /a "
-	    "--qlog /b -o log.quiet=yes -o log.quiet=no -vvvvv"), 0);
+	assert_int_equal(
+	    load("culvert -e a --cc bbr --cc cubic --qlog /a "
+		 "--qlog /b -o log.quiet=yes -o log.quiet=no -vvvvv"),
+	    0);
 	assert_int_equal(f.config.cc, QUIC_CC_CUBIC);
 	assert_string_equal(f.config.qlog, "/b");
 	assert_false(f.config.quiet);
@@ -377,24 +398,32 @@ files_are_read_strictly(void **state)
 	} rows[] = {
 		{ "[path]\ncc = reno\n",
 		    "x.conf:2: cc: the value is not cubic or bbr\n" },
-		{ "\n; c\n[path]\nmtu-max = 12x\n", "x.conf:4: mtu-max: the "
+		{ "\n; c\n[path]\nmtu-max = 12x\n",
+		    "x.conf:4: mtu-max: the "
 		    "value is not a number of bytes from 1228 to 65535\n" },
-		{ "[path]\ninterface = a/b\n", "x.conf:2: interface: the "
+		{ "[path]\ninterface = a/b\n",
+		    "x.conf:2: interface: the "
 		    "value is not the name of an interface, such as eth0\n" },
-		{ "[path]\ninterface = sixteen-letters-\n", "x.conf:2: "
+		{ "[path]\ninterface = sixteen-letters-\n",
+		    "x.conf:2: "
 		    "interface: the value is not the name of an "
 		    "interface, such as eth0\n" },
-		{ "[path]\nfwmark = 0\n", "x.conf:2: fwmark: the value is "
+		{ "[path]\nfwmark = 0\n",
+		    "x.conf:2: fwmark: the value is "
 		    "not a number from 1 to 0xffffffff\n" },
-		{ "[path]\nfwmark = 0x100000000\n", "x.conf:2: fwmark: "
+		{ "[path]\nfwmark = 0x100000000\n",
+		    "x.conf:2: fwmark: "
 		    "the value is not a number from 1 to 0xffffffff\n" },
 		{ "[path]\ncc = bbr\ncc = bbr\n",
 		    "x.conf:3: 'cc' is set a second time\n" },
-		{ "[path]\nxx = bbr\n", "x.conf:2: unknown key 'xx' in "
+		{ "[path]\nxx = bbr\n",
+		    "x.conf:2: unknown key 'xx' in "
 		    "[path]\n" },
-		{ "[log]\ncc = bbr\n", "x.conf:2: 'cc' belongs in [path], not "
+		{ "[log]\ncc = bbr\n",
+		    "x.conf:2: 'cc' belongs in [path], not "
 		    "in [log]\n" },
-		{ "cc = bbr\n", "x.conf:1: 'cc' belongs in [path], not in "
+		{ "cc = bbr\n",
+		    "x.conf:1: 'cc' belongs in [path], not in "
 		    "[]\n" },
 		{ "[x]\ny = bbr\n", "x.conf:2: unknown key 'y' in [x]\n" },
 		{ "[edge]\nself-signed = yes\n",
@@ -404,11 +433,14 @@ files_are_read_strictly(void **state)
 		{ "[path]\ncc\n",
 		    "x.conf:2: neither [section] nor key = value\n" },
 		{ "[path\n", "x.conf:1: neither [section] nor key = value\n" },
-		{ "[limits]\nconnections = 0\n", "x.conf:2: connections: "
+		{ "[limits]\nconnections = 0\n",
+		    "x.conf:2: connections: "
 		    "the value is not a number from 1 to 16\n" },
-		{ "[limits]\nconnections = 17\n", "x.conf:2: connections: "
+		{ "[limits]\nconnections = 17\n",
+		    "x.conf:2: connections: "
 		    "the value is not a number from 1 to 16\n" },
-		{ "[edge]\nuser = secret\n", "x.conf:2: user: the value is "
+		{ "[edge]\nuser = secret\n",
+		    "x.conf:2: user: the value is "
 		    "not name:password of at most 255 bytes each\n" },
 		{ "[proxy]\nlisten = :1\nlisten = 1\n",
 		    "x.conf:2: listen: the value is not an address and a port, "
@@ -432,7 +464,8 @@ files_may_be_written_freely(void **state)
 	(void)state;
 	begin(CONFIG_CULVERT);
 	assert_int_equal(parse("\xef\xbb\xbf# c\r\n[edge] ; c\r\n\tedge = a\r\n"
-	    "   edge: b ; c\n\n[path]\n[edge]\nedge=c"), 0);
+			       "   edge: b ; c\n\n[path]\n[edge]\nedge=c"),
+	    0);
 	assert_string_equal(errors(), "");
 	assert_int_equal(f.config.edge.n, 3);
 	assert_string_equal(f.config.edge.v[2].host, "c");
@@ -448,8 +481,10 @@ odd_lines_are_named(void **state)
 	(void)state;
 	begin(CONFIG_CULVERT);
 	assert_int_equal(config_parse(&f.config, nul, sizeof(nul) - 1,
-	    "x.conf"), -EINVAL);
-	assert_string_equal(errors(), "x.conf:2: the line contains a NUL byte\n");
+			     "x.conf"),
+	    -EINVAL);
+	assert_string_equal(errors(),
+	    "x.conf:2: the line contains a NUL byte\n");
 	assert_int_equal(f.config.edge.n, 1);
 	end();
 	memset(text + strlen(text), 'a', 300);
@@ -469,8 +504,8 @@ lists_are_bounded(void **state)
 	begin(CONFIG_CULVERT);
 	for (int i = 0; i <= CONFIG_EDGE_MAX; i++) {
 		snprintf(line, sizeof(line), "[edge]\nedge = e%d\n", i);
-		assert_int_equal(parse(line), i < CONFIG_EDGE_MAX ? 0 :
-		    -EINVAL);
+		assert_int_equal(parse(line),
+		    i < CONFIG_EDGE_MAX ? 0 : -EINVAL);
 	}
 	assert_string_equal(errors(),
 	    "x.conf:2: edge: is given more than 8 times\n");
@@ -482,17 +517,33 @@ static void
 wrong_values_are_refused(void **state)
 {
 	static const char *const rows[] = {
-		"edge.edge=", "edge.edge=a:0", "edge.edge=::1", "edge.edge=a b",
-		"edge.pin=" PIN_ZEROS "=", "edge.pin=sha1//AAAA",
+		"edge.edge=",
+		"edge.edge=a:0",
+		"edge.edge=::1",
+		"edge.edge=a b",
+		"edge.pin=" PIN_ZEROS "=",
+		"edge.pin=sha1//AAAA",
 		"edge.pin=sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=",
 		"edge.pin=sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 		"edge.pin=sha256//AAAAAAAAAA!AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-		"edge.user=bob", "edge.user=:x", "edge.user=", "edge.ca=",
-		"edge.embedded-edge=perhaps", "path.mtu-max=1227",
-		"path.mtu-max=65536", "path.mtu-max= 1500", "path.mtu-max=+1500",
-		"path.mtu-max=99999999999999999999", "log.verbose=4",
-		"log.verbose=-1", "log.verbose=", "path.cc=CUBIC",
-		"proxy.listen=localhost:1", "path", "path.cc", "path=cc.bbr",
+		"edge.user=bob",
+		"edge.user=:x",
+		"edge.user=",
+		"edge.ca=",
+		"edge.embedded-edge=perhaps",
+		"path.mtu-max=1227",
+		"path.mtu-max=65536",
+		"path.mtu-max= 1500",
+		"path.mtu-max=+1500",
+		"path.mtu-max=99999999999999999999",
+		"log.verbose=4",
+		"log.verbose=-1",
+		"log.verbose=",
+		"path.cc=CUBIC",
+		"proxy.listen=localhost:1",
+		"path",
+		"path.cc",
+		"path=cc.bbr",
 		"proxy.control=/0123456789012345678901234567890123456789012345"
 		"67890123456789012345678901234567890123456789012345678901234567",
 		"edge.user=a:\x01",
@@ -504,8 +555,10 @@ wrong_values_are_refused(void **state)
 		snprintf(f.words[0], sizeof(f.words[0]), "culvert");
 		snprintf(f.words[1], sizeof(f.words[1]), "-eok");
 		snprintf(f.words[2], sizeof(f.words[2]), "-o%s", rows[i]);
-		assert_int_equal(config_load(&f.config, 3, (char *[]){
-		    f.words[0], f.words[1], f.words[2], NULL }), -EINVAL);
+		assert_int_equal(config_load(&f.config, 3,
+				     (char *[]){ f.words[0], f.words[1],
+					 f.words[2], NULL }),
+		    -EINVAL);
 		assert_string_not_equal(errors(), "");
 		end();
 	}
@@ -519,30 +572,39 @@ bad_flags_are_named(void **state)
 	} rows[] = {
 		{ "culvert -e a --nonsense",
 		    "unknown option '--nonsense'; -h lists all options" },
-		{ "culvert -e a -nx", "unknown option '-x'; -h lists all options" },
+		{ "culvert -e a -nx",
+		    "unknown option '-x'; -h lists all options" },
 		{ "culvert -e a --self-signed",
 		    "unknown option '--self-signed'; -h lists all options" },
 		{ "culvert --embedded-edge=yes",
 		    "--embedded-edge takes no value" },
 		{ "culvert -e", "--edge needs a value: host[:port]" },
 		{ "culvert -e a --cc", "--cc needs a value: cubic|bbr" },
-		{ "culvert -e a b", "1 argument belongs to no option; "
+		{ "culvert -e a b",
+		    "1 argument belongs to no option; "
 		    "-h lists all options" },
-		{ "culvert -e a b c", "2 arguments belong to no option; "
+		{ "culvert -e a b c",
+		    "2 arguments belong to no option; "
 		    "-h lists all options" },
 		{ "culvert -e a -f x -f y", "--config is given twice" },
-		{ "culvert -e a --mtu-max 1k", "--mtu-max: the value is not "
+		{ "culvert -e a --mtu-max 1k",
+		    "--mtu-max: the value is not "
 		    "a number of bytes from 1228 to 65535" },
-		{ "culvert -e a --head-max 70000", "--head-max: the value is "
+		{ "culvert -e a --head-max 70000",
+		    "--head-max: the value is "
 		    "not a number of bytes from 4096 to 65536" },
-		{ "culvert -e a --clients-max -1", "--clients-max: the value "
+		{ "culvert -e a --clients-max -1",
+		    "--clients-max: the value "
 		    "is not a number from 0 to 10000000" },
-		{ "culvert -e a --linger-timeout 0", "--linger-timeout: the "
+		{ "culvert -e a --linger-timeout 0",
+		    "--linger-timeout: the "
 		    "value is not a number of seconds from 1 to 86400" },
-		{ "culvert -e a -o x", "--option: the value is not "
+		{ "culvert -e a -o x",
+		    "--option: the value is not "
 		    "section.key=value" },
 		{ "culvert -e a -o x.y=z", "unknown key 'y' in [x]" },
-		{ "culvert -e a --user secret", "--user: the value is not "
+		{ "culvert -e a --user secret",
+		    "--user: the value is not "
 		    "name:password of at most 255 bytes each" },
 	};
 	char text[300];
@@ -562,29 +624,62 @@ static void
 values_stay_out_of_complaints(void **state)
 {
 	static const char *const lines[] = {
-		"--usr=geheim", "--usr geheim", "--usr=alice:geheim",
-		"--alice:geheim", "--pass=geheim", "-xgeheim", "-vxgeheim",
-		"-ualice:geheim", "-u alice:geheim", "geheim", "alice:geheim",
-		"--user geheim", "--user=geheim", "--embedded-edge=geheim",
-		"--edge https://alice:geheim@host", "--edge=alice:geheim@b",
-		"--user-file geheim", "--ca geheim", "--key geheim --cert @",
-		"--listen-users geheim", "--config geheim", "-f geheim",
-		"--pin geheim", "--pin sha256//geheim", "--mtu-max geheim",
-		"--listen geheim", "--interface alice:geheim", "--cc geheim",
-		"--fwmark geheim", "--log-format geheim", "--grace geheim",
-		"--memory-max geheim", "-o geheim", "-o usr=alice:geheim",
-		"-o edge.usr=alice:geheim", "-o edge.edge=a:geheim@b",
-		"-o edge.user=geheim", "-o geheim=alice.x", "-o :geheim.x=y",
-		"--option=alice:geheim", "--verbose=geheim", "-q=geheim",
+		"--usr=geheim",
+		"--usr geheim",
+		"--usr=alice:geheim",
+		"--alice:geheim",
+		"--pass=geheim",
+		"-xgeheim",
+		"-vxgeheim",
+		"-ualice:geheim",
+		"-u alice:geheim",
+		"geheim",
+		"alice:geheim",
+		"--user geheim",
+		"--user=geheim",
+		"--embedded-edge=geheim",
+		"--edge https://alice:geheim@host",
+		"--edge=alice:geheim@b",
+		"--user-file geheim",
+		"--ca geheim",
+		"--key geheim --cert @",
+		"--listen-users geheim",
+		"--config geheim",
+		"-f geheim",
+		"--pin geheim",
+		"--pin sha256//geheim",
+		"--mtu-max geheim",
+		"--listen geheim",
+		"--interface alice:geheim",
+		"--cc geheim",
+		"--fwmark geheim",
+		"--log-format geheim",
+		"--grace geheim",
+		"--memory-max geheim",
+		"-o geheim",
+		"-o usr=alice:geheim",
+		"-o edge.usr=alice:geheim",
+		"-o edge.edge=a:geheim@b",
+		"-o edge.user=geheim",
+		"-o geheim=alice.x",
+		"-o :geheim.x=y",
+		"--option=alice:geheim",
+		"--verbose=geheim",
+		"-q=geheim",
 	};
 	static const char *const texts[] = {
-		"[edge]\nusr = alice:geheim\n", "[edge]\nuser = geheim\n",
-		"[edge]\nuser alice:geheim\n", "[edge]\nalice:geheim\n",
+		"[edge]\nusr = alice:geheim\n",
+		"[edge]\nuser = geheim\n",
+		"[edge]\nuser alice:geheim\n",
+		"[edge]\nalice:geheim\n",
 		"[edge]\nuser=alice:x\nuser=bob:geheim\n",
 		"[edge]\nedge = https://alice:geheim@host\n",
-		"[edge]\nGeHeIm geheim = x\n", "[path]\ncc = geheim\n",
-		"[user alice:geheim]\nx = y\n", "geheim\n",
-		"[alice:geheim]\nuser = a:b\n", "[edge]\npin = geheim\n",
+		"[edge]\nGeHeIm geheim = x\n",
+		"[path]\ncc = geheim\n",
+		"[user alice:geheim]\nx = y\n",
+		"geheim\n",
+		"[alice:geheim]\nuser = a:b\n",
+		"[edge]\npin = geheim\n",
 	};
 	char line[128];
 
@@ -659,8 +754,10 @@ combinations_are_checked(void **state)
 		{ CONFIG_CULVERT, "culvert --embedded-edge --interface lo",
 		    "--interface and --embedded-edge cannot be combined" },
 		{ CONFIG_CULVERT, "culvert --embedded-edge --fwmark 1", NULL },
-		{ CONFIG_CULVERT, "culvert --embedded-edge --allow 10.0.0.0/8 "
-		    "--deny :25", NULL },
+		{ CONFIG_CULVERT,
+		    "culvert --embedded-edge --allow 10.0.0.0/8 "
+		    "--deny :25",
+		    NULL },
 		{ CONFIG_CULVERT, "culvert -e a --allow 10.0.0.0/8",
 		    "--allow and --deny require --embedded-edge" },
 		{ CONFIG_CULVERT, "culvert -e a --deny [fc00::]/7:443",
@@ -677,14 +774,18 @@ combinations_are_checked(void **state)
 		    "other machines can reach [::]:2" },
 		{ CONFIG_CULVERT, "culvert -e a -l [::]:2 --listen-users @",
 		    NULL },
-		{ CONFIG_CULVERT, "culvert -e a -l [::ffff:127.0.0.1]:2", NULL },
+		{ CONFIG_CULVERT, "culvert -e a -l [::ffff:127.0.0.1]:2",
+		    NULL },
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --open",
 		    "no certificate" },
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed",
 		    "no users are configured" },
-		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed --open "
-		    "--users @", "--open and --users cannot be combined" },
-		{ CONFIG_CULVERT_EDGE, "culvert-edge --self-signed --open "
+		{ CONFIG_CULVERT_EDGE,
+		    "culvert-edge --self-signed --open "
+		    "--users @",
+		    "--open and --users cannot be combined" },
+		{ CONFIG_CULVERT_EDGE,
+		    "culvert-edge --self-signed --open "
 		    "--cert @ --key @",
 		    "--self-signed and --cert cannot be combined" },
 		{ CONFIG_CULVERT_EDGE, "culvert-edge --open --cert @",
@@ -715,7 +816,8 @@ passwords_leave_the_command_line(void **state)
 	(void)state;
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert -e a --user bob:secret "
-	    "--user=bob:secret -o edge.user=bob:geheim"), 0);
+			      "--user=bob:secret -o edge.user=bob:geheim"),
+	    0);
 	assert_string_equal(f.config.user.name, "bob");
 	assert_string_equal(f.config.user.password, "geheim");
 	for (size_t i = 0; i < 8; i++) {
@@ -750,7 +852,8 @@ the_user_file_gives_the_user(void **state)
 	write_file("\nbob:secret\n");
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert -e a --user-file @"), -EINVAL);
-	assert_non_null(strstr(errors(), "/file:1: the line is not "
+	assert_non_null(strstr(errors(),
+	    "/file:1: the line is not "
 	    "name:password"));
 	end();
 	write_file("[edge]\nedge = a\nuser = bob:secret\n");
@@ -770,13 +873,19 @@ exposed_secrets_are_warned_of(void **state)
 		mode_t mode;
 		const char *line, *what;
 	} cases[] = {
-		{ CONFIG_CULVERT_EDGE, 0644, "culvert-edge --self-signed "
-		    "--users @", "hashes of passwords, and every user of this "
+		{ CONFIG_CULVERT_EDGE, 0644,
+		    "culvert-edge --self-signed "
+		    "--users @",
+		    "hashes of passwords, and every user of this "
 		    "machine can read it; use \"chmod o= /tmp/test_config." },
-		{ CONFIG_CULVERT, 0604, "culvert --embedded-edge "
-		    "--listen-users @", "hashes of passwords, and every" },
-		{ CONFIG_CULVERT_EDGE, 0644, "culvert-edge --open --cert @ "
-		    "--key @", "a private key, and every user" },
+		{ CONFIG_CULVERT, 0604,
+		    "culvert --embedded-edge "
+		    "--listen-users @",
+		    "hashes of passwords, and every" },
+		{ CONFIG_CULVERT_EDGE, 0644,
+		    "culvert-edge --open --cert @ "
+		    "--key @",
+		    "a private key, and every user" },
 		{ CONFIG_CULVERT, 0644, "culvert -e x --cert @ --key @",
 		    "a private key, and every user" },
 		{ CONFIG_CULVERT, 0644, "culvert -e x --user-file @",
@@ -879,12 +988,13 @@ a_reload_reads_the_file_again(void **state)
 {
 	(void)state;
 	write_file("[edge]\nedge = a\nuser = me:old\n[path]\ncc = cubic\n"
-	    "mtu-max = 1400\n");
+		   "mtu-max = 1400\n");
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert -f @ --pin " PIN_ONES
-	    " -o path.mtu-max=9000 -v"), 0);
+			      " -o path.mtu-max=9000 -v"),
+	    0);
 	write_file("[edge]\nedge = b\nedge = c\nuser = me:new\n"
-	    "[path]\nmtu-max = 1300\n[log]\nquiet = yes\n");
+		   "[path]\nmtu-max = 1300\n[log]\nquiet = yes\n");
 	assert_int_equal(reload(), 0);
 	assert_string_equal(errors(), "");
 	assert_int_equal(f.config.edge.n, 2);
@@ -916,8 +1026,10 @@ a_wrong_file_changes_nothing(void **state)
 	assert_int_equal(load("culvert -f @"), 0);
 	write_file("[edge]\nedge = b\npin = no\n");
 	assert_int_equal(reload(), -EINVAL);
-	snprintf(error, sizeof(error), "%s:3: pin: the value is "
-	    "not sha256// and the base64 of 32 bytes\n", f.path);
+	snprintf(error, sizeof(error),
+	    "%s:3: pin: the value is "
+	    "not sha256// and the base64 of 32 bytes\n",
+	    f.path);
 	assert_string_equal(errors(), error);
 	assert_string_equal(f.config.edge.v[0].host, "a");
 	write_file("");
@@ -937,11 +1049,11 @@ what_takes_a_restart_is_named(void **state)
 {
 	(void)state;
 	write_file("[proxy]\nlisten = 127.0.0.1:1\ncontrol = /run/a\n"
-	    "[edge]\nedge = a\n");
+		   "[edge]\nedge = a\n");
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert -f @"), 0);
 	write_file("[proxy]\nlisten = 127.0.0.1:2\ncontrol = /run/a\n"
-	    "[edge]\nedge = b\n[log]\nqlog = /tmp\n");
+		   "[edge]\nedge = b\n[log]\nqlog = /tmp\n");
 	assert_int_equal(reload(), 0);
 	assert_string_equal(errors(),
 	    "culvert: a change of 'listen' requires a restart\n"
@@ -962,8 +1074,10 @@ what_stays_is_checked_with_what_is_new(void **state)
 	char text[256];
 
 	(void)state;
-	snprintf(text, sizeof(text), "[proxy]\nlisten = 0.0.0.0:1\n"
-	    "listen-users = %s\n[edge]\nedge = a\n", f.path);
+	snprintf(text, sizeof(text),
+	    "[proxy]\nlisten = 0.0.0.0:1\n"
+	    "listen-users = %s\n[edge]\nedge = a\n",
+	    f.path);
 	write_file(text);
 	begin(CONFIG_CULVERT);
 	assert_int_equal(load("culvert -f @"), 0);
@@ -1009,7 +1123,7 @@ usage_fits_a_terminal_and_names_all(void **state)
 	fflush(f.config.out);
 	assert_memory_equal(f.out, first, strlen(first));
 	for (size_t i = 0; (option = option_at(CONFIG_CULVERT, i)) != NULL;
-	    i++) {
+	     i++) {
 		snprintf(name, sizeof(name), "--%s ", option->name);
 		assert_non_null(strstr(f.out, name));
 	}

@@ -224,8 +224,7 @@ an_address_changes_for_good(void **state)
 	assert_true(tunnels_done(w, 1));
 	assert_whole(&w->near[0], 2 * MB);
 	remote = &quic_conn_path(w->server.conn)->remote;
-	assert_int_equal(
-	    ntohs(((const struct sockaddr_in *)remote)->sin_port),
+	assert_int_equal(ntohs(((const struct sockaddr_in *)remote)->sin_port),
 	    w->link->port[0]);
 }
 
@@ -321,8 +320,7 @@ a_lost_close_is_repeated(void **state)
 	w->link->loss = 1000;
 	link_run(w->link, NULL, NULL, LINK_MS);
 	w->link->loss = 0;
-	assert_true(link_run(w->link, is_some, &w->client[0].closed,
-	    10 * RTT));
+	assert_true(link_run(w->link, is_some, &w->client[0].closed, 10 * RTT));
 	assert_int_equal(w->client[0].why.cause, QUIC_CLOSED_BY_PEER);
 }
 
@@ -339,8 +337,7 @@ a_lost_close_is_repeated_after_a_rest(void **state)
 	world_up(w);
 	link_run(w->link, NULL, NULL, 20 * LINK_S);
 	w->link->loss = 1000;
-	quic_conn_close(w->server.conn, QUIC_H3_NO_ERROR, "lost",
-	    w->link->now);
+	quic_conn_close(w->server.conn, QUIC_H3_NO_ERROR, "lost", w->link->now);
 	link_run(w->link, NULL, NULL, LINK_S);
 	w->link->loss = 0;
 	assert_int_equal(tunnel_open(w, 0), 0);
@@ -590,8 +587,8 @@ a_rest_costs_no_time(void **state)
 	}
 	/* ... and rests of 1.1 to 4.7 seconds. */
 	for (; i < 55; i++) {
-		link_run(w->link, NULL, NULL, (i % 4 + 1) * LINK_S +
-		    (3 * i % 7 + 1) * LINK_S / 10);
+		link_run(w->link, NULL, NULL,
+		    (i % 4 + 1) * LINK_S + (3 * i % 7 + 1) * LINK_S / 10);
 		slow += time_to_send(w, i) > busy + LINK_MS;
 	}
 	assert_in_range(slow, 0, 4);
@@ -675,14 +672,16 @@ a_log_is_written(void **state)
 
 	world_serve(w);
 	assert_int_equal(quic_client_new(&w->link->clients[0], w->client_tls,
-	    SERVER_NAME, &path, &w->client_settings, &events, &text,
-	    w->link->now), 0);
+			     SERVER_NAME, &path, &w->client_settings, &events,
+			     &text, w->link->now),
+	    0);
 	assert_true(link_run(w->link, is_some, &w->server.connected, LONG));
 	assert_int_equal(text.data[0], 0x1e); /* RFC 7464 */
 	assert_non_null(strstr(text.data, "packet_sent"));
 	assert_non_null(strstr(text.data, "packet_received"));
 	link_run(w->link, NULL, NULL, LINK_S);
-	assert_non_null(strstr(text.data, "\"name\":\"quic:mtu_updated\","
+	assert_non_null(strstr(text.data,
+	    "\"name\":\"quic:mtu_updated\","
 	    "\"data\":{\"old\":1228,\"new\":1500,\"done\":true}}\n"));
 }
 

@@ -70,16 +70,16 @@ responses_of_the_edge_are_understood(void **state)
 		    SOCKS_HOST_UNREACHABLE, "unavailable" },
 		{ "502", "e; error=connection_refused", 502,
 		    SOCKS_CONNECTION_REFUSED, "refused the connection" },
-		{ "502", "e; error=connection_timeout", 504,
-		    SOCKS_TTL_EXPIRED, "the target does not answer" },
+		{ "502", "e; error=connection_timeout", 504, SOCKS_TTL_EXPIRED,
+		    "the target does not answer" },
 		{ "502", "e; error=connection_terminated", 502,
 		    SOCKS_GENERAL_FAILURE, "closed the connection at once" },
-		{ "502", "e;error=destination_ip_unroutable;details=\"x\"",
-		    502, SOCKS_NETWORK_UNREACHABLE, "no route" },
+		{ "502", "e;error=destination_ip_unroutable;details=\"x\"", 502,
+		    SOCKS_NETWORK_UNREACHABLE, "no route" },
 		{ "502", "e; error=destination_ip_prohibited", 403,
 		    SOCKS_NOT_ALLOWED, "this address or port" },
-		{ "502", "e; error=http_request_denied", 403,
-		    SOCKS_NOT_ALLOWED, "does not allow this request" },
+		{ "502", "e; error=http_request_denied", 403, SOCKS_NOT_ALLOWED,
+		    "does not allow this request" },
 		{ "500", "e; error=connection_limit_reached", 503,
 		    SOCKS_GENERAL_FAILURE, "one of its limits" },
 		{ "500", "e; error=proxy_internal_error", 500,
@@ -121,7 +121,8 @@ a_password_of_culvert_is_not_the_clients(void **state)
 	assert_int_equal(page_status(&e), 502);
 	assert_int_equal(socks_code_of(&e), SOCKS_NOT_ALLOWED);
 	assert_int_equal(e.cause, 0);
-	respond(&e, "503", "culvert-edge; error=proxy_internal_error; "
+	respond(&e, "503",
+	    "culvert-edge; error=proxy_internal_error; "
 	    "details=\"too many passwords to check\"");
 	assert_int_equal(page_status(&e), 503);
 	assert_int_equal(socks_code_of(&e), SOCKS_GENERAL_FAILURE);
@@ -144,8 +145,7 @@ own_errors_have_codes(void **state)
 		{ CONNECT_ERROR_EDGE_CONNECTION_LOST, 502,
 		    SOCKS_GENERAL_FAILURE },
 		{ CONNECT_ERROR_EDGE_RESET, 502, SOCKS_GENERAL_FAILURE },
-		{ CONNECT_ERROR_EDGE_STREAM_LIMIT, 503,
-		    SOCKS_GENERAL_FAILURE },
+		{ CONNECT_ERROR_EDGE_STREAM_LIMIT, 503, SOCKS_GENERAL_FAILURE },
 		{ CONNECT_ERROR_CLIENT_LIMIT, 503, SOCKS_GENERAL_FAILURE },
 		{ CONNECT_ERROR_OVERLOADED, 503, SOCKS_GENERAL_FAILURE },
 		{ CONNECT_ERROR_SHUTTING_DOWN, 503, SOCKS_GENERAL_FAILURE },

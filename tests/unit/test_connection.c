@@ -38,7 +38,9 @@ enum {
 	RESUMED = 2,
 	SILENT = 4,
 	MIGRATED = 8,
-	NOT_MIGRATED = 16, EDGE_ANSWERS = 32 };
+	NOT_MIGRATED = 16,
+	EDGE_ANSWERS = 32
+};
 static unsigned events_seen; /* by the migration */
 static unsigned opened, closed, freed, pings;
 static int connect_error;
@@ -137,10 +139,9 @@ migration_migrated(struct migration *of, bool valid)
 }
 
 int
-quic_client_new(struct quic_conn **out, struct quic_tls *tls,
-    const char *name, const struct quic_path *path,
-    const struct quic_settings *given, const struct quic_events *callbacks,
-    void *arg, uint64_t at)
+quic_client_new(struct quic_conn **out, struct quic_tls *tls, const char *name,
+    const struct quic_path *path, const struct quic_settings *given,
+    const struct quic_events *callbacks, void *arg, uint64_t at)
 {
 	(void)tls, (void)path, (void)at;
 	assert_string_equal(name, "edge.example");
@@ -177,7 +178,8 @@ quic_conn_close(struct quic_conn *of, uint64_t code, const char *reason,
     uint64_t now)
 {
 	struct quic_close why = { .cause = QUIC_CLOSED_HERE,
-		.application = true, .code = code };
+		.application = true,
+		.code = code };
 
 	(void)now;
 	snprintf(why.text, sizeof(why.text), "%s", reason);
@@ -220,8 +222,8 @@ make(void)
 	struct sockaddr_storage addr;
 
 	assert_int_equal(addr_parse(&addr, "192.0.2.1:443"), 0);
-	return connection_new(
-	    &c, &context, NULL, "edge.example", (struct sockaddr *)&addr);
+	return connection_new(&c, &context, NULL, "edge.example",
+	    (struct sockaddr *)&addr);
 }
 
 static int
@@ -233,9 +235,8 @@ setup(void **state)
 	connect_error = 0;
 	close_reason[0] = '\0';
 	pulse = (struct quic_pulse){ .packets_received = 10 };
-	context = (struct connection_context){
-		.changed = on_changed, .arg = &context
-	};
+	context = (struct connection_context){ .changed = on_changed,
+		.arg = &context };
 	assert_int_equal(make(), 0);
 	return 0;
 }
@@ -260,8 +261,10 @@ bring_up(void)
 static void
 end_with(enum quic_cause cause, bool application, uint64_t code)
 {
-	struct quic_close why = { .cause = cause, .application = application,
-		.code = code, .text = "because" };
+	struct quic_close why = { .cause = cause,
+		.application = application,
+		.code = code,
+		.text = "because" };
 
 	events->closed(conn, &why, events_arg);
 }
@@ -340,7 +343,8 @@ static void
 evictions(void **state)
 {
 	struct quic_close why = { .cause = QUIC_CLOSED_BY_PEER,
-		.application = true, .code = QUIC_H3_EXCESSIVE_LOAD };
+		.application = true,
+		.code = QUIC_H3_EXCESSIVE_LOAD };
 
 	(void)state;
 	for (int row = 0; row < 4; row++) {
@@ -397,7 +401,8 @@ unreachable_and_silent_is_gone(void **state)
 	assert_int_equal(c->state, CONNECTION_UP);
 	events->silent(conn, events_arg);
 	assert_int_equal(c->state, CONNECTION_CLOSED);
-	assert_string_equal(close_reason, "the edge stopped "
+	assert_string_equal(close_reason,
+	    "the edge stopped "
 	    "listening on its UDP port");
 }
 
@@ -410,7 +415,8 @@ silent_and_unreachable_is_gone(void **state)
 	assert_int_equal(c->state, CONNECTION_UP);
 	unreachable(unreachable_arg, -ECONNREFUSED);
 	assert_int_equal(c->state, CONNECTION_CLOSED);
-	assert_string_equal(close_reason, "the edge stopped "
+	assert_string_equal(close_reason,
+	    "the edge stopped "
 	    "listening on its UDP port");
 }
 
@@ -481,8 +487,8 @@ the_migration_gets_all_events(void **state)
 	events->migrated(conn, true, events_arg);
 	assert_int_equal(context.migrations, 1);
 	assert_int_equal(events_seen,
-	    NETLINK_CHANGED | RESUMED | SILENT | EDGE_ANSWERS |
-				   MIGRATED | NOT_MIGRATED);
+	    NETLINK_CHANGED | RESUMED | SILENT | EDGE_ANSWERS | MIGRATED |
+		NOT_MIGRATED);
 }
 
 static void

@@ -27,9 +27,9 @@
  * an empty loop: uv_loop_close() says so.
  */
 
-#define ANSWER_MAX 65536 /* bytes that a client keeps of an answer */
+#define ANSWER_MAX 65536    /* bytes that a client keeps of an answer */
 #define MANY_TUNNELS 100000 /* more than the kernel keeps for a reader */
-#define SOME_TURNS 20 /* of the loop: what can happen happens in two */
+#define SOME_TURNS 20	    /* of the loop: what can happen happens in two */
 
 struct world {
 	uv_loop_t loop;
@@ -61,8 +61,9 @@ on_status(void *arg)
 {
 	struct world *world = arg;
 
-	return world->out_of_memory ? NULL :
-	    json_pack("{s:s,s:f}", "state", "up", "rtt_ms", 23.4);
+	return world->out_of_memory
+	    ? NULL
+	    : json_pack("{s:s,s:f}", "state", "up", "rtt_ms", 23.4);
 }
 
 static json_t *
@@ -99,13 +100,11 @@ on_reprobe(void *arg)
 	world->reprobes++;
 }
 
-static const struct control_events events = {
-	.status = on_status,
+static const struct control_events events = { .status = on_status,
 	.tunnels = on_tunnels,
 	.mtu = on_mtu,
 	.reconnect = on_reconnect,
-	.reprobe = on_reprobe
-};
+	.reprobe = on_reprobe };
 
 static int
 start(struct control **control)
@@ -425,8 +424,9 @@ ask_as_nobody(void)
 	fd = control_path_connect(w.path, 5);
 	if (fd < 0)
 		return 3;
-	return send(fd, GET("/status"), strlen(GET("/status")),
-	    MSG_NOSIGNAL) > 0 && read(fd, &c, 1) > 0;
+	return send(fd, GET("/status"), strlen(GET("/status")), MSG_NOSIGNAL) >
+	    0 &&
+	    read(fd, &c, 1) > 0;
 }
 
 static void
@@ -472,8 +472,8 @@ a_dead_culvert_is_replaced(void **state)
 
 	(void)state;
 	assert_int_equal(control_path_address(w.path, &address), 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address,
-	    sizeof(address)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)),
+	    0);
 	close(fd);
 	assert_int_equal(start(&w.control), 0);
 	expect(GET("/status"), 200, "\"up\"");
@@ -509,14 +509,17 @@ unusable_paths_are_named(void **state)
 	memset(longest, 'x', sizeof(longest));
 	longest[sizeof(longest) - 1] = '\0';
 	assert_int_equal(control_new(&control, &w.loop, longest, &events, &w,
-	    w.error), -ENAMETOOLONG);
+			     w.error),
+	    -ENAMETOOLONG);
 	assert_non_null(strstr(w.error, "too long for a socket"));
 	assert_int_equal(control_new(&control, &w.loop, "/nowhere/x", &events,
-	    &w, w.error), -ENOENT);
+			     &w, w.error),
+	    -ENOENT);
 	assert_string_equal(w.error,
 	    "control socket /nowhere/x: No such file or directory");
 	assert_int_equal(control_new(&control, &w.loop, "", &events, &w,
-	    w.error), -ENOENT);
+			     w.error),
+	    -ENOENT);
 	assert_null(control);
 }
 

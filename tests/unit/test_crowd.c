@@ -15,12 +15,12 @@
  * hold all that they can, and whoever is beside them goes on.
  */
 
-#define CROWD 20000   /* tunnels */
-#define OTHER CROWD  /* the number of the tunnel that must go on */
-#define USED (CROWD + 1) /* ... of another one beside it */
-#define CANCELLED 400 /* streams in one packet */
+#define CROWD 20000	  /* tunnels */
+#define OTHER CROWD	  /* the number of the tunnel that must go on */
+#define USED (CROWD + 1)  /* ... of another one beside it */
+#define CANCELLED 400	  /* streams in one packet */
 #define MEMORY 1073741824 /* bytes: a crowd is more than the default is for */
-#define FLIGHT 4000   /* requests that one batch of the line takes */
+#define FLIGHT 4000	  /* requests that one batch of the line takes */
 
 static struct quic_memory *memory; /* of the server */
 
@@ -50,7 +50,8 @@ static void
 end_one(struct world *w, unsigned i, enum ending ending)
 {
 	struct end *e = ending == NEAR_RESETS || ending == NEAR_STOPS
-	    ? &w->near[i] : &w->far[i];
+	    ? &w->near[i]
+	    : &w->far[i];
 
 	if (e->stream == NULL)
 		return;
@@ -178,7 +179,8 @@ the_peer_cancels_all(void **state)
 	conn = w->server.conn;
 	for (int64_t n = 1; n <= CROWD; n++) {
 		assert_int_equal(nghttp3_conn_shutdown_stream_read(conn->h3,
-		    4 * n), 0);
+				     4 * n),
+		    0);
 		/* nghttp3 refuses to queue more than 2,000 bytes of them. */
 		if (n % CANCELLED != 0)
 			continue;
@@ -632,8 +634,8 @@ refused_streams_are_counted(void **state)
 	memory_world_down(w);
 }
 
-#define BUSY 15	  /* clients: all that the line has but one */
-#define BUSY_TUNNELS 40	  /* of each */
+#define BUSY 15		/* clients: all that the line has but one */
+#define BUSY_TUNNELS 40 /* of each */
 #define DOWNLOAD (400 * KB)
 
 static void

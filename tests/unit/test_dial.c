@@ -47,7 +47,7 @@ clock_gettime(clockid_t clock, struct timespec *ts)
 #define BACKLOG 64	/* nobody accepts what a test connects */
 #define IDLE_MS 5	/* of real time: what is on its way here is here */
 #define SHORT_MS 200	/* a time-out that is shorter than all others */
-#define PATIENCE_MS 300	/* what a name server has: see resolver.c */
+#define PATIENCE_MS 300 /* what a name server has: see resolver.c */
 #define DELAY_MS 50	/* and AAAA after A */
 #define LATE_MS 2000	/* before AAAA is given up */
 #define PROBE_MS 5000	/* until a silent server is tried again */
@@ -82,12 +82,12 @@ static const struct record {
 
 /* A name server, and what is wrong with it. By type: A first. */
 struct name_server {
-	uv_udp_t udp;		/* first: on_query() casts it back */
+	uv_udp_t udp; /* first: on_query() casts it back */
 	struct world *w;
 	int queries;
-	int code[2];		/* of its answers, unless NOERROR */
-	bool drops[2];		/* no answer; the last query is kept */
-	int loses;		/* so many queries to come get none either */
+	int code[2];   /* of its answers, unless NOERROR */
+	bool drops[2]; /* no answer; the last query is kept */
+	int loses;     /* so many queries to come get none either */
 	char kept[512];
 	ssize_t kept_len;
 	struct sockaddr_storage kept_from;
@@ -103,20 +103,20 @@ struct conf {
 struct world {
 	uv_loop_t loop;
 	struct name_server server, second;
-	struct conf conf;	/* of begin_conf() */
+	struct conf conf; /* of begin_conf() */
 	struct resolver *resolver;
 	struct policy policy;
 	struct dial_queue origins;
 	struct descriptors limit;
 	struct dialer dialer;
-	int queries;		/* of all servers */
-	int descriptors;	/* open before the test */
+	int queries;	 /* of all servers */
+	int descriptors; /* open before the test */
 	int listener4, listener6;
-	uint16_t port;		/* of both listeners */
+	uint16_t port; /* of both listeners */
 
-	const char *asker;	/* of the next dial */
-	int answers;		/* times that on_dialled fired */
-	uint64_t taken_ms;	/* by the last dial() */
+	const char *asker; /* of the next dial */
+	int answers;	   /* times that on_dialled fired */
+	uint64_t taken_ms; /* by the last dial() */
 	struct dial_result result;
 	struct sockaddr_storage address;
 };
@@ -294,7 +294,8 @@ serve_two(struct world *w)
 	serve_names(w, &w->second, servers + strlen(servers));
 	resolver_free(w->resolver);
 	assert_int_equal(resolver_new(&w->resolver, &w->loop, RESOLVER_CONF,
-	    servers), 0);
+			     servers),
+	    0);
 	w->dialer.resolver = w->resolver;
 }
 
@@ -309,7 +310,7 @@ bind_tcp(const char *host, uint16_t *port)
 	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&ss,
-	    addr_len((struct sockaddr *)&ss)) != 0) {
+		addr_len((struct sockaddr *)&ss)) != 0) {
 		close(fd);
 		return -1;
 	}
@@ -352,11 +353,13 @@ setup(void **state)
 	assert_int_equal(uv_loop_init(&w->loop), 0);
 	serve_names(w, &w->server, server);
 	assert_int_equal(resolver_new(&w->resolver, &w->loop, RESOLVER_CONF,
-	    server), 0);
+			     server),
+	    0);
 	policy_init(&w->policy, true);
 	w->origins.dials_max = 100;
 	w->dialer = (struct dialer){ .resolver = w->resolver,
-		.policy = &w->policy, .queue = &w->origins,
+		.policy = &w->policy,
+		.queue = &w->origins,
 		.descriptors = &w->limit };
 	w->limit.end = 1000;
 	w->asker = "someone";
@@ -435,7 +438,8 @@ start(struct world *w, const char *host, uint64_t timeout_ms)
 	assert_int_equal(target_set(&target, host, strlen(host), w->port), 0);
 	w->dialer.timeout_ms = timeout_ms;
 	assert_int_equal(dial_start(&d, &w->dialer, &target, w->asker,
-	    on_dialled, w), 0);
+			     on_dialled, w),
+	    0);
 	assert_int_equal(w->answers, 0);
 	return d;
 }
@@ -499,7 +503,8 @@ assert_connected(struct world *w, const char *host)
 
 	assert_address(w, host);
 	assert_int_equal(getpeername(w->result.fd, (struct sockaddr *)&peer,
-	    &len), 0);
+			     &len),
+	    0);
 	assert_string_equal(addr_format((struct sockaddr *)&peer, found),
 	    addr_format(w->result.address, expected));
 	assert_true(fcntl(w->result.fd, F_GETFL) & O_NONBLOCK);
@@ -585,7 +590,9 @@ static void
 names_resolve(void **state)
 {
 	static const char *const names[] = {
-		"four.test", "FOUR.test.", "under_score.test",
+		"four.test",
+		"FOUR.test.",
+		"under_score.test",
 		"xn--bcher-kva.test",
 	};
 	struct world *w = *state;
@@ -601,7 +608,10 @@ static void
 hosts_file_is_read(void **state)
 {
 	static const char *const names[] = {
-		"localhost", "localhost.", "LOCALHOST.", "127.0.0.1.",
+		"localhost",
+		"localhost.",
+		"LOCALHOST.",
+		"127.0.0.1.",
 	};
 	struct world *w = *state;
 
@@ -641,9 +651,19 @@ static void
 number_is_no_name(void **state)
 {
 	static const char *const hosts[] = {
-		"127.1", "2130706433", "0x7f000001", "0x7f.1", "0X7F.0.0.0x1",
-		"0177.0.0.1", "127.0.0.1..", "127.0.0.256", "1.2.3.4.5",
-		"four.test.0x7f", "four.test.1", "0x", "0",
+		"127.1",
+		"2130706433",
+		"0x7f000001",
+		"0x7f.1",
+		"0X7F.0.0.0x1",
+		"0177.0.0.1",
+		"127.0.0.1..",
+		"127.0.0.256",
+		"1.2.3.4.5",
+		"four.test.0x7f",
+		"four.test.1",
+		"0x",
+		"0",
 	};
 	struct world *w = *state;
 
@@ -709,7 +729,8 @@ late_answers_count(void **state)
 	fill(w, "127.0.0.1", w->listener4, fds4);
 	start(w, "::1", DIAL_TIMEOUT_MS);
 	assert_int_equal(dial_start(&d, &w->dialer, &target, "someone",
-	    on_dialled, &refused), 0);
+			     on_dialled, &refused),
+	    0);
 	fcntl(w->listener6, F_SETFL, O_NONBLOCK);
 	while ((fd = accept(w->listener6, NULL, NULL)) >= 0)
 		close(fd);
@@ -877,14 +898,15 @@ answers_keep_their_order(void **state)
 	struct lookup *lookup;
 
 	assert_int_equal(resolver_lookup(w->resolver, "order.test", w->asker,
-	    &lookup, note_addresses, text), 0);
+			     &lookup, note_addresses, text),
+	    0);
 	while (text[0] == '\0')
 		step(w);
 	assert_string_equal(text, "192.0.2.1:0 127.0.0.1:0 192.0.2.2:0 ");
 }
 
-#define CROWD 1000	/* who wait for one name */
-#define TURN_MAX 100	/* of them who may be told in one turn of the loop */
+#define CROWD 1000   /* who wait for one name */
+#define TURN_MAX 100 /* of them who may be told in one turn of the loop */
 
 struct crowd {
 	struct lookup *lookups[CROWD];
@@ -910,7 +932,8 @@ tell_crowd(struct world *w, const char *name, int parts)
 
 	for (int i = 0; i < CROWD; i++)
 		assert_int_equal(resolver_lookup(w->resolver, name, w->asker,
-		    &crowd.lookups[i], on_told, &crowd), 0);
+				     &crowd.lookups[i], on_told, &crowd),
+		    0);
 	for (int i = 0; i < CROWD; i += 2)
 		resolver_cancel(crowd.lookups[i]);
 	while (crowd.told < CROWD / 2) {
@@ -938,7 +961,9 @@ a_crowd_is_told_in_turns(void **state)
 	w->server.drops[1] = false;
 	for (int i = 0; i < CROWD; i++)
 		assert_int_equal(resolver_lookup(w->resolver, "four.test",
-		    w->asker, &crowd.lookups[i], on_told, &crowd), 0);
+				     w->asker, &crowd.lookups[i], on_told,
+				     &crowd),
+		    0);
 	while (crowd.told == 0)
 		step(w);
 	resolver_free(w->resolver);
@@ -958,7 +983,8 @@ ask_for_silent(struct world *w, int n, const char *asker)
 		snprintf(target.host, sizeof(target.host), "silent%d-%s.test",
 		    i, asker);
 		assert_int_equal(dial_start(&d, &w->dialer, &target, asker,
-		    on_dialled, w), 0);
+				     on_dialled, w),
+		    0);
 		dial_cancel(d);
 		/* The name server's queue holds a few hundred. */
 		if (i % 64 == 0)
@@ -1005,7 +1031,8 @@ static const int codes[] = { FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED };
 
 #define FOR_EACH_CODE(code) \
 	for (size_t n = 0; n < sizeof(codes) / sizeof(codes[0]) && \
-	    ((code) = codes[n], true); n++)
+	     ((code) = codes[n], true); \
+	     n++)
 
 /* The dial is as quick as if nothing were wrong, or takes that long. */
 static void
@@ -1039,7 +1066,8 @@ one_type_may_be_an_error(void **state)
 
 	listen(w->listener4, BACKLOG);
 	listen(w->listener6, BACKLOG);
-	FOR_EACH_CODE(code) {
+	FOR_EACH_CODE(code)
+	{
 		w->server.code[0] = NOERROR;
 		w->server.code[1] = code;
 		assert_dials(w, "both.test", "127.0.0.1", 0);
@@ -1112,7 +1140,8 @@ a_server_that_fails_is_skipped(void **state)
 
 	serve_two(w);
 	listen(w->listener4, BACKLOG);
-	FOR_EACH_CODE(code) {
+	FOR_EACH_CODE(code)
+	{
 		if (code == NXDOMAIN)
 			continue;
 		w->server.code[0] = w->server.code[1] = code;
@@ -1249,14 +1278,15 @@ begin_conf(struct world *w)
 	assert_true(addr_literal(&ss, SILENT, NAME_PORT));
 	conf->silence = socket(AF_INET, SOCK_DGRAM, 0);
 	assert_int_equal(bind(conf->silence, (struct sockaddr *)&ss,
-	    sizeof(struct sockaddr_in)), 0);
+			     sizeof(struct sockaddr_in)),
+	    0);
 	snprintf(conf->path, sizeof(conf->path), "/tmp/culvert-dial-%d",
 	    (int)getpid());
 	snprintf(conf->beside, sizeof(conf->beside), "%s.new", conf->path);
 	unlink(conf->path);
 	resolver_free(w->resolver);
-	assert_int_equal(resolver_new(&w->resolver, &w->loop, conf->path,
-	    NULL), 0);
+	assert_int_equal(resolver_new(&w->resolver, &w->loop, conf->path, NULL),
+	    0);
 	w->dialer.resolver = w->resolver;
 	assert_int_equal(listen(w->listener4, BACKLOG), 0);
 }
@@ -1445,8 +1475,12 @@ static void
 names_of_one_address_share_its_turns(void **state)
 {
 	static const char *const names[] = {
-		"four.test", "under_score.test", "xn--bcher-kva.test",
-		"127.0.0.1", "::ffff:127.0.0.1", "mapped.test",
+		"four.test",
+		"under_score.test",
+		"xn--bcher-kva.test",
+		"127.0.0.1",
+		"::ffff:127.0.0.1",
+		"mapped.test",
 	};
 	struct world *w = *state;
 	struct dial *first;
@@ -1538,14 +1572,17 @@ hosts_are_told_apart(void **state)
 		assert_true(addr_literal(&a, rows[i].a, 80));
 		assert_true(addr_literal(&b, rows[i].b, 80));
 		assert_int_equal(dial_slot_take(&first, &origins,
-		    (struct sockaddr *)&a, NULL, NULL), 1);
+				     (struct sockaddr *)&a, NULL, NULL),
+		    1);
 		assert_int_equal(dial_slot_take(&second, &origins,
-		    (struct sockaddr *)&b, NULL, NULL), !rows[i].same);
+				     (struct sockaddr *)&b, NULL, NULL),
+		    !rows[i].same);
 		dial_slot_release(&second);
 		/* Nor is another port another's turn. */
 		assert_true(addr_literal(&b, rows[i].a, 81));
 		assert_int_equal(dial_slot_take(&second, &origins,
-		    (struct sockaddr *)&b, NULL, NULL), 1);
+				     (struct sockaddr *)&b, NULL, NULL),
+		    1);
 		dial_slot_release(&second);
 		dial_slot_release(&first);
 		assert_null(origins.tree);

@@ -25,7 +25,8 @@ void *
 __wrap_calloc(size_t n, size_t size)
 {
 	return no_memory && size == sizeof(struct quic_stream)
-	    ? NULL : __real_calloc(n, size);
+	    ? NULL
+	    : __real_calloc(n, size);
 }
 
 static void
@@ -60,8 +61,7 @@ send_on_new_stream(struct world *w, const char *data, size_t len)
 	ngtcp2_pkt_info pi;
 	int64_t id;
 
-	assert_int_equal(ngtcp2_conn_open_uni_stream(conn->quic, &id, NULL),
-	    0);
+	assert_int_equal(ngtcp2_conn_open_uni_stream(conn->quic, &id, NULL), 0);
 	ngtcp2_path_storage_zero(&ps);
 	n = ngtcp2_conn_writev_stream(conn->quic, &ps.path, &pi, packet,
 	    sizeof(packet), &taken, 0, id, &vec, 1, w->link->now);
@@ -82,7 +82,8 @@ a_broken_rule_is_the_peers_fault(void **state)
 	assert_int_equal(w->server.why.cause, QUIC_PROTOCOL_ERROR);
 	assert_true(w->server.why.application);
 	assert_int_equal(w->server.why.code, NGHTTP3_H3_STREAM_CREATION_ERROR);
-	assert_text(&w->server, "the peer violated HTTP/3 "
+	assert_text(&w->server,
+	    "the peer violated HTTP/3 "
 	    "(H3_STREAM_CREATION_ERROR)");
 	assert_true(world_closed(w, 0));
 	assert_int_equal(w->client[0].why.code,

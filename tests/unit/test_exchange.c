@@ -42,8 +42,8 @@ struct quic_stream {
 static struct quic_stream streams[STREAMS_MAX];
 static size_t nstreams;
 static struct tunnel_request *asked; /* for a tunnel, without an outcome */
-static size_t grain;	     /* bytes of one vector, of streams to come */
-static size_t room;	     /* bytes that these take */
+static size_t grain; /* bytes of one vector, of streams to come */
+static size_t room;  /* bytes that these take */
 
 void
 quic_stream_attach(struct quic_stream *s,
@@ -146,9 +146,9 @@ pool_open(struct pool *pool, struct tunnel_request *t,
 {
 	(void)pool;
 	assert_null(asked);
-	*t = (struct tunnel_request){
-		.target = target, .events = events, .arg = arg
-	};
+	*t = (struct tunnel_request){ .target = target,
+		.events = events,
+		.arg = arg };
 	asked = t;
 }
 
@@ -172,8 +172,10 @@ ask(void)
 	if (asked->stream != NULL)
 		asked->stream->reset = true;
 	assert_true(nstreams++ < STREAMS_MAX);
-	*s = (struct quic_stream){ .grain = grain, .rx = malloc(BUFFER),
-		.tx = malloc(BUFFER), .tx_limit = room };
+	*s = (struct quic_stream){ .grain = grain,
+		.rx = malloc(BUFFER),
+		.tx = malloc(BUFFER),
+		.tx_limit = room };
 	asked->stream = s;
 	asked->events->sent(asked->arg, s);
 	return s;
@@ -354,8 +356,8 @@ setup(void **state)
 	uv_tcp_init(&client.loop, &client.tcp);
 	if (uv_tcp_open(&client.tcp, fd[1]) != 0)
 		return -1;
-	return exchange_new(
-	    &client.exchange, &client.tcp, NULL, true, &events, &client);
+	return exchange_new(&client.exchange, &client.tcp, NULL, true, &events,
+	    &client);
 }
 
 static int
@@ -448,8 +450,7 @@ assert_client_got(const char *expected)
 #define LENGTH_5 "Content-Length: 5\r\n"
 #define RESPONSE OK LENGTH_5 "\r\nhello"
 #define ANSWER OK LENGTH_5 VIA "hello"
-#define POST_0 \
-	"POST http://a.example/" HOST "Content-Length: 0\r\n\r\n"
+#define POST_0 "POST http://a.example/" HOST "Content-Length: 0\r\n\r\n"
 #define CONTINUE "HTTP/1.1 100 Continue\r\n"
 
 enum then { STAYS, CLOSES, RESETS };
@@ -460,8 +461,9 @@ struct exchange {
 	const char *forwarded; /* to the origin */
 	const char *response;  /* of the origin, which then ... */
 	enum then then;
-	const char *answer;  /* all that the client gets, or only the head ... */
-	const char *content; /* ... and this, in chunks that follow the splits */
+	const char *answer; /* all that the client gets, or only the head ... */
+	const char
+	    *content; /* ... and this, in chunks that follow the splits */
 	enum outcome outcome;
 	bool kept; /* the tunnel */
 };
@@ -473,13 +475,13 @@ static const struct exchange exchanges[] = {
 	    OK LENGTH_5 CLOSE "\r\nhello", CLOSES, OK LENGTH_5 VIA "hello",
 	    NULL, KEPT, false },
 	{ "length, and the origin will close", GET, ORIGIN_GET,
-	    OK LENGTH_5 CLOSE "\r\nhello", STAYS, OK LENGTH_5 VIA "hello",
-	    NULL, KEPT, false },
+	    OK LENGTH_5 CLOSE "\r\nhello", STAYS, OK LENGTH_5 VIA "hello", NULL,
+	    KEPT, false },
 	{ "no content", GET, ORIGIN_GET, OK "Content-Length: 0\r\n\r\n", STAYS,
 	    OK "Content-Length: 0\r\n" VIA, NULL, KEPT, true },
 	{ "chunked", GET, ORIGIN_GET,
-	    OK CHUNKED "\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n",
-	    STAYS, OK CHUNKED VIA, "hello", KEPT, true },
+	    OK CHUNKED "\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n", STAYS,
+	    OK CHUNKED VIA, "hello", KEPT, true },
 	{ "chunked, to HTTP/1.0", GET_10, ORIGIN_GET_10,
 	    OK CHUNKED "\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", STAYS,
 	    OK CLOSE VIA "hello", NULL, CLOSED, true },
@@ -492,9 +494,8 @@ static const struct exchange exchanges[] = {
 	{ "the client closes", "GET http://a.example/" HOST CLOSE "\r\n",
 	    ORIGIN_GET, OK LENGTH_5 "\r\nhello", STAYS,
 	    OK LENGTH_5 CLOSE VIA "hello", NULL, CLOSED, true },
-	{ "HEAD", "HEAD http://a.example/" HOST "\r\n",
-	    "HEAD /" HOST VIA, OK LENGTH_5 "\r\n",
-	    STAYS, OK LENGTH_5 VIA, NULL, KEPT, true },
+	{ "HEAD", "HEAD http://a.example/" HOST "\r\n", "HEAD /" HOST VIA,
+	    OK LENGTH_5 "\r\n", STAYS, OK LENGTH_5 VIA, NULL, KEPT, true },
 	{ "204 with a length", GET, ORIGIN_GET,
 	    "HTTP/1.1 204 No Content\r\n" LENGTH_5 "\r\n", STAYS,
 	    "HTTP/1.1 204 No Content\r\n" VIA, NULL, KEPT, false },
@@ -505,7 +506,9 @@ static const struct exchange exchanges[] = {
 	    "HTTP/1.1 304 Not Modified\r\n" LENGTH_5 VIA, NULL, KEPT, true },
 	{ "interim", GET, ORIGIN_GET,
 	    CONTINUE "\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" OK LENGTH_5
-	    "\r\nhello", STAYS, CONTINUE VIA
+		     "\r\nhello",
+	    STAYS,
+	    CONTINUE VIA
 	    "HTTP/1.1 103 Early Hints\r\nA: b\r\n" VIA OK LENGTH_5 VIA "hello",
 	    NULL, KEPT, true },
 	{ "interim, to HTTP/1.0", GET_10, ORIGIN_GET_10,
@@ -513,30 +516,27 @@ static const struct exchange exchanges[] = {
 	    OK LENGTH_5 CLOSE VIA "hello", NULL, CLOSED, true },
 	{ "a body of a length",
 	    "POST http://a.example/" HOST LENGTH_5 "\r\nhello",
-	    "POST /" HOST LENGTH_5 VIA "hello",
-	    OK LENGTH_5 "\r\nhello", STAYS, OK LENGTH_5 VIA "hello", NULL,
-	    KEPT, true },
+	    "POST /" HOST LENGTH_5 VIA "hello", OK LENGTH_5 "\r\nhello", STAYS,
+	    OK LENGTH_5 VIA "hello", NULL, KEPT, true },
 	{ "a chunked body",
 	    "POST http://a.example/" HOST CHUNKED
 	    "\r\n0005;x\r\nhello\r\n1\r\n!\r\n0\r\nT: t\r\n\r\n",
 	    "POST /" HOST CHUNKED VIA
-	    "5\r\nhello\r\n1\r\n!\r\n0\r\nT: t\r\n\r\n", OK LENGTH_5 "\r\nhello",
-	    STAYS, OK LENGTH_5 VIA "hello", NULL, KEPT, true },
+	    "5\r\nhello\r\n1\r\n!\r\n0\r\nT: t\r\n\r\n",
+	    OK LENGTH_5 "\r\nhello", STAYS, OK LENGTH_5 VIA "hello", NULL, KEPT,
+	    true },
 	{ "an answer before the body",
 	    "POST http://a.example/" HOST LENGTH_5 "\r\nhel",
-	    "POST /" HOST LENGTH_5 VIA "hel",
-	    OK LENGTH_5 "\r\nhello", STAYS, OK LENGTH_5 VIA "hello",
-	    NULL, NONE, true },
+	    "POST /" HOST LENGTH_5 VIA "hel", OK LENGTH_5 "\r\nhello", STAYS,
+	    OK LENGTH_5 VIA "hello", NULL, NONE, true },
 	{ "an answer before the body, and the origin closes",
 	    "POST http://a.example/" HOST LENGTH_5 "\r\nhel",
-	    "POST /" HOST LENGTH_5 VIA "hel",
-	    OK "\r\nhello", CLOSES, OK CHUNKED CLOSE VIA, "hello",
-	    NONE, true },
+	    "POST /" HOST LENGTH_5 VIA "hel", OK "\r\nhello", CLOSES,
+	    OK CHUNKED CLOSE VIA, "hello", NONE, true },
 	{ "an answer before the body, and the origin resets",
 	    "POST http://a.example/" HOST LENGTH_5 "\r\nhel",
-	    "POST /" HOST LENGTH_5 VIA "hel",
-	    OK LENGTH_5 "\r\nhello", RESETS, OK LENGTH_5 VIA "hello",
-	    NULL, CLOSED, false },
+	    "POST /" HOST LENGTH_5 VIA "hel", OK LENGTH_5 "\r\nhello", RESETS,
+	    OK LENGTH_5 VIA "hello", NULL, CLOSED, false },
 	{ "excess", GET, ORIGIN_GET, OK LENGTH_5 "\r\nhello!", STAYS,
 	    OK LENGTH_5 VIA "hello", NULL, KEPT, false },
 	{ "cut short", GET, ORIGIN_GET, OK LENGTH_5 "\r\nhell", CLOSES,
@@ -555,15 +555,14 @@ static const struct exchange exchanges[] = {
 	    "HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", STAYS,
 	    OK LENGTH_5 VIA "hello", NULL, KEPT, false },
 	{ "two framings", GET, ORIGIN_GET,
-	    OK "Content-Length: 3\r\n" CHUNKED
-	    "\r\n5\r\nhello\r\n0\r\n\r\n", STAYS, OK CHUNKED VIA, "hello",
-	    KEPT, false },
+	    OK "Content-Length: 3\r\n" CHUNKED "\r\n5\r\nhello\r\n0\r\n\r\n",
+	    STAYS, OK CHUNKED VIA, "hello", KEPT, false },
 	{ "chunks that end in LF", GET, ORIGIN_GET,
-	    OK CHUNKED "\r\n5  ;x\nhello\n0\n\n", STAYS,
-	    OK CHUNKED VIA, "hello", KEPT, false },
+	    OK CHUNKED "\r\n5  ;x\nhello\n0\n\n", STAYS, OK CHUNKED VIA,
+	    "hello", KEPT, false },
 	{ "padded chunks", GET, ORIGIN_GET,
-	    OK CHUNKED "\r\n5  \r\nhello\r\n0 \r\n\r\n", STAYS,
-	    OK CHUNKED VIA, "hello", KEPT, true },
+	    OK CHUNKED "\r\n5  \r\nhello\r\n0 \r\n\r\n", STAYS, OK CHUNKED VIA,
+	    "hello", KEPT, true },
 	{ "101", GET, ORIGIN_GET, "HTTP/1.1 101 Hm\r\n\r\n", STAYS, "", NULL,
 	    REFUSED, false },
 };
@@ -641,8 +640,7 @@ test_exchanges(void **state)
 	for (size_t i = 0; i < sizeof(exchanges) / sizeof(exchanges[0]); i++)
 		for (size_t j = 0; j < 6; j++)
 			for (size_t k = 0; k < 6; k++)
-				run_exchange(&exchanges[i], sizes[j],
-				    sizes[k]);
+				run_exchange(&exchanges[i], sizes[j], sizes[k]);
 }
 
 static void
@@ -661,8 +659,8 @@ exchange_over(struct quic_stream *s)
 static void
 client_sends(const char *text)
 {
-	assert_int_equal(
-	    exchange_feed(client.exchange, (const uint8_t *)text, strlen(text)),
+	assert_int_equal(exchange_feed(client.exchange, (const uint8_t *)text,
+			     strlen(text)),
 	    strlen(text));
 	exchange_fed(client.exchange);
 }
@@ -680,8 +678,8 @@ test_early_answer(void **state)
 	assert_int_equal(client.outcome, NONE);
 	client_sends("0\r\n\r\n");
 	assert_int_equal(client.outcome, KEPT);
-	assert_text(s->tx, s->tx_len, "POST /" HOST CHUNKED VIA
-	    "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n");
+	assert_text(s->tx, s->tx_len,
+	    "POST /" HOST CHUNKED VIA "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n");
 	client_asks(GET);
 	origin_says(s, OK LENGTH_5 "\r\nhello");
 	assert_int_equal(client.outcome, KEPT);
@@ -727,8 +725,7 @@ static void
 test_early_answer_to_http_1_0(void **state)
 {
 	(void)state;
-	client_asks("POST http://a.example/ HTTP/1.0\r\n" LENGTH_5
-	    "\r\nhel");
+	client_asks("POST http://a.example/ HTTP/1.0\r\n" LENGTH_5 "\r\nhel");
 	origin_says(&streams[0], OK CHUNKED "\r\n1\r\nx\r\n0\r\n\r\n");
 	assert_int_equal(client.response_done, 1);
 	client_sends("lo");
@@ -743,8 +740,9 @@ test_early_answer_and_the_end_of_the_connection(void **state)
 	origin_says(&streams[0], OK LENGTH_5 "\r\nhello");
 	connection_breaks(&streams[0]);
 	assert_int_equal(client.outcome, CLOSED);
-	assert_int_equal(
-	    exchange_feed(client.exchange, (const uint8_t *)"l", 1), 0);
+	assert_int_equal(exchange_feed(client.exchange, (const uint8_t *)"l",
+			     1),
+	    0);
 }
 
 /* The origin takes no more: there is no reason to go on. */
@@ -796,13 +794,13 @@ static const struct {
 	{ "A: b\r\nC:d\r\n\r\n", "A: b\r\nC: d\r\n\r\n",
 	    "A: b\r\nC: d\r\n\r\n" },
 	{ "Host: x\r\nA: b\r\nContent-Length: 5\r\n"
-	    "Transfer-Encoding: chunked\r\nAuthorization: x\r\n"
-	    "Set-Cookie: x\r\nContent-Type: x\r\nTrailer: x\r\n\r\n",
+	  "Transfer-Encoding: chunked\r\nAuthorization: x\r\n"
+	  "Set-Cookie: x\r\nContent-Type: x\r\nTrailer: x\r\n\r\n",
 	    "A: b\r\n\r\n", "A: b\r\n\r\n" },
 	{ "Connection: x\r\nKeep-Alive: x\r\nTE: x\r\nUpgrade: x\r\n"
-	    "Proxy-Authorization: x\r\n\r\n", "\r\n", "\r\n" },
-	{ "A: b\n c\nD : e\nno field\n\n", "A: b c\r\nD: e\r\n\r\n",
-	    NULL },
+	  "Proxy-Authorization: x\r\n\r\n",
+	    "\r\n", "\r\n" },
+	{ "A: b\n c\nD : e\nno field\n\n", "A: b c\r\nD: e\r\n\r\n", NULL },
 	{ "A: b\r\n c\r\n\r\n", "A: b c\r\n\r\n", NULL },
 	{ "A: b\x01\r\n\r\n", "A: b \r\n\r\n", NULL },
 	{ "A : b\r\n\r\n", "A: b\r\n\r\n", NULL },
@@ -872,8 +870,9 @@ test_trailers_of_one_hop(void **state)
 {
 	(void)state;
 	client_asks(GET);
-	origin_says(&streams[0], OK CHUNKED "Connection: keep-alive, X-Hop\r\n"
-	    "\r\n" LAST "x-hop: 1\r\nX-Hop2: 2\r\n\r\n");
+	origin_says(&streams[0],
+	    OK CHUNKED "Connection: keep-alive, X-Hop\r\n"
+		       "\r\n" LAST "x-hop: 1\r\nX-Hop2: 2\r\n\r\n");
 	assert_client_got(OK CHUNKED VIA LAST "X-Hop2: 2\r\n\r\n");
 	assert_int_equal(client.outcome, KEPT);
 }
@@ -929,7 +928,7 @@ static void
 test_upgrade(void **state)
 {
 	static const char request[] = "GET http://a.example/" HOST UPGRADE
-	    "\r\n" FRAMES;
+				      "\r\n" FRAMES;
 	static const size_t sizes[] = { 1, 2, 7, 50, BUFFER };
 	struct quic_stream *s = &streams[0];
 
@@ -940,8 +939,7 @@ test_upgrade(void **state)
 			grain = sizes[i];
 			assert_int_equal(client_asks(request),
 			    strlen(request) - strlen(FRAMES));
-			assert_text(s->tx, s->tx_len,
-			    "GET /" HOST UPGRADE VIA);
+			assert_text(s->tx, s->tx_len, "GET /" HOST UPGRADE VIA);
 			origin_sends(s, SWITCHING UPGRADE "\r\n",
 			    strlen(SWITCHING UPGRADE "\r\n") - 1, sizes[j]);
 			memcpy(s->rx + s->rx_end, "\n" FRAMES,
@@ -962,7 +960,7 @@ static void
 test_upgrade_ignored(void **state)
 {
 	static const char request[] = "GET http://a.example/" HOST UPGRADE
-	    "\r\n";
+				      "\r\n";
 
 	(void)state;
 	client_asks(request);
@@ -970,8 +968,8 @@ test_upgrade_ignored(void **state)
 	assert_int_equal(client.outcome, KEPT);
 	client_reads();
 	client_asks(request);
-	origin_says(&streams[0], "HTTP/1.1 426 No\r\n" UPGRADE LENGTH_5
-	    "\r\nhello");
+	origin_says(&streams[0],
+	    "HTTP/1.1 426 No\r\n" UPGRADE LENGTH_5 "\r\nhello");
 	assert_client_got("HTTP/1.1 426 No\r\n" UPGRADE LENGTH_5 VIA "hello");
 	assert_int_equal(client.outcome, KEPT);
 	assert_int_equal(nstreams, 1);
@@ -985,7 +983,7 @@ test_upgrade_before_the_body(void **state)
 
 	(void)state;
 	client_asks("POST http://a.example/" HOST UPGRADE CHUNKED
-	    "\r\n3\r\nhel");
+		    "\r\n3\r\nhel");
 	origin_says(s, SWITCHING UPGRADE "\r\n" FRAMES);
 	assert_client_got(SWITCHING UPGRADE VIA);
 	assert_int_equal(client.outcome, NONE);
@@ -1009,7 +1007,8 @@ static void
 test_unasked_upgrade(void **state)
 {
 	(void)state;
-	client_asks("GET http://a.example/" HOST "Upgrade: h2c\r\n"
+	client_asks(
+	    "GET http://a.example/" HOST "Upgrade: h2c\r\n"
 	    "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AA\r\n"
 	    "\r\n");
 	assert_text(streams[0].tx, streams[0].tx_len, ORIGIN_GET);
@@ -1107,8 +1106,7 @@ test_stale_tunnel(void **state)
 	grant();
 	origin_closes(&streams[2]);
 	assert_int_equal(client.outcome, REFUSED);
-	assert_int_equal(client.error,
-	    CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE);
+	assert_int_equal(client.error, CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE);
 	assert_string_equal(client.refusal,
 	    "a.example:80: it closed the connection without an answer; this "
 	    "is the fault of the site, whose operator can mend it");
@@ -1146,12 +1144,12 @@ test_stale_bytes(void **state)
 		{ "<p>", true, true },
 		{ "hello", true, true },
 		{ "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
-		  "\r\n", true, true },
+		  "\r\n",
+		    true, true },
 		{ "Hello, world", false, true },
 		{ "HTTP/1.1 408 Request Timeout\r\n" LENGTH_5 "\r\nhello",
 		    false, false },
-		{ "HTTP/1.1 200 OK\r\n" LENGTH_5 "\r\nhello", false,
-		    false },
+		{ "HTTP/1.1 200 OK\r\n" LENGTH_5 "\r\nhello", false, false },
 		{ "\r\n\r\nHTTP/1.1 200 OK\r\n" LENGTH_5 "\r\nhello", false,
 		    false },
 		{ "HTTP/1.1 2", true, false },
@@ -1213,10 +1211,14 @@ test_pinned(void **state)
 		    true },
 		{ "", UNAUTHORIZED "WWW-Authenticate: Negotiate oRQw\r\n",
 		    true },
-		{ "", UNAUTHORIZED "WWW-Authenticate: Basic realm=\"a, b\"\r\n"
-		    NTLM, true },
-		{ "", UNAUTHORIZED
-		    "WWW-Authenticate: Basic realm=x, NEGOTIATE\r\n", true },
+		{ "",
+		    UNAUTHORIZED
+		    "WWW-Authenticate: Basic realm=\"a, b\"\r\n" NTLM,
+		    true },
+		{ "",
+		    UNAUTHORIZED
+		    "WWW-Authenticate: Basic realm=x, NEGOTIATE\r\n",
+		    true },
 		{ "Authorization: ntlm TlRMTVNT\r\n", OK, true },
 		{ "Authorization: Negotiate YII\r\n", UNAUTHORIZED, true },
 		{ "", UNAUTHORIZED "WWW-Authenticate: Basic realm=ntlm\r\n",
@@ -1264,9 +1266,10 @@ ask_many(size_t handshakes)
 	char request[200];
 
 	for (size_t i = 0; i < PINNED_MAX + 2; i++) {
-		snprintf(request, sizeof(request), "GET http://h%zu.example/ "
-		    "HTTP/1.1\r\nHost: x\r\n%s\r\n", i,
-		    i < handshakes ? AUTHORIZATION : "");
+		snprintf(request, sizeof(request),
+		    "GET http://h%zu.example/ "
+		    "HTTP/1.1\r\nHost: x\r\n%s\r\n",
+		    i, i < handshakes ? AUTHORIZATION : "");
 		exchange(request, &streams[i], UNAUTHORIZED NTLM);
 	}
 }
@@ -1289,7 +1292,8 @@ test_pinned_too_many(void **state)
 			assert_int_equal(streams[n].released,
 			    n == rows[i].gone);
 		exchange("POST " AT("h2.example") AUTHORIZATION
-		    "Content-Length: 0\r\n\r\n", &streams[2], OK);
+		    "Content-Length: 0\r\n\r\n",
+		    &streams[2], OK);
 		assert_int_equal(teardown(NULL), 0);
 	}
 }
@@ -1404,8 +1408,8 @@ test_post_stays_behind(void **state)
 static void
 test_edge_refuses(void **state)
 {
-	struct connect_error refusal = {
-		.type = CONNECT_ERROR_DNS_ERROR, .text = "no" };
+	struct connect_error refusal = { .type = CONNECT_ERROR_DNS_ERROR,
+		.text = "no" };
 	struct tunnel_request *t;
 
 	(void)state;
@@ -1465,8 +1469,9 @@ test_large_body(void **state)
 	s = &streams[0];
 	head = s->tx_len;
 	exchange_feed(client.exchange, (const uint8_t *)size, strlen(size));
-	assert_int_equal(
-	    exchange_feed(client.exchange, (const uint8_t *)body, len), len);
+	assert_int_equal(exchange_feed(client.exchange, (const uint8_t *)body,
+			     len),
+	    len);
 	size = "\r\n" CHUNKED_LAST;
 	exchange_feed(client.exchange, (const uint8_t *)size, strlen(size));
 	assert_int_equal(decode(s->tx + head, s->tx_len - head), len);
@@ -1522,8 +1527,7 @@ test_slow_client(void **state)
 	assert_int_equal(client.outcome, NONE);
 	client_reads();
 	assert_int_equal(client.outcome, KEPT);
-	assert_int_equal(decode(client.got + head, client.got_len - head),
-	    len);
+	assert_int_equal(decode(client.got + head, client.got_len - head), len);
 	assert_memory_equal(client.got + head, body, len);
 	free(body);
 }
@@ -1619,8 +1623,9 @@ test_malformed_body(void **state)
 
 	(void)state;
 	client_asks(bad);
-	assert_int_equal(
-	    exchange_feed(client.exchange, (const uint8_t *)"x", 1), -EBADMSG);
+	assert_int_equal(exchange_feed(client.exchange, (const uint8_t *)"x",
+			     1),
+	    -EBADMSG);
 	assert_true(exchange_unanswered(client.exchange));
 	assert_true(streams[0].reset);
 	assert_int_equal(client.outcome, NONE);
@@ -1661,8 +1666,7 @@ test_cut_at_once(void **state)
 	streams[0].rx_fin = true;
 	origin_says(&streams[0], OK LENGTH_5 "\r\n");
 	assert_int_equal(client.outcome, REFUSED);
-	assert_int_equal(client.error,
-	    CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE);
+	assert_int_equal(client.error, CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE);
 	assert_string_equal(client.refusal,
 	    "a.example:80: the body was cut short");
 	assert_client_got("");
@@ -1673,7 +1677,7 @@ static void
 test_not_forwarded(void **state)
 {
 	const char *text = "OPTIONS http://a.example" HOST
-	    "Max-Forwards: 0\r\n\r\n";
+			   "Max-Forwards: 0\r\n\r\n";
 	struct http1_request req;
 	size_t scanned = 0;
 
@@ -1697,8 +1701,7 @@ test_large_head(void **state)
 	client_asks(GET);
 	origin_sends(&streams[0], text, len, 3000);
 	assert_int_equal(client.outcome, REFUSED);
-	assert_int_equal(client.error,
-	    CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE);
+	assert_int_equal(client.error, CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE);
 	assert_string_equal(client.refusal,
 	    "a.example:80: the site's answer cannot be read: the head is "
 	    "longer than 262144 bytes; this is the fault of the site, whose "

@@ -165,9 +165,8 @@ setup(void **state)
 	lookup = NULL;
 	now = START;
 	memset(closed, 0, sizeof(closed));
-	context = (struct connection_context){
-		.changed = on_changed, .arg = &e
-	};
+	context = (struct connection_context){ .changed = on_changed,
+		.arg = &e };
 	eyeballs_init(&e, &context, &edge, NULL);
 	return 0;
 }
@@ -206,7 +205,8 @@ families_take_turns_and_ipv6_is_first(void **state)
 	eyeballs_start(&e, now);
 	assert_int_equal(step(), EYEBALLS_RUNNING);
 	assert_int_equal(nconnections, 0);
-	answer(0, "192.0.2.1:443 192.0.2.2:443 [2001:db8::1]:443 "
+	answer(0,
+	    "192.0.2.1:443 192.0.2.2:443 [2001:db8::1]:443 "
 	    "192.0.2.3:443 [2001:db8::2]:443");
 	assert_int_equal(changes, 1);
 	for (unsigned i = 0; i < 5; i++) {
@@ -226,7 +226,8 @@ static void
 no_more_than_eight_and_each_once(void **state)
 {
 	(void)state;
-	begin_with("192.0.2.1:1 192.0.2.1:1 192.0.2.2:1 192.0.2.3:1 "
+	begin_with(
+	    "192.0.2.1:1 192.0.2.1:1 192.0.2.2:1 192.0.2.3:1 "
 	    "192.0.2.4:1 192.0.2.5:1 192.0.2.6:1 192.0.2.7:1 192.0.2.8:1 "
 	    "192.0.2.9:1");
 	for (int i = 0; i < 20; i++) {
@@ -304,7 +305,8 @@ a_permanent_reason_is_kept(void **state)
 	fail_attempt(1, "no answer", false);
 	assert_int_equal(step(), EYEBALLS_FAILED);
 	assert_true(e.permanent);
-	assert_string_equal(e.why, "edge edge.example:443 ([::1]:1): "
+	assert_string_equal(e.why,
+	    "edge edge.example:443 ([::1]:1): "
 	    "the certificate has expired");
 	eyeballs_start(&e, now);
 	answer(0, "192.0.2.1:1");
@@ -312,7 +314,8 @@ a_permanent_reason_is_kept(void **state)
 	fail_attempt(2, "no answer", false);
 	assert_int_equal(step(), EYEBALLS_FAILED);
 	assert_false(e.permanent);
-	assert_string_equal(e.why, "edge edge.example:443 (192.0.2.1:1): "
+	assert_string_equal(e.why,
+	    "edge edge.example:443 (192.0.2.1:1): "
 	    "no answer");
 }
 
@@ -328,7 +331,8 @@ an_edge_that_worked_before_restarts(void **state)
 	connections[0]->no_h3 = true;
 	assert_int_equal(step(), EYEBALLS_FAILED);
 	assert_true(e.permanent);
-	assert_string_equal(e.why, "edge edge.example:443 (192.0.2.1:1): "
+	assert_string_equal(e.why,
+	    "edge edge.example:443 (192.0.2.1:1): "
 	    "the server does not speak QUIC version 1");
 	begin_with("192.0.2.1:1");
 	arrive(1);

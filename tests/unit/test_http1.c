@@ -92,9 +92,12 @@ requests_refused(void **state)
 		{ TEXT("GET http://u:p@/ HTTP/1.1\r\nHost: a\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("GET http://[fe80::1%25eth0]/ HTTP/1.1\r\nHost: a\r\n"
-		    "\r\n"), -EBADMSG },
-		{ TEXT("GET http://b\xc3\xbc""cher.example/ HTTP/1.1\r\n"
-		    "Host: a\r\n\r\n"), -EBADMSG },
+		       "\r\n"),
+		    -EBADMSG },
+		{ TEXT("GET http://b\xc3\xbc"
+		       "cher.example/ HTTP/1.1\r\n"
+		       "Host: a\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("GET http://a b/ HTTP/1.1\r\nHost: a\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n"), -EBADMSG },
@@ -106,17 +109,21 @@ requests_refused(void **state)
 		{ TEXT("CONNECT http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n"
-		    "Content-Length: 1\r\n\r\n"), -EBADMSG },
+		       "Content-Length: 1\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n"
-		    "Transfer-Encoding: chunked\r\n\r\n"), -EBADMSG },
+		       "Transfer-Encoding: chunked\r\n\r\n"),
+		    -EBADMSG },
 
 		/* lines and octets */
 		{ TEXT("POST / HTTP/1.1\nHost: a\nContent-Length: 1\n\n"),
 		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\nContent-Length: 1\r\n"
-		    "\r\n"), -EBADMSG },
+		       "\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
-		    "chunked\r\n\n"), -EBADMSG },
+		       "chunked\r\n\n"),
+		    -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\nHost: a\rb\n\n"), -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\r\n\r\n"), -EBADMSG },
@@ -157,55 +164,72 @@ requests_refused(void **state)
 
 		/* framing */
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
-		    "Content-Length: 6\r\n\r\n"), -EBADMSG },
+		       "Content-Length: 6\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
-		    "content-length: 5\r\n\r\n"), -EBADMSG },
+		       "content-length: 5\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Content-Length: 5, 5\r\n\r\n"), -EBADMSG },
+		       "Content-Length: 5, 5\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Content-Length: +5\r\n\r\n"), -EBADMSG },
+		       "Content-Length: +5\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Content-Length: -5\r\n\r\n"), -EBADMSG },
+		       "Content-Length: -5\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Content-Length: 0x5\r\n\r\n"), -EBADMSG },
+		       "Content-Length: 0x5\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Content-Length: 5 5\r\n\r\n"), -EBADMSG },
+		       "Content-Length: 5 5\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Content-Length: 18446744073709551617\r\n\r\n"),
+		       "Content-Length: 18446744073709551617\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
-		    "Transfer-Encoding: chunked\r\n\r\n"), -EBADMSG },
+		       "Transfer-Encoding: chunked\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
-		    "chunked\r\nContent-Length: 5\r\n\r\n"), -EBADMSG },
-		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Transfer-Encoding: chunked, chunked\r\n\r\n"), -EBADMSG },
-		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
-		    "chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+		       "chunked\r\nContent-Length: 5\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Transfer-Encoding: chunked, gzip\r\n\r\n"), -EBADMSG },
+		       "Transfer-Encoding: chunked, chunked\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
-		    "chunked\r\nTransfer-Encoding: identity\r\n\r\n"),
+		       "chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Transfer-Encoding: gzip\r\n\r\n"), -EBADMSG },
+		       "Transfer-Encoding: chunked, gzip\r\n\r\n"),
+		    -EBADMSG },
+		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+		       "chunked\r\nTransfer-Encoding: identity\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Transfer-Encoding: xchunked\r\n\r\n"), -EBADMSG },
+		       "Transfer-Encoding: gzip\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Transfer-Encoding: chunked;a=b\r\n\r\n"), -EBADMSG },
+		       "Transfer-Encoding: xchunked\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Transfer-Encoding:\r\n\r\n"), -EBADMSG },
+		       "Transfer-Encoding: chunked;a=b\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Transfer-Encoding : chunked\r\n\r\n"), -EBADMSG },
+		       "Transfer-Encoding:\r\n\r\n"),
+		    -EBADMSG },
+		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
+		       "Transfer-Encoding : chunked\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.0\r\nHost: a\r\n"
-		    "Transfer-Encoding: chunked\r\n\r\n"), -EBADMSG },
+		       "Transfer-Encoding: chunked\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\n"
-		    "Transfer-Encoding: gzip, chunked\r\n\r\n"),
+		       "Transfer-Encoding: gzip, chunked\r\n\r\n"),
 		    -EPROTONOSUPPORT },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
-		    "gzip\r\nTransfer-Encoding: chunked\r\n\r\n"),
+		       "gzip\r\nTransfer-Encoding: chunked\r\n\r\n"),
 		    -EPROTONOSUPPORT },
 	};
 
@@ -225,18 +249,24 @@ refusals_say_why(void **state)
 		{ TEXT("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
 		    "this proxy reaches https sites by CONNECT alone, not by "
 		    "an absolute URI" },
-		{ TEXT("GET /a\x01 HTTP/1.1\r\n"), "a control character in "
+		{ TEXT("GET /a\x01 HTTP/1.1\r\n"),
+		    "a control character in "
 		    "the head: byte 0x01 at offset 2 of the request target" },
-		{ TEXT("G\x7f"), "a control character in the head: byte 0x7f "
+		{ TEXT("G\x7f"),
+		    "a control character in the head: byte 0x7f "
 		    "at offset 1 of the method" },
-		{ TEXT("GET / HTTP/1.1\0"), "a control character in the head: "
+		{ TEXT("GET / HTTP/1.1\0"),
+		    "a control character in the head: "
 		    "byte 0x00 at offset 8 of the HTTP version" },
-		{ TEXT("GET / HTTP/1.1\r\nCookie: \t abc\x1b"), "a control "
+		{ TEXT("GET / HTTP/1.1\r\nCookie: \t abc\x1b"),
+		    "a control "
 		    "character in the head: byte 0x1b at offset 3 of the "
 		    "field Cookie" },
-		{ TEXT("GET / HTTP/1.1\r\nCoo\x1b"), "a control character in "
+		{ TEXT("GET / HTTP/1.1\r\nCoo\x1b"),
+		    "a control character in "
 		    "the head: byte 0x1b at offset 3 of a field line" },
-		{ TEXT("GET / HTTP/1.1\r\nHost: a\rX"), "a CR that no LF "
+		{ TEXT("GET / HTTP/1.1\r\nHost: a\rX"),
+		    "a CR that no LF "
 		    "follows: byte 0x0d at offset 1 of the field Host" },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n"),
 		    "field line 3 is folded onto the one before" },
@@ -246,10 +276,12 @@ refusals_say_why(void **state)
 		{ TEXT("GET / HTTP/1.1\r\nA\xc3\xa4: b\r\n\r\n"),
 		    "the name of a field is not a token: byte 0xc3 at offset "
 		    "1 of field line 1" },
-		{ TEXT("GET http://b\xc3\xbc/ HTTP/1.1\r\n\r\n"), "the host "
+		{ TEXT("GET http://b\xc3\xbc/ HTTP/1.1\r\n\r\n"),
+		    "the host "
 		    "of the request target is not ASCII: byte 0xc3 at offset "
 		    "1 of it; write the name as xn--..." },
-		{ TEXT("GET http://[fe80::1%25a]/ HTTP/1.1\r\n\r\n"), "the "
+		{ TEXT("GET http://[fe80::1%25a]/ HTTP/1.1\r\n\r\n"),
+		    "the "
 		    "host of the request target has a % at offset 8 of it: "
 		    "no zone and no percent-encoding is possible there" },
 		{ TEXT("GET / HTTP/1.1\r\n\r\n"), "Host is missing" },
@@ -279,8 +311,9 @@ requests_accepted(void **state)
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), HTTP1_ORIGIN,
 		    "GET", "a", "/", 80, HTTP1_NONE, 0, true },
 		{ TEXT("\r\nGET /a?b=%20|\" HTTP/1.1\r\nhOST:[::1]:1080 \t\r\n"
-		    "\r\n"), HTTP1_ORIGIN, "GET", "::1", "/a?b=%20|\"", 1080,
-		    HTTP1_NONE, 0, true },
+		       "\r\n"),
+		    HTTP1_ORIGIN, "GET", "::1", "/a?b=%20|\"", 1080, HTTP1_NONE,
+		    0, true },
 		{ TEXT("CONNECT a:443 HTTP/1.0\n\n"), HTTP1_AUTHORITY,
 		    "CONNECT", "a", "", 443, HTTP1_NONE, 0, false },
 		{ TEXT("connect a:443 HTTP/1.1\nHost: a\r\n\n"),
@@ -289,21 +322,21 @@ requests_accepted(void **state)
 		{ TEXT("CONNECT a:443 HTTP/1.1\r\n\r\n"), HTTP1_AUTHORITY,
 		    "CONNECT", "a", "", 443, HTTP1_NONE, 0, true },
 		{ TEXT("POST / HTTP/1.1\nHost: a\nContent-Length: 0\n\r\n"),
-		    HTTP1_ORIGIN, "POST", "a", "/", 80, HTTP1_LENGTH, 0,
-		    true },
+		    HTTP1_ORIGIN, "POST", "a", "/", 80, HTTP1_LENGTH, 0, true },
 		{ TEXT("\n\r\nGET  \t/a \t b \t HTTP/1.1 \r\nHost: a\r\n"
-		    "\r\n"), HTTP1_ORIGIN, "GET", "a", "/a \t b", 80,
-		    HTTP1_NONE, 0, true },
-		{ TEXT(" GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n"),
-		    HTTP1_ORIGIN, "GET", "a", "/", 80, HTTP1_NONE, 0, true },
-		{ TEXT("GET http://u:p@x@a:81/@#f@?/ HTTP/1.1\r\n\r\n"),
-		    HTTP1_ABSOLUTE, "GET", "a", "/@", 81, HTTP1_NONE, 0,
+		       "\r\n"),
+		    HTTP1_ORIGIN, "GET", "a", "/a \t b", 80, HTTP1_NONE, 0,
 		    true },
+		{ TEXT(" GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n"), HTTP1_ORIGIN,
+		    "GET", "a", "/", 80, HTTP1_NONE, 0, true },
+		{ TEXT("GET http://u:p@x@a:81/@#f@?/ HTTP/1.1\r\n\r\n"),
+		    HTTP1_ABSOLUTE, "GET", "a", "/@", 81, HTTP1_NONE, 0, true },
 		{ TEXT("GET http://a#f HTTP/1.1\r\nHost: z\r\n\r\n"),
 		    HTTP1_ABSOLUTE, "GET", "a", "", 80, HTTP1_NONE, 0, true },
 		{ TEXT("GET http://@a:/\xc3\xa4|\"{^\\ HTTP/1.1\r\n"
-		    "Host: z\r\n\r\n"), HTTP1_ABSOLUTE, "GET", "a",
-		    "/\xc3\xa4|\"{^\\", 80, HTTP1_NONE, 0, true },
+		       "Host: z\r\n\r\n"),
+		    HTTP1_ABSOLUTE, "GET", "a", "/\xc3\xa4|\"{^\\", 80,
+		    HTTP1_NONE, 0, true },
 		{ TEXT("get http://a/ HTTP/1.1\r\nHost: z\r\n\r\n"),
 		    HTTP1_ABSOLUTE, "get", "a", "/", 80, HTTP1_NONE, 0, true },
 		{ TEXT("GET / HTTP/1.1\r\nHost:\r\n\r\n"), HTTP1_ORIGIN, "GET",
@@ -313,19 +346,21 @@ requests_accepted(void **state)
 		{ TEXT("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
 		    HTTP1_ORIGIN, "GET", "", "/", 0, HTTP1_NONE, 0, false },
 		{ TEXT("GET / HTTP/1.7\r\nHost: a\r\nConnection: x, Close\r\n"
-		    "\r\n"), HTTP1_ORIGIN, "GET", "a", "/", 80, HTTP1_NONE, 0,
-		    false },
+		       "\r\n"),
+		    HTTP1_ORIGIN, "GET", "a", "/", 80, HTTP1_NONE, 0, false },
 		{ TEXT("OPTIONS * HTTP/1.1\r\nHost: a:1\r\n\r\n"),
 		    HTTP1_ASTERISK, "OPTIONS", "a", "*", 1, HTTP1_NONE, 0,
 		    true },
 		{ TEXT("GET http://a_b.example/c?d HTTP/1.1\r\nHost: z\r\n"
-		    "\r\n"), HTTP1_ABSOLUTE, "GET", "a_b.example", "/c?d", 80,
+		       "\r\n"),
+		    HTTP1_ABSOLUTE, "GET", "a_b.example", "/c?d", 80,
 		    HTTP1_NONE, 0, true },
 		{ TEXT("GET HTTP://a:8080 HTTP/1.1\r\nHost: /,@\r\n\r\n"),
 		    HTTP1_ABSOLUTE, "GET", "a", "", 8080, HTTP1_NONE, 0, true },
 		{ TEXT("GET http://[2001:db8::1]?q HTTP/1.1\r\nHost: z\r\n"
-		    "\r\n"), HTTP1_ABSOLUTE, "GET", "2001:db8::1", "?q", 80,
-		    HTTP1_NONE, 0, true },
+		       "\r\n"),
+		    HTTP1_ABSOLUTE, "GET", "2001:db8::1", "?q", 80, HTTP1_NONE,
+		    0, true },
 		{ TEXT("GET http://a/http://u@b/ HTTP/1.1\r\nHost: z\r\n\r\n"),
 		    HTTP1_ABSOLUTE, "GET", "a", "/http://u@b/", 80, HTTP1_NONE,
 		    0, true },
@@ -335,14 +370,15 @@ requests_accepted(void **state)
 		{ TEXT("CONNECT [::1]:22 HTTP/1.0\r\n\r\n"), HTTP1_AUTHORITY,
 		    "CONNECT", "::1", "", 22, HTTP1_NONE, 0, false },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n"
-		    "\r\n"), HTTP1_ORIGIN, "POST", "a", "/", 80, HTTP1_LENGTH,
-		    0, true },
+		       "\r\n"),
+		    HTTP1_ORIGIN, "POST", "a", "/", 80, HTTP1_LENGTH, 0, true },
 		{ TEXT("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:"
-		    " 999999999999999999 \r\n\r\n"), HTTP1_ORIGIN, "POST", "a",
-		    "/", 80, HTTP1_LENGTH, 999999999999999999, true },
+		       " 999999999999999999 \r\n\r\n"),
+		    HTTP1_ORIGIN, "POST", "a", "/", 80, HTTP1_LENGTH,
+		    999999999999999999, true },
 		{ TEXT("X-1 / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
-		    "Chunked\r\nA: \xc3\xa4\t!\r\n\r\n"), HTTP1_ORIGIN, "X-1",
-		    "a", "/", 80, HTTP1_CHUNKED, 0, true },
+		       "Chunked\r\nA: \xc3\xa4\t!\r\n\r\n"),
+		    HTTP1_ORIGIN, "X-1", "a", "/", 80, HTTP1_CHUNKED, 0, true },
 	};
 	static struct http1_request req;
 
@@ -366,11 +402,12 @@ requests_accepted(void **state)
 static void
 requests_say_what_they_want(void **state)
 {
-	static const char text[] = "POST / HTTP/1.1\r\nHost: a\r\n"
+	static const char text[] =
+	    "POST / HTTP/1.1\r\nHost: a\r\n"
 	    "Expect: 100-Continue\r\nUpgrade: websocket\r\n"
 	    "Connection: keep-alive\r\nConnection: TE ,upgrade\r\n\r\nbody";
 	static const char old[] = "POST / HTTP/1.0\r\n"
-	    "Expect: 100-continue\r\n\r\n";
+				  "Expect: 100-continue\r\n\r\n";
 	static struct http1_request req;
 
 	(void)state;
@@ -380,8 +417,8 @@ requests_say_what_they_want(void **state)
 	assert_true(req.upgrade);
 	assert_true(req.head.keep_alive);
 	assert_int_equal(req.head.nfields, 5);
-	assert_true(
-	    slice_is(http1_find(&req.head, "upgrade")->value, "websocket"));
+	assert_true(slice_is(http1_find(&req.head, "upgrade")->value,
+	    "websocket"));
 	assert_null(http1_find(&req.head, "upgrad"));
 	assert_true(http1_lists(&req.head, "connection", SLICE("te")));
 	assert_true(http1_lists(&req.head, "Connection", SLICE("Upgrade")));
@@ -417,13 +454,13 @@ heads_are_bounded(void **state)
 	assert_int_equal(parse_request(&req, text, HTTP1_HEAD_MAX),
 	    HTTP1_HEAD_MAX);
 	assert_int_equal(http1_request_parse(&req, text, HTTP1_HEAD_MAX - 1,
-	    &scanned), 0);
+			     &scanned),
+	    0);
 	assert_int_equal(scanned, HTTP1_HEAD_MAX - 1);
 	free(text);
 
 	text = long_head(HTTP1_HEAD_MAX + 1);
-	assert_int_equal(parse_request(&req, text, HTTP1_HEAD_MAX),
-	    -EMSGSIZE);
+	assert_int_equal(parse_request(&req, text, HTTP1_HEAD_MAX), -EMSGSIZE);
 	assert_int_equal(parse_request(&req, text, HTTP1_HEAD_MAX + 1),
 	    -EMSGSIZE);
 	free(text);
@@ -440,8 +477,7 @@ fields_are_bounded(void **state)
 	for (int i = 1; i < HTTP1_FIELDS_MAX; i++)
 		p = stpcpy(p, "A: b\r\n");
 	strcpy(p, "\r\n");
-	assert_int_equal(parse_request(&req, text, strlen(text)),
-	    strlen(text));
+	assert_int_equal(parse_request(&req, text, strlen(text)), strlen(text));
 	assert_int_equal(req.head.nfields, HTTP1_FIELDS_MAX);
 
 	strcpy(p, "A: b\r\n\r\n");
@@ -451,8 +487,7 @@ fields_are_bounded(void **state)
 	for (int i = 0; i < HTTP1_OPTIONS_MAX; i++)
 		p = stpcpy(p, "a,");
 	strcpy(p, " ,\r\n\r\n");
-	assert_int_equal(parse_request(&req, text, strlen(text)),
-	    strlen(text));
+	assert_int_equal(parse_request(&req, text, strlen(text)), strlen(text));
 	assert_int_equal(req.head.noptions, HTTP1_OPTIONS_MAX);
 	strcpy(p, "\r\nConnection: x\r\n\r\n");
 	assert_int_equal(parse_request(&req, text, strlen(text)), -EMSGSIZE);
@@ -497,15 +532,19 @@ responses_refused(void **state)
 
 		/* lengths that differ */
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n"
-		    "Content-Length: 2\r\n\r\n"), -EBADMSG },
+		       "Content-Length: 2\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length : 1\r\n"
-		    "Content-Length: 2\r\n\r\n"), -EBADMSG },
+		       "Content-Length: 2\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n"
-		    "Content-Length: -1\r\n\r\n"), -EBADMSG },
+		       "Content-Length: -1\r\n\r\n"),
+		    -EBADMSG },
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 1 1\r\n"
-		    "Content-Length: 1\r\n\r\n"), -EBADMSG },
+		       "Content-Length: 1\r\n\r\n"),
+		    -EBADMSG },
 	};
 
 	(void)state;
@@ -540,8 +579,8 @@ responses_accepted(void **state)
 		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), false,
 		    200, "OK", HTTP1_LENGTH, 5, true },
 		{ TEXT("HTTP/1.1 404 Not  Found \r\n"
-		    "Transfer-Encoding: chunked\r\n\r\n"), false, 404,
-		    "Not  Found", HTTP1_CHUNKED, 0, true },
+		       "Transfer-Encoding: chunked\r\n\r\n"),
+		    false, 404, "Not  Found", HTTP1_CHUNKED, 0, true },
 		{ TEXT("HTTP/1.1 200\r\n\r\n"), false, 200, "",
 		    HTTP1_UNTIL_CLOSE, 0, false },
 		{ TEXT("HTTP/1.1 200 \r\n\r\n"), true, 200, "", HTTP1_NONE, 0,
@@ -551,16 +590,17 @@ responses_accepted(void **state)
 		{ TEXT("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
 		    true, 200, "OK", HTTP1_NONE, 0, true },
 		{ TEXT("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n"
-		    "\r\n"), false, 304, "Not Modified", HTTP1_NONE, 5, true },
+		       "\r\n"),
+		    false, 304, "Not Modified", HTTP1_NONE, 5, true },
 		{ TEXT("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"),
 		    false, 204, "No Content", HTTP1_NONE, 0, false },
-		{ TEXT("HTTP/1.1 100 Continue\r\n\r\n"), false, 100,
-		    "Continue", HTTP1_NONE, 0, true },
+		{ TEXT("HTTP/1.1 100 Continue\r\n\r\n"), false, 100, "Continue",
+		    HTTP1_NONE, 0, true },
 		{ TEXT("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n"), false,
 		    200, "OK", HTTP1_LENGTH, 5, false },
 		{ TEXT("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n"
-		    "Connection: Keep-Alive\r\n\r\n"), false, 200, "OK",
-		    HTTP1_LENGTH, 5, true },
+		       "Connection: Keep-Alive\r\n\r\n"),
+		    false, 200, "OK", HTTP1_LENGTH, 5, true },
 		{ TEXT("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n"),
 		    false, 200, "OK", HTTP1_UNTIL_CLOSE, 0, false },
 	};
@@ -603,12 +643,12 @@ odd_responses_accepted(void **state)
 		{ TEXT("ICY 200 OK\r\nicy-name: a\r\n\r\n"), 200, "OK", 0,
 		    HTTP1_UNTIL_CLOSE, 0, 1 },
 		{ TEXT("HTTP\n\n"), 200, "OK", 0, HTTP1_UNTIL_CLOSE, 0, 0 },
-		{ TEXT("HTTP/1.1\r\n\r\n"), 200, "OK", 1, HTTP1_UNTIL_CLOSE,
-		    0, 0 },
+		{ TEXT("HTTP/1.1\r\n\r\n"), 200, "OK", 1, HTTP1_UNTIL_CLOSE, 0,
+		    0 },
 		{ TEXT("HTTP/1.1 fine\r\n\r\n"), 200, "", 1, HTTP1_UNTIL_CLOSE,
 		    0, 0 },
-		{ TEXT("HTTP 404 X\r\n\r\n"), 404, "X", 0, HTTP1_UNTIL_CLOSE,
-		    0, 0 },
+		{ TEXT("HTTP 404 X\r\n\r\n"), 404, "X", 0, HTTP1_UNTIL_CLOSE, 0,
+		    0 },
 		{ TEXT("HTTP/1.1 \t 404  Not found \t\r\n\r\n"), 404,
 		    "Not found", 1, HTTP1_UNTIL_CLOSE, 0, 0 },
 		{ TEXT("HTTP/1.1 404Not\r\n\r\n"), 404, "Not", 1,
@@ -631,8 +671,8 @@ odd_responses_accepted(void **state)
 		/* lines */
 		{ TEXT("HTTP/1.1 200 OK\nContent-Length: 5\n\n"), 200, "OK", 1,
 		    HTTP1_LENGTH, 5, 1 },
-		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 5\n\r\n"), 200,
-		    "OK", 1, HTTP1_LENGTH, 5, 1 },
+		{ TEXT("HTTP/1.1 200 OK\r\nContent-Length: 5\n\r\n"), 200, "OK",
+		    1, HTTP1_LENGTH, 5, 1 },
 		{ TEXT("HTTP/1.1 200 OK\r\r\nContent-Length: 5\r\r\n\r\r\n"),
 		    200, "OK", 1, HTTP1_LENGTH, 5, 1 },
 		{ TEXT(OK "A: b\r\n c: d\r\n\t\r\nContent-Length: 5\r\n\r\n"),
@@ -640,8 +680,8 @@ odd_responses_accepted(void **state)
 		{ TEXT(OK "Content-Length:\r\n 5\r\n \r\n\r\n"), 200, "OK", 1,
 		    HTTP1_LENGTH, 5, 1 },
 		{ TEXT(OK " A: b\r\nno colon\r\n folded: c\r\n: no name\r\n"
-		    "A b: c\r\n\xc3\xa4: d\r\nContent-Length: 5\r\n\r\n"), 200,
-		    "OK", 1, HTTP1_LENGTH, 5, 1 },
+			  "A b: c\r\n\xc3\xa4: d\r\nContent-Length: 5\r\n\r\n"),
+		    200, "OK", 1, HTTP1_LENGTH, 5, 1 },
 		{ TEXT(OK "Content-Length \t: 5\r\n\r\n"), 200, "OK", 1,
 		    HTTP1_LENGTH, 5, 1 },
 
@@ -661,24 +701,25 @@ odd_responses_accepted(void **state)
 
 		/* Transfer-Encoding */
 		{ TEXT(OK "Content-Length: 5\r\nContent-Length: 6\r\n"
-		    "Transfer-Encoding: chunked\r\n\r\n"), 200, "OK", 1,
-		    HTTP1_CHUNKED, 0, 3 },
+			  "Transfer-Encoding: chunked\r\n\r\n"),
+		    200, "OK", 1, HTTP1_CHUNKED, 0, 3 },
 		{ TEXT(OK "Transfer-Encoding: chunked\r\n"
-		    "Transfer-Encoding: chunked\r\n\r\n"), 200, "OK", 1,
-		    HTTP1_CHUNKED, 0, 2 },
-		{ TEXT(OK "Transfer-Encoding: identity, Chunked,\r\n\r\n"),
-		    200, "OK", 1, HTTP1_CHUNKED, 0, 1 },
+			  "Transfer-Encoding: chunked\r\n\r\n"),
+		    200, "OK", 1, HTTP1_CHUNKED, 0, 2 },
+		{ TEXT(OK "Transfer-Encoding: identity, Chunked,\r\n\r\n"), 200,
+		    "OK", 1, HTTP1_CHUNKED, 0, 1 },
 		{ TEXT(OK "Transfer-Encoding: chunked, gzip\r\n\r\n"), 200,
 		    "OK", 1, HTTP1_CHUNKED, 0, 1 },
-		{ TEXT(OK "Transfer-Encoding: gzip,\r\n chunked\r\n\r\n"),
-		    200, "OK", 1, HTTP1_CHUNKED, 0, 1 },
+		{ TEXT(OK "Transfer-Encoding: gzip,\r\n chunked\r\n\r\n"), 200,
+		    "OK", 1, HTTP1_CHUNKED, 0, 1 },
 		{ TEXT(OK "Transfer-Encoding: identity\r\n"
-		    "Content-Length: 5\r\n\r\n"), 200, "OK", 1, HTTP1_LENGTH,
-		    5, 2 },
+			  "Content-Length: 5\r\n\r\n"),
+		    200, "OK", 1, HTTP1_LENGTH, 5, 2 },
 		{ TEXT(OK "Transfer-Encoding:\r\n\r\n"), 200, "OK", 1,
 		    HTTP1_UNTIL_CLOSE, 0, 1 },
-		{ TEXT("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n"
-		    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
+		{ TEXT(
+		      "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n"
+		      "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
 		    200, "OK", 0, HTTP1_UNTIL_CLOSE, 0, 3 },
 	};
 #undef OK
@@ -705,18 +746,22 @@ bad_responses_say_why(void **state)
 		size_t len;
 		const char *why;
 	} rows[] = {
-		{ TEXT("SSH-2.0-\xff"), "no status line of HTTP/1: the first "
+		{ TEXT("SSH-2.0-\xff"),
+		    "no status line of HTTP/1: the first "
 		    "bytes are \"SSH-2.0-\"" },
-		{ TEXT("\x15\x03\x01\0\2\2\n\0"), "no status line of HTTP/1: "
+		{ TEXT("\x15\x03\x01\0\2\2\n\0"),
+		    "no status line of HTTP/1: "
 		    "the first bytes are \"........\"" },
-		{ TEXT("HTTP/1.1 200\0"), "a NUL in the head: byte 0x00 at "
+		{ TEXT("HTTP/1.1 200\0"),
+		    "a NUL in the head: byte 0x00 at "
 		    "offset 12 of the status line" },
-		{ TEXT("HTTP/1.1 200\nA: b\0"), "a NUL in the head: byte 0x00 "
+		{ TEXT("HTTP/1.1 200\nA: b\0"),
+		    "a NUL in the head: byte 0x00 "
 		    "at offset 1 of the field A" },
 		{ TEXT("HTTP/1.1 200\nContent-Length: 5,6\n\n"),
 		    "two Content-Lengths, 5 and 6" },
 		{ TEXT("HTTP/1.1 200\nContent-Length: 5\nContent-Length: a\n"
-		    "\n"),
+		       "\n"),
 		    "two Content-Lengths, 5 and one that is no number" },
 	};
 	static struct http1_response resp;
@@ -726,7 +771,8 @@ bad_responses_say_why(void **state)
 		size_t scanned = 0;
 
 		assert_int_equal(http1_response_parse(&resp, rows[i].text,
-		    rows[i].len, &scanned, false), -EBADMSG);
+				     rows[i].len, &scanned, false),
+		    -EBADMSG);
 		assert_string_equal(resp.head.why, rows[i].why);
 	}
 }
@@ -751,7 +797,7 @@ responses_are_bounded(void **state)
 	memset(p, 'x', fill);
 	strcpy(p + fill, "\r\n\r\n");
 	assert_int_equal(http1_response_parse(&resp, text,
-	    HTTP1_RESPONSE_HEAD_MAX, &scanned, false),
+			     HTTP1_RESPONSE_HEAD_MAX, &scanned, false),
 	    HTTP1_RESPONSE_HEAD_MAX);
 	assert_int_equal(resp.head.nfields, HTTP1_FIELDS_MAX);
 	assert_int_equal(resp.head.noptions, HTTP1_OPTIONS_MAX);
@@ -759,7 +805,8 @@ responses_are_bounded(void **state)
 	scanned = 0;
 	text[HTTP1_RESPONSE_HEAD_MAX - 1] = 'x';
 	assert_int_equal(http1_response_parse(&resp, text,
-	    HTTP1_RESPONSE_HEAD_MAX, &scanned, false), -EMSGSIZE);
+			     HTTP1_RESPONSE_HEAD_MAX, &scanned, false),
+	    -EMSGSIZE);
 }
 
 static void

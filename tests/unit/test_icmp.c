@@ -63,8 +63,8 @@ the_last_ones_are_known(void **state)
 		note(i);
 	assert_int_equal(find(9, 0), 0);
 	assert_int_equal(find(10, 0), 1210);
-	assert_int_equal(
-	    find(ICMP_QUOTES_MAX + 9, 0), 1200 + (ICMP_QUOTES_MAX + 9) % 100);
+	assert_int_equal(find(ICMP_QUOTES_MAX + 9, 0),
+	    1200 + (ICMP_QUOTES_MAX + 9) % 100);
 	assert_int_equal(find(ICMP_QUOTES_MAX + 10, 0), 0);
 	assert_int_equal(quotes.seen, 4);
 }

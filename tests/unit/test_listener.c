@@ -36,9 +36,9 @@ static struct world {
 	struct sockaddr_storage addresses[2];
 	int peers[CLIENTS_MAX]; /* the other ends */
 	size_t npeers;
-	unsigned over_limit;   /* clients over their limit */
-	int accept_error;   /* that accept4 has to say, or 0 */
-	unsigned accepts;   /* that have failed so */
+	unsigned over_limit; /* clients over their limit */
+	int accept_error;    /* that accept4 has to say, or 0 */
+	unsigned accepts;    /* that have failed so */
 } w;
 
 /* ---- What listener.c calls ---- */
@@ -125,11 +125,13 @@ setup(void **state)
 	memset(&w, 0, sizeof(w));
 	uv_loop_init(&w.loop);
 	assert_int_equal(listener_new(&w.listener, &w.loop, NULL, NULL,
-	    &w.limits), 0);
+			     &w.limits),
+	    0);
 	for (int i = 0; i < 2; i++) {
 		addr_parse(&any, "127.0.0.1:0");
 		assert_int_equal(listener_add(w.listener,
-		    (struct sockaddr *)&any), 0);
+				     (struct sockaddr *)&any),
+		    0);
 	}
 	assert_int_equal(listener_addresses(w.listener, w.addresses, 2), 2);
 	return 0;
@@ -156,9 +158,11 @@ dial(unsigned to, const char *from)
 	assert_true(fd >= 0 && w.npeers < CLIENTS_MAX);
 	addr_parse(&addr, from);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr,
-	    addr_len((struct sockaddr *)&addr)), 0);
+			     addr_len((struct sockaddr *)&addr)),
+	    0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&w.addresses[to],
-	    addr_len((struct sockaddr *)&w.addresses[to])), 0);
+			     addr_len((struct sockaddr *)&w.addresses[to])),
+	    0);
 	return w.peers[w.npeers++] = fd;
 }
 

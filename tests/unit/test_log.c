@@ -110,7 +110,8 @@ arguments_cannot_forge_a_line(void **state)
 {
 	(void)state;
 	log_info("host %s", "a\nb\r\x1b[2J\x7f\xc2\x9b\\n\t");
-	assert_string_equal(logged(), "host "
+	assert_string_equal(logged(),
+	    "host "
 	    "a\\x0ab\\x0d\\x1b[2J\\x7f\\xc2\\x9b\\\\n\\x09\n");
 }
 
@@ -225,7 +226,8 @@ an_object_carries_any_bytes(void **state)
 		{ "a\xff\x80z", "a\xef\xbf\xbd\xef\xbf\xbdz" },
 		{ "\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd" }, /* overlong */
 		{ "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
-		{ "\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd"
+		{ "\xf4\x90\x80\x80",
+		    "\xef\xbf\xbd\xef\xbf\xbd"
 		    "\xef\xbf\xbd\xef\xbf\xbd" }, /* above U+10FFFF */
 		{ "end \xe2\x82", "end \xef\xbf\xbd\xef\xbf\xbd" },
 	};
@@ -256,16 +258,20 @@ a_long_object_is_whole(void **state)
 	text[sizeof(text) - 1] = '\0';
 	log_info("%s", text);
 	object = logged_object();
-	assert_in_range(strlen(capture.text), LOG_LINE_MAX - 300,
-	    LOG_LINE_MAX);
+	assert_in_range(strlen(capture.text), LOG_LINE_MAX - 300, LOG_LINE_MAX);
 	json_decref(object);
 }
 
 static const struct log_tunnel tunnel = {
-	.client = "192.0.2.7:5", .user = "ali\"ce", .kind = "socks5",
-	.target = "origin.example:443", .address = "198.51.100.1:443",
-	.bytes_up = 10, .bytes_down = UINT64_C(1) << 40,
-	.duration_ms = 12034, .reason = "done",
+	.client = "192.0.2.7:5",
+	.user = "ali\"ce",
+	.kind = "socks5",
+	.target = "origin.example:443",
+	.address = "198.51.100.1:443",
+	.bytes_up = 10,
+	.bytes_down = UINT64_C(1) << 40,
+	.duration_ms = 12034,
+	.reason = "done",
 };
 
 static void
@@ -281,15 +287,18 @@ a_tunnel_is_a_sentence(void **state)
 	log_init("culvert", LOG_TUNNELS, LOG_TEXT);
 	assert_true(log_shows_tunnels());
 	log_tunnel(&tunnel);
-	assert_string_equal(logged(), "ali\"ce at 192.0.2.7:5 by socks5: "
+	assert_string_equal(logged(),
+	    "ali\"ce at 192.0.2.7:5 by socks5: "
 	    "10 bytes up, 1099511627776 down, 12.034 s: done\n");
 	log_init("culvert", LOG_TARGETS, LOG_TEXT);
 	log_tunnel(&tunnel);
-	assert_string_equal(logged(), "ali\"ce at 192.0.2.7:5 by socks5 to "
+	assert_string_equal(logged(),
+	    "ali\"ce at 192.0.2.7:5 by socks5 to "
 	    "origin.example:443 (198.51.100.1:443): "
 	    "10 bytes up, 1099511627776 down, 12.034 s: done\n");
 	log_tunnel(&bare);
-	assert_string_equal(logged(), "192.0.2.7:5: "
+	assert_string_equal(logged(),
+	    "192.0.2.7:5: "
 	    "0 bytes up, 0 down, 0.000 s: a\\x0ab\n");
 }
 
@@ -311,11 +320,13 @@ a_tunnel_is_an_object(void **state)
 	assert_member(object, "kind", "socks5");
 	assert_member(object, "reason", "done");
 	assert_int_equal(json_integer_value(json_object_get(object,
-	    "bytes_up")), 10);
+			     "bytes_up")),
+	    10);
 	assert_int_equal(json_integer_value(json_object_get(object,
-	    "bytes_down")), INT64_C(1) << 40);
-	assert_true(json_real_value(json_object_get(object,
-	    "duration_s")) == 12.034);
+			     "bytes_down")),
+	    INT64_C(1) << 40);
+	assert_true(json_real_value(json_object_get(object, "duration_s")) ==
+	    12.034);
 	json_decref(object);
 	log_init("culvert", LOG_TARGETS, LOG_JSON);
 	log_tunnel(&tunnel);
@@ -434,8 +445,10 @@ a_full_pipe_stops_nobody(void **state)
 	log_info("it goes on");
 	more = count_lines(capture.reader, last, sizeof(last));
 	assert_int_equal(more, 2);
-	snprintf(capture.text, sizeof(capture.text), "warning: %u lines were "
-	    "dropped here: the log was not read in time\n", n - lines);
+	snprintf(capture.text, sizeof(capture.text),
+	    "warning: %u lines were "
+	    "dropped here: the log was not read in time\n",
+	    n - lines);
 	assert_non_null(strstr(last, capture.text));
 	assert_non_null(strstr(last, "it goes on\n"));
 }

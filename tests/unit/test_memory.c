@@ -13,10 +13,10 @@
  */
 
 #define MIB 1048576
-#define STOPPED 64    /* tunnels that somebody stops to read */
-#define CROWD 400     /* tunnels whose first windows alone are too much */
-#define NEWCOMER 500  /* the number of a tunnel that comes later */
-#define PUSHED 40000  /* bytes: more than a chunk */
+#define STOPPED 64	   /* tunnels that somebody stops to read */
+#define CROWD 400	   /* tunnels whose first windows alone are too much */
+#define NEWCOMER 500	   /* the number of a tunnel that comes later */
+#define PUSHED 40000	   /* bytes: more than a chunk */
 #define FIRST_WINDOW 65536 /* bytes: what a peer may send before it is asked */
 
 static struct quic_memory_stats
@@ -88,8 +88,7 @@ a_newcomer_is_served(struct world *w, size_t len)
 {
 	w->near[NEWCOMER].to_send = w->far[NEWCOMER].to_send = len;
 	assert_int_equal(tunnel_open(w, NEWCOMER), 0);
-	assert_true(link_run(w->link, is_true, &w->near[NEWCOMER].ended,
-	    LONG));
+	assert_true(link_run(w->link, is_true, &w->near[NEWCOMER].ended, LONG));
 	assert_true(link_run(w->link, is_true, &w->far[NEWCOMER].ended, LONG));
 	assert_whole(&w->near[NEWCOMER], len);
 	assert_whole(&w->far[NEWCOMER], len);

@@ -24,16 +24,16 @@
 
 static struct {
 	/* The stage. */
-	uint64_t now;		/* milliseconds */
-	const char *route;	/* the kernel's choice of address; NULL: none */
+	uint64_t now;	   /* milliseconds */
+	const char *route; /* the kernel's choice of address; NULL: none */
 	bool stranded;
 	int migrate_error;
-	struct quic_path path;	/* in use */
+	struct quic_path path; /* in use */
 	struct quic_stats stats;
 
 	/* What it does. */
 	uv_timer_t *timer;
-	uint64_t due;		/* UINT64_MAX: it is stopped */
+	uint64_t due; /* UINT64_MAX: it is stopped */
 	unsigned looks, pings, reprobes, moves, moves_at_once, tidies;
 	unsigned given_up, left_behind;
 	char why[QUIC_ERROR_MAX];
@@ -126,8 +126,7 @@ quic_io_via(const struct quic_io *io)
 }
 
 const char *
-quic_via_error(const struct quic_via *via, int error,
-    char text[QUIC_ERROR_MAX])
+quic_via_error(const struct quic_via *via, int error, char text[QUIC_ERROR_MAX])
 {
 	(void)via, (void)error;
 	return strcpy(text, "error");
@@ -563,7 +562,8 @@ a_long_sleep_is_the_end(void **state)
 	(void)state;
 	migration_resumed(m, 95 * UINT64_C(1000000000));
 	assert_int_equal(s.given_up, 1);
-	assert_string_equal(s.why, "this machine slept for 95 s, "
+	assert_string_equal(s.why,
+	    "this machine slept for 95 s, "
 	    "longer than the idle time-out");
 }
 
@@ -585,7 +585,8 @@ an_edge_may_forbid_it(void **state)
 	migration_network_changed(m);
 	pass(0);
 	assert_int_equal(s.given_up, 1);
-	assert_string_equal(s.why, "the network has changed, and "
+	assert_string_equal(s.why,
+	    "the network has changed, and "
 	    "the edge does not support connection migration");
 }
 

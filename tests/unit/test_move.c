@@ -266,8 +266,9 @@ a_family_has_its_own_headers(void **state)
 		f.crossed = true;
 		quic_conn_ping(near_conn(w));
 		pass(w, 10 * LINK_S);
-		assert_int_equal(quic_conn_path(w->server.conn)->
-		    remote.ss_family, v6 ? AF_INET : AF_INET6);
+		assert_int_equal(quic_conn_path(w->server.conn)
+				     ->remote.ss_family,
+		    v6 ? AF_INET : AF_INET6);
 		assert_int_equal(stats_of(w->server.conn).ip_mtu, 1500);
 		assert_int_equal(stats_of(w->server.conn).udp_payload,
 		    v6 ? 1472 : 1452);

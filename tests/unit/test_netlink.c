@@ -70,9 +70,9 @@ matters(unsigned type, const void *payload, size_t len,
 static void
 changes_matter(void **state)
 {
-	static const unsigned types[] = { RTM_NEWLINK, RTM_DELLINK,
-		RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_DELROUTE,
-		RTM_NEWRULE, RTM_DELRULE, NLMSG_OVERRUN };
+	static const unsigned types[] = { RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR,
+		RTM_DELADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWRULE,
+		RTM_DELRULE, NLMSG_OVERRUN };
 	static const uint8_t zeros[32];
 
 	(void)state;

@@ -77,8 +77,8 @@ addresses_come_and_go(void **state)
 		skip();
 	}
 	if (system("ip link set lo up && ip tuntap add tap0 mode tap && "
-		"ip link set tap0 up && "
-		"ip address add 198.20.7.1/24 brd + dev tap0") != 0) {
+		   "ip link set tap0 up && "
+		   "ip address add 198.20.7.1/24 brd + dev tap0") != 0) {
 		print_message("ip(8) cannot make a network\n");
 		skip();
 	}

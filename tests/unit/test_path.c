@@ -143,8 +143,8 @@ paths_are_found_under_traffic(void **state)
 					    names[ways],
 					    (unsigned)(took / LINK_MS));
 				pass(w, 10 * LINK_S);
-				assert_in_range(size_of(w, way),
-				    paths[i] - 7, paths[i]);
+				assert_in_range(size_of(w, way), paths[i] - 7,
+				    paths[i]);
 				assert_int_equal(black_holes(w), 0);
 				restart(w);
 			}
@@ -548,8 +548,8 @@ a_hole_in_mid_transfer(void **state)
 	for (int ways = UP; ways <= BOTH; ways++)
 		for (int way = UP; way <= DOWN; way++)
 			for (unsigned i = 0; i < 7 && (way & ways); i++)
-				fall(*state, ways, way, 4 * RTT + i * 33 *
-				    LINK_MS);
+				fall(*state, ways, way,
+				    4 * RTT + i * 33 * LINK_MS);
 }
 
 static void
@@ -627,9 +627,9 @@ a_path_rises(void **state)
 /* One who answers what is too big for him, each way, or says so of others. */
 struct router {
 	struct world *w;
-	size_t takes;	/* bytes of IP; larger packets end here */
-	size_t claims;	/* what he says that he takes */
-	unsigned of;	/* he speaks of so many packets, large or not */
+	size_t takes;	    /* bytes of IP; larger packets end here */
+	size_t claims;	    /* what he says that he takes */
+	unsigned of;	    /* he speaks of so many packets, large or not */
 	unsigned spoken[3]; /* by way */
 };
 
@@ -751,8 +751,8 @@ what_is_said_is_not_believed(void **state)
 		stats = stats_of(sender(w, way));
 		assert_in_range(r.spoken[way], 9000, 12000);
 		assert_int_equal(stats.ip_mtu, 1500);
-		assert_int_equal(stats.ptb_seen, stats.ptb_valid +
-		    stats.ptb_ignored);
+		assert_int_equal(stats.ptb_seen,
+		    stats.ptb_valid + stats.ptb_ignored);
 		assert_in_range(stats.ptb_valid, 1, 10 * 13);
 		assert_in_range(stats.black_holes_suspected, 1, 2);
 		assert_int_equal(black_holes(w), 0);
@@ -902,7 +902,8 @@ count_changes(struct world *w, int way)
 	for (unsigned i = 0; i < 6000; i++) {
 		pass(w, LINK_S / 10);
 		send_more(w, way, 20 * KB);
-		changes += changed_at != stats_of(sender(w, way)).mtu_changed_at;
+		changes += changed_at !=
+		    stats_of(sender(w, way)).mtu_changed_at;
 		changed_at = stats_of(sender(w, way)).mtu_changed_at;
 	}
 	return changes;

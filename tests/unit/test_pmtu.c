@@ -16,7 +16,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define NS_PER_S UINT64_C(1000000000)
 #define RTT (NS_PER_S / 20)
-#define ARRIVED (RTT) /* when the sender hears of it ... */
+#define ARRIVED (RTT)	   /* when the sender hears of it ... */
 #define LOST (RTT * 9 / 8) /* ... or misses it */
 #define RAISE (600 * NS_PER_S)
 #define V4 28 /* bytes of headers */
@@ -33,19 +33,19 @@ struct flight {
 struct model {
 	struct pmtu p;
 	uint64_t now, began_at;
-	size_t path;	/* bytes of UDP payload: what is longer is lost ... */
+	size_t path; /* bytes of UDP payload: what is longer is lost ... */
 	size_t other_path; /* ... and half of what is longer than this */
-	unsigned loss;	/* of 1000, so many are lost by chance */
-	bool idle;	/* carriers are rare */
-	bool in_use;	/* large packets are acknowledged all the time */
+	unsigned loss;	   /* of 1000, so many are lost by chance */
+	bool idle;	   /* carriers are rare */
+	bool in_use;	   /* large packets are acknowledged all the time */
 	uint64_t random;
 	struct flight flights[FLIGHTS_MAX];
 	size_t nflights;
-	uint64_t proven[SIZES]; /* when a size arrived last */
+	uint64_t proven[SIZES];	       /* when a size arrived last */
 	uint64_t suspected, confirmed; /* when it was looked at last */
-	uint64_t believed_since; /* what arrived before counts no more */
+	uint64_t believed_since;       /* what arrived before counts no more */
 	uint64_t suspected_at;
-	unsigned changes;	/* of the size */
+	unsigned changes; /* of the size */
 };
 
 static void
@@ -76,8 +76,8 @@ by_chance(struct model *m)
 static bool
 fits(struct model *m, size_t size)
 {
-	return size <= m->path && (size <= m->other_path ||
-	    draw(m, 1000) < 500);
+	return size <= m->path &&
+	    (size <= m->other_path || draw(m, 1000) < 500);
 }
 
 /* What holds at any time. */
@@ -258,8 +258,8 @@ every_path_is_found(void **state)
 			setup(&m, 1500, path, V4);
 			m.idle = idle;
 			assert_in_range(search(&m), 1, idle ? 40 : 9);
-			assert_in_range(m.p.size,
-			    m.path - PMTU_RESOLUTION + 1, m.path);
+			assert_in_range(m.p.size, m.path - PMTU_RESOLUTION + 1,
+			    m.path);
 			assert_in_range(m.p.probes_sent, 1, 30);
 		}
 }
@@ -318,8 +318,7 @@ loss_by_chance_is_no_limit(void **state)
 		low += m.p.size + PMTU_RESOLUTION <= m.path;
 		assert_true(m.p.size <= m.path);
 		run(&m, 6 * RAISE);
-		assert_in_range(m.p.size, m.path - PMTU_RESOLUTION + 1,
-		    m.path);
+		assert_in_range(m.p.size, m.path - PMTU_RESOLUTION + 1, m.path);
 	}
 	assert_in_range(low, 0, 20);
 }

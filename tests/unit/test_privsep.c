@@ -85,8 +85,8 @@ expect_text(int fd, const char *text)
 	char buf[64];
 	ssize_t n = read(fd, buf, sizeof(buf));
 
-	EXPECT(n == (ssize_t)strlen(text) && memcmp(buf, text, strlen(text)) ==
-	    0);
+	EXPECT(n == (ssize_t)strlen(text) &&
+	    memcmp(buf, text, strlen(text)) == 0);
 	close(fd);
 }
 
@@ -102,7 +102,8 @@ reading(void)
 	EXPECT((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY);
 	expect_text(fd, "first");
 	EXPECT((fd = privsep_open(beside)) < 0);
-	EXPECT(strstr(privsep_strerror(-fd), "not configured at the start") != NULL);
+	EXPECT(strstr(privsep_strerror(-fd), "not configured at the start") !=
+	    NULL);
 	snprintf(path, sizeof(path), "%s/../%s/listed", base, base + 5);
 	EXPECT(privsep_open(path) < 0);
 	EXPECT(privsep_open(traces) < 0);
@@ -239,7 +240,8 @@ lying(void)
 {
 	static const struct privsep_path wrong[] = {
 		{ PRIVSEP_READ, "/etc/shadow" }, { PRIVSEP_READ, "b" },
-		{ PRIVSEP_READ, "c" }, { PRIVSEP_READ, "d" } };
+		{ PRIVSEP_READ, "c" }, { PRIVSEP_READ, "d" }
+	};
 	struct stat st = { 0 };
 	int fd, child = dup(0); /* the number that the socket will have */
 
@@ -254,8 +256,7 @@ lying(void)
 	EXPECT(send(child, "x", 1, MSG_NOSIGNAL) == 1);
 	/* What is no request ends the child. */
 	EXPECT((fd = privsep_open("/etc/shadow")) < 0);
-	EXPECT(strstr(privsep_strerror(-fd), "restart to recover") !=
-	    NULL);
+	EXPECT(strstr(privsep_strerror(-fd), "restart to recover") != NULL);
 	EXPECT(privsep_remove("a", &st) < 0);
 	privsep_stop();
 }

@@ -13,14 +13,14 @@
  * of its payload is kept. See the Makefile.
  */
 
-int __wrap_ngtcp2_crypto_encrypt_cb(uint8_t *dest,
-    const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *ctx,
-    const uint8_t *plain, size_t len, const uint8_t *nonce, size_t noncelen,
-    const uint8_t *aad, size_t aadlen);
-int __real_ngtcp2_crypto_encrypt_cb(uint8_t *dest,
-    const ngtcp2_crypto_aead *aead, const ngtcp2_crypto_aead_ctx *ctx,
-    const uint8_t *plain, size_t len, const uint8_t *nonce, size_t noncelen,
-    const uint8_t *aad, size_t aadlen);
+int
+__wrap_ngtcp2_crypto_encrypt_cb(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+    const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain, size_t len,
+    const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen);
+int
+__real_ngtcp2_crypto_encrypt_cb(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+    const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain, size_t len,
+    const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen);
 
 static bool kept;
 static size_t sealed;
@@ -57,7 +57,8 @@ seal_ack(struct quic_conn *conn, size_t at)
 	probe_begin(conn, datagram);
 	kept = true;
 	assert_int_equal(probe_encrypt(payload, NULL, NULL, payload, ACK_LEN,
-	    nonce, sizeof(nonce), packet, HEADER), 0);
+			     nonce, sizeof(nonce), packet, HEADER),
+	    0);
 	kept = false;
 	probe_watch(NULL);
 	return sealed;

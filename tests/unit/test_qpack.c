@@ -28,8 +28,8 @@ cancellations_are_skipped(void **state)
 		{ "\x44\x48\x7e", 3, 3 },
 		{ "\x7f\x80\x80\x01\x40", 5, 5 },
 		{ "\x7f\x00\x40", 3, 3 },
-		{ "\x00", 1, 0 },	  /* Insert Count Increment */
-		{ "\x84", 1, 0 },	  /* Section Acknowledgment */
+		{ "\x00", 1, 0 }, /* Insert Count Increment */
+		{ "\x84", 1, 0 }, /* Section Acknowledgment */
 		{ "\x40\x84\x40", 3, 1 },
 		{ "\x7f\xff\x01\x01", 4, 3 },
 		{ "", 0, 0 },
@@ -66,11 +66,13 @@ other_streams_are_not_touched(void **state)
 	(void)state;
 	assert_int_equal(read_at(&r, 0, "\x00", 1), 0);
 	assert_int_equal(read_at(&r, 1, "\x40", 1), 0);
-	assert_int_equal(qpack_skip(&r, STREAM + 4, 0,
-	    (const uint8_t *)"\x03", 1), 0);
+	assert_int_equal(qpack_skip(&r, STREAM + 4, 0, (const uint8_t *)"\x03",
+			     1),
+	    0);
 	assert_int_equal(read_at(&r, 1, "\x40", 1), 0);
-	assert_int_equal(qpack_skip(&r, STREAM + 4, 1,
-	    (const uint8_t *)"\x40", 1), 1);
+	assert_int_equal(qpack_skip(&r, STREAM + 4, 1, (const uint8_t *)"\x40",
+			     1),
+	    1);
 }
 
 int

@@ -92,8 +92,8 @@ connections_are_listed_when_there_are_several(void **state)
 	    "state      up\n"
 	    "edge       a.example:443\n"
 	    "link       a.example:443 ([::1]:443) up, 7 tunnels\n"
-	    "link       b.example:1 (192.0.2.7:1) draining, 1 tunnel\n"
-	    QUIET("0 B"));
+	    "link       b.example:1 (192.0.2.7:1) draining, 1 tunnel\n" QUIET(
+		"0 B"));
 }
 
 static void
@@ -108,8 +108,7 @@ status_that_is_down(void **state)
 	    " \"packets\": {\"sent\": null}}",
 	    "state      down\n"
 	    "error      the edge does not answer\n"
-	    "edge       edge.example:443\n"
-	    QUIET("0 B"));
+	    "edge       edge.example:443\n" QUIET("0 B"));
 }
 
 static void
@@ -145,10 +144,11 @@ a_long_target_moves_its_own_row(void **state)
 	snprintf(json, sizeof(json),
 	    "{\"tunnels\": [{\"target\": \"%s\", \"state\": \"open\"}]}",
 	    target);
-	snprintf(wanted, sizeof(wanted), "%-50s%-12s%-11s%-11s%-13s%-9s%s\n"
-	    "%s %-12s%-11s%-11s%-13s%-9s\n", "TARGET", "AGE", "UP", "DOWN",
-	    "STATE", "KIND", "CLIENT", target, "0 s", "0 B", "0 B", "open",
-	    "");
+	snprintf(wanted, sizeof(wanted),
+	    "%-50s%-12s%-11s%-11s%-13s%-9s%s\n"
+	    "%s %-12s%-11s%-11s%-13s%-9s\n",
+	    "TARGET", "AGE", "UP", "DOWN", "STATE", "KIND", "CLIENT", target,
+	    "0 s", "0 B", "0 B", "open", "");
 	expect(report_tunnels, json, wanted);
 }
 
@@ -159,9 +159,11 @@ age(const char *seconds, const char *wanted)
 
 	snprintf(json, sizeof(json), "{\"tunnels\": [{\"age_s\": %s}]}",
 	    seconds);
-	snprintf(text, sizeof(text), "%-8s%-12s%-11s%-11s%-13s%-9s%s\n"
-	    "%-8s%-11s %-11s%-11s%-13s%-9s\n", "TARGET", "AGE", "UP", "DOWN",
-	    "STATE", "KIND", "CLIENT", "-", wanted, "0 B", "0 B", "", "");
+	snprintf(text, sizeof(text),
+	    "%-8s%-12s%-11s%-11s%-13s%-9s%s\n"
+	    "%-8s%-11s %-11s%-11s%-13s%-9s\n",
+	    "TARGET", "AGE", "UP", "DOWN", "STATE", "KIND", "CLIENT", "-",
+	    wanted, "0 B", "0 B", "", "");
 	expect(report_tunnels, json, text);
 }
 
@@ -186,9 +188,8 @@ sizes(const char *n, const char *wanted)
 	char json[64], text[256];
 
 	snprintf(json, sizeof(json), "{\"bytes\": {\"up\": %s}}", n);
-	snprintf(text, sizeof(text),
-	    "state      \nedge       \n"
-	    QUIET("%s"), wanted);
+	snprintf(text, sizeof(text), "state      \nedge       \n" QUIET("%s"),
+	    wanted);
 	expect(report_status, json, text);
 }
 
@@ -212,8 +213,7 @@ text_is_harmless_to_a_terminal(void **state)
 	expect(report_status,
 	    "{\"state\": \"up\\u001b[2J\", \"edge\": \"a\\nb\\\\c\\u00e9\"}",
 	    "state      up\\x1b[2J\n"
-	    "edge       a\\x0ab\\\\c\\xc3\\xa9\n"
-	    QUIET("0 B"));
+	    "edge       a\\x0ab\\\\c\\xc3\\xa9\n" QUIET("0 B"));
 	expect(report_tunnels,
 	    "{\"tunnels\": [{\"target\": \"\\u0007\\u0007\\\\\"}]}",
 	    "TARGET      AGE         UP         DOWN       STATE        "
@@ -229,17 +229,18 @@ objects_of_another_shape(void **state)
 	expect(report_tunnels, "[1]",
 	    "TARGET  AGE         UP         DOWN       STATE        KIND     "
 	    "CLIENT\n");
-	expect(report_status, "{\"tls\": 1, \"bytes\": [], \"listen\": [2],"
+	expect(report_status,
+	    "{\"tls\": 1, \"bytes\": [], \"listen\": [2],"
 	    " \"state\": {}, \"path_mtu\": \"x\", \"packets\": null}",
-	    "state      \nedge       \n"
-	    QUIET("0 B"));
+	    "state      \nedge       \n" QUIET("0 B"));
 }
 
 static void
 a_path_mtu(void **state)
 {
 	(void)state;
-	expect(report_mtu, "{\"size\": 1400, \"state\": \"complete\","
+	expect(report_mtu,
+	    "{\"size\": 1400, \"state\": \"complete\","
 	    " \"ceiling\": 1500, \"cause\": \"black hole\","
 	    " \"changed_s\": 61, \"probes_sent\": 9, \"probes_acked\": 4,"
 	    " \"probes_lost\": 5, \"black_holes_suspected\": 2,"
@@ -250,7 +251,8 @@ a_path_mtu(void **state)
 	    "probes     9 sent, 4 acked, 5 lost\n"
 	    "holes      2 suspected, 1 confirmed\n"
 	    "too big    8 ICMP seen, 7 valid, 6 ignored\n");
-	expect(report_mtu, "{\"size\": null}", "there is no connection to an edge\n");
+	expect(report_mtu, "{\"size\": null}",
+	    "there is no connection to an edge\n");
 }
 
 /* ---- The refreshes of watch ---- */
@@ -304,8 +306,8 @@ static void
 watch_has_rates_since_the_last_refresh(void **state)
 {
 	(void)state;
-	expect_watch(WATCHED("7", "3072", "9000", "100", "1", "0", ""), NULL,
-	    0, WATCH_HEAD("not known yet", "1.0 % (1 of 100", "7"));
+	expect_watch(WATCHED("7", "3072", "9000", "100", "1", "0", ""), NULL, 0,
+	    WATCH_HEAD("not known yet", "1.0 % (1 of 100", "7"));
 	expect_watch(WATCHED("7", "3072", "9000", "100", "1", "0", ""),
 	    WATCHED("7", "1024", "0", "90", "1", "0", ""), 2,
 	    WATCH_HEAD("1.0 KiB/s up, 4.4 KiB/s down", "0.0 % (0 of 10", "7"));
@@ -323,28 +325,29 @@ static void
 watch_lists_the_busiest_first(void **state)
 {
 	(void)state;
-	expect_watch(
-	    WATCHED("7", "0", "0", "0", "0", "0",
-		TOP("old:1", "10.0.0.1:1", "9", "100", "200") ","
-		TOP("b:2", "10.0.0.1:2", "9", "0", "4096") ","
-		TOP("", "10.0.0.1:3", "1", "4096", "2048") ","
-		TOP("c:4", "10.0.0.1:4", "3", "100", "8192")),
+	expect_watch(WATCHED("7", "0", "0", "0", "0", "0",
+			 TOP("old:1", "10.0.0.1:1", "9", "100",
+			     "200") "," TOP("b:2", "10.0.0.1:2", "9", "0",
+			     "4096") "," TOP("", "10.0.0.1:3", "1", "4096",
+			     "2048") "," TOP("c:4", "10.0.0.1:4", "3", "100",
+			     "8192")),
 	    WATCHED("7", "0", "0", "0", "0", "0",
 		TOP("b:2", "10.0.0.1:2", "7", "0", "2048") ","
 		/* The address had another owner. */
-		TOP("d:4", "10.0.0.1:4", "70", "100", "8191")), 2,
-	    WATCH_HEAD("0 B/s up, 0 B/s down", "0.0 % (0 of 0", "7")
-	    "\n"
-	    "TARGET  UP/S          DOWN/S        UP         DOWN       "
-	    "AGE         CLIENT\n"
-	    "-       2.0 KiB/s     1.0 KiB/s     4.0 KiB    2.0 KiB    "
-	    "1 s         10.0.0.1:3\n"
-	    "b:2     0 B/s         1.0 KiB/s     0 B        4.0 KiB    "
-	    "9 s         10.0.0.1:2\n"
-	    "old:1   -             -             100 B      200 B      "
-	    "9 s         10.0.0.1:1\n"
-	    "c:4     -             -             100 B      8.0 KiB    "
-	    "3 s         10.0.0.1:4\n");
+		TOP("d:4", "10.0.0.1:4", "70", "100", "8191")),
+	    2,
+	    WATCH_HEAD("0 B/s up, 0 B/s down", "0.0 % (0 of 0",
+		"7") "\n"
+		     "TARGET  UP/S          DOWN/S        UP         DOWN       "
+		     "AGE         CLIENT\n"
+		     "-       2.0 KiB/s     1.0 KiB/s     4.0 KiB    2.0 KiB    "
+		     "1 s         10.0.0.1:3\n"
+		     "b:2     0 B/s         1.0 KiB/s     0 B        4.0 KiB    "
+		     "9 s         10.0.0.1:2\n"
+		     "old:1   -             -             100 B      200 B      "
+		     "9 s         10.0.0.1:1\n"
+		     "c:4     -             -             100 B      8.0 KiB    "
+		     "3 s         10.0.0.1:4\n");
 }
 
 static void
@@ -352,8 +355,9 @@ watch_is_harmless_to_a_terminal(void **state)
 {
 	(void)state;
 	expect_watch("{\"state\": \"d\\u001b[2J\", \"error\": \"\\u009b1m\","
-	    " \"top\": [" TOP("\\u001b]0;x\\u0007:1", "\\n", "1", "0", "0")
-	    "]}", NULL, 0,
+		     " \"top\": [" TOP("\\u001b]0;x\\u0007:1", "\\n", "1", "0",
+			 "0") "]}",
+	    NULL, 0,
 	    "state      d\\x1b[2J\n"
 	    "error      \\xc2\\x9b1m\n"
 	    "edge       \n"
@@ -379,8 +383,8 @@ watch_survives_strange_answers(void **state)
 
 	(void)state;
 	for (int i = 0; i < 1000; i++)
-		json_array_append_new(top, i % 2 == 0 ? json_integer(i)
-						      : json_object());
+		json_array_append_new(top,
+		    i % 2 == 0 ? json_integer(i) : json_object());
 	for (int i = 0; i < 2; i++) {
 		stream = open_memstream(&text, &len);
 		report_watch(status, status, -1, stream);

@@ -265,14 +265,15 @@ scopes(void)
 	socklen_t size = sizeof(name);
 
 	/* Without a name, bind(2) makes up an abstract one. */
-	EXPECT(bind(theirs, (struct sockaddr *)&name,
-	    sizeof(sa_family_t)) == 0);
+	EXPECT(bind(theirs, (struct sockaddr *)&name, sizeof(sa_family_t)) ==
+	    0);
 	EXPECT(getsockname(theirs, (struct sockaddr *)&name, &size) == 0);
 	EXPECT(kill(getppid(), 0) == 0);
 	if (enter_with(0).scope != 0)
 		_exit(CHILD_SKIPPED);
-	EXPECT(connect(socket(AF_UNIX, SOCK_DGRAM, 0),
-	    (struct sockaddr *)&name, size) == -1 && errno == EPERM);
+	EXPECT(connect(socket(AF_UNIX, SOCK_DGRAM, 0), (struct sockaddr *)&name,
+		   size) == -1 &&
+	    errno == EPERM);
 	EXPECT(kill(getppid(), 0) == -1 && errno == EPERM);
 	EXPECT(kill(getpid(), 0) == 0);
 }
@@ -295,8 +296,8 @@ status_of(const char *field)
 	return value;
 }
 
-static const struct sandbox_rule status_rule[] = {
-	{ "/proc/self/status", SANDBOX_READ } };
+static const struct sandbox_rule status_rule[] = { { "/proc/self/status",
+    SANDBOX_READ } };
 
 static void
 capabilities(void)
@@ -476,8 +477,8 @@ calls(void)
 	EXPECT(socket(AF_ALG, SOCK_SEQPACKET, 0) == -1 && errno == ENOSYS);
 	EXPECT(listen(tcp, 1) == -1 && errno == ENOSYS);
 	/* A connection without connect(2), which Landlock would not see. */
-	EXPECT(sendto(tcp, "x", 1, MSG_FASTOPEN,
-	    (struct sockaddr *)&there, sizeof(there)) == -1 &&
+	EXPECT(sendto(tcp, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&there,
+		   sizeof(there)) == -1 &&
 	    errno == ENOSYS);
 	EXPECT(fork() == -1 && errno == ENOSYS);
 	EXPECT(pthread_create(&thread, NULL, on_thread, NULL) == 0);
@@ -487,7 +488,7 @@ calls(void)
 	EXPECT(unlink(secret) == -1 && errno == ENOSYS);
 	EXPECT(chmod(secret, 0644) == -1 && errno == ENOSYS);
 	EXPECT(mmap(NULL, 4096, PROT_READ | PROT_EXEC,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED &&
 	    errno == ENOSYS);
 	EXPECT(syscall(SYS_io_uring_setup, 1, NULL) == -1 && errno == ENOSYS);
 	/* A call of tomorrow. */
@@ -536,15 +537,13 @@ privsep_calls(void)
 }
 
 #define IN_CHILD(name, body) \
-	static void \
-	name(void **state) \
+	static void name(void **state) \
 	{ \
 		(void)state; \
 		in_child(body); \
 	}
 #define DIES_IN_CHILD(name, body) \
-	static void \
-	name(void **state) \
+	static void name(void **state) \
 	{ \
 		(void)state; \
 		dies_in_child(body); \

@@ -313,8 +313,8 @@ some_room_is_kept(void **state)
 	w->server_settings.connections_max = LINK_CLIENTS_MAX;
 	world_serve(w);
 	connect_all(w, 0, LINK_CLIENTS_MAX);
-	assert_int_equal(server_stats(w).connections, LINK_CLIENTS_MAX -
-	    LINK_CLIENTS_MAX / 8);
+	assert_int_equal(server_stats(w).connections,
+	    LINK_CLIENTS_MAX - LINK_CLIENTS_MAX / 8);
 	for (size_t i = 0; i < LINK_CLIENTS_MAX / 8; i++)
 		assert_evicted(w, i);
 }
@@ -702,11 +702,11 @@ a_reload_is_for_new_connections(void **state)
 	assert_int_equal(tunnel_open(w, 0), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(quic_tls_self_signed("other.example", UNIX_NOW - 1,
-	    &cert, &key), 0);
+			     &cert, &key),
+	    0);
 	world_present(w, cert, key, NULL);
 	w->server_settings.streams_max = 1;
-	quic_server_reload(w->link->server, w->server_tls,
-	    &w->server_settings);
+	quic_server_reload(w->link->server, w->server_tls, &w->server_settings);
 	/* The ticket would spare the server to show its certificate. */
 	world_dial(w, 1);
 	assert_true(world_closed(w, 1));
@@ -873,8 +873,7 @@ go_away(struct world *w, uint8_t id)
 	ngtcp2_path_storage_zero(&ps);
 	probe_watch(w->server.conn);
 	n = ngtcp2_conn_writev_stream(w->server.conn->quic, &ps.path, &pi,
-	    packet, sizeof(packet), &taken, 0, CONTROL, &vec, 1,
-	    w->link->now);
+	    packet, sizeof(packet), &taken, 0, CONTROL, &vec, 1, w->link->now);
 	probe_watch(NULL);
 	assert_true(n > 0);
 	assert_int_equal(taken, sizeof(frame));
@@ -981,8 +980,7 @@ a_drain_does_not_wait_for_the_refused(void **state)
 	}
 	link_run(w->link, NULL, NULL, RTT / 2);
 	quic_server_drain(w->link->server, w->link->now);
-	assert_true(link_run(w->link, is_some, &w->client[0].closed,
-	    10 * RTT));
+	assert_true(link_run(w->link, is_some, &w->client[0].closed, 10 * RTT));
 	assert_true(w->near[1].ended);
 }
 
@@ -1157,7 +1155,7 @@ spoilt_copies_do_no_harm(void **state)
 	assert_int_equal(server_stats(w).half_open, 0);
 }
 
-#define HELLO 20000 /* bytes of a message: far more than any client sends */
+#define HELLO 20000	/* bytes of a message: far more than any client sends */
 #define TLS_ALERT 0x100 /* in an error code of QUIC (RFC 9001 §4.8) */
 
 /* The head of a TLS message that never ends, and what may follow. */
@@ -1170,7 +1168,8 @@ submit_message(struct quic_conn *conn, ngtcp2_encryption_level level,
 	message[0] = type;
 	message[1] = 1; /* 64 KiB and more */
 	assert_int_equal(ngtcp2_conn_submit_crypto_data(conn->quic, level,
-	    message, sizeof(message)), 0);
+			     message, sizeof(message)),
+	    0);
 	conn_touch(conn);
 }
 

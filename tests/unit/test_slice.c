@@ -35,7 +35,8 @@ compares(void **state)
 static void
 knows_tokens(void **state)
 {
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyz"
+	static const char letters[] =
+	    "abcdefghijklmnopqrstuvwxyz"
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
 
 	(void)state;
@@ -44,8 +45,8 @@ knows_tokens(void **state)
 		char octet = (char)c;
 		bool tchar = memchr(letters, c, sizeof(letters) - 1) != NULL;
 
-		assert_int_equal(
-		    slice_is_token((struct slice){ &octet, 1 }), tchar);
+		assert_int_equal(slice_is_token((struct slice){ &octet, 1 }),
+		    tchar);
 	}
 	assert_false(slice_is_token(SLICE("a b")));
 }

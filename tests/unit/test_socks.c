@@ -53,8 +53,9 @@ act(struct session *s, enum socks_event event)
 		break;
 	case SOCKS_AUTHENTICATE:
 		note(s, "auth %s:%s; ", s->socks.user, s->socks.password);
-		act(s, socks_authenticated(&s->socks,
-		    strcmp(s->socks.password, "secret") == 0));
+		act(s,
+		    socks_authenticated(&s->socks,
+			strcmp(s->socks.password, "secret") == 0));
 		break;
 	case SOCKS_CONNECT:
 		note(s, "connect %s %u; ", s->socks.target.host,
@@ -137,36 +138,55 @@ static void
 negotiates(void **state)
 {
 	static const struct row rows[] = {
-		{ OCTETS("\x05\x01\x00" "\x05\x01\x00\x01\xc0\x00\x02\x01"
-		    "\x00\x50" "data"), false, SOCKS_SUCCEEDED,
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x01\x00\x01\xc0\x00\x02\x01"
+			 "\x00\x50"
+			 "data"),
+		    false, SOCKS_SUCCEEDED,
 		    "send 0500; connect 192.0.2.1 80; "
 		    "send 05000001000000000000; 4 left" },
-		{ OCTETS("\x05\x02\x01\x00" "\x05\x01\x00\x04"
-		    "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1" "\x01\xbb"),
+		{ OCTETS("\x05\x02\x01\x00"
+			 "\x05\x01\x00\x04"
+			 "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
+			 "\x01\xbb"),
 		    false, SOCKS_SUCCEEDED,
 		    "send 0500; connect 2001:db8::1 443; "
 		    "send 05000001000000000000; 0 left" },
-		{ OCTETS("\x05\x03\x00\x01\x02" "\x05\x01\x00\x03\x03" "a_b"
-		    "\xff\xff"), false, SOCKS_SUCCEEDED,
+		{ OCTETS("\x05\x03\x00\x01\x02"
+			 "\x05\x01\x00\x03\x03"
+			 "a_b"
+			 "\xff\xff"),
+		    false, SOCKS_SUCCEEDED,
 		    "send 0500; connect a_b 65535; "
 		    "send 05000001000000000000; 0 left" },
-		{ OCTETS("\x05\x01\x02" "\x01\x02me\x02no" "\x05\x01\x00\x03"
-		    "\x01x\x00\x01" "\r\n"), false, SOCKS_SUCCEEDED,
+		{ OCTETS("\x05\x01\x02"
+			 "\x01\x02me\x02no"
+			 "\x05\x01\x00\x03"
+			 "\x01x\x00\x01"
+			 "\r\n"),
+		    false, SOCKS_SUCCEEDED,
 		    "send 0502; send 0100; connect x 1; "
 		    "send 05000001000000000000; 2 left" },
-		{ OCTETS("\x05\x02\x00\x02" "\x01\x02me\x06secret"
-		    "\x05\x01\x00\x03\x01x\x00\x01"), true, SOCKS_SUCCEEDED,
+		{ OCTETS("\x05\x02\x00\x02"
+			 "\x01\x02me\x06secret"
+			 "\x05\x01\x00\x03\x01x\x00\x01"),
+		    true, SOCKS_SUCCEEDED,
 		    "send 0502; auth me:secret; send 0100; connect x 1; "
 		    "send 05000001000000000000; 0 left" },
-		{ OCTETS("\x05\x02\x00\x02" "\x01\x00\x06secret"
-		    "\x05\x01\x00\x03\x01x\x00\x01"), true, SOCKS_SUCCEEDED,
+		{ OCTETS("\x05\x02\x00\x02"
+			 "\x01\x00\x06secret"
+			 "\x05\x01\x00\x03\x01x\x00\x01"),
+		    true, SOCKS_SUCCEEDED,
 		    "send 0502; auth :secret; send 0100; connect x 1; "
 		    "send 05000001000000000000; 0 left" },
-		{ OCTETS("\x04\x01\x00\x50\xc0\x00\x02\x01me\x00" "data"),
+		{ OCTETS("\x04\x01\x00\x50\xc0\x00\x02\x01me\x00"
+			 "data"),
 		    false, SOCKS_SUCCEEDED,
 		    "connect 192.0.2.1 80; send 005a000000000000; 4 left" },
-		{ OCTETS("\x04\x01\x00\x50\x00\x00\x00\x07\x00" "a.example\0"
-		    "d"), false, SOCKS_SUCCEEDED,
+		{ OCTETS("\x04\x01\x00\x50\x00\x00\x00\x07\x00"
+			 "a.example\0"
+			 "d"),
+		    false, SOCKS_SUCCEEDED,
 		    "connect a.example 80; send 005a000000000000; 1 left" },
 	};
 
@@ -199,9 +219,15 @@ reads_names(void **state)
 		{ "WWW.Example.COM", "WWW.Example.COM" },
 		{ "example.com.", "example.com." },
 		{ "xn--bcher-kva.example", "xn--bcher-kva.example" },
-		{ "b\xc3\xbc" "cher.example", "xn--bcher-kva.example" },
-		{ "B\xc3\x9c" "CHER.example", "xn--bcher-kva.example" },
-		{ "b\xfc" "cher.example", NULL },
+		{ "b\xc3\xbc"
+		  "cher.example",
+		    "xn--bcher-kva.example" },
+		{ "B\xc3\x9c"
+		  "CHER.example",
+		    "xn--bcher-kva.example" },
+		{ "b\xfc"
+		  "cher.example",
+		    NULL },
 		{ "\xc3", NULL },
 		{ " x", NULL },
 		{ "a b", NULL },
@@ -218,9 +244,11 @@ reads_names(void **state)
 		in[4] = (char)n;
 		memcpy(in + 5, rows[i].name, n);
 		memcpy(in + 5 + n, "\x00\x50", 2);
-		snprintf(want, sizeof(want), rows[i].host != NULL
-		    ? "send 0500; connect %s 80; send 05000001000000000000; "
-		    "0 left" : "send 0500; close 05040001000000000000; 0 left",
+		snprintf(want, sizeof(want),
+		    rows[i].host != NULL
+			? "send 0500; connect %s 80; send 05000001000000000000; "
+			  "0 left"
+			: "send 0500; close 05040001000000000000; 0 left",
 		    rows[i].host);
 		memset(&s, 0, sizeof(s));
 		socks_init(&s.socks, false);
@@ -239,31 +267,45 @@ refuses(void **state)
 		{ OCTETS("\x05\x00"), false, 0, "close 05ff; 0 left" },
 		{ OCTETS("\x05\x01\x01"), false, 0, "close 05ff; 0 left" },
 		{ OCTETS("\x05\x01\x00"), true, 0, "close 05ff; 0 left" },
-		{ OCTETS("\x05\x01\x02" "\x01\x02me\x05wrong" "\x05"), true, 0,
-		    "send 0502; auth me:wrong; close 0101; 1 left" },
-		{ OCTETS("\x05\x01\x02" "\x01\x00\x00"), true, 0,
-		    "send 0502; auth :; close 0101; 0 left" },
-		{ OCTETS("\x05\x01\x02" "\x01\x02m\0\x06secret"), true, 0,
-		    "send 0502; close 0101; 0 left" },
-		{ OCTETS("\x05\x01\x02" "\x01\x02me\x07secret\0"), true, 0,
-		    "send 0502; close 0101; 0 left" },
-		{ OCTETS("\x05\x01\x02" "\x05\x01\x00"), true, 0,
-		    "send 0502; close 0101; 2 left" },
-		{ OCTETS("\x05\x01\x00" "\x04\x01\x00"), false, 0,
-		    "send 0500; close 05010001000000000000; 2 left" },
-		{ OCTETS("\x05\x01\x00" "\x05\x02\x00\x01\0\0\0\0\0\x50"),
+		{ OCTETS("\x05\x01\x02"
+			 "\x01\x02me\x05wrong"
+			 "\x05"),
+		    true, 0, "send 0502; auth me:wrong; close 0101; 1 left" },
+		{ OCTETS("\x05\x01\x02"
+			 "\x01\x00\x00"),
+		    true, 0, "send 0502; auth :; close 0101; 0 left" },
+		{ OCTETS("\x05\x01\x02"
+			 "\x01\x02m\0\x06secret"),
+		    true, 0, "send 0502; close 0101; 0 left" },
+		{ OCTETS("\x05\x01\x02"
+			 "\x01\x02me\x07secret\0"),
+		    true, 0, "send 0502; close 0101; 0 left" },
+		{ OCTETS("\x05\x01\x02"
+			 "\x05\x01\x00"),
+		    true, 0, "send 0502; close 0101; 2 left" },
+		{ OCTETS("\x05\x01\x00"
+			 "\x04\x01\x00"),
+		    false, 0, "send 0500; close 05010001000000000000; 2 left" },
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x02\x00\x01\0\0\0\0\0\x50"),
 		    false, 0, "send 0500; close 05070001000000000000; 0 left" },
-		{ OCTETS("\x05\x01\x00" "\x05\x03\x00\x01\0\0\0\0\0\0"),
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x03\x00\x01\0\0\0\0\0\0"),
 		    false, 0, "send 0500; close 05070001000000000000; 0 left" },
-		{ OCTETS("\x05\x01\x00" "\x05\x01\x00\x02\x00"),
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x01\x00\x02\x00"),
 		    false, 0, "send 0500; close 05080001000000000000; 0 left" },
-		{ OCTETS("\x05\x01\x00" "\x05\x01\x00\x03\x00\x00\x50"),
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x01\x00\x03\x00\x00\x50"),
 		    false, 0, "send 0500; close 05010001000000000000; 0 left" },
-		{ OCTETS("\x05\x01\x00" "\x05\x01\x00\x03\x01x\x00\x00"),
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x01\x00\x03\x01x\x00\x00"),
 		    false, 0, "send 0500; close 05010001000000000000; 0 left" },
-		{ OCTETS("\x05\x01\x00" "\x05\x01\x00\x03\x03x\0y\x00\x50"),
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x01\x00\x03\x03x\0y\x00\x50"),
 		    false, 0, "send 0500; close 05040001000000000000; 0 left" },
-		{ OCTETS("\x05\x01\x00" "\x05\x01\x00\x03\x05u@x:1\x00\x50"),
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x01\x00\x03\x05u@x:1\x00\x50"),
 		    false, 0, "send 0500; close 05040001000000000000; 0 left" },
 		{ OCTETS("\x04\x02\x00\x50\xc0\x00\x02\x01\x00"), false, 0,
 		    "close 005b000000000000; 0 left" },
@@ -285,11 +327,14 @@ static void
 passes_refusals_on(void **state)
 {
 	static const struct row rows[] = {
-		{ OCTETS("\x05\x01\x00" "\x05\x01\x00\x03\x01x\x00\x50" "data"),
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x01\x00\x03\x01x\x00\x50"
+			 "data"),
 		    false, SOCKS_CONNECTION_REFUSED,
 		    "send 0500; connect x 80; close 05050001000000000000; "
 		    "4 left" },
-		{ OCTETS("\x05\x01\x00" "\x05\x01\x00\x03\x01x\x00\x50"),
+		{ OCTETS("\x05\x01\x00"
+			 "\x05\x01\x00\x03\x01x\x00\x50"),
 		    false, SOCKS_TTL_EXPIRED,
 		    "send 0500; connect x 80; close 05060001000000000000; "
 		    "0 left" },
@@ -335,7 +380,9 @@ takes_the_longest(void **state)
 	assert_null(memmem(&s.socks, sizeof(s.socks), "pp", 2));
 
 	memcpy(buf, "\x05\x01\x00\x03\xff", 5);
-	len = append(buf, 5, 255, 'n', OCTETS("\x00\x50" "data"));
+	len = append(buf, 5, 255, 'n',
+	    OCTETS("\x00\x50"
+		   "data"));
 	assert_int_equal(socks_feed(&s.socks, buf, len, &consumed),
 	    SOCKS_CONNECT);
 	assert_int_equal(consumed, len - 4);
@@ -351,20 +398,24 @@ bounds_socks4_strings(void **state)
 
 	(void)state;
 	socks_init(&s.socks, false);
-	assert_int_equal(feed(&s, buf, append(buf, len, 255, 'n',
-	    OCTETS("\0" "x"))), 1);
+	assert_int_equal(feed(&s, buf,
+			     append(buf, len, 255, 'n',
+				 OCTETS("\0"
+					"x"))),
+	    1);
 	assert_int_equal(strlen(s.socks.target.host), 255);
 
 	s = (struct session){ .code = SOCKS_SUCCEEDED };
 	socks_init(&s.socks, false);
-	assert_int_equal(feed(&s, buf, append(buf, len, 300, 'n',
-	    OCTETS("\0"))), 45);
+	assert_int_equal(feed(&s, buf,
+			     append(buf, len, 300, 'n', OCTETS("\0"))),
+	    45);
 	assert_string_equal(s.log, "close 005b000000000000; ");
 
 	s = (struct session){ .code = SOCKS_SUCCEEDED };
 	socks_init(&s.socks, false);
-	assert_int_equal(feed(&s, buf, append(buf, 8, 300, 'u',
-	    OCTETS("\0"))), 45);
+	assert_int_equal(feed(&s, buf, append(buf, 8, 300, 'u', OCTETS("\0"))),
+	    45);
 	assert_string_equal(s.log, "close 005b000000000000; ");
 }
 
@@ -379,7 +430,9 @@ waits_for_the_caller(void **state)
 	assert_int_equal(socks_reply(&s, SOCKS_SUCCEEDED), SOCKS_NEED_MORE);
 	assert_int_equal(socks_authenticated(&s, true), SOCKS_NEED_MORE);
 	assert_int_equal(socks_feed(&s,
-	    OCTETS("\x04\x01\x00\x50\xc0\x00\x02\x01\x00" "data"), &consumed),
+			     OCTETS("\x04\x01\x00\x50\xc0\x00\x02\x01\x00"
+				    "data"),
+			     &consumed),
 	    SOCKS_CONNECT);
 	assert_int_equal(socks_feed(&s, OCTETS("data"), &consumed),
 	    SOCKS_NEED_MORE);
@@ -394,8 +447,9 @@ waits_for_the_caller(void **state)
 static void
 answers_at_once(void **state)
 {
-	const uint8_t in[] = "\x05\x01\x02" "\x01\x01u\x01p"
-	    "\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50";
+	const uint8_t in[] = "\x05\x01\x02"
+			     "\x01\x01u\x01p"
+			     "\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50";
 	size_t at = 0, consumed;
 	struct socks s;
 
@@ -405,16 +459,21 @@ answers_at_once(void **state)
 	    SOCKS_SEND);
 	at += consumed;
 	assert_int_equal(socks_feed(&s, in + at, sizeof(in) - 1 - at,
-	    &consumed), SOCKS_AUTHENTICATE);
+			     &consumed),
+	    SOCKS_AUTHENTICATE);
 	at += consumed;
 	assert_int_equal(socks_authenticated(&s, true), SOCKS_SEND);
 	assert_int_equal(socks_feed(&s, in + at, sizeof(in) - 1 - at,
-	    &consumed), SOCKS_CONNECT);
+			     &consumed),
+	    SOCKS_CONNECT);
 	assert_int_equal(at + consumed, sizeof(in) - 1);
 	assert_int_equal(socks_reply(&s, SOCKS_SUCCEEDED), SOCKS_SEND);
 	assert_int_equal(s.outlen, SOCKS_ANSWERS_MAX);
-	assert_memory_equal(s.out, "\x05\x02" "\x01\x00"
-	    "\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00", s.outlen);
+	assert_memory_equal(s.out,
+	    "\x05\x02"
+	    "\x01\x00"
+	    "\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00",
+	    s.outlen);
 	socks_sent(&s);
 	assert_int_equal(s.outlen, 0);
 }

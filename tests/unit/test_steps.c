@@ -31,7 +31,7 @@ void __wrap_quic_conn_receive(struct quic_conn *, const struct quic_rx *,
     size_t n, uint64_t now);
 
 static unsigned delivered, compared, asked;
-static unsigned expired; /* connections */
+static unsigned expired;	  /* connections */
 static unsigned run, longest_run; /* streams told in one call */
 
 void

@@ -96,7 +96,8 @@ too_many_fields_do_not_leave(void **state)
 	for (size_t i = 0; i < COUNT(fields); i++)
 		fields[i] = (struct quic_field){ "x", "" };
 	assert_int_equal(quic_stream_request(near_conn(w), fields,
-	    COUNT(fields), &none, NULL, &s), -EINVAL);
+			     COUNT(fields), &none, NULL, &s),
+	    -EINVAL);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(w->requests, 0);
 	assert_int_equal(w->client[0].closed, 0);
@@ -293,8 +294,7 @@ a_lost_connection_ends_a_flush(void **state)
 	assert_int_equal(tunnel_open(w, 0), 0);
 	link_run(w->link, NULL, NULL, 4 * RTT);
 	cut(&w->near[0]);
-	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough",
-	    w->link->now);
+	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "enough", w->link->now);
 	link_run(w->link, NULL, NULL, LONG);
 	assert_true(w->far[0].connection_lost);
 }
@@ -333,7 +333,8 @@ stop_sending(struct end *e, uint64_t code)
 	struct quic_conn *conn = quic_stream_conn(e->stream);
 
 	assert_int_equal(ngtcp2_conn_shutdown_stream_read(conn->quic, 0,
-	    quic_stream_id(e->stream), code), 0);
+			     quic_stream_id(e->stream), code),
+	    0);
 	conn_touch(conn);
 }
 
@@ -495,9 +496,9 @@ a_reset_after_the_end_is_nothing(void **state)
 		to->stays_open = to->hears_reset = true;
 		assert_int_equal(tunnel_open(w, 0), 0);
 		assert_true(link_run(w->link, has_the_end, to, LONG));
-		ngtcp2_conn_shutdown_stream_write(
-		    quic_stream_conn(from->stream)->quic, 0,
-		    quic_stream_id(from->stream), 0x10e);
+		ngtcp2_conn_shutdown_stream_write(quic_stream_conn(from->stream)
+						      ->quic,
+		    0, quic_stream_id(from->stream), 0x10e);
 		conn_touch(quic_stream_conn(from->stream));
 		link_run(w->link, NULL, NULL, 4 * RTT);
 		assert_int_equal(to->reset, 0);
@@ -602,12 +603,13 @@ hear(struct quic_conn *conn, const void *data, size_t len, void *arg)
 		    "\"stop_sending\",\"stream_id\":%d,", 4 * i);
 		if (strstr(text, frame) != NULL && heard->stop[i] == 0)
 			heard->stop[i] = heard->datagrams;
-		snprintf(frame, sizeof(frame),
-		    "\"stream\",\"stream_id\":%d,", 4 * i);
+		snprintf(frame, sizeof(frame), "\"stream\",\"stream_id\":%d,",
+		    4 * i);
 		for (const char *at = text; (at = strstr(at, frame)) != NULL;
 		     at++)
 			if (memmem(at, strcspn(at, "}"), "\"fin\":true", 10) !=
-				NULL && heard->end[i] == 0)
+				NULL &&
+			    heard->end[i] == 0)
 				heard->end[i] = heard->datagrams;
 	}
 }
@@ -623,8 +625,9 @@ refuse_some(struct world *w, bool insist)
 	memset(&heard, 0, sizeof(heard));
 	world_serve(w);
 	assert_int_equal(quic_client_new(&w->link->clients[0], w->client_tls,
-	    SERVER_NAME, &path, &w->client_settings, &events, &heard,
-	    w->link->now), 0);
+			     SERVER_NAME, &path, &w->client_settings, &events,
+			     &heard, w->link->now),
+	    0);
 	assert_true(link_run(w->link, is_some, &w->server.connected, LONG));
 	for (unsigned i = 0; i < HEARD; i++) {
 		w->near[i].stays_open = !insist;
@@ -878,8 +881,8 @@ a_slow_reader_slows_only_itself(void **state)
 	end_pump(&w->near[0]);
 	assert_null(quic_stream_reserve(w->near[0].stream, &room));
 	assert_false(quic_stream_has_room(w->near[0].stream));
-	assert_true(w->near[0].sent <= WINDOW + 65536 +
-	    2 * stats_of(near_conn(w)).cwnd);
+	assert_true(w->near[0].sent <=
+	    WINDOW + 65536 + 2 * stats_of(near_conn(w)).cwnd);
 	writable = w->near[0].writable;
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(w->near[0].writable, writable);
@@ -904,17 +907,17 @@ a_slow_client_stops_the_server(void **state)
 	assert_int_equal(tunnel_open(w, 0), 0);
 	link_run(w->link, NULL, NULL, 5 * LINK_S);
 	assert_in_range(buffered(w->near[0].stream), WINDOW - KB, WINDOW);
-	assert_true(w->far[0].sent <= WINDOW + 65536 +
-	    2 * stats_of(w->server.conn).cwnd);
+	assert_true(w->far[0].sent <=
+	    WINDOW + 65536 + 2 * stats_of(w->server.conn).cwnd);
 	w->near[0].habit = SINK;
 	end_pump(&w->near[0]);
 	assert_true(tunnels_done(w, 1));
 	assert_whole(&w->near[0], 30 * MB);
 }
 
-#define UNSENT_MAX (1024 * 1024) /* bytes: of a connection */
+#define UNSENT_MAX (1024 * 1024)  /* bytes: of a connection */
 #define UNSENT_SHARE (128 * 1024) /* bytes: of each stream */
-#define CHUNK (64 * 1024) /* bytes */
+#define CHUNK (64 * 1024)	  /* bytes */
 
 /* A transfer that leaves a congestion window of several megabytes behind. */
 static void
@@ -1016,9 +1019,11 @@ priorities_of_later_requests(void **state)
 	world_up(w);
 	for (unsigned i = 0; i < 10 * FEW; i++) {
 		assert_int_equal(tunnel_open(w, i), 0);
-		assert_int_equal(nghttp3_conn_set_client_stream_priority(
-		    near_conn(w)->h3, quic_stream_id(w->near[i].stream),
-		    (const uint8_t *)"u=1", 3), 0);
+		assert_int_equal(
+		    nghttp3_conn_set_client_stream_priority(near_conn(w)->h3,
+			quic_stream_id(w->near[i].stream),
+			(const uint8_t *)"u=1", 3),
+		    0);
 		assert_true(tunnels_done(w, i + 1));
 		link_run(w->link, NULL, NULL, RTT);
 	}

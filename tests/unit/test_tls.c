@@ -44,7 +44,8 @@ issue(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key, const char *name,
 		gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME,
 		    name, (unsigned)strlen(name), GNUTLS_FSAN_SET);
 	assert_int_equal(gnutls_x509_crt_sign2(crt, ca, ca_key,
-	    GNUTLS_DIG_SHA256, 0), 0);
+			     GNUTLS_DIG_SHA256, 0),
+	    0);
 }
 
 /* The PEM texts of a CA, and of a certificate for SERVER_NAME from it. */
@@ -116,7 +117,8 @@ a_pin_vouches(void **state)
 	char *cert, *key;
 
 	assert_int_equal(quic_tls_self_signed("another.example",
-	    UNIX_NOW - 11 * YEAR, &cert, &key), 0);
+			     UNIX_NOW - 11 * YEAR, &cert, &key),
+	    0);
 	world_present(w, cert, key, NULL);
 	text = pem(cert);
 	assert_int_equal(quic_tls_pin(&text, pin), 0);
@@ -133,7 +135,8 @@ an_address_is_a_name(void **state)
 	char *cert, *key;
 
 	assert_int_equal(quic_tls_self_signed("203.0.113.1", UNIX_NOW, &cert,
-	    &key), 0);
+			     &key),
+	    0);
 	world_present(w, cert, key, NULL);
 	world_trust(w, cert, NULL, NULL, NULL);
 	w->server_name = "203.0.113.1";
@@ -179,7 +182,8 @@ a_bad_certificate_is_refused(void **state)
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		assert_int_equal(quic_tls_self_signed(rows[i].name,
-		    UNIX_NOW + rows[i].from, &cert, &key), 0);
+				     UNIX_NOW + rows[i].from, &cert, &key),
+		    0);
 		world_present(w, cert, key, NULL);
 		world_trust(w, cert, NULL, NULL, NULL);
 		assert_refused(w, rows[i].why);
@@ -282,10 +286,12 @@ a_pin_vouches_for_a_client(void **state)
 	uint8_t pin[QUIC_PIN_LEN];
 	struct quic_pem text;
 
-	assert_int_equal(quic_tls_self_signed("a.example",
-	    UNIX_NOW - 11 * YEAR, &cert, &key), 0);
+	assert_int_equal(quic_tls_self_signed("a.example", UNIX_NOW - 11 * YEAR,
+			     &cert, &key),
+	    0);
 	assert_int_equal(quic_tls_self_signed("a.example", UNIX_NOW, &other,
-	    &other_key), 0);
+			     &other_key),
+	    0);
 	text = pem(cert);
 	assert_int_equal(quic_tls_pin(&text, pin), 0);
 	settings.cert = pem(w->cert);
@@ -336,8 +342,8 @@ unusable_credentials_say_why(void **state)
 	uint8_t pins[QUIC_PINS_MAX + 1][QUIC_PIN_LEN];
 	struct quic_tls_client_settings client = { .ca = pem(junk) };
 	struct quic_tls_server_settings server = { .cert = pem(junk) };
-	const uint8_t(*many)[QUIC_PIN_LEN] =
-	    (const uint8_t(*)[QUIC_PIN_LEN])pins;
+	const uint8_t(*many)[QUIC_PIN_LEN] = (const uint8_t(*)[QUIC_PIN_LEN])
+	    pins;
 	char error[QUIC_ERROR_MAX] = "";
 	struct quic_tls *tls;
 	struct quic_pem text = pem(junk);

@@ -101,8 +101,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(bytes_are_summed, setup),
-		cmocka_unit_test_setup(the_busiest_are_found_among_many,
-		    setup),
+		cmocka_unit_test_setup(the_busiest_are_found_among_many, setup),
 		cmocka_unit_test_setup(the_busiest_come_first, setup),
 		cmocka_unit_test_setup(old_traffic_decays, setup),
 	};

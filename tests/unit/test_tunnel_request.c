@@ -17,7 +17,7 @@
 
 #define CLIENTS 120
 #define WAIT_MS 10000 /* what a client waits for its tunnel */
-#define LIMIT 10 /* streams that the edge allows */
+#define LIMIT 10      /* streams that the edge allows */
 
 struct client {
 	struct tunnel_request request;
@@ -26,10 +26,10 @@ struct client {
 	unsigned place; /* in the order in which they were served */
 	struct connect_error why;
 	struct quic_stream *stream;
-	bool stays; /* keeps its tunnel; the others end it at once */
-	bool retries; /* comes again when it is refused */
+	bool stays;	    /* keeps its tunnel; the others end it at once */
+	bool retries;	    /* comes again when it is refused */
 	size_t early_bytes; /* bytes of its pattern, with the request; ... */
-	bool early_once;   /* ... and they may not be sent twice */
+	bool early_once;    /* ... and they may not be sent twice */
 };
 
 static struct client clients[CLIENTS];
@@ -112,8 +112,7 @@ enqueue(unsigned i, uint64_t now)
 {
 	struct client *c = &clients[i];
 
-	target_set(&c->target, "a.example", strlen("a.example"),
-	    (uint16_t)i);
+	target_set(&c->target, "a.example", strlen("a.example"), (uint16_t)i);
 	c->request.target = &c->target;
 	c->request.events = &tunnel_request_events;
 	c->request.arg = c;
@@ -227,8 +226,7 @@ a_refusal_is_passed_on(void **state)
 	enqueue(1, 0);
 	send_and_run(w, LINK_S);
 	assert_int_equal(clients[1].refused, 1);
-	assert_int_equal(clients[1].why.type,
-	    CONNECT_ERROR_CONNECTION_REFUSED);
+	assert_int_equal(clients[1].why.type, CONNECT_ERROR_CONNECTION_REFUSED);
 	assert_int_equal(requests.failed, 1);
 	assert_int_equal(tunnel_requests_deadline(&requests), UINT64_MAX);
 }
@@ -242,15 +240,14 @@ an_overload_is_no_wrong_password(void **state)
 	world_up(w);
 	w->far[1].status = "503";
 	w->far[1].proxy_status = "culvert-edge; error=proxy_internal_error; "
-	    "details=\"too many passwords to check\"";
+				 "details=\"too many passwords to check\"";
 	w->far[2].status = "407";
 	enqueue(1, 0);
 	enqueue(2, 0);
 	send_and_run(w, LINK_S);
 	assert_int_equal(clients[1].why.type, CONNECT_ERROR_EDGE_OVERLOADED);
 	assert_non_null(strstr(clients[1].why.text, "too many passwords"));
-	assert_int_equal(clients[2].why.type,
-	    CONNECT_ERROR_EDGE_CREDENTIALS);
+	assert_int_equal(clients[2].why.type, CONNECT_ERROR_EDGE_CREDENTIALS);
 	assert_non_null(strstr(clients[2].why.text, "does not accept"));
 }
 
@@ -281,8 +278,8 @@ a_rejected_request_is_sent_again(void **state)
 static void
 requests_enqueued_during_refusals_are_not_refused(void **state)
 {
-	struct connect_error why = {
-		.type = CONNECT_ERROR_EDGE_UNUSABLE, .text = "no" };
+	struct connect_error why = { .type = CONNECT_ERROR_EDGE_UNUSABLE,
+		.text = "no" };
 
 	(void)state;
 	for (unsigned i = 1; i <= 3; i++)

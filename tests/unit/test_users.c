@@ -95,9 +95,8 @@ load_alice_and_bob(void)
 	char text[512], alice[128];
 
 	strcpy(alice, hash_of("secret"));
-	snprintf(text, sizeof(text),
-	    "# who may come in\n\nbob:%s\r\nalice:%s", hash_of("hunter2"),
-	    alice);
+	snprintf(text, sizeof(text), "# who may come in\n\nbob:%s\r\nalice:%s",
+	    hash_of("hunter2"), alice);
 	assert_int_equal(load_text(&users, text), 0);
 	return users;
 }
@@ -135,8 +134,9 @@ ask_from(struct users *users, struct asker *asker, const char *from,
 	memset(asker, 0, sizeof(*asker));
 	strcpy(c.user, user);
 	strcpy(c.password, password);
-	return users_check(users, &loop, v4 ? (struct sockaddr *)&sin
-	    : (struct sockaddr *)&sin6, &c, &asker->check, on_checked, asker);
+	return users_check(users, &loop,
+	    v4 ? (struct sockaddr *)&sin : (struct sockaddr *)&sin6, &c,
+	    &asker->check, on_checked, asker);
 }
 
 static int
@@ -183,10 +183,15 @@ kinds_of_hashes(void **state)
 {
 	static const struct {
 		const char *prefix;
-		unsigned long count;	/* the least that crypt(5) takes */
+		unsigned long count; /* the least that crypt(5) takes */
 	} kinds[] = {
-		{ "$y$", 1 }, { "$6$", 1000 }, { "$2b$", 4 }, { "$2y$", 4 },
-		{ "$5$", 1000 }, { "$gy$", 1 }, { "$7$", 6 },
+		{ "$y$", 1 },
+		{ "$6$", 1000 },
+		{ "$2b$", 4 },
+		{ "$2y$", 4 },
+		{ "$5$", 1000 },
+		{ "$gy$", 1 },
+		{ "$7$", 6 },
 	};
 	static struct crypt_data data;
 	struct users *users;
@@ -252,8 +257,7 @@ hundred_at_once_cost_few_hashes(void **state)
 	(void)state;
 	admission_set(true);
 	for (int i = 0; i < 100; i++)
-		assert_int_equal(ask(users, &askers[i], "alice", "secret"),
-		    0);
+		assert_int_equal(ask(users, &askers[i], "alice", "secret"), 0);
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	for (int i = 0; i < 100; i++) {
@@ -352,8 +356,8 @@ all_sources_are_bounded(void **state)
 	}
 	assert_int_equal(n, FAIR_MAX + 2);
 	/* A ninth has its share, at the cost of the largest. */
-	assert_int_equal(ask_from(users, &late, "10.0.1.1", "alice",
-	    "secret"), 0);
+	assert_int_equal(ask_from(users, &late, "10.0.1.1", "alice", "secret"),
+	    0);
 	assert_int_equal(ask_from(users, &guesses[n], "10.0.0.1", "x", "y"),
 	    -EAGAIN);
 	answers = 0;
@@ -443,8 +447,7 @@ thousand_of_one_cost_few_hashes(void **state)
 	(void)state;
 	admission_set(true);
 	for (int i = 0; i < FLOOD; i++)
-		assert_int_equal(ask(users, &guesses[i], "alice", "secret"),
-		    0);
+		assert_int_equal(ask(users, &guesses[i], "alice", "secret"), 0);
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	expect_answers(guesses, FLOOD, USERS_RIGHT);
@@ -461,7 +464,8 @@ login_failures_are_told_by_source(void **state)
 	(void)state;
 	memset(&warned, 0, sizeof(warned));
 	assert_false(admits(users, "alice", "sesame"));
-	assert_string_equal(warned.last, "authentication failed from "
+	assert_string_equal(warned.last,
+	    "authentication failed from "
 	    "127.0.0.1: 1 wrong name or password");
 	/* More of them within the interval are told when it is over. */
 	for (int i = 0; i < 5; i++)
@@ -476,10 +480,12 @@ login_failures_are_told_by_source(void **state)
 	assert_int_equal(warned.lines, 1);
 	users_free(users);
 	assert_int_equal(warned.lines, 4);
-	assert_non_null(strstr(warned.all, "failed from 127.0.0.1: 5 wrong "
+	assert_non_null(strstr(warned.all,
+	    "failed from 127.0.0.1: 5 wrong "
 	    "names or passwords\n"));
 	assert_non_null(strstr(warned.all, "failed from 2001:db8::/64: 1 "));
-	assert_non_null(strstr(warned.all, "failed from 192.0.2.1: 257 wrong "
+	assert_non_null(strstr(warned.all,
+	    "failed from 192.0.2.1: 257 wrong "
 	    "names or passwords, 2 refused without a check"));
 	assert_null(strstr(warned.all, "mallory"));
 	assert_null(strstr(warned.all, "sesame"));
@@ -683,8 +689,7 @@ bad_hashes_are_refused(void **state)
 		    "Sun's MD5 hashes" },
 		{ "$apr1$abc$d", "Apache's MD5 hashes" },
 		{ "$sha1$24680$abc$d", "SHA-1 hashes" },
-		{ "$3$$8846f7eaee8fb117ad06bdd830b7586c",
-		    "NT hashes" },
+		{ "$3$$8846f7eaee8fb117ad06bdd830b7586c", "NT hashes" },
 		{ "$2a$04$abcdefghijklmnopqrstuu", "bcrypt hashes before" },
 		{ "$2x$04$abcdefghijklmnopqrstuu", "bcrypt hashes before" },
 		{ "$argon2id$v=19$m=1", "the hash has an unknown scheme" },

@@ -313,8 +313,8 @@ tunnel_open_with(struct world *w, unsigned number,
 	e->world = w;
 	e->number = number;
 	rv = quic_stream_request(w->link->clients[e->client], fields,
-	    more != NULL ? 3 : 2, e->hears_reset ? &reset_events :
-	    &stream_events, e, &e->stream);
+	    more != NULL ? 3 : 2,
+	    e->hears_reset ? &reset_events : &stream_events, e, &e->stream);
 	if (rv == 0)
 		end_pump(e);
 	return rv;
@@ -459,7 +459,8 @@ on_request(struct quic_conn *conn, struct quic_stream *s,
 	if (e->habit == THINK)
 		return;
 	assert_int_equal(quic_stream_respond(s, fields,
-	    e->proxy_status != NULL ? 2 : 1), 0);
+			     e->proxy_status != NULL ? 2 : 1),
+	    0);
 	end_pump(e);
 }
 
@@ -476,7 +477,8 @@ void
 world_serve(struct world *w)
 {
 	assert_int_equal(quic_server_new(&w->link->server, w->server_tls,
-	    w->secret, &w->server_settings, &server_events, w), 0);
+			     w->secret, &w->server_settings, &server_events, w),
+	    0);
 }
 
 void
@@ -492,8 +494,9 @@ world_dial_from(struct world *w, size_t i, size_t place)
 
 	memset(&w->client[i], 0, sizeof(w->client[i]));
 	assert_int_equal(quic_client_new(&w->link->clients[i], w->client_tls,
-	    w->server_name, &path, &w->client_settings, &client_events,
-	    &w->client[i], w->link->now), 0);
+			     w->server_name, &path, &w->client_settings,
+			     &client_events, &w->client[i], w->link->now),
+	    0);
 }
 
 static bool
@@ -546,7 +549,8 @@ world_trust(struct world *w, const char *ca, const uint8_t *pin,
     const char *cert, const char *key)
 {
 	struct quic_tls_client_settings settings = { .ca = pem(ca),
-		.cert = pem(cert), .key = pem(key),
+		.cert = pem(cert),
+		.key = pem(key),
 		.pins = (const uint8_t(*)[QUIC_PIN_LEN])pin,
 		.npins = pin != NULL };
 	char error[QUIC_ERROR_MAX];
@@ -561,7 +565,8 @@ world_present(struct world *w, const char *cert, const char *key,
     const char *client_ca)
 {
 	struct quic_tls_server_settings settings = { .cert = pem(cert),
-		.key = pem(key), .client_ca = pem(client_ca) };
+		.key = pem(key),
+		.client_ca = pem(client_ca) };
 	char error[QUIC_ERROR_MAX];
 
 	quic_tls_free(w->server_tls);
@@ -586,7 +591,8 @@ world_new(void **state)
 	w->link = link_new();
 	memset(w->secret, 's', sizeof(w->secret));
 	assert_int_equal(quic_tls_self_signed(SERVER_NAME, UNIX_NOW - 1,
-	    &w->cert, &w->key), 0);
+			     &w->cert, &w->key),
+	    0);
 	w->server_name = SERVER_NAME;
 	world_trust(w, w->cert, NULL, NULL, NULL);
 	world_present(w, w->cert, w->key, NULL);

@@ -8,10 +8,10 @@
 #include "tests/unit/link.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define KB 1000		    /* bytes */
-#define MB 1000000	    /* bytes */
-#define RTT (50 * LINK_MS)  /* of a link as it is made */
-#define LONG (60 * LINK_S)  /* longer than anything takes that ends */
+#define KB 1000		   /* bytes */
+#define MB 1000000	   /* bytes */
+#define RTT (50 * LINK_MS) /* of a link as it is made */
+#define LONG (60 * LINK_S) /* longer than anything takes that ends */
 
 #define TUNNELS_MAX 20480
 #define SERVER_NAME "edge.example"
@@ -26,14 +26,14 @@ struct watch {
 };
 
 enum habit {
-	SINK, /* takes all, checks it */
-	ECHO, /* sends back what comes, FIN for FIN */
-	HOLD, /* takes nothing */
-	CLOSE, /* closes the connection at the first byte */
-	DROP, /* near: resets at the response */
+	SINK,	/* takes all, checks it */
+	ECHO,	/* sends back what comes, FIN for FIN */
+	HOLD,	/* takes nothing */
+	CLOSE,	/* closes the connection at the first byte */
+	DROP,	/* near: resets at the response */
 	REJECT, /* far: resets at the request */
 	IGNORE, /* far: does nothing about the request */
-	THINK /* far: takes the stream, and does not answer yet */
+	THINK	/* far: takes the stream, and does not answer yet */
 };
 
 /*
@@ -52,15 +52,15 @@ struct end {
 
 	struct world *world;
 	unsigned number;
-	struct quic_stream *stream; /* NULL: not there, or gone */
-	size_t sent, received;	    /* bytes */
+	struct quic_stream *stream;   /* NULL: not there, or gone */
+	size_t sent, received;	      /* bytes */
 	bool finished, ended, spoilt; /* spoilt: received what was not sent */
-	bool answered;		    /* near: the response came */
-	unsigned writable, stopped; /* events */
+	bool answered;		      /* near: the response came */
+	unsigned writable, stopped;   /* events */
 	bool aborted, connection_lost;
-	unsigned reset;		    /* events */
-	uint64_t code;		    /* of the abortion, or the reset */
-	enum quic_cause cause;	    /* if the connection was lost */
+	unsigned reset;	       /* events */
+	uint64_t code;	       /* of the abortion, or the reset */
+	enum quic_cause cause; /* if the connection was lost */
 };
 
 struct world {
@@ -69,11 +69,11 @@ struct world {
 	struct quic_settings client_settings, server_settings;
 	uint8_t secret[QUIC_SECRET_LEN];
 	const char *server_name; /* that clients ask for */
-	char *cert, *key; /* PEM, of the server; signed by itself */
+	char *cert, *key;	 /* PEM, of the server; signed by itself */
 
 	struct watch client[LINK_CLIENTS_MAX], server;
 	struct end near[TUNNELS_MAX], far[TUNNELS_MAX];
-	unsigned requests; /* that the server saw */
+	unsigned requests;			 /* that the server saw */
 	struct quic_field seen[QUIC_FIELDS_MAX]; /* the last head; malloc */
 	size_t nseen;
 };
@@ -143,8 +143,7 @@ void assert_whole(const struct end *, size_t received);
 /* The reason of the close holds that text. */
 void assert_text(const struct watch *, const char *text);
 
-#define TEST(name) \
-	cmocka_unit_test_setup_teardown(name, world_new, world_free)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_new, world_free)
 
 /* A condition to run for: `*arg` is true, or not 0 (unsigned). */
 bool is_true(void *arg);

@@ -216,15 +216,16 @@ complete(struct exchange *e)
 	finish(e);
 	e->events->done(e->arg,
 	    e->response.client_keep_alive && !e->half_closed &&
-	    !e->pinned_closed);
+		!e->pinned_closed);
 }
 
 /* Whether no other response can follow on the client's connection. */
 static bool
 is_last(const struct exchange *e)
 {
-	return !e->response.switched && (quic_stream_ended(e->stream) ||
-	    e->response.framing == HTTP1_UNTIL_CLOSE);
+	return !e->response.switched &&
+	    (quic_stream_ended(e->stream) ||
+		e->response.framing == HTTP1_UNTIL_CLOSE);
 }
 
 /*
@@ -398,8 +399,9 @@ on_stream_aborted(struct quic_stream *stream, uint64_t code,
 	e->pinned_closed = e->pinned_closed || is_pinned(e);
 	set_stream(e, NULL);
 	if (e->state == CARRYING)
-		fail(e, why != NULL ? "the QUIC connection was lost"
-				    : reset_by_origin);
+		fail(e,
+		    why != NULL ? "the QUIC connection was lost"
+				: reset_by_origin);
 	else
 		report_pinned_closed(e);
 }

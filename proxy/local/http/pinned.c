@@ -106,7 +106,8 @@ drop_unused(struct pinned *p)
 		t = TAILQ_FIRST(&p->tunnels);
 	target_format(&t->origin, target, sizeof(target));
 	log_debug("closed an authenticated connection to %s: its client has "
-	    "more than %d of them", target, PINNED_MAX);
+		  "more than %d of them",
+	    target, PINNED_MAX);
 	end(t->stream);
 	drop(t);
 }

@@ -12,7 +12,12 @@ static bool
 is_repeatable(const struct http1_request *req)
 {
 	static const char *const idempotent[] = {
-		"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE",
+		"GET",
+		"HEAD",
+		"OPTIONS",
+		"TRACE",
+		"PUT",
+		"DELETE",
 	};
 
 	if (req->head.framing != HTTP1_NONE)
@@ -102,8 +107,7 @@ put(char *out, const void *data, size_t len)
 
 /* Writes content with its framing. */
 static size_t
-put_content(const struct body *body, char *out, const uint8_t *data,
-    size_t len)
+put_content(const struct body *body, char *out, const uint8_t *data, size_t len)
 {
 	size_t n = 0;
 
@@ -181,8 +185,8 @@ feed_piece(struct request *r, struct quic_stream *stream, const uint8_t *data,
 }
 
 ssize_t
-request_feed(struct request *r, struct quic_stream *stream,
-    const uint8_t *data, size_t len)
+request_feed(struct request *r, struct quic_stream *stream, const uint8_t *data,
+    size_t len)
 {
 	size_t taken = 0;
 	ssize_t n;

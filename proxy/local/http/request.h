@@ -17,15 +17,15 @@
  */
 struct request {
 	/* For the owner to read. */
-	bool keep_alive;  /* the client would keep its connection */
-	bool repeatable;  /* may be sent twice (RFC 9110 §9.2.2), no body */
-	bool upgrades;	  /* asks for another protocol */
+	bool keep_alive;    /* the client would keep its connection */
+	bool repeatable;    /* may be sent twice (RFC 9110 §9.2.2), no body */
+	bool upgrades;	    /* asks for another protocol */
 	bool authenticates; /* its connection, see pinned.h */
-	bool head_only;	  /* HEAD: the response has no body */
-	int minor;	  /* HTTP/1.minor of the client */
-	struct body body; /* as far as the client has sent it */
-	bool awaits_room; /* request_feed() took less than it was given */
-	uint64_t written; /* bytes given to streams, ever */
+	bool head_only;	    /* HEAD: the response has no body */
+	int minor;	    /* HTTP/1.minor of the client */
+	struct body body;   /* as far as the client has sent it */
+	bool awaits_room;   /* request_feed() took less than it was given */
+	uint64_t written;   /* bytes given to streams, ever */
 
 	/* Private. */
 	char *head; /* later a trailer section, which may wait for room, too */
@@ -36,8 +36,7 @@ struct request {
  * Drops the last request, and copies what is needed of this one. 0, or the
  * negative errno of rewrite_request(), or -ENOMEM.
  */
-int request_begin(struct request *r, const struct http1_request *req,
-    bool via);
+int request_begin(struct request *r, const struct http1_request *req, bool via);
 
 /* Frees what it owns. Idempotent, and legal at any time. */
 void request_end(struct request *r);

@@ -199,7 +199,8 @@ blame_early_close(struct response *r)
 		blame_origin(r, -ECONNRESET,
 		    "it closed the connection without an answer");
 	else if (r->gathered == NULL)
-		blame_origin(r, -ECONNRESET, "it closed the connection after "
+		blame_origin(r, -ECONNRESET,
+		    "it closed the connection after "
 		    "an interim response (%03d), without the final one",
 		    r->interim);
 	else
@@ -233,8 +234,7 @@ parse_head(struct response *r, const struct iovec *iov,
 }
 
 static int
-put_head(struct response *r, const struct http1_response *resp,
-    bool keep_alive)
+put_head(struct response *r, const struct http1_response *resp, bool keep_alive)
 {
 	char text[REWRITE_HEAD_MAX];
 	int len;
@@ -254,8 +254,9 @@ put_head(struct response *r, const struct http1_response *resp,
 static void
 pin(struct response *r, const struct http1_response *resp)
 {
-	if (r->request->authenticates || (resp->status == 401 &&
-	    rewrite_authenticates(&resp->head, "www-authenticate")))
+	if (r->request->authenticates ||
+	    (resp->status == 401 &&
+		rewrite_authenticates(&resp->head, "www-authenticate")))
 		r->pinned = true;
 	r->handshake = r->request->authenticates && resp->status == 401;
 }
@@ -270,14 +271,15 @@ client_may_keep_alive(const struct response *r,
 {
 	return r->request->keep_alive &&
 	    (resp->head.keep_alive ||
-	    (r->request->body.complete && !r->pinned));
+		(r->request->body.complete && !r->pinned));
 }
 
 static int
 switch_protocols(struct response *r, const struct http1_response *resp)
 {
 	if (!r->request->upgrades)
-		return blame_origin(r, -EBADMSG, "it switches to another "
+		return blame_origin(r, -EBADMSG,
+		    "it switches to another "
 		    "protocol (101), which the request does not ask for");
 	r->answered = r->switched = put_head(r, resp, true) == 0;
 	return r->answered ? 0 : -ENOMEM;
@@ -287,8 +289,7 @@ switch_protocols(struct response *r, const struct http1_response *resp)
 static bool
 is_idle_timeout(const struct response *r, const struct http1_response *resp)
 {
-	return resp->status == 408 && !resp->head.keep_alive &&
-	    r->interim == 0;
+	return resp->status == 408 && !resp->head.keep_alive && r->interim == 0;
 }
 
 static int

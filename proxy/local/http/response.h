@@ -41,21 +41,21 @@ struct response_batch {
 
 struct response {
 	/* For the owner to read. */
-	bool received;	    /* the origin has sent something, ... */
-	bool unrelated;	    /* ... but no response to this request */
-	bool answered;	    /* the final response is on its way */
+	bool received;		/* the origin has sent something, ... */
+	bool unrelated;		/* ... but no response to this request */
+	bool answered;		/* the final response is on its way */
 	bool client_keep_alive; /* ... and keeps the client's connection */
 	bool origin_keep_alive; /* ... and the origin's, which ... */
-	bool pinned;	    /* ... is authenticated for this client: pinned.h */
-	bool handshake;	    /* ... or the client has begun to do so */
+	bool pinned;	/* ... is authenticated for this client: pinned.h */
+	bool handshake; /* ... or the client has begun to do so */
 	enum http1_framing framing; /* of the final response to the client */
-	bool switched;	    /* 101: what the stream has is not HTTP */
-	bool client_lost;   /* the client does not take it */
-	bool writing;	    /* on_written follows: the memory must stay */
-	const char *why;    /* after RESPONSE_FAILED, until the next begins */
-	bool via;	    /* for the owner to set: Via names the proxy */
-	bool reused;	    /* ... and another stream is tried after this one */
-	uint64_t written;   /* bytes that the client's kernel took, ever */
+	bool switched;		    /* 101: what the stream has is not HTTP */
+	bool client_lost;	    /* the client does not take it */
+	bool writing;	  /* on_written follows: the memory must stay */
+	const char *why;  /* after RESPONSE_FAILED, until the next begins */
+	bool via;	  /* for the owner to set: Via names the proxy */
+	bool reused;	  /* ... and another stream is tried after this one */
+	uint64_t written; /* bytes that the client's kernel took, ever */
 
 	/* Private. */
 	uv_tcp_t *tcp;
@@ -68,8 +68,8 @@ struct response {
 	int interim; /* the status of the last interim response, or 0 */
 	char fault[HTTP1_WHY_MAX + 112]; /* for why */
 	struct body body;
-	bool ended;		    /* the last byte is in the batch */
-	const char *deferred_why;   /* for why, when the batch is written */
+	bool ended;		  /* the last byte is in the batch */
+	const char *deferred_why; /* for why, when the batch is written */
 	struct response_batch batch;
 	uv_write_t write;
 };

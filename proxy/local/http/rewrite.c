@@ -103,8 +103,8 @@ put_clean(struct writer *w, struct slice s)
 		}
 		put(w, (struct slice){ s.p + from, i - from });
 		put(w, SLICE(" "));
-		while (i < s.len && (is_control(s.p[i]) || s.p[i] == ' ' ||
-		    s.p[i] == '\t'))
+		while (i < s.len &&
+		    (is_control(s.p[i]) || s.p[i] == ' ' || s.p[i] == '\t'))
 			i++;
 		from = i;
 	}
@@ -241,8 +241,9 @@ put_proxy_support(struct writer *w, const struct http1_response *resp)
 {
 	if (resp->status == 401 &&
 	    rewrite_authenticates(&resp->head, "www-authenticate"))
-		put(w, SLICE("Proxy-Support: Session-Based-Authentication\r\n"
-		    "Connection: Proxy-Support\r\n"));
+		put(w,
+		    SLICE("Proxy-Support: Session-Based-Authentication\r\n"
+			  "Connection: Proxy-Support\r\n"));
 }
 
 /* ---- Framing ---- */
@@ -252,7 +253,7 @@ static bool
 is_unknown_coding(struct slice coding)
 {
 	return slice_is_token(coding) && !slice_is_nocase(coding, "chunked") &&
-	       !slice_is_nocase(coding, "identity");
+	    !slice_is_nocase(coding, "identity");
 }
 
 /* Counts the unknown codings, and writes them unless `w` is NULL. */
@@ -298,8 +299,7 @@ put_framing(struct writer *w, const struct http1_head *head,
     enum http1_framing framing)
 {
 	if (framing == HTTP1_LENGTH)
-		put_text(w, "Content-Length: %ju\r\n",
-		    (uintmax_t)head->length);
+		put_text(w, "Content-Length: %ju\r\n", (uintmax_t)head->length);
 	if (framing != HTTP1_CHUNKED && !is_http10_chunked(head))
 		return;
 	put_text(w, "Transfer-Encoding: ");
@@ -512,8 +512,7 @@ rewrite_response(const struct http1_response *resp, int client_minor,
 	if (resp->status == 101 || resp->status == 426)
 		put_upgrade(&w, head);
 	put_framing(&w, head, framing);
-	if (!is_interim(resp) &&
-	    (!keep_alive || framing == HTTP1_UNTIL_CLOSE))
+	if (!is_interim(resp) && (!keep_alive || framing == HTTP1_UNTIL_CLOSE))
 		put_text(&w, "Connection: close\r\n");
 	put_via(&w, head->minor, via);
 	return finish(&w);

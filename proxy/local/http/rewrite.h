@@ -22,8 +22,7 @@
  * each LF and a space after each colon, and by Via, framing and Connection; a
  * request, which is much smaller, by two bytes for each percent-encoded one.
  */
-#define REWRITE_HEAD_MAX \
-	(HTTP1_RESPONSE_HEAD_MAX + 2 * HTTP1_FIELDS_MAX + 512)
+#define REWRITE_HEAD_MAX (HTTP1_RESPONSE_HEAD_MAX + 2 * HTTP1_FIELDS_MAX + 512)
 
 /*
  * Writes a request in the absolute form for its origin: in the origin form, as
@@ -87,7 +86,7 @@ int rewrite_trailer(const struct http1_head *trailer, struct slice options,
  * connection closes; and a body with an unknown coding becomes HTTP1_CHUNKED,
  * since that is how the client must see it.
  */
-enum http1_framing rewrite_framing(const struct http1_response *resp,
-    int client_minor);
+enum http1_framing
+rewrite_framing(const struct http1_response *resp, int client_minor);
 
 #endif

@@ -129,8 +129,10 @@ set_by_status(struct connect_error *e, const struct target *to, int status,
 		snprintf(text, sizeof(text), "the edge answered %d (%.*s)",
 		    status, (int)len, error);
 	else
-		snprintf(text, sizeof(text), "the edge answered %d and did "
-		    "not say why", status);
+		snprintf(text, sizeof(text),
+		    "the edge answered %d and did "
+		    "not say why",
+		    status);
 	connect_error_set_target(e, to, CONNECT_ERROR_EDGE_STATUS, text);
 }
 

@@ -37,13 +37,13 @@ enum connect_error_type {
 	CONNECT_ERROR_EDGE_STATUS,
 
 	/* These are about the edge, and not about the target. */
-	CONNECT_ERROR_EDGE_UNUSABLE,	 /* no connection, and none to come */
-	CONNECT_ERROR_EDGE_TIMEOUT,	 /* no connection or answer in time */
+	CONNECT_ERROR_EDGE_UNUSABLE, /* no connection, and none to come */
+	CONNECT_ERROR_EDGE_TIMEOUT,  /* no connection or answer in time */
 	CONNECT_ERROR_EDGE_CONNECTION_LOST, /* before the answer */
-	CONNECT_ERROR_EDGE_RESET,	 /* the edge reset the request */
-	CONNECT_ERROR_EDGE_STREAM_LIMIT, /* no stream became free in time */
-	CONNECT_ERROR_EDGE_CREDENTIALS,	 /* the edge rejects culvert's */
-	CONNECT_ERROR_EDGE_OVERLOADED,	 /* the edge did not check them */
+	CONNECT_ERROR_EDGE_RESET,	    /* the edge reset the request */
+	CONNECT_ERROR_EDGE_STREAM_LIMIT,    /* no stream became free in time */
+	CONNECT_ERROR_EDGE_CREDENTIALS,	    /* the edge rejects culvert's */
+	CONNECT_ERROR_EDGE_OVERLOADED,	    /* the edge did not check them */
 
 	/* These are about this proxy. */
 	CONNECT_ERROR_CLIENT_LIMIT, /* too many connections of one client */

@@ -44,9 +44,8 @@ on_connected(struct quic_conn *conn, void *arg)
 	quic_conn_stats(conn, &stats);
 	c->state = CONNECTION_UP;
 	c->was_up = true;
-	log_info("connected to %s (%s, %s%s)", c->address,
-	    stats.tls_version, stats.tls_cipher,
-	    stats.resumed ? ", resumed" : "");
+	log_info("connected to %s (%s, %s%s)", c->address, stats.tls_version,
+	    stats.tls_cipher, stats.resumed ? ", resumed" : "");
 	changed(c);
 }
 
@@ -78,7 +77,7 @@ on_draining(struct quic_conn *conn, void *arg)
 
 	(void)conn;
 	log_info("%s is shutting down; its tunnels may finish, and new tunnels "
-	    "use another connection",
+		 "use another connection",
 	    c->address);
 	connection_drain(c);
 	changed(c);
@@ -88,10 +87,10 @@ on_draining(struct quic_conn *conn, void *arg)
 static bool
 is_permanent(const struct quic_close *why)
 {
-	return why->cause == QUIC_BAD_CERTIFICATE ||
-	    why->cause == QUIC_NO_H3 || why->cause == QUIC_NO_VERSION ||
+	return why->cause == QUIC_BAD_CERTIFICATE || why->cause == QUIC_NO_H3 ||
+	    why->cause == QUIC_NO_VERSION ||
 	    (!why->application && why->code >= CRYPTO_ERROR_FIRST &&
-	    why->code <= CRYPTO_ERROR_LAST);
+		why->code <= CRYPTO_ERROR_LAST);
 }
 
 /* An edge at its limit closes idle connections, and no tunnel is lost. */
@@ -112,10 +111,10 @@ on_closed(struct quic_conn *conn, const struct quic_close *why, void *arg)
 		return;
 	snprintf(c->why, sizeof(c->why), "%s",
 	    why->cause == QUIC_NO_ANSWER
-	    ? "no answer; it may be down, or UDP may be blocked" : why->text);
+		? "no answer; it may be down, or UDP may be blocked"
+		: why->text);
 	c->permanent = is_permanent(why);
-	c->no_h3 = why->cause == QUIC_NO_VERSION ||
-	    why->cause == QUIC_NO_H3;
+	c->no_h3 = why->cause == QUIC_NO_VERSION || why->cause == QUIC_NO_H3;
 	c->evicted = c->state != CONNECTION_CONNECTING && is_eviction(why);
 	c->state = CONNECTION_CLOSED;
 	changed(c);
@@ -142,8 +141,7 @@ set_suspect(struct connection *c)
 	if (c->suspect)
 		return;
 	if (c->state == CONNECTION_UP)
-		log_info("%s is silent; trying another path",
-		    c->address);
+		log_info("%s is silent; trying another path", c->address);
 	quic_conn_pulse(c->conn, &pulse);
 	c->packets_seen = pulse.packets_received;
 	c->suspect = true;
@@ -178,8 +176,8 @@ on_unreachable(void *arg, int error)
 	if (c->state == CONNECTION_CONNECTING) {
 		snprintf(c->why, sizeof(c->why), "%s",
 		    error == -ECONNREFUSED
-		    ? "no answer: no edge is listening on this UDP port"
-		    : strerror(-error));
+			? "no answer: no edge is listening on this UDP port"
+			: strerror(-error));
 		c->state = CONNECTION_CLOSED;
 		changed(c);
 	} else if (c->silent)
@@ -229,7 +227,8 @@ on_left_behind(void *arg)
 	struct connection *c = arg;
 
 	log_info("%s does not support connection migration; this connection "
-	    "stays on its path, and new tunnels use a new one", c->address);
+		 "stays on its path, and new tunnels use a new one",
+	    c->address);
 	c->left_behind = c->suspect = true;
 	changed(c);
 }
@@ -287,11 +286,11 @@ connect_to(struct connection *c, struct quic_tls *tls, const char *name,
 	c->qlog = qlog_open(context->qlog_dir, "culvert");
 	c->events = events;
 	c->events.qlog = c->qlog != NULL ? on_qlog : NULL;
-	rv = quic_client_new(&c->conn, tls, name, &path, &settings,
-	    &c->events, c, quic_io_now());
+	rv = quic_client_new(&c->conn, tls, name, &path, &settings, &c->events,
+	    c, quic_io_now());
 	if (rv == 0)
-		rv = migration_new(&c->migration, context->loop, c->io,
-		    c->conn, &migration_events, c);
+		rv = migration_new(&c->migration, context->loop, c->io, c->conn,
+		    &migration_events, c);
 	if (rv == 0)
 		quic_io_start(c->io, c->conn, on_unreachable, c);
 	return rv;
@@ -321,8 +320,7 @@ void
 connection_close(struct connection *c, const char *why)
 {
 	if (c->state != CONNECTION_CLOSED)
-		quic_conn_close(c->conn, QUIC_H3_NO_ERROR, why,
-		    quic_io_now());
+		quic_conn_close(c->conn, QUIC_H3_NO_ERROR, why, quic_io_now());
 }
 
 void

@@ -141,7 +141,8 @@ failover_down(struct failover *f, size_t i, uint64_t now)
 		e->retry_at = now;
 	else
 		begin_backoff(f, e, now);
-	e->hold_down_ms = up_ms >= HOLD_DOWN_MAX_MS ? HOLD_DOWN_FIRST_MS
+	e->hold_down_ms = up_ms >= HOLD_DOWN_MAX_MS
+	    ? HOLD_DOWN_FIRST_MS
 	    : at_most(2 * e->hold_down_ms, HOLD_DOWN_MAX_MS);
 }
 
@@ -168,9 +169,9 @@ failover_reset_backoff(struct failover *f)
 static uint64_t
 next_retry(const struct failover_edge *e, bool clients_wait)
 {
-	return clients_wait ? at_most(e->retry_at,
-				  e->failed_at + BACKOFF_CLIENTS_WAIT_MS)
-			    : e->retry_at;
+	return clients_wait
+	    ? at_most(e->retry_at, e->failed_at + BACKOFF_CLIENTS_WAIT_MS)
+	    : e->retry_at;
 }
 
 int
@@ -185,7 +186,7 @@ failover_next(const struct failover *f, uint64_t now, bool clients_wait,
 		if (works(e))
 			return -1;
 		due = e->connecting ? e->connecting_since + ATTEMPT_DELAY_MS
-				: next_retry(e, clients_wait);
+				    : next_retry(e, clients_wait);
 		if (!e->connecting && due <= now)
 			return (int)i;
 		/* The next edge does not wait for an edge that is suspect. */

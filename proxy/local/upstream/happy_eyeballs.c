@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 /*
  * Milliseconds to resolve the name when addresses are known from before: slow
  * name servers must not delay a connection to an edge that is there.
@@ -183,8 +182,8 @@ start_next(struct eyeballs *e, uint64_t now)
 
 	while ((address = address_order_next(&e->addresses)) != NULL) {
 		addr_format(address, e->address);
-		rv = connection_new(
-		    &c, e->context, e->tls, e->edge->host, address);
+		rv = connection_new(&c, e->context, e->tls, e->edge->host,
+		    address);
 		if (rv == 0) {
 			TAILQ_INSERT_TAIL(&e->attempts, c, entry);
 			e->due = now +

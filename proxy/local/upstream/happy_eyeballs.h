@@ -26,7 +26,7 @@
 #define EYEBALLS_ADDRESSES_MAX 8
 
 enum eyeballs_result {
-	EYEBALLS_IDLE,	    /* not started, or its result was returned */
+	EYEBALLS_IDLE, /* not started, or its result was returned */
 	EYEBALLS_RUNNING,
 	EYEBALLS_CONNECTED, /* `winner` is the caller's from now on */
 	EYEBALLS_FAILED	    /* no address answers: `why` */
@@ -37,11 +37,11 @@ struct eyeballs {
 	/* For the owner to read. */
 	struct connection *winner;	  /* after EYEBALLS_CONNECTED */
 	char why[CONNECT_ERROR_TEXT_MAX]; /* after EYEBALLS_FAILED */
-	bool permanent;		   /* the next attempt would fail, too */
-	char address[ADDR_STRLEN]; /* tried last, or empty */
-	bool resolving;		   /* the memory must stay meanwhile */
-	bool was_connected;	   /* to this edge, ever */
-	struct connection_list attempts; /* under way */
+	bool permanent;			  /* the next attempt would fail, too */
+	char address[ADDR_STRLEN];	  /* tried last, or empty */
+	bool resolving;			  /* the memory must stay meanwhile */
+	bool was_connected;		  /* to this edge, ever */
+	struct connection_list attempts;  /* under way */
 
 	/* Private. */
 	struct connection_context *context;

@@ -82,7 +82,8 @@ struct migration {
 
 	bool validating; /* a migration is under way ... */
 	bool immediate;	 /* ... and the old path is gone */
-	struct sockaddr_storage new_local; /* the local address of the new path */
+	struct sockaddr_storage
+	    new_local;	   /* the local address of the new path */
 	uint64_t retry_ms; /* until the next attempt, if it fails */
 
 	bool silent;
@@ -130,8 +131,7 @@ start_timer(struct migration *m)
 	if (m->ended || at == UINT64_MAX)
 		uv_timer_stop(&m->timer);
 	else
-		uv_timer_start(&m->timer, on_timer, at > now ? at - now : 0,
-		    0);
+		uv_timer_start(&m->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
 static void
@@ -168,7 +168,8 @@ move_forbidden(struct migration *m, const struct sockaddr_storage *local,
     bool at_once)
 {
 	if (at_once)
-		give_up(m, "the network has changed, and the edge does not "
+		give_up(m,
+		    "the network has changed, and the edge does not "
 		    "support connection migration");
 	else if (!m->left_behind &&
 	    !same_ip(local, &quic_conn_path(m->conn)->local)) {
@@ -237,8 +238,8 @@ migration_migrated(struct migration *m, bool valid)
 		return;
 	}
 	check_in(m, m->retry_ms);
-	m->retry_ms = 2 * m->retry_ms < RETRY_MAX_MS
-	    ? 2 * m->retry_ms : RETRY_MAX_MS;
+	m->retry_ms = 2 * m->retry_ms < RETRY_MAX_MS ? 2 * m->retry_ms
+						     : RETRY_MAX_MS;
 }
 
 /* ---- Checks ---- */
@@ -259,8 +260,7 @@ note_packets(struct migration *m)
 static bool
 is_silent_for(const struct migration *m, uint64_t ms)
 {
-	return m->silent &&
-	    uv_now(m->loop) >= m->silent_since + ms;
+	return m->silent && uv_now(m->loop) >= m->silent_since + ms;
 }
 
 /* Without a route, silence is not the edge's fault: it counts anew later. */
@@ -299,8 +299,7 @@ schedule_check(struct migration *m)
 	if (!m->silent || m->ended)
 		return;
 	if (!is_silent_for(m, NEW_PORT_MS))
-		check_in(m, m->silent_since + NEW_PORT_MS -
-		    uv_now(m->loop));
+		check_in(m, m->silent_since + NEW_PORT_MS - uv_now(m->loop));
 	else
 		check_in(m, ROUTE_CHECK_MS);
 }
@@ -377,7 +376,8 @@ migration_resumed(struct migration *m, uint64_t ns)
 	if (m == NULL || m->ended)
 		return;
 	if (ns >= quic_conn_idle_ns(m->conn)) {
-		snprintf(why, sizeof(why), "this machine slept for %llu s, "
+		snprintf(why, sizeof(why),
+		    "this machine slept for %llu s, "
 		    "longer than the idle time-out",
 		    (unsigned long long)(ns / NS_PER_S));
 		give_up(m, why);

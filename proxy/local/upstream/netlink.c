@@ -21,12 +21,12 @@
 #define DATAGRAM_MAX 16384 /* bytes: the kernel writes at most 8192 of events */
 #define ROUNDS_MAX 64	   /* datagrams in a loop iteration */
 
-#define GROUP(group) (UINT32_C(1) << ((group) - 1))
+#define GROUP(group) (UINT32_C(1) << ((group)-1))
 #define GROUPS \
 	(GROUP(RTNLGRP_LINK) | GROUP(RTNLGRP_IPV4_IFADDR) | \
-	GROUP(RTNLGRP_IPV6_IFADDR) | GROUP(RTNLGRP_IPV4_ROUTE) | \
-	GROUP(RTNLGRP_IPV6_ROUTE) | GROUP(RTNLGRP_IPV4_RULE) | \
-	GROUP(RTNLGRP_IPV6_RULE))
+	    GROUP(RTNLGRP_IPV6_IFADDR) | GROUP(RTNLGRP_IPV4_ROUTE) | \
+	    GROUP(RTNLGRP_IPV6_ROUTE) | GROUP(RTNLGRP_IPV4_RULE) | \
+	    GROUP(RTNLGRP_IPV6_RULE))
 
 struct netlink {
 	uv_loop_t *loop;
@@ -179,8 +179,9 @@ open_netlink(void)
 {
 	struct sockaddr_nl addr = { .nl_family = AF_NETLINK,
 		.nl_groups = GROUPS };
-	int rv, fd = socket(AF_NETLINK,
-	    SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int rv,
+	    fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
+		NETLINK_ROUTE);
 
 	if (fd < 0)
 		return -errno;

@@ -19,8 +19,8 @@ struct netlink;
  * need. Open it before the sandbox. 0 or a negative errno, such as
  * -EAFNOSUPPORT in a jail without netlink: then changes are not reported.
  */
-int netlink_new(
-    struct netlink **, uv_loop_t *, void (*changed)(void *arg), void *arg);
+int netlink_new(struct netlink **, uv_loop_t *, void (*changed)(void *arg),
+    void *arg);
 
 /* Frees when the loop has closed the handles. NULL is a no-op. */
 void netlink_free(struct netlink *);

@@ -130,8 +130,8 @@ static void
 send_requests(struct pool *p, struct connection *c)
 {
 	if (p->requests.nwaiting > 0 && !c->at_stream_limit)
-		c->at_stream_limit =
-		    tunnel_requests_send(&p->requests, c->conn) == -EAGAIN;
+		c->at_stream_limit = tunnel_requests_send(&p->requests,
+					 c->conn) == -EAGAIN;
 }
 
 /*
@@ -183,8 +183,8 @@ step_upstreams(struct pool *p, uint64_t now, uint64_t *at)
 	for (u = TAILQ_FIRST(&p->all); u != NULL; u = next) {
 		next = TAILQ_NEXT(u, entry);
 		if (upstream_step(u, now, at) && !u->removed)
-			connect_error_set(&p->why,
-			    CONNECT_ERROR_EDGE_UNUSABLE, u->why);
+			connect_error_set(&p->why, CONNECT_ERROR_EDGE_UNUSABLE,
+			    u->why);
 		if (!u->removed || !upstream_is_closed(u))
 			continue;
 		TAILQ_REMOVE(&p->all, u, entry);
@@ -231,8 +231,7 @@ explain(const struct pool *p, struct connect_error *error,
 {
 	char text[CONNECT_ERROR_TEXT_MAX];
 
-	snprintf(text, sizeof(text),
-	    "there is no connection to the edge: %.*s",
+	snprintf(text, sizeof(text), "there is no connection to the edge: %.*s",
 	    CONNECT_ERROR_TEXT_MAX - 64,
 	    p->why.text[0] != '\0' ? p->why.text : "it does not answer");
 	connect_error_set(error, type, text);
@@ -338,10 +337,12 @@ watch_system(struct pool *p)
 
 	if ((rv = netlink_new(&p->netlink, loop, on_network_changed, p)) != 0)
 		log_warn("the kernel does not report network changes (%s); "
-		    "culvert will notice them later", strerror(-rv));
+			 "culvert will notice them later",
+		    strerror(-rv));
 	if ((rv = suspend_new(&p->suspend, loop, on_resumed, p)) != 0)
 		log_warn("the kernel does not report when this machine has "
-		    "slept (%s)", strerror(-rv));
+			 "slept (%s)",
+		    strerror(-rv));
 }
 
 /* ---- Life ---- */
@@ -458,16 +459,16 @@ set_rest(struct pool *p, const struct pool_settings *settings)
 }
 
 int
-pool_new(
-    struct pool **out, uv_loop_t *loop, const struct pool_settings *settings)
+pool_new(struct pool **out, uv_loop_t *loop,
+    const struct pool_settings *settings)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 
 	if (p == NULL)
 		return -ENOMEM;
-	p->context = (struct connection_context){
-		.loop = loop, .changed = on_changed, .arg = p
-	};
+	p->context = (struct connection_context){ .loop = loop,
+		.changed = on_changed,
+		.arg = p };
 	TAILQ_INIT(&p->all);
 	tunnel_requests_init(&p->requests, on_changed, p);
 	set_rest(p, settings);
@@ -542,13 +543,12 @@ pool_reprobe(struct pool *p)
 }
 
 void
-pool_open(struct pool *p, struct tunnel_request *t,
-    const struct target *target, const struct tunnel_request_events *events,
-    void *arg)
+pool_open(struct pool *p, struct tunnel_request *t, const struct target *target,
+    const struct tunnel_request_events *events, void *arg)
 {
-	*t = (struct tunnel_request){
-		.target = target, .events = events, .arg = arg
-	};
+	*t = (struct tunnel_request){ .target = target,
+		.events = events,
+		.arg = arg };
 	tunnel_request_enqueue(&p->requests, t, uv_now(p->context.loop));
 	if (active(p) == NULL)
 		failover_reset_backoff(&p->failover);

@@ -45,19 +45,19 @@ struct pool;
 #define POOL_CONNECTIONS_MAX 32
 
 struct pool_edge {
-	struct target target;	/* host and UDP port */
-	struct quic_tls *tls;	/* the pool takes a reference of its own */
+	struct target target; /* host and UDP port */
+	struct quic_tls *tls; /* the pool takes a reference of its own */
 };
 
 struct pool_settings {
 	struct pool_edge edges[POOL_EDGES_MAX];
 	size_t nedges;
-	size_t connections;	 /* to one edge at once, at most; not 0 */
+	size_t connections;	     /* to one edge at once, at most; not 0 */
 	uint64_t connect_timeout_ms; /* that a client waits for its tunnel */
-	struct credentials user; /* for the edge; empty name: none */
+	struct credentials user;     /* for the edge; empty name: none */
 	struct quic_settings quic;
-	struct quic_via via;	 /* of every socket to the edge */
-	const char *qlog_dir;	 /* must outlive the pool; NULL: none */
+	struct quic_via via;  /* of every socket to the edge */
+	const char *qlog_dir; /* must outlive the pool; NULL: none */
 };
 
 /* Copies `settings`, and begins to connect. 0 or -ENOMEM. */
@@ -95,9 +95,9 @@ void pool_reprobe(struct pool *);
  * outcome. The events of tunnel_request.h report it within the connect
  * time-out, and at once if no edge can be used.
  */
-void pool_open(struct pool *, struct tunnel_request *,
-    const struct target *target, const struct tunnel_request_events *events,
-    void *arg);
+void
+pool_open(struct pool *, struct tunnel_request *, const struct target *target,
+    const struct tunnel_request_events *events, void *arg);
 
 /* Withdraws the request: no event follows. A no-op when none is pending. */
 void pool_cancel(struct tunnel_request *);
@@ -113,10 +113,10 @@ enum pool_state {
 /* One connection to an edge. */
 struct pool_connection {
 	enum connection_state state;
-	bool silent;		   /* an answer of the edge is overdue */
-	char edge[TARGET_STRLEN];  /* as configured */
+	bool silent;		  /* an answer of the edge is overdue */
+	char edge[TARGET_STRLEN]; /* as configured */
 	char address[ADDR_STRLEN];
-	size_t tunnels;		   /* requests without a response included */
+	size_t tunnels; /* requests without a response included */
 };
 
 struct pool_status {
@@ -124,13 +124,13 @@ struct pool_status {
 	char edge[TARGET_STRLEN];  /* in use or last tried, as configured */
 	char address[ADDR_STRLEN]; /* of it; empty before it is resolved */
 	char error[CONNECT_ERROR_TEXT_MAX]; /* why not UP; empty: no failure */
-	uint64_t reconnects;	   /* connections that took over */
-	uint64_t migrations;	   /* changes of path, of all connections */
-	uint64_t opened;	   /* tunnels that the edge granted */
-	uint64_t failed;	   /* tunnels that were refused or timed out */
-	size_t open;		   /* tunnels on all connections */
-	size_t waiting;		   /* clients that wait for a tunnel now */
-	struct quic_stats quic;	   /* of the one in use; zero unless UP */
+	uint64_t reconnects;		    /* connections that took over */
+	uint64_t migrations;	/* changes of path, of all connections */
+	uint64_t opened;	/* tunnels that the edge granted */
+	uint64_t failed;	/* tunnels that were refused or timed out */
+	size_t open;		/* tunnels on all connections */
+	size_t waiting;		/* clients that wait for a tunnel now */
+	struct quic_stats quic; /* of the one in use; zero unless UP */
 	struct pool_connection connections[POOL_CONNECTIONS_MAX];
 	size_t nconnections;
 };

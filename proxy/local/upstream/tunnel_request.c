@@ -6,13 +6,14 @@
 /* An edge may reject a request so often without processing it. */
 #define REJECTED_MAX 3
 
-static const char lost[] = "the connection to the edge was lost before the "
+static const char lost[] =
+    "the connection to the edge was lost before the "
     "answer; the target may or may not have received the data sent with the "
     "request";
 
 void
-tunnel_requests_init(
-    struct tunnel_requests *ts, void (*on_requeued)(void *), void *arg)
+tunnel_requests_init(struct tunnel_requests *ts, void (*on_requeued)(void *),
+    void *arg)
 {
 	memset(ts, 0, sizeof(*ts));
 	TAILQ_INIT(&ts->waiting);
@@ -23,8 +24,8 @@ tunnel_requests_init(
 }
 
 void
-tunnel_requests_set_user(
-    struct tunnel_requests *ts, const struct credentials *user)
+tunnel_requests_set_user(struct tunnel_requests *ts,
+    const struct credentials *user)
 {
 	explicit_bzero(ts->authorization, sizeof(ts->authorization));
 	if (user->user[0] != '\0')
@@ -44,8 +45,8 @@ tunnel_requests_fini(struct tunnel_requests *ts)
 static void
 enqueue(struct tunnel_requests *ts, struct tunnel_request *t)
 {
-	struct tunnel_request *last =
-	    TAILQ_LAST(&ts->waiting, tunnel_request_list);
+	struct tunnel_request *last = TAILQ_LAST(&ts->waiting,
+	    tunnel_request_list);
 	struct tunnel_request *later = NULL;
 
 	if (last != NULL && last->sequence > t->sequence)
@@ -85,8 +86,8 @@ forget(struct tunnel_request *t)
 }
 
 void
-tunnel_request_enqueue(
-    struct tunnel_requests *ts, struct tunnel_request *t, uint64_t now)
+tunnel_request_enqueue(struct tunnel_requests *ts, struct tunnel_request *t,
+    uint64_t now)
 {
 	t->sequence = ts->next_sequence++;
 	t->stream = NULL;
@@ -119,8 +120,7 @@ refuse(struct tunnel_request *t, const struct connect_error *error)
 /* ---- Outcomes ---- */
 
 static void
-on_response(struct quic_stream *stream, const struct quic_head *head,
-    void *arg)
+on_response(struct quic_stream *stream, const struct quic_head *head, void *arg)
 {
 	const char *value = quic_head_find(head, ":status");
 	int status = value != NULL ? atoi(value) : 0;
@@ -143,8 +143,7 @@ on_response(struct quic_stream *stream, const struct quic_head *head,
  * if the target receives it twice.
  */
 static bool
-may_retry(
-    struct tunnel_request *t, uint64_t code, const struct quic_close *why)
+may_retry(struct tunnel_request *t, uint64_t code, const struct quic_close *why)
 {
 	if (why != NULL)
 		return !t->no_retry;
@@ -170,8 +169,8 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 	forget(t);
 	ts->failed++;
 	if (why != NULL)
-		connect_error_set(&error,
-		    CONNECT_ERROR_EDGE_CONNECTION_LOST, lost);
+		connect_error_set(&error, CONNECT_ERROR_EDGE_CONNECTION_LOST,
+		    lost);
 	else
 		connect_error_set(&error, CONNECT_ERROR_EDGE_RESET,
 		    "the edge reset the request without an answer; its log "
@@ -260,13 +259,13 @@ tunnel_requests_requeue(struct tunnel_requests *ts, struct quic_conn *conn)
 }
 
 void
-tunnel_requests_refuse(
-    struct tunnel_requests *ts, const struct connect_error *error)
+tunnel_requests_refuse(struct tunnel_requests *ts,
+    const struct connect_error *error)
 {
 	struct tunnel_request *t;
 
 	for (size_t n = ts->nwaiting;
-	    n > 0 && (t = TAILQ_FIRST(&ts->waiting)) != NULL; n--)
+	     n > 0 && (t = TAILQ_FIRST(&ts->waiting)) != NULL; n--)
 		refuse(t, error);
 }
 
@@ -274,8 +273,8 @@ tunnel_requests_refuse(
 
 /* The time-out is the same for all, so the oldest is the next to expire. */
 void
-tunnel_requests_expire(
-    struct tunnel_requests *ts, uint64_t now, const struct connect_error *why)
+tunnel_requests_expire(struct tunnel_requests *ts, uint64_t now,
+    const struct connect_error *why)
 {
 	struct connect_error timeout;
 	struct tunnel_request *t;

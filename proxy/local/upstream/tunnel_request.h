@@ -101,8 +101,8 @@ struct tunnel_requests {
  * `on_requeued` fires when a request was lost and waits again, from inside an
  * event of its connection: send once more on another connection.
  */
-void tunnel_requests_init(
-    struct tunnel_requests *, void (*on_requeued)(void *arg), void *arg);
+void tunnel_requests_init(struct tunnel_requests *,
+    void (*on_requeued)(void *arg), void *arg);
 
 /* The credentials for requests to come; an empty user name means none. */
 void
@@ -116,8 +116,8 @@ void tunnel_requests_fini(struct tunnel_requests *);
  * follows, never from inside this call, and `sent` may fire before it. From
  * either of the two the request may be used again.
  */
-void tunnel_request_enqueue(
-    struct tunnel_requests *, struct tunnel_request *, uint64_t now);
+void tunnel_request_enqueue(struct tunnel_requests *, struct tunnel_request *,
+    uint64_t now);
 
 /* Withdraws it: no event follows. A no-op when it is not in a queue. */
 void tunnel_request_cancel(struct tunnel_request *);
@@ -142,8 +142,8 @@ tunnel_requests_refuse(struct tunnel_requests *, const struct connect_error *);
  * Refuses the requests whose time is over: those that wait with `why`, and
  * those that were sent with an error of their own.
  */
-void tunnel_requests_expire(
-    struct tunnel_requests *, uint64_t now, const struct connect_error *why);
+void tunnel_requests_expire(struct tunnel_requests *, uint64_t now,
+    const struct connect_error *why);
 
 /* When to call tunnel_requests_expire(); UINT64_MAX: never. */
 uint64_t tunnel_requests_deadline(const struct tunnel_requests *);

@@ -36,8 +36,8 @@ upstream_new(struct upstream **out, struct connection_context *context,
 }
 
 void
-upstream_update(
-    struct upstream *u, size_t index, struct quic_tls *tls, uint64_t now)
+upstream_update(struct upstream *u, size_t index, struct quic_tls *tls,
+    uint64_t now)
 {
 	struct quic_tls *old = u->tls;
 
@@ -80,9 +80,9 @@ is_new(struct upstream *u, uint64_t now)
 static void
 attempt_failed(struct upstream *u, uint64_t now)
 {
-	double pause = (double)failover_failed(
-			   u->failover, u->index, now, u->eyeballs.permanent) /
-		       1000;
+	double pause = (double)failover_failed(u->failover, u->index, now,
+			   u->eyeballs.permanent) /
+	    1000;
 	char next[64];
 
 	memcpy(u->why, u->eyeballs.why, sizeof(u->why));
@@ -107,8 +107,7 @@ remove_closed(struct upstream *u, struct connection *c)
 		    c->address, c->why);
 		log_warn("connection lost: %s", u->why);
 	} else
-		log_info("connection to %s ended: %s", c->address,
-		    c->why);
+		log_info("connection to %s ended: %s", c->address, c->why);
 	TAILQ_REMOVE(&u->connections, c, entry);
 	connection_free(c);
 	return lost;
@@ -207,7 +206,7 @@ step_eyeballs(struct upstream *u, uint64_t now, uint64_t *at)
 	switch (eyeballs_step(&u->eyeballs, now, at)) {
 	case EYEBALLS_CONNECTED:
 		TAILQ_FOREACH(c, &u->connections, entry)
-		connection_edge_answers(c);
+			connection_edge_answers(c);
 		TAILQ_INSERT_TAIL(&u->connections, u->eyeballs.winner, entry);
 		failover_up(u->failover, u->index, now);
 		u->last_warning[0] = '\0';

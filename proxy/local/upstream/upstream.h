@@ -28,7 +28,7 @@ struct upstream {
 	struct eyeballs eyeballs;
 	struct connection_list connections; /* oldest first; none is CLOSED
 					       after a step */
-	char why[CONNECT_ERROR_TEXT_MAX]; /* the last failure, a sentence */
+	char why[CONNECT_ERROR_TEXT_MAX];   /* the last failure, a sentence */
 
 	TAILQ_ENTRY(upstream) entry; /* for the owner to use */
 
@@ -45,9 +45,9 @@ TAILQ_HEAD(upstream_list, upstream);
  * Takes a reference to `tls` and copies `edge`; the context and the failover
  * must outlive it. 0 or -ENOMEM.
  */
-int upstream_new(struct upstream **, struct connection_context *,
-    struct failover *, size_t index, const struct target *edge,
-    struct quic_tls *tls);
+int
+upstream_new(struct upstream **, struct connection_context *, struct failover *,
+    size_t index, const struct target *edge, struct quic_tls *tls);
 
 /*
  * After the failover was initialized anew: the edge's index in it, and the
