@@ -271,6 +271,7 @@ privsep_start(const struct privsep_path *paths, size_t n)
 {
 	struct timeval timeout = { .tv_sec = ANSWER_TIMEOUT_S };
 	int sockets[2], rv = copy_paths(paths, n);
+	sigset_t all, before;
 	pid_t pid;
 
 	if (rv != 0)
@@ -279,8 +280,12 @@ privsep_start(const struct privsep_path *paths, size_t n)
 		return -errno;
 	/* No zombie if the child ends early: the daemon never waits for it. */
 	signal(SIGCHLD, SIG_IGN);
+	/* A signal to the child must not run a handler of the daemon there. */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
 	if ((pid = fork()) == 0)
 		run(sockets[1]);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	close(sockets[1]);
 	if (pid < 0) {
 		rv = -errno;

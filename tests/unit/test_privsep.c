@@ -321,6 +321,38 @@ other_children_are_not_waited_for(void **state)
 	in_child(with_another_child);
 }
 
+static int heard[2]; /* a pipe */
+
+static void
+on_hangup(int number)
+{
+	(void)number;
+	EXPECT(write(heard[1], "x", 1) == 1);
+}
+
+/* A terminal's group gets the signal, and the child may not have run yet. */
+static void
+with_a_signal_at_once(void)
+{
+	const struct privsep_path paths[] = { { PRIVSEP_READ, listed } };
+	char bytes[4];
+
+	EXPECT(setpgid(0, 0) == 0 && pipe(heard) == 0);
+	signal(SIGHUP, on_hangup);
+	EXPECT(privsep_start(paths, 1) == 0);
+	EXPECT(kill(0, SIGHUP) == 0);
+	privsep_stop();
+	EXPECT(read(heard[0], bytes, sizeof(bytes)) == 1);
+}
+
+static void
+no_handler_of_the_daemon_runs_in_the_child(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 50; i++)
+		in_child(with_a_signal_at_once);
+}
+
 static void
 without_a_child_it_works_by_itself(void **state)
 {
@@ -351,6 +383,7 @@ main(void)
 		PRIVSEP_TEST(a_daemon_cannot_name_paths),
 		PRIVSEP_TEST(the_child_ends_with_the_daemon),
 		PRIVSEP_TEST(other_children_are_not_waited_for),
+		PRIVSEP_TEST(no_handler_of_the_daemon_runs_in_the_child),
 		PRIVSEP_TEST(without_a_child_it_works_by_itself),
 	};
 

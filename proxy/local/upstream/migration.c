@@ -80,10 +80,9 @@ struct migration {
 	bool no_route;	  /* at the last check */
 	bool left_behind; /* reported to the owner */
 
-	bool validating; /* a migration is under way ... */
-	bool immediate;	 /* ... and the old path is gone */
-	struct sockaddr_storage
-	    new_local;	   /* the local address of the new path */
+	bool validating;		   /* a migration is under way ... */
+	bool immediate;			   /* ... and the old path is gone */
+	struct sockaddr_storage new_local; /* of the new path */
 	uint64_t retry_ms; /* until the next attempt, if it fails */
 
 	bool silent;
