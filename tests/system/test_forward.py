@@ -482,6 +482,7 @@ def test_no_trailers_to_http_1_0(client, script):
     assert receive_all(client.sock) == b"hello"
 
 
+@pytest.mark.needs("curl")
 def test_trailers_to_curl(embedded, script):
     """It shows them behind the head."""
     server = script(WITH_SUMS)
