@@ -28,7 +28,7 @@
  * and its certificates. GnuTLS stores the parts of a message until it is
  * complete, up to 128 KiB, and the client is not authenticated then.
  */
-#define HELLO_MAX 16384
+#define HELLO_MAX 12288
 #define CLIENT_CERTIFICATES_MAX 65536
 
 /* ---- Callbacks of ngtcp2 ---- */
