@@ -180,8 +180,9 @@ MINUTES ?= 10
 # edge's loop meanwhile.
 HOSTILE = attacker target
 attacker_OBJS = tests/hostile/attacker.o tests/hostile/acts.o \
-	tests/hostile/acts_wire.o tests/hostile/peer.o tests/hostile/forge.o
-target_OBJS = tests/hostile/target.o
+	tests/hostile/acts_wire.o tests/hostile/peer.o tests/hostile/forge.o \
+	tests/hostile/target_names.o
+target_OBJS = tests/hostile/target.o tests/hostile/target_names.o
 HOSTILE_ALL = $(HOSTILE:%=$(BUILD)/hostile/%) $(BUILD)/hostile/watch.so
 
 MAN1 = culvert.1 culvertctl.1

@@ -21,15 +21,6 @@
 /* 2^14 - 1 is the largest that the rules allow (RFC 9000 §18.2). */
 #define MAX_ACK_DELAY (16383 * (SECOND / 1000))
 
-const char *const target_names[TARGETS] = {
-	[ECHO_BACK] = "echo",
-	[ONE] = "one",
-	[FLOOD] = "flood",
-	[HOLD] = "hold",
-	[DROP] = "drop",
-	[SILENT] = "silent",
-};
-
 /* ---- What acts share ---- */
 
 uint64_t

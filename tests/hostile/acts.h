@@ -5,11 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define H3_NO_ERROR 0x100 /* RFC 9114 §8.1 */
+#include "tests/hostile/target.h"
 
-/* What target.c does at which port. */
-enum target { ECHO_BACK, ONE, FLOOD, HOLD, DROP, SILENT, TARGETS };
-extern const char *const target_names[TARGETS];
+#define H3_NO_ERROR 0x100 /* RFC 9114 §8.1 */
 
 /* What an act has to work with. */
 struct attack {

@@ -25,6 +25,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/hostile/target.h"
+
 #define EVENTS_MAX 256
 #define BACKLOG 4096  /* connections: more than a burst */
 #define IO_SIZE 65536 /* bytes */
@@ -33,19 +35,9 @@
 /* Bytes: thousands of connections that nobody reads must find room. */
 #define BUFFER 16384
 
-enum behaviour { ECHO_BACK, ONE, FLOOD, HOLD, DROP, SILENT, BEHAVIOURS };
-static const char *const names[BEHAVIOURS] = {
-	[ECHO_BACK] = "echo",
-	[ONE] = "one",
-	[FLOOD] = "flood",
-	[HOLD] = "hold",
-	[DROP] = "drop",
-	[SILENT] = "silent",
-};
-
 struct end {
 	int fd;
-	enum behaviour behaviour;
+	enum target behaviour;
 	bool listens;
 	LIST_ENTRY(end) entry; /* dropping */
 };
@@ -64,7 +56,7 @@ watch(struct end *e, uint32_t events, int op)
 }
 
 static struct end *
-end_new(int fd, enum behaviour behaviour, bool listens)
+end_new(int fd, enum target behaviour, bool listens)
 {
 	struct end *e = calloc(1, sizeof(*e));
 
@@ -178,7 +170,7 @@ fill(const struct sockaddr_in *address)
 }
 
 static void
-listen_as(enum behaviour behaviour)
+listen_as(enum target behaviour)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -191,8 +183,8 @@ listen_as(enum behaviour behaviour)
 	if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) != 0 ||
 	    listen(fd, behaviour == SILENT ? 0 : BACKLOG) != 0 ||
 	    getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-		err(1, "%s", names[behaviour]);
-	printf("%s %u\n", names[behaviour], ntohs(address.sin_port));
+		err(1, "%s", target_names[behaviour]);
+	printf("%s %u\n", target_names[behaviour], ntohs(address.sin_port));
 	if (behaviour == SILENT) {
 		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 		fill(&address);
@@ -217,8 +209,8 @@ main(void)
 	events[0] = (struct epoll_event){ .events = EPOLLIN };
 	if (epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, events) != 0)
 		err(1, "epoll_ctl");
-	for (int i = 0; i < BEHAVIOURS; i++)
-		listen_as((enum behaviour)i);
+	for (int i = 0; i < TARGETS; i++)
+		listen_as((enum target)i);
 	fflush(stdout);
 	for (;;) {
 		n = epoll_wait(poller, events, EVENTS_MAX, -1);
