@@ -105,7 +105,7 @@ test_control_OBJS = proxy/control/control.o proxy/base/control_path.o proxy/base
 	$(test_http1_OBJS)
 test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/base/addr.o
 test_traffic_OBJS = proxy/local/traffic.o
-test_report_OBJS = proxy/control/report.o proxy/control/report_watch.o \
+test_report_OBJS = proxy/control/report.o proxy/control/report_rates.o \
 	proxy/control/report_text.o
 test_tally_OBJS = proxy/base/tally.o proxy/base/addr.o
 test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/base/tally.o \

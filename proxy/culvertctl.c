@@ -17,7 +17,7 @@
 #include "proxy/control/control_client.h"
 #include "proxy/base/control_path.h"
 #include "proxy/control/report.h"
-#include "proxy/control/watch.h"
+#include "proxy/control/watch_screen.h"
 
 /* With the precision of the control socket. */
 #define JSON_FORMAT (JSON_INDENT(2) | JSON_REAL_PRECISION(15))
@@ -90,13 +90,13 @@ query(const struct command *command, const struct settings *settings)
 static int
 run(const struct command *command, const struct settings *settings)
 {
-	struct watch_settings watched = { .path = settings->path,
+	struct watch_screen_settings watched = { .path = settings->path,
 		.interval_ms = settings->interval_ms,
 		.count = settings->count,
 		.as_json = settings->as_json };
 
 	return command->report != NULL ? query(command, settings)
-				       : watch(&watched);
+				       : watch_screen(&watched);
 }
 
 /* ---- The command line ---- */
@@ -167,8 +167,9 @@ parse_interval(const char *text, uint64_t *ms)
 	char *end;
 	double value = strtod(text, &end) * 1000;
 
-	if (end == text || *end != '\0' || !(value >= WATCH_INTERVAL_MIN_MS) ||
-	    value > WATCH_INTERVAL_MAX_MS)
+	if (end == text || *end != '\0' ||
+	    !(value >= WATCH_SCREEN_INTERVAL_MIN_MS) ||
+	    value > WATCH_SCREEN_INTERVAL_MAX_MS)
 		return false;
 	*ms = (uint64_t)value;
 	return true;
@@ -237,7 +238,7 @@ main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
 	};
-	struct settings settings = { .interval_ms = WATCH_INTERVAL_MS };
+	struct settings settings = { .interval_ms = WATCH_SCREEN_INTERVAL_MS };
 	char buf[CONTROL_PATH_SIZE];
 	const struct command *command;
 	int c, rv;

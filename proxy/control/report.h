@@ -23,7 +23,7 @@ void report_status(const json_t *status, FILE *stream);
  * the object of `seconds` before. It is NULL for the first refresh, which has
  * no rates, and ignored if it came from another process.
  */
-void report_watch(const json_t *status, const json_t *earlier, double seconds,
+void report_rates(const json_t *status, const json_t *earlier, double seconds,
     FILE *stream);
 
 /* Instead of it: there is no answer, why, and for how long. */

@@ -6,7 +6,7 @@
 
 #include "proxy/control/report.h"
 
-/* Shared by report.c, report_text.c and report_watch.c only. */
+/* Shared by report.c, report_text.c and report_rates.c only. */
 
 /* Columns of tables. */
 #define AGE_COLUMNS 12	 /* "59 min 59 s" */

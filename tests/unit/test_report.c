@@ -269,7 +269,7 @@ expect_watch(const char *now, const char *earlier, double seconds,
 
 	assert_non_null(a);
 	assert_int_equal(b == NULL, earlier == NULL);
-	report_watch(a, b, seconds, stream);
+	report_rates(a, b, seconds, stream);
 	assert_int_equal(fclose(stream), 0);
 	assert_string_equal(text, wanted);
 	free(text);
@@ -294,7 +294,7 @@ expect_watch(const char *now, const char *earlier, double seconds,
 	" \"age_s\": " age "," \
 	" \"bytes\": {\"up\": " up ", \"down\": " down "}}"
 
-#define WATCH_HEAD(rate, loss, pid) \
+#define RATES_HEAD(rate, loss, pid) \
 	"state      up\n" \
 	"edge       e:443 (192.0.2.7:443)\n" \
 	"rate       " rate "\n" \
@@ -307,17 +307,17 @@ watch_has_rates_since_the_last_refresh(void **state)
 {
 	(void)state;
 	expect_watch(WATCHED("7", "3072", "9000", "100", "1", "0", ""), NULL, 0,
-	    WATCH_HEAD("not known yet", "1.0 % (1 of 100", "7"));
+	    RATES_HEAD("not known yet", "1.0 % (1 of 100", "7"));
 	expect_watch(WATCHED("7", "3072", "9000", "100", "1", "0", ""),
 	    WATCHED("7", "1024", "0", "90", "1", "0", ""), 2,
-	    WATCH_HEAD("1.0 KiB/s up, 4.4 KiB/s down", "0.0 % (0 of 10", "7"));
+	    RATES_HEAD("1.0 KiB/s up, 4.4 KiB/s down", "0.0 % (0 of 10", "7"));
 	/* Another connection has counts of its own, so has another process. */
 	expect_watch(WATCHED("7", "3072", "9000", "100", "3", "1", ""),
 	    WATCHED("7", "3072", "9000", "90", "1", "0", ""), 0.5,
-	    WATCH_HEAD("0 B/s up, 0 B/s down", "3.0 % (3 of 100", "7"));
+	    RATES_HEAD("0 B/s up, 0 B/s down", "3.0 % (3 of 100", "7"));
 	expect_watch(WATCHED("8", "3072", "9000", "0", "0", "0", ""),
 	    WATCHED("7", "1024", "0", "90", "1", "0", ""), 2,
-	    WATCH_HEAD("not known yet", "0.0 % (0 of 0", "8"));
+	    RATES_HEAD("not known yet", "0.0 % (0 of 0", "8"));
 }
 
 /* What is new has moved all its bytes since; of an old one that is unknown. */
@@ -336,7 +336,7 @@ watch_lists_the_busiest_first(void **state)
 		/* The address had another owner. */
 		TOP("d:4", "10.0.0.1:4", "70", "100", "8191")),
 	    2,
-	    WATCH_HEAD("0 B/s up, 0 B/s down", "0.0 % (0 of 0",
+	    RATES_HEAD("0 B/s up, 0 B/s down", "0.0 % (0 of 0",
 		"7") "\n"
 		     "TARGET  UP/S          DOWN/S        UP         DOWN       "
 		     "AGE         CLIENT\n"
@@ -387,7 +387,7 @@ watch_survives_strange_answers(void **state)
 		    i % 2 == 0 ? json_integer(i) : json_object());
 	for (int i = 0; i < 2; i++) {
 		stream = open_memstream(&text, &len);
-		report_watch(status, status, -1, stream);
+		report_rates(status, status, -1, stream);
 		assert_int_equal(fclose(stream), 0);
 		assert_non_null(strstr(text, "rate       not known yet\n"));
 		free(text);

@@ -1,5 +1,5 @@
 /*
- * culvertctl watch.
+ * The screen of `culvertctl watch`.
  *
  * A refresh is composed in memory and written as a whole, so that a signal,
  * whose handler restores the screen and exits at once, leaves nothing half
@@ -20,7 +20,7 @@
 
 #include "proxy/control/control_client.h"
 #include "proxy/control/report.h"
-#include "proxy/control/watch.h"
+#include "proxy/control/watch_screen.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
@@ -40,7 +40,7 @@
 #define LEAVE "\033[?25h\033[?1049l"
 
 struct watch {
-	const struct watch_settings *settings;
+	const struct watch_screen_settings *settings;
 	json_t *earlier; /* the last answer, or NULL, and when it came */
 	uint64_t earlier_ns;
 	uint64_t outage_since_ns; /* 0: there is no outage */
@@ -222,7 +222,7 @@ compose_status(struct watch *w, json_t *status, uint64_t now, FILE *stream)
 		    JSON_COMPACT | JSON_REAL_PRECISION(15));
 		putc('\n', stream);
 	} else {
-		report_watch(status, w->earlier,
+		report_rates(status, w->earlier,
 		    (double)(now - w->earlier_ns) / (double)NS_PER_S, stream);
 		if (w->recovered_ns != 0 &&
 		    now - w->recovered_ns < NOTE_S * NS_PER_S)
@@ -419,7 +419,7 @@ set_modes(void)
 }
 
 int
-watch(const struct watch_settings *settings)
+watch_screen(const struct watch_screen_settings *settings)
 {
 	struct watch w = { .settings = settings };
 	bool screen = !settings->as_json && is_screen();

@@ -1,3 +1,6 @@
+/*
+ * What `culvertctl watch` shows: rates between two objects of /status.
+ */
 #include <inttypes.h>
 #include <string.h>
 
@@ -206,7 +209,7 @@ put_table(const json_t *status, const json_t *earlier, double seconds,
 }
 
 void
-report_watch(const json_t *status, const json_t *earlier, double seconds,
+report_rates(const json_t *status, const json_t *earlier, double seconds,
     FILE *stream)
 {
 	struct rates all;

@@ -1,16 +1,16 @@
-#ifndef CULVERT_PROXY_CONTROL_WATCH_H
-#define CULVERT_PROXY_CONTROL_WATCH_H
+#ifndef CULVERT_PROXY_CONTROL_WATCH_SCREEN_H
+#define CULVERT_PROXY_CONTROL_WATCH_SCREEN_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* culvertctl watch: the status of a culvert, refreshed periodically. */
+/* The screen of `culvertctl watch`: the status, refreshed periodically. */
 
-#define WATCH_INTERVAL_MS 1000	  /* by default */
-#define WATCH_INTERVAL_MIN_MS 100 /* nobody can read faster changes */
-#define WATCH_INTERVAL_MAX_MS 86400000
+#define WATCH_SCREEN_INTERVAL_MS 1000	 /* by default */
+#define WATCH_SCREEN_INTERVAL_MIN_MS 100 /* nobody can read faster changes */
+#define WATCH_SCREEN_INTERVAL_MAX_MS 86400000
 
-struct watch_settings {
+struct watch_screen_settings {
 	const char *path; /* of the control socket */
 	uint64_t interval_ms;
 	uint64_t count; /* of refreshes; 0: until a signal */
@@ -27,6 +27,6 @@ struct watch_settings {
  * Returns the exit status: 0, or 1 if the last refresh had no answer or could
  * not be written.
  */
-int watch(const struct watch_settings *);
+int watch_screen(const struct watch_screen_settings *);
 
 #endif
