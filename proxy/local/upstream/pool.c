@@ -3,7 +3,7 @@
  *
  *	clients ──▶ tunnel_request.c: requests that wait or were sent
  *	                │
- *	failover.c ──▶ pool.c: a step ──▶ upstream.c: one edge
+ *	failover.c ──▶ pool.c: a step ──▶ upstream_edge.c: one edge
  *	which edge                         ├──▶ happy_eyeballs.c: connects to it
  *	                                   └──▶ connection.c: a connection
  *
@@ -21,7 +21,7 @@
 
 #include "proxy/local/upstream/netlink.h"
 #include "proxy/local/upstream/suspend.h"
-#include "proxy/local/upstream/upstream.h"
+#include "proxy/local/upstream/upstream_edge.h"
 #include "proxy/base/log.h"
 #include "quic/io.h"
 
@@ -37,14 +37,15 @@ struct pool {
 	size_t connections_max; /* to one edge */
 	struct tunnel_requests requests;
 	struct failover failover;
-	struct upstream *upstreams[POOL_EDGES_MAX]; /* in order of preference */
+	struct upstream_edge
+	    *upstreams[POOL_EDGES_MAX]; /* in order of preference */
 	size_t nupstreams;
-	struct upstream_list all; /* with those that were removed */
+	struct upstream_edge_list all; /* with those that were removed */
 
-	struct upstream *tried;	  /* last, or NULL */
-	struct upstream *served;  /* it got the last tunnels, or NULL */
-	struct connect_error why; /* the last failure */
-	uint64_t connections;	  /* that have served, since the start */
+	struct upstream_edge *tried;  /* last, or NULL */
+	struct upstream_edge *served; /* it got the last tunnels, or NULL */
+	struct connect_error why;     /* the last failure */
+	uint64_t connections;	      /* that have served, since the start */
 
 	struct netlink *netlink; /* NULL: not available */
 	struct suspend *suspend;
@@ -73,7 +74,7 @@ make_due(struct pool *p)
 }
 
 /* The edge that gets the new tunnels, or NULL. */
-static struct upstream *
+static struct upstream_edge *
 active(const struct pool *p)
 {
 	int i = p->failover.active;
@@ -84,9 +85,9 @@ active(const struct pool *p)
 /* ---- The active edge ---- */
 
 static void
-note_active(struct pool *p, struct upstream *u)
+note_active(struct pool *p, struct upstream_edge *u)
 {
-	struct connection *c = upstream_best(u);
+	struct connection *c = upstream_edge_best(u);
 	char edge[TARGET_STRLEN];
 
 	if (!c->has_served)
@@ -105,15 +106,15 @@ note_active(struct pool *p, struct upstream *u)
  * suspect connections are replaced. Tunnels stay where they are.
  */
 static void
-drain_others(struct pool *p, const struct upstream *best)
+drain_others(struct pool *p, const struct upstream_edge *best)
 {
 	struct connection *c;
-	struct upstream *u;
+	struct upstream_edge *u;
 
 	for (size_t i = 0; i < p->nupstreams; i++) {
 		u = p->upstreams[i];
 		if (i > best->index)
-			upstream_cancel(u);
+			upstream_edge_cancel(u);
 		TAILQ_FOREACH(c, &u->connections, entry) {
 			if (c->state != CONNECTION_UP ||
 			    (i <= best->index && !c->suspect))
@@ -139,17 +140,18 @@ send_requests(struct pool *p, struct connection *c)
  * long, a further connection makes room.
  */
 static void
-add_connection(struct pool *p, struct upstream *u, uint64_t now, uint64_t *at)
+add_connection(struct pool *p, struct upstream_edge *u, uint64_t now,
+    uint64_t *at)
 {
 	uint64_t first = tunnel_requests_waiting_since(&p->requests);
 
-	if (first == UINT64_MAX || !upstream_best(u)->at_stream_limit ||
-	    upstream_count(u) >= p->connections_max)
+	if (first == UINT64_MAX || !upstream_edge_best(u)->at_stream_limit ||
+	    upstream_edge_count(u) >= p->connections_max)
 		return;
 	if (now < first + STREAM_WAIT_MS)
 		sooner(at, first + STREAM_WAIT_MS);
 	else if (failover_may_connect(&p->failover, u->index, now, at))
-		upstream_connect(u, now);
+		upstream_edge_connect(u, now);
 }
 
 /* Sends the requests that wait on the connections of the active edge. */
@@ -157,12 +159,12 @@ static void
 serve(struct pool *p, uint64_t now, uint64_t *at)
 {
 	struct connection *c, *best;
-	struct upstream *u;
+	struct upstream_edge *u;
 
 	if (failover_active(&p->failover, now, at) < 0)
 		return;
 	u = active(p);
-	best = upstream_best(u);
+	best = upstream_edge_best(u);
 	note_active(p, u);
 	if (!best->suspect)
 		drain_others(p, u);
@@ -178,17 +180,17 @@ serve(struct pool *p, uint64_t now, uint64_t *at)
 static void
 step_upstreams(struct pool *p, uint64_t now, uint64_t *at)
 {
-	struct upstream *u, *next;
+	struct upstream_edge *u, *next;
 
 	for (u = TAILQ_FIRST(&p->all); u != NULL; u = next) {
 		next = TAILQ_NEXT(u, entry);
-		if (upstream_step(u, now, at) && !u->removed)
+		if (upstream_edge_step(u, now, at) && !u->removed)
 			connect_error_set(&p->why, CONNECT_ERROR_EDGE_UNUSABLE,
 			    u->why);
-		if (!u->removed || !upstream_is_closed(u))
+		if (!u->removed || !upstream_edge_is_closed(u))
 			continue;
 		TAILQ_REMOVE(&p->all, u, entry);
-		upstream_free(u);
+		upstream_edge_free(u);
 	}
 }
 
@@ -197,7 +199,7 @@ static void
 limit_connections(struct pool *p)
 {
 	struct connection *c, *first = NULL;
-	struct upstream *u;
+	struct upstream_edge *u;
 	size_t n = 0;
 
 	TAILQ_FOREACH(u, &p->all, entry)
@@ -213,14 +215,14 @@ limit_connections(struct pool *p)
 static void
 connect_upstreams(struct pool *p, uint64_t now, uint64_t *at)
 {
-	const struct upstream *u = active(p);
+	const struct upstream_edge *u = active(p);
 	bool clients_wait = p->requests.nwaiting > 0 ||
 	    (u != NULL && p->failover.edges[u->index].suspect);
 	int i;
 
 	while ((i = failover_next(&p->failover, now, clients_wait, at)) >= 0) {
 		p->tried = p->upstreams[i];
-		upstream_connect(p->tried, now);
+		upstream_edge_connect(p->tried, now);
 	}
 }
 
@@ -259,10 +261,10 @@ refuse(struct pool *p, uint64_t now, uint64_t *at)
 static void
 end_all(struct pool *p, const char *why)
 {
-	struct upstream *u;
+	struct upstream_edge *u;
 
 	TAILQ_FOREACH(u, &p->all, entry)
-		upstream_close(u, why);
+		upstream_edge_close(u, why);
 	failover_init(&p->failover, p->nupstreams, arc4random_uniform);
 }
 
@@ -306,7 +308,7 @@ notify(struct connection_list *list, uint64_t suspended_ns)
 static void
 on_system_event(struct pool *p, uint64_t suspended_ns)
 {
-	struct upstream *u;
+	struct upstream_edge *u;
 
 	failover_reset_backoff(&p->failover);
 	TAILQ_FOREACH(u, &p->all, entry) {
@@ -350,16 +352,16 @@ watch_system(struct pool *p)
 static void
 free_if_done(struct pool *p)
 {
-	struct upstream *u;
+	struct upstream_edge *u;
 
 	if (!p->timer_closed)
 		return;
 	TAILQ_FOREACH(u, &p->all, entry)
-		if (!upstream_is_closed(u))
+		if (!upstream_edge_is_closed(u))
 			return;
 	while ((u = TAILQ_FIRST(&p->all)) != NULL) {
 		TAILQ_REMOVE(&p->all, u, entry);
-		upstream_free(u);
+		upstream_edge_free(u);
 	}
 	free(p);
 }
@@ -376,7 +378,7 @@ on_changed(void *arg)
 }
 
 /* The upstream of an edge that stays configured, or NULL. */
-static struct upstream *
+static struct upstream_edge *
 find_upstream(struct pool *p, const struct target *edge)
 {
 	for (size_t i = 0; i < p->nupstreams; i++)
@@ -392,7 +394,7 @@ find_upstream(struct pool *p, const struct target *edge)
 /* Finds or makes each edge's upstream; new ones go to the end of `all`. */
 static int
 make_upstreams(struct pool *p, const struct pool_settings *settings,
-    struct upstream *upstreams[POOL_EDGES_MAX])
+    struct upstream_edge *upstreams[POOL_EDGES_MAX])
 {
 	const struct pool_edge *edge;
 
@@ -402,8 +404,8 @@ make_upstreams(struct pool *p, const struct pool_settings *settings,
 		edge = &settings->edges[i];
 		if ((upstreams[i] = find_upstream(p, &edge->target)) != NULL)
 			continue;
-		if (upstream_new(&upstreams[i], &p->context, &p->failover, i,
-			&edge->target, edge->tls) != 0)
+		if (upstream_edge_new(&upstreams[i], &p->context, &p->failover,
+			i, &edge->target, edge->tls) != 0)
 			return -ENOMEM;
 		TAILQ_INSERT_TAIL(&p->all, upstreams[i], entry);
 	}
@@ -412,13 +414,13 @@ make_upstreams(struct pool *p, const struct pool_settings *settings,
 
 /* After -ENOMEM: restores the upstreams from before. */
 static void
-unmake_upstreams(struct pool *p, const struct upstream *last)
+unmake_upstreams(struct pool *p, const struct upstream_edge *last)
 {
-	struct upstream *made;
+	struct upstream_edge *made;
 
-	while ((made = TAILQ_LAST(&p->all, upstream_list)) != last) {
+	while ((made = TAILQ_LAST(&p->all, upstream_edge_list)) != last) {
 		TAILQ_REMOVE(&p->all, made, entry);
-		upstream_free(made);
+		upstream_edge_free(made);
 	}
 	for (size_t i = 0; i < p->nupstreams; i++)
 		p->upstreams[i]->removed = false;
@@ -427,8 +429,8 @@ unmake_upstreams(struct pool *p, const struct upstream *last)
 static int
 set_edges(struct pool *p, const struct pool_settings *settings)
 {
-	struct upstream *upstreams[POOL_EDGES_MAX], *u;
-	struct upstream *last = TAILQ_LAST(&p->all, upstream_list);
+	struct upstream_edge *upstreams[POOL_EDGES_MAX], *u;
+	struct upstream_edge *last = TAILQ_LAST(&p->all, upstream_edge_list);
 
 	if (make_upstreams(p, settings, upstreams) != 0) {
 		unmake_upstreams(p, last);
@@ -438,11 +440,11 @@ set_edges(struct pool *p, const struct pool_settings *settings)
 	memcpy(p->upstreams, upstreams, p->nupstreams * sizeof(upstreams[0]));
 	failover_init(&p->failover, p->nupstreams, arc4random_uniform);
 	for (size_t i = 0; i < p->nupstreams; i++)
-		upstream_update(upstreams[i], i, settings->edges[i].tls,
+		upstream_edge_update(upstreams[i], i, settings->edges[i].tls,
 		    uv_now(p->context.loop));
 	TAILQ_FOREACH(u, &p->all, entry)
 		if (u->removed)
-			upstream_remove(u);
+			upstream_edge_remove(u);
 	p->tried = p->served = NULL;
 	return 0;
 }
@@ -507,7 +509,7 @@ void
 pool_free(struct pool *p)
 {
 	struct connect_error error;
-	struct upstream *u;
+	struct upstream_edge *u;
 
 	if (p == NULL)
 		return;
@@ -518,7 +520,7 @@ pool_free(struct pool *p)
 	tunnel_requests_refuse(&p->requests, &error);
 	tunnel_requests_fini(&p->requests);
 	TAILQ_FOREACH(u, &p->all, entry)
-		upstream_remove(u);
+		upstream_edge_remove(u);
 	netlink_free(p->netlink);
 	suspend_free(p->suspend);
 	uv_close((uv_handle_t *)&p->step, on_timer_closed);
@@ -535,7 +537,7 @@ void
 pool_reprobe(struct pool *p)
 {
 	struct connection *c;
-	struct upstream *u;
+	struct upstream_edge *u;
 
 	TAILQ_FOREACH(u, &p->all, entry)
 		TAILQ_FOREACH(c, &u->connections, entry)
@@ -564,7 +566,7 @@ pool_cancel(struct tunnel_request *t)
 /* ---- Status ---- */
 
 static void
-show_connection(const struct upstream *u, const struct connection *c,
+show_connection(const struct upstream_edge *u, const struct connection *c,
     struct pool_status *status)
 {
 	struct pool_connection *shown;
@@ -587,7 +589,7 @@ static void
 show_connections(const struct pool *p, struct pool_status *status)
 {
 	const struct connection *c;
-	const struct upstream *u;
+	const struct upstream_edge *u;
 
 	TAILQ_FOREACH(u, &p->all, entry)
 		TAILQ_FOREACH(c, &u->connections, entry)
@@ -609,8 +611,8 @@ state_without_connection(const struct pool *p)
 void
 pool_status(const struct pool *p, struct pool_status *status)
 {
-	const struct upstream *u = active(p);
-	const struct connection *c = u != NULL ? upstream_best(u) : NULL;
+	const struct upstream_edge *u = active(p);
+	const struct connection *c = u != NULL ? upstream_edge_best(u) : NULL;
 
 	memset(status, 0, sizeof(*status));
 	if (u == NULL)

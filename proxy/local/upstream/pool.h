@@ -22,7 +22,7 @@
  *	pool.h			all edges; what the rest of local/ uses
  *	tunnel_request.h	a client's request for a tunnel
  *	connect_error.h		why there is no tunnel
- *	upstream.h, failover.h, happy_eyeballs.h, connection.h
+ *	upstream_edge.h, failover.h, happy_eyeballs.h, connection.h
  *				one edge; which edge; which address; one
  *				connection
  *	migration.h, netlink.h, suspend.h

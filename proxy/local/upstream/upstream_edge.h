@@ -1,5 +1,5 @@
-#ifndef CULVERT_PROXY_LOCAL_UPSTREAM_UPSTREAM_H
-#define CULVERT_PROXY_LOCAL_UPSTREAM_UPSTREAM_H
+#ifndef CULVERT_PROXY_LOCAL_UPSTREAM_UPSTREAM_EDGE_H
+#define CULVERT_PROXY_LOCAL_UPSTREAM_UPSTREAM_EDGE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
  * milliseconds of the loop's clock, and `*at` is made no later than the time
  * of the next call.
  */
-struct upstream {
+struct upstream_edge {
 	/* For the owner to read. */
 	struct target edge; /* as configured */
 	size_t index;	    /* in the failover */
@@ -30,7 +30,7 @@ struct upstream {
 					       after a step */
 	char why[CONNECT_ERROR_TEXT_MAX];   /* the last failure, a sentence */
 
-	TAILQ_ENTRY(upstream) entry; /* for the owner to use */
+	TAILQ_ENTRY(upstream_edge) entry; /* for the owner to use */
 
 	/* Private. */
 	struct failover *failover;
@@ -39,47 +39,47 @@ struct upstream {
 	uint64_t warned_ms; /* when it was logged */
 };
 
-TAILQ_HEAD(upstream_list, upstream);
+TAILQ_HEAD(upstream_edge_list, upstream_edge);
 
 /*
  * Takes a reference to `tls` and copies `edge`; the context and the failover
  * must outlive it. 0 or -ENOMEM.
  */
-int
-upstream_new(struct upstream **, struct connection_context *, struct failover *,
-    size_t index, const struct target *edge, struct quic_tls *tls);
+int upstream_edge_new(struct upstream_edge **, struct connection_context *,
+    struct failover *, size_t index, const struct target *edge,
+    struct quic_tls *tls);
 
 /*
  * After the failover was initialized anew: the edge's index in it, and the
  * credentials for connections to come.
  */
-void upstream_update(struct upstream *, size_t index, struct quic_tls *tls,
-    uint64_t now);
+void upstream_edge_update(struct upstream_edge *, size_t index,
+    struct quic_tls *tls, uint64_t now);
 
 /* Begins to make a connection, or cancels that. */
-void upstream_connect(struct upstream *, uint64_t now);
-void upstream_cancel(struct upstream *);
+void upstream_edge_connect(struct upstream_edge *, uint64_t now);
+void upstream_edge_cancel(struct upstream_edge *);
 
 /*
  * Does what is due. True: an attempt has failed or a connection was lost, for
  * the reason in `why`.
  */
-bool upstream_step(struct upstream *, uint64_t now, uint64_t *at);
+bool upstream_edge_step(struct upstream_edge *, uint64_t now, uint64_t *at);
 
 /* The first UP connection, and one that is not suspect if there is one. */
-struct connection *upstream_best(const struct upstream *);
+struct connection *upstream_edge_best(const struct upstream_edge *);
 
 /* How many connections are UP. */
-size_t upstream_count(const struct upstream *);
+size_t upstream_edge_count(const struct upstream_edge *);
 
 /* Makes no more connections; those that exist finish their tunnels. */
-void upstream_remove(struct upstream *);
+void upstream_edge_remove(struct upstream_edge *);
 
 /* Closes all connections, with their tunnels, and stops attempts. */
-void upstream_close(struct upstream *, const char *why);
+void upstream_edge_close(struct upstream_edge *, const char *why);
 
-/* Whether a removed or closed upstream has no connection, and may be freed. */
-bool upstream_is_closed(const struct upstream *);
-void upstream_free(struct upstream *);
+/* Whether a removed or closed edge has no connection, and may be freed. */
+bool upstream_edge_is_closed(const struct upstream_edge *);
+void upstream_edge_free(struct upstream_edge *);
 
 #endif

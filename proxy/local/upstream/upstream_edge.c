@@ -1,4 +1,4 @@
-#include "proxy/local/upstream/upstream.h"
+#include "proxy/local/upstream/upstream_edge.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,11 +17,11 @@
 #define WARN_INTERVAL_MS 60000
 
 int
-upstream_new(struct upstream **out, struct connection_context *context,
-    struct failover *failover, size_t index, const struct target *edge,
-    struct quic_tls *tls)
+upstream_edge_new(struct upstream_edge **out,
+    struct connection_context *context, struct failover *failover, size_t index,
+    const struct target *edge, struct quic_tls *tls)
 {
-	struct upstream *u = calloc(1, sizeof(*u));
+	struct upstream_edge *u = calloc(1, sizeof(*u));
 
 	if (u == NULL)
 		return -ENOMEM;
@@ -36,8 +36,8 @@ upstream_new(struct upstream **out, struct connection_context *context,
 }
 
 void
-upstream_update(struct upstream *u, size_t index, struct quic_tls *tls,
-    uint64_t now)
+upstream_edge_update(struct upstream_edge *u, size_t index,
+    struct quic_tls *tls, uint64_t now)
 {
 	struct quic_tls *old = u->tls;
 
@@ -45,19 +45,19 @@ upstream_update(struct upstream *u, size_t index, struct quic_tls *tls,
 	u->tls = quic_tls_ref(tls);
 	eyeballs_set_tls(&u->eyeballs, u->tls);
 	quic_tls_free(old);
-	if (upstream_best(u) != NULL)
+	if (upstream_edge_best(u) != NULL)
 		failover_up(u->failover, index, now);
 }
 
 void
-upstream_connect(struct upstream *u, uint64_t now)
+upstream_edge_connect(struct upstream_edge *u, uint64_t now)
 {
 	failover_connecting(u->failover, u->index, now);
 	eyeballs_start(&u->eyeballs, now);
 }
 
 void
-upstream_cancel(struct upstream *u)
+upstream_edge_cancel(struct upstream_edge *u)
 {
 	eyeballs_stop(&u->eyeballs);
 	failover_cancelled(u->failover, u->index);
@@ -67,7 +67,7 @@ upstream_cancel(struct upstream *u)
 
 /* A failure that repeats every few seconds is not worth a warning. */
 static bool
-is_new(struct upstream *u, uint64_t now)
+is_new(struct upstream_edge *u, uint64_t now)
 {
 	if (strcmp(u->last_warning, u->why) == 0 &&
 	    now - u->warned_ms < WARN_INTERVAL_MS)
@@ -78,7 +78,7 @@ is_new(struct upstream *u, uint64_t now)
 }
 
 static void
-attempt_failed(struct upstream *u, uint64_t now)
+attempt_failed(struct upstream_edge *u, uint64_t now)
 {
 	double pause = (double)failover_failed(u->failover, u->index, now,
 			   u->eyeballs.permanent) /
@@ -96,7 +96,7 @@ attempt_failed(struct upstream *u, uint64_t now)
 
 /* Frees a connection that is CLOSED. True: it was lost. */
 static bool
-remove_closed(struct upstream *u, struct connection *c)
+remove_closed(struct upstream_edge *u, struct connection *c)
 {
 	bool lost = !c->drained && !c->evicted;
 	char edge[TARGET_STRLEN];
@@ -116,7 +116,7 @@ remove_closed(struct upstream *u, struct connection *c)
 /* ---- Connections ---- */
 
 struct connection *
-upstream_best(const struct upstream *u)
+upstream_edge_best(const struct upstream_edge *u)
 {
 	struct connection *c, *any = NULL;
 
@@ -132,7 +132,7 @@ upstream_best(const struct upstream *u)
 }
 
 size_t
-upstream_count(const struct upstream *u)
+upstream_edge_count(const struct upstream_edge *u)
 {
 	const struct connection *c;
 	size_t n = 0;
@@ -144,7 +144,7 @@ upstream_count(const struct upstream *u)
 
 /* Connections but the first end when they have been idle for a while. */
 static void
-drain_idle(struct upstream *u, uint64_t now)
+drain_idle(struct upstream_edge *u, uint64_t now)
 {
 	struct connection *c;
 	bool first = true;
@@ -170,10 +170,10 @@ struct ends {
 };
 
 static void
-step_connections(struct upstream *u, uint64_t now, uint64_t *at,
+step_connections(struct upstream_edge *u, uint64_t now, uint64_t *at,
     struct ends *ends)
 {
-	bool ticking = upstream_count(u) > 1;
+	bool ticking = upstream_edge_count(u) > 1;
 	struct connection *c, *next;
 	uint64_t due;
 
@@ -199,7 +199,7 @@ step_connections(struct upstream *u, uint64_t now, uint64_t *at,
 /* ---- The step ---- */
 
 static bool
-step_eyeballs(struct upstream *u, uint64_t now, uint64_t *at)
+step_eyeballs(struct upstream_edge *u, uint64_t now, uint64_t *at)
 {
 	struct connection *c;
 
@@ -223,9 +223,9 @@ step_eyeballs(struct upstream *u, uint64_t now, uint64_t *at)
 
 /* Tells the failover what the connections have come to. */
 static void
-report(struct upstream *u, uint64_t now, const struct ends *ends)
+report(struct upstream_edge *u, uint64_t now, const struct ends *ends)
 {
-	struct connection *best = upstream_best(u);
+	struct connection *best = upstream_edge_best(u);
 
 	if (u->removed || !u->failover->edges[u->index].up)
 		return;
@@ -241,7 +241,7 @@ report(struct upstream *u, uint64_t now, const struct ends *ends)
 }
 
 bool
-upstream_step(struct upstream *u, uint64_t now, uint64_t *at)
+upstream_edge_step(struct upstream_edge *u, uint64_t now, uint64_t *at)
 {
 	struct ends ends = { .lost = false };
 	bool failed = step_eyeballs(u, now, at);
@@ -254,7 +254,7 @@ upstream_step(struct upstream *u, uint64_t now, uint64_t *at)
 /* ---- The end ---- */
 
 void
-upstream_remove(struct upstream *u)
+upstream_edge_remove(struct upstream_edge *u)
 {
 	struct connection *c;
 
@@ -265,7 +265,7 @@ upstream_remove(struct upstream *u)
 }
 
 void
-upstream_close(struct upstream *u, const char *why)
+upstream_edge_close(struct upstream_edge *u, const char *why)
 {
 	struct connection *c;
 
@@ -278,13 +278,13 @@ upstream_close(struct upstream *u, const char *why)
 }
 
 bool
-upstream_is_closed(const struct upstream *u)
+upstream_edge_is_closed(const struct upstream_edge *u)
 {
 	return TAILQ_EMPTY(&u->connections) && !u->eyeballs.resolving;
 }
 
 void
-upstream_free(struct upstream *u)
+upstream_edge_free(struct upstream_edge *u)
 {
 	quic_tls_free(u->tls);
 	free(u);
