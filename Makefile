@@ -70,8 +70,8 @@ UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	black_hole admission icmp qpack closing tally listener netlink migration failover \
 	happy_eyeballs connection connect_error address_rule address_order \
 	own_addresses relay $(UNIT_QUIC)
-UNIT_QUIC = error_text probe_packet steps tls conn stream crowd memory server path move \
-	bbr_queue tunnel_request
+UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
+	server path move bbr_queue tunnel_request
 test_addr_OBJS = proxy/base/addr.o
 test_log_OBJS = proxy/base/log.o proxy/base/log_sink.o
 test_config_OBJS = proxy/config/config.o proxy/config/flags.o proxy/config/config_source.o \
@@ -135,8 +135,8 @@ test_steps_LDFLAGS = -Wl,--wrap=conn_deliver -Wl,--wrap=ngtcp2_path_eq \
 	-Wl,--wrap=ngtcp2_conn_get_stream_loss_count \
 	-Wl,--wrap=stream_conn_gone -Wl,--wrap=quic_conn_expire \
 	-Wl,--wrap=quic_conn_receive
-test_probe_packet_OBJS = $(test_tls_OBJS)
-test_probe_packet_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
+test_mtu_probe_packet_OBJS = $(test_tls_OBJS)
+test_mtu_probe_packet_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
 test_error_text_LDFLAGS = -Wl,--wrap=calloc
 test_stream_OBJS = $(test_tls_OBJS)
 test_memory_OBJS = $(test_tls_OBJS)

@@ -5,12 +5,12 @@
  * workaround.
  *
  *   library   fault                                     ends with  where
- *   ngtcp2    no_pmtud aborts a server                  1.12       probe.c
+ *   ngtcp2    no_pmtud aborts a server                  1.12       mtu_probe.c
  *   ngtcp2    BBR does not detect idle time             1.18       bbr_idle.c
  *   ngtcp2    STOP_SENDING is not reported              1.24       scheduler.c
  *   ngtcp2    a retired connection ID is still counted  1.26       conn.c
  *   ngtcp2    its path MTU discovery stops at the peer's max_udp_payload_size
- *                                                       none yet   probe.c
+ *                                                       none yet   mtu_probe.c
  *   nghttp3   a FIN without data is forgotten           1.9        scheduler.c
  */
 #ifndef CULVERT_QUIC_COMPAT_H
@@ -33,9 +33,9 @@ void compat_disable_pmtud(ngtcp2_settings *, uint16_t *probes);
 /*
  * The library does not probe sizes beyond the max_udp_payload_size of the peer.
  * Its own discovery is to begin beyond it, and none of these probes leaves: see
- * probe.h. So the limit in its copy of the peer's parameters is raised to
- * `size`; probe.c keeps the limit that the peer has set. No version up to 1.25
- * needs less.
+ * mtu_probe.h. So the limit in its copy of the peer's parameters is raised to
+ * `size`; mtu_probe.c keeps the limit that the peer has set. No version up to
+ * 1.25 needs less.
  */
 void compat_raise_peer_max(const ngtcp2_transport_params *peer, uint64_t size);
 

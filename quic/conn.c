@@ -38,7 +38,7 @@
 static void
 log_mtu(struct quic_conn *conn)
 {
-	const struct probe *p = &conn->probe;
+	const struct mtu_probe *p = &conn->mtu_probe;
 	bool done = p->pmtu.state == PMTU_COMPLETE;
 	char text[128];
 	int len;
@@ -84,8 +84,8 @@ deliver_conn_events(struct quic_conn *conn)
 			conn->events->connected(conn, conn->arg);
 	}
 	if (conn->state == CONN_UP &&
-	    conn->probe.pmtu.size != conn->mtu.reported) {
-		conn->mtu.reported = conn->probe.pmtu.size;
+	    conn->mtu_probe.pmtu.size != conn->mtu.reported) {
+		conn->mtu.reported = conn->mtu_probe.pmtu.size;
 		if (conn->events->mtu_changed != NULL)
 			conn->events->mtu_changed(conn, conn->arg);
 	}
@@ -180,17 +180,17 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 			conn_touch(conn);
 		return;
 	}
-	probe_watch(conn);
+	mtu_probe_watch(conn);
 	rv = ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data, len, now);
 	if (!compat_ignores_id_limit(rv, &conn->id_errors))
 		conn_check(conn, rv);
 	if (conn->counts.received != received)
 		keep_alive_received(conn);
 	conn_follow_path(conn);
-	probe_evaluate(conn, now);
+	mtu_probe_evaluate(conn, now);
 	if (more && conn->state == CONN_UP)
-		probe_enqueue(conn, now);
-	probe_watch(NULL);
+		mtu_probe_enqueue(conn, now);
+	mtu_probe_watch(NULL);
 	reclaim_check(conn, now);
 	conn_touch(conn);
 }
@@ -222,7 +222,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		if (ngtcp2_conn_get_expiry(conn->quic) <= now)
 			conn_check(conn,
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
-		probe_expire(conn, now);
+		mtu_probe_expire(conn, now);
 		request_expire(conn, now);
 		orphan_expire(conn, now);
 		bbr_idle_expire(conn, now);
@@ -246,7 +246,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 	if (conn->state >= CONN_CLOSING)
 		return conn_is_server(conn) ? conn->now : UINT64_MAX;
 	at = ngtcp2_conn_get_expiry(conn->quic);
-	if ((other = probe_deadline(conn)) < at)
+	if ((other = mtu_probe_deadline(conn)) < at)
 		at = other;
 	if ((other = request_deadline(conn)) < at)
 		at = other;
@@ -290,7 +290,7 @@ static size_t
 write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
 	size_t quantum = ngtcp2_conn_get_send_quantum(conn->quic);
-	size_t cap = probe_cap(conn, now), packets = 0;
+	size_t cap = mtu_probe_cap(conn, now), packets = 0;
 	ngtcp2_path_storage ps;
 	ngtcp2_pkt_info pi;
 	ngtcp2_ssize n;
@@ -298,14 +298,14 @@ write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	bbr_queue_measure(conn, now);
 	while (gso->len == 0 || (!gso_is_full(gso) && gso->len < quantum)) {
 		ngtcp2_path_storage_zero(&ps);
-		probe_begin(conn, gso->buf + gso->len);
+		mtu_probe_begin(conn, gso->buf + gso->len);
 		n = scheduler_write_packet(conn, &ps.path, &pi,
 		    gso->buf + gso->len, cap, now);
 		if (n < 0)
 			conn_check(conn, (int)n);
 		if (n <= 0)
 			break;
-		n += (ngtcp2_ssize)probe_added(conn);
+		n += (ngtcp2_ssize)mtu_probe_added(conn);
 		packets++;
 		if (!gso_add(gso, &ps.path, pi.ecn, (size_t)n))
 			break;
@@ -321,7 +321,7 @@ write_probe(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	ngtcp2_ssize n = 0;
 
 	if (gso->len == 0)
-		n = probe_write(conn, gso, now);
+		n = mtu_probe_write(conn, gso, now);
 	if (n < 0)
 		conn_check(conn, (int)n);
 	return n > 0;
@@ -339,11 +339,11 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	conn->now = now;
 	if (conn->state >= CONN_CLOSING)
 		return gso->len > 0 || conn_write_close(conn, gso, now);
-	probe_watch(conn);
+	mtu_probe_watch(conn);
 	packets = write_probe(conn, gso, now);
 	if (packets == 0 && conn->state < CONN_CLOSING)
 		packets = write_packets(conn, gso, now);
-	probe_watch(NULL);
+	mtu_probe_watch(NULL);
 	if (packets > 0) {
 		pace(conn, gso->len, now);
 		conn->counts.sent += packets;
@@ -381,7 +381,7 @@ quic_conn_user(const struct quic_conn *conn)
 void
 quic_conn_reprobe(struct quic_conn *conn, uint64_t now)
 {
-	pmtu_reprobe(&conn->probe.pmtu, now);
+	pmtu_reprobe(&conn->mtu_probe.pmtu, now);
 	conn_touch(conn);
 }
 
@@ -393,9 +393,9 @@ quic_conn_too_big(struct quic_conn *conn, const struct quic_too_big *report,
 		return;
 	conn->now = now;
 	if (report->local)
-		probe_set_interface_mtu(conn, report->ip_mtu, now);
+		mtu_probe_set_interface_mtu(conn, report->ip_mtu, now);
 	else
-		probe_too_big(conn, report, now);
+		mtu_probe_too_big(conn, report, now);
 }
 
 int
@@ -424,7 +424,7 @@ quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 	stats->packets_lost = conn->counts.lost;
 	stats->trains_sent = conn->counts.trains;
 	stats->migrations = conn->path.changes;
-	probe_stats(conn, stats);
+	mtu_probe_stats(conn, stats);
 	stats->streams = conn->streams.n;
 	stats->resumed = conn->resumed;
 	tls_describe(conn->session, stats);
@@ -435,8 +435,8 @@ quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 {
 	pulse->packets_received = conn->counts.received;
 	pulse->streams = conn->streams.n;
-	pulse->ip_mtu = conn->probe.pmtu.size + conn->probe.headers;
-	pulse->mtu_cause = pmtu_cause_name(conn->probe.pmtu.cause);
+	pulse->ip_mtu = conn->mtu_probe.pmtu.size + conn->mtu_probe.headers;
+	pulse->mtu_cause = pmtu_cause_name(conn->mtu_probe.pmtu.cause);
 }
 
 int

@@ -14,7 +14,7 @@
 
 #include "quic/flow.h"
 #include "quic/memory.h"
-#include "quic/probe.h"
+#include "quic/mtu_probe.h"
 #include "quic/qpack.h"
 #include "quic/quic.h"
 #include "quic/server.h"
@@ -304,7 +304,7 @@ struct quic_conn {
 	struct conn_end end;
 	struct conn_path path;
 	struct keep_alive keep_alive;
-	struct probe probe;
+	struct mtu_probe mtu_probe;
 
 	struct conn_streams streams;
 	struct conn_requests requests;

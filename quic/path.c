@@ -1,9 +1,9 @@
 /*
  * The current path of a connection, and migration to another (RFC 9000 §9).
  *
- *   client: quic_conn_migrate ──▶ conn_follow_path ──▶ probe_stop
+ *   client: quic_conn_migrate ──▶ conn_follow_path ──▶ mtu_probe_stop
  *   server: packets from elsewhere ───▶ ┘                  │
- *                     path_validated ──▶ conn_follow_path ─┴▶ probe_start
+ *                     path_validated ──▶ conn_follow_path ─┴▶ mtu_probe_start
  */
 #include <errno.h>
 #include <string.h>
@@ -104,12 +104,12 @@ conn_follow_path(struct quic_conn *conn)
 			    conn);
 		if (moved) {
 			conn->path.unvalidated = true;
-			probe_stop(conn, conn->now);
+			mtu_probe_stop(conn, conn->now);
 		}
 	}
 	if (conn->path.unvalidated && ngtcp2_path_eq(path, &proven)) {
 		conn->path.unvalidated = false;
-		probe_start(conn, conn->now);
+		mtu_probe_start(conn, conn->now);
 	}
 }
 

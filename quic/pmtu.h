@@ -2,9 +2,9 @@
  * Datagram packetization layer path MTU discovery (RFC 8899) with the rules of
  * QUIC (RFC 9000 §14): which size to probe next, and what the results mean.
  *
- * Pure: integers and times go in, decisions come out. quic/probe.h sends the
- * probes and detects their loss. All sizes are bytes of UDP payload; all times
- * are nanoseconds. One object for each path.
+ * Pure: integers and times go in, decisions come out. quic/mtu_probe.h sends
+ * the probes and detects their loss. All sizes are bytes of UDP payload; all
+ * times are nanoseconds. One object for each path.
  *
  *              start                        all sizes known
  *   DISABLED ────────▶ BASE ──▶ SEARCHING ─────────────────▶ COMPLETE

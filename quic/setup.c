@@ -128,7 +128,7 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	memory_handshake_done(conn);
 	conn->resumed = gnutls_session_is_resumed(conn->session) != 0;
 	conn->connect_pending = true;
-	probe_start(conn, conn->now);
+	mtu_probe_start(conn, conn->now);
 	if (!conn_is_server(conn)) {
 		keep_alive_set_timer(conn);
 		return 0;
@@ -179,8 +179,8 @@ static const ngtcp2_callbacks callbacks = {
 	.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
 	.recv_crypto_data = on_crypto,
 	.handshake_completed = on_handshake_completed,
-	.encrypt = probe_encrypt,
-	.decrypt = probe_decrypt,
+	.encrypt = mtu_probe_encrypt,
+	.decrypt = mtu_probe_decrypt,
 	.hp_mask = ngtcp2_crypto_hp_mask_cb,
 	.recv_stream_data = h3_recv_stream_data,
 	.acked_stream_data_offset = h3_acked,
@@ -255,7 +255,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	TAILQ_INIT(&conn->orphans.list);
 	conn->scheduler.round = 1; /* a new stream has had none */
 	TAILQ_INIT(&conn->requests.incomplete);
-	TAILQ_INIT(&conn->probe.queue);
+	TAILQ_INIT(&conn->mtu_probe.queue);
 	conn->tls = quic_tls_ref(tls);
 	conn->mtu.reported = conn->mtu.logged = PMTU_BASE_SIZE;
 	conn->path.current = conn->path.validated = *path;
@@ -286,7 +286,7 @@ make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *slots)
 	s->handshake_timeout = conn->settings.handshake_timeout_ns;
 	flow_init(conn, memory_first_window(conn));
 	s->max_window = s->max_stream_window = 0; /* flow.c sets them */
-	probe_init(conn, s, slots);
+	mtu_probe_init(conn, s, slots);
 	if (conn->events->qlog != NULL)
 		s->qlog_write = on_qlog;
 }
@@ -316,7 +316,7 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls,
     const struct quic_settings *settings, const struct quic_events *events,
     void *arg, uint64_t now)
 {
-	uint16_t slots[PROBE_SLOTS];
+	uint16_t slots[MTU_PROBE_SLOTS];
 	ngtcp2_transport_params params;
 	ngtcp2_settings quic_settings;
 	ngtcp2_path view = path_view(path);
@@ -354,7 +354,7 @@ conn_server_new(struct quic_conn **out, struct quic_server *server,
     const struct quic_path *path, const struct quic_settings *settings,
     const struct quic_events *events, void *arg, uint64_t now)
 {
-	uint16_t slots[PROBE_SLOTS];
+	uint16_t slots[MTU_PROBE_SLOTS];
 	ngtcp2_transport_params params;
 	ngtcp2_settings quic_settings;
 	ngtcp2_path view = path_view(path);
@@ -406,7 +406,7 @@ quic_conn_free(struct quic_conn *conn)
 		stream_free(s);
 	if (conn_is_server(conn))
 		conn->server.ops->forget(conn->server.owner, conn);
-	probe_fini(conn);
+	mtu_probe_fini(conn);
 	h3_stop(conn);
 	ngtcp2_conn_del(conn->quic);
 	if (conn->session != NULL)

@@ -871,10 +871,10 @@ go_away(struct world *w, uint8_t id)
 	ngtcp2_pkt_info pi;
 
 	ngtcp2_path_storage_zero(&ps);
-	probe_watch(w->server.conn);
+	mtu_probe_watch(w->server.conn);
 	n = ngtcp2_conn_writev_stream(w->server.conn->quic, &ps.path, &pi,
 	    packet, sizeof(packet), &taken, 0, CONTROL, &vec, 1, w->link->now);
-	probe_watch(NULL);
+	mtu_probe_watch(NULL);
 	assert_true(n > 0);
 	assert_int_equal(taken, sizeof(frame));
 	link_inject(w->link, false, 0, packet, (size_t)n);

@@ -1,4 +1,4 @@
-#include "quic/probe.h"
+#include "quic/mtu_probe.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 /* ---- Results ---- */
 
 uint64_t
-probe_rtt(struct quic_conn *conn)
+mtu_probe_rtt(struct quic_conn *conn)
 {
 	ngtcp2_conn_info info;
 
@@ -25,9 +25,9 @@ probe_rtt(struct quic_conn *conn)
 }
 
 void
-probe_resolved(struct quic_conn *conn, size_t at, bool acked)
+mtu_probe_resolved(struct quic_conn *conn, size_t at, bool acked)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	size_t size = p->flights[at].size;
 
 	if (acked && p->slots_left > 0 &&
@@ -45,8 +45,8 @@ probe_resolved(struct quic_conn *conn, size_t at, bool acked)
 }
 
 static bool
-is_lost(const struct probe *p, const struct probe_flight *f, uint64_t rtt,
-    uint64_t now)
+is_lost(const struct mtu_probe *p, const struct mtu_probe_flight *f,
+    uint64_t rtt, uint64_t now)
 {
 	uint64_t acked_end = p->black_hole.acked_end;
 
@@ -59,19 +59,19 @@ is_lost(const struct probe *p, const struct probe_flight *f, uint64_t rtt,
 static void
 find_lost(struct quic_conn *conn, uint64_t now)
 {
-	struct probe *p = &conn->probe;
-	uint64_t rtt = p->nflights > 0 ? probe_rtt(conn) : 0;
+	struct mtu_probe *p = &conn->mtu_probe;
+	uint64_t rtt = p->nflights > 0 ? mtu_probe_rtt(conn) : 0;
 
 	for (size_t i = p->nflights; i-- > 0;)
 		if (i < p->nflights && is_lost(p, &p->flights[i], rtt, now))
-			probe_resolved(conn, i, false);
+			mtu_probe_resolved(conn, i, false);
 }
 
 static void
 suspect(struct quic_conn *conn, uint64_t now)
 {
-	pmtu_suspect(&conn->probe.pmtu, now);
-	black_hole_clear(&conn->probe.black_hole);
+	pmtu_suspect(&conn->mtu_probe.pmtu, now);
+	black_hole_clear(&conn->mtu_probe.black_hole);
 }
 
 /*
@@ -81,7 +81,7 @@ suspect(struct quic_conn *conn, uint64_t now)
 static void
 note_idle(struct quic_conn *conn)
 {
-	struct black_hole *e = &conn->probe.black_hole;
+	struct black_hole *e = &conn->mtu_probe.black_hole;
 	ngtcp2_conn_info info;
 
 	if (!e->waiting)
@@ -92,9 +92,9 @@ note_idle(struct quic_conn *conn)
 }
 
 void
-probe_evaluate(struct quic_conn *conn, uint64_t now)
+mtu_probe_evaluate(struct quic_conn *conn, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 
 	if (!p->started)
 		return;
@@ -114,7 +114,7 @@ probe_evaluate(struct quic_conn *conn, uint64_t now)
 static bool
 is_stalled(struct quic_conn *conn, uint64_t now)
 {
-	const struct black_hole *e = &conn->probe.black_hole;
+	const struct black_hole *e = &conn->mtu_probe.black_hole;
 
 	return e->waiting &&
 	    now >= e->progress_at + ngtcp2_conn_get_pto(conn->quic);
@@ -124,7 +124,7 @@ is_stalled(struct quic_conn *conn, uint64_t now)
 static uint64_t
 suspicious_at(const struct quic_conn *conn)
 {
-	const struct probe *p = &conn->probe;
+	const struct mtu_probe *p = &conn->mtu_probe;
 	const struct black_hole *e = &p->black_hole;
 	uint64_t counts_at = pmtu_suspicion_counts_at(&p->pmtu), at;
 
@@ -135,18 +135,18 @@ suspicious_at(const struct quic_conn *conn)
 }
 
 size_t
-probe_cap(struct quic_conn *conn, uint64_t now)
+mtu_probe_cap(struct quic_conn *conn, uint64_t now)
 {
-	const struct pmtu *pmtu = &conn->probe.pmtu;
+	const struct pmtu *pmtu = &conn->mtu_probe.pmtu;
 	size_t limit = pmtu_limit(pmtu);
 
 	return limit > pmtu->base && is_stalled(conn, now) ? pmtu->base : limit;
 }
 
 void
-probe_expire(struct quic_conn *conn, uint64_t now)
+mtu_probe_expire(struct quic_conn *conn, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 
 	if (!p->started)
 		return;
@@ -163,9 +163,9 @@ probe_expire(struct quic_conn *conn, uint64_t now)
 }
 
 uint64_t
-probe_deadline(const struct quic_conn *conn)
+mtu_probe_deadline(const struct quic_conn *conn)
 {
-	const struct probe *p = &conn->probe;
+	const struct mtu_probe *p = &conn->mtu_probe;
 	uint64_t at = pmtu_deadline(&p->pmtu);
 	uint64_t suspicious = suspicious_at(conn);
 
@@ -190,8 +190,9 @@ static ngtcp2_ssize
 seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool in_slot,
     ngtcp2_path *path, uint8_t *ecn, uint64_t now)
 {
-	struct probe *p = &conn->probe;
-	size_t cap = in_slot ? p->max + PROBE_SLOTS : probe_cap(conn, now);
+	struct mtu_probe *p = &conn->mtu_probe;
+	size_t cap = in_slot ? p->max + MTU_PROBE_SLOTS
+			     : mtu_probe_cap(conn, now);
 	bool fits = fits_window(conn, want);
 	ngtcp2_pkt_info pi = { 0 };
 	ngtcp2_ssize n;
@@ -206,7 +207,7 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool in_slot,
 	*ecn = pi.ecn;
 	if (n <= 0 || p->sealed == 0)
 		return n;
-	p->flights[p->nflights++] = (struct probe_flight){ p->number, now,
+	p->flights[p->nflights++] = (struct mtu_probe_flight){ p->number, now,
 		p->sealed, in_slot ? p->slots_left : 0 };
 	p->free_left -= fits ? 0 : 1;
 	pmtu_sent(&p->pmtu, p->sealed);
@@ -218,15 +219,15 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool in_slot,
 static bool
 has_room(struct quic_conn *conn, size_t want, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 
-	if (want == 0 || p->nflights == PROBE_FLIGHTS_MAX)
+	if (want == 0 || p->nflights == MTU_PROBE_FLIGHTS_MAX)
 		return false;
 	if (fits_window(conn, want))
 		return true;
-	if (now >= p->free_at + probe_rtt(conn)) {
+	if (now >= p->free_at + mtu_probe_rtt(conn)) {
 		p->free_at = now;
-		p->free_left = PROBE_FREE;
+		p->free_left = MTU_PROBE_FREE;
 	}
 	return p->free_left > 0;
 }
@@ -240,7 +241,7 @@ has_room(struct quic_conn *conn, size_t want, uint64_t now)
 static size_t
 wanted_in_slot(struct quic_conn *conn)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	ngtcp2_conn_info info;
 	bool idle;
 
@@ -258,19 +259,19 @@ static ngtcp2_ssize
 write_slot(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
     uint8_t *ecn, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	size_t want = wanted_in_slot(conn), before = p->nflights;
 	ngtcp2_ssize n;
 
 	if (want == 0 || !fits_window(conn, want) ||
-	    p->nflights == PROBE_FLIGHTS_MAX)
+	    p->nflights == MTU_PROBE_FLIGHTS_MAX)
 		return 0;
 	n = seal(conn, buf, want, true, path, ecn, now);
 	if (p->nflights == before) {
 		/*
 		 * It is a large packet, and not a probe: the library had data.
 		 */
-		if (n > (ngtcp2_ssize)probe_cap(conn, now)) {
+		if (n > (ngtcp2_ssize)mtu_probe_cap(conn, now)) {
 			p->slot_due = false;
 			p->slot_expiry = now + ngtcp2_conn_get_pto(conn->quic);
 		}
@@ -284,15 +285,15 @@ write_slot(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 }
 
 void
-probe_enqueue(struct quic_conn *conn, uint64_t now)
+mtu_probe_enqueue(struct quic_conn *conn, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	size_t want = p->started ? pmtu_next_probe(&p->pmtu, false) : 0;
-	struct probe_packet *packet;
+	struct mtu_probe_packet *packet;
 	ngtcp2_path_storage ps;
 	ngtcp2_ssize n;
 
-	if (p->nqueue == PROBE_QUEUE_MAX || !has_room(conn, want, now))
+	if (p->nqueue == MTU_PROBE_QUEUE_MAX || !has_room(conn, want, now))
 		return;
 	packet = malloc(sizeof(*packet) + p->max);
 	if (packet == NULL)
@@ -312,9 +313,9 @@ probe_enqueue(struct quic_conn *conn, uint64_t now)
 }
 
 static size_t
-write_queued(struct probe *p, struct quic_gso *gso)
+write_queued(struct mtu_probe *p, struct quic_gso *gso)
 {
-	struct probe_packet *packet = TAILQ_FIRST(&p->queue);
+	struct mtu_probe_packet *packet = TAILQ_FIRST(&p->queue);
 	ngtcp2_path view;
 	size_t len;
 
@@ -338,7 +339,7 @@ static ngtcp2_ssize
 write_ping_ack(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
     uint8_t *ecn, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	size_t want = pmtu_next_probe(&p->pmtu, false);
 
 	if (!p->must_ack_ping || p->must_ack || !has_room(conn, want, now))
@@ -354,7 +355,7 @@ static ngtcp2_ssize
 write_handshake_rest(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
     uint8_t *ecn, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	ngtcp2_ssize n;
 
 	if (!p->fresh)
@@ -365,9 +366,9 @@ write_handshake_rest(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 }
 
 ngtcp2_ssize
-probe_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
+mtu_probe_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	ngtcp2_path_storage ps;
 	ngtcp2_ssize n;
 	uint8_t ecn;
@@ -388,12 +389,12 @@ probe_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 }
 
 void
-probe_fini(struct quic_conn *conn)
+mtu_probe_fini(struct quic_conn *conn)
 {
-	struct probe_packet *packet;
+	struct mtu_probe_packet *packet;
 
-	while ((packet = TAILQ_FIRST(&conn->probe.queue)) != NULL) {
-		TAILQ_REMOVE(&conn->probe.queue, packet, entry);
+	while ((packet = TAILQ_FIRST(&conn->mtu_probe.queue)) != NULL) {
+		TAILQ_REMOVE(&conn->mtu_probe.queue, packet, entry);
 		free(packet);
 	}
 }
@@ -401,9 +402,9 @@ probe_fini(struct quic_conn *conn)
 /* ---- Interfaces and routers ---- */
 
 void
-probe_set_interface_mtu(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
+mtu_probe_set_interface_mtu(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	size_t size = ip_mtu > p->headers ? ip_mtu - p->headers : 0;
 
 	if (!p->started)
@@ -418,10 +419,10 @@ probe_set_interface_mtu(struct quic_conn *conn, size_t ip_mtu, uint64_t now)
 }
 
 void
-probe_too_big(struct quic_conn *conn, const struct quic_too_big *report,
+mtu_probe_too_big(struct quic_conn *conn, const struct quic_too_big *report,
     uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	size_t quoted = icmp_quotes_find(&p->quotes, report->quote, report->len,
 	    now);
 
@@ -439,7 +440,7 @@ probe_too_big(struct quic_conn *conn, const struct quic_too_big *report,
 static size_t
 base_of(const struct quic_conn *conn)
 {
-	size_t headers = conn->probe.headers;
+	size_t headers = conn->mtu_probe.headers;
 
 	return conn->settings.ip_mtu_min > PMTU_BASE_SIZE + headers
 	    ? conn->settings.ip_mtu_min - headers
@@ -450,7 +451,7 @@ base_of(const struct quic_conn *conn)
 static size_t
 path_max(const struct quic_conn *conn)
 {
-	const struct probe *p = &conn->probe;
+	const struct mtu_probe *p = &conn->mtu_probe;
 	size_t max = conn->settings.ip_mtu_max - p->headers;
 
 	if (max > p->max)
@@ -459,9 +460,9 @@ path_max(const struct quic_conn *conn)
 }
 
 static void
-plan_slots(const struct probe *p, uint16_t slots[PROBE_SLOTS])
+plan_slots(const struct mtu_probe *p, uint16_t slots[MTU_PROBE_SLOTS])
 {
-	for (size_t i = 0; i < PROBE_SLOTS; i++)
+	for (size_t i = 0; i < MTU_PROBE_SLOTS; i++)
 		slots[i] = (uint16_t)(p->max + 1 + i);
 }
 
@@ -474,27 +475,27 @@ take_peer_max(struct quic_conn *conn)
 {
 	const ngtcp2_transport_params *peer =
 	    ngtcp2_conn_get_remote_transport_params(conn->quic);
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 
 	if (p->peer_max != 0 || peer == NULL)
 		return;
 	p->peer_max = peer->max_udp_payload_size;
-	compat_raise_peer_max(peer, p->max + PROBE_SLOTS);
+	compat_raise_peer_max(peer, p->max + MTU_PROBE_SLOTS);
 }
 
 void
-probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
-    uint16_t slots[PROBE_SLOTS])
+mtu_probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
+    uint16_t slots[MTU_PROBE_SLOTS])
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	size_t max = conn->settings.ip_mtu_max - PATH_HEADERS_MIN, base;
 
 	TAILQ_INIT(&p->queue);
 	p->headers = path_headers_len(&conn->path.current);
 	base = base_of(conn);
 	pmtu_init(&p->pmtu, base);
-	if (max > PAYLOAD_MAX - PROBE_SLOTS)
-		max = PAYLOAD_MAX - PROBE_SLOTS;
+	if (max > PAYLOAD_MAX - MTU_PROBE_SLOTS)
+		max = PAYLOAD_MAX - MTU_PROBE_SLOTS;
 	p->max = max > base ? max : base;
 	settings->no_tx_udp_payload_size_shaping = 1;
 	if (conn->settings.no_mtu_probe || max <= base) {
@@ -505,14 +506,14 @@ probe_init(struct quic_conn *conn, ngtcp2_settings *settings,
 	p->pmtu.ceiling = path_max(conn);
 	plan_slots(p, slots);
 	settings->pmtud_probes = slots;
-	settings->pmtud_probeslen = PROBE_SLOTS;
-	settings->max_tx_udp_payload_size = max + PROBE_SLOTS;
+	settings->pmtud_probeslen = MTU_PROBE_SLOTS;
+	settings->max_tx_udp_payload_size = max + MTU_PROBE_SLOTS;
 }
 
 void
-probe_start(struct quic_conn *conn, uint64_t now)
+mtu_probe_start(struct quic_conn *conn, uint64_t now)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 	size_t max;
 
 	if (conn->settings.no_mtu_probe)
@@ -521,7 +522,7 @@ probe_start(struct quic_conn *conn, uint64_t now)
 	p->started = true;
 	p->nflights = 0;
 	black_hole_clear(&p->black_hole);
-	p->slots_left = PROBE_SLOTS;
+	p->slots_left = MTU_PROBE_SLOTS;
 	p->slot_due = true;
 	p->slot_expiry = UINT64_MAX;
 	p->fresh = true;
@@ -533,19 +534,19 @@ probe_start(struct quic_conn *conn, uint64_t now)
 }
 
 void
-probe_stop(struct quic_conn *conn, uint64_t now)
+mtu_probe_stop(struct quic_conn *conn, uint64_t now)
 {
-	conn->probe.started = false;
-	conn->probe.pings_left = 0;
-	conn->probe.headers = path_headers_len(&conn->path.current);
-	pmtu_set_base(&conn->probe.pmtu, base_of(conn));
-	pmtu_stop(&conn->probe.pmtu, now);
+	conn->mtu_probe.started = false;
+	conn->mtu_probe.pings_left = 0;
+	conn->mtu_probe.headers = path_headers_len(&conn->path.current);
+	pmtu_set_base(&conn->mtu_probe.pmtu, base_of(conn));
+	pmtu_stop(&conn->mtu_probe.pmtu, now);
 }
 
 void
-probe_stats(const struct quic_conn *conn, struct quic_stats *stats)
+mtu_probe_stats(const struct quic_conn *conn, struct quic_stats *stats)
 {
-	const struct probe *p = &conn->probe;
+	const struct mtu_probe *p = &conn->mtu_probe;
 	const struct pmtu *pmtu = &p->pmtu;
 
 	stats->udp_payload = pmtu->size;

@@ -27,7 +27,7 @@
 static struct quic_conn *watched;
 
 void
-probe_watch(struct quic_conn *conn)
+mtu_probe_watch(struct quic_conn *conn)
 {
 	watched = conn;
 }
@@ -52,7 +52,7 @@ static void
 note_sent(struct quic_conn *conn, uint64_t number, size_t size,
     enum frame_kind kind)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 
 	black_hole_sent(&p->black_hole, number,
 	    kind == FRAME_ACK_ONLY || p->sealed != 0 ? BLACK_HOLE_NONE
@@ -63,7 +63,7 @@ note_sent(struct quic_conn *conn, uint64_t number, size_t size,
 
 /* The packet acknowledges; a probe may be lost, so it counts for PINGs only. */
 static void
-note_acking(struct probe *p, uint8_t first)
+note_acking(struct mtu_probe *p, uint8_t first)
 {
 	if ((first & ~1) != ACK)
 		return;
@@ -80,14 +80,14 @@ static size_t
 add_ping(struct quic_conn *conn, const uint8_t *packet, uint8_t *payload,
     size_t len, size_t overhead)
 {
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 
 	if (!p->sees_base || packet != p->datagram ||
 	    len + 1 + overhead > PMTU_BASE_SIZE)
 		return len;
-	if (conn->now >= p->pings_at + probe_rtt(conn)) {
+	if (conn->now >= p->pings_at + mtu_probe_rtt(conn)) {
 		p->pings_at = conn->now;
-		p->pings_left = PROBE_PINGS;
+		p->pings_left = MTU_PROBE_PINGS;
 	}
 	if (p->pings_left == 0)
 		return len;
@@ -103,7 +103,7 @@ add_ping(struct quic_conn *conn, const uint8_t *packet, uint8_t *payload,
  * has room. Returns the new length of the payload.
  */
 static size_t
-resize(struct probe *p, uint8_t *payload, size_t len, enum frame_kind kind,
+resize(struct mtu_probe *p, uint8_t *payload, size_t len, enum frame_kind kind,
     size_t overhead)
 {
 	size_t wanted = p->want - overhead;
@@ -120,17 +120,17 @@ resize(struct probe *p, uint8_t *payload, size_t len, enum frame_kind kind,
 }
 
 int
-probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+mtu_probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
     const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain, size_t len,
     const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen)
 {
 	size_t overhead = aadlen + TAG_LEN;
 	enum frame_kind kind;
-	struct probe *p = NULL;
+	struct mtu_probe *p = NULL;
 	int rv;
 
 	if (watched != NULL && SHORT_HEADER(aad[0])) {
-		p = &watched->probe;
+		p = &watched->mtu_probe;
 		p->sealed = p->added = 0;
 		p->number = expand(p->black_hole.next_number, aad, aadlen);
 		kind = frame_kind(plain, len);
@@ -152,16 +152,16 @@ probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 }
 
 void
-probe_begin(struct quic_conn *conn, const uint8_t *datagram)
+mtu_probe_begin(struct quic_conn *conn, const uint8_t *datagram)
 {
-	conn->probe.datagram = datagram;
-	conn->probe.added = 0;
+	conn->mtu_probe.datagram = datagram;
+	conn->mtu_probe.added = 0;
 }
 
 size_t
-probe_added(const struct quic_conn *conn)
+mtu_probe_added(const struct quic_conn *conn)
 {
-	return conn->probe.added;
+	return conn->mtu_probe.added;
 }
 
 /* ---- Decryption ---- */
@@ -170,7 +170,7 @@ static void
 on_acked_range(void *arg, uint64_t first, uint64_t last)
 {
 	struct quic_conn *conn = arg;
-	struct probe *p = &conn->probe;
+	struct mtu_probe *p = &conn->mtu_probe;
 
 	if (last >= p->black_hole.next_number || p->ranges_left == 0)
 		return; /* never sent: the library ends the connection */
@@ -178,12 +178,12 @@ on_acked_range(void *arg, uint64_t first, uint64_t last)
 	for (size_t i = p->nflights; i-- > 0;)
 		if (p->flights[i].number >= first &&
 		    p->flights[i].number <= last)
-			probe_resolved(conn, i, true);
+			mtu_probe_resolved(conn, i, true);
 	black_hole_acked(&p->black_hole, &p->pmtu, first, last, conn->now);
 }
 
 static void
-note_received(struct probe *p, size_t size, enum frame_kind kind)
+note_received(struct mtu_probe *p, size_t size, enum frame_kind kind)
 {
 	if (kind == FRAME_PING_ONLY)
 		p->must_ack_ping = true;
@@ -194,7 +194,7 @@ note_received(struct probe *p, size_t size, enum frame_kind kind)
 }
 
 int
-probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+mtu_probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
     const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *sealed, size_t len,
     const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen)
 {
@@ -206,9 +206,9 @@ probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	watched->counts.received++;
 	if (!SHORT_HEADER(aad[0]) || len < TAG_LEN)
 		return 0;
-	watched->probe.ranges_left = RANGES_MAX;
-	black_hole_opened(&watched->probe.black_hole);
-	note_received(&watched->probe, aadlen + len,
+	watched->mtu_probe.ranges_left = RANGES_MAX;
+	black_hole_opened(&watched->mtu_probe.black_hole);
+	note_received(&watched->mtu_probe, aadlen + len,
 	    frame_kind(dest, len - TAG_LEN));
 	frame_walk_acks(dest, len - TAG_LEN, on_acked_range, watched);
 	return 0;

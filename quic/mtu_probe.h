@@ -22,8 +22,8 @@
  *
  * The results are read from the peer's ACK frames.
  */
-#ifndef CULVERT_QUIC_PROBE_H
-#define CULVERT_QUIC_PROBE_H
+#ifndef CULVERT_QUIC_MTU_PROBE_H
+#define CULVERT_QUIC_MTU_PROBE_H
 
 #include <ngtcp2/ngtcp2.h>
 
@@ -40,26 +40,26 @@
  * since the library would probe smaller sizes without us, also when no result
  * is needed any more. So they begin above the largest size for any path.
  */
-#define PROBE_SLOTS 48
+#define MTU_PROBE_SLOTS 48
 
 /* Acknowledgements in one round trip to which a PING is added, for the peer. */
-#define PROBE_PINGS 8
+#define MTU_PROBE_PINGS 8
 
 /*
  * Probes in one round trip that may be sent although the window is full: probes
  * beyond congestion control must be few and a round trip apart (RFC 8899 §3). A
  * black hole leaves a sender with a full window.
  */
-#define PROBE_FREE 4
+#define MTU_PROBE_FREE 4
 
 /* Probes whose result is open, those of an abandoned search included. */
-#define PROBE_FLIGHTS_MAX (2 * PMTU_IN_FLIGHT_MAX)
+#define MTU_PROBE_FLIGHTS_MAX (2 * PMTU_IN_FLIGHT_MAX)
 
-/* Packets that may wait to be written; see probe_enqueue(). */
-#define PROBE_QUEUE_MAX PMTU_PARALLEL_MAX
+/* Packets that may wait to be written; see mtu_probe_enqueue(). */
+#define MTU_PROBE_QUEUE_MAX PMTU_PARALLEL_MAX
 
 /* A probe in flight. */
-struct probe_flight {
+struct mtu_probe_flight {
 	uint64_t number; /* packet number */
 	uint64_t sent_at;
 	size_t size;   /* bytes of UDP payload */
@@ -67,22 +67,25 @@ struct probe_flight {
 };
 
 /* A packet that was encrypted while others were read, and waits. */
-struct probe_packet {
-	TAILQ_ENTRY(probe_packet) entry;
+struct mtu_probe_packet {
+	TAILQ_ENTRY(mtu_probe_packet) entry;
 	struct quic_path path;
 	uint8_t ecn;
 	size_t len;
 	uint8_t data[];
 };
 
-/* A connection's part; private to probe.c and probe_packet.c but for `pmtu`. */
-struct probe {
+/*
+ * A connection's part. Private to mtu_probe.c and mtu_probe_packet.c but for
+ * `pmtu`.
+ */
+struct mtu_probe {
 	struct pmtu pmtu;
 	size_t headers;	   /* bytes of IP and UDP on this path */
 	size_t max;	   /* the largest size for any path */
 	uint64_t peer_max; /* the peer's max_udp_payload_size; 0: unknown */
 	bool started;
-	bool fresh;		   /* nothing was written since probe_start() */
+	bool fresh; /* nothing was written since mtu_probe_start() */
 	struct icmp_quotes quotes; /* of packets above the base size */
 
 	/* The packet that is being encrypted. */
@@ -95,7 +98,7 @@ struct probe {
 	bool in_slot; /* it may be the library's own probe */
 	size_t added; /* bytes that were added to another packet */
 
-	struct probe_flight flights[PROBE_FLIGHTS_MAX];
+	struct mtu_probe_flight flights[MTU_PROBE_FLIGHTS_MAX];
 	size_t nflights;
 	unsigned ranges_left; /* ranges that this packet may still have */
 
@@ -105,14 +108,14 @@ struct probe {
 	unsigned slots_left; /* also the number of this slot */
 	uint64_t slot_expiry;
 
-	unsigned free_left; /* of PROBE_FREE in this round trip */
+	unsigned free_left; /* of MTU_PROBE_FREE in this round trip */
 	uint64_t free_at;
 	bool must_ack_ping; /* a packet with only PING is to be acknowledged */
 	bool must_ack;	    /* another packet is to be acknowledged */
 	bool sees_base;	    /* the peer's packets have the base size */
 	unsigned pings_left;
 	uint64_t pings_at;
-	TAILQ_HEAD(, probe_packet) queue;
+	TAILQ_HEAD(, mtu_probe_packet) queue;
 	unsigned nqueue;
 
 	struct black_hole black_hole; /* from ordinary packets */
@@ -123,37 +126,38 @@ struct probe {
  * the sizes of its slots in `slots`, which must live until the connection is
  * made.
  */
-void
-probe_init(struct quic_conn *, ngtcp2_settings *, uint16_t slots[PROBE_SLOTS]);
+void mtu_probe_init(struct quic_conn *, ngtcp2_settings *,
+    uint16_t slots[MTU_PROBE_SLOTS]);
 
 /*
  * The interface takes IP packets of at most so many bytes: larger ones were not
  * sent. Later searches probe beyond that now and then.
  */
-void probe_set_interface_mtu(struct quic_conn *, size_t ip_mtu, uint64_t now);
+void
+mtu_probe_set_interface_mtu(struct quic_conn *, size_t ip_mtu, uint64_t now);
 
 /*
  * An ICMP message reports that a packet was too big. It counts if the packet is
  * ours.
  */
-void
-probe_too_big(struct quic_conn *, const struct quic_too_big *, uint64_t now);
+void mtu_probe_too_big(struct quic_conn *, const struct quic_too_big *,
+    uint64_t now);
 
 /* The path is validated: starts the search for its size. */
-void probe_start(struct quic_conn *, uint64_t now);
+void mtu_probe_start(struct quic_conn *, uint64_t now);
 
 /*
  * The path has changed, perhaps to the other address family, and is not
  * validated yet: packets have the base size, and there are no probes until
- * probe_start().
+ * mtu_probe_start().
  */
-void probe_stop(struct quic_conn *, uint64_t now);
+void mtu_probe_stop(struct quic_conn *, uint64_t now);
 
-/* Callbacks in place of those of ngtcp2_crypto: see probe_packet.c. */
-int probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
+/* Callbacks in place of those of ngtcp2_crypto: see mtu_probe_packet.c. */
+int mtu_probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
     const ngtcp2_crypto_aead_ctx *, const uint8_t *plain, size_t len,
     const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen);
-int probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
+int mtu_probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
     const ngtcp2_crypto_aead_ctx *, const uint8_t *sealed, size_t len,
     const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen);
 
@@ -162,53 +166,54 @@ int probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *,
  * `conn`, since the callbacks do not say whose packets they are. NULL: none any
  * more.
  */
-void probe_watch(struct quic_conn *);
+void mtu_probe_watch(struct quic_conn *);
 
 /* A datagram was read: evaluates its acknowledgements. */
-void probe_evaluate(struct quic_conn *, uint64_t now);
+void mtu_probe_evaluate(struct quic_conn *, uint64_t now);
 
 /*
  * A datagram was read and more will be: if a probe is needed, encrypts one that
- * acknowledges the datagram, and keeps it for probe_write(). Never after the
- * last datagram of a batch, so that the last acknowledgement is an ordinary
+ * acknowledges the datagram, and keeps it for mtu_probe_write(). Never after
+ * the last datagram of a batch, so that the last acknowledgement is an ordinary
  * one, and no acknowledgement is lost with a probe.
  */
-void probe_enqueue(struct quic_conn *, uint64_t now);
+void mtu_probe_enqueue(struct quic_conn *, uint64_t now);
 
 /* The largest size of an ordinary packet now, in bytes. */
-size_t probe_cap(struct quic_conn *, uint64_t now);
+size_t mtu_probe_cap(struct quic_conn *, uint64_t now);
 
 /*
  * The library is about to write an ordinary packet there, alone or behind
  * others that it coalesces (RFC 9000 §12.2).
  */
-void probe_begin(struct quic_conn *, const uint8_t *datagram);
+void mtu_probe_begin(struct quic_conn *, const uint8_t *datagram);
 
 /* The bytes that were added to that packet as it was encrypted. */
-size_t probe_added(const struct quic_conn *);
+size_t mtu_probe_added(const struct quic_conn *);
 
 /*
  * Writes a probe into the empty train, alone, if one is needed and possible; or
  * a packet that would have been sent anyhow. Returns as the write calls of
  * ngtcp2 do; 0: nothing.
  */
-ngtcp2_ssize probe_write(struct quic_conn *, struct quic_gso *, uint64_t now);
+ngtcp2_ssize
+mtu_probe_write(struct quic_conn *, struct quic_gso *, uint64_t now);
 
 /* Fills in the results. */
-void probe_stats(const struct quic_conn *, struct quic_stats *);
+void mtu_probe_stats(const struct quic_conn *, struct quic_stats *);
 
 /* Frees packets that wait to be written. */
-void probe_fini(struct quic_conn *);
+void mtu_probe_fini(struct quic_conn *);
 
-void probe_expire(struct quic_conn *, uint64_t now);
-uint64_t probe_deadline(const struct quic_conn *);
+void mtu_probe_expire(struct quic_conn *, uint64_t now);
+uint64_t mtu_probe_deadline(const struct quic_conn *);
 
-/* ---- What probe.c does for probe_packet.c ---- */
+/* ---- What mtu_probe.c does for mtu_probe_packet.c ---- */
 
 /* The probe flights[at] was acknowledged or lost; it is removed. */
-void probe_resolved(struct quic_conn *, size_t at, bool acked);
+void mtu_probe_resolved(struct quic_conn *, size_t at, bool acked);
 
 /* The latest or the smoothed round trip time, the longer one; nanoseconds. */
-uint64_t probe_rtt(struct quic_conn *);
+uint64_t mtu_probe_rtt(struct quic_conn *);
 
 #endif

@@ -51,16 +51,16 @@ seal_ack(struct quic_conn *conn, size_t at)
 
 	packet[0] = 0x40;
 	memcpy(payload, ack, ACK_LEN);
-	conn->probe.sees_base = true;
-	conn->probe.pings_left = PROBE_PINGS;
-	probe_watch(conn);
-	probe_begin(conn, datagram);
+	conn->mtu_probe.sees_base = true;
+	conn->mtu_probe.pings_left = MTU_PROBE_PINGS;
+	mtu_probe_watch(conn);
+	mtu_probe_begin(conn, datagram);
 	kept = true;
-	assert_int_equal(probe_encrypt(payload, NULL, NULL, payload, ACK_LEN,
-			     nonce, sizeof(nonce), packet, HEADER),
+	assert_int_equal(mtu_probe_encrypt(payload, NULL, NULL, payload,
+			     ACK_LEN, nonce, sizeof(nonce), packet, HEADER),
 	    0);
 	kept = false;
-	probe_watch(NULL);
+	mtu_probe_watch(NULL);
 	return sealed;
 }
 
@@ -73,13 +73,13 @@ a_coalesced_datagram_does_not_grow(void **state)
 	world_up(w);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(seal_ack(near_conn(w), 0), ACK_LEN + 1);
-	assert_int_equal(probe_added(near_conn(w)), 1);
+	assert_int_equal(mtu_probe_added(near_conn(w)), 1);
 	assert_int_equal(seal_ack(near_conn(w), 1173), ACK_LEN);
-	assert_int_equal(probe_added(near_conn(w)), 0);
+	assert_int_equal(mtu_probe_added(near_conn(w)), 0);
 	/* What was added to one datagram is not added to the next. */
 	seal_ack(near_conn(w), 0);
-	probe_begin(near_conn(w), NULL);
-	assert_int_equal(probe_added(near_conn(w)), 0);
+	mtu_probe_begin(near_conn(w), NULL);
+	assert_int_equal(mtu_probe_added(near_conn(w)), 0);
 }
 
 int
