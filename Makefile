@@ -67,11 +67,11 @@ culvertctl_OBJS = proxy/culvertctl.o control.a http1.a base.a
 # layers apart.
 UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
-	black_hole admission icmp qpack closing tally listener netlink migration failover \
-	happy_eyeballs connection connect_error address_rule address_order \
-	own_addresses relay $(UNIT_QUIC)
+	black_hole admission icmp qpack_decoder_stream closing tally listener \
+	netlink migration failover happy_eyeballs connection connect_error \
+	address_rule address_order own_addresses relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
-	server path move bbr_queue tunnel_request
+	server path move bbr_bottleneck_queue tunnel_request
 test_addr_OBJS = proxy/base/addr.o
 test_log_OBJS = proxy/base/log.o proxy/base/log_sink.o
 test_config_OBJS = proxy/config/config.o proxy/config/flags.o proxy/config/config_source.o \
@@ -114,7 +114,7 @@ test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/base/tall
 test_pmtu_OBJS = quic/pmtu.o
 test_black_hole_OBJS = quic/black_hole.o $(test_pmtu_OBJS)
 test_admission_OBJS = quic/admission.o quic/evict.o
-test_qpack_OBJS = quic/qpack.o
+test_qpack_decoder_stream_OBJS = quic/qpack_decoder_stream.o
 test_icmp_OBJS = quic/icmp.o
 test_closing_OBJS = quic/closing.o quic/conn_id.o
 test_netlink_OBJS = proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o
@@ -144,14 +144,14 @@ test_crowd_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)
-test_bbr_queue_OBJS = $(test_tls_OBJS)
+test_bbr_bottleneck_queue_OBJS = $(test_tls_OBJS)
 test_tunnel_request_OBJS = $(test_tls_OBJS) proxy/local/upstream/tunnel_request.o \
 	proxy/local/upstream/connect_error.o proxy/base/addr.o proxy/base/basic.o
 test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/liveness.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response rewrite chunked trailer config basic frame \
-	netlink qpack
+	netlink qpack_decoder_stream
 fuzz_socks_OBJS = $(test_socks_OBJS)
 fuzz_request_OBJS = $(test_rewrite_OBJS)
 fuzz_response_OBJS = $(test_rewrite_OBJS)
@@ -162,7 +162,7 @@ fuzz_trailer_OBJS = proxy/local/http/trailer.o $(test_chunked_OBJS) \
 fuzz_config_OBJS = $(test_config_OBJS)
 fuzz_basic_OBJS = $(test_basic_OBJS)
 fuzz_frame_OBJS = quic/frame.o
-fuzz_qpack_OBJS = quic/qpack.o
+fuzz_qpack_decoder_stream_OBJS = quic/qpack_decoder_stream.o
 fuzz_netlink_OBJS = proxy/local/upstream/netlink.o
 
 # What the benchmark measures with.

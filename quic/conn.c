@@ -225,7 +225,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		mtu_probe_expire(conn, now);
 		request_expire(conn, now);
 		orphan_expire(conn, now);
-		bbr_idle_expire(conn, now);
+		bbr_probe_rtt_expire(conn, now);
 		keep_alive_expire(conn, now);
 		reclaim_expire(conn, now);
 		quota_expire(conn);
@@ -254,8 +254,8 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if ((other = keep_alive_deadline(conn)) < at)
 		at = other;
-	if (conn->bbr_idle.at < at)
-		at = conn->bbr_idle.at;
+	if (conn->bbr_probe_rtt.at < at)
+		at = conn->bbr_probe_rtt.at;
 	if ((other = quota_deadline(conn)) < at)
 		at = other;
 	other = reclaim_deadline(conn);
@@ -295,7 +295,7 @@ write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	ngtcp2_pkt_info pi;
 	ngtcp2_ssize n;
 
-	bbr_queue_measure(conn, now);
+	bbr_bottleneck_queue_measure(conn, now);
 	while (gso->len == 0 || (!gso_is_full(gso) && gso->len < quantum)) {
 		ngtcp2_path_storage_zero(&ps);
 		mtu_probe_begin(conn, gso->buf + gso->len);

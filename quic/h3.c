@@ -161,7 +161,10 @@ read_some(struct quic_conn *conn, int64_t id, const uint8_t *data, size_t len,
 	return n;
 }
 
-/* Passes on the type of the stream alone, then what qpack_skip() leaves. */
+/*
+ * Passes on the type of the stream alone, then what qpack_decoder_stream_skip()
+ * leaves.
+ */
 static nghttp3_ssize
 read_uni(struct quic_conn *conn, int64_t id, uint64_t offset,
     const uint8_t *data, size_t len, bool fin)
@@ -170,14 +173,15 @@ read_uni(struct quic_conn *conn, int64_t id, uint64_t offset,
 	nghttp3_ssize n;
 
 	if (type > 0) {
-		qpack_skip(&conn->h3_reader.qpack, id, offset, data, type);
+		qpack_decoder_stream_skip(&conn->h3_reader.decoder_stream, id,
+		    offset, data, type);
 		n = read_some(conn, id, data, type, false, NULL);
 		if (n < 0)
 			return n;
 	}
 	skipped = type +
-	    qpack_skip(&conn->h3_reader.qpack, id, offset + type, data + type,
-		len - type);
+	    qpack_decoder_stream_skip(&conn->h3_reader.decoder_stream, id,
+		offset + type, data + type, len - type);
 	if (skipped == len && !fin)
 		return (nghttp3_ssize)len;
 	n = read_some(conn, id, data + skipped, len - skipped, fin, NULL);

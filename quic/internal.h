@@ -15,7 +15,7 @@
 #include "quic/flow.h"
 #include "quic/memory.h"
 #include "quic/mtu_probe.h"
-#include "quic/qpack.h"
+#include "quic/qpack_decoder_stream.h"
 #include "quic/quic.h"
 #include "quic/server.h"
 
@@ -251,18 +251,18 @@ struct scheduler {
 /* What nghttp3 is given: h3.c. */
 struct h3_reader {
 	struct quic_stream *stream; /* whose bytes it reads now, or NULL */
-	struct qpack_reader qpack;
+	struct qpack_decoder_stream decoder_stream;
 };
 
-/* PINGs for BBR in idle time: bbr_idle.c. */
-struct bbr_idle {
+/* PINGs for BBR in idle time: bbr_probe_rtt.c. */
+struct bbr_probe_rtt {
 	uint64_t at;	/* the next PING; UINT64_MAX: none is due */
 	uint64_t until; /* no more of them then */
 	uint64_t cwnd;	/* before the first of two; 0: not between them */
 };
 
-/* The queue at the bottleneck: bbr_queue.c. All zero at first. */
-struct bbr_queue {
+/* The queue at the bottleneck: bbr_bottleneck_queue.c. All zero at first. */
+struct bbr_bottleneck_queue {
 	uint64_t rtt;	    /* ns: the last sample */
 	bool queued;	    /* it shows that packets wait there */
 	uint64_t cwnd;	    /* bytes: the largest window, nearly */
@@ -318,8 +318,8 @@ struct quic_conn {
 	struct conn_memory memory;
 	struct quic_memory own_memory; /* if the settings have none */
 
-	struct bbr_idle bbr_idle;
-	struct bbr_queue bbr_queue;
+	struct bbr_probe_rtt bbr_probe_rtt;
+	struct bbr_bottleneck_queue bbr_bottleneck_queue;
 
 	struct conn_server server; /* server.h */
 };
@@ -453,13 +453,13 @@ uint64_t quota_deadline(const struct quic_conn *);
 void quota_expire(struct quic_conn *);
 void quota_renew(struct quic_memory *);
 
-/* bbr_idle.c */
-void bbr_idle_note(struct quic_conn *);
-void bbr_idle_expire(struct quic_conn *, uint64_t now);
+/* bbr_probe_rtt.c */
+void bbr_probe_rtt_note(struct quic_conn *);
+void bbr_probe_rtt_expire(struct quic_conn *, uint64_t now);
 
-/* bbr_queue.c */
-void bbr_queue_measure(struct quic_conn *, uint64_t now);
-bool bbr_queue_is_full(const struct quic_conn *);
+/* bbr_bottleneck_queue.c */
+void bbr_bottleneck_queue_measure(struct quic_conn *, uint64_t now);
+bool bbr_bottleneck_queue_is_full(const struct quic_conn *);
 
 /* tls.c */
 int tls_session_new(struct quic_conn *);

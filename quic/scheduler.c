@@ -4,8 +4,8 @@
  *
  * nghttp3 serves one stream after the other. The streams of a proxy must share,
  * so each has a quantum in each round (see stream_take()). A new round begins
- * when no stream has anything to send in the current one, unless bbr_queue.c
- * forbids it.
+ * when no stream has anything to send in the current one, unless
+ * bbr_bottleneck_queue.c forbids it.
  */
 #include "quic/compat.h"
 #include "quic/internal.h"
@@ -61,7 +61,7 @@ write_begin(struct quic_conn *conn)
 		return 0;
 	n = ask(conn);
 	if (n == 0 && o->id == -1 && !TAILQ_EMPTY(&conn->scheduler.deferred) &&
-	    !bbr_queue_is_full(conn)) {
+	    !bbr_bottleneck_queue_is_full(conn)) {
 		new_round(conn);
 		n = ask(conn);
 	}

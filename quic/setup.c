@@ -264,7 +264,7 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 	memory_init(&conn->own_memory, QUIC_MEMORY_DEFAULT);
 	memory_attach(conn,
 	    settings->memory != NULL ? settings->memory : &conn->own_memory);
-	conn->bbr_idle.at = UINT64_MAX;
+	conn->bbr_probe_rtt.at = UINT64_MAX;
 	conn->events = events;
 	conn->arg = arg;
 	conn->now = conn->began_at = now;

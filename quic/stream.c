@@ -735,7 +735,7 @@ stream_take(struct quic_stream *s, nghttp3_vec *vec, size_t max, bool *eof)
 	}
 	if (s->tx_unsent > 0 && s->quantum == 0 && !s->deferred) {
 		s->deferred = true;
-		bbr_idle_note(s->conn);
+		bbr_probe_rtt_note(s->conn);
 		TAILQ_INSERT_TAIL(&s->conn->scheduler.deferred, s,
 		    deferred_entry);
 	}

@@ -46,7 +46,7 @@
 #define GROWTH_SHARE 4
 
 static void
-watch_growth(struct bbr_queue *b, uint64_t cwnd, uint64_t now)
+watch_growth(struct bbr_bottleneck_queue *b, uint64_t cwnd, uint64_t now)
 {
 	if (cwnd <= b->cwnd + b->cwnd / GROWTH_SHARE)
 		return;
@@ -65,9 +65,9 @@ is_queue(const ngtcp2_conn_info *info)
 
 /* Evaluates the round trip of the latest acknowledgement. */
 void
-bbr_queue_measure(struct quic_conn *conn, uint64_t now)
+bbr_bottleneck_queue_measure(struct quic_conn *conn, uint64_t now)
 {
-	struct bbr_queue *b = &conn->bbr_queue;
+	struct bbr_bottleneck_queue *b = &conn->bbr_bottleneck_queue;
 	ngtcp2_conn_info info;
 
 	if (conn->settings.cc != QUIC_CC_BBR)
@@ -76,7 +76,7 @@ bbr_queue_measure(struct quic_conn *conn, uint64_t now)
 	if (info.latest_rtt == b->rtt)
 		return;
 	if (info.latest_rtt == 0)
-		*b = (struct bbr_queue){ 0 };
+		*b = (struct bbr_bottleneck_queue){ 0 };
 	b->rtt = info.latest_rtt;
 	watch_growth(b, info.cwnd, now);
 	b->queued = is_queue(&info);
@@ -92,9 +92,9 @@ bbr_queue_measure(struct quic_conn *conn, uint64_t now)
 }
 
 bool
-bbr_queue_is_full(const struct quic_conn *conn)
+bbr_bottleneck_queue_is_full(const struct quic_conn *conn)
 {
-	const struct bbr_queue *b = &conn->bbr_queue;
+	const struct bbr_bottleneck_queue *b = &conn->bbr_bottleneck_queue;
 	ngtcp2_conn_info info;
 
 	if (!b->queued || conn->now < b->off_until)

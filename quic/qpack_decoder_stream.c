@@ -4,7 +4,7 @@
  * attack, and ends the connection. So cancellations are read and dropped here:
  * they only release entries of a dynamic table, and there is none.
  */
-#include "quic/qpack.h"
+#include "quic/qpack_decoder_stream.h"
 
 #define STREAM_TYPE_DECODER 0x03 /* RFC 9204 §4.2 */
 
@@ -14,8 +14,8 @@
 #define CONTINUATION 0x80
 
 size_t
-qpack_skip(struct qpack_reader *r, int64_t id, uint64_t offset,
-    const uint8_t *data, size_t len)
+qpack_decoder_stream_skip(struct qpack_decoder_stream *r, int64_t id,
+    uint64_t offset, const uint8_t *data, size_t len)
 {
 	size_t n;
 

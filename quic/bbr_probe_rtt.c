@@ -36,16 +36,16 @@ first_delay(const ngtcp2_conn_info *info)
 
 /* A stream has used up its quantum: this is a bulk transfer. */
 void
-bbr_idle_note(struct quic_conn *conn)
+bbr_probe_rtt_note(struct quic_conn *conn)
 {
 	ngtcp2_conn_info info;
 
 	if (conn->settings.cc != QUIC_CC_BBR || !compat_misses_idle())
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	conn->bbr_idle.until = conn->now + IDLE_PINGS_NS;
-	conn->bbr_idle.at = conn->now + first_delay(&info);
-	conn->bbr_idle.cwnd = 0;
+	conn->bbr_probe_rtt.until = conn->now + IDLE_PINGS_NS;
+	conn->bbr_probe_rtt.at = conn->now + first_delay(&info);
+	conn->bbr_probe_rtt.cwnd = 0;
 }
 
 /* When the next PING is due. The window shows whether ProbeRTT has run. */
@@ -53,29 +53,29 @@ static uint64_t
 next_delay(const struct quic_conn *conn, const ngtcp2_conn_info *info,
     uint64_t now)
 {
-	if (info->cwnd < conn->bbr_idle.cwnd ||
-	    conn->bbr_idle.until - now < IDLE_PINGS_NS - INTERVAL)
+	if (info->cwnd < conn->bbr_probe_rtt.cwnd ||
+	    conn->bbr_probe_rtt.until - now < IDLE_PINGS_NS - INTERVAL)
 		return INTERVAL;
 	return first_delay(info);
 }
 
 /* The first of two PINGs is due, or the second, after the first is answered. */
 void
-bbr_idle_expire(struct quic_conn *conn, uint64_t now)
+bbr_probe_rtt_expire(struct quic_conn *conn, uint64_t now)
 {
 	ngtcp2_conn_info info;
 
-	if (conn->bbr_idle.at > now)
+	if (conn->bbr_probe_rtt.at > now)
 		return;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	if (conn->bbr_idle.cwnd == 0) {
-		conn->bbr_idle.at = now + info.smoothed_rtt + DURATION;
-		conn->bbr_idle.cwnd = info.cwnd;
+	if (conn->bbr_probe_rtt.cwnd == 0) {
+		conn->bbr_probe_rtt.at = now + info.smoothed_rtt + DURATION;
+		conn->bbr_probe_rtt.cwnd = info.cwnd;
 	} else {
-		conn->bbr_idle.at = now + next_delay(conn, &info, now);
-		if (conn->bbr_idle.at > conn->bbr_idle.until)
-			conn->bbr_idle.at = UINT64_MAX;
-		conn->bbr_idle.cwnd = 0;
+		conn->bbr_probe_rtt.at = now + next_delay(conn, &info, now);
+		if (conn->bbr_probe_rtt.at > conn->bbr_probe_rtt.until)
+			conn->bbr_probe_rtt.at = UINT64_MAX;
+		conn->bbr_probe_rtt.cwnd = 0;
 	}
 	quic_conn_ping(conn);
 }

@@ -5,16 +5,18 @@
 
 #include <cmocka.h>
 
-#include "quic/qpack.h"
+#include "quic/qpack_decoder_stream.h"
 
 /* The decoder stream of a peer (RFC 9204 §4.4): what is skipped of it. */
 
 #define STREAM 10 /* an ID of the peer's */
 
 static size_t
-read_at(struct qpack_reader *r, uint64_t offset, const char *data, size_t len)
+read_at(struct qpack_decoder_stream *r, uint64_t offset, const char *data,
+    size_t len)
 {
-	return qpack_skip(r, STREAM, offset, (const uint8_t *)data, len);
+	return qpack_decoder_stream_skip(r, STREAM, offset,
+	    (const uint8_t *)data, len);
 }
 
 static void
@@ -37,7 +39,7 @@ cancellations_are_skipped(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct qpack_reader r = { 0 };
+		struct qpack_decoder_stream r = { 0 };
 
 		assert_int_equal(read_at(&r, 0, "\x03", 1), 0);
 		assert_int_equal(read_at(&r, 1, rows[i].data, rows[i].len),
@@ -48,7 +50,7 @@ cancellations_are_skipped(void **state)
 static void
 an_integer_goes_on_in_the_next_read(void **state)
 {
-	struct qpack_reader r = { 0 };
+	struct qpack_decoder_stream r = { 0 };
 
 	(void)state;
 	read_at(&r, 0, "\x03", 1);
@@ -61,17 +63,17 @@ an_integer_goes_on_in_the_next_read(void **state)
 static void
 other_streams_are_not_touched(void **state)
 {
-	struct qpack_reader r = { 0 };
+	struct qpack_decoder_stream r = { 0 };
 
 	(void)state;
 	assert_int_equal(read_at(&r, 0, "\x00", 1), 0);
 	assert_int_equal(read_at(&r, 1, "\x40", 1), 0);
-	assert_int_equal(qpack_skip(&r, STREAM + 4, 0, (const uint8_t *)"\x03",
-			     1),
+	assert_int_equal(qpack_decoder_stream_skip(&r, STREAM + 4, 0,
+			     (const uint8_t *)"\x03", 1),
 	    0);
 	assert_int_equal(read_at(&r, 1, "\x40", 1), 0);
-	assert_int_equal(qpack_skip(&r, STREAM + 4, 1, (const uint8_t *)"\x40",
-			     1),
+	assert_int_equal(qpack_decoder_stream_skip(&r, STREAM + 4, 1,
+			     (const uint8_t *)"\x40", 1),
 	    1);
 }
 
