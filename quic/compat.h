@@ -4,14 +4,14 @@
  * build on: when its minimum reaches a version that is named here, delete the
  * workaround.
  *
- *   library   fault                                   ends with  where
- *   ngtcp2    no_pmtud aborts a server                1.12       mtu_probe.c
- *   ngtcp2    BBR does not detect idle time           1.18       bbr_probe_rtt.c
- *   ngtcp2    STOP_SENDING is not reported            1.24       scheduler.c
- *   ngtcp2    a retired connection ID still counts    1.26       conn.c
- *   ngtcp2    its path MTU discovery stops at the     none yet   mtu_probe.c
+ *   library   fault                                  ends with  where
+ *   ngtcp2    no_pmtud aborts a server               1.12       mtu_probe.c
+ *   ngtcp2    BBR does not detect idle time          1.18       bbr_probe_rtt.c
+ *   ngtcp2    STOP_SENDING is not reported           1.24       scheduler.c
+ *   ngtcp2    a retired connection ID still counts   1.26       conn.c
+ *   ngtcp2    its path MTU discovery stops at the    none yet   mtu_probe.c
  *             peer's max_udp_payload_size
- *   nghttp3   a FIN without data is forgotten         1.9        scheduler.c
+ *   nghttp3   a FIN without data is forgotten        1.9        scheduler.c
  */
 #ifndef CULVERT_QUIC_COMPAT_H
 #define CULVERT_QUIC_COMPAT_H

@@ -228,7 +228,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 		bbr_probe_rtt_expire(conn, now);
 		keep_alive_expire(conn, now);
 		reclaim_expire(conn, now);
-		quota_expire(conn);
+		commit_quota_expire(conn);
 		conn_touch(conn);
 	}
 	conn_deliver(conn);
@@ -256,7 +256,7 @@ quic_conn_deadline(const struct quic_conn *conn)
 		at = other;
 	if (conn->bbr_probe_rtt.at < at)
 		at = conn->bbr_probe_rtt.at;
-	if ((other = quota_deadline(conn)) < at)
+	if ((other = commit_quota_deadline(conn)) < at)
 		at = other;
 	other = reclaim_deadline(conn);
 	return other < at ? other : at;
@@ -332,7 +332,7 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
 	size_t packets;
 
-	quota_renew(conn->memory.all);
+	commit_quota_renew(conn->memory.all);
 	gso_begin(gso);
 	if (!conn->dirty)
 		return gso->len > 0;

@@ -66,8 +66,8 @@ struct stream_orphan {
 	bool overdue;	/* counted in conn->orphans.noverdue */
 };
 
-/* Bytes that were committed in one iteration of the loop: quota.c. */
-struct quota {
+/* Bytes that were committed in one iteration of the loop: commit_quota.c. */
+struct commit_quota {
 	uint64_t iteration; /* the last one with such bytes */
 	size_t taken;	    /* how many bytes */
 };
@@ -97,7 +97,7 @@ struct quic_stream {
 	uint64_t round;	       /* the last in which nghttp3 read from it */
 	size_t quantum;	       /* bytes that are left of it in that round */
 	TAILQ_ENTRY(quic_stream) deferred_entry; /* if deferred */
-	struct quota quota;
+	struct commit_quota quota;
 	TAILQ_ENTRY(quic_stream) quota_entry; /* if quota_waiting */
 
 	/* Receiving: bytes that the owner has not consumed. */
@@ -217,9 +217,9 @@ struct conn_orphans {
 	size_t noverdue;	  /* that the peer should have ended */
 };
 
-/* What the owner may commit in this iteration of the loop: quota.c. */
+/* What the owner may commit in this iteration of the loop: commit_quota.c. */
 struct conn_quota {
-	struct quota used;
+	struct commit_quota used;
 	struct stream_queue waiting; /* for the next iteration */
 };
 
@@ -444,14 +444,14 @@ void orphan_end(struct quic_stream *);
 uint64_t orphan_deadline(const struct quic_conn *);
 void orphan_expire(struct quic_conn *, uint64_t now);
 
-/* quota.c */
-bool quota_left(const struct quic_stream *);
-void quota_take(struct quic_stream *, size_t n);
-void quota_wait(struct quic_stream *);
-void quota_wait_end(struct quic_stream *);
-uint64_t quota_deadline(const struct quic_conn *);
-void quota_expire(struct quic_conn *);
-void quota_renew(struct quic_memory *);
+/* commit_quota.c */
+bool commit_quota_left(const struct quic_stream *);
+void commit_quota_take(struct quic_stream *, size_t n);
+void commit_quota_wait(struct quic_stream *);
+void commit_quota_wait_end(struct quic_stream *);
+uint64_t commit_quota_deadline(const struct quic_conn *);
+void commit_quota_expire(struct quic_conn *);
+void commit_quota_renew(struct quic_memory *);
 
 /* bbr_probe_rtt.c */
 void bbr_probe_rtt_note(struct quic_conn *);

@@ -85,7 +85,7 @@ struct quic_memory {
 	uint64_t reclaimed_at;	  /* as `now` */
 	uint64_t short_since; /* as `now`; UINT64_MAX: memory is not short */
 	unsigned steps_max;   /* steps of the longest call; for tests */
-	uint64_t iteration;   /* of the loop: quota.c */
+	uint64_t iteration;   /* of the loop: commit_quota.c */
 	size_t nactive_now;   /* connections that committed bytes in it */
 	size_t nactive;	      /* the same in the iteration before */
 	struct chunk *pool[CHUNK_SIZES]; /* free chunks of each size */

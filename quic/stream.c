@@ -131,7 +131,7 @@ stream_free(struct quic_stream *s)
 	if (s->pending != 0)
 		TAILQ_REMOVE(&conn->streams.ready, s, ready_entry);
 	stream_undefer(s);
-	quota_wait_end(s);
+	commit_quota_wait_end(s);
 	orphan_end(s);
 	request_head_done(s);
 	reclaim_wait_end(s);
@@ -168,7 +168,7 @@ disown(struct quic_stream *s)
 		TAILQ_REMOVE(&s->conn->streams.ready, s, ready_entry);
 		s->pending = 0;
 	}
-	quota_wait_end(s);
+	commit_quota_wait_end(s);
 	reclaim_wait_end(s);
 	drop_received(s);
 	memory_release(s->conn, s->head);
@@ -573,9 +573,9 @@ quic_stream_has_room(struct quic_stream *s)
 		reclaim_wait(s);
 	else
 		reclaim_wait_end(s);
-	s->wants_room = !space || !quota_left(s);
+	s->wants_room = !space || !commit_quota_left(s);
 	if (space && s->wants_room)
-		quota_wait(s);
+		commit_quota_wait(s);
 	return !s->wants_room;
 }
 
@@ -627,7 +627,7 @@ quic_stream_commit(struct quic_stream *s, size_t n)
 
 	s->reserved = false;
 	if (n > 0)
-		quota_take(s, n);
+		commit_quota_take(s, n);
 	if (n == 0 || s->tx_refused) {
 		s->tx_lost = s->tx_lost || n > 0;
 		/* An idle stream holds no chunk. */

@@ -354,7 +354,7 @@ readers_take_turns(void **state)
 	open_readers(w);
 	for (unsigned i = 1; i < READERS; i++)
 		commit_all(w->far[i].stream);
-	quota_renew(w->far[0].stream->conn->memory.all);
+	commit_quota_renew(w->far[0].stream->conn->memory.all);
 	n = commit_all(w->far[0].stream);
 	assert_in_range(n, CHUNK_MAX, 2 * CHUNK_MAX - 1);
 }

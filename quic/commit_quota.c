@@ -28,7 +28,7 @@ quota_of(const struct quic_memory *all)
 
 /* Bytes that were committed in this iteration, not in an earlier one. */
 static size_t
-taken_now(const struct quic_conn *conn, const struct quota *q)
+taken_now(const struct quic_conn *conn, const struct commit_quota *q)
 {
 	return q->iteration == conn->memory.all->iteration ? q->taken : 0;
 }
@@ -40,7 +40,7 @@ is_used_up(const struct quic_conn *conn)
 }
 
 bool
-quota_left(const struct quic_stream *s)
+commit_quota_left(const struct quic_stream *s)
 {
 	const struct quic_conn *conn = s->conn;
 
@@ -51,14 +51,14 @@ quota_left(const struct quic_stream *s)
 }
 
 static void
-take(const struct quic_conn *conn, struct quota *q, size_t n)
+take(const struct quic_conn *conn, struct commit_quota *q, size_t n)
 {
 	q->taken = taken_now(conn, q) + n;
 	q->iteration = conn->memory.all->iteration;
 }
 
 void
-quota_take(struct quic_stream *s, size_t n)
+commit_quota_take(struct quic_stream *s, size_t n)
 {
 	struct quic_conn *conn = s->conn;
 
@@ -69,7 +69,7 @@ quota_take(struct quic_stream *s, size_t n)
 }
 
 void
-quota_wait(struct quic_stream *s)
+commit_quota_wait(struct quic_stream *s)
 {
 	if (s->quota_waiting)
 		return;
@@ -79,7 +79,7 @@ quota_wait(struct quic_stream *s)
 }
 
 void
-quota_wait_end(struct quic_stream *s)
+commit_quota_wait_end(struct quic_stream *s)
 {
 	if (s->quota_waiting)
 		TAILQ_REMOVE(&s->conn->quota.waiting, s, quota_entry);
@@ -87,21 +87,21 @@ quota_wait_end(struct quic_stream *s)
 }
 
 uint64_t
-quota_deadline(const struct quic_conn *conn)
+commit_quota_deadline(const struct quic_conn *conn)
 {
 	return TAILQ_EMPTY(&conn->quota.waiting) ? UINT64_MAX : conn->now;
 }
 
 /* These streams may find the quota used up again, and wait again. */
 void
-quota_expire(struct quic_conn *conn)
+commit_quota_expire(struct quic_conn *conn)
 {
 	struct quic_stream *s;
 
 	for (int i = 0; i < STEPS && !is_used_up(conn) &&
 	     (s = TAILQ_FIRST(&conn->quota.waiting)) != NULL;
 	     i++) {
-		quota_wait_end(s);
+		commit_quota_wait_end(s);
 		stream_pend(s, PENDING_WRITABLE);
 	}
 }
@@ -110,7 +110,7 @@ quota_expire(struct quic_conn *conn)
  * Committed bytes are about to be sent: for the quota, a new iteration begins.
  */
 void
-quota_renew(struct quic_memory *all)
+commit_quota_renew(struct quic_memory *all)
 {
 	if (all->nactive_now == 0)
 		return;
