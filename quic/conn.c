@@ -135,8 +135,8 @@ conn_deliver(struct quic_conn *conn)
 	if (conn->events->qlog != NULL)
 		log_mtu(conn);
 	deliver_conn_events(conn);
-	request_limit_heads(conn);
-	request_reject(conn);
+	pending_request_limit(conn);
+	goaway_reject(conn);
 	while (!conn->end.pending && n++ < STREAMS_A_CALL &&
 	    (s = TAILQ_FIRST(&conn->streams.ready)) != NULL)
 		stream_deliver(s);
@@ -223,7 +223,8 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 			conn_check(conn,
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
 		mtu_probe_expire(conn, now);
-		request_expire(conn, now);
+		pending_request_expire(conn, now);
+		goaway_expire(conn, now);
 		orphan_expire(conn, now);
 		bbr_probe_rtt_expire(conn, now);
 		keep_alive_expire(conn, now);
@@ -241,14 +242,16 @@ quic_conn_deadline(const struct quic_conn *conn)
 
 	/* Events that a write has caused are due at once. */
 	if (conn->end.pending || conn->path.event_pending ||
-	    !TAILQ_EMPTY(&conn->streams.ready) || request_is_rejected(conn))
+	    !TAILQ_EMPTY(&conn->streams.ready) || goaway_rejects(conn))
 		return conn->now;
 	if (conn->state >= CONN_CLOSING)
 		return conn_is_server(conn) ? conn->now : UINT64_MAX;
 	at = ngtcp2_conn_get_expiry(conn->quic);
 	if ((other = mtu_probe_deadline(conn)) < at)
 		at = other;
-	if ((other = request_deadline(conn)) < at)
+	if ((other = pending_request_deadline(conn)) < at)
+		at = other;
+	if ((other = goaway_deadline(conn)) < at)
 		at = other;
 	if ((other = orphan_deadline(conn)) < at)
 		at = other;
@@ -462,7 +465,7 @@ quic_stream_request(struct quic_conn *conn, const struct quic_field *fields,
 	}
 	s->events = events;
 	s->arg = arg;
-	request_opened(s);
+	pending_request_add(s);
 	if ((rv = stream_set_id(s, id)) != 0 ||
 	    (rv = h3_submit(s, fields, n)) != 0) {
 		quic_stream_reset(s, QUIC_H3_INTERNAL_ERROR);

@@ -249,7 +249,7 @@ h3_stream_open(ngtcp2_conn *quic, int64_t id, void *user)
 		return 0;
 	if ((s = stream_new(conn, id)) == NULL)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
-	request_opened(s);
+	pending_request_add(s);
 	return ngtcp2_conn_set_stream_user_data(quic, id, s) == 0
 	    ? 0
 	    : NGTCP2_ERR_CALLBACK_FAILURE;

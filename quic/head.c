@@ -142,7 +142,7 @@ head_end(nghttp3_conn *h3, int64_t id, int fin, void *user, void *stream)
 		if (status == NULL || status[0] == '1')
 			return 0;
 	}
-	request_head_done(s);
+	pending_request_remove(s);
 	stream_pend(s, PENDING_HEAD);
 	return 0;
 }

@@ -191,7 +191,7 @@ struct conn_streams {
 	uint64_t acked; /* bytes of any of them */
 };
 
-/* Requests that are not complete, or not answered: request.c. */
+/* Requests that are not complete, or not answered: pending_request.c. */
 struct conn_requests {
 	struct stream_queue incomplete; /* no complete head yet; by ID */
 	size_t nincomplete;
@@ -199,7 +199,7 @@ struct conn_requests {
 	bool available_pending; /* client: streams_available is due */
 };
 
-/* An orderly end (RFC 9114 §5.2): request.c. */
+/* The orderly end (RFC 9114 §5.2): goaway.c. */
 struct conn_goaway {
 	enum goaway_state {
 		GOAWAY_NONE,
@@ -406,15 +406,19 @@ int head_end(nghttp3_conn *, int64_t id, int fin, void *conn, void *stream);
 struct quic_head head_view(const struct head_buffer *,
     struct quic_field fields[QUIC_FIELDS_MAX]);
 
-/* request.c */
-void request_opened(struct quic_stream *);
-void request_head_done(struct quic_stream *);
-void request_limit_heads(struct quic_conn *);
-bool request_is_rejected(const struct quic_conn *);
-void request_reject(struct quic_conn *);
-void request_drain(struct quic_conn *, uint64_t now);
-uint64_t request_deadline(const struct quic_conn *);
-void request_expire(struct quic_conn *, uint64_t now);
+/* pending_request.c */
+void pending_request_add(struct quic_stream *);
+void pending_request_remove(struct quic_stream *);
+void pending_request_limit(struct quic_conn *);
+uint64_t pending_request_deadline(const struct quic_conn *);
+void pending_request_expire(struct quic_conn *, uint64_t now);
+
+/* goaway.c */
+bool goaway_rejects(const struct quic_conn *);
+void goaway_reject(struct quic_conn *);
+void goaway_begin(struct quic_conn *, uint64_t now);
+uint64_t goaway_deadline(const struct quic_conn *);
+void goaway_expire(struct quic_conn *, uint64_t now);
 
 /* stream.c */
 struct quic_stream *stream_new(struct quic_conn *, int64_t id);

@@ -630,7 +630,7 @@ quic_server_drain(struct quic_server *server, uint64_t now)
 
 	server->draining = true;
 	LIST_FOREACH(conn, &server->conns, server.entry)
-		request_drain(conn, now);
+		goaway_begin(conn, now);
 }
 
 void

@@ -134,7 +134,7 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 		return 0;
 	}
 	if (conn->server.ops->handshake_done(conn->server.owner, conn))
-		request_drain(conn, conn->now);
+		goaway_begin(conn, conn->now);
 	tls_send_ticket(conn->session);
 	len = conn->server.ops->new_token(conn->server.owner,
 	    &conn->path.current, token, conn->now);

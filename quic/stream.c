@@ -133,7 +133,7 @@ stream_free(struct quic_stream *s)
 	stream_undefer(s);
 	commit_quota_wait_end(s);
 	orphan_end(s);
-	request_head_done(s);
+	pending_request_remove(s);
 	reclaim_wait_end(s);
 	drop_received(s);
 	drop_committed(s);
@@ -163,7 +163,7 @@ disown(struct quic_stream *s)
 {
 	s->released = true;
 	s->events = NULL;
-	request_head_done(s);
+	pending_request_remove(s);
 	if (s->pending != 0) {
 		TAILQ_REMOVE(&s->conn->streams.ready, s, ready_entry);
 		s->pending = 0;
