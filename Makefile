@@ -88,7 +88,8 @@ test_rewrite_OBJS = proxy/local/http/rewrite.o $(test_http1_OBJS)
 test_exchange_OBJS = proxy/local/http/exchange.o proxy/local/http/request.o \
 	proxy/local/http/response.o proxy/local/http/pinned.o \
 	proxy/local/http/body.o proxy/local/http/trailer.o proxy/http1/chunked.o \
-	proxy/local/upstream/connect_error.o proxy/base/log.o proxy/base/log_sink.o $(test_rewrite_OBJS)
+	proxy/local/upstream/connect_error.o proxy/base/stream.o proxy/base/log.o \
+	proxy/base/log_sink.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/base/basic.o
 test_users_OBJS = proxy/base/users.o proxy/base/fair_queue.o proxy/base/login_failures.o \
 	proxy/base/hash_scheme.o proxy/base/tally.o proxy/base/privsep.o
@@ -146,8 +147,10 @@ test_path_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)
 test_bbr_bottleneck_queue_OBJS = $(test_tls_OBJS)
 test_tunnel_request_OBJS = $(test_tls_OBJS) proxy/local/upstream/tunnel_request.o \
+	proxy/base/stream.o proxy/base/stream_quic.o \
 	proxy/local/upstream/connect_error.o proxy/base/addr.o proxy/base/basic.o
-test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/liveness.o
+test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/stream.o \
+	proxy/base/stream_quic.o proxy/base/liveness.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response rewrite chunked trailer config basic frame \

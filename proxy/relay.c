@@ -1,5 +1,5 @@
 /*
- * Bytes between a TCP connection and a QUIC stream, in two equal halves.
+ * Bytes between a TCP connection and a stream, in two equal halves.
  *
  *   TCP ── relay_alloc, relay_read ──▶ reserve, commit ──▶ stream
  *   TCP ◀── uv_try_write ◀── peek ── pump ── consume ──▶ credit to the peer
@@ -12,10 +12,10 @@
  *
  * Each direction ends with a FIN, which is passed on after the last byte, and
  * the relay is done when both have been. The direction from TCP may also end
- * because the stream's peer sends STOP_SENDING. TCP has no equivalent while the
- * other direction continues, so its bytes are dropped. When the other direction
- * has ended, the socket is closed, and the kernel answers further bytes with an
- * RST.
+ * because the stream's peer accepts no more (STOP_SENDING in QUIC). TCP has no
+ * equivalent while the other direction continues, so its bytes are dropped.
+ * When the other direction has ended, the socket is closed, and the kernel
+ * answers further bytes with an RST.
  *
  * A failure is passed on after the last byte, too. If TCP fails, its last input
  * may still be in the kernel, and a write may be the first to see the error, so
@@ -83,7 +83,8 @@ is_drained(const struct relay *r)
 	struct iovec iov;
 
 	return r->ending && unacknowledged(r) == 0 &&
-	    (r->stream == NULL || quic_stream_peek(r->stream, &iov, 1) == 0);
+	    (!stream_is_open(&r->stream) ||
+		stream_peek(&r->stream, &iov, 1) == 0);
 }
 
 /* Progress counts the bytes that either side has accepted. */
@@ -138,7 +139,7 @@ finish_if_done(struct relay *r)
 	if (r->stopped) {
 		relay_read_stop(r);
 		r->ending = true;
-		r->cut_short = quic_stream_lost(r->stream);
+		r->cut_short = stream_lost(&r->stream);
 		drain(r,
 		    r->cut_short ? "the other side takes no more" : "done");
 	} else if (r->eof_seen)
@@ -209,9 +210,9 @@ relay_read_stop(struct relay *r)
 /* ---- From TCP to the stream ---- */
 
 static bool
-has_room(const struct relay *r)
+has_room(struct relay *r)
 {
-	return r->dropped < RELAY_DROP_MAX && quic_stream_has_room(r->stream);
+	return r->dropped < RELAY_DROP_MAX && stream_has_room(&r->stream);
 }
 
 void
@@ -221,7 +222,7 @@ relay_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	size_t len = 0;
 
 	(void)suggested;
-	buf->base = quic_stream_reserve(r->stream, &len);
+	buf->base = stream_reserve(&r->stream, &len);
 	buf->len = len;
 }
 
@@ -248,7 +249,7 @@ relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 			relay_close(r, "out of memory");
 		return;
 	}
-	quic_stream_commit(r->stream, n > 0 ? (size_t)n : 0);
+	stream_commit(&r->stream, n > 0 ? (size_t)n : 0);
 	if (n > 0) {
 		if (r->stopped)
 			r->dropped += (size_t)n;
@@ -259,18 +260,17 @@ relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 	} else if (n == UV_EOF && relay_tcp_ended(r)) {
 		relay_read_stop(r);
 		r->eof_seen = true;
-		quic_stream_finish(r->stream);
+		stream_finish(&r->stream);
 		finish_if_done(r);
 	} else if (n < 0)
 		relay_close(r, liveness_failed);
 }
 
 static void
-on_stream_writable(struct quic_stream *stream, void *arg)
+on_stream_writable(void *arg)
 {
 	struct relay *r = arg;
 
-	(void)stream;
 	if (!r->eof_seen && !r->ending && r->dropped < RELAY_DROP_MAX)
 		relay_read_start(r, relay_alloc, relay_read);
 }
@@ -292,7 +292,7 @@ on_written(uv_write_t *request, int status)
 		tcp_write_failed(r, liveness_failed);
 	} else {
 		count(r, &r->to_tcp, n);
-		quic_stream_consume(r->stream, n);
+		stream_consume(&r->stream, n);
 	}
 	if (!r->closing)
 		pump(r);
@@ -340,7 +340,7 @@ write_now(struct relay *r, const struct iovec *iov, size_t n)
 		rv = write_later(r, iov, n);
 	if (rv > 0) {
 		count(r, &r->to_tcp, (size_t)rv);
-		quic_stream_consume(r->stream, (size_t)rv);
+		stream_consume(&r->stream, (size_t)rv);
 	}
 	return rv;
 }
@@ -349,7 +349,7 @@ static void
 drop(struct relay *r, const struct iovec *iov, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		quic_stream_consume(r->stream, iov[i].iov_len);
+		stream_consume(&r->stream, iov[i].iov_len);
 }
 
 /* Writes the bytes received, and then passes on the FIN or the reset. */
@@ -360,7 +360,7 @@ pump(struct relay *r)
 	size_t n;
 
 	while (r->writing == 0 &&
-	    (n = quic_stream_peek(r->stream, iov, WRITE_VECTORS)) > 0) {
+	    (n = stream_peek(&r->stream, iov, WRITE_VECTORS)) > 0) {
 		if (r->tcp_failed)
 			drop(r, iov, n);
 		else if (write_now(r, iov, n) < 0) {
@@ -370,36 +370,26 @@ pump(struct relay *r)
 				return;
 		}
 	}
-	if (quic_stream_ended(r->stream) && !r->shut && !r->tcp_failed)
+	if (stream_ended(&r->stream) && !r->shut && !r->tcp_failed)
 		shut(r);
 	if (r->ending && !r->closing)
 		drain(r, r->reason);
 }
 
 static void
-on_stream_readable(struct quic_stream *stream, void *arg)
+on_stream_readable(void *arg)
 {
-	(void)stream;
 	pump(arg);
 }
 
 /* ---- The end ---- */
 
-static const char *
-reason_of(uint64_t code)
-{
-	return code == QUIC_H3_EXCESSIVE_LOAD
-	    ? "its data was not read for long, and memory ran out"
-	    : "reset by the peer";
-}
-
-/* STOP_SENDING. If TCP has failed as well, both directions have ended. */
+/* If TCP has failed as well, both directions have ended. */
 static void
-on_stream_stopped(struct quic_stream *stream, void *arg)
+on_stream_stopped(void *arg)
 {
 	struct relay *r = arg;
 
-	(void)stream;
 	r->stopped = true;
 	if (r->tcp_failed)
 		relay_close(r, r->reason);
@@ -409,47 +399,34 @@ on_stream_stopped(struct quic_stream *stream, void *arg)
 
 /* If TCP has failed as well, received bytes cannot be delivered. */
 static void
-on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
+on_stream_reset(void *arg, const char *why)
 {
 	struct relay *r = arg;
 
-	(void)stream;
 	if (r->tcp_failed) {
 		relay_close(r, r->reason);
 		return;
 	}
 	relay_read_stop(r);
 	r->ending = true;
-	r->reason = reason_of(code);
+	r->reason = why;
 	pump(r);
-}
-
-static const char *
-reason_of_close(const struct relay *r, const struct quic_close *why)
-{
-	if (why->cause == QUIC_CLOSED_BY_PEER && r->peer_closed != NULL &&
-	    why->code == (why->application ? QUIC_H3_NO_ERROR : 0))
-		return r->peer_closed;
-	return "the QUIC connection was lost";
 }
 
 /* A pending write uses memory of the stream, so it cannot be completed. */
 static void
-on_stream_aborted(struct quic_stream *stream, uint64_t code,
-    const struct quic_close *why, void *arg)
+on_stream_aborted(void *arg, enum stream_end how, const char *why)
 {
-	const char *reason;
 	struct relay *r = arg;
 
-	(void)stream;
-	r->stream = NULL;
 	if (r->ending && r->shut)
 		return; /* everything is written; the drain does the rest */
-	reason = why != NULL ? reason_of_close(r, why) : reason_of(code);
-	if (why == NULL || r->writing > 0 || r->tcp_failed)
-		relay_close(r, reason);
+	if (how == STREAM_CLOSED && r->peer_closed != NULL)
+		why = r->peer_closed;
+	if (how == STREAM_RESET || r->writing > 0 || r->tcp_failed)
+		relay_close(r, why);
 	else
-		relay_end(r, reason);
+		relay_end(r, why);
 }
 
 static void
@@ -490,13 +467,12 @@ relay_close(struct relay *r, const char *reason)
 	uv_close((uv_handle_t *)&r->tcp, on_handle_closed);
 	if (r->has_timer)
 		uv_close((uv_handle_t *)&r->timer, on_handle_closed);
-	if (r->stream == NULL)
+	if (!stream_is_open(&r->stream))
 		return;
 	if (done)
-		quic_stream_release(r->stream);
+		stream_release(&r->stream);
 	else
-		quic_stream_flush_and_reset(r->stream, QUIC_H3_CONNECT_ERROR);
-	r->stream = NULL;
+		stream_flush_and_reset(&r->stream, STREAM_CONNECT_ERROR);
 }
 
 void
@@ -519,7 +495,7 @@ relay_socket_options(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-static const struct quic_stream_events stream_events = {
+static const struct stream_events stream_events = {
 	.readable = on_stream_readable,
 	.writable = on_stream_writable,
 	.stopped = on_stream_stopped,
@@ -536,11 +512,10 @@ relay_init(struct relay *r, uv_loop_t *loop, void (*on_closed)(struct relay *))
 }
 
 void
-relay_start(struct relay *r, struct quic_stream *stream)
+relay_start(struct relay *r, struct stream *stream)
 {
-	r->stream = stream;
 	r->started = true;
-	quic_stream_attach(stream, &stream_events, r);
+	stream_attach(&r->stream, stream, &stream_events, r);
 	set_reset(r, true); /* in case this process is killed */
 	relay_read_start(r, relay_alloc, relay_read);
 	pump(r);

@@ -7,12 +7,12 @@
 #include <uv.h>
 
 #include "proxy/base/liveness.h"
-#include "quic/quic.h"
+#include "proxy/base/stream.h"
 
 /*
- * Bytes between a TCP connection and a QUIC stream. Both daemons use it: for
- * the local proxy the TCP peer is the client, for the edge it is the origin. It
- * uses only proxy/base and quic/.
+ * Bytes between a TCP connection and a stream, which is the other end of the
+ * tunnel, whatever carries it. Both daemons use it: for the local proxy the TCP
+ * peer is the client, for the edge it is the origin. It uses only proxy/base.
  *
  *	relay_init ──▶ the owner uses relay.tcp: accept, connect, handshake
  *	           ──▶ relay_start ──▶ bytes ──▶ relay_close ──▶ on_closed
@@ -37,27 +37,27 @@ struct relay {
 	/* The same, or NULL: called when bytes were counted; must not close. */
 	void (*moved)(struct relay *);
 
-	/* For the owner to set: the reason if the QUIC peer closes normally. */
+	/* For the owner to set: the reason if the stream ends STREAM_CLOSED. */
 	const char *peer_closed;
 
 	/* Private. */
-	struct quic_stream *stream;
+	struct stream stream;
 	void (*on_closed)(struct relay *);
 	struct liveness_watch watch;
 	void (*on_gone)(struct relay *, const char *why);
 	uv_write_t write;
-	size_t writing;	   /* bytes of the pending write */
-	size_t dropped;	   /* bytes from TCP after the stream's STOP_SENDING */
-	uv_timer_t timer;  /* of a drain; open if has_timer */
-	unsigned handles;  /* tcp and timer */
-	uint64_t progress; /* of a drain, at the last check ... */
+	size_t writing;	      /* bytes of the pending write */
+	size_t dropped;	      /* bytes from TCP after the stream stopped */
+	uv_timer_t timer;     /* of a drain; open if has_timer */
+	unsigned handles;     /* tcp and timer */
+	uint64_t progress;    /* of a drain, at the last check ... */
 	uint64_t progress_ms; /* ... and the time of its last change */
 	uint64_t check_ms;    /* the interval of the checks */
 	bool reading : 1;     /* libuv polls TCP, and will report an error */
 	bool failed : 1;      /* ... which it has not reported yet */
 	bool eof_seen : 1;    /* TCP's FIN was passed on to the stream */
 	bool shut : 1;	      /* the stream's FIN was passed on to TCP */
-	bool stopped : 1;     /* the stream's peer has sent STOP_SENDING */
+	bool stopped : 1;     /* the stream's peer accepts no more */
 	bool tcp_failed : 1;  /* writing failed; earlier input is still read */
 	bool ending : 1;      /* RST once TCP's peer has acknowledged all */
 	bool has_timer : 1;
@@ -72,7 +72,7 @@ struct relay {
 #define RELAY_STALL_MS 30000
 
 /*
- * The bytes that are read from TCP and dropped after STOP_SENDING: as many as
+ * The bytes that are read from TCP and dropped after `stopped`: as many as
  * an origin may have to write before it reads again. Without a limit, a peer
  * that stops its downloads would have them read at full speed, at no cost to
  * itself.
@@ -106,15 +106,15 @@ void relay_read_start(struct relay *, uv_alloc_cb, uv_read_cb);
 void relay_read_stop(struct relay *);
 
 /*
- * Connects the TCP side, which must be connected, to a stream, whose events it
- * takes over; bytes that the stream has already received are written at once.
+ * Connects the TCP side, which must be connected, to a stream, which it takes
+ * over; bytes that the stream has already received are written at once.
  * The relay closes itself when both directions have ended or one has failed.
  *
  * An owner that reads from the TCP handle already does not stop, since stopping
  * and starting costs system calls, but calls the next two functions from its
  * callbacks.
  */
-void relay_start(struct relay *, struct quic_stream *stream);
+void relay_start(struct relay *, struct stream *stream);
 void relay_alloc(uv_handle_t *, size_t suggested, uv_buf_t *);
 void relay_read(uv_stream_t *, ssize_t n, const uv_buf_t *);
 

@@ -17,11 +17,11 @@ ROOMS = {
     "http1": ("proxy/http1", ("base",)),
     "config": ("proxy/config", ("base", "http1", "quic")),
     "control": ("proxy/control", ("base", "http1")),
-    "relay": ("proxy", ("base", "quic")),
+    "relay": ("proxy", ("base",)),
     "upstream": ("proxy/local/upstream", ("base", "io", "quic")),
-    "http": ("proxy/local/http", ("base", "http1", "upstream", "quic")),
+    "http": ("proxy/local/http", ("base", "http1", "upstream")),
     "local": ("proxy/local", ("base", "http1", "config", "control", "relay",
-                              "upstream", "http", "quic")),
+                              "upstream", "http")),
     "edge": ("proxy/edge", ("base", "relay", "io", "quic")),
 }
 

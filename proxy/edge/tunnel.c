@@ -21,6 +21,7 @@
 #include "proxy/base/addr.h"
 #include "proxy/base/basic.h"
 #include "proxy/base/log.h"
+#include "proxy/base/stream_quic.h"
 #include "proxy/relay.h"
 
 /* Milliseconds between two warnings that a limit is reached. */
@@ -32,7 +33,7 @@ struct tunnel {
 	uint64_t moved;	    /* bytes, when the timer was started */
 	struct tunnel_host *host;
 	LIST_ENTRY(tunnel) entry;
-	struct quic_stream *stream; /* NULL once the relay owns it */
+	struct quic_stream *stream; /* NULL once the relay has it */
 	struct users_check *check;
 	struct dial *dial;
 	struct tally_entry *share;	/* of the user, once authenticated */
@@ -261,7 +262,8 @@ static void
 open_relay(struct tunnel *t, int fd)
 {
 	static const struct quic_field ok = { ":status", "200" };
-	struct quic_stream *stream = t->stream;
+	struct quic_stream *request = t->stream;
+	struct stream stream;
 	int rv;
 
 	relay_init(&t->relay, t->host->loop, on_relay_closed);
@@ -274,9 +276,9 @@ open_relay(struct tunnel *t, int fd)
 	}
 	relay_socket_options(fd);
 	t->stream = NULL;
-	rv = quic_stream_respond(stream, &ok, 1);
+	rv = quic_stream_respond(request, &ok, 1);
 	if (rv != 0) {
-		quic_stream_reset(stream, QUIC_H3_INTERNAL_ERROR);
+		quic_stream_reset(request, QUIC_H3_INTERNAL_ERROR);
 		tunnel_close(t,
 		    rv == -ENOMEM ? "out of memory" : "internal error");
 		return;
@@ -284,7 +286,8 @@ open_relay(struct tunnel *t, int fd)
 	relay_watch(&t->relay, t->host->liveness, t->host->keepalive_timeout_s,
 	    NULL);
 	start_idle(t);
-	relay_start(&t->relay, stream);
+	stream_quic_open(&stream, request);
+	relay_start(&t->relay, &stream);
 }
 
 static void

@@ -227,7 +227,7 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 		client_disconnected(c, "the client disconnected");
 	} else if (c->state != CLIENT_LINGERING) {
 		c->len += (size_t)n;
-		if (c->request.stream != NULL)
+		if (stream_is_open(&c->request.stream))
 			client_tunnel_send_early(c);
 		client_process(c);
 		client_update_traffic(c);

@@ -87,7 +87,7 @@ on_exchange_response_done(void *arg)
 }
 
 static void
-on_exchange_switched(void *arg, struct quic_stream *stream)
+on_exchange_switched(void *arg, struct stream *stream)
 {
 	struct client *c = arg;
 	uint64_t up, down;

@@ -132,8 +132,8 @@ void client_tunnel_open(struct client *, const struct target *target);
  * An exchange, which is over, has become a tunnel on `stream`, and has moved
  * so many bytes before.
  */
-void client_tunnel_switch(struct client *, struct quic_stream *stream,
-    uint64_t up, uint64_t down);
+void client_tunnel_switch(struct client *, struct stream *stream, uint64_t up,
+    uint64_t down);
 
 /*
  * Sends what has come since the request, ahead of the edge's response. What

@@ -6,9 +6,9 @@
 
 /* Moves what follows the request from the buffer. False: out of memory. */
 static bool
-send_buffered(struct client *c, struct quic_stream *stream)
+send_buffered(struct client *c, struct stream *stream)
 {
-	c->sent_early += quic_stream_push(stream, c->buf + c->sent_early,
+	c->sent_early += stream_push(stream, c->buf + c->sent_early,
 	    c->len - c->sent_early);
 	c->relay.to_stream = c->sent_early;
 	client_update_traffic(c);
@@ -18,12 +18,12 @@ send_buffered(struct client *c, struct quic_stream *stream)
 void
 client_tunnel_send_early(struct client *c)
 {
-	send_buffered(c, c->request.stream);
+	send_buffered(c, &c->request.stream);
 	c->request.no_retry = c->sent_early > 0;
 }
 
 static void
-on_sent(void *arg, struct quic_stream *stream)
+on_sent(void *arg, struct stream *stream)
 {
 	struct client *c = arg;
 
@@ -33,7 +33,7 @@ on_sent(void *arg, struct quic_stream *stream)
 }
 
 static void
-start(struct client *c, struct quic_stream *stream)
+start(struct client *c, struct stream *stream)
 {
 	client_free_buffer(c);
 	c->state = CLIENT_TUNNEL;
@@ -42,15 +42,15 @@ start(struct client *c, struct quic_stream *stream)
 }
 
 static void
-fail(struct client *c, struct quic_stream *stream, const char *reason)
+fail(struct client *c, struct stream *stream, const char *reason)
 {
-	quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+	stream_reset(stream, STREAM_CANCELLED);
 	c->relay.cut_short = true;
 	client_close(c, reason);
 }
 
 static void
-on_opened(void *arg, struct quic_stream *stream)
+on_opened(void *arg, struct stream *stream)
 {
 	struct client *c = arg;
 
@@ -63,10 +63,10 @@ on_opened(void *arg, struct quic_stream *stream)
 }
 
 void
-client_tunnel_switch(struct client *c, struct quic_stream *stream, uint64_t up,
+client_tunnel_switch(struct client *c, struct stream *stream, uint64_t up,
     uint64_t down)
 {
-	size_t n = quic_stream_push(stream, c->buf, c->len);
+	size_t n = stream_push(stream, c->buf, c->len);
 
 	c->relay.to_stream = up + n;
 	c->relay.to_tcp = down;

@@ -28,8 +28,7 @@
  *	http/		plain HTTP
  *	upstream/	tunnels to the edge
  *
- * Used by the main program culvert. It uses every folder of proxy/ but edge/,
- * and quic/.
+ * Used by the main program culvert. It uses every folder of proxy/ but edge/.
  */
 struct listener;
 

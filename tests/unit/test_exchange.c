@@ -28,9 +28,8 @@
 
 /* ---- The tunnel of straw ---- */
 
-struct quic_stream {
-	const struct quic_stream_events *events;
-	void *arg;
+struct straw {
+	struct stream *owner;
 	char *rx;
 	size_t rx_begin, rx_end, grain;
 	bool rx_fin;
@@ -39,23 +38,22 @@ struct quic_stream {
 	bool finished, released, reset;
 };
 
-static struct quic_stream streams[STREAMS_MAX];
+static struct straw streams[STREAMS_MAX];
 static size_t nstreams;
 static struct tunnel_request *asked; /* for a tunnel, without an outcome */
 static size_t grain; /* bytes of one vector, of streams to come */
 static size_t room;  /* bytes that these take */
 
-void
-quic_stream_attach(struct quic_stream *s,
-    const struct quic_stream_events *events, void *arg)
+static void
+attach(struct stream *stream)
 {
-	s->events = events;
-	s->arg = arg;
+	((struct straw *)stream->provider)->owner = stream;
 }
 
-size_t
-quic_stream_peek(const struct quic_stream *s, struct iovec *iov, size_t max)
+static size_t
+peek(const void *provider, struct iovec *iov, size_t max)
 {
+	const struct straw *s = provider;
 	size_t at = s->rx_begin, n;
 
 	for (n = 0; n < max && at < s->rx_end; n++) {
@@ -68,68 +66,90 @@ quic_stream_peek(const struct quic_stream *s, struct iovec *iov, size_t max)
 	return n;
 }
 
-void
-quic_stream_consume(struct quic_stream *s, size_t n)
+static void
+consume(void *provider, size_t n)
 {
+	struct straw *s = provider;
+
 	assert_true(n <= s->rx_end - s->rx_begin);
 	memset(s->rx + s->rx_begin, '#', n);
 	s->rx_begin += n;
 }
 
-bool
-quic_stream_ended(const struct quic_stream *s)
+static bool
+ended(const void *provider)
 {
+	const struct straw *s = provider;
+
 	return s->rx_fin && s->rx_begin == s->rx_end;
 }
 
-bool
-quic_stream_has_room(struct quic_stream *s)
+static bool
+has_room(void *provider)
 {
+	const struct straw *s = provider;
+
 	return s->tx_len < s->tx_limit;
 }
 
-void *
-quic_stream_reserve(struct quic_stream *s, size_t *len)
+static void *
+reserve(void *provider, size_t *len)
 {
+	struct straw *s = provider;
+
 	*len = ROOM;
-	return quic_stream_has_room(s) ? s->tx + s->tx_len : NULL;
+	return has_room(s) ? s->tx + s->tx_len : NULL;
 }
 
-void
-quic_stream_commit(struct quic_stream *s, size_t n)
+static void
+commit(void *provider, size_t n)
 {
+	struct straw *s = provider;
+
 	assert_false(s->finished);
 	assert_true(n <= ROOM);
 	s->tx_len += n;
 }
 
-void
-quic_stream_finish(struct quic_stream *s)
+static void
+finish(void *provider)
 {
-	s->finished = true;
+	((struct straw *)provider)->finished = true;
 }
 
-void
-quic_stream_reset(struct quic_stream *s, uint64_t code)
+static void
+release(void *provider)
 {
-	quic_stream_flush_and_reset(s, code);
-}
+	struct straw *s = provider;
 
-void
-quic_stream_release(struct quic_stream *s)
-{
 	assert_false(s->released || s->reset);
 	s->released = true;
 }
 
-void
-quic_stream_flush_and_reset(struct quic_stream *s, uint64_t code)
+static void
+flush_and_reset(void *provider, enum stream_error error)
 {
-	assert_int_equal(code, QUIC_H3_REQUEST_CANCELLED);
+	struct straw *s = provider;
+
+	assert_int_equal(error, STREAM_CANCELLED);
 	assert_false(s->released || s->reset);
 	s->reset = true;
 	memset(s->rx, '#', s->rx_end);
 }
+
+static const struct stream_ops straw_ops = {
+	.attach = attach,
+	.peek = peek,
+	.consume = consume,
+	.ended = ended,
+	.has_room = has_room,
+	.reserve = reserve,
+	.commit = commit,
+	.finish = finish,
+	.release = release,
+	.reset = flush_and_reset,
+	.flush_and_reset = flush_and_reset,
+};
 
 /* Only answers of an edge have a head, and there is none here. */
 const char *
@@ -157,87 +177,88 @@ pool_cancel(struct tunnel_request *t)
 {
 	if (asked != t)
 		return;
-	if (t->stream != NULL)
-		t->stream->reset = true;
+	if (stream_is_open(&t->stream))
+		stream_reset(&t->stream, STREAM_CANCELLED);
 	asked = NULL;
 }
 
 /* Sends the request; an earlier one, if any, is lost. */
-static struct quic_stream *
+static struct straw *
 ask(void)
 {
-	struct quic_stream *s = &streams[nstreams];
+	struct straw *s = &streams[nstreams];
 
 	assert_non_null(asked);
-	if (asked->stream != NULL)
-		asked->stream->reset = true;
+	if (stream_is_open(&asked->stream))
+		stream_reset(&asked->stream, STREAM_CANCELLED);
 	assert_true(nstreams++ < STREAMS_MAX);
-	*s = (struct quic_stream){ .grain = grain,
+	*s = (struct straw){ .grain = grain,
 		.rx = malloc(BUFFER),
 		.tx = malloc(BUFFER),
 		.tx_limit = room };
-	asked->stream = s;
-	asked->events->sent(asked->arg, s);
+	asked->stream = (struct stream){ .ops = &straw_ops, .provider = s };
+	asked->events->sent(asked->arg, &asked->stream);
 	return s;
 }
 
 /* The edge grants the tunnel. */
-static struct quic_stream *
+static struct straw *
 grant(void)
 {
-	struct quic_stream *s = ask();
+	struct straw *s = ask();
 	struct tunnel_request *t = asked;
+	struct stream stream;
 
-	t->stream = NULL;
+	stream_move(&stream, &t->stream);
 	asked = NULL;
-	t->events->opened(t->arg, s);
+	t->events->opened(t->arg, &stream);
 	return s;
 }
 
 static bool
-is_open(const struct quic_stream *s)
+is_open(const struct straw *s)
 {
 	return !s->released && !s->reset;
 }
 
 /* The origin sends, `step` bytes at a time. */
 static void
-origin_sends(struct quic_stream *s, const char *data, size_t len, size_t step)
+origin_sends(struct straw *s, const char *data, size_t len, size_t step)
 {
 	for (size_t i = 0, n; i < len && is_open(s); i += n) {
 		n = len - i < step ? len - i : step;
 		memcpy(s->rx + s->rx_end, data + i, n);
 		s->rx_end += n;
-		s->events->readable(s, s->arg);
+		s->owner->events->readable(s->owner->arg);
 	}
 }
 
 static void
-origin_says(struct quic_stream *s, const char *text)
+origin_says(struct straw *s, const char *text)
 {
 	origin_sends(s, text, strlen(text), strlen(text));
 }
 
 static void
-origin_closes(struct quic_stream *s)
+origin_closes(struct straw *s)
 {
 	s->rx_fin = true;
 	if (is_open(s))
-		s->events->readable(s, s->arg);
+		s->owner->events->readable(s->owner->arg);
 }
 
 static void
-origin_resets(struct quic_stream *s)
+origin_resets(struct straw *s)
 {
-	s->events->reset(s, QUIC_H3_CONNECT_ERROR, s->arg);
+	s->owner->events->reset(s->owner->arg, "reset by the peer");
 }
 
 static void
-connection_breaks(struct quic_stream *s)
+connection_breaks(struct straw *s)
 {
 	s->reset = true;
 	memset(s->rx, '#', s->rx_end);
-	s->events->aborted(s, QUIC_H3_CONNECT_ERROR, NULL, s->arg);
+	stream_abort_owner(s->owner, STREAM_RESET, "reset by the peer");
 }
 
 /* ---- The client ---- */
@@ -305,10 +326,10 @@ on_moved(void *arg)
 }
 
 static void
-on_switched(void *arg, struct quic_stream *stream)
+on_switched(void *arg, struct stream *stream)
 {
 	(void)arg;
-	assert_ptr_equal(stream, &streams[nstreams - 1]);
+	assert_ptr_equal(stream->provider, &streams[nstreams - 1]);
 	assert_true(exchange_request_complete(client.exchange));
 	client.outcome = SWITCHED;
 }
@@ -609,7 +630,7 @@ check_answer(const struct exchange *e, bool split)
 static void
 run_exchange(const struct exchange *e, size_t vector, size_t step)
 {
-	struct quic_stream *s;
+	struct straw *s;
 
 	assert_int_equal(setup(NULL), 0);
 	grain = vector;
@@ -644,7 +665,7 @@ test_exchanges(void **state)
 }
 
 static void
-exchange_over(struct quic_stream *s)
+exchange_over(struct straw *s)
 {
 	origin_says(s, RESPONSE);
 	assert_client_got(ANSWER);
@@ -668,7 +689,7 @@ client_sends(const char *text)
 static void
 test_early_answer(void **state)
 {
-	struct quic_stream *s = &streams[0];
+	struct straw *s = &streams[0];
 
 	(void)state;
 	client_asks(EARLY CHUNKED "\r\n3\r\nhel\r\n");
@@ -690,7 +711,7 @@ test_early_answer(void **state)
 static void
 test_early_answer_of_the_last(void **state)
 {
-	struct quic_stream *s = &streams[0];
+	struct straw *s = &streams[0];
 
 	(void)state;
 	client_asks(EARLY LENGTH_5 "\r\nhel");
@@ -749,12 +770,12 @@ test_early_answer_and_the_end_of_the_connection(void **state)
 static void
 test_early_answer_and_stop(void **state)
 {
-	struct quic_stream *s = &streams[0];
+	struct straw *s = &streams[0];
 
 	(void)state;
 	client_asks(EARLY LENGTH_5 "\r\nhel");
 	origin_says(s, OK LENGTH_5 "\r\nhello");
-	s->events->stopped(s, s->arg);
+	s->owner->events->stopped(s->owner->arg);
 	assert_int_equal(client.outcome, CLOSED);
 	assert_true(s->reset);
 }
@@ -765,7 +786,7 @@ test_early_answer_before_the_head(void **state)
 {
 	struct http1_request req;
 	size_t scanned = 0;
-	struct quic_stream *s;
+	struct straw *s;
 
 	(void)state;
 	http1_request_parse(&req, POST_0, strlen(POST_0), &scanned);
@@ -775,7 +796,7 @@ test_early_answer_before_the_head(void **state)
 	origin_says(s, OK LENGTH_5 "\r\nhello");
 	assert_int_equal(client.outcome, NONE);
 	s->tx_limit = BUFFER - ROOM;
-	s->events->writable(s, s->arg);
+	s->owner->events->writable(s->owner->arg);
 	assert_int_equal(client.outcome, KEPT);
 }
 
@@ -810,7 +831,7 @@ static void
 run_response_trailer(size_t row, size_t step)
 {
 	char text[400], expected[400];
-	struct quic_stream *s = &streams[0];
+	struct straw *s = &streams[0];
 
 	assert_int_equal(setup(NULL), 0);
 	grain = step;
@@ -831,7 +852,7 @@ run_request_trailer(size_t row, size_t step)
 {
 	const uint8_t *in = (const uint8_t *)trailers[row].in;
 	size_t len = strlen(trailers[row].in), n, taken;
-	struct quic_stream *s = &streams[0];
+	struct straw *s = &streams[0];
 	char expected[400];
 
 	assert_int_equal(setup(NULL), 0);
@@ -881,7 +902,7 @@ test_trailers_of_one_hop(void **state)
 static void
 test_trailers_wait_for_room(void **state)
 {
-	struct quic_stream *s = &streams[0];
+	struct straw *s = &streams[0];
 	char text[8010] = LAST;
 
 	(void)state;
@@ -894,7 +915,7 @@ test_trailers_wait_for_room(void **state)
 	client_sends(text);
 	assert_int_equal(client.outcome, NONE);
 	s->tx_limit = BUFFER - ROOM;
-	s->events->writable(s, s->arg);
+	s->owner->events->writable(s->owner->arg);
 	assert_int_equal(client.outcome, KEPT);
 	assert_memory_equal(s->tx + s->tx_len - 10, "\r\nA: b\r\n\r\n", 10);
 }
@@ -930,7 +951,7 @@ test_upgrade(void **state)
 	static const char request[] = "GET http://a.example/" HOST UPGRADE
 				      "\r\n" FRAMES;
 	static const size_t sizes[] = { 1, 2, 7, 50, BUFFER };
-	struct quic_stream *s = &streams[0];
+	struct straw *s = &streams[0];
 
 	(void)state;
 	for (size_t i = 0; i < 5; i++)
@@ -945,13 +966,13 @@ test_upgrade(void **state)
 			memcpy(s->rx + s->rx_end, "\n" FRAMES,
 			    strlen("\n" FRAMES));
 			s->rx_end += strlen("\n" FRAMES);
-			s->events->readable(s, s->arg);
+			s->owner->events->readable(s->owner->arg);
 			assert_int_equal(client.outcome, SWITCHED);
 			assert_client_got(SWITCHING UPGRADE VIA);
 			assert_text(s->rx + s->rx_begin,
 			    s->rx_end - s->rx_begin, FRAMES);
 			assert_true(is_open(s));
-			quic_stream_release(s);
+			release(s);
 			assert_int_equal(teardown(NULL), 0);
 		}
 }
@@ -979,7 +1000,7 @@ test_upgrade_ignored(void **state)
 static void
 test_upgrade_before_the_body(void **state)
 {
-	struct quic_stream *s = &streams[0];
+	struct straw *s = &streams[0];
 
 	(void)state;
 	client_asks("POST http://a.example/" HOST UPGRADE CHUNKED
@@ -990,7 +1011,7 @@ test_upgrade_before_the_body(void **state)
 	client_sends("\r\n0\r\n\r\n");
 	assert_int_equal(client.outcome, SWITCHED);
 	assert_text(s->rx + s->rx_begin, s->rx_end - s->rx_begin, FRAMES);
-	quic_stream_release(s);
+	release(s);
 }
 
 static void
@@ -1189,7 +1210,7 @@ test_stale_bytes(void **state)
 
 /* One exchange with `host`; the origin's answer has no content. */
 static void
-exchange(const char *request, struct quic_stream *s, const char *answer)
+exchange(const char *request, struct straw *s, const char *answer)
 {
 	client_asks(request);
 	assert_false(s->finished || s->reset);
@@ -1302,7 +1323,7 @@ test_pinned_too_many(void **state)
 static void
 test_pinned_ends(void **state)
 {
-	static void (*const ends[])(struct quic_stream *) = { origin_closes,
+	static void (*const ends[])(struct straw *) = { origin_closes,
 		origin_resets, connection_breaks };
 
 	(void)state;
@@ -1378,7 +1399,7 @@ request(const char *text)
 static void
 test_goes_ahead(void **state)
 {
-	struct quic_stream *s;
+	struct straw *s;
 
 	(void)state;
 	request(GET);
@@ -1395,7 +1416,7 @@ test_goes_ahead(void **state)
 static void
 test_post_stays_behind(void **state)
 {
-	struct quic_stream *s;
+	struct straw *s;
 
 	(void)state;
 	request(POST);
@@ -1430,7 +1451,7 @@ test_slow_origin(void **state)
 	const char *head = "PUT http://a.example/" HOST CHUNKED "\r\n";
 	const char *body = "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
 	size_t at = 0, len = strlen(body);
-	struct quic_stream *s;
+	struct straw *s;
 
 	(void)state;
 	client_asks(head);
@@ -1443,7 +1464,7 @@ test_slow_origin(void **state)
 		    0);
 		s->tx_limit = BUFFER - ROOM;
 		client.writable = 0;
-		s->events->writable(s, s->arg);
+		s->owner->events->writable(s->owner->arg);
 		assert_int_equal(client.writable, 1);
 		assert_int_equal(exchange_feed(client.exchange,
 				     (const uint8_t *)body + at++, 1),
@@ -1461,7 +1482,7 @@ test_large_body(void **state)
 	const char *size = "186a0\r\n";
 	size_t len = 100000, head;
 	char *body = malloc(len);
-	struct quic_stream *s;
+	struct straw *s;
 
 	(void)state;
 	memset(body, 'x', len);
@@ -1498,10 +1519,10 @@ test_body_before_tunnel(void **state)
 }
 
 /* A body that no socket buffer holds, to a client that reads late. */
-static struct quic_stream *
+static struct straw *
 send_large(const char *head, char *body, size_t len)
 {
-	struct quic_stream *s;
+	struct straw *s;
 
 	for (size_t i = 0; i < len; i++)
 		body[i] = (char)('a' + i % 23);
@@ -1520,7 +1541,7 @@ test_slow_client(void **state)
 {
 	size_t len = 2000000, head = strlen(OK CHUNKED VIA);
 	char *body = malloc(len);
-	struct quic_stream *s = send_large(OK "\r\n", body, len);
+	struct straw *s = send_large(OK "\r\n", body, len);
 
 	(void)state;
 	origin_closes(s);
@@ -1537,7 +1558,7 @@ test_reset_while_writing(void **state)
 {
 	size_t len = 2000000, head = strlen(OK CHUNKED VIA);
 	char *body = malloc(len);
-	struct quic_stream *s = send_large(OK "\r\n", body, len);
+	struct straw *s = send_large(OK "\r\n", body, len);
 
 	(void)state;
 	origin_resets(s);
@@ -1570,7 +1591,7 @@ test_cut_while_writing(void **state)
 {
 	size_t len = 2000000;
 	char *body = malloc(len);
-	struct quic_stream *s = send_large(OK "\r\n", body, len);
+	struct straw *s = send_large(OK "\r\n", body, len);
 
 	(void)state;
 	connection_breaks(s);

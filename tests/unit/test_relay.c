@@ -12,6 +12,7 @@
 /* First: termios.h, which uv.h includes, has an ECHO of its own. */
 #include "tests/unit/world.h"
 
+#include "proxy/base/stream_quic.h"
 #include "proxy/relay.h"
 #include "quic/internal.h"
 
@@ -60,6 +61,7 @@ socket_pair(int fds[2])
 static void
 play_begin(struct play *p, struct world *w)
 {
+	struct stream stream;
 	int fds[2];
 
 	*p = (struct play){ .w = w };
@@ -75,7 +77,8 @@ play_begin(struct play *p, struct world *w)
 	relay_init(&p->relay, &p->loop, on_closed);
 	p->relay.moved = on_moved;
 	assert_int_equal(uv_tcp_open(&p->relay.tcp, fds[0]), 0);
-	relay_start(&p->relay, w->far[0].stream);
+	stream_quic_open(&stream, w->far[0].stream);
+	relay_start(&p->relay, &stream);
 	w->far[0].stream = NULL;
 }
 

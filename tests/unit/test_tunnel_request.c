@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "proxy/base/stream_quic.h"
 #include "proxy/local/upstream/tunnel_request.h"
 #include "tests/unit/world.h"
 
@@ -25,7 +26,7 @@ struct client {
 	unsigned opened, refused;
 	unsigned place; /* in the order in which they were served */
 	struct connect_error why;
-	struct quic_stream *stream;
+	struct stream stream;
 	bool stays;	    /* keeps its tunnel; the others end it at once */
 	bool retries;	    /* comes again when it is refused */
 	size_t early_bytes; /* bytes of its pattern, with the request; ... */
@@ -44,50 +45,61 @@ on_requeued(void *arg)
 }
 
 static void
-on_aborted(struct quic_stream *stream, uint64_t code,
-    const struct quic_close *why, void *arg)
+on_nothing(void *arg)
 {
-	struct client *c = arg;
-
-	(void)stream, (void)code, (void)why;
-	c->stream = NULL;
+	(void)arg;
 }
 
-static const struct quic_stream_events stream_events = {
+static void
+on_reset(void *arg, const char *why)
+{
+	(void)arg, (void)why;
+}
+
+static void
+on_aborted(void *arg, enum stream_end how, const char *why)
+{
+	(void)arg, (void)how, (void)why;
+}
+
+static const struct stream_events stream_events = {
+	.readable = on_nothing,
+	.writable = on_nothing,
+	.stopped = on_nothing,
+	.reset = on_reset,
 	.aborted = on_aborted,
 };
 
 static void
-on_sent(void *arg, struct quic_stream *stream)
+on_sent(void *arg, struct stream *stream)
 {
 	struct client *c = arg;
 	uint8_t *out;
 	size_t room;
 
-	assert_ptr_equal(c->request.stream, stream);
+	assert_ptr_equal(&c->request.stream, stream);
 	assert_false(c->request.no_retry);
 	if (c->early_bytes == 0)
 		return;
-	out = quic_stream_reserve(stream, &room);
+	out = stream_reserve(stream, &room);
 	assert_in_range(c->early_bytes, 1, room);
 	for (size_t i = 0; i < c->early_bytes; i++)
 		out[i] = pattern(c->target.port, i);
-	quic_stream_commit(stream, c->early_bytes);
+	stream_commit(stream, c->early_bytes);
 	c->request.no_retry = c->early_once;
 }
 
 static void
-on_opened(void *arg, struct quic_stream *stream)
+on_opened(void *arg, struct stream *stream)
 {
 	struct client *c = arg;
 
 	c->opened++;
 	c->place = served++;
-	if (c->stays) {
-		c->stream = stream;
-		quic_stream_attach(stream, &stream_events, c);
-	} else
-		quic_stream_reset(stream, QUIC_H3_NO_ERROR);
+	if (c->stays)
+		stream_attach(&c->stream, stream, &stream_events, c);
+	else
+		stream_reset(stream, STREAM_CANCELLED);
 }
 
 static void
@@ -173,6 +185,12 @@ requests_are_served_in_order(void **state)
 	}
 }
 
+static struct quic_conn *
+conn_of(unsigned i)
+{
+	return quic_stream_conn(stream_quic(&clients[i].stream));
+}
+
 static void
 a_full_connection_leaves_the_rest_to_another(void **state)
 {
@@ -192,9 +210,8 @@ a_full_connection_leaves_the_rest_to_another(void **state)
 	    0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 2 * LIMIT);
-	assert_ptr_equal(quic_stream_conn(clients[1].stream), near_conn(w));
-	assert_ptr_equal(quic_stream_conn(clients[2 * LIMIT].stream),
-	    w->link->clients[1]);
+	assert_ptr_equal(conn_of(1), near_conn(w));
+	assert_ptr_equal(conn_of(2 * LIMIT), w->link->clients[1]);
 }
 
 static void
@@ -347,7 +364,7 @@ requests_without_a_response_can_be_requeued(void **state)
 	link_run(w->link, NULL, NULL, LINK_S);
 	for (unsigned i = 1; i <= 6; i++)
 		assert_int_equal(clients[i].place, i - 1);
-	assert_non_null(clients[1].stream);
+	assert_true(stream_is_open(&clients[1].stream));
 	assert_int_equal(stats_of(near_conn(w)).streams, 1);
 }
 

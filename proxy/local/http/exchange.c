@@ -44,7 +44,7 @@ struct exchange {
 
 	struct tunnel_request tunnel;
 	struct target origin; /* of the tunnel, or of the one to open */
-	struct quic_stream *stream;
+	struct stream stream; /* open if it has a tunnel */
 	struct pinned pinned; /* tunnels to other origins, for later */
 	bool pinned_closed; /* a tunnel that the client authenticated is gone */
 	bool reused;	    /* the tunnel has carried a request before */
@@ -63,12 +63,13 @@ static const char reset_by_origin[] = "it reset the connection";
 static bool
 is_pinned(const struct exchange *e)
 {
-	return e->stream != NULL && e->response.pinned;
+	return stream_is_open(&e->stream) && e->response.pinned;
 }
 
 /* ---- The tunnel ---- */
 
 static const struct tunnel_request_events tunnel_request_events;
+static const struct stream_events stream_events;
 
 static void
 open_tunnel(struct exchange *e)
@@ -79,11 +80,19 @@ open_tunnel(struct exchange *e)
 }
 
 static void
-set_stream(struct exchange *e, struct quic_stream *stream)
+take_stream(struct exchange *e, struct stream *stream)
 {
-	e->stream = stream;
+	stream_attach(&e->stream, stream, &stream_events, e);
 	e->was_reset = e->stopped = false;
-	response_set_stream(&e->response, stream);
+	response_set_stream(&e->response, &e->stream);
+}
+
+/* The stream has ended, or has another owner. */
+static void
+forget_stream(struct exchange *e)
+{
+	e->was_reset = e->stopped = false;
+	response_set_stream(&e->response, NULL);
 }
 
 /* Ends a tunnel whose origin has no response outstanding. */
@@ -91,11 +100,11 @@ static void
 release_tunnel(struct exchange *e)
 {
 	e->pinned_closed = e->pinned_closed || is_pinned(e);
-	if (e->stream == NULL)
+	if (!stream_is_open(&e->stream))
 		return;
-	quic_stream_finish(e->stream);
-	quic_stream_release(e->stream);
-	set_stream(e, NULL);
+	stream_finish(&e->stream);
+	stream_release(&e->stream);
+	forget_stream(e);
 }
 
 /*
@@ -106,10 +115,10 @@ static void
 reset_tunnel(struct exchange *e)
 {
 	e->pinned_closed = e->pinned_closed || is_pinned(e);
-	if (e->stream == NULL)
+	if (!stream_is_open(&e->stream))
 		return;
-	quic_stream_flush_and_reset(e->stream, QUIC_H3_REQUEST_CANCELLED);
-	set_stream(e, NULL);
+	stream_flush_and_reset(&e->stream, STREAM_CANCELLED);
+	forget_stream(e);
 }
 
 /* After a response: keeps the tunnel if it can be used again. */
@@ -119,9 +128,9 @@ keep_tunnel(struct exchange *e)
 	struct iovec excess;
 
 	if (e->was_reset || e->stopped || !request_sent(&e->request) ||
-	    quic_stream_peek(e->stream, &excess, 1) > 0)
+	    stream_peek(&e->stream, &excess, 1) > 0)
 		reset_tunnel(e);
-	else if (!e->response.origin_keep_alive || quic_stream_ended(e->stream))
+	else if (!e->response.origin_keep_alive || stream_ended(&e->stream))
 		release_tunnel(e);
 }
 
@@ -185,8 +194,8 @@ drop_response(struct exchange *e)
 {
 	struct iovec iov;
 
-	while (quic_stream_peek(e->stream, &iov, 1) > 0)
-		quic_stream_consume(e->stream, iov.iov_len);
+	while (stream_peek(&e->stream, &iov, 1) > 0)
+		stream_consume(&e->stream, iov.iov_len);
 	if (e->response_dropped)
 		return;
 	e->response_dropped = true;
@@ -197,11 +206,12 @@ drop_response(struct exchange *e)
 static void
 switch_protocol(struct exchange *e)
 {
-	struct quic_stream *stream = e->stream;
+	struct stream stream;
 
-	set_stream(e, NULL);
+	stream_move(&stream, &e->stream);
+	forget_stream(e);
 	finish(e);
-	e->events->switched(e->arg, stream);
+	e->events->switched(e->arg, &stream);
 }
 
 /* Response and request are complete. The last call in its caller. */
@@ -224,7 +234,7 @@ static bool
 is_last(const struct exchange *e)
 {
 	return !e->response.switched &&
-	    (quic_stream_ended(e->stream) ||
+	    (stream_ended(&e->stream) ||
 		e->response.framing == HTTP1_UNTIL_CLOSE);
 }
 
@@ -301,7 +311,7 @@ on_written(void *arg)
 static void
 send_request(struct exchange *e)
 {
-	int rv = request_send_head(&e->request, e->stream);
+	int rv = request_send_head(&e->request, &e->stream);
 
 	e->events->moved(e->arg);
 	if (rv < 0)
@@ -314,14 +324,6 @@ send_request(struct exchange *e)
 	}
 }
 
-static void
-on_stream_response(struct quic_stream *stream, const struct quic_head *head,
-    void *arg)
-{
-	/* tunnel_request.c has had the response to CONNECT. */
-	(void)stream, (void)head, (void)arg;
-}
-
 /* Between two exchanges. The last call in its caller. */
 static void
 report_pinned_closed(struct exchange *e)
@@ -331,7 +333,7 @@ report_pinned_closed(struct exchange *e)
 }
 
 static void
-on_stream_readable(struct quic_stream *stream, void *arg)
+on_stream_readable(void *arg)
 {
 	struct exchange *e = arg;
 
@@ -339,7 +341,7 @@ on_stream_readable(struct quic_stream *stream, void *arg)
 		pump(e);
 		return;
 	}
-	if (quic_stream_ended(stream))
+	if (stream_ended(&e->stream))
 		release_tunnel(e);
 	else
 		reset_tunnel(e);
@@ -347,22 +349,20 @@ on_stream_readable(struct quic_stream *stream, void *arg)
 }
 
 static void
-on_stream_writable(struct quic_stream *stream, void *arg)
+on_stream_writable(void *arg)
 {
 	struct exchange *e = arg;
 
-	(void)stream;
 	if (e->state == CARRYING)
 		send_request(e);
 }
 
-/* STOP_SENDING: the response goes on. */
+/* The response goes on. */
 static void
-on_stream_stopped(struct quic_stream *stream, void *arg)
+on_stream_stopped(void *arg)
 {
 	struct exchange *e = arg;
 
-	(void)stream;
 	e->stopped = true;
 	if (e->state == CARRYING) {
 		if (e->response_done)
@@ -375,11 +375,11 @@ on_stream_stopped(struct quic_stream *stream, void *arg)
 
 /* The bytes before the reset may be a complete response. */
 static void
-on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
+on_stream_reset(void *arg, const char *why)
 {
 	struct exchange *e = arg;
 
-	(void)stream, (void)code;
+	(void)why;
 	e->was_reset = true;
 	if (e->state == CARRYING) {
 		pump(e);
@@ -390,18 +390,14 @@ on_stream_reset(struct quic_stream *stream, uint64_t code, void *arg)
 }
 
 static void
-on_stream_aborted(struct quic_stream *stream, uint64_t code,
-    const struct quic_close *why, void *arg)
+on_stream_aborted(void *arg, enum stream_end how, const char *why)
 {
 	struct exchange *e = arg;
 
-	(void)stream, (void)code;
-	e->pinned_closed = e->pinned_closed || is_pinned(e);
-	set_stream(e, NULL);
+	e->pinned_closed = e->pinned_closed || e->response.pinned;
+	forget_stream(e);
 	if (e->state == CARRYING)
-		fail(e,
-		    why != NULL ? "the QUIC connection was lost"
-				: reset_by_origin);
+		fail(e, how == STREAM_RESET ? reset_by_origin : why);
 	else
 		report_pinned_closed(e);
 }
@@ -415,8 +411,7 @@ on_pinned_lost(void *arg)
 	report_pinned_closed(e);
 }
 
-static const struct quic_stream_events stream_events = {
-	.response = on_stream_response,
+static const struct stream_events stream_events = {
 	.readable = on_stream_readable,
 	.writable = on_stream_writable,
 	.stopped = on_stream_stopped,
@@ -429,7 +424,7 @@ static const struct quic_stream_events stream_events = {
  * others wait: they could not be sent again if the connection were lost.
  */
 static void
-on_sent(void *arg, struct quic_stream *stream)
+on_sent(void *arg, struct stream *stream)
 {
 	struct exchange *e = arg;
 
@@ -439,12 +434,11 @@ on_sent(void *arg, struct quic_stream *stream)
 }
 
 static void
-on_opened(void *arg, struct quic_stream *stream)
+on_opened(void *arg, struct stream *stream)
 {
 	struct exchange *e = arg;
 
-	quic_stream_attach(stream, &stream_events, e);
-	set_stream(e, stream);
+	take_stream(e, stream);
 	e->state = CARRYING;
 	send_request(e);
 }
@@ -491,22 +485,22 @@ exchange_new(struct exchange **out, uv_tcp_t *tcp, struct pool *pool, bool via,
 static void
 select_origin(struct exchange *e, const struct target *origin)
 {
-	struct quic_stream *stream;
+	struct stream stream;
+	bool found;
 
 	if (pinned_same_origin(&e->origin, origin))
 		return;
-	stream = pinned_take(&e->pinned, origin);
+	found = pinned_take(&e->pinned, origin, &stream);
 	if (is_pinned(e)) {
 		pinned_put(&e->pinned, &e->origin, e->response.handshake,
-		    e->stream);
-		set_stream(e, NULL);
+		    &e->stream);
+		forget_stream(e);
 	} else
 		release_tunnel(e);
 	e->origin = *origin;
-	if (stream == NULL)
+	if (!found)
 		return;
-	quic_stream_attach(stream, &stream_events, e);
-	set_stream(e, stream);
+	take_stream(e, &stream);
 	e->response.pinned = true;
 }
 
@@ -516,7 +510,7 @@ reuse_tunnel(struct exchange *e)
 	int rv;
 
 	e->state = CARRYING;
-	rv = request_send_head(&e->request, e->stream);
+	rv = request_send_head(&e->request, &e->stream);
 	if (rv < 0)
 		abandon(e);
 	return rv;
@@ -533,7 +527,7 @@ exchange_request(struct exchange *e, const struct http1_request *req)
 	response_begin(&e->response, &e->request);
 	e->response_done = e->half_closed = false;
 	select_origin(e, &req->authority);
-	e->reused = e->stream != NULL &&
+	e->reused = stream_is_open(&e->stream) &&
 	    (e->request.repeatable || e->response.pinned);
 	e->response.reused = e->reused && !e->response.pinned;
 	if (e->reused)
@@ -577,7 +571,7 @@ exchange_feed(struct exchange *e, const uint8_t *data, size_t len)
 		e->request.awaits_room = true;
 		return 0;
 	}
-	n = request_feed(&e->request, e->stream, data, len);
+	n = request_feed(&e->request, &e->stream, data, len);
 	if (n < 0)
 		abandon(e);
 	return n;

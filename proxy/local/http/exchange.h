@@ -26,7 +26,7 @@
  *	pinned.h	tunnels that a client has authenticated
  *
  * Used by the HTTP front end (proxy/local/client_http.c). It uses proxy/base/,
- * proxy/http1/, proxy/local/upstream/ and quic/.
+ * proxy/http1/ and proxy/local/upstream/.
  *
  * The front end reads the client's TCP connection and parses header sections.
  * A struct exchange carries one request and its response at a time, over a
@@ -73,11 +73,11 @@ struct exchange_events {
 	/*
 	 * The origin has switched to a protocol that the request has asked for
 	 * (RFC 9110 §7.8), 101 is written and the request is complete: the
-	 * exchange is over. The handler owns the stream, and must attach itself
-	 * before it returns. What exchange_feed() did not take belongs to the
-	 * new protocol, as does all that the client sends from now on.
+	 * exchange is over. The handler takes the stream over or ends it before
+	 * it returns. What exchange_feed() did not take belongs to the new
+	 * protocol, as does all that the client sends from now on.
 	 */
-	void (*switched)(void *arg, struct quic_stream *stream);
+	void (*switched)(void *arg, struct stream *stream);
 
 	/*
 	 * There is no response, and nothing was written but perhaps 1xx: answer

@@ -8,7 +8,7 @@
 struct pinned_tunnel {
 	struct pinned *pinned;
 	struct target origin;
-	struct quic_stream *stream;
+	struct stream stream;
 	bool handshake;
 	TAILQ_ENTRY(pinned_tunnel) entry;
 };
@@ -22,10 +22,10 @@ drop(struct pinned_tunnel *t)
 }
 
 static void
-end(struct quic_stream *stream)
+end(struct stream *stream)
 {
-	quic_stream_finish(stream);
-	quic_stream_release(stream);
+	stream_finish(stream);
+	stream_release(stream);
 }
 
 static void
@@ -39,36 +39,47 @@ lose(struct pinned_tunnel *t)
 
 /* No response is outstanding, so bytes or FIN mean that the tunnel ends. */
 static void
-on_readable(struct quic_stream *stream, void *arg)
+on_readable(void *arg)
 {
-	end(stream);
-	lose(arg);
+	struct pinned_tunnel *t = arg;
+
+	end(&t->stream);
+	lose(t);
+}
+
+/* Nothing is being sent, so nothing waits for room. */
+static void
+on_writable(void *arg)
+{
+	(void)arg;
 }
 
 static void
-on_stopped(struct quic_stream *stream, void *arg)
+on_stopped(void *arg)
 {
-	quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
-	lose(arg);
+	struct pinned_tunnel *t = arg;
+
+	stream_reset(&t->stream, STREAM_CANCELLED);
+	lose(t);
 }
 
 static void
-on_reset(struct quic_stream *stream, uint64_t code, void *arg)
+on_reset(void *arg, const char *why)
 {
-	(void)code;
-	on_stopped(stream, arg);
+	(void)why;
+	on_stopped(arg);
 }
 
 static void
-on_aborted(struct quic_stream *stream, uint64_t code,
-    const struct quic_close *why, void *arg)
+on_aborted(void *arg, enum stream_end how, const char *why)
 {
-	(void)stream, (void)code, (void)why;
+	(void)how, (void)why;
 	lose(arg);
 }
 
-static const struct quic_stream_events stream_events = {
+static const struct stream_events stream_events = {
 	.readable = on_readable,
+	.writable = on_writable,
 	.stopped = on_stopped,
 	.reset = on_reset,
 	.aborted = on_aborted,
@@ -87,7 +98,7 @@ pinned_fini(struct pinned *p)
 	struct pinned_tunnel *t;
 
 	while ((t = TAILQ_FIRST(&p->tunnels)) != NULL) {
-		end(t->stream);
+		end(&t->stream);
 		drop(t);
 	}
 }
@@ -108,13 +119,13 @@ drop_unused(struct pinned *p)
 	log_debug("closed an authenticated connection to %s: its client has "
 		  "more than %d of them",
 	    target, PINNED_MAX);
-	end(t->stream);
+	end(&t->stream);
 	drop(t);
 }
 
 void
 pinned_put(struct pinned *p, const struct target *origin, bool handshake,
-    struct quic_stream *stream)
+    struct stream *stream)
 {
 	struct pinned_tunnel *t = malloc(sizeof(*t));
 
@@ -124,27 +135,28 @@ pinned_put(struct pinned *p, const struct target *origin, bool handshake,
 	}
 	if (p->n == PINNED_MAX)
 		drop_unused(p);
-	*t = (struct pinned_tunnel){ p, *origin, stream, handshake,
-		{ NULL, NULL } };
+	*t = (struct pinned_tunnel){ .pinned = p,
+		.origin = *origin,
+		.handshake = handshake };
 	TAILQ_INSERT_TAIL(&p->tunnels, t, entry);
 	p->n++;
-	quic_stream_attach(stream, &stream_events, t);
+	stream_attach(&t->stream, stream, &stream_events, t);
 }
 
-struct quic_stream *
-pinned_take(struct pinned *p, const struct target *origin)
+bool
+pinned_take(struct pinned *p, const struct target *origin,
+    struct stream *stream)
 {
-	struct quic_stream *stream;
 	struct pinned_tunnel *t;
 
 	TAILQ_FOREACH(t, &p->tunnels, entry)
 		if (pinned_same_origin(&t->origin, origin))
 			break;
 	if (t == NULL)
-		return NULL;
-	stream = t->stream;
+		return false;
+	stream_move(stream, &t->stream);
 	drop(t);
-	return stream;
+	return true;
 }
 
 bool

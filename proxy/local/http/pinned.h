@@ -6,7 +6,7 @@
 #include <sys/queue.h>
 
 #include "proxy/base/addr.h"
-#include "quic/quic.h"
+#include "proxy/base/stream.h"
 
 /*
  * Tunnels whose TCP connection, and not each request on it, is authenticated:
@@ -39,17 +39,21 @@ void pinned_init(struct pinned *, void (*on_lost)(void *arg), void *arg);
 void pinned_fini(struct pinned *);
 
 /*
- * Keeps the tunnel to `origin`, and attaches to its stream. With `handshake`
+ * Keeps the tunnel to `origin`, and takes over its stream. With `handshake`
  * the client has begun to authenticate it, and its next message must come on
  * this connection. When there are too many tunnels, the one that is unused for
  * longest is ended, and one in a handshake only if there are no others; when
  * memory runs out, this tunnel is ended.
  */
 void pinned_put(struct pinned *, const struct target *origin, bool handshake,
-    struct quic_stream *);
+    struct stream *);
 
-/* Returns the tunnel to `origin`, for the caller to attach to, or NULL. */
-struct quic_stream *pinned_take(struct pinned *, const struct target *origin);
+/*
+ * Moves the tunnel to `origin`, if there is one, to `stream`, for the caller to
+ * take over at once. Returns whether there is one.
+ */
+bool pinned_take(struct pinned *, const struct target *origin,
+    struct stream *stream);
 
 /* Whether both are the same host and port. */
 bool pinned_same_origin(const struct target *, const struct target *);

@@ -69,17 +69,17 @@ request_rewind(struct request *r)
 }
 
 int
-request_send_head(struct request *r, struct quic_stream *stream)
+request_send_head(struct request *r, struct stream *stream)
 {
 	size_t n, room;
 	void *out;
 
 	while ((n = r->head_len - r->head_sent) > 0) {
-		if ((out = quic_stream_reserve(stream, &room)) == NULL)
-			return quic_stream_has_room(stream) ? -ENOMEM : 0;
+		if ((out = stream_reserve(stream, &room)) == NULL)
+			return stream_has_room(stream) ? -ENOMEM : 0;
 		n = n < room ? n : room;
 		memcpy(out, r->head + r->head_sent, n);
-		quic_stream_commit(stream, n);
+		stream_commit(stream, n);
 		r->head_sent += n;
 		r->written += n;
 	}
@@ -160,7 +160,7 @@ put_end(struct request *r, char *out)
 
 /* Moves one piece. Returns the bytes taken, 0 when there is no room. */
 static ssize_t
-feed_piece(struct request *r, struct quic_stream *stream, const uint8_t *data,
+feed_piece(struct request *r, struct stream *stream, const uint8_t *data,
     size_t len)
 {
 	const uint8_t *content;
@@ -168,8 +168,8 @@ feed_piece(struct request *r, struct quic_stream *stream, const uint8_t *data,
 	ssize_t rv;
 	char *out;
 
-	if ((out = quic_stream_reserve(stream, &room)) == NULL)
-		return quic_stream_has_room(stream) ? -ENOMEM : 0;
+	if ((out = stream_reserve(stream, &room)) == NULL)
+		return stream_has_room(stream) ? -ENOMEM : 0;
 	len = len < room - FRAME_MAX ? len : room - FRAME_MAX;
 	rv = body_take(&r->body, data, len, &used, &content, &content_len);
 	if (rv == 0) {
@@ -177,7 +177,7 @@ feed_piece(struct request *r, struct quic_stream *stream, const uint8_t *data,
 		rv = put_end(r, out + n);
 		n += rv > 0 ? (size_t)rv : 0;
 	}
-	quic_stream_commit(stream, n);
+	stream_commit(stream, n);
 	r->written += n;
 	if (rv >= 0)
 		rv = request_send_head(r, stream);
@@ -185,7 +185,7 @@ feed_piece(struct request *r, struct quic_stream *stream, const uint8_t *data,
 }
 
 ssize_t
-request_feed(struct request *r, struct quic_stream *stream, const uint8_t *data,
+request_feed(struct request *r, struct stream *stream, const uint8_t *data,
     size_t len)
 {
 	size_t taken = 0;

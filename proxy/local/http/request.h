@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "proxy/base/stream.h"
 #include "proxy/http1/http1.h"
 #include "proxy/local/http/body.h"
-#include "quic/quic.h"
 
 /*
  * A request between the client and the stream to its origin: the header section
@@ -48,7 +48,7 @@ void request_rewind(struct request *r);
  * Sends as much of the header section, or of the trailer section, as there is
  * room for; call it again when the stream is writable. 0 or -ENOMEM.
  */
-int request_send_head(struct request *r, struct quic_stream *stream);
+int request_send_head(struct request *r, struct stream *stream);
 
 /* Whether the header section is in the stream: the body may follow. */
 bool request_head_sent(const struct request *r);
@@ -61,7 +61,7 @@ bool request_sent(const struct request *r);
  * fewer than `len` when the body is complete, or when the stream has no room,
  * and then r->awaits_room is set. -EBADMSG: it is malformed; -ENOMEM.
  */
-ssize_t request_feed(struct request *r, struct quic_stream *stream,
+ssize_t request_feed(struct request *r, struct stream *stream,
     const uint8_t *data, size_t len);
 
 #endif

@@ -65,7 +65,7 @@ batch_done(struct response *r)
 {
 	r->written += r->batch.len;
 	if (r->stream != NULL)
-		quic_stream_consume(r->stream, r->batch.consume);
+		stream_consume(r->stream, r->batch.consume);
 	batch_clear(&r->batch);
 }
 
@@ -326,20 +326,20 @@ take_head(struct response *r)
 	size_t before;
 	int len;
 
-	while (quic_stream_peek(r->stream, &iov, 1) > 0) {
+	while (stream_peek(r->stream, &iov, 1) > 0) {
 		r->received = true;
 		before = r->gathered_len;
 		len = parse_head(r, &iov, &resp);
 		if (len < 0 || (len > 0 && answer(r, &resp) < 0))
 			return false;
 		if (len > 0) {
-			quic_stream_consume(r->stream, (size_t)len - before);
+			stream_consume(r->stream, (size_t)len - before);
 			free_gathered(r);
 			return true;
 		}
-		quic_stream_consume(r->stream, iov.iov_len);
+		stream_consume(r->stream, iov.iov_len);
 	}
-	if (quic_stream_ended(r->stream))
+	if (stream_ended(r->stream))
 		blame_early_close(r);
 	return false;
 }
@@ -456,11 +456,10 @@ take_body(struct response *r)
 
 	if (r->ended)
 		return false;
-	n = quic_stream_peek(r->stream, iov, RESPONSE_PIECES_MAX);
+	n = stream_peek(r->stream, iov, RESPONSE_PIECES_MAX);
 	for (i = 0; i < n && take_pieces(r, &iov[i]); i++)
 		continue;
-	if (r->why == NULL && quic_stream_ended(r->stream) &&
-	    !body_end(&r->body))
+	if (r->why == NULL && stream_ended(r->stream) && !body_end(&r->body))
 		fail(r, -ECONNRESET, "the body was cut short");
 	if (r->why != NULL && r->batch.content > 0)
 		defer_failure(r);
@@ -525,7 +524,7 @@ response_begin(struct response *r, const struct request *request)
 }
 
 void
-response_set_stream(struct response *r, struct quic_stream *stream)
+response_set_stream(struct response *r, struct stream *stream)
 {
 	r->stream = stream;
 	r->pinned = false;

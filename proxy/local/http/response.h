@@ -7,10 +7,10 @@
 
 #include <uv.h>
 
+#include "proxy/base/stream.h"
 #include "proxy/http1/http1.h"
 #include "proxy/local/http/body.h"
 #include "proxy/local/http/request.h"
-#include "quic/quic.h"
 
 /*
  * The response to one request, between the stream to the origin and the
@@ -61,7 +61,7 @@ struct response {
 	uv_tcp_t *tcp;
 	void (*on_written)(void *arg);
 	void *arg;
-	struct quic_stream *stream;
+	struct stream *stream;
 	const struct request *request; /* that it answers */
 	char *gathered; /* a header section that came in pieces */
 	size_t gathered_len, gathered_size, scanned;
@@ -105,7 +105,7 @@ void response_begin(struct response *r, const struct request *request);
  * After NULL while r->writing the client's handle must be closed before the
  * loop goes on, as the bytes being written went with the stream.
  */
-void response_set_stream(struct response *r, struct quic_stream *stream);
+void response_set_stream(struct response *r, struct stream *stream);
 
 /*
  * Writes what the stream has, as far as the client takes it. The stream gets

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/stream_quic.h"
+
 /* An edge may reject a request so often without processing it. */
 #define REJECTED_MAX 3
 
@@ -62,25 +64,34 @@ enqueue(struct tunnel_requests *ts, struct tunnel_request *t)
 	ts->nwaiting++;
 }
 
-/* Out of the list of its state, before it goes to the other list. */
+static bool
+is_sent(const struct tunnel_request *t)
+{
+	return stream_is_open(&t->stream);
+}
+
+/*
+ * Out of the list of its state, before it goes to the other list. It gives up
+ * its stream, which is open if it was sent.
+ */
 static void
-dequeue(struct tunnel_request *t)
+dequeue(struct tunnel_request *t, struct stream *stream)
 {
 	struct tunnel_requests *ts = t->queue;
 
-	if (t->stream != NULL)
+	if (is_sent(t))
 		TAILQ_REMOVE(&ts->sent, t, entry);
 	else {
 		TAILQ_REMOVE(&ts->waiting, t, entry);
 		ts->nwaiting--;
 	}
-	t->stream = NULL;
+	stream_move(stream, &t->stream);
 }
 
 static void
-forget(struct tunnel_request *t)
+forget(struct tunnel_request *t, struct stream *stream)
 {
-	dequeue(t);
+	dequeue(t, stream);
 	TAILQ_REMOVE(&t->queue->by_age, t, age);
 	t->queue = NULL;
 }
@@ -90,7 +101,6 @@ tunnel_request_enqueue(struct tunnel_requests *ts, struct tunnel_request *t,
     uint64_t now)
 {
 	t->sequence = ts->next_sequence++;
-	t->stream = NULL;
 	t->queued_ms = now;
 	t->rejected = 0;
 	TAILQ_INSERT_TAIL(&ts->by_age, t, age);
@@ -100,13 +110,13 @@ tunnel_request_enqueue(struct tunnel_requests *ts, struct tunnel_request *t,
 void
 tunnel_request_cancel(struct tunnel_request *t)
 {
-	struct quic_stream *stream = t->stream;
+	struct stream stream;
 
 	if (t->queue == NULL)
 		return;
-	forget(t);
-	if (stream != NULL)
-		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+	forget(t, &stream);
+	if (stream_is_open(&stream))
+		stream_reset(&stream, STREAM_CANCELLED);
 }
 
 static void
@@ -120,17 +130,19 @@ refuse(struct tunnel_request *t, const struct connect_error *error)
 /* ---- Outcomes ---- */
 
 static void
-on_response(struct quic_stream *stream, const struct quic_head *head, void *arg)
+on_response(struct quic_stream *quic, const struct quic_head *head, void *arg)
 {
 	const char *value = quic_head_find(head, ":status");
 	int status = value != NULL ? atoi(value) : 0;
 	struct tunnel_request *t = arg;
 	struct connect_error error;
+	struct stream stream;
 
+	(void)quic;
 	if (status >= 200 && status < 300) {
 		t->queue->opened++;
-		forget(t);
-		t->events->opened(t->arg, stream);
+		forget(t, &stream);
+		t->events->opened(t->arg, &stream);
 		return;
 	}
 	connect_error_from_response(&error, t->target, head, status);
@@ -158,15 +170,16 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 	struct tunnel_request *t = arg;
 	struct tunnel_requests *ts = t->queue;
 	struct connect_error error;
+	struct stream gone;
 
 	(void)stream;
 	if (may_retry(t, code, why)) {
-		dequeue(t);
+		dequeue(t, &gone);
 		enqueue(ts, t);
 		ts->on_requeued(ts->arg);
 		return;
 	}
-	forget(t);
+	forget(t, &gone);
 	ts->failed++;
 	if (why != NULL)
 		connect_error_set(&error, CONNECT_ERROR_EDGE_CONNECTION_LOST,
@@ -192,6 +205,7 @@ send_request(struct tunnel_requests *ts, struct tunnel_request *t,
 	struct quic_field fields[3] = { { ":method", "CONNECT" } };
 	char authority[TARGET_STRLEN];
 	struct quic_stream *stream;
+	struct stream none;
 	size_t n = 2;
 	int rv;
 
@@ -203,11 +217,11 @@ send_request(struct tunnel_requests *ts, struct tunnel_request *t,
 	rv = quic_stream_request(conn, fields, n, &events, t, &stream);
 	if (rv != 0)
 		return rv;
-	dequeue(t);
-	t->stream = stream;
+	dequeue(t, &none);
+	stream_quic_open(&t->stream, stream);
 	TAILQ_INSERT_TAIL(&ts->sent, t, entry);
 	if (t->events->sent != NULL)
-		t->events->sent(t->arg, stream);
+		t->events->sent(t->arg, &t->stream);
 	return 0;
 }
 
@@ -223,6 +237,12 @@ tunnel_requests_send(struct tunnel_requests *ts, struct quic_conn *conn)
 	return 0;
 }
 
+static const struct quic_conn *
+conn_of(const struct tunnel_request *t)
+{
+	return quic_stream_conn(stream_quic(&t->stream));
+}
+
 static struct tunnel_request *
 first_without_retry(const struct tunnel_requests *ts,
     const struct quic_conn *conn)
@@ -230,7 +250,7 @@ first_without_retry(const struct tunnel_requests *ts,
 	struct tunnel_request *t;
 
 	TAILQ_FOREACH(t, &ts->sent, entry)
-		if (t->no_retry && quic_stream_conn(t->stream) == conn)
+		if (t->no_retry && conn_of(t) == conn)
 			break;
 	return t;
 }
@@ -239,19 +259,18 @@ void
 tunnel_requests_requeue(struct tunnel_requests *ts, struct quic_conn *conn)
 {
 	struct tunnel_request *t, *before;
-	struct quic_stream *stream;
 	struct connect_error error;
+	struct stream stream;
 
 	/* From the last to the first: each goes to the front of the queue. */
 	for (t = TAILQ_LAST(&ts->sent, tunnel_request_list); t != NULL;
 	     t = before) {
 		before = TAILQ_PREV(t, tunnel_request_list, entry);
-		stream = t->stream;
-		if (quic_stream_conn(stream) != conn || t->no_retry)
+		if (conn_of(t) != conn || t->no_retry)
 			continue;
-		dequeue(t);
+		dequeue(t, &stream);
 		enqueue(ts, t);
-		quic_stream_reset(stream, QUIC_H3_REQUEST_CANCELLED);
+		stream_reset(&stream, STREAM_CANCELLED);
 	}
 	connect_error_set(&error, CONNECT_ERROR_EDGE_CONNECTION_LOST, lost);
 	while ((t = first_without_retry(ts, conn)) != NULL)
@@ -281,7 +300,7 @@ tunnel_requests_expire(struct tunnel_requests *ts, uint64_t now,
 
 	while (tunnel_requests_deadline(ts) <= now) {
 		t = TAILQ_FIRST(&ts->by_age);
-		if (t->stream == NULL) {
+		if (!is_sent(t)) {
 			refuse(t, why);
 			continue;
 		}

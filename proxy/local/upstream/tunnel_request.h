@@ -8,6 +8,7 @@
 
 #include "proxy/base/addr.h"
 #include "proxy/base/basic.h"
+#include "proxy/base/stream.h"
 #include "proxy/local/upstream/connect_error.h"
 #include "quic/quic.h"
 
@@ -45,13 +46,13 @@ struct tunnel_request_events {
 	 * with another stream, on which everything is sent from the start. The
 	 * handler may not cancel the request. NULL: nothing goes along.
 	 */
-	void (*sent)(void *arg, struct quic_stream *stream);
+	void (*sent)(void *arg, struct stream *stream);
 
 	/*
-	 * The edge has connected the stream to the target: the handler must
-	 * attach itself to it before it returns.
+	 * The edge has connected the stream to the target: the handler takes
+	 * it over or ends it before it returns, see stream.h.
 	 */
-	void (*opened)(void *arg, struct quic_stream *stream);
+	void (*opened)(void *arg, struct stream *stream);
 
 	/* There is no tunnel. The error is valid during the call. */
 	void (*refused)(void *arg, const struct connect_error *);
@@ -67,8 +68,8 @@ struct tunnel_request {
 	/* For the owner to set, once sent: do not send the request again. */
 	bool no_retry;
 
-	/* For the owner to write to: NULL until sent, and after the outcome. */
-	struct quic_stream *stream;
+	/* For the owner to send on, from `sent` to the outcome; else closed. */
+	struct stream stream;
 
 	/* Private. */
 	struct tunnel_requests *queue; /* NULL: not in one */
