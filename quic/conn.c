@@ -478,8 +478,8 @@ quic_stream_request(struct quic_conn *conn, const struct quic_field *fields,
 static bool
 is_success(const struct quic_field *fields, size_t n)
 {
-	const struct quic_head head = { fields, n };
-	const char *status = quic_head_find(&head, ":status");
+	const struct quic_header_section head = { fields, n };
+	const char *status = quic_header_section_find(&head, ":status");
 
 	return status != NULL && status[0] == '2';
 }

@@ -1,7 +1,9 @@
 /*
- * HTTP/3 on a connection, by nghttp3: control streams, heads, DATA frames.
+ * HTTP/3 on a connection, by nghttp3: control streams, HEADERS and DATA
+ * frames.
  *
- *   ngtcp2 ─▶ h3_recv_stream_data ─▶ nghttp3 ─▶ head.c, on_data ─▶ stream.c
+ *   ngtcp2 ─▶ h3_recv_stream_data ─▶ nghttp3 ─┬▶ header_section.c ─┬▶ stream.c
+ *                                             └▶ on_data ──────────┘        │
  *   ngtcp2 ◀─ scheduler.c: a packet ◀─ nghttp3 ◀─ h3_submit, on_read_data ◀─┘
  */
 #include <errno.h>
@@ -138,9 +140,9 @@ static const nghttp3_callbacks callbacks = {
 	.acked_stream_data = on_acked,
 	.recv_data = on_data,
 	.deferred_consume = on_deferred_consume,
-	.begin_headers = head_begin,
-	.recv_header = head_field,
-	.end_headers = head_end,
+	.begin_headers = header_section_begin,
+	.recv_header = header_section_field,
+	.end_headers = header_section_end,
 	.stop_sending = on_stop_sending,
 	.end_stream = on_end_stream,
 	.reset_stream = on_reset_stream,
@@ -359,8 +361,8 @@ bind_streams(struct quic_conn *conn)
 }
 
 /*
- * There is no dynamic QPACK table: a tunnel has one small head, and without a
- * table no head waits for another stream.
+ * There is no dynamic QPACK table: a tunnel has one small header section, and
+ * without a table none waits for another stream.
  */
 int
 h3_start(struct quic_conn *conn)
@@ -370,7 +372,7 @@ h3_start(struct quic_conn *conn)
 	int rv;
 
 	nghttp3_settings_default(&settings);
-	settings.max_field_section_size = QUIC_HEAD_MAX;
+	settings.max_field_section_size = QUIC_HEADER_SECTION_MAX;
 	if (conn_is_server(conn))
 		rv = nghttp3_conn_server_new(&conn->h3, &callbacks, &settings,
 		    &conn->memory.h3_allocator, conn);

@@ -29,10 +29,10 @@
 #define PEER_IDS_MAX 7
 
 /*
- * The head of a request or response while its fields arrive: names and values
- * in turn, each with its NUL. The text grows, since most heads are short.
+ * The fields of a request or response while they arrive: names and values in
+ * turn, each with its NUL. The text grows: most are short.
  */
-struct head_buffer {
+struct header_section {
 	size_t n;    /* fields */
 	size_t len;  /* bytes used in text */
 	size_t size; /* bytes of text */
@@ -83,7 +83,7 @@ struct quic_stream {
 	unsigned pending;		      /* enum stream_pending */
 	TAILQ_ENTRY(quic_stream) ready_entry; /* if pending != 0 */
 	uint64_t abort_code;
-	struct head_buffer *head; /* while it arrives and until delivered */
+	struct header_section *head; /* while it arrives and until delivered */
 	TAILQ_ENTRY(quic_stream) incomplete_entry; /* if head_incomplete */
 	size_t losses; /* packets lost of it, in conn->counts.lost */
 	uint64_t opened_at;
@@ -398,12 +398,14 @@ ngtcp2_ssize scheduler_write_packet(struct quic_conn *, ngtcp2_path *,
     ngtcp2_pkt_info *, uint8_t *buf, size_t cap, uint64_t now);
 int scheduler_finish(struct quic_conn *);
 
-/* head.c: what nghttp3 calls; the view's `fields` point into the buffer */
-int head_begin(nghttp3_conn *, int64_t id, void *conn, void *stream);
-int head_field(nghttp3_conn *, int64_t id, int32_t token, nghttp3_rcbuf *name,
-    nghttp3_rcbuf *value, uint8_t flags, void *conn, void *stream);
-int head_end(nghttp3_conn *, int64_t id, int fin, void *conn, void *stream);
-struct quic_head head_view(const struct head_buffer *,
+/* header_section.c: called by nghttp3; a view's `fields` point into the text */
+int header_section_begin(nghttp3_conn *, int64_t id, void *conn, void *stream);
+int header_section_field(nghttp3_conn *, int64_t id, int32_t token,
+    nghttp3_rcbuf *name, nghttp3_rcbuf *value, uint8_t flags, void *conn,
+    void *stream);
+int header_section_end(nghttp3_conn *, int64_t id, int fin, void *conn,
+    void *stream);
+struct quic_header_section header_section_view(const struct header_section *,
     struct quic_field fields[QUIC_FIELDS_MAX]);
 
 /* pending_request.c */

@@ -23,7 +23,7 @@ struct quic_stream;
 enum memory_use {
 	MEMORY_RX,    /* chunks of bytes that are not consumed */
 	MEMORY_TX,    /* chunks of bytes that are not acknowledged */
-	MEMORY_OTHER, /* the connection, its streams, their heads */
+	MEMORY_OTHER, /* the connection, its streams, their fields */
 	MEMORY_USES
 };
 
@@ -56,8 +56,8 @@ struct buffer {
 };
 
 /*
- * The memory of a stream with its head, most of it in the libraries, as
- * measured, and some spare.
+ * The memory of a stream with its header section, most of it in the libraries,
+ * as measured, and some spare.
  */
 #define STREAM_COST 2048 /* bytes */
 

@@ -23,7 +23,7 @@ pending_request_add(struct quic_stream *s)
 	conn->requests.nincomplete++;
 }
 
-/* The head is complete, or not needed any more. */
+/* Its header section is complete, or not needed any more. */
 void
 pending_request_remove(struct quic_stream *s)
 {
@@ -35,7 +35,7 @@ pending_request_remove(struct quic_stream *s)
 }
 
 /*
- * Between batches of packets a well-behaved peer has few incomplete heads:
+ * Between batches of packets a well-behaved peer has few incomplete requests:
  * those that a lost packet delays. The oldest are reset.
  */
 void

@@ -44,7 +44,7 @@ struct quic_tls;
 struct quic_conn;
 struct quic_stream;
 struct quic_server;
-struct quic_head;
+struct quic_header_section;
 struct quic_memory;
 
 /* -------------------------------------------------------------------------
@@ -219,8 +219,9 @@ struct quic_settings {
 	uint64_t silence_ns; /* client: see `silent` below; default: never */
 	/* Server: concurrent requests; 16384, less if memory is short. */
 	uint64_t streams_max;
-	uint64_t head_timeout_ns; /* server: for the head of a request; 10 s */
-	/* Server: incomplete heads between batches of packets; 256. */
+	/* Server: for the header section of a request; 10 s. */
+	uint64_t head_timeout_ns;
+	/* Server: incomplete ones between batches of packets; 256. */
 	size_t heads_max;
 	/* Server: handshakes under way; Retry beyond it; 256. */
 	size_t half_open_max;
@@ -326,12 +327,12 @@ struct quic_events {
 	void (*draining)(struct quic_conn *conn, void *arg);
 
 	/*
-	 * Server: the head of a request is complete. The handler must call
-	 * quic_stream_attach() or quic_stream_reset(). `head` is valid during
-	 * the call only.
+	 * Server: the header section of a request is complete. The handler must
+	 * call quic_stream_attach() or quic_stream_reset(). `head` is valid
+	 * during the call only.
 	 */
 	void (*request)(struct quic_conn *conn, struct quic_stream *stream,
-	    const struct quic_head *head, void *arg);
+	    const struct quic_header_section *head, void *arg);
 
 	/*
 	 * The connection has ended, and `aborted` was fired for every stream.
@@ -609,9 +610,9 @@ void quic_server_stats(const struct quic_server *, struct quic_server_stats *);
  * Streams: one request, then bytes both ways
  */
 
-#define QUIC_FIELDS_MAX 64 /* fields of a head */
-/* Bytes of a head: names and values with their NULs. */
-#define QUIC_HEAD_MAX 16384
+#define QUIC_FIELDS_MAX 64 /* of a header section */
+/* Bytes of names and values with their NULs. */
+#define QUIC_HEADER_SECTION_MAX 16384
 
 /* HTTP/3 error codes that users of streams need (RFC 9114 §8.1). */
 #define QUIC_H3_NO_ERROR 0x100
@@ -627,13 +628,15 @@ struct quic_field {
 	const char *value; /* no control characters: nghttp3 checks that */
 };
 
-struct quic_head {
+/* The fields of a request or response (RFC 9114 §4.1). */
+struct quic_header_section {
 	const struct quic_field *fields;
 	size_t n;
 };
 
 /* The value of the first field of that name, or NULL. */
-const char *quic_head_find(const struct quic_head *, const char *name);
+const char *
+quic_header_section_find(const struct quic_header_section *, const char *name);
 
 /*
  * The events of a stream, for its owner. Any member but `aborted` may be NULL.
@@ -642,10 +645,11 @@ const char *quic_head_find(const struct quic_head *, const char *name);
  */
 struct quic_stream_events {
 	/*
-	 * Client: the head of the final response. Valid during the call only.
+	 * Client: the header section of the final response. Valid during the
+	 * call only.
 	 */
-	void (*response)(struct quic_stream *, const struct quic_head *,
-	    void *arg);
+	void (*response)(struct quic_stream *,
+	    const struct quic_header_section *, void *arg);
 
 	/* Bytes have arrived, or the peer's FIN: see quic_stream_ended(). */
 	void (*readable)(struct quic_stream *, void *arg);
@@ -672,18 +676,18 @@ struct quic_stream_events {
 	void (*reset)(struct quic_stream *, uint64_t code, void *arg);
 
 	/*
-	 * The stream has ended early. The peer reset it or sent a head over our
-	 * limits (`why` is NULL, and `code` gives the reason: RFC 9114 §8.1);
-	 * or the connection ended (`why`); or memory is short and nobody reads
-	 * this stream (QUIC_H3_EXCESSIVE_LOAD). After the handler has returned,
-	 * the stream and the bytes from quic_stream_peek() are freed.
+	 * The stream has ended early. The peer reset it or sent more fields
+	 * than allowed (`why` is NULL, and `code` is the reason: RFC 9114
+	 * §8.1); or the connection ended (`why`); or memory is short and nobody
+	 * reads this stream (QUIC_H3_EXCESSIVE_LOAD). After the handler has
+	 * returned, the stream and the bytes from quic_stream_peek() are freed.
 	 */
 	void (*aborted)(struct quic_stream *, uint64_t code,
 	    const struct quic_close *why, void *arg);
 };
 
 /*
- * Client: sends the head of a request and attaches to its new stream. The
+ * Client: sends the fields of a request and attaches to its new stream. The
  * fields are copied. The stream is valid until quic_stream_release(),
  * quic_stream_reset() or the return of `aborted`. -EAGAIN: the peer's limit of
  * streams is reached: wait for `streams_available`. -EPIPE: the server is
@@ -702,7 +706,7 @@ void quic_stream_attach(struct quic_stream *, const struct quic_stream_events *,
     void *arg);
 
 /*
- * Server: sends the head of the response, once. The fields are copied. If the
+ * Server: sends the fields of the response, once. The fields are copied. If the
  * peer has ended both directions by now, nothing is sent and that is no error:
  * its bytes can still be consumed, see `stopped`. On an error (-ENOMEM;
  * -EINVAL: too many fields; -EPIPE: HTTP/3 does not allow it) nothing is sent,

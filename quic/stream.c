@@ -372,8 +372,8 @@ static void
 deliver_head(struct quic_stream *s)
 {
 	struct quic_field fields[QUIC_FIELDS_MAX];
-	struct head_buffer *buffer = s->head;
-	struct quic_head head = head_view(buffer, fields);
+	struct header_section *buffer = s->head;
+	struct quic_header_section head = header_section_view(buffer, fields);
 	struct quic_conn *conn = s->conn;
 
 	s->head = NULL;

@@ -87,7 +87,7 @@ on_migrated(struct quic_conn *conn, bool valid, void *arg)
 
 static void
 on_request(struct quic_conn *conn, struct quic_stream *stream,
-    const struct quic_head *head, void *arg)
+    const struct quic_header_section *head, void *arg)
 {
 	struct edge *edge = arg;
 

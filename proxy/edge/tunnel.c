@@ -401,25 +401,26 @@ static const struct quic_stream_events events = {
 
 /* RFC 9114 §4.4: CONNECT has an authority, and neither scheme nor path. */
 static bool
-read_target(const struct quic_head *head, struct target *target)
+read_target(const struct quic_header_section *head, struct target *target)
 {
-	const char *authority = quic_head_find(head, ":authority");
+	const char *authority = quic_header_section_find(head, ":authority");
 
-	return authority != NULL && quic_head_find(head, ":scheme") == NULL &&
-	    quic_head_find(head, ":path") == NULL &&
+	return authority != NULL &&
+	    quic_header_section_find(head, ":scheme") == NULL &&
+	    quic_header_section_find(head, ":path") == NULL &&
 	    target_parse(target, authority, strlen(authority), 0) == 0;
 }
 
 void
 tunnel_new(struct tunnel_host *host, struct quic_stream *stream,
-    const struct quic_head *head)
+    const struct quic_header_section *head)
 {
-	const char *method = quic_head_find(head, ":method");
+	const char *method = quic_header_section_find(head, ":method");
 	struct target target;
 	struct tunnel *t;
 
 	if (method == NULL || strcmp(method, "CONNECT") != 0 ||
-	    quic_head_find(head, ":protocol") != NULL) {
+	    quic_header_section_find(head, ":protocol") != NULL) {
 		refuse_request(stream, 501, "http_request_denied");
 		return;
 	}
@@ -442,7 +443,7 @@ tunnel_new(struct tunnel_host *host, struct quic_stream *stream,
 	LIST_INSERT_HEAD(&host->tunnels, t, entry);
 	host->open++;
 	quic_stream_attach(stream, &events, t);
-	check_user(t, quic_head_find(head, "proxy-authorization"));
+	check_user(t, quic_header_section_find(head, "proxy-authorization"));
 }
 
 void

@@ -36,7 +36,7 @@ struct tunnel_host {
 
 /* Answers the request on `stream`, now or later, and owns the stream. */
 void tunnel_new(struct tunnel_host *, struct quic_stream *stream,
-    const struct quic_head *head);
+    const struct quic_header_section *head);
 
 /* Closes all tunnels; on_gone follows for each. `reason` is static text. */
 void tunnels_close(struct tunnel_host *, const char *reason);

@@ -23,7 +23,8 @@ static const struct target to = { "a.example", 80 };
 
 /* What connect_error.c calls. */
 const char *
-quic_head_find(const struct quic_head *head, const char *name)
+quic_header_section_find(const struct quic_header_section *head,
+    const char *name)
 {
 	for (size_t i = 0; i < head->n; i++)
 		if (strcmp(head->fields[i].name, name) == 0)
@@ -36,7 +37,8 @@ respond(struct connect_error *e, const char *status, const char *proxy_status)
 {
 	struct quic_field fields[] = { { ":status", status },
 		{ "proxy-status", proxy_status } };
-	struct quic_head head = { fields, proxy_status != NULL ? 2 : 1 };
+	struct quic_header_section head = { fields,
+		proxy_status != NULL ? 2 : 1 };
 
 	connect_error_from_response(e, &to, &head, atoi(status));
 }

@@ -153,7 +153,8 @@ static const struct stream_ops straw_ops = {
 
 /* Only answers of an edge have a head, and there is none here. */
 const char *
-quic_head_find(const struct quic_head *head, const char *name)
+quic_header_section_find(const struct quic_header_section *head,
+    const char *name)
 {
 	(void)head, (void)name;
 	return NULL;

@@ -42,7 +42,7 @@ heads_go_both_ways(void **state)
 static void
 a_request_too_large_is_refused(void **state)
 {
-	static char value[QUIC_HEAD_MAX];
+	static char value[QUIC_HEADER_SECTION_MAX];
 	struct quic_field large = { "x-large", value };
 	struct world *w = *state;
 
@@ -58,7 +58,7 @@ a_request_too_large_is_refused(void **state)
 	assert_int_equal(w->near[0].code, 0x107); /* H3_EXCESSIVE_LOAD */
 	assert_int_equal(w->requests, 1);
 	assert_whole(&w->near[1], 10);
-	value[QUIC_HEAD_MAX / 2] = '\0';
+	value[QUIC_HEADER_SECTION_MAX / 2] = '\0';
 	assert_int_equal(tunnel_open_with(w, 2, &large), 0);
 	assert_true(tunnels_done(w, 3));
 	assert_false(w->near[2].aborted);
@@ -68,7 +68,7 @@ a_request_too_large_is_refused(void **state)
 static void
 a_response_too_large_is_refused(void **state)
 {
-	static char value[QUIC_HEAD_MAX];
+	static char value[QUIC_HEADER_SECTION_MAX];
 	struct world *w = *state;
 
 	memset(value, 'v', sizeof(value) - 1);

@@ -80,7 +80,7 @@ forget_seen(struct world *w)
 }
 
 static void
-note_seen(struct world *w, const struct quic_head *head)
+note_seen(struct world *w, const struct quic_header_section *head)
 {
 	forget_seen(w);
 	for (w->nseen = 0; w->nseen < head->n; w->nseen++) {
@@ -92,8 +92,8 @@ note_seen(struct world *w, const struct quic_head *head)
 const char *
 seen(const struct world *w, const char *name)
 {
-	struct quic_head head = { w->seen, w->nseen };
-	const char *value = quic_head_find(&head, name);
+	struct quic_header_section head = { w->seen, w->nseen };
+	const char *value = quic_header_section_find(&head, name);
 
 	return value != NULL ? value : "";
 }
@@ -197,7 +197,8 @@ end_pump(struct end *e)
 }
 
 static void
-on_response(struct quic_stream *s, const struct quic_head *head, void *arg)
+on_response(struct quic_stream *s, const struct quic_header_section *head,
+    void *arg)
 {
 	struct end *e = arg;
 
@@ -432,9 +433,9 @@ on_server_closed(struct quic_conn *conn, const struct quic_close *why,
 /* The far end of the tunnel that the authority's port names. */
 static void
 on_request(struct quic_conn *conn, struct quic_stream *s,
-    const struct quic_head *head, void *arg)
+    const struct quic_header_section *head, void *arg)
 {
-	const char *authority = quic_head_find(head, ":authority");
+	const char *authority = quic_header_section_find(head, ":authority");
 	struct quic_field fields[] = { { ":status", "200" },
 		{ "proxy-status", NULL } };
 	struct world *w = arg;

@@ -138,9 +138,9 @@ set_by_status(struct connect_error *e, const struct target *to, int status,
 
 void
 connect_error_from_response(struct connect_error *e, const struct target *to,
-    const struct quic_head *head, int status)
+    const struct quic_header_section *head, int status)
 {
-	const char *value = quic_head_find(head, "proxy-status");
+	const char *value = quic_header_section_find(head, "proxy-status");
 	size_t len, i;
 	const char *error = proxy_error(value, &len);
 

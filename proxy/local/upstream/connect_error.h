@@ -5,7 +5,7 @@
 
 #include "proxy/base/addr.h"
 
-struct quic_head;
+struct quic_header_section;
 
 /*
  * Why there is no tunnel to a target. The reason is neutral: each front end
@@ -70,7 +70,8 @@ void connect_error_set_target(struct connect_error *, const struct target *,
  * Interprets the edge's response to a CONNECT to `target`, whose `status` is
  * not 2xx: by its proxy-status field (RFC 9209), and else by the status alone.
  */
-void connect_error_from_response(struct connect_error *,
-    const struct target *target, const struct quic_head *head, int status);
+void
+connect_error_from_response(struct connect_error *, const struct target *target,
+    const struct quic_header_section *head, int status);
 
 #endif

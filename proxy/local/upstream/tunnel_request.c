@@ -130,9 +130,10 @@ refuse(struct tunnel_request *t, const struct connect_error *error)
 /* ---- Outcomes ---- */
 
 static void
-on_response(struct quic_stream *quic, const struct quic_head *head, void *arg)
+on_response(struct quic_stream *quic, const struct quic_header_section *head,
+    void *arg)
 {
-	const char *value = quic_head_find(head, ":status");
+	const char *value = quic_header_section_find(head, ":status");
 	int status = value != NULL ? atoi(value) : 0;
 	struct tunnel_request *t = arg;
 	struct connect_error error;

@@ -1,5 +1,5 @@
 /*
- * The heads of requests and responses, field by field.
+ * The header sections of requests and responses, field by field.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -7,21 +7,21 @@
 
 #include "quic/internal.h"
 
-/* Initial bytes of a head: for an authority, credentials and a few fields. */
+/* Initial bytes: for an authority, credentials and a few fields. */
 #define HEAD_FIRST 512
 
 /* ---- The buffer ---- */
 
-/* Makes room for `n` more bytes of text. The head may be moved. */
+/* Makes room for `n` more bytes of text. It may move s->head. */
 static int
 head_grow(struct quic_stream *s, size_t n)
 {
-	struct head_buffer *head = s->head;
+	struct header_section *head = s->head;
 	size_t size = head != NULL ? head->size : HEAD_FIRST;
 
 	if (head != NULL && head->size - head->len >= n)
 		return 0;
-	if (head != NULL && QUIC_HEAD_MAX - head->len < n)
+	if (head != NULL && QUIC_HEADER_SECTION_MAX - head->len < n)
 		return -EMSGSIZE;
 	while (head != NULL && size - head->len < n)
 		size *= 2;
@@ -54,8 +54,8 @@ head_store(struct quic_stream *s, nghttp3_rcbuf *rcbuf)
 	return 0;
 }
 
-struct quic_head
-head_view(const struct head_buffer *head,
+struct quic_header_section
+header_section_view(const struct header_section *head,
     struct quic_field fields[QUIC_FIELDS_MAX])
 {
 	const char *text = head->text;
@@ -65,11 +65,12 @@ head_view(const struct head_buffer *head,
 		fields[i].value = text += strlen(text) + 1;
 		text += strlen(text) + 1;
 	}
-	return (struct quic_head){ fields, head->n };
+	return (struct quic_header_section){ fields, head->n };
 }
 
 const char *
-quic_head_find(const struct quic_head *head, const char *name)
+quic_header_section_find(const struct quic_header_section *head,
+    const char *name)
 {
 	for (size_t i = 0; i < head->n; i++)
 		if (strcmp(head->fields[i].name, name) == 0)
@@ -80,7 +81,7 @@ quic_head_find(const struct quic_head *head, const char *name)
 /* ---- Callbacks of nghttp3 ---- */
 
 int
-head_begin(nghttp3_conn *h3, int64_t id, void *user, void *stream)
+header_section_begin(nghttp3_conn *h3, int64_t id, void *user, void *stream)
 {
 	struct quic_conn *conn = user;
 	struct quic_stream *s = stream != NULL ? stream
@@ -95,7 +96,7 @@ head_begin(nghttp3_conn *h3, int64_t id, void *user, void *stream)
 	return 0;
 }
 
-/* Without the buffer the rest of the head is ignored, and so is its end. */
+/* Without s->head the rest of the fields is ignored, and so is their end. */
 static void
 refuse_head(struct quic_stream *s)
 {
@@ -107,8 +108,9 @@ refuse_head(struct quic_stream *s)
 }
 
 int
-head_field(nghttp3_conn *h3, int64_t id, int32_t token, nghttp3_rcbuf *name,
-    nghttp3_rcbuf *value, uint8_t flags, void *user, void *stream)
+header_section_field(nghttp3_conn *h3, int64_t id, int32_t token,
+    nghttp3_rcbuf *name, nghttp3_rcbuf *value, uint8_t flags, void *user,
+    void *stream)
 {
 	struct quic_stream *s = stream;
 
@@ -124,21 +126,22 @@ head_field(nghttp3_conn *h3, int64_t id, int32_t token, nghttp3_rcbuf *name,
 }
 
 int
-head_end(nghttp3_conn *h3, int64_t id, int fin, void *user, void *stream)
+header_section_end(nghttp3_conn *h3, int64_t id, int fin, void *user,
+    void *stream)
 {
 	struct quic_conn *conn = user;
 	struct quic_stream *s = stream;
 	struct quic_field fields[QUIC_FIELDS_MAX];
-	struct quic_head head;
+	struct quic_header_section head;
 	const char *status;
 
 	(void)h3, (void)id, (void)fin;
 	if (s == NULL || s->head == NULL)
 		return 0;
 	if (!conn_is_server(conn)) {
-		head = head_view(s->head, fields);
+		head = header_section_view(s->head, fields);
 		/* A tunnel needs no interim response. */
-		status = quic_head_find(&head, ":status");
+		status = quic_header_section_find(&head, ":status");
 		if (status == NULL || status[0] == '1')
 			return 0;
 	}
