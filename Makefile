@@ -67,7 +67,7 @@ culvertctl_OBJS = proxy/culvertctl.o control.a http1.a base.a
 # layers apart.
 UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
-	black_hole admission icmp qpack_decoder_stream closing tally listener \
+	black_hole admission icmp qpack_decoder_stream closing keyed_counter listener \
 	netlink migration failover happy_eyeballs connection connect_error \
 	address_rule address_order own_addresses relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
@@ -92,12 +92,12 @@ test_exchange_OBJS = proxy/local/http/exchange.o proxy/local/http/request.o \
 	proxy/base/log_sink.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/base/basic.o
 test_users_OBJS = proxy/base/users.o proxy/base/fair_queue.o proxy/base/login_failures.o \
-	proxy/base/hash_scheme.o proxy/base/tally.o proxy/base/privsep.o
+	proxy/base/hash_scheme.o proxy/base/addr.o proxy/base/privsep.o
 test_policy_OBJS = proxy/edge/policy.o $(test_address_rule_OBJS)
 test_own_addresses_OBJS = proxy/edge/own_addresses.o proxy/base/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/descriptors.o \
 	proxy/edge/dial_queue.o proxy/edge/resolver.o proxy/edge/name_servers.o \
-	proxy/edge/dns_channel.o proxy/base/tally.o proxy/base/log.o proxy/base/log_sink.o \
+	proxy/edge/dns_channel.o proxy/base/keyed_counter.o proxy/base/log.o proxy/base/log_sink.o \
 	proxy/base/address_order.o $(test_policy_OBJS)
 test_sandbox_OBJS = proxy/base/sandbox.o proxy/base/seccomp.o proxy/base/run_as.o \
 	tests/unit/child.o
@@ -108,8 +108,8 @@ test_status_OBJS = proxy/local/status.o proxy/local/limits.o proxy/base/addr.o
 test_traffic_OBJS = proxy/local/traffic.o
 test_report_OBJS = proxy/control/report.o proxy/control/report_rates.o \
 	proxy/control/report_text.o
-test_tally_OBJS = proxy/base/tally.o proxy/base/addr.o
-test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/base/tally.o \
+test_keyed_counter_OBJS = proxy/base/keyed_counter.o
+test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/base/keyed_counter.o \
 	proxy/base/liveness.o proxy/base/malloc_trim.o proxy/base/addr.o proxy/base/log.o \
 	proxy/base/log_sink.o
 test_pmtu_OBJS = quic/pmtu.o

@@ -253,6 +253,23 @@ addr_len(const struct sockaddr *addr)
 	}
 }
 
+const char *
+addr_source(const struct sockaddr *addr, char name[ADDR_SOURCE_STRLEN])
+{
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)addr;
+	struct in6_addr prefix;
+
+	if (addr->sa_family == AF_INET)
+		return inet_ntop(AF_INET, &sin->sin_addr, name,
+		    ADDR_SOURCE_STRLEN);
+	prefix = ((const struct sockaddr_in6 *)addr)->sin6_addr;
+	if (IN6_IS_ADDR_V4MAPPED(&prefix))
+		return inet_ntop(AF_INET, &prefix.s6_addr[12], name,
+		    ADDR_SOURCE_STRLEN);
+	memset(&prefix.s6_addr[8], 0, 8);
+	return inet_ntop(AF_INET6, &prefix, name, ADDR_SOURCE_STRLEN);
+}
+
 /* Returns the bits of byte i that are not part of the prefix. */
 static unsigned
 host_bits(unsigned prefix, unsigned i)

@@ -105,6 +105,15 @@ bool addr_is_loopback(const struct sockaddr *addr);
 socklen_t addr_len(const struct sockaddr *addr);
 
 /*
+ * Writes the name under which a client address is counted: an IPv4 address,
+ * also if IPv4-mapped, or an IPv6 prefix of 64 bits, the least that a provider
+ * assigns to a customer (RFC 6177).  Returns name.
+ */
+#define ADDR_SOURCE_STRLEN INET6_ADDRSTRLEN
+const char *
+addr_source(const struct sockaddr *addr, char name[ADDR_SOURCE_STRLEN]);
+
+/*
  * Reads "10.0.0.0/8", "fc00::/7", or a bare address, which is a range of one.
  * Bits that are set after the prefix are an error: probably a typing mistake.
  *

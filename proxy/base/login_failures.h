@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-#include "proxy/base/tally.h"
+#include "proxy/base/addr.h"
 
 /*
  * Failed logins, counted by source address and logged: the first one at once,
@@ -23,7 +23,7 @@
 #define LOGIN_FAILURES_LINES_MAX 8
 
 struct login_failures_source {
-	char name[TALLY_SOURCE_STRLEN];
+	char name[ADDR_SOURCE_STRLEN];
 	uint64_t wrong, refused;
 };
 
@@ -39,7 +39,7 @@ struct login_failures {
 
 /*
  * Counts a login with a wrong name or password, or one that was `refused`
- * without a check. `source` is the text of tally_source().
+ * without a check. `source` is the text of addr_source().
  */
 void login_failures_note(struct login_failures *, uv_loop_t *,
     const char *source, bool refused);

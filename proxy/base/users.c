@@ -95,7 +95,7 @@ struct job {
 	bool exists;	     /* there is a user of that name */
 	struct credentials credentials;
 	uint8_t digest[DIGEST_SIZE];
-	char source[TALLY_SOURCE_STRLEN];
+	char source[ADDR_SOURCE_STRLEN];
 	uint64_t since_ms;
 	enum users_verdict verdict; /* written by the thread, read after it */
 	struct checks checks;
@@ -650,7 +650,7 @@ users_check(struct users *users, uv_loop_t *loop, const struct sockaddr *from,
     const struct credentials *credentials, struct users_check **check,
     void (*on_checked)(void *arg, enum users_verdict), void *arg)
 {
-	char source[TALLY_SOURCE_STRLEN];
+	char source[ADDR_SOURCE_STRLEN];
 	uint8_t out[DIGEST_SIZE];
 	struct users_check *c;
 	int rv;
@@ -661,7 +661,7 @@ users_check(struct users *users, uv_loop_t *loop, const struct sockaddr *from,
 		return 1;
 	if ((c = calloc(1, sizeof(*c))) == NULL)
 		return -ENOMEM;
-	tally_source(from, source);
+	addr_source(from, source);
 	rv = job_for(&c->job, users, loop, source, credentials, out);
 	if (rv != 0) {
 		free(c);

@@ -59,7 +59,7 @@ enum users_verdict {
  * Checks credentials that come from the address `from` against the users.
  * crypt(3) is slow by design, so it runs in the thread pool of `loop`, a few at
  * a time, and other checks wait; credentials that were right before are cached
- * and recognised at once. Sources (tally_source()) are served in round robin,
+ * and recognised at once. Sources (addr_source()) are served in round robin,
  * and within a source the names. A name that is not in the file takes as long
  * as a wrong password. Failures are logged by address; see login_failures.h.
  *

@@ -16,24 +16,24 @@ descriptors_share(const struct descriptors *d)
  */
 int
 descriptors_take(struct descriptors *d, int fd, const char *name,
-    struct tally_entry **share)
+    struct key_count **share)
 {
 	int rv;
 
 	d->used = (size_t)fd > d->n ? (size_t)fd : d->n;
 	if (fd >= d->end)
 		return -EMFILE;
-	rv = tally_take(&d->users, name, descriptors_share(d), share);
+	rv = keyed_counter_take(&d->users, name, descriptors_share(d), share);
 	if (rv == 0)
 		d->n++;
 	return rv;
 }
 
 void
-descriptors_give(struct descriptors *d, struct tally_entry *share)
+descriptors_give(struct descriptors *d, struct key_count *share)
 {
 	if (share == NULL)
 		return;
-	tally_give(&d->users, share);
+	keyed_counter_give(&d->users, share);
 	d->n--;
 }

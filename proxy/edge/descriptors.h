@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#include "proxy/base/tally.h"
+#include "proxy/base/keyed_counter.h"
 
 /*
  * The descriptors of sockets to origins, and each user's share of them. If the
@@ -21,7 +21,7 @@ struct descriptors {
 	/* Private; initially 0. */
 	size_t n;    /* taken */
 	size_t used; /* by the process, at least, when one was last taken */
-	struct tally users;
+	struct keyed_counter users;
 };
 
 /*
@@ -31,10 +31,10 @@ struct descriptors {
  * rest is reserved for other users, or -ENOMEM: the caller closes `fd`.
  */
 int descriptors_take(struct descriptors *, int fd, const char *name,
-    struct tally_entry **share);
+    struct key_count **share);
 
 /* NULL is a no-op. */
-void descriptors_give(struct descriptors *, struct tally_entry *share);
+void descriptors_give(struct descriptors *, struct key_count *share);
 
 /* How many one user may hold, as of the last descriptor that was taken. */
 size_t descriptors_share(const struct descriptors *);

@@ -43,10 +43,10 @@ struct attempt {
 	struct dial *dial;
 	SLIST_ENTRY(attempt) entry;
 	struct dial_slot slot;
-	bool waiting, ready;	   /* for the slot; has the slot, not started */
-	int fd;			   /* -1 unless it is connecting */
-	struct tally_entry *share; /* of fd */
-	bool watched;		   /* poll is open */
+	bool waiting, ready;	 /* for the slot; has the slot, not started */
+	int fd;			 /* -1 unless it is connecting */
+	struct key_count *share; /* of fd */
+	bool watched;		 /* poll is open */
 };
 
 struct dial {

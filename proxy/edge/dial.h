@@ -68,7 +68,7 @@ struct dial_result {
 	 * without a poll handle; the callback becomes its owner. Else -1.
 	 */
 	int fd;
-	struct tally_entry *share; /* of `fd`, for descriptors_give() */
+	struct key_count *share; /* of `fd`, for descriptors_give() */
 
 	/*
 	 * The address to which `status` applies, or NULL if there is none

@@ -381,7 +381,7 @@ edge_report(const struct edge *edge)
 	const struct tunnel_host *host = &edge->host;
 	struct quic_server_stats stats = sum(edge);
 	const char *name;
-	size_t most = tally_top(&host->shares, &name);
+	size_t most = keyed_counter_top(&host->shares, &name);
 
 	log_info("tunnels: %zu of %zu; at most %zu of %zu of one %s%s%s; "
 		 "%llu refused",

@@ -8,7 +8,7 @@
 #include "proxy/edge/name_servers.h"
 #include "proxy/edge/resolver.h"
 #include "proxy/base/log.h"
-#include "proxy/base/tally.h"
+#include "proxy/base/keyed_counter.h"
 
 /*
  *	question	open -> served in part -> over -> all served, freed
@@ -74,7 +74,7 @@ struct resolver {
 	struct queue late_server, delay, late;
 	void *questions;		  /* tsearch(3) tree of those to join */
 	unsigned nquestions;		  /* all, also those not in the tree */
-	struct tally requesters;	  /* questions by requester */
+	struct keyed_counter requesters;  /* questions by requester */
 	TAILQ_HEAD(, question) again;	  /* to be queried once more */
 	TAILQ_HEAD(, question) reporting; /* with lookups yet to be served */
 };
@@ -107,7 +107,7 @@ struct question {
 	char name[RESOLVER_NAME_MAX + 1]; /* first: the tree compares it */
 	struct wait second;		  /* for the other rrset */
 	struct resolver *resolver;
-	struct tally_entry *requester;
+	struct key_count *requester;
 	struct rrset rrsets[RRSETS];
 	struct lookups lookups, served;	   /* not served so far; in part */
 	struct ares_addrinfo *part, *rest; /* for the first, second call */
@@ -206,7 +206,7 @@ compare_names(const void *a, const void *b)
 /* Makes a question, in the tree and without queries; NULL without memory. */
 static struct question *
 question_new(struct resolver *resolver, const char *name,
-    struct tally_entry *requester)
+    struct key_count *requester)
 {
 	struct question *q = calloc(1, sizeof(*q));
 
@@ -236,18 +236,18 @@ static int
 question_add(struct resolver *resolver, const char *name, const char *requester,
     struct question **out)
 {
-	struct tally_entry *share;
+	struct key_count *share;
 	int rv;
 
 	if (resolver->nquestions == RESOLVER_QUESTIONS_MAX)
 		return -EAGAIN;
-	rv = tally_take(&resolver->requesters, requester,
+	rv = keyed_counter_take(&resolver->requesters, requester,
 	    RESOLVER_QUESTIONS_PER_REQUESTER, &share);
 	if (rv != 0)
 		return rv == -EDQUOT ? -EAGAIN : rv;
 	if ((*out = question_new(resolver, name, share)) != NULL)
 		return 0;
-	tally_give(&resolver->requesters, share);
+	keyed_counter_give(&resolver->requesters, share);
 	return -ENOMEM;
 }
 
@@ -271,7 +271,7 @@ question_release(struct question *q)
 	    !LIST_EMPTY(&q->rrsets[RRSET_A].open))
 		return;
 	r->nquestions--;
-	tally_give(&r->requesters, q->requester);
+	keyed_counter_give(&r->requesters, q->requester);
 	free(q);
 }
 

@@ -36,8 +36,8 @@ struct tunnel {
 	struct quic_stream *stream; /* NULL once the relay has it */
 	struct users_check *check;
 	struct dial *dial;
-	struct tally_entry *share;	/* of the user, once authenticated */
-	struct tally_entry *descriptor; /* of the user, for the socket */
+	struct key_count *share;      /* of the user, once authenticated */
+	struct key_count *descriptor; /* of the user, for the socket */
 	bool has_tcp; /* relay_init was called: its close frees the tunnel */
 	bool has_timer;
 	uint64_t started_ms;
@@ -79,7 +79,7 @@ tunnel_free(struct tunnel *t)
 	struct tunnel_host *host = t->host;
 
 	LIST_REMOVE(t, entry);
-	tally_give(&host->shares, t->share);
+	keyed_counter_give(&host->shares, t->share);
 	descriptors_give(host->dialer.descriptors, t->descriptor);
 	host->open--;
 	free(t);
@@ -222,11 +222,11 @@ start_idle(struct tunnel *t)
 
 /* The name under which a tunnel counts: its user, or the client's address. */
 static const char *
-name_of(const struct tunnel *t, char buf[TALLY_SOURCE_STRLEN])
+name_of(const struct tunnel *t, char buf[ADDR_SOURCE_STRLEN])
 {
 	if (t->user[0] != '\0')
 		return t->user;
-	return tally_source((const struct sockaddr *)&t->client, buf);
+	return addr_source((const struct sockaddr *)&t->client, buf);
 }
 
 /* Warns the administrator, who could raise the limit, at intervals. */
@@ -248,7 +248,7 @@ static void
 warn_share(struct tunnel *t)
 {
 	const struct descriptors *all = t->host->dialer.descriptors;
-	char buf[TALLY_SOURCE_STRLEN];
+	char buf[ADDR_SOURCE_STRLEN];
 
 	warn_limit(t->host,
 	    "one user's share of the open files (raise their "
@@ -311,7 +311,7 @@ on_dialled(void *arg, const struct dial_result *result)
 static void
 dial(struct tunnel *t)
 {
-	char buf[TALLY_SOURCE_STRLEN];
+	char buf[ADDR_SOURCE_STRLEN];
 
 	if (dial_start(&t->dial, &t->host->dialer, &t->target, name_of(t, buf),
 		on_dialled, t) != 0)
@@ -323,12 +323,13 @@ static void
 accept_user(struct tunnel *t)
 {
 	struct tunnel_host *host = t->host;
-	char buf[TALLY_SOURCE_STRLEN];
+	char buf[ADDR_SOURCE_STRLEN];
 	const char *name = name_of(t, buf);
 	int rv;
 
 	t->authenticated = true;
-	rv = tally_take(&host->shares, name, host->tunnels_per_user, &t->share);
+	rv = keyed_counter_take(&host->shares, name, host->tunnels_per_user,
+	    &t->share);
 	if (rv == 0) {
 		dial(t);
 		return;

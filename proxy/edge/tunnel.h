@@ -7,7 +7,7 @@
 
 #include "proxy/edge/dial.h"
 #include "proxy/base/liveness.h"
-#include "proxy/base/tally.h"
+#include "proxy/base/keyed_counter.h"
 #include "proxy/base/users.h"
 #include "quic/quic.h"
 
@@ -28,9 +28,9 @@ struct tunnel_host {
 	size_t tunnels_per_user; /* of one user, or of one address */
 	LIST_HEAD(, tunnel) tunnels;
 	size_t open;
-	struct tally shares; /* of users, or of addresses */
-	uint64_t refused;    /* because of one of the two limits */
-	uint64_t warned_ms;  /* time of the last warning; 0: never */
+	struct keyed_counter shares; /* of users, or of addresses */
+	uint64_t refused;	     /* because of one of the two limits */
+	uint64_t warned_ms;	     /* time of the last warning; 0: never */
 	void (*on_gone)(struct tunnel_host *); /* a tunnel was freed */
 };
 

@@ -23,8 +23,8 @@ struct client;
 /* Where a client comes from. */
 struct client_source {
 	struct sockaddr_storage peer;
-	unsigned listener;	   /* index of the address that accepted it */
-	struct tally_entry *tally; /* counts this source's clients, or NULL: */
+	unsigned listener;	 /* index of the address that accepted it */
+	struct key_count *count; /* counts this source's clients, or NULL: */
 	bool over_limit; /* they are too many; this one is only refused */
 };
 

@@ -21,7 +21,7 @@
 #include "proxy/base/addr.h"
 #include "proxy/local/client.h"
 #include "proxy/base/log.h"
-#include "proxy/base/tally.h"
+#include "proxy/base/keyed_counter.h"
 #include "proxy/base/malloc_trim.h"
 
 #define SOCKETS_MAX 16 /* addresses: those of the configuration */
@@ -55,8 +55,8 @@ struct listener {
 	struct clients clients; /* first: on_closed finds the listener by it */
 	struct socket sockets[SOCKETS_MAX];
 	unsigned nsockets;
-	struct tally sources; /* clients by source address */
-	size_t nrefused;      /* clients over the limit of their source */
+	struct keyed_counter sources; /* clients by source address */
+	size_t nrefused; /* clients over the limit of their source */
 	uv_timer_t pause;
 	struct malloc_trim trim;
 	unsigned handles; /* open, apart from those of clients */
@@ -167,12 +167,12 @@ count_client(struct listener *l, struct client_source *source)
 {
 	struct limits *limits = l->clients.limits;
 	uint64_t max = limits->v[LIMIT_PER_SOURCE].max;
-	char name[TALLY_SOURCE_STRLEN];
+	char name[ADDR_SOURCE_STRLEN];
 	int rv;
 
-	rv = tally_take(&l->sources,
-	    tally_source((struct sockaddr *)&source->peer, name),
-	    max > 0 ? max : SIZE_MAX, &source->tally);
+	rv = keyed_counter_take(&l->sources,
+	    addr_source((struct sockaddr *)&source->peer, name),
+	    max > 0 ? max : SIZE_MAX, &source->count);
 	if (rv == -EDQUOT) {
 		limits->v[LIMIT_PER_SOURCE].hits++;
 		if (l->nrefused == REFUSED_MAX)
@@ -188,7 +188,7 @@ count_client(struct listener *l, struct client_source *source)
 static void
 uncount_client(struct listener *l, const struct client_source *source)
 {
-	tally_give(&l->sources, source->tally);
+	keyed_counter_give(&l->sources, source->count);
 	l->nrefused -= source->over_limit;
 	l->sockets[source->listener].open--;
 }
@@ -435,7 +435,7 @@ listener_update_limits(struct listener *l)
 	lowest = l->nsockets > 0 && !l->stopped ? lowest_descriptor(l) : -1;
 	limits->v[LIMIT_CLIENTS].use = l->clients.totals.open;
 	limits->v[LIMIT_PER_LISTENER].use = fullest;
-	limits->v[LIMIT_PER_SOURCE].use = tally_top(&l->sources, &name);
+	limits->v[LIMIT_PER_SOURCE].use = keyed_counter_top(&l->sources, &name);
 	limits->v[LIMIT_DESCRIPTORS].use = lowest >= 0 ? (uint64_t)lowest : 0;
 }
 

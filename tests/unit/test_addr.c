@@ -303,6 +303,28 @@ addr_len_follows_the_family(void **state)
 	assert_int_equal(addr_len((struct sockaddr *)&sun), 0);
 }
 
+static const char *
+source(const char *addr)
+{
+	static char name[ADDR_SOURCE_STRLEN];
+	struct sockaddr_storage parsed;
+
+	assert_int_equal(addr_parse(&parsed, addr), 0);
+	return addr_source((struct sockaddr *)&parsed, name);
+}
+
+static void
+a_source_is_a_host(void **state)
+{
+	(void)state;
+	assert_string_equal(source("192.0.2.1:7"), "192.0.2.1");
+	assert_string_equal(source("[::ffff:192.0.2.1]:7"), "192.0.2.1");
+	assert_string_equal(source("[2001:db8:1:2::1]:7"), "2001:db8:1:2::");
+	assert_string_equal(source("[2001:db8:1:2:f::2]:7"), "2001:db8:1:2::");
+	assert_string_equal(source("[2001:db8:1:3::1]:7"), "2001:db8:1:3::");
+	assert_string_equal(source("[::1]:7"), "::");
+}
+
 static void
 cidr_has_edges(void **state)
 {
@@ -417,6 +439,7 @@ main(void)
 		cmocka_unit_test(addr_literal_is_no_inet_aton),
 		cmocka_unit_test(loopback_is_told_apart),
 		cmocka_unit_test(addr_len_follows_the_family),
+		cmocka_unit_test(a_source_is_a_host),
 		cmocka_unit_test(cidr_has_edges),
 		cmocka_unit_test(cidr_keeps_families_apart),
 		cmocka_unit_test(cidr_parse_refuses),
