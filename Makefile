@@ -127,7 +127,7 @@ test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy
 	proxy/base/log_sink.o proxy/base/qlog.o \
 	proxy/base/privsep.o
 test_connect_error_OBJS = proxy/local/upstream/connect_error.o \
-	proxy/local/socks.o proxy/local/page.o $(test_http1_OBJS)
+	proxy/local/socks.o proxy/local/http_status.o proxy/base/addr.o
 test_tls_OBJS = tests/unit/link.o tests/unit/world.o quic.a
 test_conn_OBJS = $(test_tls_OBJS)
 test_error_text_OBJS = $(test_tls_OBJS)

@@ -13,7 +13,8 @@
 #include "proxy/http1/http1.h"
 #include "proxy/local/client_internal.h"
 #include "proxy/local/http/exchange.h"
-#include "proxy/local/page.h"
+#include "proxy/local/builtin_pages.h"
+#include "proxy/local/http_status.h"
 #include "proxy/base/log.h"
 
 /* ---- Refusals ---- */
@@ -22,16 +23,17 @@
 static void
 respond_error(struct client *c, int status, const char *text)
 {
-	char page[PAGE_MAX];
+	char page[BUILTIN_PAGES_MAX];
 
-	client_write_last(c, page, page_error(status, text, page), text);
+	client_write_last(c, page, builtin_pages_error(status, text, page),
+	    text);
 }
 
 static void
 http_refused(struct client *c, const struct connect_error *error)
 {
 	client_log_end(c, error->text + error->cause);
-	respond_error(c, page_status(error), error->text);
+	respond_error(c, http_status_of(error), error->text);
 }
 
 /* ---- The exchange ---- */
@@ -268,11 +270,11 @@ answer_page(struct client *c, const struct http1_request *req)
 {
 	struct sockaddr_storage local = { 0 };
 	int len = sizeof(local);
-	char page[PAGE_MAX];
+	char page[BUILTIN_PAGES_MAX];
 
 	uv_tcp_getsockname(&c->relay.tcp, (struct sockaddr *)&local, &len);
 	client_write_last(c, page,
-	    page_answer(req, (struct sockaddr *)&local,
+	    builtin_pages_answer(req, (struct sockaddr *)&local,
 		c->clients->users != NULL, page),
 	    "asked for the proxy's own page");
 }

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "proxy/local/page.h"
+#include "proxy/local/http_status.h"
 #include "proxy/local/socks.h"
 #include "proxy/local/upstream/connect_error.h"
 #include "quic/quic.h"
@@ -105,7 +105,7 @@ responses_of_the_edge_are_understood(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		respond(&e, rows[i].status, rows[i].proxy_status);
-		assert_int_equal(page_status(&e), rows[i].http_status);
+		assert_int_equal(http_status_of(&e), rows[i].http_status);
 		assert_int_equal(socks_code_of(&e), rows[i].code);
 		assert_non_null(strstr(e.text, rows[i].text));
 		assert_int_equal(e.cause, strlen("a.example:80: "));
@@ -120,13 +120,13 @@ a_password_of_culvert_is_not_the_clients(void **state)
 
 	(void)state;
 	respond(&e, "407", NULL);
-	assert_int_equal(page_status(&e), 502);
+	assert_int_equal(http_status_of(&e), 502);
 	assert_int_equal(socks_code_of(&e), SOCKS_NOT_ALLOWED);
 	assert_int_equal(e.cause, 0);
 	respond(&e, "503",
 	    "culvert-edge; error=proxy_internal_error; "
 	    "details=\"too many passwords to check\"");
-	assert_int_equal(page_status(&e), 503);
+	assert_int_equal(http_status_of(&e), 503);
 	assert_int_equal(socks_code_of(&e), SOCKS_GENERAL_FAILURE);
 	assert_non_null(strstr(e.text, "too many passwords"));
 }
@@ -157,7 +157,7 @@ own_errors_have_codes(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		connect_error_set(&e, rows[i].type, "no");
-		assert_int_equal(page_status(&e), rows[i].http_status);
+		assert_int_equal(http_status_of(&e), rows[i].http_status);
 		assert_int_equal(socks_code_of(&e), rows[i].code);
 	}
 }

@@ -9,7 +9,7 @@ struct quic_header_section;
 
 /*
  * Why there is no tunnel to a target. The reason is neutral: each front end
- * maps it to a code of its own protocol (socks_code_of(), page_status()).
+ * maps it to a code of its own protocol (socks_code_of(), http_status_of()).
  */
 
 /* Bytes of the text, with its NUL: a target and a sentence. */

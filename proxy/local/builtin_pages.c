@@ -1,12 +1,10 @@
-#include "proxy/local/page.h"
+#include "proxy/local/builtin_pages.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "proxy/base/addr.h"
-#include "proxy/local/upstream/connect_error.h"
 
 /* Bytes of the longest body. */
 #define BODY_MAX 2048
@@ -16,9 +14,9 @@
 
 static size_t
 respond(int status, const char *type, const char *extra, const char *body,
-    bool with_body, char out[PAGE_MAX])
+    bool with_body, char out[BUILTIN_PAGES_MAX])
 {
-	int n = snprintf(out, PAGE_MAX,
+	int n = snprintf(out, BUILTIN_PAGES_MAX,
 	    "HTTP/1.1 %d %s\r\n"
 	    "Content-Type: %s\r\n"
 	    "Content-Length: %zu\r\n"
@@ -31,11 +29,11 @@ respond(int status, const char *type, const char *extra, const char *body,
 	    status, http1_reason(status), type, strlen(body), extra,
 	    with_body ? body : "");
 
-	return n < PAGE_MAX ? (size_t)n : PAGE_MAX - 1;
+	return n < BUILTIN_PAGES_MAX ? (size_t)n : BUILTIN_PAGES_MAX - 1;
 }
 
 size_t
-page_error(int status, const char *text, char out[PAGE_MAX])
+builtin_pages_error(int status, const char *text, char out[BUILTIN_PAGES_MAX])
 {
 	char body[BODY_MAX];
 
@@ -46,52 +44,6 @@ page_error(int status, const char *text, char out[PAGE_MAX])
 		: status == 503 ? "Retry-After: " RETRY_AFTER "\r\n"
 				: "",
 	    body, true, out);
-}
-
-static int
-edge_status(const struct connect_error *e)
-{
-	return e->edge_status >= 400 && e->edge_status <= 599 ? e->edge_status
-							      : 502;
-}
-
-int
-page_status(const struct connect_error *e)
-{
-	switch (e->type) {
-	case CONNECT_ERROR_DESTINATION_IP_PROHIBITED:
-	case CONNECT_ERROR_HTTP_REQUEST_DENIED:
-		return 403;
-	case CONNECT_ERROR_DNS_ERROR:
-	case CONNECT_ERROR_DESTINATION_NOT_FOUND: /* 500 there */
-	case CONNECT_ERROR_DESTINATION_IP_UNROUTABLE:
-	case CONNECT_ERROR_CONNECTION_REFUSED:
-	case CONNECT_ERROR_CONNECTION_TERMINATED:
-	case CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE:
-	case CONNECT_ERROR_PROXY_LOOP_DETECTED:
-	case CONNECT_ERROR_EDGE_UNUSABLE:
-	case CONNECT_ERROR_EDGE_CONNECTION_LOST:
-	case CONNECT_ERROR_EDGE_RESET:
-	case CONNECT_ERROR_EDGE_CREDENTIALS: /* 407 would ask the client */
-		return 502;
-	case CONNECT_ERROR_DESTINATION_UNAVAILABLE:
-	case CONNECT_ERROR_CONNECTION_LIMIT_REACHED:
-	case CONNECT_ERROR_EDGE_STREAM_LIMIT:
-	case CONNECT_ERROR_EDGE_OVERLOADED:
-	case CONNECT_ERROR_CLIENT_LIMIT:
-	case CONNECT_ERROR_OVERLOADED:
-	case CONNECT_ERROR_SHUTTING_DOWN:
-		return 503;
-	case CONNECT_ERROR_DNS_TIMEOUT:
-	case CONNECT_ERROR_CONNECTION_TIMEOUT:
-	case CONNECT_ERROR_EDGE_TIMEOUT:
-		return 504;
-	case CONNECT_ERROR_PROXY_INTERNAL_ERROR:
-	case CONNECT_ERROR_PROXY_CONFIGURATION_ERROR:
-	case CONNECT_ERROR_EDGE_STATUS:
-		break;
-	}
-	return edge_status(e);
 }
 
 /* Whether the Host of a request means the listener at `local`. */
@@ -131,7 +83,7 @@ static const char pac_local[] =
 /* Browsers send no password in SOCKS: if one is required, offer only HTTP. */
 static size_t
 answer_pac(const char *local, bool all, bool password, bool with_body,
-    char out[PAGE_MAX])
+    char out[BUILTIN_PAGES_MAX])
 {
 	char body[BODY_MAX];
 
@@ -147,7 +99,7 @@ answer_pac(const char *local, bool all, bool password, bool with_body,
 }
 
 static size_t
-answer_root(const char *local, bool with_body, char out[PAGE_MAX])
+answer_root(const char *local, bool with_body, char out[BUILTIN_PAGES_MAX])
 {
 	char body[BODY_MAX];
 
@@ -181,7 +133,7 @@ query_is(struct slice path, const char *query)
 }
 
 static size_t
-refuse_host(const char *name, char out[PAGE_MAX])
+refuse_host(const char *name, char out[BUILTIN_PAGES_MAX])
 {
 	char text[ADDR_STRLEN + 192];
 
@@ -189,12 +141,12 @@ refuse_host(const char *name, char out[PAGE_MAX])
 	    "the request is for another host; this "
 	    "is a proxy: open http://%s/ to see how it is used",
 	    name);
-	return page_error(421, text, out);
+	return builtin_pages_error(421, text, out);
 }
 
 size_t
-page_answer(const struct http1_request *req, const struct sockaddr *local,
-    bool password, char out[PAGE_MAX])
+builtin_pages_answer(const struct http1_request *req,
+    const struct sockaddr *local, bool password, char out[BUILTIN_PAGES_MAX])
 {
 	bool head = slice_is(req->method, "HEAD");
 	char name[ADDR_STRLEN];
@@ -203,7 +155,7 @@ page_answer(const struct http1_request *req, const struct sockaddr *local,
 	if (!is_ours(&req->authority, local))
 		return refuse_host(name, out);
 	if (!head && !slice_is(req->method, "GET"))
-		return page_error(405,
+		return builtin_pages_error(405,
 		    "the proxy's own pages allow only GET "
 		    "and HEAD",
 		    out);
@@ -212,5 +164,6 @@ page_answer(const struct http1_request *req, const struct sockaddr *local,
 		    !head, out);
 	if (path_is(req->path, "/"))
 		return answer_root(name, !head, out);
-	return page_error(404, "this proxy serves only / and /proxy.pac", out);
+	return builtin_pages_error(404,
+	    "this proxy serves only / and /proxy.pac", out);
 }

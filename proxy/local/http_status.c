@@ -1,0 +1,49 @@
+#include "proxy/local/http_status.h"
+
+#include "proxy/local/upstream/connect_error.h"
+
+static int
+edge_status(const struct connect_error *e)
+{
+	return e->edge_status >= 400 && e->edge_status <= 599 ? e->edge_status
+							      : 502;
+}
+
+int
+http_status_of(const struct connect_error *e)
+{
+	switch (e->type) {
+	case CONNECT_ERROR_DESTINATION_IP_PROHIBITED:
+	case CONNECT_ERROR_HTTP_REQUEST_DENIED:
+		return 403;
+	case CONNECT_ERROR_DNS_ERROR:
+	case CONNECT_ERROR_DESTINATION_NOT_FOUND: /* 500 there */
+	case CONNECT_ERROR_DESTINATION_IP_UNROUTABLE:
+	case CONNECT_ERROR_CONNECTION_REFUSED:
+	case CONNECT_ERROR_CONNECTION_TERMINATED:
+	case CONNECT_ERROR_HTTP_RESPONSE_INCOMPLETE:
+	case CONNECT_ERROR_PROXY_LOOP_DETECTED:
+	case CONNECT_ERROR_EDGE_UNUSABLE:
+	case CONNECT_ERROR_EDGE_CONNECTION_LOST:
+	case CONNECT_ERROR_EDGE_RESET:
+	case CONNECT_ERROR_EDGE_CREDENTIALS: /* 407 would ask the client */
+		return 502;
+	case CONNECT_ERROR_DESTINATION_UNAVAILABLE:
+	case CONNECT_ERROR_CONNECTION_LIMIT_REACHED:
+	case CONNECT_ERROR_EDGE_STREAM_LIMIT:
+	case CONNECT_ERROR_EDGE_OVERLOADED:
+	case CONNECT_ERROR_CLIENT_LIMIT:
+	case CONNECT_ERROR_OVERLOADED:
+	case CONNECT_ERROR_SHUTTING_DOWN:
+		return 503;
+	case CONNECT_ERROR_DNS_TIMEOUT:
+	case CONNECT_ERROR_CONNECTION_TIMEOUT:
+	case CONNECT_ERROR_EDGE_TIMEOUT:
+		return 504;
+	case CONNECT_ERROR_PROXY_INTERNAL_ERROR:
+	case CONNECT_ERROR_PROXY_CONFIGURATION_ERROR:
+	case CONNECT_ERROR_EDGE_STATUS:
+		break;
+	}
+	return edge_status(e);
+}
