@@ -82,7 +82,7 @@ test_address_order_OBJS = proxy/base/address_order.o proxy/base/addr.o
 test_socks_OBJS = proxy/local/socks.o proxy/base/addr.o
 test_slice_OBJS = proxy/base/slice.o
 test_http1_OBJS = proxy/http1/http1.o proxy/http1/http1_head.o \
-	proxy/base/slice.o proxy/base/addr.o
+	proxy/http1/http1_framing.o proxy/base/slice.o proxy/base/addr.o
 test_chunked_OBJS = proxy/http1/chunked.o
 test_rewrite_OBJS = proxy/local/http/rewrite.o $(test_http1_OBJS)
 test_exchange_OBJS = proxy/local/http/exchange.o proxy/local/http/request.o \

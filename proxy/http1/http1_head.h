@@ -4,9 +4,10 @@
 #include "proxy/http1/http1.h"
 
 /*
- * The common part of the two parsers in http1.c; only that file includes this.
- * Errors are those of http1_request_parse, with head->why set.  head->response
- * says which of the two calls.
+ * The common part of the two parsers in http1.c, in http1_head.c and
+ * http1_framing.c; no other file includes this.  Errors are those of
+ * http1_request_parse, with head->why set.  head->response says which of the
+ * two calls.
  */
 
 /* Writes the sentence about an error into head->why, and returns the error. */
@@ -35,6 +36,12 @@ struct slice http1_head_line(struct http1_head *head, struct slice *rest);
  * length, the last two only from the fields.  minor must be set.
  */
 int http1_head_parse(struct http1_head *head, struct slice rest);
+
+/* Sets framing and length from the fields. */
+int http1_framing_parse(struct http1_head *head);
+
+/* Cuts spaces, tabs and line ends off both ends. */
+struct slice http1_head_trim(struct slice s);
 
 /* Returns the number of fields called name. */
 size_t http1_head_count(const struct http1_head *head, const char *name);
