@@ -468,6 +468,7 @@ void bbr_bottleneck_queue_measure(struct quic_conn *, uint64_t now);
 bool bbr_bottleneck_queue_is_full(const struct quic_conn *);
 
 /* tls.c */
+gnutls_datum_t tls_datum(const struct quic_pem *);
 int tls_session_new(struct quic_conn *);
 const uint8_t *tls_token(const struct quic_tls *, size_t *len);
 void tls_keep_token(struct quic_tls *, const uint8_t *, size_t len);
