@@ -91,7 +91,8 @@ test_exchange_OBJS = proxy/local/http/exchange.o proxy/local/http/request.o \
 	proxy/local/upstream/connect_error.o proxy/base/stream.o proxy/base/log.o \
 	proxy/base/log_sink.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/base/basic.o
-test_users_OBJS = proxy/base/users.o proxy/base/fair_queue.o proxy/base/login_failures.o \
+test_users_OBJS = proxy/base/users.o proxy/base/user_table.o \
+	proxy/base/fair_queue.o proxy/base/login_failures.o \
 	proxy/base/hash_scheme.o proxy/base/addr.o proxy/base/privsep.o
 test_policy_OBJS = proxy/edge/policy.o $(test_address_rule_OBJS)
 test_own_addresses_OBJS = proxy/edge/own_addresses.o proxy/base/addr.o

@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <unistd.h>
 
 #include "proxy/base/login_failures.h"
-#include "proxy/base/privsep.h"
-#include "proxy/base/hash_scheme.h"
 #include "proxy/base/fair_queue.h"
+#include "proxy/base/user_table.h"
 #include "proxy/base/users.h"
 
 /*
@@ -50,32 +48,13 @@
 /* Jobs that were refused and that the loop has yet to answer. */
 #define REFUSED_MAX FAIR_MAX
 
-#define DIGEST_SIZE 32 /* octets of a SHA-256 */
-
-struct user {
-	const char *name; /* points into the text of the file */
-	const char *hash;
-	unsigned line;
-	bool cached;
-	uint8_t digest[DIGEST_SIZE];
-};
-
-/* The contents of one file. Threads read only members that never change. */
-struct table {
-	unsigned refs;	   /* the users and each job that hashes */
-	char *text;	   /* the file */
-	size_t textlen;	   /* its octets, without the NUL */
-	struct user *list; /* sorted by name */
-	size_t n;
-};
-
 TAILQ_HEAD(checks, users_check);
 TAILQ_HEAD(jobs, job);
 
 struct users {
 	unsigned refs; /* the owner, each job, and each timer */
-	struct table *table;
-	uint8_t key[DIGEST_SIZE];
+	struct user_table *table;
+	uint8_t key[USER_DIGEST_SIZE];
 	unsigned nhashing;
 	struct fair_queue waiting;
 	struct jobs refused;
@@ -90,11 +69,11 @@ struct job {
 	uv_work_t work;
 	uv_loop_t *loop;
 	struct users *users;
-	struct table *table; /* while it hashes */
-	const char *setting; /* the hash to compare with; in the table */
-	bool exists;	     /* there is a user of that name */
+	struct user_table *table; /* while it hashes */
+	const char *setting;	  /* the hash to compare with; in the table */
+	bool exists;		  /* there is a user of that name */
 	struct credentials credentials;
-	uint8_t digest[DIGEST_SIZE];
+	uint8_t digest[USER_DIGEST_SIZE];
 	char source[ADDR_SOURCE_STRLEN];
 	uint64_t since_ms;
 	enum users_verdict verdict; /* written by the thread, read after it */
@@ -109,140 +88,7 @@ struct users_check {
 	TAILQ_ENTRY(users_check) entry;
 };
 
-/* ---- The file ---- */
-
-static int
-by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct user *)a)->name,
-	    ((const struct user *)b)->name);
-}
-
-static struct user *
-find(const struct table *table, const char *name)
-{
-	struct user key = { .name = name };
-
-	return bsearch(&key, table->list, table->n, sizeof(key), by_name);
-}
-
-static void
-table_release(struct table *table)
-{
-	if (table == NULL || --table->refs > 0)
-		return;
-	if (table->text != NULL)
-		explicit_bzero(table->text, table->textlen);
-	if (table->list != NULL)
-		explicit_bzero(table->list, table->n * sizeof(*table->list));
-	free(table->text);
-	free(table->list);
-	free(table);
-}
-
-/* Fills table->text, NUL-terminated. Returns NULL or an error text. */
-static const char *
-read_file(struct table *table, const char *path)
-{
-	int fd = privsep_open(path);
-	ssize_t n = 1;
-
-	if (fd < 0)
-		return privsep_strerror(-fd);
-	while (n > 0 && table->textlen <= USERS_FILE_MAX) {
-		n = read(fd, table->text + table->textlen,
-		    USERS_FILE_MAX + 1 - table->textlen);
-		if (n > 0)
-			table->textlen += (size_t)n;
-	}
-	close(fd);
-	if (n < 0)
-		return strerror(errno);
-	if (table->textlen > USERS_FILE_MAX)
-		return "the file is longer than 1 MiB";
-	table->text[table->textlen] = '\0';
-	return NULL;
-}
-
-/* Parses one line in place. Returns NULL or an error text. */
-static const char *
-parse_line(struct table *table, char *line, unsigned number)
-{
-	struct user *user = &table->list[table->n];
-	char *hash = strchr(line, ':');
-	size_t end = strlen(line);
-	const char *wrong;
-
-	while (end > 0 && strchr(" \t\r", line[end - 1]) != NULL)
-		line[--end] = '\0';
-	if (end == 0 || line[0] == '#')
-		return NULL;
-	if (hash == NULL || hash == line)
-		return "the line is not name:hash";
-	*hash++ = '\0';
-	if (hash - line > CREDENTIAL_MAX + 1)
-		return "the name is longer than 255 bytes";
-	if ((wrong = hash_scheme_check(hash)) != NULL)
-		return wrong;
-	*user = (struct user){ .name = line, .hash = hash, .line = number };
-	table->n++;
-	return NULL;
-}
-
-static const char *
-parse(struct table *table, unsigned *number)
-{
-	char *line = table->text, *rest = table->text;
-	const char *wrong;
-	size_t lines = 1;
-
-	if (memchr(table->text, '\0', table->textlen) != NULL)
-		return "the file is not a text file";
-	for (size_t i = 0; i < table->textlen; i++)
-		lines += table->text[i] == '\n';
-	table->list = calloc(lines, sizeof(*table->list));
-	if (table->list == NULL)
-		return strerror(ENOMEM);
-	for (*number = 1; (line = strsep(&rest, "\n")) != NULL; ++*number) {
-		wrong = parse_line(table, line, *number);
-		if (wrong != NULL)
-			return wrong;
-	}
-	*number = 0;
-	return table->n > 0 ? NULL : "the file contains no users";
-}
-
-static const char *
-sort(struct table *table, unsigned *number)
-{
-	qsort(table->list, table->n, sizeof(*table->list), by_name);
-	for (size_t i = 1; i < table->n; i++) {
-		const struct user *a = &table->list[i - 1];
-		const struct user *b = &table->list[i];
-
-		if (by_name(a, b) != 0)
-			continue;
-		*number = a->line > b->line ? a->line : b->line;
-		return "the name already has a line above";
-	}
-	return NULL;
-}
-
-static const char *
-load(struct table *table, const char *path, unsigned *number)
-{
-	const char *wrong;
-
-	table->text = malloc(USERS_FILE_MAX + 1);
-	if (table->text == NULL)
-		return strerror(ENOMEM);
-	wrong = read_file(table, path);
-	if (wrong == NULL)
-		wrong = parse(table, number);
-	if (wrong == NULL)
-		wrong = sort(table, number);
-	return wrong;
-}
+/* ---- Life cycle ---- */
 
 int
 users_load(struct users **users, const char *path, char *err, size_t errlen)
@@ -255,11 +101,7 @@ users_load(struct users **users, const char *path, char *err, size_t errlen)
 		u->refs = 1;
 		fair_queue_init(&u->waiting);
 		TAILQ_INIT(&u->refused);
-		u->table = calloc(1, sizeof(*u->table));
-	}
-	if (u != NULL && u->table != NULL) {
-		u->table->refs = 1;
-		wrong = load(u->table, path, &number);
+		wrong = user_table_load(&u->table, path, &number);
 	}
 	if (wrong == NULL &&
 	    gnutls_rnd(GNUTLS_RND_KEY, u->key, sizeof(u->key)) != 0)
@@ -276,14 +118,12 @@ users_load(struct users **users, const char *path, char *err, size_t errlen)
 	return -EINVAL;
 }
 
-/* ---- Life cycle ---- */
-
 static void
 release(struct users *users)
 {
 	if (--users->refs > 0)
 		return;
-	table_release(users->table);
+	user_table_release(users->table);
 	explicit_bzero(users, sizeof(*users));
 	free(users);
 }
@@ -320,16 +160,16 @@ users_free(struct users *users)
 
 /* Copies the cached results of users whose line has not changed. */
 static void
-keep_cached(struct table *table, const struct table *old)
+keep_cached(struct user_table *table, const struct user_table *old)
 {
 	for (size_t i = 0; i < table->n; i++) {
 		struct user *user = &table->list[i];
-		const struct user *before = find(old, user->name);
+		const struct user *before = user_table_find(old, user->name);
 
 		if (before == NULL || !before->cached ||
 		    strcmp(before->hash, user->hash) != 0)
 			continue;
-		memcpy(user->digest, before->digest, DIGEST_SIZE);
+		memcpy(user->digest, before->digest, USER_DIGEST_SIZE);
 		user->cached = true;
 	}
 }
@@ -337,7 +177,7 @@ keep_cached(struct table *table, const struct table *old)
 void
 users_replace(struct users **users, struct users *fresh)
 {
-	struct table *old;
+	struct user_table *old;
 
 	if (*users == NULL || fresh == NULL) {
 		users_free(*users);
@@ -375,7 +215,7 @@ static bool
 is_cached(const struct user *user, const uint8_t *out)
 {
 	return user != NULL && user->cached &&
-	    gnutls_memcmp(user->digest, out, DIGEST_SIZE) == 0;
+	    gnutls_memcmp(user->digest, out, USER_DIGEST_SIZE) == 0;
 }
 
 static void
@@ -383,7 +223,7 @@ job_free(struct job *job)
 {
 	struct users *users = job->users;
 
-	table_release(job->table);
+	user_table_release(job->table);
 	explicit_bzero(job, sizeof(*job));
 	free(job);
 	release(users);
@@ -439,8 +279,8 @@ hash(uv_work_t *work)
 static const char *
 decoy_hash(const struct job *job)
 {
-	const struct table *table = job->users->table;
-	uint8_t out[DIGEST_SIZE] = { 0 };
+	const struct user_table *table = job->users->table;
+	uint8_t out[USER_DIGEST_SIZE] = { 0 };
 	uint32_t number;
 
 	(void)digest(job->users, job->credentials.user, "", out);
@@ -453,10 +293,10 @@ static void on_hashed(uv_work_t *work, int status);
 static void
 start_hashing(struct job *job)
 {
-	const struct user *user = find(job->users->table,
+	const struct user *user = user_table_find(job->users->table,
 	    job->credentials.user);
 
-	table_release(job->table);
+	user_table_release(job->table);
 	job->table = job->users->table;
 	job->table->refs++;
 	job->exists = user != NULL;
@@ -494,7 +334,8 @@ start_waiting(struct users *users)
 	    (item = fair_queue_take(&users->waiting)) != NULL) {
 		struct job *job = (struct job *)item;
 
-		if (is_cached(find(users->table, job->credentials.user),
+		if (is_cached(user_table_find(users->table,
+				  job->credentials.user),
 			job->digest))
 			answer(job, USERS_RIGHT);
 		else
@@ -523,7 +364,8 @@ on_hashed(uv_work_t *work, int status)
 {
 	struct job *job = work->data;
 	struct users *users = job->users;
-	struct user *user = find(users->table, job->credentials.user);
+	struct user *user = user_table_find(users->table,
+	    job->credentials.user);
 
 	(void)status;
 	users->nhashing--;
@@ -532,7 +374,7 @@ on_hashed(uv_work_t *work, int status)
 		return;
 	}
 	if (job->verdict == USERS_RIGHT && verdict_holds(job, user)) {
-		memcpy(user->digest, job->digest, DIGEST_SIZE);
+		memcpy(user->digest, job->digest, USER_DIGEST_SIZE);
 		user->cached = true;
 	}
 	/* The reference of this job keeps the users. */
@@ -547,7 +389,7 @@ static bool
 has_digest(const struct fair_item *item, const void *out)
 {
 	return gnutls_memcmp(((const struct job *)item)->digest, out,
-		   DIGEST_SIZE) == 0;
+		   USER_DIGEST_SIZE) == 0;
 }
 
 static struct job *
@@ -564,7 +406,7 @@ job_new(struct users *users, uv_loop_t *loop, const char *source,
 	users->refs++;
 	job->credentials = *credentials;
 	job->since_ms = uv_now(loop);
-	memcpy(job->digest, out, DIGEST_SIZE);
+	memcpy(job->digest, out, USER_DIGEST_SIZE);
 	snprintf(job->source, sizeof(job->source), "%s", source);
 	return job;
 }
@@ -651,13 +493,13 @@ users_check(struct users *users, uv_loop_t *loop, const struct sockaddr *from,
     void (*on_checked)(void *arg, enum users_verdict), void *arg)
 {
 	char source[ADDR_SOURCE_STRLEN];
-	uint8_t out[DIGEST_SIZE];
+	uint8_t out[USER_DIGEST_SIZE];
 	struct users_check *c;
 	int rv;
 
 	if (digest(users, credentials->user, credentials->password, out) < 0)
 		return -ENOMEM;
-	if (is_cached(find(users->table, credentials->user), out))
+	if (is_cached(user_table_find(users->table, credentials->user), out))
 		return 1;
 	if ((c = calloc(1, sizeof(*c))) == NULL)
 		return -ENOMEM;
