@@ -97,8 +97,10 @@ test_users_OBJS = proxy/base/users.o proxy/base/user_table.o \
 test_policy_OBJS = proxy/edge/policy.o $(test_address_rule_OBJS)
 test_own_addresses_OBJS = proxy/edge/own_addresses.o proxy/base/addr.o
 test_dial_OBJS = proxy/edge/dial.o proxy/edge/descriptors.o \
-	proxy/edge/dial_queue.o proxy/edge/resolver.o proxy/edge/name_servers.o \
-	proxy/edge/dns_channel.o proxy/base/keyed_counter.o proxy/base/log.o proxy/base/log_sink.o \
+	proxy/edge/dial_queue.o proxy/edge/resolver.o proxy/edge/dns_question.o \
+	proxy/edge/dns_query.o proxy/edge/name_servers.o \
+	proxy/edge/dns_channel.o proxy/base/keyed_counter.o proxy/base/log.o \
+	proxy/base/log_sink.o \
 	proxy/base/address_order.o $(test_policy_OBJS)
 test_sandbox_OBJS = proxy/base/sandbox.o proxy/base/seccomp.o proxy/base/run_as.o \
 	tests/unit/child.o

@@ -22,7 +22,8 @@
  *	tunnel     one CONNECT request, from its user to its end
  *	dial       from a host and port to a connected socket (RFC 8305)
  *	           policy, dial_queue, descriptors: what it may dial, and when
- *	           resolver, name_servers, dns_channel: from names to addresses
+ *	           resolver, dns_question, dns_query, name_servers,
+ *	           dns_channel: from names to addresses
  */
 struct edge;
 
