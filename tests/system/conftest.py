@@ -19,6 +19,7 @@ from client import USER
 from daemon import DEADLINE, ROOT, SAN, Daemon, environment
 from origin import Handler, HttpOrigin, Origin, echo
 from places import Forbidden, Places
+from quic_go import build_all
 
 # Characters of each log that are shown with a failure.
 LOG_SHOWN = 4000
@@ -123,6 +124,12 @@ def made(request, make_runs):
 def ca(tmp_path_factory):
     """The test CA, and a certificate of each kind that it signed."""
     return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="session")
+def peers(tmp_path_factory):
+    """The programs that quic-go drives, by name."""
+    return build_all(tmp_path_factory.mktemp("peers"))
 
 
 @pytest.fixture

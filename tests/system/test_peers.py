@@ -5,8 +5,6 @@ mistake; with these they cannot."""
 import contextlib
 import hashlib
 import json
-import os
-import pathlib
 import re
 import socket
 import subprocess
@@ -18,24 +16,9 @@ import pytest
 from client import (connect, http_connect, http_head, ping, receive, receive_all, reset, socks5_connect,
                     socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
                     GENERAL_FAILURE, SUCCEEDED)
-from daemon import DEADLINE, environment, wait_until
+from daemon import DEADLINE, wait_until
 from origin import echo, expect_pattern, pattern, send_pattern
 from places import EDGE
-
-SOURCES = pathlib.Path(__file__).parent / "peers"
-GOPATH = pathlib.Path("/usr/share/gocode")
-
-# From Debian 13 on quic-go has a new name and a newer interface.
-NEWER = [
-    ("lucas-clemente/quic-go", "quic-go/quic-go"),
-    ("http3.RoundTripper", "http3.Transport"),
-    ("QuicConfig:", "QUICConfig:"),
-    ("quic.VersionNumber", "quic.Version"),
-    ("r.Body.(http3.HTTPStreamer)", "w.(http3.HTTPStreamer)"),
-]
-
-# Seconds: with an empty cache Go compiles its own library too.
-BUILD_DEADLINE = 600
 
 BULK = 100_000_000
 TUNNELS = 200
@@ -44,29 +27,6 @@ STREAMS = 100  # that their edge grants at once
 # As "openssl passwd -6" makes it.
 USERS = ("alice:$6$culvert$8/nG80QCcCAHeS1iuuHYeS2juJzp2iGEF.KAEqN49mOY2e.lbv"
          "dFOw78sVmQn1kQy1rlauBr5/vwwizUMc/.8/\n")
-
-
-def build(name, directory):
-    text = (SOURCES / name / "main.go").read_text()
-    if (GOPATH / "src/github.com/quic-go/quic-go").exists():
-        for old, new in NEWER:
-            text = text.replace(old, new)
-    (directory / f"{name}.go").write_text(text)
-    env = {**environment(), "GO111MODULE": "off", "GOPATH": str(GOPATH)}
-    if not os.access(env.get("HOME", ""), os.W_OK):
-        env["GOCACHE"] = str(directory / "cache")
-    done = subprocess.run(
-        ["go", "build", "-o", name, f"{name}.go"], cwd=directory, env=env,
-        capture_output=True, text=True, timeout=BUILD_DEADLINE, check=False)
-    assert done.returncode == 0, done.stderr
-    return directory / name
-
-
-@pytest.fixture(scope="session")
-def peers(tmp_path_factory):
-    """The two programs, by name."""
-    directory = tmp_path_factory.mktemp("peers")
-    return {name: build(name, directory) for name in ("edge", "client")}
 
 
 @pytest.fixture
