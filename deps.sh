@@ -21,7 +21,8 @@ BUILD="gcc make pkgconf libc6-dev libgnutls28-dev libuv1-dev libc-ares-dev
 	libinih-dev libjansson-dev libseccomp-dev libcrypt-dev
 	ca-certificates $QUIC"
 TEST='libcmocka-dev python3-pytest openssl'
-CHECK='curl mandoc iproute2 openvpn
+CHECK='curl mandoc iproute2 openvpn git netcat-openbsd openssh-client
+	openssh-server
 	chromium|chromium-browser chromium-sandbox|chromium-browser golang-go
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
@@ -32,7 +33,7 @@ BENCH='microsocks openssh-client openssh-server shadowsocks-libev gnuplot-nox
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
 RELEASES='debootstrap debian-archive-keyring ubuntu-keyring'
 
-# What BENCH brings and would start by itself, now and with the machine.
+# What CHECK and BENCH bring that would start now, and with the machine.
 SERVICES='ssh.service ssh.socket shadowsocks-libev.service'
 POLICY=${POLICY:-/usr/sbin/policy-rc.d}
 
@@ -220,7 +221,7 @@ add_backports()
 }
 
 # Installs what the arguments name without starting a server on this machine:
-# the benchmark runs its own. One that was there before is left alone.
+# tests and benchmark run their own. One that was there before is left alone.
 install_quietly()
 {
 	idle=
@@ -246,7 +247,7 @@ test) want="$BUILD $TEST" ;;
 bench) want=$BENCH put=install_quietly ;;
 releases) want=$RELEASES ;;
 mirror) main_source "$codename${2-}" | cut -f 2; exit ;;
-'') want="$BUILD $TEST $CHECK $FUZZ" ;;
+'') want="$BUILD $TEST $CHECK $FUZZ" put=install_quietly ;;
 *) die 'usage: deps.sh [build|test|bench|releases|mirror [ENDING]]' ;;
 esac
 

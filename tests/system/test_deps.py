@@ -12,10 +12,12 @@ STUBS = {
     "dpkg-query": 'cat "$STATE/installed"',
     "id": "echo 0",
     "apt-cache": '! grep -qx "$2" "$STATE/unknown"',
+    "systemctl": 'echo "$@" >>"$STATE/services"',
     # The options -o and -t take a word each; what is left are names.
     "apt-get": """
 echo "$@" >>"$STATE/log"
 [ "$3" = install ] || exit 0
+[ ! -e "$POLICY" ] || cp "$POLICY" "$STATE/policy"
 new=99
 while [ $# -gt 0 ]; do
     case $1 in
@@ -80,7 +82,8 @@ class Machine:
             timeout=30, check=False,
             env={"PATH": f"{self.bin}:{os.environ['PATH']}",
                  "STATE": str(self.root), "APT_DIR": str(self.apt),
-                 "OS_RELEASE": str(self.root / "os-release")})
+                 "OS_RELEASE": str(self.root / "os-release"),
+                 "POLICY": str(self.root / "policy-rc.d")})
 
     def calls(self):
         return (self.root / "log").read_text().splitlines()
@@ -117,6 +120,15 @@ def test_most_tests_need_little(machine):
     names = set(machine.calls()[-1].split())
     assert {"curl", "chromium", "golang-go", "openvpn", "mandoc", "iproute2",
             "clang"} < names
+
+
+def test_no_server_is_started(machine):
+    """The tests run an sshd of their own: dpkg is told to start none."""
+    machine.codename("trixie")
+    assert machine.run().returncode == 0
+    assert "openssh-server" in machine.calls()[-1].split()
+    assert "exit 101" in (machine.root / "policy").read_text()
+    assert not (machine.root / "policy-rc.d").exists()
 
 
 @pytest.mark.parametrize("name, text, key", [
