@@ -79,15 +79,21 @@ sweep(struct quic_conn *conn)
 	}
 }
 
-/* The same for a connection: what its window has grown by. */
+/*
+ * The same for a connection: what its window has grown by, or all of it if so
+ * much is unread that what is to come will be, too.
+ */
 static void
 update_conn_grown(struct quic_conn *conn)
 {
 	const struct conn_flow *c = &conn->flow;
 	size_t to_come = c->window - c->credit_due, grown = 0;
+	size_t least = conn->memory.used[MEMORY_RX] < c->window_least
+	    ? c->window_least
+	    : 0;
 
-	if (!c->quiet && to_come > c->window_least)
-		grown = to_come - c->window_least;
+	if (!c->quiet && to_come > least)
+		grown = to_come - least;
 	memory_set_grown(conn, grown);
 }
 

@@ -252,6 +252,7 @@ h3_stream_open(ngtcp2_conn *quic, int64_t id, void *user)
 	if ((s = stream_new(conn, id)) == NULL)
 		return NGTCP2_ERR_CALLBACK_FAILURE;
 	pending_request_add(s);
+	max_streams_opened(conn);
 	return ngtcp2_conn_set_stream_user_data(quic, id, s) == 0
 	    ? 0
 	    : NGTCP2_ERR_CALLBACK_FAILURE;
@@ -274,12 +275,12 @@ h3_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t id, uint64_t code,
 		count_losses(stream);
 		stream_transport_gone(stream, code);
 	}
-	if (!ngtcp2_conn_is_local_stream(quic, id)) {
-		if (ngtcp2_is_bidi_stream(id))
-			ngtcp2_conn_extend_max_streams_bidi(quic, 1);
-		else
-			ngtcp2_conn_extend_max_streams_uni(quic, 1);
-	}
+	if (ngtcp2_conn_is_local_stream(quic, id))
+		return 0;
+	if (ngtcp2_is_bidi_stream(id))
+		max_streams_closed(conn);
+	else
+		ngtcp2_conn_extend_max_streams_uni(quic, 1);
 	return 0;
 }
 

@@ -195,7 +195,9 @@ struct conn_streams {
 struct conn_requests {
 	struct stream_queue incomplete; /* no complete head yet; by ID */
 	size_t nincomplete;
-	bool blocked;		/* client: a request met the peer's limit */
+	uint64_t nopen; /* server: streams of requests in the transport */
+	uint64_t max;	/* server: the same, as many as the peer may open */
+	bool blocked;	/* client: a request met the peer's limit */
 	bool available_pending; /* client: streams_available is due */
 };
 
@@ -421,6 +423,11 @@ void goaway_reject(struct quic_conn *);
 void goaway_begin(struct quic_conn *, uint64_t now);
 uint64_t goaway_deadline(const struct quic_conn *);
 void goaway_expire(struct quic_conn *, uint64_t now);
+
+/* max_streams.c: for the server; a peer opened a request's stream, or closed */
+uint64_t max_streams(const struct quic_conn *);
+void max_streams_opened(struct quic_conn *);
+void max_streams_closed(struct quic_conn *);
 
 /* stream.c */
 struct quic_stream *stream_new(struct quic_conn *, int64_t id);

@@ -5,9 +5,10 @@
  *   connection   at a server half of what the others leave of nine tenths of
  *                max: one greedy connection gets 1/2 of that, two get 1/3
  *                each, n get 1/(n+1), and as much stays free for new ones;
- *                the last tenth is for what cannot be refused. A client
- *                chose its connections itself, and each may hold three
- *                quarters of what is left
+ *                the last tenth is for what cannot be refused. One whose
+ *                bytes do not leave gets less beside others (STUCK_WEIGHT).
+ *                A client chose its connections itself, and each may hold
+ *                three quarters of what is left
  *   direction    seven eighths of its connection's, so that the other goes on
  *   stream       three quarters of what is left of as much of its direction;
  *                the last quarter is for streams that hold nothing yet; and
@@ -55,6 +56,26 @@
 #define UNSHARED_PART 10
 
 /*
+ * A connection whose bytes do not leave, since the peer does not acknowledge
+ * them or nobody reads them, may hold as much as others while it is alone, but
+ * what others hold counts so many times: several of them get little more than
+ * one. What it holds beyond that follows from the bytes that left, so many
+ * times what did in this period and the last: the bytes on their way double
+ * each round trip as a connection starts, and as many wait to be sent. To begin
+ * with it has a small part of `max`.
+ */
+#define STUCK_WEIGHT 3
+#define START_PART 64
+#define DRAIN_TIMES 2
+
+/* A period: round trips, and its least and most nanoseconds. */
+#define DRAIN_RTTS 4
+#define DRAIN_MIN (200 * NS_PER_MS)
+#define DRAIN_MAX (4 * NS_PER_S)
+/* What left longer ago than so many nanoseconds does not excuse waste. */
+#define DRAIN_PATIENCE NS_PER_S
+
+/*
  * Bytes of streams that a connection may hold whatever the others hold, to
  * start with. All together have this part of `max`, since the full amount for
  * each of a thousand connections would be too much.
@@ -63,12 +84,20 @@
 #define LEAST_PART 32
 
 /*
- * The parts of `max` for one stream in one direction, for the streams of one
- * connection while they hold no bytes, and for the window of a connection.
+ * The parts of `max` for one stream in one direction, and for the window of a
+ * connection.
  */
 #define STREAM_PART 16
-#define STREAMS_PART 8
 #define WINDOW_PART 8
+
+/*
+ * The parts for the streams of one connection while they hold no bytes: of
+ * `max` to start with, and of what the others leave of the shared part.
+ */
+#define FIRST_STREAMS_PART 32
+#define STREAMS_SHARED_PART 2
+#define STREAMS_PART 4
+#define STREAMS_LEAST 100 /* streams: RFC 9114 §6.1 asks for as many */
 
 /*
  * The first window of a connection. At a server many peers may use it at once,
@@ -76,7 +105,7 @@
  */
 #define FIRST_WINDOW (4 * 1048576)  /* bytes, of a client */
 #define FIRST_WINDOW_SERVER 1048576 /* bytes */
-#define FIRST_WINDOW_PART 64
+#define FIRST_WINDOW_PART 128
 
 /* ---- All ---- */
 
@@ -173,6 +202,60 @@ memory_moved(struct quic_stream *s)
 {
 	s->memory.moved_at = s->conn->now;
 	stream_rank(s, s->memory.held, true);
+}
+
+/* ---- What leaves ---- */
+
+static uint64_t
+drain_period(const struct quic_conn *conn)
+{
+	ngtcp2_conn_info info;
+	uint64_t period;
+
+	ngtcp2_conn_get_conn_info(conn->quic, &info);
+	period = DRAIN_RTTS * info.smoothed_rtt;
+	if (period < DRAIN_MIN)
+		return DRAIN_MIN;
+	return period < DRAIN_MAX ? period : DRAIN_MAX;
+}
+
+void
+memory_drained(struct quic_stream *s, size_t n)
+{
+	struct conn_drain *d = &s->conn->memory.drain;
+	uint64_t now = s->conn->now;
+
+	memory_moved(s);
+	if (now >= d->ends_at) {
+		d->before = now < d->ends_at + d->period ? d->bytes : 0;
+		d->bytes = 0;
+		d->period = drain_period(s->conn);
+		d->ends_at = now + d->period;
+	}
+	d->bytes += n;
+}
+
+/* The bytes that left lately, in one period or two. */
+static size_t
+drained(const struct quic_conn *conn)
+{
+	const struct conn_drain *d = &conn->memory.drain;
+	uint64_t now = conn->memory.all->now;
+
+	if (now < d->ends_at)
+		return d->bytes + d->before;
+	return now < d->ends_at + d->period ? d->bytes : 0;
+}
+
+size_t
+memory_waste(const struct quic_conn *conn)
+{
+	const struct conn_drain *d = &conn->memory.drain;
+	size_t used = 0;
+
+	if (conn->memory.all->now < d->ends_at + DRAIN_PATIENCE)
+		used = (d->bytes + d->before) * DRAIN_TIMES;
+	return conn->memory.held > used ? conn->memory.held - used : 0;
 }
 
 /* ---- Charges ---- */
@@ -359,22 +442,52 @@ conn_least(const struct quic_memory *m)
 	return least < CONN_LEAST ? least : CONN_LEAST;
 }
 
-/* The bytes that the connection may hold, of what the others leave. */
+/* The bytes that the others hold, and what grown windows let them hold. */
+static size_t
+others(const struct quic_conn *conn)
+{
+	const struct quic_memory *m = conn->memory.all;
+
+	return m->held - m->pooled - conn->memory.held + m->grown -
+	    conn->memory.grown;
+}
+
+static size_t
+left_by(size_t held, size_t all)
+{
+	return held < all ? all - held : 0;
+}
+
+/*
+ * The bytes that the connection of a server may hold, of what the others leave.
+ */
+static size_t
+server_limit(const struct quic_conn *conn)
+{
+	const struct quic_memory *m = conn->memory.all;
+	size_t held = others(conn), shared = m->max - m->max / UNSHARED_PART;
+	size_t left = left_by(held, shared) / 2;
+	size_t stuck = left_by(STUCK_WEIGHT * held, shared) / 2;
+	size_t start = m->max / START_PART;
+	size_t limit = drained(conn) < m->max / DRAIN_TIMES
+	    ? start + drained(conn) * DRAIN_TIMES
+	    : m->max;
+
+	if (limit < stuck)
+		limit = stuck;
+	return limit < left ? limit : left;
+}
+
 size_t
 memory_limit(const struct quic_conn *conn)
 {
 	const struct quic_memory *m = conn->memory.all;
-	size_t others = m->held - m->pooled - conn->memory.held + m->grown -
-	    conn->memory.grown,
-	       left;
-	size_t shared = m->max - m->max / UNSHARED_PART;
 	size_t least = conn_least(m) + conn->memory.used[MEMORY_OTHER];
+	size_t limit = conn_is_server(conn)
+	    ? server_limit(conn)
+	    : left_by(others(conn), m->max) / 4 * 3;
 
-	if (!conn_is_server(conn))
-		shared = m->max;
-	left = others < shared ? shared - others : 0;
-	left = conn_is_server(conn) ? left / 2 : left / 4 * 3;
-	return left > least ? left : least;
+	return limit > least ? limit : least;
 }
 
 static size_t
@@ -436,11 +549,18 @@ memory_is_blocked(const struct quic_conn *conn)
 }
 
 uint64_t
-memory_streams_max(const struct quic_conn *conn, uint64_t wanted)
+memory_streams_max(const struct quic_conn *conn, uint64_t nopen)
 {
-	uint64_t most = conn->memory.all->max / STREAMS_PART / STREAM_COST;
+	const struct quic_memory *m = conn->memory.all;
+	uint64_t most = left_by(others(conn), m->max / STREAMS_SHARED_PART) /
+	    STREAMS_PART / STREAM_COST;
+	uint64_t next = m->max / FIRST_STREAMS_PART / STREAM_COST;
 
-	return wanted < most ? wanted : most;
+	if (next < 2 * nopen)
+		next = 2 * nopen;
+	if (next > most)
+		next = most;
+	return next > STREAMS_LEAST ? next : STREAMS_LEAST;
 }
 
 size_t

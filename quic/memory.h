@@ -88,8 +88,16 @@ struct quic_memory {
 	uint64_t iteration;   /* of the loop: commit_quota.c */
 	size_t nactive_now;   /* connections that committed bytes in it */
 	size_t nactive;	      /* the same in the iteration before */
+	uint64_t now;	      /* of the last datagram or expiry */
 	struct chunk *pool[CHUNK_SIZES]; /* free chunks of each size */
 	size_t npool[CHUNK_SIZES];
+};
+
+/* Bytes of a connection's streams that were consumed or acknowledged. */
+struct conn_drain {
+	size_t bytes, before; /* in this period, and in the one before */
+	uint64_t period;      /* of this one, nanoseconds */
+	uint64_t ends_at;     /* as `now` */
 };
 
 /* A connection's part, embedded in it as `memory`. */
@@ -102,6 +110,7 @@ struct conn_memory {
 	struct stream_rank streams[MEMORY_RANKS]; /* streams that hold chunks */
 	/* Streams without room for a first chunk. */
 	TAILQ_HEAD(, quic_stream) waiting;
+	struct conn_drain drain;
 	size_t handshake; /* bytes charged for the handshake */
 	size_t closing;	  /* bytes of it in all->closing */
 	size_t grown;	  /* bytes of it in all->grown */
@@ -163,8 +172,11 @@ bool memory_defers_credit(const struct quic_conn *);
 /* The same, and the peer has hardly any credit left: streams wait. */
 bool memory_is_blocked(const struct quic_conn *);
 
-/* The concurrent requests that the connection may have, at most `wanted`. */
-uint64_t memory_streams_max(const struct quic_conn *, uint64_t wanted);
+/*
+ * The concurrent requests that the connection may have, for one that has
+ * `nopen`: about twice as many, as far as memory goes.
+ */
+uint64_t memory_streams_max(const struct quic_conn *, uint64_t nopen);
 
 /* The peer may send `size` bytes more than the first window allows. */
 void memory_set_grown(struct quic_conn *, size_t size);
@@ -176,6 +188,9 @@ size_t memory_window(const struct quic_conn *, size_t wanted);
 /* The bytes that the connection may hold, and whether it holds more. */
 size_t memory_limit(const struct quic_conn *);
 bool memory_is_over(const struct quic_conn *);
+
+/* The bytes that the connection holds beyond what its traffic explains. */
+size_t memory_waste(const struct quic_conn *);
 
 /*
  * reclaim.c. While it is due, a new connection is admitted only if another is
@@ -221,7 +236,11 @@ size_t memory_to_send(const struct quic_stream *);
 void reclaim_wait(struct quic_stream *);
 void reclaim_wait_end(struct quic_stream *);
 
-/* Bytes of the stream have moved: its memory is not stuck. */
+/*
+ * `n` bytes of the stream were consumed or acknowledged: its memory is not
+ * stuck, and the connection may hold more.
+ */
 void memory_moved(struct quic_stream *);
+void memory_drained(struct quic_stream *, size_t n);
 
 #endif

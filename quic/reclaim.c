@@ -2,10 +2,10 @@
  * Frees memory when too much is held in spite of the limits of memory.c.
  *
  * A connection whose own streams wait aborts streams that have been stuck for
- * long, the largest first. When all memory is nearly used up, the largest
- * connection does so whether its streams wait or not. If that is not enough, a
- * connection is closed: an unused one, or the one whose peer causes most memory
- * without need, or the largest.
+ * long, the largest first. When much of all memory is used, the connection that
+ * wastes most does so whether its streams wait or not: it holds most bytes
+ * beyond what its traffic explains. If that is not enough, a connection is
+ * closed: an unused one, or the one that wastes most.
  */
 #include "quic/internal.h"
 
@@ -26,11 +26,18 @@
 #define EXHAUSTED_PART 32
 
 /*
- * If no connection is admitted for some time, the one whose peer causes most
- * memory without need is closed, if that is at least this part of `max`. It is
- * the unread bytes, and what the libraries hold beyond the cost of the streams.
+ * If less than this part of `max` is free, the connection that wastes most
+ * aborts streams, if it wastes more than the second part: others have less than
+ * they need.
  */
-#define EXCESS_PART 1024
+#define CROWDED_PART 4
+#define MUCH_PART 64
+
+/*
+ * If no connection is admitted for some time, the one that wastes most is
+ * closed, if it wastes at least this part of `max`.
+ */
+#define WASTE_PART 1024
 
 /* A stream is stuck if its bytes have not moved for so long. */
 #define STUCK (5 * NS_PER_S)
@@ -203,32 +210,25 @@ beyond_streams(const struct quic_conn *conn)
 	return other > streams ? other - streams : 0;
 }
 
-/* Bytes that the peer causes without need. */
-static size_t
-excess(const struct quic_conn *conn)
-{
-	return conn->memory.used[MEMORY_RX] + beyond_streams(conn);
-}
-
 /*
- * Of the largest connections, the one with the most excess, if that is much. A
- * busy connection may hold more, in bytes to send, but they are acknowledged
- * within a round trip. NULL: there is none, or one is about to be freed.
+ * Of the largest connections, the one that wastes most, if that is more than
+ * `least` bytes. A busy connection may hold more, but its bytes leave within a
+ * round trip. NULL: there is none.
  */
 static struct quic_conn *
-most_excessive(const struct quic_memory *m)
+most_wasteful(const struct quic_memory *m, size_t least)
 {
 	struct quic_conn *conn, *worst = NULL;
-	size_t most = m->max / EXCESS_PART;
 	unsigned n = 0;
 
 	for (unsigned rank = MEMORY_RANKS; rank-- > 0;)
 		TAILQ_FOREACH(conn, &m->conns[rank], memory.rank_entry) {
 			if (n++ == RECLAIM_STEPS)
 				return worst;
-			if (conn->state >= CONN_CLOSING || excess(conn) <= most)
+			if (conn->state >= CONN_CLOSING ||
+			    memory_waste(conn) <= least)
 				continue;
-			most = excess(conn);
+			least = memory_waste(conn);
 			worst = conn;
 		}
 	return worst;
@@ -236,15 +236,13 @@ most_excessive(const struct quic_memory *m)
 
 /* Memory is used up, even without what is being freed: closes a connection. */
 static void
-close_one(struct quic_conn *largest, uint64_t now)
+close_one(struct quic_conn *worst, uint64_t now)
 {
 	struct quic_conn *conn = NULL;
 
-	if (conn_is_server(largest))
-		conn = largest->server.ops->take_unused(largest->server.owner);
-	if (conn == NULL)
-		conn = most_excessive(largest->memory.all);
-	close_for_memory(conn != NULL ? conn : largest, now);
+	if (conn_is_server(worst))
+		conn = worst->server.ops->take_unused(worst->server.owner);
+	close_for_memory(conn != NULL ? conn : worst, now);
 }
 
 /* No connection is admitted, and a few peers must not make that last. */
@@ -262,22 +260,29 @@ reclaim_admit(struct quic_memory *m, uint64_t now)
 	if (now - m->short_since < ADMIT_PAUSE)
 		return;
 	m->short_since = now;
-	if ((conn = most_excessive(m)) != NULL)
+	if ((conn = most_wasteful(m, m->max / WASTE_PART)) != NULL)
 		close_for_memory(conn, now);
 }
 
-/* Memory is nearly used up: the largest connection aborts streams. */
+/* A connection aborts streams: the one that wastes most, or the largest. */
 static void
 reclaim_all(struct quic_memory *m, uint64_t now)
 {
-	struct quic_conn *conn = largest_conn(m);
+	bool is_short = !is_free(m, SHORT_PART);
 	bool exhausted = !is_free(m, EXHAUSTED_PART);
+	struct quic_conn *conn;
 	unsigned n;
 
 	if (!exhausted && now - m->reclaimed_at < RECLAIM_AGAIN)
 		return;
 	m->reclaimed_at = now;
-	memory_trim(m);
+	conn = most_wasteful(m, is_short ? 0 : m->max / MUCH_PART);
+	if (conn == NULL && is_short)
+		conn = largest_conn(m);
+	if (conn == NULL)
+		return;
+	if (is_short)
+		memory_trim(m);
 	n = abort_some(conn, m->max / SHORT_PART,
 	    exhausted ? STUCK_EXHAUSTED : STUCK, now);
 	if (n > m->steps_max)
@@ -293,9 +298,10 @@ reclaim_check(struct quic_conn *conn, uint64_t now)
 {
 	struct quic_memory *m = conn->memory.all;
 
+	m->now = now;
 	if (beyond_streams(conn) > m->max / BEYOND_PART)
 		close_for_memory(conn, now);
-	if (!is_free(m, SHORT_PART))
+	if (!is_free(m, CROWDED_PART))
 		reclaim_all(m, now);
 	reclaim_admit(m, now);
 	if (memory_is_blocked(conn) && conn->memory.reclaim_at == UINT64_MAX)
@@ -315,6 +321,7 @@ reclaim_expire(struct quic_conn *conn, uint64_t now)
 	struct conn_memory *m = &conn->memory;
 	unsigned resumed, aborted = 0;
 
+	m->all->now = now;
 	if (m->reclaim_at > now)
 		return;
 	m->reclaim_at = UINT64_MAX;

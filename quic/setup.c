@@ -285,6 +285,8 @@ make_settings(struct quic_conn *conn, ngtcp2_settings *s, uint16_t *slots)
 						      : NGTCP2_CC_ALGO_CUBIC;
 	s->handshake_timeout = conn->settings.handshake_timeout_ns;
 	flow_init(conn, memory_first_window(conn));
+	if (conn_is_server(conn))
+		conn->requests.max = max_streams(conn);
 	s->max_window = s->max_stream_window = 0; /* flow.c sets them */
 	mtu_probe_init(conn, s, slots);
 	if (conn->events->qlog != NULL)
@@ -300,9 +302,7 @@ make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
 	p->initial_max_stream_data_uni = STREAM_WINDOW;
 	p->initial_max_data = conn->flow.window;
 	p->initial_max_streams_uni = UNI_STREAMS_MAX;
-	p->initial_max_streams_bidi = conn_is_server(conn)
-	    ? memory_streams_max(conn, conn->settings.streams_max)
-	    : 0;
+	p->initial_max_streams_bidi = conn->requests.max;
 	p->max_idle_timeout = conn->settings.idle_timeout_ns;
 	p->active_connection_id_limit = PEER_IDS_MAX;
 	if (conn->settings.udp_payload_max != 0)

@@ -522,7 +522,7 @@ quic_stream_consume(struct quic_stream *s, size_t n)
 	if (n == 0)
 		return;
 	buffer_drop(s, &s->rx, n, false);
-	memory_moved(s);
+	memory_drained(s, n);
 	flow_drain(s, n);
 }
 
@@ -760,6 +760,6 @@ stream_acked(struct quic_stream *s, size_t n)
 		s->tx_next_at = c->next->begin;
 	}
 	buffer_drop(s, &s->tx, n, s->reserved);
-	memory_moved(s);
+	memory_drained(s, n);
 	report_room(s);
 }
