@@ -137,7 +137,8 @@ test_error_text_OBJS = $(test_tls_OBJS)
 test_steps_OBJS = $(test_tls_OBJS)
 test_steps_LDFLAGS = -Wl,--wrap=conn_deliver -Wl,--wrap=ngtcp2_path_eq \
 	-Wl,--wrap=ngtcp2_conn_get_stream_loss_count \
-	-Wl,--wrap=stream_conn_gone -Wl,--wrap=quic_conn_expire \
+	-Wl,--wrap=stream_conn_gone -Wl,--wrap=stream_stop \
+	-Wl,--wrap=quic_conn_expire \
 	-Wl,--wrap=quic_conn_receive
 test_mtu_probe_packet_OBJS = $(test_tls_OBJS)
 test_mtu_probe_packet_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb

@@ -100,14 +100,21 @@ evict_admitted(struct quic_conn *conn)
 	set_rank(conn, EVICT_BUSY);
 }
 
+/* Streams that only the peer keeps, since it does not end them, do not count. */
+static bool
+is_idle(const struct quic_conn *conn)
+{
+	return conn->streams.n == conn->orphans.noverdue;
+}
+
 void
 evict_update(struct quic_conn *conn, uint64_t now)
 {
 	if (conn->server.evict.rank == EVICT_UNUSED)
 		return;
-	if (conn->streams.n == 0 && conn->server.evict.rank == EVICT_BUSY)
+	if (is_idle(conn) && conn->server.evict.rank == EVICT_BUSY)
 		conn->server.evict.idle_since = now;
-	set_rank(conn, conn->streams.n == 0 ? EVICT_IDLE : EVICT_BUSY);
+	set_rank(conn, is_idle(conn) ? EVICT_IDLE : EVICT_BUSY);
 }
 
 /* A request may have arrived since the last evict_update(). */
@@ -116,8 +123,7 @@ first_idle(const struct evict_order *order)
 {
 	struct quic_conn *conn;
 
-	while ((conn = TAILQ_FIRST(&order->idle)) != NULL &&
-	    conn->streams.n > 0)
+	while ((conn = TAILQ_FIRST(&order->idle)) != NULL && !is_idle(conn))
 		set_rank(conn, EVICT_BUSY);
 	return conn;
 }

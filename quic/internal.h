@@ -215,8 +215,9 @@ struct conn_goaway {
 
 /* Streams without an owner: orphan.c. */
 struct conn_orphans {
-	struct stream_queue list; /* by check_at */
-	size_t noverdue;	  /* that the peer should have ended */
+	struct stream_queue list;    /* by check_at */
+	size_t noverdue;	     /* that the peer should have ended */
+	struct quic_stream *to_stop; /* of a drain: the next; or NULL */
 };
 
 /* What the owner may commit in this iteration of the loop: commit_quota.c. */

@@ -40,8 +40,13 @@ append(struct quic_stream *s, uint64_t now)
 static void
 unlist(struct quic_stream *s)
 {
-	if (s->orphan.listed)
-		TAILQ_REMOVE(&s->conn->orphans.list, s, orphan.entry);
+	struct conn_orphans *o = &s->conn->orphans;
+
+	if (!s->orphan.listed)
+		return;
+	if (o->to_stop == s)
+		o->to_stop = TAILQ_NEXT(s, orphan.entry);
+	TAILQ_REMOVE(&o->list, s, orphan.entry);
 	s->orphan.listed = false;
 }
 
@@ -92,6 +97,8 @@ orphan_deadline(const struct quic_conn *conn)
 {
 	const struct quic_stream *s = TAILQ_FIRST(&conn->orphans.list);
 
+	if (conn->orphans.to_stop != NULL)
+		return conn->now;
 	return s != NULL ? s->orphan.check_at : UINT64_MAX;
 }
 
@@ -137,19 +144,39 @@ check(struct quic_stream *s, uint64_t now)
 		note_overdue(s, now);
 }
 
-/* There will be no more requests: ask all clients to stop now. */
+/* There will be no more requests: the client is asked to end all, in turns. */
 void
 orphan_drain(struct quic_conn *conn)
 {
+	conn->orphans.to_stop = TAILQ_FIRST(&conn->orphans.list);
+	conn_touch(conn);
+}
+
+static void
+stop_some(struct quic_conn *conn)
+{
 	struct quic_stream *s;
 
-	TAILQ_FOREACH(s, &conn->orphans.list, orphan.entry)
+	for (int i = 0; i < STEPS && (s = conn->orphans.to_stop) != NULL; i++) {
+		conn->orphans.to_stop = TAILQ_NEXT(s, orphan.entry);
 		orphan_received(s);
+	}
+}
+
+static bool
+is_due(const struct quic_stream *s, uint64_t now)
+{
+	return s != NULL && s->orphan.check_at <= now;
 }
 
 void
 orphan_expire(struct quic_conn *conn, uint64_t now)
 {
-	for (int i = 0; i < STEPS && orphan_deadline(conn) <= now; i++)
-		check(TAILQ_FIRST(&conn->orphans.list), now);
+	struct quic_stream *s;
+
+	stop_some(conn);
+	for (int i = 0;
+	     i < STEPS && is_due(s = TAILQ_FIRST(&conn->orphans.list), now);
+	     i++)
+		check(s, now);
 }

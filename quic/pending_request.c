@@ -11,6 +11,9 @@
 #define H3_EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
 #define H3_REQUEST_INCOMPLETE 0x10d
 
+/* Requests that one call resets, so that it is short. The next call goes on. */
+#define STEPS 64
+
 /* A client waits for the header section of the response. In order of IDs. */
 void
 pending_request_add(struct quic_stream *s)
@@ -60,7 +63,7 @@ pending_request_deadline(const struct quic_conn *conn)
 void
 pending_request_expire(struct quic_conn *conn, uint64_t now)
 {
-	while (pending_request_deadline(conn) <= now)
+	for (int i = 0; i < STEPS && pending_request_deadline(conn) <= now; i++)
 		quic_stream_reset(TAILQ_FIRST(&conn->requests.incomplete),
 		    H3_REQUEST_INCOMPLETE);
 }

@@ -409,6 +409,40 @@ a_forged_address_takes_no_room(void **state)
 	assert_int_equal(w->client[0].closed, 0);
 }
 
+static bool
+lose_first_up(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return !d->up || d->client != 0;
+}
+
+/* A client that does not end what was reset is idle all the same. */
+static void
+what_the_peer_keeps_open_is_idle(void **state)
+{
+	struct world *w = *state;
+
+	w->server_settings.connections_max = 1;
+	w->client_settings.idle_timeout_ns = 600 * LINK_S;
+	w->server_settings.idle_timeout_ns = 600 * LINK_S;
+	world_serve(w);
+	connect_all(w, 0, 1);
+	for (unsigned i = 0; i < 10; i++) {
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	w->link->tamper = lose_first_up;
+	for (unsigned i = 0; i < 10; i++) {
+		quic_stream_reset(w->far[i].stream, QUIC_H3_CONNECT_ERROR);
+		w->far[i].stream = NULL;
+	}
+	link_run(w->link, NULL, NULL, 5 * QUIC_FLUSH_STALL_NS);
+	assert_int_equal(server_stats(w).connections, 1);
+	connect_all(w, 1, 2);
+	assert_int_equal(server_stats(w).evicted, 1);
+}
+
 /* Connects a client from an address that it shares with those at `place`. */
 static void
 connect_from(struct world *w, size_t i, size_t place)
@@ -1217,6 +1251,7 @@ main(void)
 		TEST(a_long_rest_keeps_no_room),
 		TEST(a_rest_ends_with_a_request),
 		TEST(a_forged_address_takes_no_room),
+		TEST(what_the_peer_keeps_open_is_idle),
 		TEST(a_source_makes_room_for_its_own),
 		TEST(the_server_names_its_versions),
 		TEST(the_client_knows_one_version),

@@ -23,6 +23,9 @@ int __wrap_ngtcp2_path_eq(const ngtcp2_path *a, const ngtcp2_path *b);
 bool __real_stream_conn_gone(struct quic_stream *);
 bool __wrap_stream_conn_gone(struct quic_stream *);
 
+void __real_stream_stop(struct quic_stream *, uint64_t code);
+void __wrap_stream_stop(struct quic_stream *, uint64_t code);
+
 void __real_quic_conn_expire(struct quic_conn *, uint64_t now);
 void __wrap_quic_conn_expire(struct quic_conn *, uint64_t now);
 void __real_quic_conn_receive(struct quic_conn *, const struct quic_rx *,
@@ -32,6 +35,7 @@ void __wrap_quic_conn_receive(struct quic_conn *, const struct quic_rx *,
 
 static unsigned delivered, compared, asked;
 static unsigned expired;	  /* connections */
+static unsigned stopped;	  /* streams */
 static unsigned run, longest_run; /* streams told in one call */
 
 void
@@ -56,6 +60,15 @@ __wrap_stream_conn_gone(struct quic_stream *s)
 	if (++run > longest_run)
 		longest_run = run;
 	return __real_stream_conn_gone(s);
+}
+
+void
+__wrap_stream_stop(struct quic_stream *s, uint64_t code)
+{
+	stopped++;
+	if (++run > longest_run)
+		longest_run = run;
+	__real_stream_stop(s, code);
 }
 
 size_t
@@ -242,6 +255,27 @@ an_end_is_told_in_turns(void **state)
 	}
 }
 
+/* A server that shuts down asks clients to end what was refused. */
+static void
+a_drain_stops_the_refused_in_turns(void **state)
+{
+	struct world *w = *state;
+
+	world_up(w);
+	for (unsigned i = 0; i < TUNNELS; i++) {
+		w->near[i].stays_open = true;
+		w->far[i].status = "403";
+		w->far[i].lets_go = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	stopped = longest_run = 0;
+	quic_server_drain(w->link->server, w->link->now);
+	assert_true(link_run(w->link, is_some, &w->client[0].closed, LINK_S));
+	assert_int_equal(stopped, TUNNELS);
+	assert_in_range(longest_run, 32, 64);
+}
+
 #define SILENT 200 /* connections */
 
 /* Many connections that fall silent at once are freed a few at a time. */
@@ -386,6 +420,7 @@ main(void)
 		TEST(news_of_a_path_are_one_connections_work),
 		TEST(numbers_cost_the_same_for_any_streams),
 		TEST(an_end_is_told_in_turns),
+		TEST(a_drain_stops_the_refused_in_turns),
 		TEST(timers_take_turns),
 		TEST(a_server_may_close_at_once),
 		TEST(an_iteration_reads_a_few),
