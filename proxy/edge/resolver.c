@@ -4,6 +4,7 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "proxy/base/log.h"
 #include "proxy/edge/resolver_internal.h"
@@ -233,6 +234,22 @@ resolver_loop(const struct resolver *resolver)
 
 /* ---- Lookups ---- */
 
+/*
+ * What is below "localhost" is this machine, too (RFC 6761 §6.3), but c-ares
+ * 1.18 asks the servers for it.
+ */
+static const char *
+without_labels(const char *name)
+{
+	static const char local[] = ".localhost";
+	size_t len = strlen(name), n = sizeof(local) - 1;
+
+	if (len > 0 && name[len - 1] == '.')
+		len--;
+	return len > n && strncasecmp(name + len - n, local, n) == 0 ? local + 1
+								     : name;
+}
+
 int
 resolver_lookup(struct resolver *resolver, const char *name,
     const char *requester, struct lookup **lookup,
@@ -246,6 +263,7 @@ resolver_lookup(struct resolver *resolver, const char *name,
 
 	if (strlen(name) > RESOLVER_NAME_MAX)
 		return -EINVAL;
+	name = without_labels(name);
 	reopen_if_changed(resolver);
 	if ((l = malloc(sizeof(*l))) == NULL)
 		return -ENOMEM;

@@ -82,7 +82,7 @@ def test_name(culvert, edge, http_origin, kind):
 def test_odd_names(embedded, http_origin, kind):
     """As curl sends them, and as ssh and others would without a proxy."""
     server = http_origin()
-    for name in ("localhost.", "LOCALHOST.", "127.0.0.1."):
+    for name in ("localhost.", "LOCALHOST.", "a.b.localhost", "127.0.0.1."):
         url = server.url("/odd").replace("127.0.0.1", name)
         assert body(*proxy(kind, embedded.port), url) == b"/odd"
 
