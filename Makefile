@@ -69,7 +69,8 @@ UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	black_hole admission icmp qpack_decoder_stream closing keyed_counter listener \
 	netlink migration failover happy_eyeballs connection connect_error \
-	address_rule address_order own_addresses relay $(UNIT_QUIC)
+	address_rule address_order own_addresses chunk_queue stream_tcp \
+	relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
 	server path move bbr_bottleneck_queue tunnel_request
 test_addr_OBJS = proxy/base/addr.o
@@ -102,6 +103,10 @@ test_dial_OBJS = proxy/edge/dial.o proxy/edge/descriptors.o \
 	proxy/edge/dns_channel.o proxy/base/keyed_counter.o proxy/base/log.o \
 	proxy/base/log_sink.o \
 	proxy/base/address_order.o $(test_policy_OBJS)
+test_chunk_queue_OBJS = proxy/base/chunk_queue.o tests/unit/pattern.o
+test_stream_tcp_OBJS = proxy/base/stream_tcp.o proxy/base/stream.o \
+	proxy/base/chunk_queue.o proxy/base/tcp.o tests/unit/socket_end.o \
+	tests/unit/pattern.o
 test_sandbox_OBJS = proxy/base/sandbox.o proxy/base/seccomp.o proxy/base/run_as.o \
 	tests/unit/child.o
 test_privsep_OBJS = proxy/base/privsep.o proxy/base/privsep_child.o $(test_sandbox_OBJS)
@@ -113,6 +118,7 @@ test_report_OBJS = proxy/control/report.o proxy/control/report_rates.o \
 	proxy/control/report_text.o
 test_keyed_counter_OBJS = proxy/base/keyed_counter.o
 test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/base/keyed_counter.o \
+	proxy/base/tcp.o \
 	proxy/base/liveness.o proxy/base/malloc_trim.o proxy/base/addr.o proxy/base/log.o \
 	proxy/base/log_sink.o
 test_pmtu_OBJS = quic/pmtu.o
@@ -131,7 +137,7 @@ test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy
 	proxy/base/privsep.o
 test_connect_error_OBJS = proxy/local/upstream/connect_error.o \
 	proxy/local/socks.o proxy/local/http_status.o proxy/base/addr.o
-test_tls_OBJS = tests/unit/link.o tests/unit/world.o quic.a
+test_tls_OBJS = tests/unit/link.o tests/unit/world.o tests/unit/pattern.o quic.a
 test_conn_OBJS = $(test_tls_OBJS)
 test_error_text_OBJS = $(test_tls_OBJS)
 test_steps_OBJS = $(test_tls_OBJS)
@@ -153,8 +159,9 @@ test_bbr_bottleneck_queue_OBJS = $(test_tls_OBJS)
 test_tunnel_request_OBJS = $(test_tls_OBJS) proxy/local/upstream/tunnel_request.o \
 	proxy/base/stream.o proxy/base/stream_quic.o \
 	proxy/local/upstream/connect_error.o proxy/base/addr.o proxy/base/basic.o
-test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/stream.o \
-	proxy/base/stream_quic.o proxy/base/liveness.o
+test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/stream_quic.o \
+	$(filter-out tests/unit/pattern.o,$(test_stream_tcp_OBJS)) \
+	proxy/base/liveness.o
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response rewrite chunked trailer config basic frame \

@@ -26,18 +26,10 @@
  */
 #include "proxy/relay.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
-#include <sys/ioctl.h>
-#include <linux/sockios.h>
 
 /* Vectors of one write: 512 KiB at most, so that credit is returned often. */
 #define WRITE_VECTORS 32
-
-/* Milliseconds between checks of a drain, doubling; most end at the first. */
-#define CHECK_FIRST_MS 1
-#define CHECK_LAST_MS 256
 
 static void
 count(struct relay *r, uint64_t *bytes, size_t n)
@@ -49,40 +41,12 @@ count(struct relay *r, uint64_t *bytes, size_t n)
 
 /* ---- Drains ---- */
 
-/* SIOCOUTQ still counts bytes on a connection that has ended. */
-static bool
-is_over(int fd)
-{
-	struct tcp_info info;
-	socklen_t len = sizeof(info);
-
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	    info.tcpi_state == TCP_CLOSE;
-}
-
-/* Bytes that were written to TCP and that its peer has not acknowledged. */
-static size_t
-unacknowledged(const struct relay *r)
-{
-	size_t n = uv_stream_get_write_queue_size((uv_stream_t *)&r->tcp);
-	uv_os_fd_t fd;
-	int queued;
-
-	if (uv_fileno((const uv_handle_t *)&r->tcp, &fd) != 0)
-		return n;
-	if (is_over(fd))
-		return 0;
-	if (ioctl(fd, SIOCOUTQ, &queued) == 0)
-		n += (size_t)queued;
-	return n;
-}
-
 static bool
 is_drained(const struct relay *r)
 {
 	struct iovec iov;
 
-	return r->ending && unacknowledged(r) == 0 &&
+	return r->ending && tcp_unacknowledged(&r->tcp) == 0 &&
 	    (!stream_is_open(&r->stream) ||
 		stream_peek(&r->stream, &iov, 1) == 0);
 }
@@ -92,20 +56,15 @@ static void
 on_check(uv_timer_t *timer)
 {
 	struct relay *r = timer->data;
-	uint64_t progress = r->to_stream + r->to_tcp - unacknowledged(r);
-	uint64_t now = uv_now(timer->loop);
+	uint64_t progress = r->to_stream + r->to_tcp -
+	    tcp_unacknowledged(&r->tcp);
+	uint64_t next = tcp_drain_check(&r->drain, progress,
+	    uv_now(timer->loop));
 
-	if (progress != r->progress) {
-		r->progress = progress;
-		r->progress_ms = now;
-	}
-	if (is_drained(r) || now - r->progress_ms >= RELAY_STALL_MS) {
+	if (is_drained(r) || next == 0)
 		relay_close(r, r->reason);
-		return;
-	}
-	if (r->check_ms < CHECK_LAST_MS)
-		r->check_ms *= 2;
-	uv_timer_start(timer, on_check, r->check_ms, 0);
+	else
+		uv_timer_start(timer, on_check, next, 0);
 }
 
 static void
@@ -122,9 +81,8 @@ drain(struct relay *r, const char *reason)
 	r->handles++;
 	uv_timer_init(r->tcp.loop, &r->timer);
 	r->timer.data = r;
-	r->progress_ms = uv_now(r->tcp.loop);
-	r->check_ms = CHECK_FIRST_MS;
-	uv_timer_start(&r->timer, on_check, r->check_ms, 0);
+	uv_timer_start(&r->timer, on_check,
+	    tcp_drain_begin(&r->drain, uv_now(r->tcp.loop)), 0);
 }
 
 /*
@@ -226,17 +184,6 @@ relay_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	buf->len = len;
 }
 
-bool
-relay_tcp_ended(const struct relay *r)
-{
-	uv_os_fd_t fd;
-	char byte;
-
-	return !r->tcp_failed &&
-	    uv_fileno((const uv_handle_t *)&r->tcp, &fd) == 0 &&
-	    recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
 void
 relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 {
@@ -257,7 +204,7 @@ relay_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 			count(r, &r->to_stream, (size_t)n);
 		if (!has_room(r))
 			relay_read_stop(r);
-	} else if (n == UV_EOF && relay_tcp_ended(r)) {
+	} else if (n == UV_EOF && tcp_has_ended(&r->tcp, r->tcp_failed)) {
 		relay_read_stop(r);
 		r->eof_seen = true;
 		stream_finish(&r->stream);
@@ -306,11 +253,7 @@ on_written(uv_write_t *request, int status)
 static void
 shut(struct relay *r)
 {
-	uv_os_fd_t fd;
-
-	if ((!r->eof_seen || r->stopped) &&
-	    (uv_fileno((uv_handle_t *)&r->tcp, &fd) != 0 ||
-		shutdown(fd, SHUT_WR) != 0)) {
+	if ((!r->eof_seen || r->stopped) && tcp_shutdown(&r->tcp) != 0) {
 		tcp_write_failed(r, liveness_failed);
 		return;
 	}
@@ -438,20 +381,6 @@ on_handle_closed(uv_handle_t *handle)
 		r->on_closed(r);
 }
 
-/*
- * Whether the peer receives RST instead of FIN when the socket is closed, also
- * if the process dies: a truncated transfer must not look complete.
- */
-static void
-set_reset(struct relay *r, bool reset)
-{
-	struct linger linger = { .l_onoff = reset, .l_linger = 0 };
-	uv_os_fd_t fd;
-
-	if (uv_fileno((uv_handle_t *)&r->tcp, &fd) == 0)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-}
-
 void
 relay_close(struct relay *r, const char *reason)
 {
@@ -462,7 +391,7 @@ relay_close(struct relay *r, const char *reason)
 	r->closing = true;
 	r->reason = reason;
 	if (r->started || r->cut_short)
-		set_reset(r, r->cut_short || !done);
+		tcp_set_reset(&r->tcp, r->cut_short || !done);
 	liveness_unwatch(&r->watch);
 	uv_close((uv_handle_t *)&r->tcp, on_handle_closed);
 	if (r->has_timer)
@@ -487,14 +416,6 @@ relay_end(struct relay *r, const char *reason)
 
 /* ---- Start ---- */
 
-void
-relay_socket_options(int fd)
-{
-	int on = 1;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
 static const struct stream_events stream_events = {
 	.readable = on_stream_readable,
 	.writable = on_stream_writable,
@@ -516,7 +437,7 @@ relay_start(struct relay *r, struct stream *stream)
 {
 	r->started = true;
 	stream_attach(&r->stream, stream, &stream_events, r);
-	set_reset(r, true); /* in case this process is killed */
+	tcp_set_reset(&r->tcp, true); /* in case this process is killed */
 	relay_read_start(r, relay_alloc, relay_read);
 	pump(r);
 }

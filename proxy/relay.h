@@ -8,6 +8,7 @@
 
 #include "proxy/base/liveness.h"
 #include "proxy/base/stream.h"
+#include "proxy/base/tcp.h"
 
 /*
  * Bytes between a TCP connection and a stream, which is the other end of the
@@ -46,30 +47,22 @@ struct relay {
 	struct liveness_watch watch;
 	void (*on_gone)(struct relay *, const char *why);
 	uv_write_t write;
-	size_t writing;	      /* bytes of the pending write */
-	size_t dropped;	      /* bytes from TCP after the stream stopped */
-	uv_timer_t timer;     /* of a drain; open if has_timer */
-	unsigned handles;     /* tcp and timer */
-	uint64_t progress;    /* of a drain, at the last check ... */
-	uint64_t progress_ms; /* ... and the time of its last change */
-	uint64_t check_ms;    /* the interval of the checks */
-	bool reading : 1;     /* libuv polls TCP, and will report an error */
-	bool failed : 1;      /* ... which it has not reported yet */
-	bool eof_seen : 1;    /* TCP's FIN was passed on to the stream */
-	bool shut : 1;	      /* the stream's FIN was passed on to TCP */
-	bool stopped : 1;     /* the stream's peer accepts no more */
-	bool tcp_failed : 1;  /* writing failed; earlier input is still read */
-	bool ending : 1;      /* RST once TCP's peer has acknowledged all */
+	size_t writing;	  /* bytes of the pending write */
+	size_t dropped;	  /* bytes from TCP after the stream stopped */
+	uv_timer_t timer; /* of a drain; open if has_timer */
+	unsigned handles; /* tcp and timer */
+	struct tcp_drain drain;
+	bool reading : 1;    /* libuv polls TCP, and will report an error */
+	bool failed : 1;     /* ... which it has not reported yet */
+	bool eof_seen : 1;   /* TCP's FIN was passed on to the stream */
+	bool shut : 1;	     /* the stream's FIN was passed on to TCP */
+	bool stopped : 1;    /* the stream's peer accepts no more */
+	bool tcp_failed : 1; /* writing failed; earlier input is still read */
+	bool ending : 1;     /* RST once TCP's peer has acknowledged all */
 	bool has_timer : 1;
 	bool started : 1;
 	bool closing : 1;
 };
-
-/*
- * Milliseconds without progress after which a drain ends: longer than a slow
- * reader pauses, and short enough not to keep dead tunnels.
- */
-#define RELAY_STALL_MS 30000
 
 /*
  * The bytes that are read from TCP and dropped after `stopped`: as many as
@@ -78,12 +71,6 @@ struct relay {
  * itself.
  */
 #define RELAY_DROP_MAX 16777216 /* bytes */
-
-/*
- * Sets TCP_NODELAY. On Linux accepted sockets inherit it from their listening
- * socket. Best effort.
- */
-void relay_socket_options(int fd);
 
 /*
  * Makes the TCP handle on `loop`. From now on the relay must be closed by
@@ -119,12 +106,6 @@ void relay_alloc(uv_handle_t *, size_t suggested, uv_buf_t *);
 void relay_read(uv_stream_t *, ssize_t n, const uv_buf_t *);
 
 /*
- * Whether TCP has ended by FIN. If the last bytes and the end arrive together,
- * libuv reports EOF without reading again, but the end may be a reset.
- */
-bool relay_tcp_ended(const struct relay *);
-
-/*
  * Closes in any state; only the first call has an effect. If the relay was
  * started and its directions have not both ended, it resets TCP and stream, so
  * that a truncated transfer looks truncated: TCP at once, the stream when its
@@ -134,7 +115,7 @@ void relay_close(struct relay *, const char *reason);
 
 /*
  * Stops reading, and closes with a reset of TCP when the peer has acknowledged
- * all written bytes, or no more of them for RELAY_STALL_MS. The owner must not
+ * all written bytes, or no more of them for TCP_STALL_MS. The owner must not
  * write after this.
  */
 void relay_end(struct relay *, const char *reason);

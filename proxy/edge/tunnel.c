@@ -274,7 +274,7 @@ open_relay(struct tunnel *t, int fd)
 		refuse(t, 503, "proxy_internal_error");
 		return;
 	}
-	relay_socket_options(fd);
+	tcp_set_nodelay(fd);
 	t->stream = NULL;
 	rv = quic_stream_respond(request, &ok, 1);
 	if (rv != 0) {

@@ -217,7 +217,7 @@ on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 
 	if (c->state == CLIENT_TUNNEL)
 		relay_read(tcp, n, buf);
-	else if (n == UV_EOF && relay_tcp_ended(&c->relay))
+	else if (n == UV_EOF && tcp_has_ended(&c->relay.tcp, false))
 		on_eof(c);
 	else if (n == UV_ENOBUFS)
 		on_full(c);
@@ -291,7 +291,7 @@ on_flush_timeout(uv_timer_t *timer)
 	struct client *c = timer->data;
 
 	if (has_moved(c))
-		uv_timer_start(timer, on_flush_timeout, RELAY_STALL_MS, 0);
+		uv_timer_start(timer, on_flush_timeout, TCP_STALL_MS, 0);
 	else
 		client_close(c, "the client disconnected");
 }
@@ -303,7 +303,7 @@ client_flush(struct client *c)
 		return;
 	c->flushing = true;
 	has_moved(c);
-	uv_timer_start(&c->timer, on_flush_timeout, RELAY_STALL_MS, 0);
+	uv_timer_start(&c->timer, on_flush_timeout, TCP_STALL_MS, 0);
 }
 
 void

@@ -22,6 +22,7 @@
 #include "proxy/local/client.h"
 #include "proxy/base/log.h"
 #include "proxy/base/keyed_counter.h"
+#include "proxy/base/tcp.h"
 #include "proxy/base/malloc_trim.h"
 
 #define SOCKETS_MAX 16 /* addresses: those of the configuration */
@@ -262,7 +263,7 @@ listener_add(struct listener *l, const struct sockaddr *addr)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (addr->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	relay_socket_options(fd); /* accepted sockets inherit them */
+	tcp_set_nodelay(fd); /* accepted sockets inherit them */
 	if (bind(fd, addr, addr_len(addr)) != 0 || listen(fd, BACKLOG) != 0)
 		rv = -errno;
 	else

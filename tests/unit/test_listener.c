@@ -80,12 +80,6 @@ client_end(struct client *c)
 	w.clients->on_closed(w.clients, &source);
 }
 
-void
-relay_socket_options(int fd)
-{
-	(void)fd;
-}
-
 bool
 clients_are_busy(const struct clients *clients)
 {

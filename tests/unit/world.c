@@ -100,12 +100,6 @@ seen(const struct world *w, const char *name)
 
 /* ---- The ends of tunnels ---- */
 
-uint8_t
-pattern(unsigned number, size_t offset)
-{
-	return (uint8_t)(number * 37 + offset * 7 + (offset >> 8));
-}
-
 static bool
 fits(const struct end *e, const struct iovec *iov)
 {

@@ -6,6 +6,7 @@
 #define CULVERT_TESTS_UNIT_WORLD_H
 
 #include "tests/unit/link.h"
+#include "tests/unit/pattern.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define KB 1000		   /* bytes */
@@ -128,9 +129,6 @@ void end_pump(struct end *);
 
 /* Has the end hear of its stream again, after somebody else did. */
 void end_attach(struct end *);
-
-/* What an end of that number sends at that offset. */
-uint8_t pattern(unsigned number, size_t offset);
 
 /* Numbers, as they are now. */
 struct quic_stats stats_of(const struct quic_conn *);
