@@ -137,7 +137,7 @@ def build_go_edge():
     """Builds the strangers' edge that the system tests have: its path."""
     need("go")
     try:
-        from test_peers import build
+        from quic_go import build
         return build("edge", BENCH)
     except (ImportError, OSError, subprocess.SubprocessError) as error:
         raise Missing(f"the Go edge: {error}") from None

@@ -17,7 +17,7 @@ from client import (GENERAL_FAILURE, SUCCEEDED, USER, http_head, receive,
                     receive_all, socks5_connect, socks5_reply, socks5_request,
                     works)
 from daemon import DEADLINE, wait_until
-from test_peers import peers, their_client  # fixtures
+from test_peers import their_client  # a fixture
 from test_reload import reload
 
 OTHER = ("bob", "battery staple")
