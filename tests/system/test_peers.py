@@ -19,6 +19,7 @@ from client import (connect, http_connect, http_head, ping, receive, receive_all
 from daemon import DEADLINE, wait_until
 from origin import echo, expect_pattern, pattern, send_pattern
 from places import EDGE
+from test_qlog import records
 
 BULK = 100_000_000
 TUNNELS = 200
@@ -369,3 +370,26 @@ def test_their_refusal(their_client, edge):
                               10 * BULK, "-insist", "-tunnels", 20)
     assert report["statuses"] == {"502": 20}
     assert all(error.endswith(": status 502") for error in report["errors"])
+
+
+@pytest.mark.parametrize("insists", [True, False])
+def test_no_stop_comes_with_a_refusal(their_client, start_edge, tmp_path,
+                                      insists):
+    """Firefox loses a response that STOP_SENDING comes with in one packet: it
+    comes a round trip later, if the client is not silent by then."""
+    edge = start_edge("--qlog", tmp_path)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        server = types.SimpleNamespace(port=nobody.getsockname()[1])
+        report = their_client(edge, server, "-mode", "upload", "-bytes", BULK,
+                              *(["-insist"] if insists else []))
+    assert report["statuses"] == {"502": 1}
+    edge.stop()
+    (trace,) = tmp_path.glob("*.sqlog")
+    packets = [{frame["frame_type"] for frame in event["data"]["frames"]}
+               for event in records(trace)[1:]
+               if event["name"] == "transport:packet_sent"]
+    stops = [types for types in packets if "stop_sending" in types]
+    assert len(stops) == insists
+    assert not any("stream" in types for types in stops)
+    assert any("stream" in types for types in packets)
