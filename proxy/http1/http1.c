@@ -68,6 +68,55 @@ is_in_name(char c)
 	    (c >= 'A' && c <= 'Z') || (c != '\0' && strchr("-_.", c) != NULL);
 }
 
+static int
+hex_digit(char c)
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+	const char *at = c != '\0' ? strchr(digits, c) : NULL;
+	int value = at != NULL ? (int)(at - digits) : -1;
+
+	return value < 0x10 ? value : value - 6;
+}
+
+/* The character that %XX at the beginning of the text stands for, or -1. */
+static int
+percent_decoded(struct slice s)
+{
+	int high = s.len > 2 && s.p[0] == '%' ? hex_digit(s.p[1]) : -1;
+	int low = high >= 0 ? hex_digit(s.p[2]) : -1;
+
+	return low >= 0 ? high << 4 | low : -1;
+}
+
+/*
+ * Decodes the letters, digits, '-', '_' and '.' of a host that are encoded
+ * without need (RFC 3986, section 3.2.2). Returns the text as it is if there
+ * are none, or if it does not fit into a buffer as long as the longest host
+ * with its port.
+ */
+static struct slice
+decode_host(struct slice authority, char buf[TARGET_STRLEN])
+{
+	size_t len = 0;
+	int c;
+
+	if (authority.len == 0 || authority.p[0] == '[' ||
+	    memchr(authority.p, '%', authority.len) == NULL)
+		return authority;
+	for (struct slice s = authority; s.len > 0; s.p++, s.len--) {
+		if (len == TARGET_STRLEN)
+			return authority;
+		c = percent_decoded(s);
+		if (c >= 0 && is_in_name((char)c)) {
+			buf[len++] = (char)c;
+			s.p += 2;
+			s.len -= 2;
+		} else
+			buf[len++] = s.p[0];
+	}
+	return (struct slice){ buf, len };
+}
+
 /* Explains an invalid byte of a host, and how to encode the name. */
 static int
 bad_host_octet(struct http1_head *head, struct slice host, size_t at)
@@ -82,7 +131,8 @@ bad_host_octet(struct http1_head *head, struct slice host, size_t at)
 	if (octet == '%')
 		return http1_head_fail(head, -EBADMSG,
 		    "the host of the request target has a %% at offset %zu of "
-		    "it: no zone and no percent-encoding is possible there",
+		    "it: there can be no zone, and percent-encoding only of "
+		    "letters, digits, '-', '_' and '.'",
 		    at);
 	return http1_head_fail(head, -EBADMSG,
 	    "the host of the request target is not a name: byte 0x%02x at "
@@ -171,6 +221,7 @@ scheme_length(struct http1_head *head, struct slice target)
 static int
 parse_absolute(struct http1_request *req, struct slice target)
 {
+	char buf[TARGET_STRLEN];
 	struct slice authority;
 	size_t len = 0;
 	int err, scheme;
@@ -190,6 +241,7 @@ parse_absolute(struct http1_request *req, struct slice target)
 		return err;
 	if (authority.len > 0 && authority.p[authority.len - 1] == ':')
 		authority.len--; /* an empty port means the default */
+	authority = decode_host(authority, buf);
 	if (target_parse(&req->authority, authority.p, authority.len,
 		HTTP_PORT) != 0)
 		return bad_authority(&req->head, authority);
@@ -218,8 +270,14 @@ parse_own(struct http1_request *req, enum http1_form form, struct slice target)
 static int
 parse_connect(struct http1_request *req, struct slice target)
 {
+	char buf[TARGET_STRLEN];
+	int err;
+
 	req->form = HTTP1_AUTHORITY;
 	req->path = (struct slice){ target.p + target.len, 0 };
+	if ((err = drop_userinfo(&req->head, &target)) != 0)
+		return err;
+	target = decode_host(target, buf);
 	if (target_parse(&req->authority, target.p, target.len, 0) != 0) {
 		if (host_length(target) < target.len &&
 		    memchr(target.p, '/', target.len) == NULL)

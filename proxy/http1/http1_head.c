@@ -121,22 +121,24 @@ fail_octet(struct http1_head *head, const char *buf, size_t start, size_t at,
 }
 
 /*
- * An octet that is not text.  In responses only NUL is an error, as in curl and
- * Chromium.
+ * An octet that is not text.  In responses, and in the fields of requests, only
+ * NUL is an error, as in curl and Chromium.  A CR within a line of a request
+ * allows request smuggling.
  */
 static int
-check_octet(struct http1_head *head, const char *buf, size_t start, size_t at)
+check_octet(struct http1_head *head, const char *buf, size_t start, size_t at,
+    bool in_fields)
 {
 	bool after_cr = at > start && buf[at - 1] == '\r';
 
+	if (buf[at] == '\0' && (head->response || in_fields))
+		return fail_octet(head, buf, start, at, "a NUL in the head");
 	if (head->response)
-		return buf[at] != '\0'
-		    ? 0
-		    : fail_octet(head, buf, start, at, "a NUL in the head");
+		return 0;
 	if (after_cr && buf[at] != '\n')
 		return fail_octet(head, buf, start, at - 1,
 		    "a CR that no LF follows");
-	if (is_control(buf[at]) && !is_line_end(buf[at]))
+	if (!in_fields && is_control(buf[at]) && !is_line_end(buf[at]))
 		return fail_octet(head, buf, start, at,
 		    "a control character in the head");
 	return 0;
@@ -203,16 +205,20 @@ http1_head_scan(struct http1_head *head, const char *buf, size_t len,
 {
 	size_t max = head->response ? HTTP1_RESPONSE_HEAD_MAX : HTTP1_HEAD_MAX;
 	size_t i, end = len < max ? len : max;
+	bool in_fields;
 	int rv;
 
 	rv = (head->response ? find_response : find_request)(head, buf, end,
 	    start);
 	if (rv <= 0)
 		return rv;
-	for (i = *scanned > *start ? *scanned : *start; i < end; i++) {
-		rv = check_octet(head, buf, *start, i);
+	i = *scanned > *start ? *scanned : *start;
+	in_fields = memchr(buf + *start, '\n', i - *start) != NULL;
+	for (; i < end; i++) {
+		rv = check_octet(head, buf, *start, i, in_fields);
 		if (rv < 0)
 			return rv;
+		in_fields |= buf[i] == '\n';
 		if (buf[i] == '\n' && line_is_empty(buf, *start, i))
 			return (int)i + 1;
 	}

@@ -719,6 +719,7 @@ def ask(proxy, request):
     ("127.0.0.1:%d#fragment", "/"),
     ("127.0.0.1:%d/a b", "/a%20b"),
     ('127.0.0.1:%d/|"{^\\}`<', '/|"{^\\}`<'),
+    ("12%%37.%%30%%2e0.1:%d/p", "/p"),
 ])
 def test_odd_targets(embedded, script, target, path):
     server = script(HELLO)
@@ -742,10 +743,20 @@ def test_odd_lines(embedded, script, line):
     assert server.heads[0].startswith("GET /p HTTP/1.1\r\n")
 
 
+def test_control_characters(client, script):
+    """A space takes their place: a browser sends what a page has set."""
+    server = script(HELLO)
+    client.send(server, "Cookie: a=\x01b\x7f; c\r\n")
+    assert client.answer()[1] == b"hello"
+    assert "\r\nCookie: a= b ; c\r\n" in server.heads[0]
+
+
 @pytest.mark.parametrize("head", ["CONNECT 127.0.0.1:%d HTTP/1.0\n\n",
                                   "CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n",
                                   "CONNECT 127.0.0.1:%d HTTP/1.1\n"
-                                  "Host: z\n\n"])
+                                  "Host: z\n\n",
+                                  "CONNECT u:p@127.0.0.1:%d HTTP/1.1\r\n"
+                                  "\r\n"])
 def test_odd_connect(embedded, origin, head):
     """As testssl.sh and irssi send it."""
     server = origin(echo)
@@ -781,7 +792,7 @@ def test_odd_connect(embedded, origin, head):
      "a host and a port, as in name:443"),
     (b"CONNECT a:0 HTTP/1.1\r\n\r\n", "from 1 to 65535"),
     (b"CONNECT \xc3\xa4:443 HTTP/1.1\r\n\r\n", "is not ASCII: byte 0xc3"),
-    (b"CONNECT u@a:443 HTTP/1.1\r\n\r\n", "byte 0x40 at offset 1 of it"),
+    (b"CONNECT a%00:443 HTTP/1.1\r\n\r\n", "a % at offset 1 of it"),
 ])
 def test_refused_requests_say_why(embedded, request_head, why):
     head, body = ask(embedded, request_head)
@@ -834,6 +845,19 @@ def test_cut_short(client, script, answer):
     assert client.is_reset()
 
 
+@pytest.mark.parametrize("answer", [
+    b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n",
+    b"HTTP/1.0 302 Found\nLocation: /elsewhere\n",
+])
+def test_redirection_without_its_end(client, script, answer):
+    """Chromium follows it."""
+    client.send(script(answer, closes=[0]))
+    head = client.head()
+    assert head.startswith("HTTP/1.1 302 ")
+    assert "\r\nLocation: /elsewhere\r\n" in head
+    assert client.chunked() == b""
+
+
 def test_reset_until_close(client, script):
     """Only the reset tells a body that was cut from one that has ended."""
     read = threading.Event()
@@ -853,6 +877,8 @@ def test_reset_until_close(client, script):
 @pytest.mark.parametrize("answer, why", [
     (b"", "it closed the connection without an answer"),
     (OK + b"Content-", "the head was cut short"),
+    (OK + LENGTH, "the head was cut short"),
+    (b"HTTP/1.1 302 Found\r\nLocation: /else", "the head was cut short"),
     (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
      "closed the connection after an interim response (103), without the "
      "final one; this is the fault of the site"),

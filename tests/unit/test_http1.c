@@ -129,10 +129,9 @@ requests_refused(void **state)
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: \0\r\n\r\n"),
 		    -EBADMSG },
-		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: \x7f\r\n\r\n"),
+		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\n\x7f: b\r\n\r\n"),
 		    -EBADMSG },
-		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: \x1b\r\n\r\n"),
-		    -EBADMSG },
+		{ TEXT("GET / HTTP/1.1\x1b\r\nHost: a\r\n\r\n"), -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n"),
 		    -EBADMSG },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n\tc\r\n\r\n"),
@@ -258,13 +257,15 @@ refusals_say_why(void **state)
 		{ TEXT("GET / HTTP/1.1\0"),
 		    "a control character in the head: "
 		    "byte 0x00 at offset 8 of the HTTP version" },
-		{ TEXT("GET / HTTP/1.1\r\nCookie: \t abc\x1b"),
-		    "a control "
-		    "character in the head: byte 0x1b at offset 3 of the "
-		    "field Cookie" },
-		{ TEXT("GET / HTTP/1.1\r\nCoo\x1b"),
-		    "a control character in "
-		    "the head: byte 0x1b at offset 3 of a field line" },
+		{ TEXT("GET / HTTP/1.1\r\nCookie: \t abc\0"),
+		    "a NUL in the head: byte 0x00 at offset 3 of the field "
+		    "Cookie" },
+		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nCoo\x1b: b\r\n\r\n"),
+		    "the name of a field is not a token: byte 0x1b at offset "
+		    "3 of field line 2" },
+		{ TEXT("CONNECT a\\@b:443 HTTP/1.1\r\n\r\n"),
+		    "a backslash in the user information of the request "
+		    "target" },
 		{ TEXT("GET / HTTP/1.1\r\nHost: a\rX"),
 		    "a CR that no LF "
 		    "follows: byte 0x0d at offset 1 of the field Host" },
@@ -283,7 +284,13 @@ refusals_say_why(void **state)
 		{ TEXT("GET http://[fe80::1%25a]/ HTTP/1.1\r\n\r\n"),
 		    "the "
 		    "host of the request target has a % at offset 8 of it: "
-		    "no zone and no percent-encoding is possible there" },
+		    "there can be no zone, and percent-encoding only of "
+		    "letters, digits, '-', '_' and '.'" },
+		{ TEXT("GET http://a%2fb/ HTTP/1.1\r\n\r\n"),
+		    "the "
+		    "host of the request target has a % at offset 1 of it: "
+		    "there can be no zone, and percent-encoding only of "
+		    "letters, digits, '-', '_' and '.'" },
 		{ TEXT("GET / HTTP/1.1\r\n\r\n"), "Host is missing" },
 	};
 	static struct http1_request req;
@@ -337,6 +344,14 @@ requests_accepted(void **state)
 		       "Host: z\r\n\r\n"),
 		    HTTP1_ABSOLUTE, "GET", "a", "/\xc3\xa4|\"{^\\", 80,
 		    HTTP1_NONE, 0, true },
+		{ TEXT("GET http://%61%2D%5fB%2e:00081/ HTTP/1.1\r\n\r\n"),
+		    HTTP1_ABSOLUTE, "GET", "a-_B.", "/", 81, HTTP1_NONE, 0,
+		    true },
+		{ TEXT("CONNECT u:p@%61:0443 HTTP/1.1\r\n\r\n"),
+		    HTTP1_AUTHORITY, "CONNECT", "a", "", 443, HTTP1_NONE, 0,
+		    true },
+		{ TEXT("GET / HTTP/1.1\r\nHost: a\r\nA: \x01\x7f\r\n\r\n"),
+		    HTTP1_ORIGIN, "GET", "a", "/", 80, HTTP1_NONE, 0, true },
 		{ TEXT("get http://a/ HTTP/1.1\r\nHost: z\r\n\r\n"),
 		    HTTP1_ABSOLUTE, "get", "a", "/", 80, HTTP1_NONE, 0, true },
 		{ TEXT("GET / HTTP/1.1\r\nHost:\r\n\r\n"), HTTP1_ORIGIN, "GET",

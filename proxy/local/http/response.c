@@ -317,6 +317,28 @@ answer(struct response *r, const struct http1_response *resp)
 	return r->answered ? 0 : -ENOMEM;
 }
 
+/*
+ * The origin ended the connection within the header section. Some forget the
+ * empty line after a redirection, which browsers follow. Anything else would
+ * look whole to the client.
+ */
+static bool
+take_cut_head(struct response *r)
+{
+	struct iovec end = { (char *)"\r\n", 2 };
+	struct http1_response resp;
+
+	if (r->gathered == NULL || r->gathered[r->gathered_len - 1] != '\n' ||
+	    parse_head(r, &end, &resp) <= 0 || resp.status / 100 != 3) {
+		blame_early_close(r);
+		return false;
+	}
+	if (answer(r, &resp) < 0)
+		return false;
+	free_gathered(r);
+	return true;
+}
+
 /* Takes a header section into the batch. False: there is none yet. */
 static bool
 take_head(struct response *r)
@@ -339,9 +361,7 @@ take_head(struct response *r)
 		}
 		stream_consume(r->stream, iov.iov_len);
 	}
-	if (stream_ended(r->stream))
-		blame_early_close(r);
-	return false;
+	return stream_ended(r->stream) && take_cut_head(r);
 }
 
 /* ---- The body ---- */
