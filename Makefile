@@ -41,7 +41,7 @@ try = $(shell printf '\043include <string.h>\nint x;\n' | \
 
 # A room is an archive of all that its folder holds. QUIC is the transport
 # without a socket, a clock or a loop; IO gives it those.
-ROOMS = quic io base http1 config control relay upstream http local edge
+ROOMS = quic io base http1 config control relay outbound upstream http local edge
 quic_SRCS := $(filter-out quic/io.c quic/socket.c,$(wildcard quic/*.c))
 io_SRCS = quic/io.c quic/socket.c
 base_SRCS := $(wildcard proxy/base/*.c)
@@ -49,6 +49,7 @@ http1_SRCS := $(wildcard proxy/http1/*.c)
 config_SRCS := $(wildcard proxy/config/*.c)
 control_SRCS := $(wildcard proxy/control/*.c)
 relay_SRCS = proxy/relay.c
+outbound_SRCS := $(wildcard proxy/local/outbound/*.c)
 upstream_SRCS := $(wildcard proxy/local/upstream/*.c)
 http_SRCS := $(wildcard proxy/local/http/*.c)
 local_SRCS := $(wildcard proxy/local/*.c)
@@ -57,7 +58,7 @@ edge_SRCS := $(wildcard proxy/edge/*.c)
 PROGRAMS = culvert culvert-edge culvertctl
 # In the order of the arrows between the rooms: the linker looks no archive up
 # again, so one that calls back does not link. `make layers` checks the rest.
-culvert_OBJS = proxy/culvert.o proxy/daemon.o local.a http.a upstream.a edge.a \
+culvert_OBJS = proxy/culvert.o proxy/daemon.o local.a http.a upstream.a outbound.a edge.a \
 	relay.a control.a config.a http1.a base.a io.a quic.a
 culvert-edge_OBJS = proxy/culvert-edge.o proxy/daemon.o edge.a relay.a \
 	config.a http1.a base.a io.a quic.a
@@ -69,10 +70,10 @@ UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	black_hole admission icmp qpack_decoder_stream closing keyed_counter listener \
 	netlink migration failover happy_eyeballs connection connect_error \
-	address_rule address_order own_addresses chunk_queue stream_tcp \
-	relay $(UNIT_QUIC)
+	refuse_outbound address_rule address_order own_addresses chunk_queue \
+	stream_tcp relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
-	server path move bbr_bottleneck_queue tunnel_request
+	server path move bbr_bottleneck_queue tunnel_queue
 test_addr_OBJS = proxy/base/addr.o
 test_log_OBJS = proxy/base/log.o proxy/base/log_sink.o
 test_config_OBJS = proxy/config/config.o proxy/config/flags.o proxy/config/config_source.o \
@@ -89,7 +90,7 @@ test_rewrite_OBJS = proxy/local/http/rewrite.o $(test_http1_OBJS)
 test_exchange_OBJS = proxy/local/http/exchange.o proxy/local/http/request.o \
 	proxy/local/http/response.o proxy/local/http/pinned.o \
 	proxy/local/http/body.o proxy/local/http/trailer.o proxy/http1/chunked.o \
-	proxy/local/upstream/connect_error.o proxy/base/stream.o proxy/base/log.o \
+	$(test_outbound_OBJS) proxy/base/stream.o proxy/base/log.o \
 	proxy/base/log_sink.o $(test_rewrite_OBJS)
 test_basic_OBJS = proxy/base/basic.o
 test_users_OBJS = proxy/base/users.o proxy/base/user_table.o \
@@ -135,7 +136,12 @@ test_happy_eyeballs_OBJS = proxy/local/upstream/happy_eyeballs.o \
 test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy/base/log.o \
 	proxy/base/log_sink.o proxy/base/qlog.o \
 	proxy/base/privsep.o
-test_connect_error_OBJS = proxy/local/upstream/connect_error.o \
+test_outbound_OBJS = proxy/local/outbound/outbound.o proxy/local/outbound/route.o \
+	proxy/local/outbound/connect_error.o
+test_refuse_outbound_OBJS = $(test_outbound_OBJS) proxy/base/addr.o \
+	proxy/local/outbound/refuse_outbound.o
+test_connect_error_OBJS = proxy/local/outbound/connect_error.o \
+	proxy/local/upstream/edge_response.o \
 	proxy/local/socks.o proxy/local/http_status.o proxy/base/addr.o
 test_tls_OBJS = tests/unit/link.o tests/unit/world.o tests/unit/pattern.o quic.a
 test_conn_OBJS = $(test_tls_OBJS)
@@ -156,9 +162,10 @@ test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)
 test_bbr_bottleneck_queue_OBJS = $(test_tls_OBJS)
-test_tunnel_request_OBJS = $(test_tls_OBJS) proxy/local/upstream/tunnel_request.o \
+test_tunnel_queue_OBJS = $(test_tls_OBJS) proxy/local/upstream/tunnel_queue.o \
 	proxy/base/stream.o proxy/base/stream_quic.o \
-	proxy/local/upstream/connect_error.o proxy/base/addr.o proxy/base/basic.o
+	proxy/local/upstream/edge_response.o proxy/local/outbound/outbound.o \
+	proxy/local/outbound/connect_error.o proxy/base/addr.o proxy/base/basic.o
 test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/stream_quic.o \
 	$(filter-out tests/unit/pattern.o,$(test_stream_tcp_OBJS)) \
 	proxy/base/liveness.o

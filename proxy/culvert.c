@@ -44,6 +44,7 @@ struct culvert {
 	struct quic_memory *memory;
 	struct users *users;
 	struct pool *pool;
+	struct routes routes;
 	struct listener *listener;
 	struct control *control;
 
@@ -455,6 +456,8 @@ start_uplink(struct culvert *culvert)
 	if (rv == 0)
 		rv = pool_new(&culvert->pool, &culvert->loop, &settings);
 	unload(&settings);
+	if (rv == 0)
+		culvert->routes.edges = pool_outbound(culvert->pool);
 	return rv;
 }
 
@@ -469,7 +472,7 @@ start_listener(struct culvert *culvert)
 	int rv;
 
 	if ((rv = listener_new(&culvert->listener, &culvert->loop,
-		 culvert->pool, culvert->users, &culvert->limits)) != 0)
+		 &culvert->routes, culvert->users, &culvert->limits)) != 0)
 		return rv;
 	listener_set_via(culvert->listener, config->via);
 	for (unsigned i = 0; i < config->listen.n; i++) {

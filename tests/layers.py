@@ -18,10 +18,11 @@ ROOMS = {
     "config": ("proxy/config", ("base", "http1", "quic")),
     "control": ("proxy/control", ("base", "http1")),
     "relay": ("proxy", ("base",)),
-    "upstream": ("proxy/local/upstream", ("base", "io", "quic")),
-    "http": ("proxy/local/http", ("base", "http1", "upstream")),
+    "outbound": ("proxy/local/outbound", ("base",)),
+    "upstream": ("proxy/local/upstream", ("base", "outbound", "io", "quic")),
+    "http": ("proxy/local/http", ("base", "http1", "outbound")),
     "local": ("proxy/local", ("base", "http1", "config", "control", "relay",
-                              "upstream", "http")),
+                              "outbound", "upstream", "http")),
     "edge": ("proxy/edge", ("base", "relay", "io", "quic")),
 }
 

@@ -436,7 +436,7 @@ client_close(struct client *c, const char *reason)
 	relay_close(&c->relay, reason);
 	uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 	client_log_end(c, reason);
-	pool_cancel(&c->request);
+	outbound_cancel(&c->request);
 	users_check_cancel(c->check);
 	if (c->frontend != NULL && c->frontend->end != NULL)
 		c->frontend->end(c);

@@ -9,9 +9,9 @@
 
 #include "proxy/base/users.h"
 #include "proxy/local/limits.h"
+#include "proxy/local/outbound/route.h"
 #include "proxy/local/statistics.h"
 #include "proxy/local/traffic.h"
-#include "proxy/local/upstream/pool.h"
 #include "proxy/relay.h"
 
 /*
@@ -31,7 +31,7 @@ struct client_source {
 /* All clients of a listener, and what they share. */
 struct clients {
 	uv_loop_t *loop;
-	struct pool *pool;
+	const struct routes *routes;
 	struct users *users; /* NULL: no password is required */
 	bool via;	     /* plain HTTP names this proxy */
 	struct limits *limits;

@@ -173,8 +173,8 @@ begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 		return;
 	}
 	if (exchange == NULL)
-		rv = exchange_new(&exchange, &c->relay.tcp, c->clients->pool,
-		    c->clients->via, &exchange_events, c);
+		rv = exchange_new(&exchange, &c->relay.tcp, c->clients->routes,
+		    c->source.listener, c->clients->via, &exchange_events, c);
 	c->session = exchange;
 	if (rv == 0)
 		rv = exchange_request(exchange, req);

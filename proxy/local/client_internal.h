@@ -5,8 +5,8 @@
 #include "proxy/local/client.h"
 #include "proxy/local/frontend.h"
 #include "proxy/local/limits.h"
-#include "proxy/local/upstream/connect_error.h"
-#include "proxy/local/upstream/tunnel_request.h"
+#include "proxy/local/outbound/connect_error.h"
+#include "proxy/local/outbound/tunnel_request.h"
 #include "proxy/relay.h"
 
 /*

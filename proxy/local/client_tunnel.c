@@ -113,6 +113,6 @@ client_tunnel_open(struct client *c, const struct target *target)
 	}
 	c->state = CLIENT_WAITING;
 	uv_timer_stop(&c->timer);
-	pool_open(c->clients->pool, &c->request, &c->target,
-	    &tunnel_request_events, c);
+	outbound_open(route(c->clients->routes, c->source.listener, &c->target),
+	    &c->request, &c->target, &tunnel_request_events, c);
 }

@@ -1,6 +1,6 @@
 #include "proxy/local/http_status.h"
 
-#include "proxy/local/upstream/connect_error.h"
+#include "proxy/local/outbound/connect_error.h"
 
 static int
 edge_status(const struct connect_error *e)

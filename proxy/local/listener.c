@@ -320,8 +320,8 @@ on_closed(struct clients *clients, const struct client_source *source)
 }
 
 int
-listener_new(struct listener **out, uv_loop_t *loop, struct pool *pool,
-    struct users *users, struct limits *limits)
+listener_new(struct listener **out, uv_loop_t *loop,
+    const struct routes *routes, struct users *users, struct limits *limits)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	struct rlimit limit;
@@ -334,7 +334,7 @@ listener_new(struct listener **out, uv_loop_t *loop, struct pool *pool,
 		return rv;
 	}
 	l->clients.loop = loop;
-	l->clients.pool = pool;
+	l->clients.routes = routes;
 	l->clients.users = users;
 	l->clients.limits = limits;
 	l->clients.on_closed = on_closed;

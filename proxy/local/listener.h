@@ -9,8 +9,8 @@
 #include <uv.h>
 
 #include "proxy/local/limits.h"
+#include "proxy/local/outbound/route.h"
 #include "proxy/local/statistics.h"
-#include "proxy/local/upstream/pool.h"
 #include "proxy/base/users.h"
 
 /*
@@ -27,19 +27,20 @@
  *	traffic.h, statistics.h, status.h
  *			what is counted, and how it is shown
  *	http/		plain HTTP
- *	upstream/	tunnels to the edge
+ *	outbound/	what opens tunnels
+ *	upstream/	the edges, which open most of them
  *
  * Used by the main program culvert. It uses every folder of proxy/ but edge/.
  */
 struct listener;
 
 /*
- * Makes a listener whose clients get tunnels from `pool` and, unless `users` is
+ * Makes a listener whose clients get tunnels by `routes` and, unless `users` is
  * NULL, need a password. It reads `limits` whenever a client comes or sends a
  * request, and counts hits there. All three must outlive it. 0, or a negative
  * errno.
  */
-int listener_new(struct listener **, uv_loop_t *, struct pool *pool,
+int listener_new(struct listener **, uv_loop_t *, const struct routes *,
     struct users *users, struct limits *limits);
 
 /* Accepts on one more address. 0, or a negative errno of bind or listen. */

@@ -20,7 +20,7 @@
 #include <gnutls/gnutls.h>
 
 #include "proxy/local/socks.h"
-#include "proxy/local/upstream/connect_error.h"
+#include "proxy/local/outbound/connect_error.h"
 
 #define VERSION4 0x04
 #define VERSION5 0x05

@@ -9,8 +9,7 @@
 
 #include "proxy/local/http_status.h"
 #include "proxy/local/socks.h"
-#include "proxy/local/upstream/connect_error.h"
-#include "quic/quic.h"
+#include "proxy/local/upstream/edge_response.h"
 
 /*
  * What the edge's refusals become, and what the front ends make of them: the
@@ -21,7 +20,7 @@
 
 static const struct target to = { "a.example", 80 };
 
-/* What connect_error.c calls. */
+/* What edge_response.c calls. */
 const char *
 quic_header_section_find(const struct quic_header_section *head,
     const char *name)
@@ -40,7 +39,7 @@ respond(struct connect_error *e, const char *status, const char *proxy_status)
 	struct quic_header_section head = { fields,
 		proxy_status != NULL ? 2 : 1 };
 
-	connect_error_from_response(e, &to, &head, atoi(status));
+	edge_response_error(e, &to, &head, atoi(status));
 }
 
 /* By status and proxy-status, with and without a type of RFC 9209. */

@@ -151,37 +151,31 @@ static const struct stream_ops straw_ops = {
 	.flush_and_reset = flush_and_reset,
 };
 
-/* Only answers of an edge have a head, and there is none here. */
-const char *
-quic_header_section_find(const struct quic_header_section *head,
-    const char *name)
+static void
+open_tunnel(void *provider, struct tunnel_request *t)
 {
-	(void)head, (void)name;
-	return NULL;
-}
-
-void
-pool_open(struct pool *pool, struct tunnel_request *t,
-    const struct target *target, const struct tunnel_request_events *events,
-    void *arg)
-{
-	(void)pool;
+	(void)provider;
 	assert_null(asked);
-	*t = (struct tunnel_request){ .target = target,
-		.events = events,
-		.arg = arg };
 	asked = t;
 }
 
-void
-pool_cancel(struct tunnel_request *t)
+static void
+cancel(void *provider, struct tunnel_request *t)
 {
-	if (asked != t)
-		return;
+	(void)provider;
+	assert_ptr_equal(asked, t);
 	if (stream_is_open(&t->stream))
 		stream_reset(&t->stream, STREAM_CANCELLED);
 	asked = NULL;
 }
+
+static const struct outbound_ops outbound_ops = {
+	.open = open_tunnel,
+	.cancel = cancel,
+};
+
+static struct outbound outbound = { .ops = &outbound_ops };
+static const struct routes routes = { .edges = &outbound };
 
 /* Sends the request; an earlier one, if any, is lost. */
 static struct straw *
@@ -212,7 +206,7 @@ grant(void)
 
 	stream_move(&stream, &t->stream);
 	asked = NULL;
-	t->events->opened(t->arg, &stream);
+	tunnel_request_opened(t, &stream);
 	return s;
 }
 
@@ -378,8 +372,8 @@ setup(void **state)
 	uv_tcp_init(&client.loop, &client.tcp);
 	if (uv_tcp_open(&client.tcp, fd[1]) != 0)
 		return -1;
-	return exchange_new(&client.exchange, &client.tcp, NULL, true, &events,
-	    &client);
+	return exchange_new(&client.exchange, &client.tcp, &routes, 0, true,
+	    &events, &client);
 }
 
 static int
@@ -1438,7 +1432,7 @@ test_edge_refuses(void **state)
 	request(GET);
 	t = asked;
 	asked = NULL;
-	t->events->refused(t->arg, &refusal);
+	tunnel_request_refused(t, &refusal);
 	assert_int_equal(client.outcome, REFUSED);
 	assert_int_equal(client.error, CONNECT_ERROR_DNS_ERROR);
 	assert_string_equal(client.refusal, "no");

@@ -36,7 +36,8 @@
 enum state { IDLE, OPENING, CARRYING };
 
 struct exchange {
-	struct pool *pool;
+	const struct routes *routes;
+	unsigned listener; /* that the client came to */
 	const struct exchange_events *events;
 	void *arg;
 	enum state state;
@@ -76,7 +77,8 @@ open_tunnel(struct exchange *e)
 {
 	e->state = OPENING;
 	e->reused = e->response.reused = false;
-	pool_open(e->pool, &e->tunnel, &e->origin, &tunnel_request_events, e);
+	outbound_open(route(e->routes, e->listener, &e->origin), &e->tunnel,
+	    &e->origin, &tunnel_request_events, e);
 }
 
 static void
@@ -461,14 +463,16 @@ static const struct tunnel_request_events tunnel_request_events = {
 /* ---- The functions of exchange.h ---- */
 
 int
-exchange_new(struct exchange **out, uv_tcp_t *tcp, struct pool *pool, bool via,
-    const struct exchange_events *events, void *arg)
+exchange_new(struct exchange **out, uv_tcp_t *tcp, const struct routes *routes,
+    unsigned listener, bool via, const struct exchange_events *events,
+    void *arg)
 {
 	struct exchange *e = calloc(1, sizeof(*e));
 
 	if (e == NULL)
 		return -ENOMEM;
-	e->pool = pool;
+	e->routes = routes;
+	e->listener = listener;
 	e->events = events;
 	e->arg = arg;
 	pinned_init(&e->pinned, on_pinned_lost, e);
@@ -556,7 +560,7 @@ exchange_awaits_tunnel(const struct exchange *e)
 void
 exchange_abandon(struct exchange *e)
 {
-	pool_cancel(&e->tunnel);
+	outbound_cancel(&e->tunnel);
 	abandon(e);
 }
 
@@ -608,7 +612,7 @@ exchange_free(struct exchange *e)
 {
 	if (e == NULL)
 		return;
-	pool_cancel(&e->tunnel);
+	outbound_cancel(&e->tunnel);
 	pinned_fini(&e->pinned);
 	if (e->state == IDLE)
 		release_tunnel(e);

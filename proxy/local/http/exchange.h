@@ -10,7 +10,7 @@
 
 #include "proxy/http1/chunked.h"
 #include "proxy/http1/http1.h"
-#include "proxy/local/upstream/pool.h"
+#include "proxy/local/outbound/route.h"
 
 /*
  * This folder carries plain HTTP: requests in the absolute form, one after
@@ -26,7 +26,7 @@
  *	pinned.h	tunnels that a client has authenticated
  *
  * Used by the HTTP front end (proxy/local/client_http.c). It uses proxy/base/,
- * proxy/http1/ and proxy/local/upstream/.
+ * proxy/http1/ and proxy/local/outbound/.
  *
  * The front end reads the client's TCP connection and parses header sections.
  * A struct exchange carries one request and its response at a time, over a
@@ -112,11 +112,12 @@ struct exchange_events {
 
 /*
  * For the client on `tcp`, which must outlive it, and to which nothing else
- * writes while an exchange is under way. With `via`, requests and responses
- * name this proxy (RFC 9110 §7.6.3). 0 or -ENOMEM.
+ * writes while an exchange is under way. Its tunnels take the route of a client
+ * of this listener. With `via`, requests and responses name this proxy (RFC
+ * 9110 §7.6.3). 0 or -ENOMEM.
  */
-int exchange_new(struct exchange **, uv_tcp_t *tcp, struct pool *, bool via,
-    const struct exchange_events *, void *arg);
+int exchange_new(struct exchange **, uv_tcp_t *tcp, const struct routes *,
+    unsigned listener, bool via, const struct exchange_events *, void *arg);
 
 /*
  * Begins an exchange: a request in the absolute form, while no other is under
@@ -159,7 +160,7 @@ bool exchange_unanswered(const struct exchange *);
  */
 bool exchange_awaits_origin(struct exchange *);
 
-/* Whether there is no tunnel yet: the pool limits the time that it takes. */
+/* Whether there is no tunnel yet: its outbound limits the time it takes. */
 bool exchange_awaits_tunnel(const struct exchange *);
 
 /*

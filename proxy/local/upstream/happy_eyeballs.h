@@ -11,7 +11,7 @@
 #include "proxy/base/addr.h"
 #include "proxy/base/address_order.h"
 #include "proxy/local/upstream/connection.h"
-#include "proxy/local/upstream/connect_error.h"
+#include "proxy/local/outbound/connect_error.h"
 
 /*
  * Happy Eyeballs (RFC 8305): resolves the name of an edge and connects to its

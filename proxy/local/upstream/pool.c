@@ -1,7 +1,7 @@
 /*
  * The pool of edges.
  *
- *	clients ──▶ tunnel_request.c: requests that wait or were sent
+ *	clients ──▶ tunnel_queue.c: requests that wait or were sent
  *	                │
  *	failover.c ──▶ pool.c: a step ──▶ upstream_edge.c: one edge
  *	which edge                         ├──▶ happy_eyeballs.c: connects to it
@@ -21,6 +21,7 @@
 
 #include "proxy/local/upstream/netlink.h"
 #include "proxy/local/upstream/suspend.h"
+#include "proxy/local/upstream/tunnel_queue.h"
 #include "proxy/local/upstream/upstream_edge.h"
 #include "proxy/base/log.h"
 #include "quic/io.h"
@@ -33,9 +34,10 @@
 #define STREAM_WAIT_MS 250
 
 struct pool {
+	struct outbound outbound;
 	struct connection_context context;
 	size_t connections_max; /* to one edge */
-	struct tunnel_requests requests;
+	struct tunnel_queue requests;
 	struct failover failover;
 	struct upstream_edge
 	    *upstreams[POOL_EDGES_MAX]; /* in order of preference */
@@ -120,7 +122,7 @@ drain_others(struct pool *p, const struct upstream_edge *best)
 			    (i <= best->index && !c->suspect))
 				continue;
 			if (c->suspect)
-				tunnel_requests_requeue(&p->requests, c->conn);
+				tunnel_queue_requeue(&p->requests, c->conn);
 			connection_drain(c);
 			make_due(p); /* if it has no tunnel, it ends now */
 		}
@@ -131,8 +133,8 @@ static void
 send_requests(struct pool *p, struct connection *c)
 {
 	if (p->requests.nwaiting > 0 && !c->at_stream_limit)
-		c->at_stream_limit = tunnel_requests_send(&p->requests,
-					 c->conn) == -EAGAIN;
+		c->at_stream_limit = tunnel_queue_send(&p->requests, c->conn) ==
+		    -EAGAIN;
 }
 
 /*
@@ -143,7 +145,7 @@ static void
 add_connection(struct pool *p, struct upstream_edge *u, uint64_t now,
     uint64_t *at)
 {
-	uint64_t first = tunnel_requests_waiting_since(&p->requests);
+	uint64_t first = tunnel_queue_waiting_since(&p->requests);
 
 	if (first == UINT64_MAX || !upstream_edge_best(u)->at_stream_limit ||
 	    upstream_edge_count(u) >= p->connections_max)
@@ -247,15 +249,15 @@ refuse(struct pool *p, uint64_t now, uint64_t *at)
 
 	if (failover_all_failed(&p->failover)) {
 		explain(p, &error, CONNECT_ERROR_EDGE_UNUSABLE);
-		tunnel_requests_refuse(&p->requests, &error);
+		tunnel_queue_refuse(&p->requests, &error);
 	}
 	if (active(p) != NULL)
 		connect_error_set(&error, CONNECT_ERROR_EDGE_STREAM_LIMIT,
 		    "the edge allows no more tunnels at this time");
 	else
 		explain(p, &error, CONNECT_ERROR_EDGE_TIMEOUT);
-	tunnel_requests_expire(&p->requests, now, &error);
-	sooner(at, tunnel_requests_deadline(&p->requests));
+	tunnel_queue_expire(&p->requests, now, &error);
+	sooner(at, tunnel_queue_deadline(&p->requests));
 }
 
 static void
@@ -457,8 +459,10 @@ set_rest(struct pool *p, const struct pool_settings *settings)
 	p->context.quic = settings->quic;
 	p->context.via = settings->via;
 	p->context.qlog_dir = settings->qlog_dir;
-	tunnel_requests_set_user(&p->requests, &settings->user);
+	tunnel_queue_set_user(&p->requests, &settings->user);
 }
+
+static const struct outbound_ops outbound_ops;
 
 int
 pool_new(struct pool **out, uv_loop_t *loop,
@@ -472,7 +476,8 @@ pool_new(struct pool **out, uv_loop_t *loop,
 		.changed = on_changed,
 		.arg = p };
 	TAILQ_INIT(&p->all);
-	tunnel_requests_init(&p->requests, on_changed, p);
+	tunnel_queue_init(&p->requests, on_changed, p);
+	p->outbound = (struct outbound){ .ops = &outbound_ops, .provider = p };
 	set_rest(p, settings);
 	if (set_edges(p, settings) != 0) {
 		free(p);
@@ -517,8 +522,8 @@ pool_free(struct pool *p)
 	end_all(p, "culvert is shutting down");
 	connect_error_set(&error, CONNECT_ERROR_SHUTTING_DOWN,
 	    "culvert is shutting down");
-	tunnel_requests_refuse(&p->requests, &error);
-	tunnel_requests_fini(&p->requests);
+	tunnel_queue_refuse(&p->requests, &error);
+	tunnel_queue_fini(&p->requests);
 	TAILQ_FOREACH(u, &p->all, entry)
 		upstream_edge_remove(u);
 	netlink_free(p->netlink);
@@ -544,23 +549,35 @@ pool_reprobe(struct pool *p)
 			quic_conn_reprobe(c->conn, quic_io_now());
 }
 
-void
-pool_open(struct pool *p, struct tunnel_request *t, const struct target *target,
-    const struct tunnel_request_events *events, void *arg)
+/* ---- The outbound ---- */
+
+static void
+open_tunnel(void *provider, struct tunnel_request *t)
 {
-	*t = (struct tunnel_request){ .target = target,
-		.events = events,
-		.arg = arg };
-	tunnel_request_enqueue(&p->requests, t, uv_now(p->context.loop));
+	struct pool *p = provider;
+
+	tunnel_queue_add(&p->requests, t, uv_now(p->context.loop));
 	if (active(p) == NULL)
 		failover_reset_backoff(&p->failover);
 	make_due(p);
 }
 
-void
-pool_cancel(struct tunnel_request *t)
+static void
+cancel(void *provider, struct tunnel_request *t)
 {
-	tunnel_request_cancel(t);
+	(void)provider;
+	tunnel_queue_remove(t);
+}
+
+static const struct outbound_ops outbound_ops = {
+	.open = open_tunnel,
+	.cancel = cancel,
+};
+
+struct outbound *
+pool_outbound(struct pool *p)
+{
+	return &p->outbound;
 }
 
 /* ---- Status ---- */

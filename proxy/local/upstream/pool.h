@@ -8,10 +8,9 @@
 
 #include "proxy/base/addr.h"
 #include "proxy/base/basic.h"
+#include "proxy/local/outbound/outbound.h"
 #include "proxy/local/upstream/failover.h"
 #include "proxy/local/upstream/connection.h"
-#include "proxy/local/upstream/connect_error.h"
-#include "proxy/local/upstream/tunnel_request.h"
 #include "quic/quic.h"
 #include "quic/socket.h"
 
@@ -19,9 +18,9 @@
  * This folder carries tunnels to an edge. The pool holds the QUIC connections
  * to the edges, replaces those that are lost, and opens tunnels on them.
  *
- *	pool.h			all edges; what the rest of local/ uses
- *	tunnel_request.h	a client's request for a tunnel
- *	connect_error.h		why there is no tunnel
+ *	pool.h			all edges
+ *	tunnel_queue.h		requests that wait or were sent
+ *	edge_response.h		why the edge gives no tunnel
  *	upstream_edge.h, failover.h, happy_eyeballs.h, connection.h
  *				one edge; which edge; which address; one
  *				connection
@@ -29,8 +28,9 @@
  *				what keeps a connection when the network
  *				changes
  *
- * Used by proxy/local/, proxy/local/http/ and the main program. It uses
- * proxy/base/ and quic/, and knows no protocol of a client.
+ * The main program makes the pool, proxy/local/ shows its status, and clients
+ * get tunnels from it as an outbound. It uses proxy/base/,
+ * proxy/local/outbound/ and quic/, and knows no protocol of a client.
  */
 struct pool;
 
@@ -88,19 +88,11 @@ void pool_reconnect(struct pool *);
 /* Probes for a larger path MTU now, on every connection that is up. */
 void pool_reprobe(struct pool *);
 
-/* ---- Tunnels ---- */
-
 /*
- * Asks the edge for a tunnel to `target`, which must stay where it is until the
- * outcome. The events of tunnel_request.h report it within the connect
- * time-out, and at once if no edge can be used.
+ * Opens tunnels on the edges; valid until pool_free(). The outcome of a request
+ * comes within the connect time-out, and at once if no edge can be used.
  */
-void
-pool_open(struct pool *, struct tunnel_request *, const struct target *target,
-    const struct tunnel_request_events *events, void *arg);
-
-/* Withdraws the request: no event follows. A no-op when none is pending. */
-void pool_cancel(struct tunnel_request *);
+struct outbound *pool_outbound(struct pool *);
 
 /* ---- Status ---- */
 

@@ -10,7 +10,7 @@
 #include "proxy/local/upstream/failover.h"
 #include "proxy/local/upstream/connection.h"
 #include "proxy/local/upstream/happy_eyeballs.h"
-#include "proxy/local/upstream/connect_error.h"
+#include "proxy/local/outbound/connect_error.h"
 
 /*
  * One edge: the attempt to connect to it, and the connections that came of it.

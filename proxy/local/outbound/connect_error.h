@@ -1,11 +1,9 @@
-#ifndef CULVERT_PROXY_LOCAL_UPSTREAM_CONNECT_ERROR_H
-#define CULVERT_PROXY_LOCAL_UPSTREAM_CONNECT_ERROR_H
+#ifndef CULVERT_PROXY_LOCAL_OUTBOUND_CONNECT_ERROR_H
+#define CULVERT_PROXY_LOCAL_OUTBOUND_CONNECT_ERROR_H
 
 #include <stddef.h>
 
 #include "proxy/base/addr.h"
-
-struct quic_header_section;
 
 /*
  * Why there is no tunnel to a target. The reason is neutral: each front end
@@ -65,13 +63,5 @@ void connect_error_set(struct connect_error *, enum connect_error_type,
 /* The text becomes "host:port: text"; a log can begin at `cause`. */
 void connect_error_set_target(struct connect_error *, const struct target *,
     enum connect_error_type, const char *text);
-
-/*
- * Interprets the edge's response to a CONNECT to `target`, whose `status` is
- * not 2xx: by its proxy-status field (RFC 9209), and else by the status alone.
- */
-void
-connect_error_from_response(struct connect_error *, const struct target *target,
-    const struct quic_header_section *head, int status);
 
 #endif

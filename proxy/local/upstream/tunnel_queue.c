@@ -1,9 +1,10 @@
-#include "proxy/local/upstream/tunnel_request.h"
+#include "proxy/local/upstream/tunnel_queue.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "proxy/base/stream_quic.h"
+#include "proxy/local/upstream/edge_response.h"
 
 /* An edge may reject a request so often without processing it. */
 #define REJECTED_MAX 3
@@ -14,7 +15,7 @@ static const char lost[] =
     "request";
 
 void
-tunnel_requests_init(struct tunnel_requests *ts, void (*on_requeued)(void *),
+tunnel_queue_init(struct tunnel_queue *ts, void (*on_requeued)(void *),
     void *arg)
 {
 	memset(ts, 0, sizeof(*ts));
@@ -26,8 +27,7 @@ tunnel_requests_init(struct tunnel_requests *ts, void (*on_requeued)(void *),
 }
 
 void
-tunnel_requests_set_user(struct tunnel_requests *ts,
-    const struct credentials *user)
+tunnel_queue_set_user(struct tunnel_queue *ts, const struct credentials *user)
 {
 	explicit_bzero(ts->authorization, sizeof(ts->authorization));
 	if (user->user[0] != '\0')
@@ -36,7 +36,7 @@ tunnel_requests_set_user(struct tunnel_requests *ts,
 }
 
 void
-tunnel_requests_fini(struct tunnel_requests *ts)
+tunnel_queue_fini(struct tunnel_queue *ts)
 {
 	explicit_bzero(ts->authorization, sizeof(ts->authorization));
 }
@@ -45,22 +45,22 @@ tunnel_requests_fini(struct tunnel_requests *ts)
 
 /* Behind those that came before: as a rule at the end. */
 static void
-enqueue(struct tunnel_requests *ts, struct tunnel_request *t)
+enqueue(struct tunnel_queue *ts, struct tunnel_request *t)
 {
 	struct tunnel_request *last = TAILQ_LAST(&ts->waiting,
 	    tunnel_request_list);
 	struct tunnel_request *later = NULL;
 
-	if (last != NULL && last->sequence > t->sequence)
+	if (last != NULL && last->edge.sequence > t->edge.sequence)
 		TAILQ_FOREACH(later, &ts->waiting, entry)
-			if (later->sequence > t->sequence)
+			if (later->edge.sequence > t->edge.sequence)
 				break;
 	if (later != NULL)
 		TAILQ_INSERT_BEFORE(later, t, entry);
 	else
 		TAILQ_INSERT_TAIL(&ts->waiting, t, entry);
 	t->no_retry = false;
-	t->queue = ts;
+	t->edge.queue = ts;
 	ts->nwaiting++;
 }
 
@@ -77,7 +77,7 @@ is_sent(const struct tunnel_request *t)
 static void
 dequeue(struct tunnel_request *t, struct stream *stream)
 {
-	struct tunnel_requests *ts = t->queue;
+	struct tunnel_queue *ts = t->edge.queue;
 
 	if (is_sent(t))
 		TAILQ_REMOVE(&ts->sent, t, entry);
@@ -92,27 +92,27 @@ static void
 forget(struct tunnel_request *t, struct stream *stream)
 {
 	dequeue(t, stream);
-	TAILQ_REMOVE(&t->queue->by_age, t, age);
-	t->queue = NULL;
+	TAILQ_REMOVE(&t->edge.queue->by_age, t, edge.age);
+	t->edge.queue = NULL;
 }
 
 void
-tunnel_request_enqueue(struct tunnel_requests *ts, struct tunnel_request *t,
+tunnel_queue_add(struct tunnel_queue *ts, struct tunnel_request *t,
     uint64_t now)
 {
-	t->sequence = ts->next_sequence++;
-	t->queued_ms = now;
-	t->rejected = 0;
-	TAILQ_INSERT_TAIL(&ts->by_age, t, age);
+	t->edge.sequence = ts->next_sequence++;
+	t->edge.queued_ms = now;
+	t->edge.rejected = 0;
+	TAILQ_INSERT_TAIL(&ts->by_age, t, edge.age);
 	enqueue(ts, t);
 }
 
 void
-tunnel_request_cancel(struct tunnel_request *t)
+tunnel_queue_remove(struct tunnel_request *t)
 {
 	struct stream stream;
 
-	if (t->queue == NULL)
+	if (t->edge.queue == NULL)
 		return;
 	forget(t, &stream);
 	if (stream_is_open(&stream))
@@ -122,9 +122,9 @@ tunnel_request_cancel(struct tunnel_request *t)
 static void
 refuse(struct tunnel_request *t, const struct connect_error *error)
 {
-	t->queue->failed++;
-	tunnel_request_cancel(t);
-	t->events->refused(t->arg, error);
+	t->edge.queue->failed++;
+	tunnel_queue_remove(t);
+	tunnel_request_refused(t, error);
 }
 
 /* ---- Outcomes ---- */
@@ -141,12 +141,12 @@ on_response(struct quic_stream *quic, const struct quic_header_section *head,
 
 	(void)quic;
 	if (status >= 200 && status < 300) {
-		t->queue->opened++;
+		t->edge.queue->opened++;
 		forget(t, &stream);
-		t->events->opened(t->arg, &stream);
+		tunnel_request_opened(t, &stream);
 		return;
 	}
-	connect_error_from_response(&error, t->target, head, status);
+	edge_response_error(&error, t->target, head, status);
 	refuse(t, &error);
 }
 
@@ -161,7 +161,7 @@ may_retry(struct tunnel_request *t, uint64_t code, const struct quic_close *why)
 	if (why != NULL)
 		return !t->no_retry;
 	return code == QUIC_H3_REQUEST_REJECTED &&
-	    ++t->rejected <= REJECTED_MAX;
+	    ++t->edge.rejected <= REJECTED_MAX;
 }
 
 static void
@@ -169,7 +169,7 @@ on_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
 {
 	struct tunnel_request *t = arg;
-	struct tunnel_requests *ts = t->queue;
+	struct tunnel_queue *ts = t->edge.queue;
 	struct connect_error error;
 	struct stream gone;
 
@@ -189,7 +189,7 @@ on_aborted(struct quic_stream *stream, uint64_t code,
 		connect_error_set(&error, CONNECT_ERROR_EDGE_RESET,
 		    "the edge reset the request without an answer; its log "
 		    "may say why");
-	t->events->refused(t->arg, &error);
+	tunnel_request_refused(t, &error);
 }
 
 static const struct quic_stream_events events = {
@@ -200,7 +200,7 @@ static const struct quic_stream_events events = {
 /* ---- Sending ---- */
 
 static int
-send_request(struct tunnel_requests *ts, struct tunnel_request *t,
+send_request(struct tunnel_queue *ts, struct tunnel_request *t,
     struct quic_conn *conn)
 {
 	struct quic_field fields[3] = { { ":method", "CONNECT" } };
@@ -227,7 +227,7 @@ send_request(struct tunnel_requests *ts, struct tunnel_request *t,
 }
 
 int
-tunnel_requests_send(struct tunnel_requests *ts, struct quic_conn *conn)
+tunnel_queue_send(struct tunnel_queue *ts, struct quic_conn *conn)
 {
 	struct tunnel_request *t;
 	int rv;
@@ -245,8 +245,7 @@ conn_of(const struct tunnel_request *t)
 }
 
 static struct tunnel_request *
-first_without_retry(const struct tunnel_requests *ts,
-    const struct quic_conn *conn)
+first_without_retry(const struct tunnel_queue *ts, const struct quic_conn *conn)
 {
 	struct tunnel_request *t;
 
@@ -257,7 +256,7 @@ first_without_retry(const struct tunnel_requests *ts,
 }
 
 void
-tunnel_requests_requeue(struct tunnel_requests *ts, struct quic_conn *conn)
+tunnel_queue_requeue(struct tunnel_queue *ts, struct quic_conn *conn)
 {
 	struct tunnel_request *t, *before;
 	struct connect_error error;
@@ -279,8 +278,7 @@ tunnel_requests_requeue(struct tunnel_requests *ts, struct quic_conn *conn)
 }
 
 void
-tunnel_requests_refuse(struct tunnel_requests *ts,
-    const struct connect_error *error)
+tunnel_queue_refuse(struct tunnel_queue *ts, const struct connect_error *error)
 {
 	struct tunnel_request *t;
 
@@ -293,13 +291,13 @@ tunnel_requests_refuse(struct tunnel_requests *ts,
 
 /* The time-out is the same for all, so the oldest is the next to expire. */
 void
-tunnel_requests_expire(struct tunnel_requests *ts, uint64_t now,
+tunnel_queue_expire(struct tunnel_queue *ts, uint64_t now,
     const struct connect_error *why)
 {
 	struct connect_error timeout;
 	struct tunnel_request *t;
 
-	while (tunnel_requests_deadline(ts) <= now) {
+	while (tunnel_queue_deadline(ts) <= now) {
 		t = TAILQ_FIRST(&ts->by_age);
 		if (!is_sent(t)) {
 			refuse(t, why);
@@ -314,17 +312,18 @@ tunnel_requests_expire(struct tunnel_requests *ts, uint64_t now,
 }
 
 uint64_t
-tunnel_requests_deadline(const struct tunnel_requests *ts)
+tunnel_queue_deadline(const struct tunnel_queue *ts)
 {
 	const struct tunnel_request *oldest = TAILQ_FIRST(&ts->by_age);
 
-	return oldest != NULL ? oldest->queued_ms + ts->timeout_ms : UINT64_MAX;
+	return oldest != NULL ? oldest->edge.queued_ms + ts->timeout_ms
+			      : UINT64_MAX;
 }
 
 uint64_t
-tunnel_requests_waiting_since(const struct tunnel_requests *ts)
+tunnel_queue_waiting_since(const struct tunnel_queue *ts)
 {
 	const struct tunnel_request *t = TAILQ_FIRST(&ts->waiting);
 
-	return t != NULL ? t->queued_ms : UINT64_MAX;
+	return t != NULL ? t->edge.queued_ms : UINT64_MAX;
 }

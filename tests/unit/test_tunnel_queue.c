@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "proxy/base/stream_quic.h"
-#include "proxy/local/upstream/tunnel_request.h"
+#include "proxy/local/upstream/tunnel_queue.h"
 #include "tests/unit/world.h"
 
 /*
@@ -34,7 +34,7 @@ struct client {
 };
 
 static struct client clients[CLIENTS];
-static struct tunnel_requests requests;
+static struct tunnel_queue requests;
 static unsigned returned, served;
 
 static void
@@ -110,7 +110,7 @@ on_refused(void *arg, const struct connect_error *why)
 	c->refused++;
 	c->why = *why;
 	if (c->retries)
-		tunnel_request_enqueue(&requests, &c->request, 0);
+		tunnel_queue_add(&requests, &c->request, 0);
 }
 
 static const struct tunnel_request_events tunnel_request_events = {
@@ -128,7 +128,7 @@ enqueue(unsigned i, uint64_t now)
 	c->request.target = &c->target;
 	c->request.events = &tunnel_request_events;
 	c->request.arg = c;
-	tunnel_request_enqueue(&requests, &c->request, now);
+	tunnel_queue_add(&requests, &c->request, now);
 }
 
 static int
@@ -136,7 +136,7 @@ begin(void **state)
 {
 	memset(clients, 0, sizeof(clients));
 	returned = served = 0;
-	tunnel_requests_init(&requests, on_requeued, &requests);
+	tunnel_queue_init(&requests, on_requeued, &requests);
 	requests.timeout_ms = WAIT_MS;
 	return world_new(state);
 }
@@ -146,8 +146,8 @@ static int
 end(void **state)
 {
 	for (unsigned i = 0; i < CLIENTS; i++)
-		tunnel_request_cancel(&clients[i].request);
-	tunnel_requests_fini(&requests);
+		tunnel_queue_remove(&clients[i].request);
+	tunnel_queue_fini(&requests);
 	return world_free(state);
 }
 
@@ -155,7 +155,7 @@ end(void **state)
 static void
 send_and_run(struct world *w, uint64_t time)
 {
-	tunnel_requests_send(&requests, near_conn(w));
+	tunnel_queue_send(&requests, near_conn(w));
 	link_run(w->link, NULL, NULL, time);
 }
 
@@ -171,8 +171,7 @@ requests_are_served_in_order(void **state)
 	world_up(w);
 	for (unsigned i = 1; i < CLIENTS; i++)
 		enqueue(i, 0);
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)),
-	    -EAGAIN);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), -EAGAIN);
 	assert_int_equal(requests.nwaiting, CLIENTS - 1 - LIMIT);
 	while (served < CLIENTS - 1 && rounds++ < CLIENTS)
 		send_and_run(w, 2 * RTT);
@@ -204,10 +203,8 @@ a_full_connection_leaves_the_rest_to_another(void **state)
 		clients[i].stays = true;
 		enqueue(i, 0);
 	}
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)),
-	    -EAGAIN);
-	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]),
-	    0);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), -EAGAIN);
+	assert_int_equal(tunnel_queue_send(&requests, w->link->clients[1]), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 2 * LIMIT);
 	assert_ptr_equal(conn_of(1), near_conn(w));
@@ -220,7 +217,7 @@ credentials_go_with_every_request(void **state)
 	struct credentials alice = { "alice", "secret" };
 	struct world *w = *state;
 
-	tunnel_requests_set_user(&requests, &alice);
+	tunnel_queue_set_user(&requests, &alice);
 	world_up(w);
 	enqueue(1, 0);
 	send_and_run(w, LINK_S);
@@ -245,7 +242,7 @@ a_refusal_is_passed_on(void **state)
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[1].why.type, CONNECT_ERROR_CONNECTION_REFUSED);
 	assert_int_equal(requests.failed, 1);
-	assert_int_equal(tunnel_requests_deadline(&requests), UINT64_MAX);
+	assert_int_equal(tunnel_queue_deadline(&requests), UINT64_MAX);
 }
 
 /* The edge did not check the password: the error must not call it wrong. */
@@ -302,7 +299,7 @@ requests_enqueued_during_refusals_are_not_refused(void **state)
 	for (unsigned i = 1; i <= 3; i++)
 		enqueue(i, 0);
 	clients[2].retries = true;
-	tunnel_requests_refuse(&requests, &why);
+	tunnel_queue_refuse(&requests, &why);
 	assert_int_equal(requests.nwaiting, 1);
 	assert_int_equal(requests.failed, 3);
 	for (unsigned i = 1; i <= 3; i++) {
@@ -323,15 +320,14 @@ a_lost_connection_brings_requests_back_in_order(void **state)
 	world_up(w);
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
 		enqueue(i, 0);
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)),
-	    -EAGAIN);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), -EAGAIN);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, LIMIT);
 	assert_int_equal(requests.nwaiting, LIMIT + 5);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
 	for (int i = 0; i < 5; i++) {
-		tunnel_requests_send(&requests, w->link->clients[1]);
+		tunnel_queue_send(&requests, w->link->clients[1]);
 		link_run(w->link, NULL, NULL, 2 * RTT);
 	}
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
@@ -353,14 +349,13 @@ requests_without_a_response_can_be_requeued(void **state)
 	send_and_run(w, LINK_S);
 	for (unsigned i = 2; i <= 5; i++)
 		enqueue(i, 0);
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
 	enqueue(6, 0);
-	tunnel_requests_requeue(&requests, w->link->clients[1]);
+	tunnel_queue_requeue(&requests, w->link->clients[1]);
 	assert_int_equal(requests.nwaiting, 1);
-	tunnel_requests_requeue(&requests, near_conn(w));
+	tunnel_queue_requeue(&requests, near_conn(w));
 	assert_int_equal(requests.nwaiting, 5);
-	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]),
-	    0);
+	assert_int_equal(tunnel_queue_send(&requests, w->link->clients[1]), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	for (unsigned i = 1; i <= 6; i++)
 		assert_int_equal(clients[i].place, i - 1);
@@ -420,7 +415,7 @@ early_data_that_may_not_repeat_is_lost(void **state)
 	world_up(w);
 	enqueue_early(1, KB, true);
 	enqueue_early(2, KB, false);
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, 1);
 	assert_int_equal(clients[1].refused, 1);
@@ -428,8 +423,7 @@ early_data_that_may_not_repeat_is_lost(void **state)
 	    CONNECT_ERROR_EDGE_CONNECTION_LOST);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
-	assert_int_equal(tunnel_requests_send(&requests, w->link->clients[1]),
-	    0);
+	assert_int_equal(tunnel_queue_send(&requests, w->link->clients[1]), 0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(clients[1].opened, 0);
 	assert_int_equal(clients[2].opened, 1);
@@ -460,8 +454,8 @@ no_retry_means_no_requeue(void **state)
 	world_up(w);
 	enqueue_early(1, KB, true);
 	enqueue_early(2, KB, false);
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
-	tunnel_requests_requeue(&requests, near_conn(w));
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
+	tunnel_queue_requeue(&requests, near_conn(w));
 	assert_int_equal(requests.nwaiting, 1);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[2].refused, 0);
@@ -479,18 +473,18 @@ each_request_has_its_own_timeout(void **state)
 		.text = "nobody is there" };
 
 	(void)state;
-	assert_int_equal(tunnel_requests_waiting_since(&requests), UINT64_MAX);
+	assert_int_equal(tunnel_queue_waiting_since(&requests), UINT64_MAX);
 	enqueue(1, 1000);
 	enqueue(2, 1001);
-	assert_int_equal(tunnel_requests_waiting_since(&requests), 1000);
-	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
-	tunnel_requests_expire(&requests, 999 + WAIT_MS, &why);
+	assert_int_equal(tunnel_queue_waiting_since(&requests), 1000);
+	assert_int_equal(tunnel_queue_deadline(&requests), 1000 + WAIT_MS);
+	tunnel_queue_expire(&requests, 999 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 0);
-	tunnel_requests_expire(&requests, 1000 + WAIT_MS, &why);
+	tunnel_queue_expire(&requests, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
 	assert_string_equal(clients[1].why.text, "nobody is there");
 	assert_int_equal(clients[2].refused, 0);
-	assert_int_equal(tunnel_requests_deadline(&requests), 1001 + WAIT_MS);
+	assert_int_equal(tunnel_queue_deadline(&requests), 1001 + WAIT_MS);
 }
 
 /* Waiting for a connection and for the answer is one patience. */
@@ -503,11 +497,11 @@ the_timeout_goes_on_when_sent(void **state)
 
 	world_up(w);
 	enqueue(1, 1000);
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
-	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
-	tunnel_requests_expire(&requests, 999 + WAIT_MS, &why);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
+	assert_int_equal(tunnel_queue_deadline(&requests), 1000 + WAIT_MS);
+	tunnel_queue_expire(&requests, 999 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 0);
-	tunnel_requests_expire(&requests, 1000 + WAIT_MS, &why);
+	tunnel_queue_expire(&requests, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[1].why.type, CONNECT_ERROR_EDGE_TIMEOUT);
 	assert_non_null(strstr(clients[1].why.text, "no answer in time"));
@@ -529,18 +523,18 @@ a_requeued_request_keeps_its_timeout(void **state)
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
 	enqueue(1, 1000);
-	tunnel_requests_send(&requests, near_conn(w));
+	tunnel_queue_send(&requests, near_conn(w));
 	enqueue(2, 2000);
-	tunnel_requests_send(&requests, w->link->clients[1]);
-	tunnel_requests_requeue(&requests, near_conn(w));
-	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
-	tunnel_requests_send(&requests, w->link->clients[1]);
-	assert_int_equal(tunnel_requests_deadline(&requests), 1000 + WAIT_MS);
-	tunnel_requests_expire(&requests, 1000 + WAIT_MS, &why);
+	tunnel_queue_send(&requests, w->link->clients[1]);
+	tunnel_queue_requeue(&requests, near_conn(w));
+	assert_int_equal(tunnel_queue_deadline(&requests), 1000 + WAIT_MS);
+	tunnel_queue_send(&requests, w->link->clients[1]);
+	assert_int_equal(tunnel_queue_deadline(&requests), 1000 + WAIT_MS);
+	tunnel_queue_expire(&requests, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
 	assert_int_equal(clients[2].refused, 0);
-	assert_int_equal(tunnel_requests_deadline(&requests), 2000 + WAIT_MS);
-	tunnel_requests_expire(&requests, 2000 + WAIT_MS, &why);
+	assert_int_equal(tunnel_queue_deadline(&requests), 2000 + WAIT_MS);
+	tunnel_queue_expire(&requests, 2000 + WAIT_MS, &why);
 	assert_int_equal(clients[2].refused, 1);
 }
 
@@ -555,10 +549,10 @@ a_shorter_timeout_is_for_all(void **state)
 	enqueue(1, 1000);
 	requests.timeout_ms = 1;
 	enqueue(2, 1000);
-	assert_int_equal(tunnel_requests_deadline(&requests), 1001);
-	tunnel_requests_expire(&requests, 1001, &why);
+	assert_int_equal(tunnel_queue_deadline(&requests), 1001);
+	tunnel_queue_expire(&requests, 1001, &why);
 	assert_int_equal(clients[1].refused + clients[2].refused, 2);
-	assert_int_equal(tunnel_requests_deadline(&requests), UINT64_MAX);
+	assert_int_equal(tunnel_queue_deadline(&requests), UINT64_MAX);
 }
 
 static void
@@ -569,46 +563,44 @@ a_cancelled_request_has_no_event(void **state)
 	world_up(w);
 	enqueue(1, 0);
 	enqueue(2, 0);
-	tunnel_request_cancel(&clients[2].request);
-	tunnel_request_cancel(&clients[2].request);
-	assert_int_equal(tunnel_requests_send(&requests, near_conn(w)), 0);
-	tunnel_request_cancel(&clients[1].request);
+	tunnel_queue_remove(&clients[2].request);
+	tunnel_queue_remove(&clients[2].request);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
+	tunnel_queue_remove(&clients[1].request);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 0);
 	assert_int_equal(clients[1].refused + clients[2].refused, 0);
-	assert_int_equal(tunnel_requests_deadline(&requests), UINT64_MAX);
+	assert_int_equal(tunnel_queue_deadline(&requests), UINT64_MAX);
 }
 
-#define TUNNEL_REQUEST_TEST(name) \
+#define TUNNEL_QUEUE_TEST(name) \
 	cmocka_unit_test_setup_teardown(name, begin, end)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TUNNEL_REQUEST_TEST(requests_are_served_in_order),
-		TUNNEL_REQUEST_TEST(
-		    a_full_connection_leaves_the_rest_to_another),
-		TUNNEL_REQUEST_TEST(credentials_go_with_every_request),
-		TUNNEL_REQUEST_TEST(a_refusal_is_passed_on),
-		TUNNEL_REQUEST_TEST(an_overload_is_no_wrong_password),
-		TUNNEL_REQUEST_TEST(a_rejected_request_is_sent_again),
-		TUNNEL_REQUEST_TEST(
+		TUNNEL_QUEUE_TEST(requests_are_served_in_order),
+		TUNNEL_QUEUE_TEST(a_full_connection_leaves_the_rest_to_another),
+		TUNNEL_QUEUE_TEST(credentials_go_with_every_request),
+		TUNNEL_QUEUE_TEST(a_refusal_is_passed_on),
+		TUNNEL_QUEUE_TEST(an_overload_is_no_wrong_password),
+		TUNNEL_QUEUE_TEST(a_rejected_request_is_sent_again),
+		TUNNEL_QUEUE_TEST(
 		    requests_enqueued_during_refusals_are_not_refused),
-		TUNNEL_REQUEST_TEST(
+		TUNNEL_QUEUE_TEST(
 		    a_lost_connection_brings_requests_back_in_order),
-		TUNNEL_REQUEST_TEST(
-		    requests_without_a_response_can_be_requeued),
-		TUNNEL_REQUEST_TEST(early_data_goes_along),
-		TUNNEL_REQUEST_TEST(early_data_does_not_delay_a_refusal),
-		TUNNEL_REQUEST_TEST(early_data_that_may_not_repeat_is_lost),
-		TUNNEL_REQUEST_TEST(a_rejected_request_may_repeat_early_data),
-		TUNNEL_REQUEST_TEST(no_retry_means_no_requeue),
-		TUNNEL_REQUEST_TEST(each_request_has_its_own_timeout),
-		TUNNEL_REQUEST_TEST(the_timeout_goes_on_when_sent),
-		TUNNEL_REQUEST_TEST(a_requeued_request_keeps_its_timeout),
-		TUNNEL_REQUEST_TEST(a_shorter_timeout_is_for_all),
-		TUNNEL_REQUEST_TEST(a_cancelled_request_has_no_event),
+		TUNNEL_QUEUE_TEST(requests_without_a_response_can_be_requeued),
+		TUNNEL_QUEUE_TEST(early_data_goes_along),
+		TUNNEL_QUEUE_TEST(early_data_does_not_delay_a_refusal),
+		TUNNEL_QUEUE_TEST(early_data_that_may_not_repeat_is_lost),
+		TUNNEL_QUEUE_TEST(a_rejected_request_may_repeat_early_data),
+		TUNNEL_QUEUE_TEST(no_retry_means_no_requeue),
+		TUNNEL_QUEUE_TEST(each_request_has_its_own_timeout),
+		TUNNEL_QUEUE_TEST(the_timeout_goes_on_when_sent),
+		TUNNEL_QUEUE_TEST(a_requeued_request_keeps_its_timeout),
+		TUNNEL_QUEUE_TEST(a_shorter_timeout_is_for_all),
+		TUNNEL_QUEUE_TEST(a_cancelled_request_has_no_event),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,33 +1,8 @@
-#include "proxy/local/upstream/connect_error.h"
+#include "proxy/local/upstream/edge_response.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "quic/quic.h"
-
-void
-connect_error_set(struct connect_error *e, enum connect_error_type type,
-    const char *text)
-{
-	e->type = type;
-	e->edge_status = 0;
-	e->cause = 0;
-	snprintf(e->text, sizeof(e->text), "%s", text);
-}
-
-void
-connect_error_set_target(struct connect_error *e, const struct target *to,
-    enum connect_error_type type, const char *text)
-{
-	char target[TARGET_STRLEN];
-
-	target_format(to, target, sizeof(target));
-	e->type = type;
-	e->edge_status = 0;
-	e->cause = strlen(target) + strlen(": ");
-	snprintf(e->text, sizeof(e->text), "%s: %s", target, text);
-}
 
 /* The error types that an edge may send (RFC 9209 §2.3). */
 static const struct {
@@ -137,7 +112,7 @@ set_by_status(struct connect_error *e, const struct target *to, int status,
 }
 
 void
-connect_error_from_response(struct connect_error *e, const struct target *to,
+edge_response_error(struct connect_error *e, const struct target *to,
     const struct quic_header_section *head, int status)
 {
 	const char *value = quic_header_section_find(head, "proxy-status");
