@@ -71,7 +71,7 @@ UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	black_hole admission icmp qpack_decoder_stream closing keyed_counter listener \
 	netlink migration failover happy_eyeballs connection connect_error \
 	refuse_outbound address_rule address_order own_addresses chunk_queue \
-	stream_tcp relay $(UNIT_QUIC)
+	stream_tcp tunnel_kind relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
 	server path move bbr_bottleneck_queue tunnel_queue
 test_addr_OBJS = proxy/base/addr.o
@@ -138,6 +138,7 @@ test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy
 	proxy/base/privsep.o
 test_outbound_OBJS = proxy/local/outbound/outbound.o proxy/local/outbound/route.o \
 	proxy/local/outbound/connect_error.o
+test_tunnel_kind_OBJS = proxy/base/tunnel_kind.o
 test_refuse_outbound_OBJS = $(test_outbound_OBJS) proxy/base/addr.o \
 	proxy/local/outbound/refuse_outbound.o
 test_connect_error_OBJS = proxy/local/outbound/connect_error.o \

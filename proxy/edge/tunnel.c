@@ -22,6 +22,7 @@
 #include "proxy/base/basic.h"
 #include "proxy/base/log.h"
 #include "proxy/base/stream_quic.h"
+#include "proxy/base/tunnel_kind.h"
 #include "proxy/relay.h"
 
 /* Milliseconds between two warnings that a limit is reached. */
@@ -41,6 +42,7 @@ struct tunnel {
 	bool has_tcp; /* relay_init was called: its close frees the tunnel */
 	bool has_timer;
 	uint64_t started_ms;
+	enum tunnel_kind kind;
 	struct target target;
 	struct sockaddr_storage client, address;
 	char user[CREDENTIAL_MAX + 1];
@@ -320,6 +322,16 @@ dial(struct tunnel *t)
 }
 
 static void
+connect_target(struct tunnel *t)
+{
+	switch (t->kind) {
+	case TUNNEL_TCP:
+		dial(t);
+		break;
+	}
+}
+
+static void
 accept_user(struct tunnel *t)
 {
 	struct tunnel_host *host = t->host;
@@ -331,7 +343,7 @@ accept_user(struct tunnel *t)
 	rv = keyed_counter_take(&host->shares, name, host->tunnels_per_user,
 	    &t->share);
 	if (rv == 0) {
-		dial(t);
+		connect_target(t);
 		return;
 	}
 	if (rv == -EDQUOT)
@@ -416,12 +428,12 @@ void
 tunnel_new(struct tunnel_host *host, struct quic_stream *stream,
     const struct quic_header_section *head)
 {
-	const char *method = quic_header_section_find(head, ":method");
 	struct target target;
+	enum tunnel_kind kind;
 	struct tunnel *t;
 
-	if (method == NULL || strcmp(method, "CONNECT") != 0 ||
-	    quic_header_section_find(head, ":protocol") != NULL) {
+	if (tunnel_kind_parse(&kind, quic_header_section_find(head, ":method"),
+		quic_header_section_find(head, ":protocol")) != 0) {
 		refuse_request(stream, 501, "http_request_denied");
 		return;
 	}
@@ -438,6 +450,7 @@ tunnel_new(struct tunnel_host *host, struct quic_stream *stream,
 	}
 	t->host = host;
 	t->stream = stream;
+	t->kind = kind;
 	t->target = target;
 	t->client = quic_conn_path(quic_stream_conn(stream))->remote;
 	t->started_ms = uv_now(host->loop);

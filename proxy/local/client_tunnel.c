@@ -114,5 +114,5 @@ client_tunnel_open(struct client *c, const struct target *target)
 	c->state = CLIENT_WAITING;
 	uv_timer_stop(&c->timer);
 	outbound_open(route(c->clients->routes, c->source.listener, &c->target),
-	    &c->request, &c->target, &tunnel_request_events, c);
+	    &c->request, TUNNEL_TCP, &c->target, &tunnel_request_events, c);
 }

@@ -63,8 +63,8 @@ ask(struct client *c)
 	unsigned before = c->refused;
 
 	target_set(&c->target, "a.example", strlen("a.example"), 80);
-	outbound_open(route(&routes, 0, &c->target), &c->request, &c->target,
-	    &events, c);
+	outbound_open(route(&routes, 0, &c->target), &c->request, TUNNEL_TCP,
+	    &c->target, &events, c);
 	assert_int_equal(c->refused, before);
 }
 

@@ -25,7 +25,7 @@
 /* Bytes that fill the sockets, and that every buffer on the way can hold. */
 #define SOME (150 * KB)
 /* Bytes: more than any buffer on the way takes. */
-#define MUCH (24 * MB)
+#define MUCH (10 * MB)
 #define PATIENCE_MS 20000 /* until a test fails: far more than it takes */
 
 /* ---- A play, and the provider of its stream ---- */

@@ -428,6 +428,7 @@ a_failure_after_fin_is_no_reset(void **state)
 	run_until(o->ended);
 	socket_end_reset(&w.peer);
 	w.watch->on_gone(w.watch, liveness_failed);
+	w.watch->on_gone(w.watch, liveness_silent);
 	assert_int_equal(o->stopped, 1);
 	run_out();
 	assert_int_equal(o->reset, 0);

@@ -125,6 +125,7 @@ enqueue(unsigned i, uint64_t now)
 	struct client *c = &clients[i];
 
 	target_set(&c->target, "a.example", strlen("a.example"), (uint16_t)i);
+	c->request.kind = TUNNEL_TCP;
 	c->request.target = &c->target;
 	c->request.events = &tunnel_request_events;
 	c->request.arg = c;
@@ -222,6 +223,7 @@ credentials_go_with_every_request(void **state)
 	enqueue(1, 0);
 	send_and_run(w, LINK_S);
 	assert_string_equal(seen(w, ":method"), "CONNECT");
+	assert_string_equal(seen(w, ":protocol"), "");
 	assert_string_equal(seen(w, ":authority"), "a.example:1");
 	assert_string_equal(seen(w, "proxy-authorization"),
 	    "Basic YWxpY2U6c2VjcmV0");

@@ -78,7 +78,7 @@ open_tunnel(struct exchange *e)
 	e->state = OPENING;
 	e->reused = e->response.reused = false;
 	outbound_open(route(e->routes, e->listener, &e->origin), &e->tunnel,
-	    &e->origin, &tunnel_request_events, e);
+	    TUNNEL_TCP, &e->origin, &tunnel_request_events, e);
 }
 
 static void

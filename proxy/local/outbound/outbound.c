@@ -2,10 +2,11 @@
 
 void
 outbound_open(struct outbound *outbound, struct tunnel_request *t,
-    const struct target *target, const struct tunnel_request_events *events,
-    void *arg)
+    enum tunnel_kind kind, const struct target *target,
+    const struct tunnel_request_events *events, void *arg)
 {
-	*t = (struct tunnel_request){ .target = target,
+	*t = (struct tunnel_request){ .kind = kind,
+		.target = target,
 		.events = events,
 		.arg = arg,
 		.outbound = outbound };

@@ -38,14 +38,14 @@ struct outbound {
 };
 
 /*
- * Asks for a tunnel to `target`, which stays where it is until the outcome, as
+ * Asks for a tunnel of this kind to `target`, which stays where it is until the outcome, as
  * `events` does. The request is not under way. Exactly one of `opened` and
  * `refused` follows, never from inside this call, and `sent` may fire before
  * it. From either of the two the request may be used again.
  */
 void outbound_open(struct outbound *, struct tunnel_request *,
-    const struct target *target, const struct tunnel_request_events *events,
-    void *arg);
+    enum tunnel_kind kind, const struct target *target,
+    const struct tunnel_request_events *events, void *arg);
 
 /* Withdraws the request: no event follows. A no-op when none is under way. */
 void outbound_cancel(struct tunnel_request *);

@@ -7,6 +7,7 @@
 
 #include "proxy/base/addr.h"
 #include "proxy/base/stream.h"
+#include "proxy/base/tunnel_kind.h"
 #include "proxy/local/outbound/connect_error.h"
 
 /*
@@ -51,6 +52,7 @@ struct tunnel_request_events {
 /* A request, in its owner's memory, zeroed at first. */
 struct tunnel_request {
 	/* outbound_open() sets them. */
+	enum tunnel_kind kind;
 	const struct target *target; /* stays where it is until the outcome */
 	const struct tunnel_request_events *events;
 	void *arg;

@@ -199,19 +199,33 @@ static const struct quic_stream_events events = {
 
 /* ---- Sending ---- */
 
+/* The fields that ask for a tunnel of this kind. Returns their number. */
+static size_t
+put_request(struct quic_field fields[2], enum tunnel_kind kind,
+    const char *authority)
+{
+	switch (kind) {
+	case TUNNEL_TCP:
+		break;
+	}
+	fields[0] = (struct quic_field){ ":method", "CONNECT" };
+	fields[1] = (struct quic_field){ ":authority", authority };
+	return 2;
+}
+
 static int
 send_request(struct tunnel_queue *ts, struct tunnel_request *t,
     struct quic_conn *conn)
 {
-	struct quic_field fields[3] = { { ":method", "CONNECT" } };
+	struct quic_field fields[3];
 	char authority[TARGET_STRLEN];
 	struct quic_stream *stream;
 	struct stream none;
-	size_t n = 2;
+	size_t n;
 	int rv;
 
 	target_format(t->target, authority, sizeof(authority));
-	fields[1] = (struct quic_field){ ":authority", authority };
+	n = put_request(fields, t->kind, authority);
 	if (ts->authorization[0] != '\0')
 		fields[n++] = (struct quic_field){ "proxy-authorization",
 			ts->authorization };
