@@ -417,6 +417,25 @@ a_silent_peer_is_a_reset(void **state)
 	assert_string_equal(o->why, "silent");
 }
 
+/* Between the opening and the first owner: that learns it when it attaches. */
+static void
+a_failure_waits_for_the_owner(void **state)
+{
+	struct stream stream = { 0 };
+	int fds[2];
+
+	(void)state;
+	socket_end_pair(fds);
+	assert_int_equal(stream_tcp_open(&stream, &w.context, fds[0]), 0);
+	w.watch->on_gone(w.watch, liveness_silent);
+	w.in_call = true;
+	stream_attach(&w.heir.stream, &stream, &events, &w.heir);
+	w.in_call = false;
+	run_until(w.heir.reset == 1);
+	assert_int_equal(w.heir.stopped, 1);
+	close(fds[1]);
+}
+
 /* After the peer's FIN there is only the other direction to fail. */
 static void
 a_failure_after_fin_is_no_reset(void **state)
@@ -480,6 +499,7 @@ main(void)
 		STREAM_TEST(a_refused_writer_gets_room),
 		STREAM_TEST(a_failure_comes_after_the_input),
 		STREAM_TEST(a_silent_peer_is_a_reset),
+		STREAM_TEST(a_failure_waits_for_the_owner),
 		STREAM_TEST(a_failure_after_fin_is_no_reset),
 		STREAM_TEST(the_context_ends_its_streams),
 	};

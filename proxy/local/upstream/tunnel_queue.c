@@ -15,53 +15,53 @@ static const char lost[] =
     "request";
 
 void
-tunnel_queue_init(struct tunnel_queue *ts, void (*on_requeued)(void *),
+tunnel_queue_init(struct tunnel_queue *q, void (*on_requeued)(void *),
     void *arg)
 {
-	memset(ts, 0, sizeof(*ts));
-	TAILQ_INIT(&ts->waiting);
-	TAILQ_INIT(&ts->sent);
-	TAILQ_INIT(&ts->by_age);
-	ts->on_requeued = on_requeued;
-	ts->arg = arg;
+	memset(q, 0, sizeof(*q));
+	TAILQ_INIT(&q->waiting);
+	TAILQ_INIT(&q->sent);
+	TAILQ_INIT(&q->by_age);
+	q->on_requeued = on_requeued;
+	q->arg = arg;
 }
 
 void
-tunnel_queue_set_user(struct tunnel_queue *ts, const struct credentials *user)
+tunnel_queue_set_user(struct tunnel_queue *q, const struct credentials *user)
 {
-	explicit_bzero(ts->authorization, sizeof(ts->authorization));
+	explicit_bzero(q->authorization, sizeof(q->authorization));
 	if (user->user[0] != '\0')
-		basic_format(user->user, user->password, ts->authorization,
-		    sizeof(ts->authorization));
+		basic_format(user->user, user->password, q->authorization,
+		    sizeof(q->authorization));
 }
 
 void
-tunnel_queue_fini(struct tunnel_queue *ts)
+tunnel_queue_fini(struct tunnel_queue *q)
 {
-	explicit_bzero(ts->authorization, sizeof(ts->authorization));
+	explicit_bzero(q->authorization, sizeof(q->authorization));
 }
 
 /* ---- The queue ---- */
 
 /* Behind those that came before: as a rule at the end. */
 static void
-enqueue(struct tunnel_queue *ts, struct tunnel_request *t)
+enqueue(struct tunnel_queue *q, struct tunnel_request *t)
 {
-	struct tunnel_request *last = TAILQ_LAST(&ts->waiting,
+	struct tunnel_request *last = TAILQ_LAST(&q->waiting,
 	    tunnel_request_list);
 	struct tunnel_request *later = NULL;
 
 	if (last != NULL && last->edge.sequence > t->edge.sequence)
-		TAILQ_FOREACH(later, &ts->waiting, entry)
+		TAILQ_FOREACH(later, &q->waiting, entry)
 			if (later->edge.sequence > t->edge.sequence)
 				break;
 	if (later != NULL)
 		TAILQ_INSERT_BEFORE(later, t, entry);
 	else
-		TAILQ_INSERT_TAIL(&ts->waiting, t, entry);
+		TAILQ_INSERT_TAIL(&q->waiting, t, entry);
 	t->no_retry = false;
-	t->edge.queue = ts;
-	ts->nwaiting++;
+	t->edge.queue = q;
+	q->nwaiting++;
 }
 
 static bool
@@ -77,13 +77,13 @@ is_sent(const struct tunnel_request *t)
 static void
 dequeue(struct tunnel_request *t, struct stream *stream)
 {
-	struct tunnel_queue *ts = t->edge.queue;
+	struct tunnel_queue *q = t->edge.queue;
 
 	if (is_sent(t))
-		TAILQ_REMOVE(&ts->sent, t, entry);
+		TAILQ_REMOVE(&q->sent, t, entry);
 	else {
-		TAILQ_REMOVE(&ts->waiting, t, entry);
-		ts->nwaiting--;
+		TAILQ_REMOVE(&q->waiting, t, entry);
+		q->nwaiting--;
 	}
 	stream_move(stream, &t->stream);
 }
@@ -97,14 +97,13 @@ forget(struct tunnel_request *t, struct stream *stream)
 }
 
 void
-tunnel_queue_add(struct tunnel_queue *ts, struct tunnel_request *t,
-    uint64_t now)
+tunnel_queue_add(struct tunnel_queue *q, struct tunnel_request *t, uint64_t now)
 {
-	t->edge.sequence = ts->next_sequence++;
+	t->edge.sequence = q->next_sequence++;
 	t->edge.queued_ms = now;
 	t->edge.rejected = 0;
-	TAILQ_INSERT_TAIL(&ts->by_age, t, edge.age);
-	enqueue(ts, t);
+	TAILQ_INSERT_TAIL(&q->by_age, t, edge.age);
+	enqueue(q, t);
 }
 
 void
@@ -169,19 +168,19 @@ on_aborted(struct quic_stream *stream, uint64_t code,
     const struct quic_close *why, void *arg)
 {
 	struct tunnel_request *t = arg;
-	struct tunnel_queue *ts = t->edge.queue;
+	struct tunnel_queue *q = t->edge.queue;
 	struct connect_error error;
 	struct stream gone;
 
 	(void)stream;
 	if (may_retry(t, code, why)) {
 		dequeue(t, &gone);
-		enqueue(ts, t);
-		ts->on_requeued(ts->arg);
+		enqueue(q, t);
+		q->on_requeued(q->arg);
 		return;
 	}
 	forget(t, &gone);
-	ts->failed++;
+	q->failed++;
 	if (why != NULL)
 		connect_error_set(&error, CONNECT_ERROR_EDGE_CONNECTION_LOST,
 		    lost);
@@ -214,7 +213,7 @@ put_request(struct quic_field fields[2], enum tunnel_kind kind,
 }
 
 static int
-send_request(struct tunnel_queue *ts, struct tunnel_request *t,
+send_request(struct tunnel_queue *q, struct tunnel_request *t,
     struct quic_conn *conn)
 {
 	struct quic_field fields[3];
@@ -226,28 +225,28 @@ send_request(struct tunnel_queue *ts, struct tunnel_request *t,
 
 	target_format(t->target, authority, sizeof(authority));
 	n = put_request(fields, t->kind, authority);
-	if (ts->authorization[0] != '\0')
+	if (q->authorization[0] != '\0')
 		fields[n++] = (struct quic_field){ "proxy-authorization",
-			ts->authorization };
+			q->authorization };
 	rv = quic_stream_request(conn, fields, n, &events, t, &stream);
 	if (rv != 0)
 		return rv;
 	dequeue(t, &none);
 	stream_quic_open(&t->stream, stream);
-	TAILQ_INSERT_TAIL(&ts->sent, t, entry);
+	TAILQ_INSERT_TAIL(&q->sent, t, entry);
 	if (t->events->sent != NULL)
 		t->events->sent(t->arg, &t->stream);
 	return 0;
 }
 
 int
-tunnel_queue_send(struct tunnel_queue *ts, struct quic_conn *conn)
+tunnel_queue_send(struct tunnel_queue *q, struct quic_conn *conn)
 {
 	struct tunnel_request *t;
 	int rv;
 
-	while ((t = TAILQ_FIRST(&ts->waiting)) != NULL)
-		if ((rv = send_request(ts, t, conn)) != 0)
+	while ((t = TAILQ_FIRST(&q->waiting)) != NULL)
+		if ((rv = send_request(q, t, conn)) != 0)
 			return rv;
 	return 0;
 }
@@ -259,45 +258,45 @@ conn_of(const struct tunnel_request *t)
 }
 
 static struct tunnel_request *
-first_without_retry(const struct tunnel_queue *ts, const struct quic_conn *conn)
+first_without_retry(const struct tunnel_queue *q, const struct quic_conn *conn)
 {
 	struct tunnel_request *t;
 
-	TAILQ_FOREACH(t, &ts->sent, entry)
+	TAILQ_FOREACH(t, &q->sent, entry)
 		if (t->no_retry && conn_of(t) == conn)
 			break;
 	return t;
 }
 
 void
-tunnel_queue_requeue(struct tunnel_queue *ts, struct quic_conn *conn)
+tunnel_queue_requeue(struct tunnel_queue *q, struct quic_conn *conn)
 {
 	struct tunnel_request *t, *before;
 	struct connect_error error;
 	struct stream stream;
 
 	/* From the last to the first: each goes to the front of the queue. */
-	for (t = TAILQ_LAST(&ts->sent, tunnel_request_list); t != NULL;
+	for (t = TAILQ_LAST(&q->sent, tunnel_request_list); t != NULL;
 	     t = before) {
 		before = TAILQ_PREV(t, tunnel_request_list, entry);
 		if (conn_of(t) != conn || t->no_retry)
 			continue;
 		dequeue(t, &stream);
-		enqueue(ts, t);
+		enqueue(q, t);
 		stream_reset(&stream, STREAM_CANCELLED);
 	}
 	connect_error_set(&error, CONNECT_ERROR_EDGE_CONNECTION_LOST, lost);
-	while ((t = first_without_retry(ts, conn)) != NULL)
+	while ((t = first_without_retry(q, conn)) != NULL)
 		refuse(t, &error);
 }
 
 void
-tunnel_queue_refuse(struct tunnel_queue *ts, const struct connect_error *error)
+tunnel_queue_refuse(struct tunnel_queue *q, const struct connect_error *error)
 {
 	struct tunnel_request *t;
 
-	for (size_t n = ts->nwaiting;
-	     n > 0 && (t = TAILQ_FIRST(&ts->waiting)) != NULL; n--)
+	for (size_t n = q->nwaiting;
+	     n > 0 && (t = TAILQ_FIRST(&q->waiting)) != NULL; n--)
 		refuse(t, error);
 }
 
@@ -305,14 +304,14 @@ tunnel_queue_refuse(struct tunnel_queue *ts, const struct connect_error *error)
 
 /* The time-out is the same for all, so the oldest is the next to expire. */
 void
-tunnel_queue_expire(struct tunnel_queue *ts, uint64_t now,
+tunnel_queue_expire(struct tunnel_queue *q, uint64_t now,
     const struct connect_error *why)
 {
 	struct connect_error timeout;
 	struct tunnel_request *t;
 
-	while (tunnel_queue_deadline(ts) <= now) {
-		t = TAILQ_FIRST(&ts->by_age);
+	while (tunnel_queue_deadline(q) <= now) {
+		t = TAILQ_FIRST(&q->by_age);
 		if (!is_sent(t)) {
 			refuse(t, why);
 			continue;
@@ -326,18 +325,18 @@ tunnel_queue_expire(struct tunnel_queue *ts, uint64_t now,
 }
 
 uint64_t
-tunnel_queue_deadline(const struct tunnel_queue *ts)
+tunnel_queue_deadline(const struct tunnel_queue *q)
 {
-	const struct tunnel_request *oldest = TAILQ_FIRST(&ts->by_age);
+	const struct tunnel_request *oldest = TAILQ_FIRST(&q->by_age);
 
-	return oldest != NULL ? oldest->edge.queued_ms + ts->timeout_ms
+	return oldest != NULL ? oldest->edge.queued_ms + q->timeout_ms
 			      : UINT64_MAX;
 }
 
 uint64_t
-tunnel_queue_waiting_since(const struct tunnel_queue *ts)
+tunnel_queue_waiting_since(const struct tunnel_queue *q)
 {
-	const struct tunnel_request *t = TAILQ_FIRST(&ts->waiting);
+	const struct tunnel_request *t = TAILQ_FIRST(&q->waiting);
 
 	return t != NULL ? t->edge.queued_ms : UINT64_MAX;
 }
