@@ -13,8 +13,8 @@
  * So do large packets that are lost too often, though others pass: half of
  * them, if two routes alternate. LOSS_SCORE is added for each lost packet, and
  * ACK_SCORE subtracted for each acknowledged one; at SCORE_SUSPECT a black hole
- * is suspected. SCORE_MAX limits what a queue that overflowed can leave: that
- * falls, as a rule, before the next small packet.
+ * is suspected. SCORE_MAX limits what a full queue on the path can add: as a
+ * rule acknowledgements have lowered the score before the next small packet.
  */
 #define LOSS_SCORE 2
 #define ACK_SCORE 1

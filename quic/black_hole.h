@@ -1,6 +1,7 @@
 /*
- * Detects black holes: large packets are lost while small ones pass. Pure:
- * packet numbers and times. Probes do not count here; pmtu.h evaluates those.
+ * Detects black holes by ordinary packets: large ones are lost while small ones
+ * pass. Pure: packet numbers and times. Probes do not count here: pmtu.h, which
+ * decides whether the suspicion is right, evaluates those.
  */
 #ifndef CULVERT_QUIC_BLACK_HOLE_H
 #define CULVERT_QUIC_BLACK_HOLE_H
@@ -78,9 +79,7 @@ void black_hole_clear(struct black_hole *);
 /* The same, and packets sent before do not count: they did not leave. */
 void black_hole_discard(struct black_hole *);
 
-/*
- * No packet is in flight any more, and none was acknowledged: ends `waiting`.
- */
+/* No packet is in flight any more: ends `waiting`, though some may be lost. */
 void black_hole_idle(struct black_hole *);
 
 #endif

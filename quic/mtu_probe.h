@@ -1,6 +1,6 @@
 /*
- * Sends probes of the path MTU, and detects their acknowledgement or loss, with
- * plain QUIC towards the peer.
+ * Sends the probes of the search for the path MTU (pmtu.h), and reports to it
+ * whether they were acknowledged or lost. To the peer it is plain QUIC.
  *
  * ngtcp2 calls us to encrypt and decrypt packets, and there they can be read
  * and changed. Two kinds of packets can get another length as they are
@@ -14,13 +14,11 @@
  *    slot. The library probes sizes beyond our ceiling; the packet gets the
  *    size that we need. There is one at a time, even on an idle connection.
  *
- * A side that only sends receives nothing to acknowledge. But packets of
- * exactly the base size show that a sender searches, and a receiver that is
- * culvert adds PING to some of its acknowledgements then (RFC 9000 §13.2.4).
- * Those are of the first kind, so nothing waits for the acknowledgement of
- * them.
- *
- * The results are read from the peer's ACK frames.
+ * A side that only sends has nothing to acknowledge. But its packets have
+ * exactly the base size while it searches, and a receiver that is culvert then
+ * adds PING to some of its acknowledgements (RFC 9000 §13.2.4). The library
+ * does not account for these, either, so nothing waits for an acknowledgement
+ * of them.
  */
 #ifndef CULVERT_QUIC_MTU_PROBE_H
 #define CULVERT_QUIC_MTU_PROBE_H
@@ -36,9 +34,9 @@
 
 /*
  * The sizes that the library probes, one after another: each is a slot for a
- * probe of ours on an idle connection. They are larger than all of our packets,
- * since the library would probe smaller sizes without us, also when no result
- * is needed any more. So they begin above the largest size for any path.
+ * probe of ours on an idle connection. They begin above the largest size for
+ * any path: smaller ones the library would probe by itself, also when no result
+ * is needed any more.
  */
 #define MTU_PROBE_SLOTS 48
 

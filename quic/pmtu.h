@@ -6,11 +6,17 @@
  * the probes and detects their loss. All sizes are bytes of UDP payload; all
  * times are nanoseconds. One object for each path.
  *
- *              start                        all sizes known
- *   DISABLED ────────▶ BASE ──▶ SEARCHING ─────────────────▶ COMPLETE
- *                       ▲ │         ▲  ▲                         │
- *    a small one came ──┘ └─ none ─▶│  └── raise timer, reprobe ─┤
- *                         ERROR     └───── black hole ◀──────────┘
+ *              start                 all sizes known
+ *   DISABLED ────────▶ SEARCHING ──────────────────────▶ COMPLETE
+ *                       ▲ │   ▲                           │    │
+ *           black hole, │ │   └── raise timer, reprobe ───┘    │
+ *           false alarm │ ▼ suspicion                suspicion │
+ *                       BASE ◀─────────────────────────────────┘
+ *       a small packet ▲  │ no small packet
+ *      is acknowledged │  ▼ is acknowledged
+ *                     ERROR
+ *
+ * A false alarm leads back to the state in which the suspicion began.
  */
 #ifndef CULVERT_QUIC_PMTU_H
 #define CULVERT_QUIC_PMTU_H
@@ -44,7 +50,7 @@
 
 enum pmtu_state {
 	PMTU_DISABLED, /* switched off, or the path is not validated */
-	/* At the base size, and no small packet is acknowledged yet. */
+	/* A suspicion: packets have the base size until probes decide. */
 	PMTU_BASE,
 	PMTU_SEARCHING,
 	PMTU_COMPLETE,
