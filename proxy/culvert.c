@@ -440,7 +440,7 @@ allow_via(const struct config *config, uint64_t *keep)
 }
 
 static int
-start_uplink(struct culvert *culvert)
+start_upstream(struct culvert *culvert)
 {
 	struct pool_settings settings;
 	char error[ERROR_MAX];
@@ -529,7 +529,7 @@ start(struct culvert *culvert)
 	if (quic_memory_new(&culvert->memory, culvert->config.memory_max) != 0)
 		return -1;
 	if (allow_via(&culvert->config, &needs.capabilities) != 0 ||
-	    start_uplink(culvert) != 0 || start_listener(culvert) != 0 ||
+	    start_upstream(culvert) != 0 || start_listener(culvert) != 0 ||
 	    start_control(culvert) != 0 ||
 	    daemon_confine(&culvert->config, &needs) != 0)
 		return -1;

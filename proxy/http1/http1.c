@@ -209,9 +209,8 @@ scheme_length(struct http1_head *head, struct slice target)
 	for (size_t i = 0; i < sizeof(secure) / sizeof(secure[0]); i++)
 		if (slice_begins_nocase(target, secure[i]))
 			return http1_head_fail(head, -EBADMSG,
-			    "this proxy "
-			    "reaches %s sites by CONNECT alone, not by an "
-			    "absolute URI",
+			    "this proxy serves %s sites only by CONNECT, not "
+			    "by an absolute URI",
 			    i == 0 ? "https" : "wss");
 	return bad(head,
 	    "the request target is neither a path nor an http "
@@ -321,7 +320,7 @@ parse_version(struct http1_head *head, struct slice s)
 		    "version such as HTTP/1.1");
 	if (s.p[5] != '1')
 		return http1_head_fail(head, -ENOTSUP,
-		    "this proxy speaks HTTP/1.0 and HTTP/1.1 alone");
+		    "this proxy serves only HTTP/1.0 and HTTP/1.1");
 	head->minor = s.p[7] - '0';
 	return 0;
 }

@@ -95,7 +95,7 @@ password_status(struct socks *s, bool ok)
 	explicit_bzero(s->in, sizeof(s->in));
 	s->user = s->password = NULL;
 	if (!ok && s->why == NULL)
-		s->why = "the password or the name is wrong";
+		s->why = "the user name or the password is wrong";
 	return answer(s, out, sizeof(out),
 	    ok ? SOCKS_STATE_REQUEST : SOCKS_STATE_CLOSED);
 }
@@ -152,7 +152,7 @@ take_target(struct socks *s, const char *host, size_t len, uint16_t port)
 				 : set_idn(s, host, len, port);
 	if (rv != 0)
 		return refuse(s, SOCKS_HOST_UNREACHABLE,
-		    "no host can have the name that was asked for");
+		    "the name in the request cannot be that of a host");
 	s->inlen = 0;
 	s->state = SOCKS_STATE_REPLY;
 	return SOCKS_CONNECT;

@@ -1,8 +1,6 @@
-"""Plain HTTP through the proxy: requests that name their origin.
-
-The clients and the origins here speak in bytes, so that what the proxy adds,
-drops and frames anew can be seen (RFC 9110 §7.6, RFC 9112).
-"""
+"""Plain HTTP through the proxy: requests that name their origin. The clients
+and origins here send bytes, so that everything that the proxy adds, drops
+and frames anew can be seen (RFC 9110 §7.6, RFC 9112)."""
 
 import contextlib
 import gzip
@@ -165,7 +163,7 @@ def test_one_tunnel_for_two_requests(client, script):
 
 
 def test_via(start_embedded, script):
-    """Who wants to be named gets it, by requests and by responses."""
+    """With --via the proxy names itself in requests and responses."""
     server = script(HELLO)
     with Client(start_embedded("--via")) as one:
         one.send(server)
@@ -230,7 +228,7 @@ def test_a_kept_tunnel_that_was_closed(client, script):
 
 
 def test_a_kept_tunnel_that_closes_under_a_request(client, script):
-    """What may be sent twice is, and the client sees nothing of it."""
+    """Requests that may be repeated are, and the client does not notice."""
     server = script(HELLO, lambda sock: None, HELLO, closes=[1])
     for _ in range(2):
         client.send(server)
@@ -257,7 +255,7 @@ def test_the_client_closes(client, script):
 
 
 def test_half_closed_client(client, script):
-    """It has said all it has to say, and still wants the whole answer."""
+    """It has sent FIN, and still reads the whole response."""
     client.send(script(OK + f"Content-Length: {LARGE}\r\n\r\n".encode() +
                        bytes(LARGE)))
     client.sock.shutdown(socket.SHUT_WR)
@@ -266,7 +264,7 @@ def test_half_closed_client(client, script):
 
 
 def test_half_closed_in_the_next_head(client, script):
-    """What is missing of it does not come: nobody waits for that."""
+    """The rest of the request never comes: the proxy does not wait for it."""
     half_closed = threading.Event()
 
     def answer(sock):
@@ -557,7 +555,7 @@ EARLY = {
 @pytest.mark.parametrize("size", [5, 5_000_000])
 def test_upload_after_the_answer(client, script, answer, closes, chunked,
                                  size):
-    """The origin has said all it has to say, and still wants all of it."""
+    """The origin has sent FIN, and still reads the whole request."""
     received = []
 
     def serve(sock):
@@ -598,7 +596,7 @@ def test_upload_after_the_answer(client, script, answer, closes, chunked,
 
 
 def test_early_answer_and_nobody_reads(client, script):
-    """The answer arrives although nobody takes the body."""
+    """The response arrives although the body is not read."""
     released = threading.Event()
 
     def refuse(sock):
@@ -623,7 +621,7 @@ def test_early_answer_and_nobody_reads(client, script):
 
 
 def test_early_answer_and_the_client_leaves(embedded, script):
-    """The origin sees that what it got is not all."""
+    """The origin notices that the request is not complete."""
     ends = []
 
     def serve(sock):
@@ -642,7 +640,7 @@ def test_early_answer_and_the_client_leaves(embedded, script):
     embedded.wait_idle()
 
 
-# ---- What sites send ----
+# ---- Invalid responses ----
 
 @pytest.mark.parametrize("name", [*FRAMED, *UNFRAMED, *REUSED])
 def test_what_sites_send(client, script, name):
@@ -661,7 +659,7 @@ def test_what_sites_send(client, script, name):
 
 
 def test_fields_pass_in_order(client, script):
-    """What has a clean form gets it; what has none is left out."""
+    """Fields that have a valid form get it; others are left out."""
     client.send(script(OK + b"A: 1\r\nB : \t2\r\n\t3\r\nno colon\r\n"
                        b"C: 4\x005\r\n".replace(b"\0", b"\x01") +
                        b"A: \xc3\xa4\rEvil: 6\r\nD:\r\n" + LENGTH +
@@ -672,7 +670,7 @@ def test_fields_pass_in_order(client, script):
 
 
 def test_chunked_in_http_1_0(client, script):
-    """Some readers decode it and others do not: all see what was sent."""
+    """Some clients decode it and others do not: all get the bytes as sent."""
     client.send(script(b"HTTP/1.0 200 OK\r\n" + CODING + b"\r\n" + CHUNK,
                        closes=[0]))
     head = client.head()
@@ -701,7 +699,7 @@ def test_what_no_browser_shows(client, script, answer, why):
             f"{why}; this is the fault of the site") in body.decode()
 
 
-# ---- What clients send ----
+# ---- Invalid requests ----
 
 def ask(proxy, request):
     """The head of the answer to a request in bytes, and its content."""
@@ -770,8 +768,8 @@ def test_odd_connect(embedded, origin, head):
 @pytest.mark.parametrize("request_head, why", [
     (b"GET http://a/\x01 HTTP/1.1\r\n\r\n", "a control character in the head: "
      "byte 0x01 at offset 9 of the request target"),
-    (b"GET https://a/ HTTP/1.1\r\n\r\n", "this proxy reaches https sites by "
-     "CONNECT alone, not by an absolute URI"),
+    (b"GET https://a/ HTTP/1.1\r\n\r\n", "this proxy serves https sites "
+     "only by CONNECT, not by an absolute URI"),
     (b"GET http://[fe80::1%25eth0]/ HTTP/1.1\r\n\r\n", "a % at offset 8"),
     (b"GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
      "two Host fields"),
@@ -836,7 +834,7 @@ def test_malformed_chunk(client, script):
     OK + CODING + b"\r\n5\r\nhello\r\n0\r\nX: " + b"y" * 100_000,
 ])
 def test_cut_short(client, script, answer):
-    """What came before the fault is the client's, as without a proxy."""
+    """Bytes before the fault reach the client, as without a proxy."""
     client.send(script(answer, closes=[0]))
     assert client.head().startswith("HTTP/1.1 200 ")
     content = b""
@@ -906,7 +904,7 @@ def test_nobody_listens(client, script):
 
 
 def test_client_goes_away_in_an_exchange(embedded, script):
-    """The origin learns that nobody waits for its answer."""
+    """The origin's connection ends when its client has gone."""
     gone = threading.Event()
 
     def wait(sock):
@@ -942,7 +940,8 @@ def test_client_goes_away_before_the_answer(embedded, script):
 
 
 def test_client_is_gone_before_it_is_heard(embedded, script):
-    """Its next request stops the reading that would tell of the reset."""
+    """After its next request the socket is not read, so the reset is noticed
+    late."""
     server = script(lambda sock: sock.recv(1))
     client = Client(embedded)
     with embedded.halted():

@@ -246,7 +246,7 @@ refusals_say_why(void **state)
 		const char *why;
 	} rows[] = {
 		{ TEXT("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
-		    "this proxy reaches https sites by CONNECT alone, not by "
+		    "this proxy serves https sites only by CONNECT, not by "
 		    "an absolute URI" },
 		{ TEXT("GET /a\x01 HTTP/1.1\r\n"),
 		    "a control character in "
@@ -415,7 +415,7 @@ requests_accepted(void **state)
 }
 
 static void
-requests_say_what_they_want(void **state)
+requests_are_parsed(void **state)
 {
 	static const char text[] =
 	    "POST / HTTP/1.1\r\nHost: a\r\n"
@@ -443,7 +443,7 @@ requests_say_what_they_want(void **state)
 	assert_false(req.expect_continue);
 }
 
-/* A head of n octets whose one long field makes up the length. */
+/* A head of n octets, most of them in one field. */
 static char *
 long_head(size_t n)
 {
@@ -633,7 +633,10 @@ responses_accepted(void **state)
 	}
 }
 
-/* What sites send that is not as RFC 9112 wants it.  None is reused. */
+/*
+ * Responses of sites that violate RFC 9112. None of these connections is
+ * reused.
+ */
 static void
 odd_responses_accepted(void **state)
 {
@@ -847,7 +850,7 @@ main(void)
 		cmocka_unit_test(requests_refused),
 		cmocka_unit_test(refusals_say_why),
 		cmocka_unit_test(requests_accepted),
-		cmocka_unit_test(requests_say_what_they_want),
+		cmocka_unit_test(requests_are_parsed),
 		cmocka_unit_test(heads_are_bounded),
 		cmocka_unit_test(fields_are_bounded),
 		cmocka_unit_test(responses_refused),
