@@ -1,4 +1,4 @@
-"""Tunnels that are never quiet, and what holds them up."""
+"""Tunnels that always carry data, and how long they stall."""
 
 import threading
 import time

@@ -1,11 +1,11 @@
-"""A test CA and what it signs, made with openssl(1)."""
+"""A test CA and its certificates, made with openssl(1)."""
 
 import base64
 import datetime
 import hashlib
 import subprocess
 
-# What a leaf is for, and the names that it is for.
+# The purpose of a leaf, and its names.
 SERVER, CLIENT = "serverAuth", "clientAuth"
 NAMES = ("DNS:localhost", "IP:127.0.0.1", "IP:::1")
 

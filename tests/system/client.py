@@ -18,7 +18,7 @@ CONNECTION_REFUSED = 5
 TTL_EXPIRED = 6
 COMMAND_NOT_SUPPORTED = 7
 
-# Who is in the `users` file, and with what password.
+# A user of the `users` file, and the password.
 USER = ("alice", "correct horse")
 
 CONNECT = 1
@@ -70,7 +70,7 @@ def reset(sock):
 
 
 def socks5_address(host):
-    """ATYP and address; what is no literal goes as a name."""
+    """ATYP and address; anything but a literal is sent as a name."""
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
         return bytes([1 if address.version == 4 else 4]) + address.packed
@@ -120,13 +120,13 @@ def socks5_tunnel(proxy, host, port, user=None):
 
 
 def ping(sock):
-    """There is an origin that echoes at the other end."""
+    """Asserts that an origin echoes at the other end."""
     sock.sendall(b"ping")
     assert receive(sock, 4) == b"ping"
 
 
 def outlives(busy, idle):
-    """A tunnel with an echo goes on until the idle one is reset, and then."""
+    """A tunnel with an echo goes on until the idle one is reset, and after."""
     while not select.select([idle], [], [], 0.1)[0]:
         ping(busy)
     expect_reset(idle)

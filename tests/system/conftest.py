@@ -29,9 +29,10 @@ FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 
 
-# ---- What needs more than culvert is built with ----
+# ---- Programs that culvert's build does not need ----
 
-# What these fixtures need; a test, or a file of them, says so by a marker.
+# The needs of these fixtures; a test, or a file of them, names them by a
+# marker.
 NEEDS = {"peers": "go", "places": "ip", "place": "ip", "names": "ip",
          "vpn": "openvpn"}
 
@@ -68,7 +69,7 @@ def pytest_terminal_summary(terminalreporter, config):
             for program, n in sorted(left_out.items())))
 
 
-# ---- What make runs for a minute ----
+# ---- Targets of make that take a minute ----
 
 class Run:
     """One make, with a directory of its own for what it writes: DIRECTORY in
@@ -113,7 +114,7 @@ def make_runs(request, tmp_path_factory):
 
 @pytest.fixture
 def made(request, make_runs):
-    """What came of the test's own make."""
+    """The result of the test's own make."""
     run = make_runs[request.node.get_closest_marker("make").args]
     print(run.stdout)
     assert run.process.returncode == 0, run.stderr

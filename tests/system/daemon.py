@@ -1,4 +1,4 @@
-"""The programs under test as processes: start, watch, ask, stop."""
+"""The programs under test as processes: start, wait, query, stop."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ BUILD = pathlib.Path(os.environ.get("CULVERT_BUILD", ROOT / "build")).resolve()
 # The sanitizers' build is slower, and its memory is not the program's.
 SAN = BUILD.name == "san"
 
-# make system-full: what takes minutes, too.
+# make system-full: tests that take minutes, too.
 FULL = os.environ.get("CULVERT_TESTS") == "full"
 
 # Seconds after which whatever is awaited counts as never happening.
@@ -40,7 +40,8 @@ def wait_until(condition, what, deadline=DEADLINE):
 
 
 def environment():
-    """What a program gets: nothing that points at the user's own files."""
+    """The environment of a program: nothing in it names the user's own files.
+    """
     kept = {name: value for name, value in os.environ.items()
             if name in ("PATH", "HOME", "LANG")}
     return {**kept, **SANITIZERS}
@@ -99,7 +100,7 @@ class Daemon:
     # ---- The control socket ----
 
     def ctl(self, command, *args):
-        """What culvertctl --json prints, as an object."""
+        """The output of culvertctl --json, as an object."""
         done = run("culvertctl", "--control", self.control, "--json",
                    command, *args)
         assert done.returncode == 0, done.stderr
@@ -161,7 +162,7 @@ class Daemon:
 
     @contextlib.contextmanager
     def halted(self):
-        """It stands still, and finds all at once what happened then."""
+        """Stops it with SIGSTOP; afterwards it has all events at once."""
         def state():
             with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
                 return stat.read().rpartition(")")[2].split()[0]
@@ -183,13 +184,14 @@ class Daemon:
         assert status == 0, f"exit status {status}:\n{self.log[-4000:]}"
 
     def kill(self):
-        """An end without warning, for tests of the other side."""
+        """SIGKILL, for tests of the other side."""
         self.killed = True
         self.process.kill()
         self.process.wait(DEADLINE)
 
     def stop(self):
-        """The end of every test: nobody may have died, crashed or leaked."""
+        """The end of every test: no program may have died, crashed or leaked.
+        """
         if self.killed:
             return
         if self.process.poll() is None:

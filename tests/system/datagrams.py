@@ -8,7 +8,7 @@ import threading
 
 from daemon import wait_until
 
-# Versions that no one speaks: reserved ones (RFC 9000 §15).
+# Versions that no implementation has: reserved ones (RFC 9000 §15).
 OTHER_VERSIONS = (0x1a2a3a4a, 0x5a6a7a8a)
 
 DATAGRAM_MAX = 65535
@@ -27,10 +27,10 @@ def version_negotiation(initial):
 
 
 class Path:
-    """Forwards between clients, each by a socket of its own, and a server.
-    What is longer than `largest` is lost, and while it is `deaf` what clients
-    send. While it `negotiates`, their packets with long headers are answered by
-    Version Negotiation and go no further."""
+    """Forwards datagrams between clients, each by a socket of its own, and a
+    server. Those longer than `largest` are lost, and while it is `deaf`
+    those of clients. While it `negotiates`, it answers packets with long
+    headers by Version Negotiation and does not forward them."""
 
     def __init__(self, server, largest=DATAGRAM_MAX):
         self.server = server

@@ -7,7 +7,7 @@ import threading
 
 A, CNAME, AAAA = 1, 5, 28
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
-DATAGRAM = 512  # bytes: what is more goes by TCP (RFC 1035, section 4.2.1)
+DATAGRAM = 512  # bytes: longer responses use TCP (RFC 1035, section 4.2.1)
 
 
 class NameServer:

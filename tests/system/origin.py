@@ -11,8 +11,8 @@ import threading
 from client import receive, reset
 from daemon import DEADLINE
 
-# Bytes that repeat late, and at no power of two: what is lost, doubled or
-# swapped on the way shows.
+# Bytes that repeat late, and at no power of two, so that loss, duplication and
+# reordering show.
 BLOCK = hashlib.shake_256(b"culvert").digest((1 << 20) + 7)
 
 
@@ -49,7 +49,7 @@ def expect_pattern(sock, n, at=0):
         got += len(data)
 
 
-# ---- What an origin does with a connection ----
+# ---- Behaviours of an origin ----
 
 def echo(sock):
     while data := sock.recv(1 << 16):
@@ -62,7 +62,7 @@ def close_at_once(sock):
 
 
 def hold(sock):
-    """Reads nothing until the other end has gone, then it ends."""
+    """Reads nothing until the other end has closed, then ends."""
     sock.recv(1, socket.MSG_PEEK)
 
 
@@ -122,7 +122,7 @@ class Origin:
 
 @contextlib.contextmanager
 def silent_port():
-    """A port whose queue is full: the kernel drops what arrives there."""
+    """A port whose queue is full: the kernel drops packets to it."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket())
         server.bind(("127.0.0.1", 0))

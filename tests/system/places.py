@@ -70,7 +70,7 @@ class Place:
                 raise OSError(ctypes.get_errno(), "a file system of its own")
 
     def inside(self, function, *args, **options):
-        """What function() returns there; its sockets stay there."""
+        """The result of function() there; its sockets stay there."""
         results = []
 
         def run():
@@ -142,7 +142,7 @@ class Line:
         self.near.ip("link", "set", self.name, "down")
 
     def becomes(self, *options):
-        """Another line, by options of tests/bench/link.c."""
+        """Replaces the line, with options of tests/bench/link.c."""
         print(*options, file=self.process.stdin, flush=True)
 
     def close(self):
@@ -150,7 +150,7 @@ class Line:
 
 
 class Places(contextlib.ExitStack):
-    """Near and far, and what is between them; gone when it is left."""
+    """Near and far, and the line between them; removed at the end."""
 
     numbers = itertools.count()
 
@@ -178,8 +178,8 @@ class Places(contextlib.ExitStack):
         return place
 
     def line(self, name, rtt, mtu=1500, device_mtu=1500, rate=None):
-        """Another network; the first one is the preferred one. What is more
-        than `mtu` vanishes; `mtu` may be "UP,DOWN". The rate is in Mbit/s."""
+        """Another network; the first one is preferred. Packets larger than
+        `mtu` vanish; `mtu` may be "UP,DOWN". The rate is in Mbit/s."""
         line = Line(self, len(self.lines) + 1, name, rtt, mtu, device_mtu,
                     rate)
         self.callback(line.close)
@@ -193,7 +193,7 @@ class Places(contextlib.ExitStack):
 
 
 def listens(place, port):
-    """Waits until somebody listens on a TCP port there."""
+    """Waits until a TCP port there is open."""
     def connects():
         with contextlib.suppress(OSError):
             place.inside(socket.create_connection, ("127.0.0.1", port)).close()

@@ -23,8 +23,8 @@ NEWER = [
     ("r.Body.(http3.HTTPStreamer)", "w.(http3.HTTPStreamer)"),
 ]
 
-# What quic-go offers no way to choose: it advertises a max_udp_payload_size of
-# 1452 and has buffers of that size. These replace what matches in its files.
+# quic-go has no setting for this: it advertises a max_udp_payload_size of 1452
+# and has buffers of that size. These replace the text in its files.
 CHOSEN = {
     "internal/wire/transport_parameters.go": [
         (r"(maxUDPPayloadSizeParameterID, )uint64\(.*\)(\))",
@@ -97,7 +97,7 @@ def build_all(directory):
 
 
 class Scripted:
-    """An edge that does to its clients what it is told: see its source."""
+    """An edge that obeys a script: see its source."""
 
     def __init__(self, program, pair, server, *flags,
                  max_udp_payload_size=1452):

@@ -1,13 +1,12 @@
-"""What sites send although no RFC allows it, and browsers show."""
+"""Responses of sites that no RFC allows, and that browsers show."""
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: 5\r\n"
 CODING = b"Transfer-Encoding: chunked\r\n"
 CHUNK = b"5\r\nhello\r\n0\r\n\r\n"
 
-# Answers of which RFC 9112 says that none should be sent, and that curl and
-# Chromium show. Their content is "hello", and nothing shows where it ends but
-# what the answer says of its framing.
+# Responses that RFC 9112 forbids, and that curl and Chromium show. Their
+# content is "hello", and only the framing shows where it ends.
 FRAMED = {
     "two framings": OK + b"Content-Length: 3\r\n" + CODING + b"\r\n" + CHUNK,
     "two equal lengths": OK + LENGTH * 2 + b"\r\nhello",
@@ -55,7 +54,7 @@ BEYOND = {"CR CR LF", "spaces before a size", "a list with an empty length"}
 # Media players read this one as a head, browsers as text.
 OTHERWISE = {"shoutcast"}
 
-# What only browsers have to agree about.
+# Responses on which only browsers agree.
 SHOWN = {
     "chunked in HTTP/1.0": b"HTTP/1.0 200 OK\r\n" + CODING + b"\r\n" + CHUNK,
     "gzip and chunked": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n" +

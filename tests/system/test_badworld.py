@@ -1,4 +1,5 @@
-"""What a bad world gets: a limit, a time-out, and never more than that."""
+"""Faults of clients, origins and networks: limits and time-outs hold, and the
+proxy goes on."""
 
 import contextlib
 import random
@@ -21,7 +22,7 @@ GARBAGE = 1000
 
 
 def is_well(culvert, origin):
-    """The proxy works, and holds nothing but what this asks of it."""
+    """The proxy works, and holds nothing but this request."""
     works(culvert, origin())
     culvert.wait_idle()
 
@@ -45,7 +46,8 @@ DRIPPED = {
 
 
 def is_closed(sock):
-    """Reads what is there; whether that was the end, or a reset."""
+    """Reads all that arrives; returns whether it ended by FIN or by a reset.
+    """
     try:
         return not sock.recv(4096)
     except ConnectionResetError:
@@ -81,7 +83,7 @@ def test_half_a_request(start_culvert, edge, origin):
 
 
 def test_last_word_is_not_read(embedded):
-    """Who has had an answer and does not go away is let go."""
+    """A client that has its response and does not close is closed."""
     with connect(embedded.port) as sock:
         sock.sendall(b"nonsense\r\n\r\n")
         assert receive(sock, 12) == b"HTTP/1.1 400"
@@ -145,7 +147,7 @@ def test_out_of_descriptors(start_culvert, edge, origin):
     culvert.wait_for("no clients are accepted: out of file descriptors")
     assert len(select.select(socks, [], [], 0)[0]) < 64
     assert culvert.status()["state"] == "up" # a few are kept for such
-    # Each that goes makes room for one who waits.
+    # Each that ends makes room for one that waits.
     for sock in socks:
         assert receive(sock, 2) == b"\5\0"
         sock.close()
@@ -155,7 +157,7 @@ def test_out_of_descriptors(start_culvert, edge, origin):
 # ---- The edge dies ----
 
 def test_edge_killed_in_full_flow(edge, culvert, start_edge, origin):
-    """What is cut short must look cut short; what comes next must work."""
+    """A truncated transfer must look truncated; the next one must work."""
     server = origin(lambda sock: send_pattern(sock, 1 << 40))
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
         receive(sock, 1 << 20)
@@ -168,7 +170,7 @@ def test_edge_killed_in_full_flow(edge, culvert, start_edge, origin):
 
 
 def test_edge_killed_in_an_upload(edge, culvert, origin):
-    """The origin must not take what it has for all of it."""
+    """The origin must notice that the body is not complete."""
     seen = []
 
     def sink(sock):
@@ -196,7 +198,8 @@ def test_killed_in_full_flow(culvert, edge, origin):
 
 def test_edge_killed_while_idle(edge, culvert, start_edge, origin):
     """The next edge does not know the connection, and says so."""
-    # What did not last a second is a failed attempt and no lost connection.
+    # A connection of less than a second is a failed attempt and no lost
+    # connection.
     culvert.wait_status(lambda s: s["uptime_s"] >= 2, "some time")
     port = edge.port
     edge.kill()
@@ -218,7 +221,7 @@ def test_edge_ends_in_order(edge, culvert, origin):
 
 
 def test_edge_lets_tunnels_finish(edge, culvert, start_culvert, origin):
-    """Nobody new is served, and the end comes with the last tunnel's."""
+    """New clients are refused, and it ends with the last tunnel."""
     server = origin()
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
         edge.terminate()
@@ -230,13 +233,13 @@ def test_edge_lets_tunnels_finish(edge, culvert, start_culvert, origin):
         assert receive_all(sock) == b"still here"
     edge.wait()
     assert "bytes up, 10 down" in edge.log and ": done" in edge.log
-    # Either side may be the first to close what has drained.
+    # Either side may close the drained connection first.
     culvert.wait_for(r"ended: (its last tunnel has ended|"
                      r"closed by the peer \(HTTP/3 error 0x100)")
 
 
 def test_edge_has_patience(start_edge, start_culvert, origin):
-    """But not more than was said."""
+    """But not more than was announced."""
     edge = start_edge("--grace", 1)
     culvert = start_culvert(edge)
     server = origin(hold)
@@ -290,7 +293,7 @@ def answer(sock):
 
 
 def test_sigterm_waits_for_nobody_idle(start_embedded, origin):
-    """Browsers connect ahead of need, and keep what they have used."""
+    """Browsers open connections in advance, and keep used ones."""
     culvert = start_embedded("--grace", 86400)
     server = origin(answer)
     with connect(culvert.port), connect(culvert.port) as kept:
@@ -305,7 +308,7 @@ def test_sigterm_waits_for_nobody_idle(start_embedded, origin):
 # ---- Clients that leave early ----
 
 def test_gone_before_the_answer(culvert, edge, origin):
-    """A client that asks and resets leaves nothing behind anywhere."""
+    """A client that sends a request and resets leaves nothing behind."""
     server = origin(hold)
     for _ in range(200):
         sock = connect(culvert.port)

@@ -1,4 +1,4 @@
-"""The benchmark, to see that it works; what it measures is not judged."""
+"""The benchmark works; its figures are not judged here."""
 
 import csv
 import os
@@ -45,7 +45,7 @@ def test_quick_bench(made):
     assert float(ours["down, 1 tunnel"]["cpu"]) >= 0
     assert "idle tunnel, RSS of edge" in ours
 
-    # What was printed is the table with the goals.
+    # The output is the table with the goals.
     for text in ("loopback", "down, 1 tunnel", "packets per send call",
                  "Goals"):
         assert text in made.stdout

@@ -1,4 +1,4 @@
-"""A browser: a page and what belongs to it, through each kind of proxy."""
+"""A browser: a page and its subresources, through each kind of proxy."""
 
 import contextlib
 import json
@@ -23,10 +23,10 @@ CHROMIUM = shutil.which("chromium") or "chromium-browser"
 FLAGS = ["--headless", "--disable-gpu", "--disable-dev-shm-usage",
          "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update",
-         # Loopback is where the proxy is wanted, for once.
+         # Here the proxy is to be used for loopback, too.
          "--proxy-bypass-list=<-loopback>"]
 
-# What each subresource is made of; its number says what follows.
+# The content of each subresource, by its number.
 KINDS = {
     "css": ("text/css", ":root {{ --s{0}: 1 }}\n/* {1} */\n"),
     "js": ("text/javascript", "arrived('/js/{0}');\n/* {1} */\n"),
@@ -37,8 +37,8 @@ KINDS = {
 EACH = 30
 PATHS = {f"/{kind}/{i}" for kind in KINDS for i in range(1, EACH + 1)}
 
-# The page itself says what has arrived: what has run, applies, has the right
-# size, or reads as it should.
+# The page itself reports what has arrived: scripts that ran, styles that
+# apply, images of the right size, texts as they should be.
 PAGE = """<!DOCTYPE html>
 <html><head><title>120</title><script>
 const paths = new Set();
@@ -78,7 +78,7 @@ HTML = PAGE % (
 
 
 def content(path):
-    """The type and the text of what is at a path; some is long."""
+    """The type and the text of a path; some are long."""
     if path not in PATHS:
         return "text/html; charset=utf-8", HTML if path == "/" else ""
     kind, number = path.split("/")[1:]
@@ -119,7 +119,7 @@ def page(request, ca):
 
 
 def end(process):
-    """Ends a browser, and what it has started."""
+    """Ends a browser, and its processes."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
@@ -169,14 +169,14 @@ class NearHandler(Handler):
 
 @pytest.mark.parametrize("all_of_it", [False, True], ids=["", "all"])
 def test_pac_in_a_browser(start_embedded, http_origin, tmp_path, all_of_it):
-    """What is near goes there without the proxy, and the rest by it. All names
-    lead the browser here: it is the path that says who has asked for what."""
+    """Local names are reached directly, and all others by the proxy. All names
+    lead the browser here: the path names the request."""
     server = http_origin(handler=NearHandler)
     culvert = start_embedded("--deny", "0.0.0.0/0", "--deny", "::/0")
     server.page = "".join(f'<img src="http://{host}:{server.port}/{i}">'
                           for i, host in enumerate(NEAR + FAR)).encode()
     query = "?all" if all_of_it else ""
-    # Chromium never asks a proxy for loopback and link-local addresses.
+    # Chromium uses no proxy for loopback and link-local addresses.
     never = {"x.localhost", "127.0.0.2", "[::1]", "169.254.169.254",
              "[fe80::1]"}
     near = {host.lower() for host in (never if all_of_it else NEAR)}
@@ -212,18 +212,18 @@ def test_page(page, proxy, culvert, edge, ca, tmp_path):
         wait_until(lambda: "/done" in page.requests,
                    f"a whole page; {tmp_path}/browser.log may say why")
     assert PATHS <= set(page.requests)
-    # Each connection that the origin has seen was the edge's, to a name that
-    # nobody before the edge has looked up.
+    # Each connection at the origin was the edge's, to a name that was resolved
+    # only there.
     end = rf"to localhost:{page.port} \(127\.0\.0\.1:{page.port}\): "
     edge.wait_for(end, page.connections)
     culvert.wait_idle()
     assert len(re.findall(end, edge.log)) == page.connections
 
 
-# ---- What sites send ----
+# ---- Invalid responses ----
 
-# Renders every answer in a frame of its own, and tells of each what a script
-# and a person see of it.
+# Renders every response in a frame, and reports what a script and a user see
+# of it.
 SITES = """<!DOCTYPE html>
 <html><body><script>
 async function fetched(path) {

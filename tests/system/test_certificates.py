@@ -1,4 +1,5 @@
-"""Who the edge is, who we are, and what is said when that is not right."""
+"""Authentication of the edge and of its clients, and the messages when it
+fails."""
 
 import re
 import socket
@@ -14,7 +15,7 @@ NOT_A_PIN = "sha256//" + "A" * 43 + "="
 
 
 def refused(culvert, error):
-    """A client is told, at once and in words, and so is culvertctl."""
+    """The client has the reason at once, and so has culvertctl."""
     sock, code = socks5_connect(culvert.port, "127.0.0.1", 80)
     assert code == GENERAL_FAILURE
     assert sock.recv(1) == b""
@@ -112,7 +113,7 @@ def test_self_signed(start, start_culvert, origin, tmp_path):
      "clients must use the new pin")],
     ids=["no cert", "empty cert", "half a cert", "no key", "empty key"])
 def test_what_self_signed_has_lost(start, tmp_path, harm, same, word):
-    """Only a lost key changes the pin, and that is said."""
+    """Only a lost key changes the pin, and the log says so."""
     def pin():
         edge = start("culvert-edge", "-v", "--open", "--self-signed", "-l",
                      "127.0.0.1:0", env={"XDG_STATE_HOME": str(tmp_path)})
@@ -136,7 +137,7 @@ def test_what_self_signed_has_lost(start, tmp_path, harm, same, word):
 
 
 def test_half_a_key(start, tmp_path):
-    """It is not replaced: whoever has it elsewhere can put it back."""
+    """It is not replaced: the operator may have a copy to restore."""
     args = ("--open", "--self-signed", "-l", "127.0.0.1:0")
     env = {"XDG_STATE_HOME": str(tmp_path)}
     start("culvert-edge", *args, env=env).stop()
@@ -149,7 +150,8 @@ def test_half_a_key(start, tmp_path):
 
 
 def test_a_key_for_all_to_read(start, tmp_path):
-    """As a backup may leave it: whoever has it can pose as this edge."""
+    """As a backup may leave it: a user who can read it can pose as this edge.
+    """
     args = ("--open", "--self-signed", "-l", "127.0.0.1:0")
     env = {"XDG_STATE_HOME": str(tmp_path)}
     start("culvert-edge", *args, env=env).stop()
@@ -160,7 +162,7 @@ def test_a_key_for_all_to_read(start, tmp_path):
         f'can read it; use "chmod o= {key}"' in edge.log
 
 
-# ---- Nobody there ----
+# ---- No edge ----
 
 def closed_port():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -225,7 +227,7 @@ def test_next_edge(start, edge, start_edge, ca, origin):
 
 
 def test_edge_comes_later(start_edge, start_culvert, edge, origin):
-    """A client that asks ends the back-off."""
+    """A client's request ends the back-off."""
     port = edge.port
     edge.stop()
     culvert = start_culvert(port, wait=False)
@@ -258,7 +260,7 @@ def test_wrong_client_certificate(start_edge, start_culvert, ca):
 # ---- Tickets ----
 
 def test_resumption(culvert, edge, origin):
-    """The second connection knows the edge by its ticket."""
+    """The second connection recognizes the edge by its ticket."""
     works(culvert, origin())
     assert culvert.status()["resumed"] is False
     culvert.ctl("reconnect")

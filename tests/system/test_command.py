@@ -1,4 +1,4 @@
-"""The programs as commands: what they refuse to do, and how they say it."""
+"""The programs as commands: what they refuse, and their messages."""
 
 import os
 import signal
@@ -22,14 +22,14 @@ def config(tmp_path):
 
 
 def rejected(done, *words):
-    """Exit status 2, nothing on stdout, and a complaint that says what."""
+    """Exit status 2, nothing on stdout, and a message with the reason."""
     assert done.returncode == 2, done
     assert done.stdout == ""
     for word in words:
         assert word in done.stderr, done.stderr
 
 
-# ---- What it is started with ----
+# ---- Options ----
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees descriptors of "
                     "a process that may not be traced")
@@ -69,7 +69,7 @@ def test_blocked_signals(start_edge, start_culvert, program):
 @pytest.mark.parametrize("text", ["no PEM", None])
 @pytest.mark.parametrize("program", ["culvert", "culvert-edge"])
 def test_authorities_that_are_none(ca, tmp_path, program, text):
-    """The message names the file that is wrong, and what is wrong with it."""
+    """The message names the file and its fault."""
     path = tmp_path / "authorities"
     if text is None:
         path.mkdir()
@@ -107,7 +107,7 @@ def test_no_edge():
 
 
 def test_edge_for_everybody(ca):
-    """Without users somebody must have meant it."""
+    """Without users, --open must be given."""
     done = run("culvert-edge", "-l", "127.0.0.1:0", "--cert", ca.good.cert,
                "--key", ca.good.key)
     rejected(done, "--users", "--open")
@@ -208,7 +208,7 @@ SECRET = "geheim"
     ("--users", f"alice:{SECRET}"), ("--ca", SECRET), ("-f", SECRET),
     ("-o", f"edge.usr=alice:{SECRET}"), (f"--json={SECRET}",)])
 def test_a_secret_at_the_wrong_place(program, flags):
-    """What was mistyped is named, and its value is not."""
+    """A mistyped option is named, and its value is not."""
     done = run(program, *flags)
     rejected(done, f"{program}: ")
     assert SECRET not in done.stderr

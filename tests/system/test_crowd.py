@@ -18,7 +18,7 @@ SPARE = 200  # descriptors, for all else in a process
 MIB = 1 << 20
 GROWTH_MAX = 2 * MIB  # of memory that is left of a crowd, and not given back
 
-# An origin in a process of its own: this one has the other ends.
+# An origin in a process of its own: this one has the clients' ends.
 HOLD = f"""
 import resource, selectors, socket
 resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES}, {FILES}))
@@ -52,7 +52,7 @@ def holder():
 
 
 def begin(culvert, port):
-    """A client that has said all that it has to say."""
+    """A client that has sent all its data and FIN."""
     sock = socket.create_connection(("127.0.0.1", culvert.port), DEADLINE)
     sock.sendall(b"\5\1\0" + socks5_request("127.0.0.1", port))
     return sock
@@ -85,7 +85,7 @@ def expect_resets(crowd):
 
 
 def lose(crowd, culvert, start_edge, edge, server):
-    """Their edge is killed, another comes at once, and what is new works."""
+    """The edge is killed and replaced at once, and new tunnels work."""
     killed = time.monotonic()
     edge.kill()
     edge = start_edge(port=edge.port)
@@ -100,7 +100,7 @@ def lose(crowd, culvert, start_edge, edge, server):
 
 
 def test_crowd_loses_its_edge(start_edge, start_culvert, origin, holder):
-    """All are reset, and what they took is given back."""
+    """All are reset, and their memory is freed."""
     edge = start_edge()
     culvert = start_culvert(edge)
     server = origin()

@@ -20,7 +20,7 @@ from daemon import BUILD, DEADLINE, environment, run
 
 
 def ctl(daemon, *args):
-    """What culvertctl prints when all is well."""
+    """The output of culvertctl in normal operation."""
     done = run("culvertctl", "--control", daemon.control, *args)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -44,7 +44,7 @@ def test_status(start_culvert, edge):
 
 
 def test_down_says_why(start_culvert):
-    """Without an edge, culvert serves and says what is wrong; exit 0."""
+    """Without an edge, culvert serves and reports the reason; exit 0."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
@@ -126,13 +126,13 @@ class Watch:
         assert select.select([self.fd], [], [], DEADLINE)[0], self.seen
         try:
             data = os.read(self.fd, 65536)
-        except OSError:  # how the end of a terminal is told
+        except OSError:  # how the end of a terminal is reported
             data = b""
         self.seen += data.decode()
         return bool(data)
 
     def wait_for(self, pattern):
-        """Reads until it is there; what was before is forgotten."""
+        """Reads until the text is there; earlier output is dropped."""
         while not (found := re.search(pattern, self.seen, re.S)):
             assert self.read(), self.seen
         self.seen = self.seen[found.end():]
@@ -153,7 +153,7 @@ class Watch:
 
 
 def rows(frame):
-    """What a window shows after a refresh: its rows, by number."""
+    """The rows of a window after a refresh, by number."""
     return {int(n): text for n, text in re.findall(
         r"\x1b\[(\d+);1H\x1b\[K([^\x1b]*)", frame)}
 
@@ -191,7 +191,7 @@ def test_watch_shows_what_moves(culvert, origin):
 
 
 def test_watch_into_a_pipe(embedded):
-    """Blocks of plain text, as many as are asked for, and no more."""
+    """As many blocks of plain text as --count says."""
     done = run("culvertctl", "--control", embedded.control, "watch", "-n", 3,
                "--interval", 0.1, env={"TERM": "xterm"})
     assert (done.returncode, done.stderr) == (0, "")
@@ -273,7 +273,7 @@ def test_watch_is_stopped_and_goes_on(embedded):
         os.kill(watch.process.pid, signal.SIGCONT)
         watch.wait_for(r"^\x1b\[\?1049h.*state +up.*\x1b\[7;1H\x1b\[J")
         assert not watch.is_restored()
-        # Somebody stops it without its leave, and uses the terminal.
+        # It is stopped by SIGSTOP, and the terminal is used.
         os.kill(watch.process.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, watch.process.pid, os.WSTOPPED)
         termios.tcsetattr(watch.fd, termios.TCSANOW, watch.modes)

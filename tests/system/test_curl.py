@@ -139,7 +139,7 @@ def test_socks4_has_no_password(start_culvert, edge, http_origin, users):
 # ---- The proxy's own pages ----
 
 def test_pac(embedded):
-    """The browser is told the listener's own address."""
+    """The browser gets the listener's own address."""
     done = body(f"http://127.0.0.1:{embedded.port}/proxy.pac", "--include")
     head, _, pac = done.decode().partition("\r\n\r\n")
     assert "content-type: application/x-ns-proxy-autoconfig" in head.lower()

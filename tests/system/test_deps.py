@@ -1,4 +1,4 @@
-"""deps.sh against a pretended apt: what it would do to a machine."""
+"""deps.sh with a fake apt: what it would do to a machine."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ STUBS = {
     "id": "echo 0",
     "apt-cache": '! grep -qx "$2" "$STATE/unknown"',
     "systemctl": 'echo "$@" >>"$STATE/services"',
-    # The options -o and -t take a word each; what is left are names.
+    # The options -o and -t take an argument each; the rest are names.
     "apt-get": """
 echo "$@" >>"$STATE/log"
 [ "$3" = install ] || exit 0
@@ -123,7 +123,7 @@ def test_most_tests_need_little(machine):
 
 
 def test_no_server_is_started(machine):
-    """The tests run an sshd of their own: dpkg is told to start none."""
+    """The tests run an sshd of their own: dpkg must start none."""
     machine.codename("trixie")
     assert machine.run().returncode == 0
     assert "openssh-server" in machine.calls()[-1].split()

@@ -59,7 +59,7 @@ def service(place):
 
 
 def test_own_addresses(place, inside, service):
-    """What listens on the edge's machine is not for others to reach."""
+    """Services on the edge's own machine are out of reach."""
     port = service()
     ask = inside(allow=False)
     for host in (OWN, OWN6, f"::ffff:{OWN}", f"64:ff9b::{OWN}"):
@@ -140,7 +140,7 @@ LOCALLY = ("-l", "127.0.0.1:0")
 
 
 def embedded_code(culvert, server, host="127.0.0.1"):
-    """What a user gets who asks for a service of this machine."""
+    """The reply to a user who connects to a service of this machine."""
     sock, got = socks5_connect(culvert.port, host, server.port, USER)
     sock.close()
     return got
@@ -150,7 +150,7 @@ def embedded_code(culvert, server, host="127.0.0.1"):
                                    (*LOCALLY, *EVERYWHERE)],
                          ids=["all", "all-first", "all-last"])
 def test_embedded_for_others(start, users, origin, flags):
-    """Others do not reach by a listener what listens on loopback here."""
+    """Other machines do not reach loopback here by a listener."""
     server = origin(host="::")
     culvert = start("culvert", "--embedded-edge", "--listen-users", users,
                     *flags)
@@ -170,7 +170,8 @@ def test_embedded_with_rules(start, users, origin):
 
 
 def test_embedded_for_this_machine(start, users, origin):
-    """Nothing is built in for those who are here, but rules count."""
+    """There are no built-in rules for local clients, but configured ones
+    count."""
     server, other = origin(), origin()
     culvert = start("culvert", "--embedded-edge", "--listen-users", users,
                     *LOCALLY, "-l", "[::1]:0", "--deny",
@@ -190,7 +191,7 @@ def test_embedded_reloads_rules(start, users, origin, tmp_path):
     renew(path, f"{text}allow = 127.0.0.1:{server.port}\n")
     reload(culvert)
     assert embedded_code(culvert, server) == SUCCEEDED
-    # The listener stays what it was, and so does what is built in.
+    # The listener does not change, and the built-in rules stay.
     renew(path, text.replace("0.0.0.0", "127.0.0.1"))
     reload(culvert)
     culvert.wait_for("'listen' requires a restart")

@@ -1,4 +1,4 @@
-"""What clients say before they are answered, along with their request."""
+"""Data that clients send with their request, before the reply."""
 
 import contextlib
 import socket
@@ -43,7 +43,7 @@ def http_answer(sock):
     return http_head(sock)[0]
 
 
-# The request, how to read the answer, a tunnel, and that nobody listens.
+# A request, the reader of its reply, a tunnel, and a closed port.
 KINDS = {
     "socks5": (socks5, socks5_answer, SUCCEEDED, CONNECTION_REFUSED),
     "socks4a": (socks4a, socks4a_answer, 0x5a, 0x5b),
@@ -57,7 +57,7 @@ def kind(request):
 
 
 def start_talking(sock, data):
-    """Says it in a thread; a refusal may come before it is all said."""
+    """Sends in a thread; a refusal may arrive before all is sent."""
     def talk():
         try:
             sock.sendall(data)
@@ -129,8 +129,8 @@ def test_prohibited(start_edge, start_culvert, origin):
 # ---- The connection is lost before the answer ----
 
 class OneWay(Nat):
-    """A way to the edge on which nothing comes back for a while, and from an
-    edge that was left nothing at all."""
+    """A path to the edge on which nothing comes back for a while, and from an
+    old edge nothing at all."""
 
     silent = False
 
@@ -165,7 +165,7 @@ def ask_and_lose(edge, start_edge, start_culvert):
 
 
 def test_lost_with_the_connection(ask_and_lose, origin, kind):
-    """The origin has heard it: it must not hear it again."""
+    """The origin has it: it must not get it again."""
     request, answer, granted, _ = kind
     heard = []
 

@@ -1,5 +1,5 @@
-"""Floods of wrong passwords: others do not notice them, and nobody takes an
-overload for a wrong password."""
+"""Floods of wrong passwords: other users are not delayed, and an overload is
+never reported as a wrong password."""
 
 import base64
 import contextlib
@@ -81,7 +81,8 @@ def status(culvert, server, source, user):
 
 @contextlib.contextmanager
 def flooded(culvert, server, sources, name=OTHER[0], each=FLOOD):
-    """Guesses from these sources are under way; yields their sockets."""
+    """Wrong passwords from these sources are under way; yields their sockets.
+    """
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(
                    ask(culvert, server, source,
@@ -100,7 +101,7 @@ def answered(socks):
 
 @pytest.fixture
 def guarded(start_embedded, slow_users):
-    """A proxy that asks its clients for a password."""
+    """A proxy that requires a password."""
     return start_embedded("--listen-users", slow_users, "--grace", "0")
 
 
@@ -116,8 +117,8 @@ def brisk(start_embedded, tmp_path):
 # ---- The listener ----
 
 def test_others_get_in(guarded, origin):
-    """One who is known, and those who are new: from another address, and as
-    somebody else from the same one."""
+    """A user with a cached result, and new ones: from another address, and by
+    another name from the same one."""
     server = origin()
     assert status(guarded, server, "127.0.0.2", USER) == 200
     with flooded(guarded, server, ("127.0.0.2", "127.0.0.3")) as socks:
@@ -159,7 +160,7 @@ def test_in_a_row(brisk, origin):
         assert status(brisk, server, "127.0.0.9", USER) == 200
         assert status(brisk, server, "127.0.0.8", OTHER) == 200
 
-        # A newcomer from an address of the flood may be told to try again.
+        # A new user from an address of the flood may get 503.
         def third():
             answer = status(brisk, server, "127.0.0.2", THIRD)
             assert answer in (200, 503)
@@ -173,8 +174,8 @@ def test_in_a_row(brisk, origin):
 
 
 def test_overload_is_no_wrong_password(guarded, origin):
-    """What is too much gets 503 with a time, and a reply that is not about
-    the password."""
+    """Checks beyond the limit get 503 with Retry-After, or a reply that does
+    not blame the password."""
     server = origin()
     with flooded(guarded, server, ("127.0.0.2",), LATE[0]) as socks:
         refused = wait_until(
@@ -219,7 +220,8 @@ def test_the_log(guarded, origin):
 
 
 def test_a_reload_forgets_nobody(guarded, origin, slow_users):
-    """Who is known passes a flood after it, unless the line has changed."""
+    """Cached users pass a flood after a reload, unless their line has changed.
+    """
     server = origin()
     for user in (USER, OTHER):
         assert status(guarded, server, "127.0.0.2", user) == 200
@@ -267,8 +269,8 @@ def test_at_the_edge(start_edge, start_culvert, their_client, slow_users,
                       "proxy_internal_error; details=")
         works(known, server)
         works(fresh, server)
-        # One whose name is flooded may have to come again, but is never told
-        # that his password is wrong.
+        # A user whose name is flooded may have to try again, but never gets
+        # "wrong password".
         succeeds(unlucky, server)
     finally:
         thread.join()

@@ -1,4 +1,4 @@
-"""What the compiler and the linker do against the faults that are left."""
+"""Hardening by the compiler and the linker."""
 
 import os
 import platform
@@ -68,7 +68,7 @@ def test_control_flow():
         assert "IBT, SHSTK" in readelf("-n", BUILD / program)
 
 
-# ---- What builders want of it ----
+# ---- Flags of builders ----
 
 def commands(tmp_path, target, *assignments, **env):
     """How make would make a target that is not there."""
@@ -83,7 +83,7 @@ def commands(tmp_path, target, *assignments, **env):
 
 @pytest.mark.parametrize("by", ["environment", "command line"])
 def test_flags_of_the_builder(tmp_path, by):
-    """They come last, and what the build itself needs stays."""
+    """They come last, and the build's own flags stay."""
     flags = {"CPPFLAGS": "-DTHEIRS", "CFLAGS": "-O1 -fno-stack-protector",
              "LDFLAGS": "-Wl,-z,lazy"}
     given = ([f"{name}={value}" for name, value in flags.items()],
@@ -124,7 +124,7 @@ def test_other_flags_make_other_objects(tmp_path):
 
 
 def test_compilers_without_them(tmp_path):
-    """What a compiler does not know is left out."""
+    """Flags that the compiler does not support are left out."""
     compiler = tmp_path / "cc"
     compiler.write_text('#!/bin/sh\nfor arg; do case $arg in '
                         '-fcf-protection|*SOURCE=3) exit 1;; esac; done\n'

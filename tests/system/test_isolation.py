@@ -1,4 +1,4 @@
-"""What one does is no concern of the others: limits of an edge, and floods."""
+"""One client does not affect others: limits of an edge, and floods."""
 
 import contextlib
 import re
@@ -19,7 +19,7 @@ from test_reload import OTHER, crypted, reload, renew
 
 
 def report(edge):
-    """What SIGUSR1 has an edge say, as numbers by the words before them."""
+    """The report that SIGUSR1 makes an edge log, from its first line on."""
     said = edge.log.count("connections: ")
     edge.process.send_signal(signal.SIGUSR1)
     edge.wait_for("connections: .*refused", said + 1)
@@ -85,7 +85,7 @@ def test_tunnels_of_one_user(start_edge, start_culvert, origin, users):
 
 @pytest.mark.parametrize("files", [200, 56])
 def test_files_of_one_user(start_edge, start_culvert, origin, users, files):
-    """Where few files may be open, one user leaves some for the others."""
+    """With few file descriptors, one user leaves some for the others."""
     server = origin()
     renew(users, crypted(USER) + crypted(OTHER))
     edge = start_edge("--users", users, preexec=lambda: resource.setrlimit(
@@ -125,7 +125,7 @@ def test_connections_of_one_source(start_edge, start_culvert, origin):
 
 
 def test_idle_connections_make_room(start_edge, start_culvert, origin):
-    """Nobody misses one that has served no client yet."""
+    """A connection without a request may be evicted."""
     server = origin()
     edge = start_edge("--source-connections", 1)
     first = start_culvert(edge)
@@ -143,7 +143,7 @@ def test_idle_connections_make_room(start_edge, start_culvert, origin):
 # ---- Floods ----
 
 def ask(culvert, host, port):
-    """A SOCKS client whose request is sent, and who waits."""
+    """A SOCKS client that has sent its request and waits."""
     sock = connect(culvert.port)
     sock.sendall(b"\5\1\0")
     assert receive(sock, 2) == b"\5\0"
@@ -153,7 +153,7 @@ def ask(culvert, host, port):
 
 @contextlib.contextmanager
 def flood(culvert, host, port, n):
-    """Clients who ask for one target; `answered()` counts who was told."""
+    """Clients with one target; `answered()` counts the replies."""
     with contextlib.ExitStack() as stack:
         poll = stack.enter_context(selectors.DefaultSelector())
         for _ in range(n):
@@ -179,7 +179,7 @@ def test_unreachable_origin(start_edge, start_culvert, origin):
         for _ in range(20):
             works(culvert, server)
         assert answered() == 0
-        # Whoever waits and whoever dials is told when it has been enough.
+        # Waiting dials and running ones end by their time-outs.
         wait_until(lambda: answered() == 600, "refusals")
     wait_until(lambda: report(edge).startswith("tunnels: 0 "), "an end")
     assert "for their turn: 0\n" in report(edge)
@@ -193,7 +193,7 @@ def opening(port):
 
 
 def test_many_names_of_one_address(start_edge, start_culvert, origin):
-    """Whoever has many names for a host cannot flood it by them."""
+    """Many names of one host share its queue."""
     server = origin()
     names = NameServer()
     edge = start_edge("--resolver", f"127.0.0.1:{names.port}",
@@ -217,7 +217,7 @@ def test_many_names_of_one_address(start_edge, start_culvert, origin):
 
 
 def test_slow_name(start_edge, start_culvert, origin):
-    """Nor does a name that nobody answers for, whatever the port."""
+    """Nor does a name whose servers are silent, whatever the port."""
     server = origin()
     names = NameServer()
     edge = start_edge("--resolver", f"127.0.0.1:{names.port}")
@@ -233,7 +233,7 @@ def test_slow_name(start_edge, start_culvert, origin):
     names.close()
 
 
-# ---- Those who stop ----
+# ---- Readers that stop ----
 
 class Stuffed:
     """An origin or a client's end that takes nothing, until it is full."""
@@ -300,11 +300,9 @@ TO_MOVE = (20 if SAN else 200) * 1000 * 1000
 
 @pytest.mark.parametrize("upwards", [False, True], ids=["down", "up"])
 def test_one_who_stops(start_edge, start_culvert, origin, upwards):
-    """
-    Fifty tunnels beside one that has stopped, and fifty on a connection of
-    their own: both groups share machine and time, and so do as well. One that
-    held the others up would leave them nothing.
-    """
+    """Fifty tunnels beside one that has stopped, and fifty on a connection of
+    their own: both groups share machine and time, so they are equally fast.
+    A stopped one that delayed the others would leave them nothing."""
     edge = start_edge()
     beside, alone = start_culvert(edge), start_culvert(edge)
     stuffed = Stuffed()

@@ -1,4 +1,4 @@
-"""Limits: what happens at each, that status shows it, and who goes on."""
+"""Limits: the effect of each, status shows it, and others go on."""
 
 import contextlib
 import re
@@ -70,7 +70,7 @@ def test_status(culvert, origin):
 
 @pytest.mark.parametrize("name", ["clients_max", "clients_per_listener"])
 def test_clients_wait(start_culvert, edge, origin, name):
-    """Nobody is refused: they are served as soon as another has gone."""
+    """No client is refused: each is served as soon as another has ended."""
     culvert = limited(start_culvert, edge, **{name: 3})
     socks = [connect(culvert.port) for _ in range(9)]
     for sock in socks:
@@ -118,7 +118,7 @@ def test_listeners_are_apart(start_culvert, edge, origin):
 
 
 def test_too_many_of_one_source(start_culvert, edge, origin):
-    """They are told so, each in its language; others are served."""
+    """Each gets a reply in its protocol; others are served."""
     culvert = limited(start_culvert, edge, clients_per_source=3)
     server = origin()
     with held(culvert, origin, 3) as socks:
@@ -208,7 +208,7 @@ def test_times_of_a_request(start_culvert, edge, origin):
         with connect(culvert.port) as sock:
             sock.sendall(start)
             ended(sock)
-    # SOCKS has no words for it.
+    # SOCKS has no code for it.
     culvert.wait_for("by socks5: .* not complete in time")
     with connect(culvert.port) as sock:
         sock.sendall(b"GET http://x/ HTTP/1.1\r\n") # typed by hand
@@ -274,7 +274,7 @@ def flood(sock):
 
 
 def edge_memory(edge):
-    """KiB in use and at most, and tunnels aborted, as SIGUSR1 tells them."""
+    """KiB in use and at most, and aborted tunnels, by SIGUSR1."""
     said = edge.log.count(" memory: ")
     edge.process.send_signal(signal.SIGUSR1)
     line = edge.wait_for(r" memory: (\d+) of (\d+) KiB; (\d+) tunnels",
@@ -298,7 +298,7 @@ def wait_until_full(culvert, edge):
 
 
 def test_memory_of_stopped_readers(start_culvert, start_edge, origin):
-    """Endless data that nobody reads: both daemons stay within bounds."""
+    """Endless data that is not read: both daemons stay within bounds."""
     flags = ("--memory-max", MEMORY)
     edge = start_edge(*flags)
     culvert = start_culvert(edge, *flags)
@@ -330,7 +330,7 @@ def test_memory_of_stopped_readers(start_culvert, start_edge, origin):
 
 
 def test_memory_of_stopped_origins(start_culvert, start_edge, origin):
-    """The same the other way: what clients send and no origin reads."""
+    """The same upwards: clients send, and no origin reads."""
     flags = ("--memory-max", MEMORY)
     edge = start_edge(*flags)
     culvert = start_culvert(edge, *flags)
@@ -351,7 +351,7 @@ def test_memory_of_stopped_origins(start_culvert, start_edge, origin):
             sock.setblocking(False)
         waiting = set(socks)
         while waiting:
-            # Whoever has not taken anything for a while is full.
+            # A socket that has accepted nothing for a while is full.
             ready = select.select([], list(waiting), [], 0.5)[1]
             for sock in ready:
                 with contextlib.suppress(BlockingIOError):

@@ -17,7 +17,7 @@ from test_reset import http, request_head, socks
 # Seconds; the kernel's own patience is hours, or a quarter of one.
 KEEPALIVE = 2
 
-# Bytes that fill every buffer on the way.
+# Bytes that fill every buffer of the path.
 MUCH = 30_000_000
 
 
@@ -44,7 +44,7 @@ def get(server):
 
 
 class Quiet:
-    """Origins that hear what comes and say nothing, until it is over."""
+    """Origins that read and send nothing, until the end."""
 
     def __init__(self):
         self.heard, self.over = [], threading.Event()
@@ -139,7 +139,7 @@ def test_waiting_client_resets(start_edge, start_culvert, origin):
         no_client(culvert)
 
 
-# ---- Without a word ----
+# ---- Peers that vanish ----
 
 class Cable:
     """The daemons at the near place, clients and origins at the far one."""
@@ -192,8 +192,8 @@ def near_origin(cable, origin, handler):
 
 
 def test_clients_vanish(cable, origin, quiet):
-    """Idle, half-closed, in an exchange, with data on its way or waiting for it
-    to read on: all at once, since each takes its time."""
+    """Idle, half-closed, in an exchange, with data under way or waiting to be
+    read: all at once, since each takes its time."""
     silent = near_origin(cable, origin, quiet)
     giving = near_origin(cable, origin, lambda sock: send_pattern(sock, MUCH))
     socks = [cable.tunnel(server, "127.0.0.1")
@@ -243,7 +243,7 @@ def far_origin(cable, origin, handler):
 
 
 def test_origins_vanish(cable, origin, quiet):
-    """With nothing under way, when it has sent FIN, and with data on its way."""
+    """Idle, after FIN, and with data under way."""
     def half_close(sock):
         sock.shutdown(socket.SHUT_WR)
         quiet(sock)

@@ -1,4 +1,4 @@
-"""The log: a line for each tunnel, and never more than was asked for."""
+"""The log: a line for each tunnel, and no more than its level allows."""
 
 import base64
 import json
@@ -13,11 +13,11 @@ from client import (HOST_UNREACHABLE, NOT_ALLOWED, USER, connect,
                     socks5_connect, socks5_greet, socks5_tunnel)
 from daemon import BUILD, DEADLINE, environment, wait_until
 
-# Where nobody is, and whom nobody may reach.
+# A closed port, and an address that is out of reach.
 NOWHERE = "nowhere.invalid"
 PROHIBITED = "10.77.66.55"
 
-# What a line of a tunnel's end looks like, as text and as an object.
+# The line of a tunnel's end, as text and as an object.
 SENTENCE = " bytes up, "
 MESSAGE = "tunnel ended"
 
@@ -111,7 +111,7 @@ def test_what_is_logged(logs, users):
         assert (target in culvert.log) == (level == "-vv")
         assert (target in edge.log) == (level == "-vv")
     assert len(ends(culvert, json_format)) == (clients if level else 0)
-    # The stranger's, and those whose request went through to the edge.
+    # The client without a password, and those whose request reached the edge.
     assert len(ends(edge, json_format)) == (6 if level else 0)
     if json_format:
         for line in map(json.loads, both.splitlines()):
@@ -119,7 +119,7 @@ def test_what_is_logged(logs, users):
 
 
 def test_members(start_culvert, start_edge, origin):
-    """The numbers and the words of one tunnel are those of that tunnel."""
+    """The figures and the texts of a tunnel are its own."""
     flags = ("--log-format", "json")
     server = origin(lambda sock: sock.sendall(receive(sock, 5) * 2))
     edge = start_edge(*flags)

@@ -107,7 +107,7 @@ def test_every_member_of_the_status_is_described(embedded):
     assert members <= described
 
 
-# ---- What they tell to type ----
+# ---- Commands in the pages ----
 
 def typed(shell, text, tmp_path):
     """A terminal that such a text is pasted to, and then a password."""
@@ -137,13 +137,13 @@ EXAMPLE = re.compile(r"^.*\$\(openssl passwd.*$(?:\n.*culvert-edge.*$)?", re.M)
     pytest.param(page, marks=pytest.mark.needs("mandoc"))
     for page in ("culvert-edge.8", "culvert.1"))])
 def test_users_file(tmp_path, page):
-    """Typed or pasted, the line makes a file that nobody else may read and
-    whose user is let in."""
+    """Typed or pasted, the line makes a file that no other user may read, and
+    its user is accepted."""
     text = (ROOT / page).read_text() if page == "README" else render(page)
     text, = EXAMPLE.findall(text)
     path = tmp_path / "users"
     ran = tmp_path / "ran"
-    # What follows the line is not taken for the password.
+    # Input after the line is not taken for the password.
     text = re.sub(r"culvert-edge .*", f"echo it ran >{ran}", text)
     text = re.sub(r">(/etc/culvert\.)?users", f">{path}", text)
     assert typed("sh", text + "\n", tmp_path) == 0

@@ -1,8 +1,6 @@
-"""A machine that goes from network to network, with its tunnels.
-
-What took how long is printed (pytest -s), and held against nothing: only what
-must not be lost is. `make system-full` takes each row at its full length.
-"""
+"""A machine that moves from network to network, with its tunnels. Durations
+are printed (pytest -s) and not judged: only lost tunnels are faults. `make
+system-full` takes each row at its full length."""
 
 import contextlib
 import os
@@ -72,7 +70,7 @@ def print_row(name, **figures):
 
 
 def pause(seconds):
-    """Lets the time pass that a row of the table asks for."""
+    """Waits for as long as a row of the table says."""
     end = time.monotonic() + seconds
     wait_until(lambda: time.monotonic() >= end, f"{seconds} s",
                2 * seconds)
@@ -112,7 +110,7 @@ def test_the_network_goes_away(places, world, busy, address):
 
 
 def test_a_better_network_comes(places, world, busy):
-    """While the old one works, nobody waits for the new one."""
+    """While the old one works, tunnels do not wait for the new one."""
     a = places.line("A", rtt=60)
     b = places.line("B", rtt=20)
     culvert = world()
@@ -182,7 +180,7 @@ def comes_from(culvert, address):
 
 
 def capabilities(culvert):
-    """What it may do still: a set of bits."""
+    """Its capabilities: a set of bits."""
     with open(f"/proc/{culvert.pid}/status", encoding="ascii") as status:
         return int(re.search(r"CapEff:\s+(\w+)", status.read())[1], 16)
 
@@ -230,7 +228,7 @@ def test_fwmark(places, world, busy):
 
 
 def drop_network_capabilities():
-    """What exec gives root afterwards is without them."""
+    """Capabilities that root gets back by exec are without them."""
     for capability in (CAP_NET_ADMIN, CAP_NET_RAW):
         if LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             raise OSError("prctl")

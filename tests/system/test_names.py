@@ -15,7 +15,7 @@ from origin import Origin, echo
 from places import Forbidden, Place
 from test_reload import reload, renew
 
-# What else a program wants to find there.
+# Other files that a program needs there.
 FILES = ("passwd", "group", "hosts", "nsswitch.conf")
 
 FIRST, SECOND = "127.0.0.1", "127.0.0.2"
@@ -100,7 +100,7 @@ def test_another_network(names, proxy):
     names.server(SECOND)
     renew(names.conf, f"nameserver {SECOND}\n")
     assert names.ask(culvert, "b.fast") == SUCCEEDED
-    # A link that leads elsewhere, as resolvconf(8) has it.
+    # A symbolic link that changes, as by resolvconf(8).
     names.conf.unlink()
     (names.etc / "elsewhere").write_text(f"nameserver {FIRST}\n")
     names.conf.symlink_to("elsewhere")
@@ -113,8 +113,8 @@ def test_another_network(names, proxy):
 
 
 def test_file_of_another(names, start_edge, start_culvert):
-    """It lies with a program of its own, which renames new ones into place, as
-    connman(8) does: the link to it stays what it was."""
+    """It is a file of another program, which renames new ones into place, as
+    connman(8) does: the link to it stays as it was."""
     with tempfile.TemporaryDirectory() as run:
         file = pathlib.Path(run, "connman/resolv.conf")
         file.parent.mkdir(mode=0o755)
@@ -177,8 +177,8 @@ ERRORS = (FORMERR, SERVFAIL, NOTIMP, REFUSED)
 
 @pytest.fixture
 def ask(start_edge, start_culvert, origin):
-    """ask(server, ..., names=...): a tunnel to each name, within a second; what
-    the edge asks are the servers that are given."""
+    """ask(server, ..., names=...): a tunnel to each name, within a second; the
+    edge uses the given servers."""
     server = origin()
     closing = []
 
@@ -222,13 +222,13 @@ def test_first_server_is_gone(ask):
 
 
 def test_silent_server_is_remembered(ask):
-    """It is asked now and then, but not for each name."""
+    """It is queried now and then, but not for each name."""
     silent = BadServer(ZONE, drops={A, AAAA})
     ask(silent, BadServer(ZONE), names=[f"name{i}.test" for i in range(20)])
     assert len({name for name, _ in silent.queries}) < 10
 
 
-# What goes nowhere: by these prefixes the kernel refuses, or drops in silence.
+# Unreachable prefixes: the kernel refuses, or drops silently.
 UNREACHABLE = ["198.51.100.{}", "2001:db8:1::{}"]
 SILENT = ["192.0.2.{}", "2001:db8:2::{}"]
 REFUSING = ["127.0.1.{}"]

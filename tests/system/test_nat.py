@@ -197,7 +197,7 @@ def test_rebinds(nat, edge, start_culvert, origin):
 
 
 def test_a_port_that_is_dead(nat, edge, start_culvert, origin):
-    """Silence, and nobody says why: another port is the way out."""
+    """Silence without a reason: another port solves it."""
     relay = nat()
     culvert = start_culvert(relay.port)
     tunnels = Busy(culvert, origin(echo), 10)

@@ -1,9 +1,7 @@
-"""Origins that authenticate connections: NTLM and Negotiate (RFC 4559).
-
-The origin here knows no passwords. It looks at what such origins care about:
-whether the three legs of a handshake came on one connection, and what follows
-on it.
-"""
+"""Origins that authenticate connections: NTLM and Negotiate (RFC 4559). The
+origin here has no passwords. It checks what such origins depend on: whether
+the three legs of a handshake came on one connection, and what follows on
+it."""
 
 import base64
 import contextlib

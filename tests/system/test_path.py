@@ -1,10 +1,8 @@
-"""The MTU of real paths, in network namespaces: what each end finds of its own.
-
-The rows run at the same time, each in places of its own, since most of their
-time is spent waiting. What took how long is printed (pytest -s), and held
-against nothing: only sizes, counts and bytes are. `make system-full` takes
-them at their full length.
-"""
+"""The MTU of real paths, in network namespaces: the size that each end finds.
+The rows run at the same time, each in places of its own, since most of
+their time is spent waiting. Durations are printed (pytest -s) and not
+judged: only sizes, counts and bytes are. `make system-full` takes them at
+their full length."""
 
 import concurrent.futures
 import contextlib
@@ -92,7 +90,8 @@ class Scene(contextlib.ExitStack):
         self.note(what)
 
     def edge_size(self):
-        """What the edge has told last; nothing is told of the first size."""
+        """The size that the edge has logged last; the first one is not logged.
+        """
         told = re.findall(r"path MTU to \S+ is (\d+)", self.edge.log)
         return int(told[-1]) if told else 0
 
@@ -108,15 +107,15 @@ class Scene(contextlib.ExitStack):
     # ---- Bytes ----
 
     def moves_again(self, flow):
-        """Bytes arrive that left after begin(): since nothing that did before
-        is under way any more, or since it has been so long."""
+        """Bytes arrive that were sent after begin(): nothing earlier is under
+        way any more, or enough time has passed."""
         wait_until(lambda: time.monotonic() > self.begin + 2 * RTT / 1000 or
                    flow.errors, "two round trips")
         flow.moves(1)
         self.note("moves_again_s")
 
     def carry(self, up, down):
-        """Carries so many bytes each way, at once, and looks at each."""
+        """Carries so many bytes each way, at once, and compares each."""
         errors = []
 
         def guarded(function, sock, n):
@@ -145,7 +144,7 @@ class Scene(contextlib.ExitStack):
 
 
 class Flow:
-    """Bytes of the pattern that go one way without an end, until stop()."""
+    """Endless bytes of the pattern in one direction, until stop()."""
 
     def __init__(self, scene, way):
         self.received = 0
@@ -242,7 +241,7 @@ def search_for_more(scene):
     scene.carry(MB, MB)
 
 
-# ---- Black holes, and what is none ----
+# ---- Black holes, and false alarms ----
 
 def fall(way):
     """The path loses 200 bytes in mid transfer, and has them again."""
@@ -307,7 +306,7 @@ def cut(scene):
 # ---- Routers ----
 
 def router(scene, mtu, last):
-    """A router between near and far, who is honest: of its two links the last
+    """A router between near and far that sends ICMP: of its two links the last
     one, or else the first, takes packets of `mtu`."""
     places = scene.places
     middle = places.place(places.near.name.replace("near", "router"))
@@ -354,13 +353,13 @@ def hear_a_router(scene):
 
 
 def have_a_small_interface(scene):
-    """The same, the other way round."""
+    """The same in the other direction."""
     router(scene, 1337, last=False)
     scene.connect()
     scene.finds(1337)
     scene.carry(5 * MB, 5 * MB)
     scene.edge_finds(1337)
-    # News of the network, as a new address is, have it ask again.
+    # A change of the network, such as a new address, starts another search.
     wait_until(lambda: scene.mtu()["ceiling"] == 1337, "1337 is the ceiling")
     mtu = scene.mtu()
     assert mtu["size"] == 1337
@@ -370,7 +369,7 @@ def have_a_small_interface(scene):
 
 
 def lose_an_interface_size(scene):
-    """In mid upload the interface takes less, without a word."""
+    """During an upload the interface's MTU falls, without an event."""
     scene.places.line("line", RTT)
     scene.connect()
     scene.carry(MB, 0)
@@ -400,7 +399,8 @@ def checksum(data):
 
 
 def too_big(source, target, mtu, quote):
-    """ICMP's word on a packet from `source` to `target` (address, port)."""
+    """An ICMP message about a packet from `source` to `target` (address,
+    port)."""
     payload = struct.pack(">HHHH", source[1], target[1], 8 + 1472, 0) + quote
     packet = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 1500, 1, 0x4000, 60, UDP, 0,
                          socket.inet_aton(source[0]),
@@ -495,7 +495,7 @@ def run_row(directory, ca, name, v6):
 
 @pytest.fixture(scope="module")
 def rows(request, tmp_path_factory, ca):
-    """All rows that are asked for, under way: a future for each."""
+    """All rows that were selected, under way: a future for each."""
     cases = [(item.callspec.params["name"], item.callspec.params["v6"])
              for item in request.session.items
              if item.function is test_row]

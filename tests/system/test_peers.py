@@ -1,6 +1,6 @@
-"""HTTP/3 by strangers: quic-go at the other end of the connection, as an edge
-for our proxy and as a client of our edge.  Our own two ends could agree on a
-mistake; with these they cannot."""
+"""HTTP/3 of another implementation: quic-go at the other end of the
+connection, as an edge for our proxy and as a client of our edge. Our own
+two ends could agree on a mistake; with these they cannot."""
 
 import contextlib
 import hashlib
@@ -93,7 +93,7 @@ def test_upload_through_their_edge(their_edge, start_culvert, origin):
 
 
 def test_said_at_once_to_their_edge(their_edge, start_culvert, origin):
-    """What comes with the request waits there for the origin."""
+    """Data that comes with the request waits for the origin."""
     server = origin()
     culvert = start_culvert(their_edge())
     with connect(culvert.port) as sock:
@@ -106,7 +106,7 @@ def test_said_at_once_to_their_edge(their_edge, start_culvert, origin):
 
 
 def test_queue_before_their_edge(their_edge, start_culvert, origin):
-    """Whom their limit of streams leaves outside is served in turn."""
+    """Requests beyond their limit of streams wait in order."""
     server = origin()
     culvert = start_culvert(their_edge("-max-streams", STREAMS))
     socks = [connect(culvert.port) for _ in range(TUNNELS)]
@@ -130,7 +130,7 @@ def test_queue_before_their_edge(their_edge, start_culvert, origin):
 
 
 def test_reset_through_their_edge(their_edge, start_culvert, origin):
-    """What was cut short must not look whole."""
+    """A truncated transfer must not look whole."""
     def cut(sock):
         send_pattern(sock, 10)
         sock.recv(1)
@@ -193,8 +193,8 @@ def ask_http(culvert, server):
 
 @pytest.mark.parametrize("ask", [ask_socks, ask_connect, ask_http])
 def test_stop_after_the_end(their_edge, start_culvert, origin, ask):
-    """An edge that wants no more of a client whose origin has closed, as h2o
-    does, has said all: that is whole, however late the client reads it."""
+    """An edge that stops a client whose origin has closed, as h2o does, has
+    sent all: that arrives whole, however late the client reads it."""
     server = origin(said_and_closed(3_000_000))
     culvert = start_culvert(their_edge("-stop-after-fin"))
     for turn in range(20):
@@ -212,7 +212,7 @@ def test_stop_after_the_end(their_edge, start_culvert, origin, ask):
 
 @pytest.mark.parametrize("alpn", ["hq-interop", ""])
 def test_server_without_h3(their_edge, start_culvert, alpn):
-    """QUIC alone is not enough; the status says so, and clients learn it."""
+    """QUIC alone is not enough; the status and the clients' replies say so."""
     culvert = start_culvert(their_edge("-alpn", alpn), wait=False)
     status = culvert.wait_status(lambda s: s["error"], "an error")
     assert status["state"] != "up"
@@ -275,7 +275,7 @@ def test_their_download(their_client, edge, origin):
 
 
 def test_their_upload(their_client, edge, origin):
-    """The origin says what it has read, and their client compares."""
+    """The origin reports what it has read, and their client compares."""
     def digest(sock):
         seen = hashlib.sha256()
         while data := sock.recv(1 << 20):
@@ -300,8 +300,8 @@ def test_their_tunnels(their_client, edge, origin):
 
 
 def test_their_deaf_client(peers, ca, edge, origin):
-    """It takes no more and sends on: the origin gets all of that, and the FIN,
-    and is reset then for what it says to nobody."""
+    """Their client sends STOP_SENDING and goes on sending: the origin gets all
+    of that, and the FIN, and a reset for what it sends."""
     heard = []
 
     def talk(sock):
@@ -346,8 +346,8 @@ def test_their_user(their_client, start_edge, origin, tmp_path, password, ok):
 
 def test_embedded_edge_is_for_its_culvert(their_client, start_embedded, origin,
                                           tmp_path):
-    """Another user of this machine, who finds the port of the embedded edge,
-    does not get past --listen-users by it."""
+    """Another user of this machine who finds the port of the embedded edge
+    cannot bypass --listen-users by it."""
     users = tmp_path / "users"
     users.write_text(USERS)
     server = origin()
@@ -362,7 +362,7 @@ def test_embedded_edge_is_for_its_culvert(their_client, start_embedded, origin,
 
 
 def test_their_refusal(their_client, edge):
-    """A client that goes on sending hears the refusal, and then stops."""
+    """A client that goes on sending gets the refusal, and then stops."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         server = types.SimpleNamespace(port=nobody.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Privileges: what is left of root's once a daemon serves."""
+"""Privileges that root's daemon keeps once it serves."""
 
 import contextlib
 import ctypes
@@ -57,7 +57,7 @@ def start_edge(start_edge):
 
 
 def default_user():
-    """Who root becomes when nobody says more."""
+    """The user that root becomes by default."""
     for name in "culvert", "nobody":
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
@@ -120,7 +120,7 @@ def test_the_child_that_opens_files_has_no_more_than_that(
 @pytest.mark.parametrize("program", ["culvert", "culvert-edge"])
 def test_open_files_are_not_inherited(start_edge, start_culvert, tmp_path,
                                       program):
-    """Those of whoever starts it, who is root, would be read by another."""
+    """Files in the home of root, who starts it, are not read."""
     path = tmp_path / "secret"
     path.write_text("of root")
     with open(path, "rb") as secret:
@@ -133,7 +133,7 @@ def test_open_files_are_not_inherited(start_edge, start_culvert, tmp_path,
                 == str(path)] == []
 
 
-# ---- Who ----
+# ---- The user ----
 
 def test_run_as(start_edge):
     edge = start_edge("--run-as", "daemon")
@@ -181,7 +181,7 @@ def become_nobody():
 
 @pytest.fixture
 def open_dir(tmp_path_factory):
-    """A directory of nobody's that nobody reaches, too."""
+    """A directory of the user nobody that nobody can reach, too."""
     path = tmp_path_factory.mktemp("nobody")
     user = pwd.getpwnam("nobody")
     os.chown(path, user.pw_uid, user.pw_gid)
@@ -219,7 +219,7 @@ def contained():
 
 
 def test_root_that_may_not_change_users(start_edge, start_culvert, origin):
-    """All else holds; what was asked for by name is not left out."""
+    """All else holds; an option that was given is not left out."""
     edge = start_edge(preexec=contained)
     edge.wait_for(r"warning: running as root without capabilities: cannot "
                   r"switch to the user \w+ \(Operation not permitted\)")
@@ -381,7 +381,7 @@ def test_the_child_ends_with_the_daemon(start_edge, end):
 
 
 def test_an_abstract_notify_socket(start_edge):
-    """It was opened before the sandbox, which has no way to one."""
+    """It was opened before the sandbox, in which no path leads to one."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         name = f"\0culvert-{os.getpid()}"
         sock.bind(name)

@@ -1,4 +1,4 @@
-"""Programs that speak to a proxy in their own way."""
+"""Programs with a proxy protocol of their own habits."""
 
 import contextlib
 import getpass
@@ -28,7 +28,7 @@ def which(program):
 
 
 def with_programs(*names):
-    """For tests that need these, which nobody need install."""
+    """For tests that need these optional programs."""
     def mark(test):
         for name in names:
             test = pytest.mark.needs(name)(pytest.mark.skipif(
@@ -354,7 +354,7 @@ IRC = {b"CAP LS": b":irc CAP * LS :\r\n",
 
 @with_programs("irssi")
 def test_irssi(embedded, origin, tmp_path):
-    """It ends its CONNECT with two bare line feeds, adds CR LF, and speaks to
+    """It ends its CONNECT with two bare line feeds, adds CR LF, and sends to
     the server without waiting for the tunnel."""
     heard = b""
 

@@ -32,7 +32,8 @@ def test_qlog(start_edge, start_culvert, tmp_path):
         culvert.stop()
     edge.stop()
     for directory, role in (ours, "client"), (theirs, "server"):
-        # Root's stay root's, though the daemon is somebody else by then.
+        # Traces of root stay root's, though the daemon has another user by
+        # then.
         assert {path.stat().st_uid for path in directory.iterdir()} == \
             {os.geteuid()}
         traces = [records(path) for path in directory.iterdir()]
@@ -66,7 +67,7 @@ def told(daemon, pattern):
 
 
 def test_a_trace_that_finds_no_room(start_embedded, origin, tmp_path):
-    """That is told once for all traces, and the transfers go on."""
+    """That is logged once for all traces, and the transfers go on."""
     culvert = start_embedded("--qlog", tmp_path, preexec=little)
     transfers(culvert, origin(lambda sock: send_pattern(sock, SIZE)))
     culvert.stop()
@@ -88,7 +89,7 @@ def tiny(tmp_path):
 
 
 def test_a_disk_that_is_full(start_edge, start_culvert, origin, tiny):
-    """Both ends tell it once, and the transfers go on."""
+    """Both ends log it once, and the transfers go on."""
     server = origin(lambda sock: send_pattern(sock, SIZE))
     edge = start_edge("--qlog", tiny)
     culvert = start_culvert(edge, "--qlog", tiny)

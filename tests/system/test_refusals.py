@@ -1,4 +1,4 @@
-"""Refusals are answers: what no tunnel looks like, in each language."""
+"""A refusal has a reply in each protocol."""
 
 import socket
 import threading
@@ -18,13 +18,14 @@ ADDRESS_TYPE_NOT_SUPPORTED = 8
 
 
 def closed_port():
-    """A port of loopback that nobody listens on."""
+    """A closed port of loopback."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
 
 def refused_everywhere(culvert, host, port, code, status, text):
-    """Asks in each language, and expects this refusal and then the end."""
+    """Sends a request in each protocol, and expects this refusal and then the
+    end."""
     sock, got = socks5_connect(culvert.port, host, port)
     assert got == code
     assert sock.recv(1) == b""
@@ -54,13 +55,13 @@ def refused_everywhere(culvert, host, port, code, status, text):
 
 @pytest.mark.parametrize("name", ["nowhere.invalid", "127.1", "0x7f000001"])
 def test_dns_error(culvert, name):
-    """What only looks like an address is a name, and none that exists."""
+    """A name that only looks like an address is a name that does not exist."""
     refused_everywhere(culvert, name, 80, HOST_UNREACHABLE, 502,
                        "the name does not resolve")
 
 
 def test_dns_timeout(start_edge, start_culvert):
-    """Nobody has said that there is no such name."""
+    """No server has said that the name does not exist."""
     server = BadServer({}, drops={A, AAAA})
     edge = start_edge("--connect-timeout", "2", "--resolver",
                       f"127.0.0.1:{server.port}")
@@ -124,7 +125,7 @@ def test_connection_timeout(start_culvert, start_edge):
 
 
 def test_unroutable(start_culvert, start_edge):
-    """TCP has no way to a group of hosts, whatever the routes are."""
+    """TCP cannot reach a multicast group, whatever the routes are."""
     edge = start_edge("--allow", "224.0.0.0/4")
     refused_everywhere(start_culvert(edge), "224.0.0.1", 80,
                        NETWORK_UNREACHABLE, 502, "no route to the target")
@@ -260,7 +261,7 @@ def test_http_request(embedded, line):
 
 
 def test_refused_with_data_behind(culvert):
-    """What was sent in advance does not take the answer back."""
+    """Data that was sent in advance does not destroy the reply."""
     with connect(culvert.port) as sock:
         sock.sendall(b"\5\1\0" + socks5_request("127.0.0.1", closed_port()) +
                      bytes(100000))

@@ -1,4 +1,4 @@
-"""SIGHUP: new settings for who comes next, and nobody is cut off."""
+"""SIGHUP: new settings for new clients, and no tunnel ends."""
 
 import signal
 import socket
@@ -21,7 +21,7 @@ def crypted(user):
 
 
 def reload(daemon):
-    """Sends SIGHUP and waits for the last word about it."""
+    """Sends SIGHUP and waits for the last line about it."""
     said = daemon.log.count("is reloaded")
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for(r"(the configuration|nothing) is reloaded", said + 1)
@@ -70,10 +70,10 @@ class Tunnel:
 # ---- The edge ----
 
 def test_certificate_is_renewed(start_edge, start_culvert, ca, origin, pair):
-    """Who comes next sees the new one, whatever ticket it has."""
+    """New connections get the new certificate, with any ticket."""
     edge = start_edge(pair=pair)
     old = start_culvert(edge)
-    # Before the reload it has only seen the old one, and got a ticket.
+    # Before the reload it has the old certificate, and a ticket.
     tunnel = Tunnel(old, origin())
     pair.become(ca.untrusted)
     reload(edge)
@@ -123,7 +123,7 @@ def test_users_come_and_go(start_edge, start_culvert, origin, users):
 
 
 def test_configuration_of_an_edge(start, start_culvert, ca, origin, tmp_path):
-    """Policy and log level change; what cannot is named."""
+    """Policy and log level change; options that cannot are named."""
     server = origin()
     path = tmp_path / "edge.conf"
     text = (f"[edge]\nlisten = 127.0.0.1:0\ncert = {ca.good.cert}\n"
@@ -176,7 +176,7 @@ def test_systemd_is_told(start, ca, tmp_path):
 
 def test_configuration_of_a_proxy(start, start_edge, ca, origin, tmp_path,
                                   users):
-    """Users, edges and what they are trusted by; a tunnel does not care."""
+    """Users, edges and their CAs change; a tunnel goes on."""
     server = origin()
     first, second = start_edge(), start_edge(pair=ca.untrusted)
     path = tmp_path / "culvert.conf"
@@ -207,7 +207,7 @@ def test_configuration_of_a_proxy(start, start_edge, ca, origin, tmp_path,
 
 
 def test_user_of_a_proxy(start_edge, start_culvert, origin, users, tmp_path):
-    """Who we are at the edge, from the next tunnel on."""
+    """The user at the edge changes, from the next tunnel on."""
     server = origin()
     user_file = tmp_path / "user"
     user_file.write_text("nobody:nothing\n")

@@ -1,4 +1,4 @@
-"""What was sent before a reset arrives, and then the reset."""
+"""Bytes that were sent before a reset arrive, and then the reset."""
 
 import array
 import contextlib
@@ -66,7 +66,7 @@ def request_head(sock):
 
 
 def received(sock):
-    """What arrives, and whether it ends by RST."""
+    """Returns what arrives, and whether it ends by RST."""
     data = bytearray()
     try:
         while part := sock.recv(1 << 20):
@@ -148,7 +148,7 @@ def http_answer(status, size, framing):
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 def test_origin_resets_http(culvert, origin, size, framing):
-    """What is complete by itself stays so; what is not ends by RST."""
+    """A complete response stays so; others end by RST."""
     server = origin(http_answer("200 OK", size, framing))
     for _ in range(TIMES):
         with connect(culvert.port) as sock:
@@ -178,7 +178,7 @@ def refuse_upload(sock):
 
 
 def upload(sock, url):
-    """Sends until that fails; returns what was answered."""
+    """Sends until that fails; returns the response."""
     sock.sendall(f"POST {url} HTTP/1.1\r\nHost: x\r\n"
                  f"Content-Length: {UPLOAD}\r\n\r\n".encode())
     answer = {}
@@ -217,7 +217,7 @@ def test_early_413_http(culvert, origin):
     culvert.wait_idle()
 
 
-# ---- The client speaks and resets ----
+# ---- The client sends and resets ----
 
 def keep(heard):
     def serve(sock):
@@ -285,12 +285,12 @@ def start_talking(sock):
 
 def all_heard(heard):
     wait_until(lambda: len(heard) == TIMES, "all ends")
-    for data, _ in heard:  # of the reset one of two threads is told
+    for data, _ in heard:  # one of two threads gets the reset
         assert len(data) == LARGE and data == pattern(LARGE)
 
 
 def test_client_resets_answered(culvert, origin, tunnel):
-    """What the origin says cannot be delivered; what it is told can."""
+    """The origin's bytes cannot be delivered; those for it can."""
     heard = []
 
     def serve(sock):

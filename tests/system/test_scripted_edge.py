@@ -80,7 +80,7 @@ def exchange(sock):
 
 
 def ask(culvert, server):
-    """A client whose request is under way: its answer is still to come."""
+    """A client whose request is under way: no response yet."""
     sock = connect(culvert.port)
     assert socks5_greet(sock)
     sock.sendall(socks5_request("127.0.0.1", server.port))
@@ -156,7 +156,7 @@ def test_goaway_that_is_wrong(scripted, start_culvert, origin, ids):
 @pytest.mark.parametrize("first", [[], ["goaway 0 0"], ["goaway 0 4"],
                                    [f"goaway 0 {ID_MAX}"]])
 def test_close_without_an_error(scripted, start_culvert, origin, first):
-    """What has no answer yet is asked for again; what had one is reset."""
+    """Requests without a response are sent again; others are reset."""
     server = origin()
     edge = scripted(server, "-hold")
     culvert = start_culvert(edge.port)
@@ -217,7 +217,7 @@ def half_by_http(culvert, server):
     ids=["socks", "connect", "http"])
 @pytest.mark.parametrize("code", CODES)
 def test_stop_ends_one_direction(scripted, start_culvert, play, begin, code):
-    """A client reads to the end what is sent by one that wants no more."""
+    """A client reads all bytes of an edge that sends STOP_SENDING."""
     server = play(Halves)()
     edge = scripted(server)
     culvert = start_culvert(edge.port)
@@ -254,7 +254,8 @@ def test_stop_before_the_answer(scripted, start_culvert, origin, code, status):
 
 @pytest.mark.parametrize("code", CODES)
 def test_reset_is_no_end(scripted, start_culvert, origin, code):
-    """What is cut before its FIN must not look whole, whatever the code."""
+    """A stream that is cut before its FIN must not look whole, whatever the
+    code."""
     def send(sock):
         send_pattern(sock, 1000)
         sock.recv(1)
@@ -272,8 +273,8 @@ def test_reset_is_no_end(scripted, start_culvert, origin, code):
 @pytest.mark.parametrize("code", CODES)
 def test_reset_after_the_end(scripted, path, start_culvert, origin,
                              open_tunnel, code):
-    """All has arrived, FIN included, and its acknowledgment is not back: then
-    a reset takes nothing away, and the other direction goes on."""
+    """All has arrived, FIN included, and the acknowledgement is under way:
+    then a reset changes nothing, and the other direction goes on."""
     heard = []
 
     def serve(sock):
@@ -328,7 +329,7 @@ def test_edge_that_has_lost_its_version(scripted, path, start_culvert, origin):
 
 
 def test_another_edge_than_that(scripted, path, start, ca, origin):
-    """Nobody waits for it when there is another edge."""
+    """Clients do not wait for it if there is another edge."""
     server = origin()
     edges = [scripted(server) for _ in range(2)]
     line = path(edges[0].port)
@@ -361,8 +362,8 @@ def test_server_of_other_versions(scripted, path, start_culvert, origin):
 
 @pytest.mark.parametrize("size", [1200, 1300, 1452, 1471, 1472, 1473, 65527])
 def test_probes_have_an_end(scripted, path, start_culvert, origin, size):
-    """What is larger than the peer takes is not worth a probe, and after the
-    search nothing is."""
+    """Sizes beyond the peer's limit are never probed, and after the search
+    none is."""
     largest = min(size, ETHERNET)
     server = origin()
     line = path(scripted(server, max_udp_payload_size=size).port, ETHERNET)

@@ -1,4 +1,4 @@
-"""A log that nobody reads, or that has no room, stops no proxy."""
+"""A log that is not read, or has no space, does not block a proxy."""
 
 import contextlib
 import fcntl
@@ -64,7 +64,7 @@ def filled_socket():
 
 @pytest.mark.parametrize("filled", [filled_pipe, filled_socket])
 def test_nobody_reads(tmp_path, origin, filled):
-    """The proxy goes on; and what it wrote is there when somebody reads."""
+    """The proxy goes on; and its lines are there when the log is read."""
     reader, writer = filled()
     server = origin()
     culvert = Silent(tmp_path, writer)

@@ -244,7 +244,7 @@ def test_client_resets(culvert, origin):
 
 
 def test_reset_in_full_flow(culvert, edge, origin):
-    """Neither daemon may keep what was under way."""
+    """Neither daemon may keep data that was under way."""
     server = origin(lambda sock: send_pattern(sock, 1 << 40))
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
         expect_pattern(sock, 64 << 20)
@@ -266,7 +266,7 @@ def test_slow_reader_stops_nobody(culvert, origin):
         assert receive(slow, 1 << 20) == pattern(1 << 20, 1)
 
 
-# ---- Peers that go without a word ----
+# ---- Peers that vanish ----
 
 KEEPALIVE = "02"  # the timer of an idle socket (the kernel's proc_net_tcp)
 

@@ -28,7 +28,8 @@ SIZE = 3_000_000
 
 
 class Switching:
-    """An origin that switches, and gives the connection to `speak`."""
+    """An origin that switches protocols, and passes the connection to `speak`.
+    """
 
     def __init__(self, speak=echo, switch=SWITCH):
         self.speak = speak

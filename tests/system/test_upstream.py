@@ -1,4 +1,4 @@
-"""The way to the edge: found, lost, found again, and shared by many."""
+"""The connection to the edge: made, lost, made again, and shared by many."""
 
 import contextlib
 import ctypes
@@ -66,7 +66,7 @@ def silent(host, port):
 # ---- All addresses ----
 
 def with_hosts(path):
-    """What to do in a child so that it finds names in this file."""
+    """For a child: makes it find names in this file."""
     libc = ctypes.CDLL(None, use_errno=True)
     uid, gid = os.getuid(), os.getgid()
 
@@ -158,7 +158,7 @@ def test_fail_over_and_return(start_pair, start_edge, origin):
 
 
 def test_return_without_clients(start_pair, start_edge):
-    """The connection to the edge that stood in ends, though nobody comes."""
+    """The connection to the second edge ends, though no client comes."""
     first, second, culvert = start_pair()
     first.kill()
     culvert.wait_for(f"connected to {name(second)}")
@@ -168,8 +168,8 @@ def test_return_without_clients(start_pair, start_edge):
 
 
 def test_silent_edge(start_pair, origin):
-    """No word from the network, no answer: the next edge serves new tunnels,
-    and those that are open wait for the first."""
+    """No event from the network, no answer: the next edge serves new tunnels,
+    and open ones wait for the first."""
     first, second, culvert = start_pair()
     server = origin()
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
@@ -207,8 +207,8 @@ def test_edge_that_wants_to_go(start_pair, origin):
 
 
 def test_other_edges(start, start_edge, origin, ca, tmp_path):
-    """A reload takes an edge away: its tunnels end by themselves. Who stays
-    in the list keeps the connection, also at another place."""
+    """A reload removes an edge: its tunnels end by themselves. An edge that
+    stays in the list keeps the connection, also at another place."""
     first, second, third = start_edge(), start_edge(), start_edge()
     path = tmp_path / "culvert.conf"
 
@@ -244,7 +244,7 @@ def test_other_edges(start, start_edge, origin, ca, tmp_path):
 # ---- The same edge again ----
 
 def test_restart(start_edge, start_culvert, origin):
-    """Killed and back: what was open is reset, what is new works."""
+    """Killed and restarted: open tunnels are reset, new ones work."""
     edge = start_edge()
     culvert = start_culvert(edge)
     server = origin()
@@ -267,7 +267,7 @@ def test_restart(start_edge, start_culvert, origin):
 
 
 def test_orderly_restart(start_edge, start_culvert, origin):
-    """Who comes between two edges waits for the second."""
+    """A client that comes between two edges waits for the second."""
     edge = start_edge()
     culvert = start_culvert(edge)
     server = origin()
@@ -321,7 +321,8 @@ def no_version_1(port):
 
 
 def test_restart_with_another_version(start_edge, start_culvert, origin):
-    """While an edge restarts, what is in its place may know no version 1."""
+    """While an edge restarts, a server in its place may not support version 1.
+    """
     edge = start_edge()
     culvert = start_culvert(edge)
     server = origin()
@@ -339,7 +340,7 @@ def test_restart_with_another_version(start_edge, start_culvert, origin):
 
 
 def test_edge_without_version_1(start_culvert):
-    """One that never knew it will not learn it: clients need not wait."""
+    """A server that never supported it will not: clients need not wait."""
     with silent("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
     with no_version_1(port):
@@ -352,7 +353,7 @@ def test_edge_without_version_1(start_culvert):
 
 
 def test_client_before_its_edge(start_edge, start_culvert, origin):
-    """It waits, and need not ask again; so the pauses are short."""
+    """It waits, and need not try again; so the pauses are short."""
     with silent("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
     culvert = start_culvert(port, wait=False)
@@ -369,8 +370,8 @@ def test_client_before_its_edge(start_edge, start_culvert, origin):
 # ---- Room for many ----
 
 def test_limit_of_ten(start_edge, start_culvert, origin):
-    """An edge that allows few tunnels is asked on more connections, which go
-    when nobody needs them; everybody is served."""
+    """An edge that allows few tunnels gets more connections, which end when
+    they are not needed; every client is served."""
     edge = start_edge("--streams-max", LIMIT)
     culvert = start_culvert(edge)
     server = origin()
@@ -411,7 +412,7 @@ def test_limit_of_ten(start_edge, start_culvert, origin):
 
 
 def test_who_closed_it(start_edge, start_culvert, origin):
-    """An end in order is told from a loss, on both sides."""
+    """An orderly end is distinguished from a loss, on both sides."""
     edge = start_edge("--grace", "0")
     culvert = start_culvert(edge)
     server = origin()
