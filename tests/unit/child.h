@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 /*
- * Tests of what cannot be undone in a process run in a child, which tells by
- * its exit status at which line an expectation failed.
+ * Tests of what cannot be undone in a process run in a child. Its exit status
+ * is the line at which an expectation failed.
  */
 
 #define CHILD_LINES 250	  /* exit statuses that lines share */

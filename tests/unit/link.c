@@ -1,5 +1,5 @@
 /*
- * Datagrams stand on the wire in the order of their arrival. A step serves what
+ * Datagrams are on the wire in the order of their arrival. A step delivers what
  * has arrived or is due, sends all that the ends have to send, and moves the
  * clock to the next arrival or deadline.
  */
@@ -297,7 +297,7 @@ link_inject(struct link *link, bool up, size_t client, const void *data,
 
 /* ---- At its ends ---- */
 
-/* What one receive call gets: datagrams of one kind are joined, as by GRO. */
+/* One receive call: datagrams of one kind are joined, as by GRO. */
 struct batch {
 	struct quic_rx rx[BATCH_MAX];
 	size_t n, len;
@@ -347,7 +347,7 @@ deliver(struct link *link, bool up, size_t client, const struct batch *batch)
 		    link->now);
 }
 
-/* All that has arrived by now, in one call for each end in turn. */
+/* Delivers all that has arrived by now, in one call for each end. */
 static void
 deliver_due(struct link *link)
 {

@@ -1,7 +1,7 @@
 /*
- * A network in memory, with a clock of its own: clients, one server, and what
- * happens to datagrams between them. Nothing here waits, and with one seed
- * everything happens in one order.
+ * A network in memory, with a clock of its own: clients, one server, and the
+ * datagrams between them. Nothing here waits, and with one seed everything
+ * happens in one order.
  */
 #ifndef CULVERT_TESTS_UNIT_LINK_H
 #define CULVERT_TESTS_UNIT_LINK_H
@@ -15,16 +15,16 @@
 
 #define LINK_CLIENTS_MAX 16
 #define LINK_PLACES 4	       /* networks that a client can move between */
-#define LINK_DATAGRAM_MAX 9000 /* bytes; what is longer is lost */
+#define LINK_DATAGRAM_MAX 9000 /* bytes; longer datagrams are lost */
 
 /* A datagram on its way. */
 struct link_datagram {
 	TAILQ_ENTRY(link_datagram) entry; /* link->wire, by `at` */
 	uint64_t at;			  /* ns: when it arrives */
 	bool up;			  /* to the server */
-	size_t client;			  /* whose it is, or for whom */
+	size_t client;			  /* its sender or receiver */
 	size_t place;			  /* where the client is, or was */
-	struct quic_path path;		  /* as its receiver sees it */
+	struct quic_path path;		  /* as the receiver has it */
 	uint8_t ecn;
 	size_t len; /* bytes */
 	uint8_t data[LINK_DATAGRAM_MAX];
@@ -34,7 +34,7 @@ struct link {
 	uint64_t now;	    /* ns; never 0 */
 	uint64_t delay;	    /* ns, one way; 25 ms */
 	uint64_t byte_ns;   /* of the line, each way; 0: no time at all */
-	uint64_t queue_max; /* ns: who would wait longer before it is lost */
+	uint64_t queue_max; /* ns: a longer queue loses datagrams */
 	unsigned loss;	    /* of 1000 datagrams, so many are lost, ... */
 	unsigned late;	    /* ... overtaken by later ones ... */
 	unsigned twice;	    /* ... or arrive twice */
@@ -42,25 +42,26 @@ struct link {
 	uint64_t random;    /* state of link_random(); set it to seed it */
 
 	/*
-	 * Where clients are: each has an address of its own at every place,
-	 * and sends from the one that its path names. What is lost there, both
-	 * ways, is more than `size_max` or the place's own, if that is not 0.
+	 * The places of clients: a client has an address of its own at each,
+	 * and sends from the one that its path names. Datagrams larger than
+	 * `size_max`, or than the place's own limit if that is not 0, are lost
+	 * there, both ways.
 	 */
 	bool down[LINK_PLACES];
 	size_t place_size_max[LINK_PLACES];
 
 	/*
-	 * The source ports of the clients as the server sees them. Whoever
-	 * adds less than LINK_NAT_PORTS to one has changed a NAT's mapping;
-	 * datagrams to the earlier ports still arrive.
+	 * The source ports of the clients as the server sees them. Adding less
+	 * than LINK_NAT_PORTS to one changes a NAT's mapping; datagrams to the
+	 * earlier ports still arrive.
 	 */
 	uint16_t port[LINK_CLIENTS_MAX];
 
-	/* Sees every datagram as it leaves and may alter it; false: lost. */
+	/* Called for every datagram as it leaves; may alter it. False: lost. */
 	bool (*tamper)(struct link_datagram *, void *arg);
 	void *tamper_arg;
 
-	/* Set by the test; what is left here is freed with the link. */
+	/* Set by the test; what remains is freed with the link. */
 	struct quic_server *server;
 	struct quic_conn *clients[LINK_CLIENTS_MAX];
 
@@ -81,9 +82,9 @@ struct link *link_new(void);
 void link_free(struct link *);
 
 /*
- * The path of a client as it sees it itself, for quic_client_new(); from
+ * The path of a client as the client has it, for quic_client_new(); from
  * another place than the first, for quic_conn_migrate(); and from a place where
- * it has been, which gives it another address at every visit below 256.
+ * it was before, with another address at every visit below 256.
  */
 struct quic_path link_path(size_t client);
 struct quic_path link_path_at(size_t client, size_t place);
@@ -93,21 +94,21 @@ struct quic_path link_path_again(size_t client, size_t place, unsigned visit);
 uint64_t link_random(struct link *, uint64_t n);
 
 /*
- * Lets a datagram of unknown origin arrive at the server, as if from that
- * client, or at the client, as if from the server.
+ * Delivers a forged datagram to the server, as if from that client, or to the
+ * client, as if from the server.
  */
 void link_inject(struct link *, bool up, size_t client, const void *data,
     size_t len);
 
-/* Frees a client and what its train still held: the place is free again. */
+/* Frees a client and what its train still holds: the place is free again. */
 void link_drop_client(struct link *, size_t client);
 void link_drop_server(struct link *);
 
 /*
- * Sends, waits, delivers and expires, until done(arg) is true or `limit`
- * nanoseconds have passed; says which. With no `done`, runs for `limit` and
- * returns true. False also if the two ends keep each other busy without any
- * time passing.
+ * Sends, waits, delivers and expires until done(arg) is true or `limit`
+ * nanoseconds have passed, and returns whether it is true. Without `done`, runs
+ * for `limit` and returns true. Returns false, too, if the two ends keep each
+ * other busy while no time passes.
  */
 bool
 link_run(struct link *, bool (*done)(void *arg), void *arg, uint64_t limit);

@@ -142,7 +142,7 @@ target_set_bounds_the_host(void **state)
 	assert_string_equal(target.host, "::1");
 }
 
-/* One octet after another: the gate lets nothing through that it need not. */
+/* Each octet in turn: addr.c accepts nothing that it need not. */
 static void
 target_set_knows_every_octet(void **state)
 {
@@ -263,7 +263,7 @@ addr_literal_is_no_inet_aton(void **state)
 }
 
 static void
-loopback_is_told_apart(void **state)
+loopback_is_recognized(void **state)
 {
 	static const struct {
 		const char *text;
@@ -437,7 +437,7 @@ main(void)
 		cmocka_unit_test(addr_round_trips),
 		cmocka_unit_test(addr_parse_refuses),
 		cmocka_unit_test(addr_literal_is_no_inet_aton),
-		cmocka_unit_test(loopback_is_told_apart),
+		cmocka_unit_test(loopback_is_recognized),
 		cmocka_unit_test(addr_len_follows_the_family),
 		cmocka_unit_test(a_source_is_a_host),
 		cmocka_unit_test(cidr_has_edges),

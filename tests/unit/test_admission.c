@@ -38,7 +38,7 @@ address(const char *text)
 	return (struct sockaddr *)&ss;
 }
 
-/* How many of `n` who come at once from there are let in. */
+/* How many of `n` simultaneous handshakes from there are admitted. */
 static unsigned
 admitted_from(const char *text, unsigned n, bool proven, uint64_t now)
 {
@@ -68,7 +68,7 @@ admitted(unsigned n, uint64_t now)
 }
 
 static void
-half_open_handshakes_ask_for_proof(void **state)
+half_open_handshakes_cause_retry(void **state)
 {
 	struct sockaddr *who = address("192.0.2.1");
 
@@ -99,7 +99,7 @@ handshakes_have_their_rate(void **state)
 }
 
 static void
-beyond_it_who_is_proven_waits(void **state)
+beyond_it_validated_clients_wait(void **state)
 {
 	struct sockaddr *who = address("192.0.2.1");
 
@@ -115,7 +115,7 @@ beyond_it_who_is_proven_waits(void **state)
 	    ADMISSION_ADMIT);
 }
 
-/* Whoever takes all that there is leaves some for those who come after. */
+/* A source that takes all that it can leaves some for later ones. */
 static void
 a_source_leaves_a_quarter(void **state)
 {
@@ -125,12 +125,12 @@ a_source_leaves_a_quarter(void **state)
 	(void)state;
 	admission.per_second = 800;
 	assert_int_equal(admitted_from("192.0.2.1", 10000, true, now), 600);
-	/* The others have their shares, one after the other. */
+	/* The other sources have their shares, one after the other. */
 	assert_int_equal(admitted_from("192.0.2.2", 10000, true, now), 100);
 	assert_int_equal(admitted_from("2001:db8::1", 10000, true, now), 100);
 	assert_int_equal(admitted_from("2001:db8::2", 10000, true, now), 0);
 	assert_int_equal(admitted(1000, now), 0);
-	/* Nothing is wasted when there is nobody else. */
+	/* A source that is alone may have all. */
 	for (int i = 0; i < 100; i++)
 		taken += admitted_from("192.0.2.1", 100, true,
 		    now + SECOND + (uint64_t)i * SECOND / 10);
@@ -203,9 +203,9 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		ADMISSION_TEST(half_open_handshakes_ask_for_proof),
+		ADMISSION_TEST(half_open_handshakes_cause_retry),
 		ADMISSION_TEST(handshakes_have_their_rate),
-		ADMISSION_TEST(beyond_it_who_is_proven_waits),
+		ADMISSION_TEST(beyond_it_validated_clients_wait),
 		ADMISSION_TEST(a_source_leaves_a_quarter),
 		ADMISSION_TEST(a_forger_leaves_a_quarter),
 		ADMISSION_TEST(sources_are_counted),

@@ -16,7 +16,7 @@
 #define BYTE_NS 400 /* 20 Mbit/s */
 #define BULK 0	    /* the tunnel that is always full, upwards */
 
-/* Returns what has arrived of it by the time that it flows. */
+/* Returns the bytes of it that have arrived. */
 static size_t
 bulk_through_bottleneck(struct world *w)
 {

@@ -58,8 +58,8 @@ large_ones_vanish_before_small_ones(void **state)
 }
 
 /*
- * Hundreds of frames may acknowledge the same packets over and over: what comes
- * after as many numbers as one frame can have is not looked at.
+ * Hundreds of frames may acknowledge the same packets again and again: no more
+ * numbers are checked than one frame can have.
  */
 static void
 a_packet_is_looked_at_once(void **state)
@@ -88,7 +88,7 @@ two_large_ones_may_be_lost(void **state)
 }
 
 static void
-one_that_arrives_speaks_for_the_others(void **state)
+one_that_arrives_clears_the_others(void **state)
 {
 	(void)state;
 	send_packets(BLACK_HOLE_LARGE, 3);
@@ -163,7 +163,7 @@ what_has_had_its_say_is_silent(void **state)
 }
 
 static void
-it_waits_for_what_asks(void **state)
+only_ack_eliciting_packets_count(void **state)
 {
 	(void)state;
 	send_packets(BLACK_HOLE_NONE, 1);
@@ -199,13 +199,13 @@ main(void)
 		BLACK_HOLE_TEST(large_ones_vanish_before_small_ones),
 		BLACK_HOLE_TEST(a_packet_is_looked_at_once),
 		BLACK_HOLE_TEST(two_large_ones_may_be_lost),
-		BLACK_HOLE_TEST(one_that_arrives_speaks_for_the_others),
+		BLACK_HOLE_TEST(one_that_arrives_clears_the_others),
 		BLACK_HOLE_TEST(loss_by_half_betrays),
 		BLACK_HOLE_TEST(loss_by_chance_does_not),
 		BLACK_HOLE_TEST(a_queue_that_ran_over_passes),
 		BLACK_HOLE_TEST(what_has_not_left_is_no_evidence),
 		BLACK_HOLE_TEST(what_has_had_its_say_is_silent),
-		BLACK_HOLE_TEST(it_waits_for_what_asks),
+		BLACK_HOLE_TEST(only_ack_eliciting_packets_count),
 		BLACK_HOLE_TEST(what_is_forgotten_may_have_been_large),
 	};
 

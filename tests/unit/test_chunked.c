@@ -108,7 +108,10 @@ bodies_decoded(void **state)
 	}
 }
 
-/* What sites send; the connection is fit for reuse only if lines are. */
+/*
+ * Bodies as sites send them; the connection is reused only if the lines are
+ * valid.
+ */
 static void
 responses_decoded(void **state)
 {
@@ -226,7 +229,7 @@ responses_refused(void **state)
 		check_bad(&rows[i], true);
 }
 
-/* What a decoder in mid-body says to n times octet. */
+/* The result of a decoder in mid-body for n times octet. */
 static int
 feed_many(struct body *body, uint8_t octet, size_t n)
 {

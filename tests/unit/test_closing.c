@@ -76,7 +76,9 @@ written(void)
 	return n;
 }
 
-/* By any of its IDs, for three seconds, whoever's path it was. */
+/*
+ * A packet with any of its IDs is answered, from any path, for three seconds.
+ */
 static void
 a_close_is_kept_for_seconds(void **state)
 {
@@ -111,7 +113,7 @@ it_is_sent_ever_more_rarely(void **state)
 	assert_int_equal(n, 10);
 }
 
-/* Small packets of somebody who lies about an address bring no large ones. */
+/* Small packets from a forged address cause no large ones. */
 static void
 it_does_not_amplify(void **state)
 {
@@ -148,7 +150,7 @@ the_oldest_makes_room(void **state)
 	assert_int_equal(written(), MANY);
 }
 
-/* What waits in a train goes first. */
+/* Packets that wait in a train are sent first. */
 static void
 a_train_that_is_taken_is_left_alone(void **state)
 {

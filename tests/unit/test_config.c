@@ -12,7 +12,7 @@
 #include "proxy/config/option.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define ARGS_MAX 80 /* words of a command line in this file */
+#define ARGS_MAX 80 /* arguments of a command line in this file */
 
 /* The base64 of 32 zero octets, and of 32 times 0xff. */
 #define PIN_ZEROS "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -298,7 +298,7 @@ every_key_sets_its_field(void **state)
 	}
 }
 
-/* Nobody but root can wish for another user. */
+/* Only root can choose another user. */
 static void
 run_as_takes_a_user_that_we_can_become(void **state)
 {
@@ -389,7 +389,7 @@ the_last_flag_wins(void **state)
 	end();
 }
 
-/* Rows of: the program's text, and what is complained about. */
+/* Rows: the program's file, and the complaint about it. */
 static void
 files_are_read_strictly(void **state)
 {
@@ -619,7 +619,7 @@ bad_flags_are_named(void **state)
 	}
 }
 
-/* Whatever is mistyped, and wherever: a complaint never says what was typed. */
+/* Any value may be mistyped: a complaint never prints it. */
 static void
 values_stay_out_of_complaints(void **state)
 {
@@ -864,7 +864,10 @@ the_user_file_gives_the_user(void **state)
 	end();
 }
 
-/* Whoever may read these files is in, or can find out how to be. */
+/*
+ * Files of secrets: a user who can read them can use the proxy, or find out
+ * how.
+ */
 static void
 exposed_secrets_are_warned_of(void **state)
 {
@@ -963,7 +966,7 @@ unreadable_files_are_errors(void **state)
 
 /* ---- Reading it again ---- */
 
-/* Reloads, and leaves what was printed in f.err; fresh replaces old if good. */
+/* Reloads. f.err has what was printed; fresh replaces old if it is valid. */
 static int
 reload(void)
 {
@@ -1002,7 +1005,7 @@ a_reload_reads_the_file_again(void **state)
 	assert_string_equal(f.config.user.password, "new");
 	assert_int_equal(f.config.cc, QUIC_CC_BBR);
 	assert_true(f.config.quiet);
-	/* What the command line said still counts. */
+	/* Options of the command line still count. */
 	assert_int_equal(f.config.pin.n, 1);
 	assert_int_equal(f.config.mtu_max, 9000);
 	assert_int_equal(f.config.verbose, 1);

@@ -120,7 +120,10 @@ all_of_it_at_once(void **state)
 	}
 }
 
-/* A router marks what it would drop, and the senders slow down (RFC 9002). */
+/*
+ * A router marks packets that it would drop, and the senders slow down (RFC
+ * 9002).
+ */
 static bool
 mark_some(struct link_datagram *d, void *arg)
 {
@@ -138,7 +141,7 @@ some_is_marked(void **state)
 	unsigned marked = 0;
 	uint64_t cwnd;
 
-	/* BBR takes marks another way. */
+	/* BBR reacts to marks differently. */
 	w->client_settings.cc = w->server_settings.cc = QUIC_CC_CUBIC;
 	transfer_both_ways(w, 4 * MB);
 	cwnd = stats_of(near_conn(w)).cwnd;
@@ -231,7 +234,7 @@ an_address_changes_for_good(void **state)
 /* ---- Keys ---- */
 
 static void
-keys_are_updated_on_the_way(void **state)
+keys_are_updated_under_way(void **state)
 {
 	struct world *w = *state;
 
@@ -306,7 +309,9 @@ closed_by_the_server(void **state)
 	assert_int_equal(server_stats(w).connections, 0);
 }
 
-/* The close gets lost; whoever goes on sending is told again. */
+/*
+ * The CONNECTION_CLOSE is lost; a peer that goes on sending receives it again.
+ */
 static void
 a_lost_close_is_repeated(void **state)
 {
@@ -325,8 +330,8 @@ a_lost_close_is_repeated(void **state)
 }
 
 /*
- * The same after a rest: the close belongs to the present, and whoever has not
- * heard of it is not told that the connection is unknown.
+ * The same after idle time: a peer that has missed the CONNECTION_CLOSE
+ * receives it, and not a stateless reset.
  */
 static void
 a_lost_close_is_repeated_after_a_rest(void **state)
@@ -346,7 +351,7 @@ a_lost_close_is_repeated_after_a_rest(void **state)
 	assert_text(&w->client[0], "lost");
 }
 
-/* A server with so many connections as there is room for on the link. */
+/* A server with as many connections as the link has places. */
 static void
 crowd(struct world *w)
 {
@@ -375,7 +380,7 @@ memory(void)
 
 #define CLOSED_MAX 4096 /* bytes that a closed connection may take */
 
-/* One that is closed is a packet and some IDs, whoever has closed it. */
+/* A closed connection is a packet and some IDs, whichever side closed it. */
 static void
 a_closed_connection_is_small(void **state)
 {
@@ -422,7 +427,7 @@ a_closed_connection_is_gone_in_seconds(void **state)
 	assert_int_equal(quic_server_deadline(w->link->server), UINT64_MAX);
 }
 
-/* There is nobody to be told: nothing is kept. */
+/* There is no peer to receive it: nothing is kept. */
 static void
 a_silent_connection_is_gone_at_once(void **state)
 {
@@ -438,7 +443,10 @@ a_silent_connection_is_gone_at_once(void **state)
 	assert_int_equal(quic_server_deadline(w->link->server), UINT64_MAX);
 }
 
-/* A handler closes while its stream's last bytes are being told. */
+/*
+ * A handler closes the connection while the last bytes of a stream are
+ * delivered.
+ */
 static void
 closed_by_a_handler(void **state)
 {
@@ -513,7 +521,7 @@ keep_alive_keeps_it_up(void **state)
 }
 
 static void
-the_less_patient_side_counts(void **state)
+the_shorter_of_two_time_outs_counts(void **state)
 {
 	struct world *w = *state;
 
@@ -538,7 +546,7 @@ time_to_answer(struct world *w)
 	return w->link->now - start;
 }
 
-/* Nobody asks for anything for a day, and the next one need not wait. */
+/* A day without a request; the next request need not wait. */
 static void
 a_day_of_idleness(void **state)
 {
@@ -701,7 +709,7 @@ main(void)
 		TEST(an_address_flaps),
 		TEST(an_address_flaps_without_probes),
 		TEST(an_address_changes_for_good),
-		TEST(keys_are_updated_on_the_way),
+		TEST(keys_are_updated_under_way),
 		TEST(closed_by_the_client),
 		TEST(closed_by_the_server),
 		TEST(a_lost_close_is_repeated),
@@ -713,7 +721,7 @@ main(void)
 		TEST(closed_by_a_handler_of_the_server),
 		TEST(silence_ends_it),
 		TEST(keep_alive_keeps_it_up),
-		TEST(the_less_patient_side_counts),
+		TEST(the_shorter_of_two_time_outs_counts),
 		TEST(a_day_of_idleness),
 		TEST(a_rest_costs_no_time),
 		TEST(a_day_of_sleep),

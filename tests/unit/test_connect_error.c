@@ -12,8 +12,8 @@
 #include "proxy/local/upstream/edge_response.h"
 
 /*
- * What the edge's refusals become, and what the front ends make of them: the
- * code in SOCKS and the status in HTTP.
+ * The errors that the edge's responses become, and what the front ends make of
+ * them: a code of SOCKS and a status of HTTP.
  */
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -130,7 +130,7 @@ a_password_of_culvert_is_not_the_clients(void **state)
 	assert_non_null(strstr(e.text, "too many passwords"));
 }
 
-/* Errors of which no edge tells. */
+/* Errors that no edge reports. */
 static void
 own_errors_have_codes(void **state)
 {

@@ -14,8 +14,8 @@
 #include "quic/io.h"
 
 /*
- * One connection without a network: this file plays the QUIC connection under
- * it, and decides what that has received.
+ * One connection without a network: this file takes the place of the QUIC
+ * connection under it, and decides what that has received.
  */
 
 #define START 1000 /* milliseconds */
@@ -379,7 +379,7 @@ unreachable_ends_a_handshake(void **state)
 	assert_string_equal(c->why,
 	    "no answer: no edge is listening on this UDP port");
 	assert_false(c->permanent);
-	/* What the connection does not know yet comes too late. */
+	/* A change that the connection has not noticed is too late. */
 	events->connected(conn, events_arg);
 	end_with(QUIC_CLOSED_BY_PEER, false, 0);
 	assert_int_equal(c->state, CONNECTION_CLOSED);

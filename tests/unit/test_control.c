@@ -22,9 +22,9 @@
 #include "proxy/base/control_path.h"
 
 /*
- * Real sockets in a directory of their own.  Clients write into the kernel's
- * buffer, then the loop runs until there is an answer.  Every test ends with
- * an empty loop: uv_loop_close() says so.
+ * Real sockets in a directory of their own. Clients write into the kernel's
+ * buffer, then the loop runs until there is a response. Every test ends with an
+ * empty loop: uv_loop_close() checks that.
  */
 
 #define ANSWER_MAX 65536    /* bytes that a client keeps of an answer */
@@ -396,7 +396,7 @@ the_end_comes_in_every_state(void **state)
 	control_close(NULL);
 }
 
-/* ---- Who may ask ---- */
+/* ---- Permissions ---- */
 
 static void
 the_file_is_private(void **state)
@@ -412,7 +412,7 @@ the_file_is_private(void **state)
 	assert_int_equal(umask(mask), 0);
 }
 
-/* Asks as somebody else; returns whether there was an answer. */
+/* Sends a request as another user; returns whether there was a response. */
 static int
 ask_as_nobody(void)
 {

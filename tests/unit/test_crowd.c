@@ -13,10 +13,10 @@
 
 /*
  * Thousands of tunnels on one connection: they end at once, or make the server
- * hold all that they can, and whoever is beside them goes on.
+ * hold as much as they can, while another connection goes on.
  */
 
-#define FEW 50		  /* tunnels of whoever is beside a hog */
+#define FEW 50		  /* tunnels of the connection beside it */
 #define CROWD 20000	  /* tunnels */
 #define OTHER CROWD	  /* the number of the tunnel that must go on */
 #define USED (CROWD + 1)  /* ... of another one beside it */
@@ -166,7 +166,7 @@ far_finishes_all(void **state)
 	ended_at_once(state, FAR_FINISHES);
 }
 
-/* Tunnels end one after the other, and new requests come all the while. */
+/* Tunnels end one after the other, while new requests arrive. */
 static void
 tunnels_come_and_go(void **state)
 {
@@ -215,7 +215,7 @@ requests_rejected_all(void **state)
 	the_other_goes_on(w);
 }
 
-/* What one call of the library may have told of, at most. */
+/* The events that one call of the library may have fired, at most. */
 struct pace {
 	struct world *w;
 	unsigned requests; /* that were seen before this step ... */
@@ -285,9 +285,9 @@ open_flight(struct world *w, struct held *held)
 	w->requests = 0;
 }
 
-/* Others have their turn while thousands of requests are seen to. */
+/* Other connections are served while thousands of requests are handled. */
 static void
-requests_take_turns(void **state)
+requests_are_handled_in_parts(void **state)
 {
 	struct world *w = *state;
 	struct pace pace = { .w = w };
@@ -303,9 +303,9 @@ requests_take_turns(void **state)
 		assert_whole(&w->near[i], 0);
 }
 
-/* Nobody is told of requests that come with their end. */
+/* No event fires for requests that arrive with their end. */
 static void
-what_is_taken_back_is_not_told(void **state)
+reset_requests_fire_no_event(void **state)
 {
 	struct world *w = *state;
 	static struct held held;
@@ -323,9 +323,9 @@ what_is_taken_back_is_not_told(void **state)
 /* ---- Memory ---- */
 
 #define MOVED (20 * MB)
-#define WINDOW 65536 /* bytes: what a peer may send before it is asked */
+#define WINDOW 65536 /* bytes that a peer may send at first */
 
-/* What one connection makes the server hold. */
+/* The memory that one connection makes the server hold. */
 struct hog {
 	unsigned streams;
 	size_t bytes; /* on each */
@@ -352,7 +352,7 @@ memory_world(struct world *w, size_t max)
 	assert_true(world_connected(w, 1));
 }
 
-/* Nothing of client 0 arrives any more: what it gets is not acknowledged. */
+/* Nothing from client 0 arrives any more: it acknowledges nothing. */
 static bool
 drop_acks(struct link_datagram *d, void *arg)
 {
@@ -436,7 +436,10 @@ memory_world_down(struct world *w)
 	memory = NULL;
 }
 
-/* A hog does not slow the other connection, and does not pass the limit. */
+/*
+ * A connection that takes all the memory that it can does not slow another, and
+ * does not exceed the limit.
+ */
 static void
 a_hog_hurts_nobody_else(struct world *w, size_t max)
 {
@@ -464,20 +467,20 @@ a_hog_hurts_nobody_else(struct world *w, size_t max)
 }
 
 static void
-a_hog_hurts_nobody(void **state)
+a_large_connection_slows_no_other(void **state)
 {
 	a_hog_hurts_nobody_else(*state, QUIC_MEMORY_DEFAULT);
 }
 
 static void
-a_hog_of_little_memory_hurts_nobody(void **state)
+with_little_memory_it_slows_no_other(void **state)
 {
 	a_hog_hurts_nobody_else(*state, QUIC_MEMORY_MIN);
 }
 
 /* One that takes all it can get in both directions takes no more. */
 static void
-a_hog_of_both_ways_hurts_nobody(void **state)
+large_both_ways_it_slows_no_other(void **state)
 {
 	struct hog hog = { 1000, WINDOW, true, 8 * WINDOW };
 	struct world *w = *state;
@@ -501,7 +504,7 @@ drop_acks_of_hogs(struct link_datagram *d, void *arg)
 	return !d->up || d->client == 1;
 }
 
-/* Hogs have the clients 0 and from 2 on. */
+/* These are the clients 0 and from 2 on. */
 static void
 let_hogs(struct world *w, unsigned n, const struct hog *hog)
 {
@@ -566,20 +569,20 @@ several_hogs_hurt_nobody(struct world *w, size_t max)
 }
 
 static void
-hogs_of_much_memory_hurt_nobody(void **state)
+many_with_much_memory_slow_no_other(void **state)
 {
 	several_hogs_hurt_nobody(*state, QUIC_MEMORY_DEFAULT);
 }
 
 static void
-hogs_of_little_memory_hurt_nobody(void **state)
+many_with_little_memory_slow_no_other(void **state)
 {
 	several_hogs_hurt_nobody(*state, QUIC_MEMORY_MIN);
 }
 
-/* Ten hogs at once, of which none is needed to go beyond the limit. */
+/* Ten of them at once, none of which has to exceed the limit. */
 static void
-hogs_hurt_nobody(void **state)
+large_connections_slow_no_other(void **state)
 {
 	struct hog hog = { 1000, WINDOW, true, 0 };
 	struct world *w = *state;
@@ -611,7 +614,7 @@ hogs_hurt_nobody(void **state)
 	memory_world_down(w);
 }
 
-/* Newcomers are refused before those who are there must make room. */
+/* New connections are refused before existing ones must free memory. */
 static void
 newcomers_do_not_fill_memory(void **state)
 {
@@ -636,7 +639,7 @@ newcomers_do_not_fill_memory(void **state)
 	memory_world_down(w);
 }
 
-/* Streams that nobody reads are aborted, and never many in one iteration. */
+/* Streams that are not read are aborted, and never many in one iteration. */
 static void
 reclaim_takes_small_steps(void **state)
 {
@@ -660,7 +663,7 @@ reclaim_takes_small_steps(void **state)
 	memory_world_down(w);
 }
 
-/* What was reset takes no memory, and a peer must end it in the end. */
+/* A stream that was reset takes no memory, and the peer must end it in time. */
 static void
 unfinished_streams_are_counted(void **state)
 {
@@ -683,7 +686,7 @@ unfinished_streams_are_counted(void **state)
 	memory_world_down(w);
 }
 
-/* So must one end its part of what was refused. */
+/* A peer must also end a stream that was refused. */
 static void
 refused_streams_are_counted(void **state)
 {
@@ -723,7 +726,7 @@ drop_more(struct world *w, size_t first, size_t n)
 		link_drop_client(w->link, i);
 }
 
-/* Many that want all that they can get are no reason to close any of them. */
+/* Many connections with much memory are no reason to close any of them. */
 static void
 the_busy_share(void **state)
 {
@@ -749,10 +752,10 @@ the_busy_share(void **state)
 	memory_world_down(w);
 }
 
-#define GAPPERS 5 /* clients, but for client 1, who does no harm */
+#define GAPPERS 5 /* clients, without client 1, which does no harm */
 #define GAPS 300  /* tunnels of each with a gap */
 
-/* Those who leave gaps are not heard. */
+/* Senders that leave gaps are ignored. */
 static bool
 drop_others(struct link_datagram *d, void *arg)
 {
@@ -776,7 +779,7 @@ leave_gaps(struct world *w, unsigned first, unsigned n)
 	link_run(w->link, NULL, NULL, RTT);
 }
 
-/* A few who make the library hold much do not keep others out. */
+/* A few connections that make the library hold much do not keep others out. */
 static void
 gaps_do_not_shut_the_door(void **state)
 {
@@ -849,11 +852,11 @@ the_silent_are_closed_first(void **state)
 }
 
 /*
- * Nor do many who hold a hundredth each and say nothing more, as long as
- * others knock. The link has few clients: the test holds for the rest.
+ * Nor do many that hold a hundredth each and send nothing more, while new ones
+ * try to connect. The link has few clients: the test holds memory for the rest.
  */
 static void
-many_small_hogs_do_not_shut_the_door(void **state)
+many_small_ones_do_not_block_admission(void **state)
 {
 	struct hog hog = { 100, WINDOW / 2, true, 0 };
 	struct world *w = *state;
@@ -886,13 +889,16 @@ many_small_hogs_do_not_shut_the_door(void **state)
 	memory_world_down(w);
 }
 
-#define SLOW_BYTE 125000 /* ns: 8 KB/s, as where a phone hardly hears */
+#define SLOW_BYTE 125000 /* ns: 8 KB/s, as a phone has with a weak signal */
 #define SLOW_TUNNELS 30
 #define SLOW_DOWNLOAD (40 * KB)
 
-/* A stream whose turn has not come for long is not the fault of its peer. */
+/*
+ * A stream that the scheduler has not served for long is not the fault of its
+ * peer.
+ */
 static void
-finished_streams_wait_for_their_turn(void **state)
+finished_streams_wait_for_the_scheduler(void **state)
 {
 	struct world *w = *state;
 	bool done = false;
@@ -928,8 +934,8 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		CROWDED(requests_take_turns),
-		CROWDED(what_is_taken_back_is_not_told),
+		CROWDED(requests_are_handled_in_parts),
+		CROWDED(reset_requests_fire_no_event),
 		CROWDED(near_resets_all),
 		CROWDED(far_resets_all),
 		CROWDED(near_stops_all),
@@ -937,21 +943,21 @@ main(void)
 		CROWDED(tunnels_come_and_go),
 		CROWDED(the_peer_cancels_all),
 		CROWDED(requests_rejected_all),
-		CROWDED(a_hog_hurts_nobody),
-		CROWDED(a_hog_of_little_memory_hurts_nobody),
-		CROWDED(a_hog_of_both_ways_hurts_nobody),
-		CROWDED(hogs_of_much_memory_hurt_nobody),
-		CROWDED(hogs_of_little_memory_hurt_nobody),
-		CROWDED(hogs_hurt_nobody),
+		CROWDED(a_large_connection_slows_no_other),
+		CROWDED(with_little_memory_it_slows_no_other),
+		CROWDED(large_both_ways_it_slows_no_other),
+		CROWDED(many_with_much_memory_slow_no_other),
+		CROWDED(many_with_little_memory_slow_no_other),
+		CROWDED(large_connections_slow_no_other),
 		CROWDED(newcomers_do_not_fill_memory),
 		CROWDED(reclaim_takes_small_steps),
 		CROWDED(unfinished_streams_are_counted),
 		CROWDED(refused_streams_are_counted),
 		CROWDED(the_busy_share),
-		CROWDED(finished_streams_wait_for_their_turn),
+		CROWDED(finished_streams_wait_for_the_scheduler),
 		CROWDED(gaps_do_not_shut_the_door),
 		CROWDED(the_silent_are_closed_first),
-		CROWDED(many_small_hogs_do_not_shut_the_door),
+		CROWDED(many_small_ones_do_not_block_admission),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,17 +44,17 @@ clock_gettime(clockid_t clock, struct timespec *ts)
 #define QTYPE_A 1
 #define QTYPE_AAAA 28
 #define HEADER 12	/* octets of a DNS header, RFC 1035 4.1.1 */
-#define BACKLOG 64	/* nobody accepts what a test connects */
-#define IDLE_MS 5	/* of real time: what is on its way here is here */
+#define BACKLOG 64	/* no test accepts these connections */
+#define IDLE_MS 5	/* of real time: loopback takes less */
 #define SHORT_MS 200	/* a time-out that is shorter than all others */
-#define PATIENCE_MS 300 /* what a name server has: see resolver.c */
+#define PATIENCE_MS 300 /* ms for a name server: see resolver.c */
 #define DELAY_MS 50	/* and AAAA after A */
 #define LATE_MS 2000	/* before AAAA is given up */
 #define PROBE_MS 5000	/* until a silent server is tried again */
 
 enum { NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED }; /* RFC 1035 */
 
-/* The zone; a name that is not in it gets NXDOMAIN, or silence. */
+/* The zone; for other names NXDOMAIN, or no response. */
 static const struct record {
 	const char *name;
 	const char *addr;
@@ -80,7 +80,7 @@ static const struct record {
 #define MANY 28
 #define LAST "127.64.0.1"
 
-/* A name server, and what is wrong with it. By type: A first. */
+/* A name server and its faults, by type: A first. */
 struct name_server {
 	uv_udp_t udp; /* first: on_query() casts it back */
 	struct world *w;
@@ -114,9 +114,9 @@ struct world {
 	int listener4, listener6;
 	uint16_t port; /* of both listeners */
 
-	const char *asker; /* of the next dial */
-	int answers;	   /* times that on_dialled fired */
-	uint64_t taken_ms; /* by the last dial() */
+	const char *requester; /* of the next dial */
+	int answers;	       /* times that on_dialled fired */
+	uint64_t taken_ms;     /* by the last dial() */
 	struct dial_result result;
 	struct sockaddr_storage address;
 };
@@ -280,7 +280,7 @@ serve_names(struct world *w, struct name_server *s, char *address)
 	addr_format((struct sockaddr *)&ss, address);
 }
 
-/* A resolver that asks two servers of ours. */
+/* A resolver with two of these servers. */
 static void
 serve_two(struct world *w)
 {
@@ -362,13 +362,13 @@ setup(void **state)
 		.queue = &w->origins,
 		.descriptors = &w->limit };
 	w->limit.end = 1000;
-	w->asker = "someone";
+	w->requester = "someone";
 	bind_both(w);
 	*state = w;
 	return 0;
 }
 
-/* A turn of the loop; when there is nothing to do, time goes on. */
+/* One iteration of the loop; if there is nothing to do, the clock moves. */
 static void
 step(struct world *w)
 {
@@ -382,7 +382,7 @@ step(struct world *w)
 		clock_ms += (uint64_t)uv_backend_timeout(&w->loop);
 }
 
-/* Also after a test that has failed half-way. */
+/* Also after a test that failed. */
 static void
 end_conf(struct conf *conf)
 {
@@ -437,14 +437,16 @@ start(struct world *w, const char *host, uint64_t timeout_ms)
 	w->answers = 0;
 	assert_int_equal(target_set(&target, host, strlen(host), w->port), 0);
 	w->dialer.timeout_ms = timeout_ms;
-	assert_int_equal(dial_start(&d, &w->dialer, &target, w->asker,
+	assert_int_equal(dial_start(&d, &w->dialer, &target, w->requester,
 			     on_dialled, w),
 	    0);
 	assert_int_equal(w->answers, 0);
 	return d;
 }
 
-/* Runs until so many have been told since now; the last is in w->result. */
+/*
+ * Runs until so many dials have ended since now; w->result is the last result.
+ */
 static void
 run_until(struct world *w, int answers)
 {
@@ -493,7 +495,7 @@ close_result(struct world *w, const struct dial_result *result)
 	descriptors_give(&w->limit, result->share);
 }
 
-/* A connection to where it should be, made as the header says. */
+/* A connection to the expected address, made as the header says. */
 static void
 assert_connected(struct world *w, const char *host)
 {
@@ -549,7 +551,7 @@ literal_connects(void **state)
 }
 
 static void
-nobody_listens_is_refused(void **state)
+a_closed_port_is_refused(void **state)
 {
 	struct world *w = *state;
 
@@ -765,7 +767,7 @@ out_of_descriptors_is_a_limit(void **state)
 	assert_connected(w, "127.0.0.1");
 }
 
-/* What is open counts, and what waits for its turn does not. */
+/* Open sockets count; waiting dials do not. */
 static void
 descriptors_have_shares(void **state)
 {
@@ -781,10 +783,10 @@ descriptors_have_shares(void **state)
 	}
 	assert_int_equal(dial(w, "127.0.0.1"), DIAL_SHARE);
 	assert_int_equal(descriptors_share(&w->limit), MINE);
-	w->asker = "another";
+	w->requester = "another";
 	assert_int_equal(dial(w, "127.0.0.1"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
-	w->asker = "someone";
+	w->requester = "someone";
 	close_result(w, &held[0]);
 	assert_int_equal(dial(w, "127.0.0.1"), DIAL_OK);
 	held[0] = w->result;
@@ -833,10 +835,10 @@ cancel_at_any_time(void **state)
 	dial_cancel(d);
 	/* An answer that comes after the cancel. */
 	dial_cancel(start(w, "four.test", DIAL_TIMEOUT_MS));
-	/* Racing. */
+	/* Both families. */
 	fill(w, "127.0.0.1", w->listener4, fds);
 	dial_cancel(start(w, "127.0.0.1", DIAL_TIMEOUT_MS));
-	/* Settled, connected and refused, not told yet. */
+	/* Connected or refused, not reported yet. */
 	dial_cancel(start(w, "::1", DIAL_TIMEOUT_MS));
 	listen(w->listener6, BACKLOG);
 	dial_cancel(start(w, "::1", DIAL_TIMEOUT_MS));
@@ -857,7 +859,7 @@ resolver_goes_first(void **state)
 	assert_int_equal(w->result.status, DIAL_DNS_ERROR);
 }
 
-/* A flood of one name is one question, and whoever asks is told. */
+/* A thousand lookups of one name are one question, and each gets the result. */
 static void
 one_name_is_one_question(void **state)
 {
@@ -873,7 +875,7 @@ one_name_is_one_question(void **state)
 	assert_int_equal(w->result.status, DIAL_REFUSED);
 	assert_address(w, "127.0.0.1");
 	assert_int_equal(w->queries, 2); /* A and AAAA */
-	/* It is over, and does not stand in the next one's way. */
+	/* It is over, and does not delay the next question. */
 	listen(w->listener4, BACKLOG);
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
@@ -897,83 +899,86 @@ answers_keep_their_order(void **state)
 	struct world *w = *state;
 	struct lookup *lookup;
 
-	assert_int_equal(resolver_lookup(w->resolver, "order.test", w->asker,
-			     &lookup, note_addresses, text),
+	assert_int_equal(resolver_lookup(w->resolver, "order.test",
+			     w->requester, &lookup, note_addresses, text),
 	    0);
 	while (text[0] == '\0')
 		step(w);
 	assert_string_equal(text, "192.0.2.1:0 127.0.0.1:0 192.0.2.2:0 ");
 }
 
-#define CROWD 1000   /* who wait for one name */
-#define TURN_MAX 100 /* of them who may be told in one turn of the loop */
+#define CROWD 1000   /* lookups that wait for one name */
+#define TURN_MAX 100 /* of them that may end in one iteration */
 
 struct crowd {
 	struct lookup *lookups[CROWD];
-	int told, parts;
+	int ended, parts;
 };
 
 static void
-on_told(void *arg, const struct ares_addrinfo_node *list, bool more)
+on_result(void *arg, const struct ares_addrinfo_node *list, bool more)
 {
 	struct crowd *crowd = arg;
 
 	assert_true(list != NULL || !more);
 	crowd->parts += more;
-	crowd->told += !more;
+	crowd->ended += !more;
 }
 
-/* Turns until all are told, each of few; with AAAA in its own time or not. */
+/* Iterations until all have ended, few in each; with AAAA late or not. */
 static void
 tell_crowd(struct world *w, const char *name, int parts)
 {
-	struct crowd crowd = { .told = 0 };
+	struct crowd crowd = { .ended = 0 };
 	int before;
 
 	for (int i = 0; i < CROWD; i++)
-		assert_int_equal(resolver_lookup(w->resolver, name, w->asker,
-				     &crowd.lookups[i], on_told, &crowd),
+		assert_int_equal(resolver_lookup(w->resolver, name,
+				     w->requester, &crowd.lookups[i], on_result,
+				     &crowd),
 		    0);
 	for (int i = 0; i < CROWD; i += 2)
 		resolver_cancel(crowd.lookups[i]);
-	while (crowd.told < CROWD / 2) {
-		before = crowd.told + crowd.parts;
-		step(w); /* two turns */
-		assert_in_range(crowd.told + crowd.parts - before, 0,
+	while (crowd.ended < CROWD / 2) {
+		before = crowd.ended + crowd.parts;
+		step(w); /* two iterations */
+		assert_in_range(crowd.ended + crowd.parts - before, 0,
 		    2 * TURN_MAX);
 	}
-	assert_int_equal(crowd.told, CROWD / 2);
+	assert_int_equal(crowd.ended, CROWD / 2);
 	assert_int_equal(crowd.parts, parts);
 }
 
-/* However many wait for a name, the others are served meanwhile. */
+/* Others are served while many wait for one name. */
 static void
-a_crowd_is_told_in_turns(void **state)
+many_results_come_in_parts(void **state)
 {
 	struct world *w = *state;
-	struct crowd crowd = { .told = 0 };
+	struct crowd crowd = { .ended = 0 };
 
 	tell_crowd(w, "four.test", 0);
 	tell_crowd(w, "missing.test", 0);
 	w->server.drops[1] = true;
 	tell_crowd(w, "both.test", CROWD / 2);
-	/* The end of all comes while they are being told. */
+	/* The resolver is freed while it reports results. */
 	w->server.drops[1] = false;
 	for (int i = 0; i < CROWD; i++)
 		assert_int_equal(resolver_lookup(w->resolver, "four.test",
-				     w->asker, &crowd.lookups[i], on_told,
+				     w->requester, &crowd.lookups[i], on_result,
 				     &crowd),
 		    0);
-	while (crowd.told == 0)
+	while (crowd.ended == 0)
 		step(w);
 	resolver_free(w->resolver);
 	w->resolver = NULL;
-	assert_int_equal(crowd.told, CROWD);
+	assert_int_equal(crowd.ended, CROWD);
 }
 
-/* Asks for so many names that nobody answers for, and does not wait. */
+/*
+ * Starts lookups of so many names whose servers are silent, and does not wait.
+ */
 static void
-ask_for_silent(struct world *w, int n, const char *asker)
+look_up_silent(struct world *w, int n, const char *requester)
 {
 	struct target target = { "", 80 };
 	struct dial *d;
@@ -981,8 +986,8 @@ ask_for_silent(struct world *w, int n, const char *asker)
 	w->dialer.timeout_ms = DIAL_TIMEOUT_MS;
 	for (int i = 0; i < n; i++) {
 		snprintf(target.host, sizeof(target.host), "silent%d-%s.test",
-		    i, asker);
-		assert_int_equal(dial_start(&d, &w->dialer, &target, asker,
+		    i, requester);
+		assert_int_equal(dial_start(&d, &w->dialer, &target, requester,
 				     on_dialled, w),
 		    0);
 		dial_cancel(d);
@@ -996,32 +1001,32 @@ static void
 questions_are_bounded(void **state)
 {
 	struct world *w = *state;
-	char asker[8];
+	char requester[8];
 	int i = 0;
 
 	for (; i < RESOLVER_QUESTIONS_MAX / RESOLVER_QUESTIONS_PER_REQUESTER;
 	     i++) {
-		snprintf(asker, sizeof(asker), "a%d", i);
-		ask_for_silent(w, RESOLVER_QUESTIONS_PER_REQUESTER, asker);
+		snprintf(requester, sizeof(requester), "a%d", i);
+		look_up_silent(w, RESOLVER_QUESTIONS_PER_REQUESTER, requester);
 	}
 	assert_int_equal(dial(w, "four.test"), DIAL_LIMIT);
-	/* Who asks what is asked for already is no burden. */
+	/* A lookup that joins a question takes no further place. */
 	dial_cancel(start(w, "silent7-a1.test", DIAL_TIMEOUT_MS));
 	uv_run(&w->loop, UV_RUN_NOWAIT);
 	assert_int_equal(w->answers, 0);
 }
 
-/* Whoever asks for ever more names gets no more than its share. */
+/* A requester with ever more names gets no more than its share. */
 static void
-askers_have_shares(void **state)
+requesters_have_shares(void **state)
 {
 	struct world *w = *state;
 
 	listen(w->listener4, BACKLOG);
-	ask_for_silent(w, RESOLVER_QUESTIONS_MAX, "a");
+	look_up_silent(w, RESOLVER_QUESTIONS_MAX, "a");
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
-	ask_for_silent(w, RESOLVER_QUESTIONS_PER_REQUESTER, "someone");
+	look_up_silent(w, RESOLVER_QUESTIONS_PER_REQUESTER, "someone");
 	assert_int_equal(dial(w, "both.test"), DIAL_LIMIT);
 }
 
@@ -1077,9 +1082,9 @@ one_type_may_be_an_error(void **state)
 	}
 }
 
-/* The race has begun, or has been lost, when AAAA comes. */
+/* AAAA arrives when the attempts by A have begun, or have failed. */
 static void
-late_addresses_join_the_race(void **state)
+late_addresses_are_tried_too(void **state)
 {
 	struct world *w = *state;
 	int fds[3];
@@ -1103,7 +1108,7 @@ late_addresses_join_the_race(void **state)
 	drain(fds);
 }
 
-/* What there is has failed, and no more comes. */
+/* All addresses so far have failed, and no more arrive. */
 static void
 late_addresses_are_given_up(void **state)
 {
@@ -1112,7 +1117,7 @@ late_addresses_are_given_up(void **state)
 	w->server.drops[1] = true;
 	assert_int_equal(dial(w, "both.test"), DIAL_REFUSED);
 	assert_int_equal(w->taken_ms, DELAY_MS + LATE_MS);
-	/* The name is not known, and that may be said of one type alone. */
+	/* NXDOMAIN, which may come for one type alone. */
 	assert_int_equal(dial(w, "missing.test"), DIAL_DNS_ERROR);
 	assert_int_equal(w->taken_ms, LATE_MS);
 	/* There is no A record: AAAA is all that counts. */
@@ -1147,13 +1152,13 @@ a_server_that_fails_is_skipped(void **state)
 		w->server.code[0] = w->server.code[1] = code;
 		assert_dials(w, "four.test", "127.0.0.1", 0);
 	}
-	/* When all of them do it is told at once. */
+	/* When all servers fail, the result comes at once. */
 	w->second.code[0] = w->second.code[1] = SERVFAIL;
 	assert_int_equal(dial(w, "four.test"), DIAL_DNS_ERROR);
 	assert_int_equal(w->taken_ms, 0);
 }
 
-/* ICMP says that nobody listens there. */
+/* An ICMP error reports that no server listens there. */
 static void
 a_server_that_is_gone_is_skipped(void **state)
 {
@@ -1180,12 +1185,15 @@ a_silent_server_costs_time_once(void **state)
 	w->server.queries = 0;
 	while (clock_ms < began + PROBE_MS) {
 		assert_dials(w, "four.test", "127.0.0.1", 0);
-		/* But for what was asked first, and asked again. */
+		/* But for the first query, and the retries. */
 		assert_in_range(w->server.queries, 0, 2);
 		clock_ms += PROBE_MS / 8;
 		uv_update_time(&w->loop);
 	}
-	/* It is asked now and then beside the other one, and first again. */
+	/*
+	 * It is queried now and then beside the other one, and then first
+	 * again.
+	 */
 	w->server.drops[0] = w->server.drops[1] = false;
 	assert_dials(w, "four.test", "127.0.0.1", 0);
 	while (uv_backend_timeout(&w->loop) >= 0)
@@ -1236,7 +1244,10 @@ denied_addresses_are_no_attempts(void **state)
 
 /* ---- Servers that change ---- */
 
-/* Who is named in a file without a port has this one; it takes a privilege. */
+/*
+ * A server in a file without a port has this one, for which a test needs a
+ * privilege.
+ */
 #define SERVER "127.0.0.77"
 #define SILENT "127.0.0.78"
 #define NAME_PORT 53
@@ -1251,7 +1262,7 @@ write_conf(const char *path, const char *server)
 	assert_int_equal(fclose(file), 0);
 }
 
-/* As those do who change it: another file in the place of this one. */
+/* As editors do: another file in its place. */
 static void
 replace_conf(const struct conf *conf, const char *server)
 {
@@ -1314,7 +1325,7 @@ servers_are_followed(void **state)
 	write_conf(conf->path, SERVER);
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
-	/* Behind a link that leads elsewhere now. */
+	/* The file is a symbolic link that now leads elsewhere. */
 	assert_int_equal(unlink(conf->path), 0);
 	write_conf(conf->beside, SERVER);
 	assert_int_equal(symlink("/dev/null", conf->path), 0);
@@ -1326,9 +1337,9 @@ servers_are_followed(void **state)
 	unlink(conf->beside);
 }
 
-/* Who has asked the old servers need not wait until these have failed. */
+/* Lookups that wait for the old servers do not wait for their time-out. */
 static void
-new_servers_are_asked_again(void **state)
+new_servers_are_queried(void **state)
 {
 	struct world *w = *state;
 	struct dial *gone;
@@ -1345,7 +1356,8 @@ new_servers_are_asked_again(void **state)
 	dial_cancel(start(w, "missing.test", DIAL_TIMEOUT_MS));
 	run_until(w, 1);
 	assert_connected(w, "127.0.0.1");
-	assert_int_equal(w->queries, 4); /* nobody waits for the third name */
+	assert_int_equal(w->queries,
+	    4); /* no lookup waits for the third name */
 	/* Nor does it take another name: the file is looked at while waiting. */
 	replace_conf(conf, SILENT);
 	start(w, "four.test", DIAL_TIMEOUT_MS);
@@ -1355,7 +1367,7 @@ new_servers_are_asked_again(void **state)
 }
 
 static void
-a_reload_asks_again(void **state)
+a_reload_queries_again(void **state)
 {
 	struct world *w = *state;
 	const struct conf *conf = &w->conf;
@@ -1371,7 +1383,7 @@ a_reload_asks_again(void **state)
 		step(w);
 	assert_int_equal(dial(w, "four.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
-	/* Given back, not asked again yet, and then it is over. */
+	/* Returned and not queried again yet, when the resolver is freed. */
 	resolver_reload(w->resolver);
 	resolver_free(w->resolver);
 	w->resolver = NULL;
@@ -1379,9 +1391,9 @@ a_reload_asks_again(void **state)
 	assert_int_equal(w->result.status, DIAL_DNS_ERROR);
 }
 
-/* ---- Turns ---- */
+/* ---- The queue of an origin ---- */
 
-/* Whoever comes now is refused at once. */
+/* The next one is refused at once. */
 static void
 stop_listening(struct world *w, int fds[3])
 {
@@ -1392,7 +1404,7 @@ stop_listening(struct world *w, int fds[3])
 }
 
 static void
-dials_to_one_origin_take_turns(void **state)
+dials_to_one_origin_wait_in_order(void **state)
 {
 	struct world *w = *state;
 	struct dial *first;
@@ -1413,7 +1425,7 @@ dials_to_one_origin_take_turns(void **state)
 	w->port = 1;
 	assert_int_equal(dial_for(w, "127.0.0.1", SHORT_MS), DIAL_REFUSED);
 	w->port = port;
-	/* Whoever waits too long is told so. */
+	/* A dial that waits too long fails with its reason. */
 	run_until(w, 1);
 	assert_int_equal(w->result.status, DIAL_LIMIT);
 	assert_int_equal(w->origins.waiting, 1);
@@ -1450,7 +1462,7 @@ a_long_queue_is_served_in_order(void **state)
 }
 
 static void
-whoever_waits_may_leave(void **state)
+a_waiting_dial_may_be_cancelled(void **state)
 {
 	struct world *w = *state;
 	struct dial *d[4];
@@ -1463,7 +1475,7 @@ whoever_waits_may_leave(void **state)
 	dial_cancel(d[2]);
 	assert_int_equal(w->origins.waiting, 2);
 	dial_cancel(d[0]);
-	/* Told to go, and gone before it went. */
+	/* Started, and cancelled before it has begun. */
 	dial_cancel(d[1]);
 	dial_cancel(d[3]);
 	assert_null(w->origins.tree);
@@ -1472,7 +1484,7 @@ whoever_waits_may_leave(void **state)
 
 /* However it is called, it is one host that gets the SYNs. */
 static void
-names_of_one_address_share_its_turns(void **state)
+names_of_one_address_share_its_queue(void **state)
 {
 	static const char *const names[] = {
 		"four.test",
@@ -1504,7 +1516,7 @@ names_of_one_address_share_its_turns(void **state)
 
 /* An address that others wait for does not keep a dial from the next one. */
 static void
-every_attempt_takes_a_turn(void **state)
+every_attempt_takes_a_place(void **state)
 {
 	struct world *w = *state;
 	struct dial *first;
@@ -1547,9 +1559,9 @@ the_same_address_is_one_attempt(void **state)
 	drain(fds);
 }
 
-/* IPv6 by its /64, and what goes by NAT64 as the IPv4 address. */
+/* IPv6 by its /64, and addresses of NAT64 as the IPv4 address inside. */
 static void
-hosts_are_told_apart(void **state)
+hosts_have_queues_of_their_own(void **state)
 {
 	static const struct {
 		const char *a, *b;
@@ -1578,7 +1590,7 @@ hosts_are_told_apart(void **state)
 				     (struct sockaddr *)&b, NULL, NULL),
 		    !rows[i].same);
 		dial_slot_release(&second);
-		/* Nor is another port another's turn. */
+		/* Another port has a queue of its own. */
 		assert_true(addr_literal(&b, rows[i].a, 81));
 		assert_int_equal(dial_slot_take(&second, &origins,
 				     (struct sockaddr *)&b, NULL, NULL),
@@ -1609,7 +1621,7 @@ the_policy_may_change_meanwhile(void **state)
 }
 
 static void
-refusals_have_their_words(void **state)
+refusals_have_their_texts(void **state)
 {
 	(void)state;
 	assert_int_equal(dial_http_status(DIAL_OK), 200);
@@ -1636,7 +1648,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(literal_connects),
-		TEST(nobody_listens_is_refused),
+		TEST(a_closed_port_is_refused),
 		TEST(policy_prohibits),
 		TEST(prohibited_address_is_skipped),
 		TEST(names_resolve),
@@ -1655,12 +1667,12 @@ main(void)
 		TEST(resolver_goes_first),
 		TEST(one_name_is_one_question),
 		TEST(answers_keep_their_order),
-		TEST(a_crowd_is_told_in_turns),
+		TEST(many_results_come_in_parts),
 		TEST(questions_are_bounded),
-		TEST(askers_have_shares),
+		TEST(requesters_have_shares),
 		TEST(one_type_may_be_dropped),
 		TEST(one_type_may_be_an_error),
-		TEST(late_addresses_join_the_race),
+		TEST(late_addresses_are_tried_too),
 		TEST(late_addresses_are_given_up),
 		TEST(lost_packets_are_sent_again),
 		TEST(a_server_that_fails_is_skipped),
@@ -1669,17 +1681,17 @@ main(void)
 		TEST(all_addresses_are_tried),
 		TEST(denied_addresses_are_no_attempts),
 		TEST(servers_are_followed),
-		TEST(new_servers_are_asked_again),
-		TEST(a_reload_asks_again),
-		TEST(dials_to_one_origin_take_turns),
+		TEST(new_servers_are_queried),
+		TEST(a_reload_queries_again),
+		TEST(dials_to_one_origin_wait_in_order),
 		TEST(a_long_queue_is_served_in_order),
-		TEST(whoever_waits_may_leave),
-		TEST(names_of_one_address_share_its_turns),
-		TEST(every_attempt_takes_a_turn),
+		TEST(a_waiting_dial_may_be_cancelled),
+		TEST(names_of_one_address_share_its_queue),
+		TEST(every_attempt_takes_a_place),
 		TEST(the_same_address_is_one_attempt),
-		TEST(hosts_are_told_apart),
+		TEST(hosts_have_queues_of_their_own),
 		TEST(the_policy_may_change_meanwhile),
-		TEST(refusals_have_their_words),
+		TEST(refusals_have_their_texts),
 	};
 
 	return cmocka_run_group_tests(tests, warm_up, NULL);

@@ -10,7 +10,8 @@
 #include "tests/unit/world.h"
 
 /*
- * Whose fault the end of a connection is, and whether both sides say so.
+ * The text about the end of a connection: it says whose fault that is, on both
+ * sides.
  */
 
 /* ---- Memory ---- */
@@ -93,7 +94,7 @@ a_broken_rule_is_the_peers_fault(void **state)
 /* ---- Errors of the libraries ---- */
 
 static void
-every_error_is_somebodys_fault(void **state)
+every_error_has_a_culprit(void **state)
 {
 	static const struct {
 		int quic, h3;
@@ -147,7 +148,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(no_memory_is_our_fault),
 		TEST(a_broken_rule_is_the_peers_fault),
-		cmocka_unit_test(every_error_is_somebodys_fault),
+		cmocka_unit_test(every_error_has_a_culprit),
 	};
 
 	return cmocka_run_group_tests_name("fault", tests, NULL, NULL);

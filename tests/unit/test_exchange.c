@@ -1,8 +1,8 @@
 /*
- * proxy/local/http/exchange.c and its halves, between a real socket and a
- * tunnel of straw: the test is the edge and the origin, and what they send
- * comes in pieces of every size.  Bytes that were given back are overwritten,
- * so that nothing can be written to the client from where it no longer is.
+ * proxy/local/http/exchange.c and its halves, between a real socket and a fake
+ * tunnel: the test is the edge and the origin, and their bytes arrive in pieces
+ * of every size. Consumed bytes are overwritten, so that a write of them to the
+ * client would be noticed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -801,7 +801,7 @@ test_early_answer_before_the_head(void **state)
 #define POST_CHUNKED EARLY CHUNKED "\r\n5\r\nhello\r\n"
 #define ORIGIN_POST_CHUNKED "POST /" HOST CHUNKED VIA "5\r\nhello\r\n"
 
-/* What comes, and what goes on of it: NULL if it ends the exchange. */
+/* What arrives, and what is forwarded of it; NULL if it ends the exchange. */
 static const struct {
 	const char *in;
 	const char *response, *request;
@@ -880,7 +880,7 @@ test_trailers(void **state)
 		}
 }
 
-/* Of what the head names in Connection, too, only this hop is to know. */
+/* Fields that Connection names are for this hop only. */
 static void
 test_trailers_of_one_hop(void **state)
 {
@@ -939,7 +939,7 @@ test_trailers_too_long(void **state)
 #define SWITCHING "HTTP/1.1 101 Switching Protocols\r\n"
 #define FRAMES "two frames"
 
-/* Whatever the splits, and with bytes of both sides ahead of the others'. */
+/* However the bytes are split, and when one side is ahead of the other. */
 static void
 test_upgrade(void **state)
 {
@@ -1129,7 +1129,7 @@ test_stale_tunnel(void **state)
 	assert_int_equal(nstreams, 3);
 }
 
-/* Half an answer is an answer: asking again could do the thing twice. */
+/* After half a response the request is not repeated: it could act twice. */
 static void
 test_stale_but_seen(void **state)
 {
@@ -1144,8 +1144,8 @@ test_stale_but_seen(void **state)
 }
 
 /*
- * What an origin says of the last response after the next request has gone to
- * it is no answer to that.
+ * Bytes about the last response that arrive after the next request was sent are
+ * no response to that.
  */
 static void
 test_stale_bytes(void **state)
@@ -1275,7 +1275,9 @@ test_pinned_meanwhile(void **state)
 
 #define AUTHORIZATION "Authorization: NTLM TlRMTVNT\r\n"
 
-/* Puts one away after the other, and begins handshakes with them or not. */
+/*
+ * Stores one pinned connection after the other, with handshakes on them or not.
+ */
 static void
 ask_many(size_t handshakes)
 {
@@ -1290,7 +1292,7 @@ ask_many(size_t handshakes)
 	}
 }
 
-/* The one that is unused for longest goes, and no handshake is broken off. */
+/* The one that is unused for longest is dropped, and none in mid-handshake. */
 static void
 test_pinned_too_many(void **state)
 {
@@ -1314,7 +1316,7 @@ test_pinned_too_many(void **state)
 	}
 }
 
-/* The client must learn of it, as without a proxy. */
+/* The client must notice it, as without a proxy. */
 static void
 test_pinned_ends(void **state)
 {
@@ -1338,7 +1340,7 @@ test_pinned_ends(void **state)
 		}
 }
 
-/* An answer that is under way to another origin comes first. */
+/* A response that is under way to another origin is finished first. */
 static void
 test_pinned_ends_meanwhile(void **state)
 {
@@ -1565,7 +1567,7 @@ test_reset_while_writing(void **state)
 	free(body);
 }
 
-/* What is complete is complete; but the tunnel is of no more use. */
+/* A complete response is delivered; but the tunnel is not reused. */
 static void
 test_reset_after_answer(void **state)
 {
@@ -1663,7 +1665,7 @@ test_malformed_answer(void **state)
 	assert_client_got(OK CHUNKED VIA "1\r\nx\r\n");
 }
 
-/* Where the network divides an answer does not decide what the client has. */
+/* The client's bytes do not depend on where the network splits a response. */
 static void
 test_content_before_a_fault(void **state)
 {

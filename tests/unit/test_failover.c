@@ -7,7 +7,7 @@
 
 #include "proxy/local/upstream/failover.h"
 
-/* Nobody asks for a time that is not a whole lot later than all of these. */
+/* Times in these tests are less than an hour after all of these. */
 #define START 1000000
 #define SECOND 1000
 #define MINUTE (60 * SECOND)
@@ -15,7 +15,7 @@
 static struct failover c;
 static uint64_t now, at;
 
-/* What chance gives: the least, or the most. */
+/* The result of the random function: the least, or the most. */
 static uint32_t
 least(uint32_t below)
 {
@@ -36,7 +36,7 @@ begin(size_t n)
 	now = START;
 }
 
-/* Which edge is to be tried; `at` says when to ask again. */
+/* The edge to try; `at` is when to call again. */
 static int
 next(void)
 {
@@ -119,7 +119,7 @@ lasting_success_resets_the_backoff(void **state)
 
 /* The edge had better use for the room: it is not in demand. */
 static void
-an_evicted_edge_is_idle_until_a_client_asks(void **state)
+an_evicted_edge_is_idle_until_a_request(void **state)
 {
 	(void)state;
 	begin(1);
@@ -371,7 +371,7 @@ main(void)
 		cmocka_unit_test(backoff_doubles_to_half_a_minute),
 		cmocka_unit_test(up_to_half_of_the_backoff_is_random),
 		cmocka_unit_test(lasting_success_resets_the_backoff),
-		cmocka_unit_test(an_evicted_edge_is_idle_until_a_client_asks),
+		cmocka_unit_test(an_evicted_edge_is_idle_until_a_request),
 		cmocka_unit_test(a_client_ends_the_backoff),
 		cmocka_unit_test(backoff_is_short_while_clients_wait),
 		cmocka_unit_test(edges_are_tried_in_order),

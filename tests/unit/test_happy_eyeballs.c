@@ -10,8 +10,8 @@
 #include "proxy/local/upstream/happy_eyeballs.h"
 
 /*
- * Races without a network: name servers and connections are played by this
- * file, and so is time.
+ * Attempts without a network: this file takes the place of name servers,
+ * connections and time.
  */
 
 #define CONNECTIONS_MAX 16
@@ -132,7 +132,7 @@ step(void)
 	return eyeballs_step(&e, now, &at);
 }
 
-/* Starts on these addresses, with the first attempt under way. */
+/* Starts with these addresses; the first attempt is under way. */
 static void
 begin_with(const char *addresses)
 {
@@ -319,7 +319,7 @@ a_permanent_reason_is_kept(void **state)
 	    "no answer");
 }
 
-/* What an edge has done before it will do again. */
+/* An address that worked before is tried first. */
 static void
 an_edge_that_worked_before_restarts(void **state)
 {
@@ -400,7 +400,7 @@ earlier_addresses_are_used_if_name_servers_are_slow(void **state)
 	assert_int_equal(step(), EYEBALLS_RUNNING);
 	assert_int_equal(nconnections, 2);
 	assert_string_equal(tried[1], "192.0.2.1:1");
-	/* What they say later comes after. */
+	/* Their later results are ignored. */
 	answer(0, "192.0.2.2:1 192.0.2.1:1");
 	now += 250;
 	assert_int_equal(step(), EYEBALLS_RUNNING);

@@ -69,7 +69,10 @@ the_last_ones_are_known(void **state)
 	assert_int_equal(quotes.seen, 4);
 }
 
-/* Every byte that is compared counts; and those before may be rewritten. */
+/*
+ * Every byte that is compared counts; those before may be rewritten on the
+ * path.
+ */
 static void
 one_wrong_byte_is_a_forgery(void **state)
 {

@@ -15,8 +15,7 @@
 #include "proxy/local/listener.h"
 
 /*
- * Accepting, with clients that do nothing, and with a system that may be out
- * of what an accept takes.
+ * Accepting: clients do nothing, and the system may lack what accept(2) needs.
  */
 
 #define CLIENTS_MAX 512
@@ -34,14 +33,14 @@ static struct world {
 	struct listener *listener;
 	struct clients *clients; /* of the clients that came */
 	struct sockaddr_storage addresses[2];
-	int peers[CLIENTS_MAX]; /* the other ends */
+	int peers[CLIENTS_MAX]; /* the clients' ends */
 	size_t npeers;
 	unsigned over_limit; /* clients over their limit */
 	int accept_error;    /* that accept4 has to say, or 0 */
 	unsigned accepts;    /* that have failed so */
 } w;
 
-/* ---- What listener.c calls ---- */
+/* ---- Functions that listener.c calls ---- */
 
 int
 accept4(int fd, __SOCKADDR_ARG addr, socklen_t *len, int flags)
@@ -169,14 +168,14 @@ here(void)
 	return totals.open;
 }
 
-/* One loop iteration sees all that has come: loopback takes no time. */
+/* One loop iteration sees all of it: loopback takes no time. */
 static void
 turn(void)
 {
 	uv_run(&w.loop, UV_RUN_NOWAIT);
 }
 
-/* Turns until there are so many. */
+/* Runs the loop until there are so many. */
 static void
 wait_for(size_t n)
 {

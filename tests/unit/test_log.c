@@ -56,7 +56,7 @@ teardown(void **state)
 	return 0;
 }
 
-/* What has been logged since the last call, without the time. */
+/* The lines since the last call, without the time. */
 static const char *
 logged(void)
 {
@@ -359,7 +359,7 @@ a_tunnel_fits_its_line(void **state)
 }
 
 static void
-the_manager_is_told(void **state)
+the_service_manager_is_notified(void **state)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	socklen_t size = sizeof(sa_family_t);
@@ -405,7 +405,7 @@ fill(size_t bytes)
 	return n;
 }
 
-/* Reads all that is there, and what the log writes when there is room. */
+/* Reads all that is in the pipe, and what the log writes meanwhile. */
 static unsigned
 count_lines(int reader, char *last, size_t size)
 {
@@ -429,7 +429,7 @@ count_lines(int reader, char *last, size_t size)
 }
 
 static void
-a_full_pipe_stops_nobody(void **state)
+a_full_pipe_blocks_nothing(void **state)
 {
 	unsigned n, more, lines;
 	char last[300];
@@ -437,7 +437,7 @@ a_full_pipe_stops_nobody(void **state)
 	(void)state;
 	assert_int_equal(fcntl(STDERR_FILENO, F_SETFL, 0), 0);
 	log_init("culvert", 0, LOG_TEXT);
-	/* More than the pipe and what is kept: some lines are dropped. */
+	/* More than the pipe and the buffer hold: some lines are dropped. */
 	n = fill(3 * LOG_SINK_MAX);
 	assert_int_equal(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
 	lines = count_lines(capture.reader, last, sizeof(last));
@@ -455,7 +455,7 @@ a_full_pipe_stops_nobody(void **state)
 
 /* As under systemd: standard error is a socket, and shared. */
 static void
-a_full_socket_stops_nobody(void **state)
+a_full_socket_blocks_nothing(void **state)
 {
 	unsigned n, lines;
 	char last[300];
@@ -483,13 +483,13 @@ on_idle(uv_idle_t *idle)
 	(void)idle;
 }
 
-/* What is not written at once is written by the loop, in order. */
+/* Lines that are not written at once are written by the loop, in order. */
 static void
 the_loop_writes_what_waits(void **state)
 {
 	unsigned n, lines = 0;
 	char last[300];
-	uv_idle_t daemon; /* what a loop is for */
+	uv_idle_t daemon; /* runs the loop */
 	uv_loop_t loop;
 
 	(void)state;
@@ -517,9 +517,12 @@ the_loop_writes_what_waits(void **state)
 	assert_int_equal(lines, n);
 }
 
-/* A reader that goes takes nothing with it; the next one is told. */
+/*
+ * The log survives the end of a reader, and the next reader gets the count of
+ * lost lines.
+ */
 static void
-a_reader_that_goes_stops_nobody(void **state)
+a_closed_pipe_blocks_nothing(void **state)
 {
 	int fds[2], before = capture.reader;
 	char last[300];
@@ -539,9 +542,9 @@ a_reader_that_goes_stops_nobody(void **state)
 	assert_non_null(strstr(last, " lines were dropped here: Broken pipe"));
 }
 
-/* A disk that is full for a while: what it does not take is kept for it. */
+/* A disk is full for a while: the lines are kept until there is space. */
 static void
-a_full_disk_stops_nobody(void **state)
+a_full_disk_blocks_nothing(void **state)
 {
 	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
 	int saved = dup(STDERR_FILENO);
@@ -576,12 +579,12 @@ main(void)
 		LOG_TEST(a_tunnel_is_a_sentence),
 		LOG_TEST(a_tunnel_is_an_object),
 		LOG_TEST(a_tunnel_fits_its_line),
-		LOG_TEST(the_manager_is_told),
-		LOG_TEST(a_full_pipe_stops_nobody),
-		LOG_TEST(a_full_socket_stops_nobody),
+		LOG_TEST(the_service_manager_is_notified),
+		LOG_TEST(a_full_pipe_blocks_nothing),
+		LOG_TEST(a_full_socket_blocks_nothing),
 		LOG_TEST(the_loop_writes_what_waits),
-		LOG_TEST(a_reader_that_goes_stops_nobody),
-		LOG_TEST(a_full_disk_stops_nobody),
+		LOG_TEST(a_closed_pipe_blocks_nothing),
+		LOG_TEST(a_full_disk_blocks_nothing),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);

@@ -8,16 +8,16 @@
 #include "tests/unit/world.h"
 
 /*
- * The memory that streams share: who stops when there is little of it, and
- * that all others go on.
+ * The memory that streams share: senders stop when it is short, and the other
+ * streams go on.
  */
 
 #define MIB 1048576
-#define STOPPED 64	   /* tunnels that somebody stops to read */
-#define CROWD 400	   /* tunnels whose first windows alone are too much */
+#define STOPPED 64	   /* tunnels that are not read any more */
+#define CROWD 400	   /* tunnels whose first windows exceed the memory */
 #define NEWCOMER 500	   /* the number of a tunnel that comes later */
 #define PUSHED 40000	   /* bytes: more than a chunk */
-#define FIRST_WINDOW 65536 /* bytes: what a peer may send before it is asked */
+#define FIRST_WINDOW 65536 /* bytes that a peer may send at first */
 
 static struct quic_memory_stats
 stats(const struct quic_memory *memory)
@@ -46,17 +46,6 @@ end_of(struct world *w, struct quic_memory *memory)
 	world_down(w);
 	assert_int_equal(stats(memory).held, 0);
 	quic_memory_free(memory);
-}
-
-static size_t
-buffered(const struct quic_stream *s)
-{
-	struct iovec iov[256];
-	size_t n = quic_stream_peek(s, iov, COUNT(iov)), len = 0;
-
-	while (n-- > 0)
-		len += iov[n].iov_len;
-	return len;
 }
 
 /* Downloads; each reads `taken` bytes and then nothing more. */
@@ -138,7 +127,7 @@ stopped_readers_share(void **state)
 	end_of(w, memory);
 }
 
-/* What is not acknowledged or cannot leave counts as well. */
+/* Bytes that are not acknowledged or cannot be sent count as well. */
 static void
 senders_share(void **state)
 {
@@ -189,7 +178,7 @@ is_full(void *arg)
 	return stats(arg).held >= QUIC_MEMORY_MIN * 3 / 4;
 }
 
-/* What has its place already needs no room. */
+/* Bytes in a chunk that exists need no more memory. */
 static void
 push(struct end *e)
 {
@@ -202,8 +191,8 @@ push(struct end *e)
 }
 
 /*
- * More than there is, both ways, and nobody reads. The memory holds; streams
- * that were not read for seconds are given up, and the others live.
+ * More than fits, both ways, and no side reads. The limit holds; streams that
+ * were not read for seconds are aborted, and the others go on.
  */
 static void
 a_crowd_does_not_stop_the_rest(void **state)
@@ -251,7 +240,7 @@ a_crowd_does_not_stop_the_rest(void **state)
 	end_of(w, memory);
 }
 
-/* 1 Gbit/s over 50 ms, when nothing else wants the memory. */
+/* 1 Gbit/s over 50 ms, when no other connection uses the memory. */
 static void
 a_window_grows_with_the_path(void **state)
 {
@@ -295,7 +284,7 @@ idle_windows_are_forgotten(void **state)
 	end_of(w, memory);
 }
 
-/* What one connection has taken does not stop the other. */
+/* A connection with much memory does not stop another. */
 static void
 connections_share(void **state)
 {

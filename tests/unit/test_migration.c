@@ -13,9 +13,9 @@
 #include "proxy/base/log.h"
 
 /*
- * What is done in each kind of trouble, and when. The network, the connection,
- * the loop and its clock are played here: migration.o is linked with nothing
- * else.
+ * What migration.c does after each event, and when. This file takes the place
+ * of the network, the connection, the loop and its clock: migration.o is linked
+ * with nothing else.
  */
 
 #define HERE "192.0.2.1"
@@ -31,7 +31,7 @@ static struct {
 	struct quic_path path; /* in use */
 	struct quic_stats stats;
 
-	/* What it does. */
+	/* What migration.c does, as text. */
 	uv_timer_t *timer;
 	uint64_t due; /* UINT64_MAX: it is stopped */
 	unsigned looks, pings, reprobes, moves, moves_at_once, tidies;
@@ -50,7 +50,7 @@ address(const char *text)
 	return ss;
 }
 
-/* ---- What migration.c calls ---- */
+/* ---- Functions that migration.c calls ---- */
 
 void
 log_info(const char *fmt, ...)
@@ -249,7 +249,7 @@ teardown(void **state)
 	return 0;
 }
 
-/* Lets the time pass, and the timer fire whenever it is due. */
+/* Moves the clock, and fires the timer whenever it is due. */
 static void
 pass(uint64_t ms)
 {

@@ -9,8 +9,8 @@
 #include "tests/unit/world.h"
 
 /*
- * A connection that goes from network to network (RFC 9000 §9), with all its
- * tunnels, and one whose peer has fallen silent.
+ * A connection that moves from network to network (RFC 9000 §9) with all its
+ * tunnels, and one whose peer is silent.
  */
 
 #define BUSY 8 /* tunnels */
@@ -74,7 +74,7 @@ ends_agree(void *arg)
 	    last_byte(&quic_conn_path(w->server.conn)->remote);
 }
 
-/* The client knows that it is there, and so does the server in the end. */
+/* The client has reached the new path, and the server follows. */
 static void
 assert_client_at(struct world *w, size_t place)
 {
@@ -107,7 +107,7 @@ a_dead_network_is_left_at_once(void **state)
 	assert_int_equal(stats_of(w->server.conn).migrations, 1);
 }
 
-/* What is sent meanwhile goes the old way, and nothing is lost. */
+/* Meanwhile packets use the old path, and nothing is lost. */
 static void
 a_living_network_is_left_when_the_new_one_lives(void **state)
 {
@@ -157,7 +157,7 @@ from_one_dead_network_to_the_next(void **state)
 
 /* There and back again, a hundred times. */
 static void
-a_client_that_cannot_make_up_its_mind(void **state)
+a_client_that_moves_back_and_forth(void **state)
 {
 	struct world *w = *state;
 
@@ -210,11 +210,11 @@ every_network_has_its_own_size(void **state)
 }
 
 /* Another port of the same host is no other network. */
-/* ---- From one family to the other ---- */
+/* ---- Change of the address family ---- */
 
 struct families {
 	struct link *link;
-	bool crossed;	/* the client's packets come by the other one */
+	bool crossed;	/* the family that the client's packets use */
 	size_t largest; /* bytes of IP that the server has sent there */
 };
 
@@ -316,7 +316,7 @@ a_new_port_and_a_new_network(void **state)
 /* ---- When it cannot be ---- */
 
 static void
-only_who_is_connected_moves(void **state)
+only_a_connected_client_migrates(void **state)
 {
 	struct world *w = *state;
 
@@ -333,7 +333,7 @@ only_who_is_connected_moves(void **state)
 	assert_int_equal(move(w, 2, true), -ENOTCONN);
 }
 
-/* Names for itself are what the peer gives, and it must be asked for more. */
+/* The peer provides connection IDs, and must be asked for more. */
 static void
 moves_wait_for_connection_ids(void **state)
 {
@@ -356,7 +356,7 @@ moves_wait_for_connection_ids(void **state)
 /* ---- Silence ---- */
 
 static void
-silence_is_told_once(void **state)
+silence_is_reported_once(void **state)
 {
 	struct world *w = *state;
 	uint64_t start;
@@ -412,9 +412,9 @@ send_more(struct world *w)
 	end_pump(&w->far[0]);
 }
 
-/* Nothing is owed to those who only receive. */
+/* A side that only receives has nothing to acknowledge. */
 static void
-they_who_only_listen_ask(void **state)
+receivers_send_pings(void **state)
 {
 	struct world *w = *state;
 
@@ -425,7 +425,7 @@ they_who_only_listen_ask(void **state)
 	    3 * LINK_S));
 }
 
-/* A NAT that has forgotten, and lets nothing in before something went out. */
+/* A NAT without a mapping passes nothing in before a packet goes out. */
 static bool
 forget(struct link_datagram *datagram, void *arg)
 {
@@ -464,7 +464,7 @@ a_pause_costs_one_packet(void **state)
 	assert_int_equal(stats_of(near_conn(w)).packets_sent, sent + 1);
 }
 
-/* Who answers a PING is there, and it takes one packet. */
+/* A peer that answers a PING is there: one packet is enough. */
 static void
 a_ping_is_answered(void **state)
 {
@@ -507,17 +507,17 @@ main(void)
 		TEST(a_living_network_is_left_when_the_new_one_lives),
 		TEST(a_living_network_is_not_left_for_a_dead_one),
 		TEST(from_one_dead_network_to_the_next),
-		TEST(a_client_that_cannot_make_up_its_mind),
+		TEST(a_client_that_moves_back_and_forth),
 		TEST(a_move_in_a_bad_network),
 		TEST(every_network_has_its_own_size),
 		TEST(a_family_has_its_own_headers),
 		TEST(a_new_port_keeps_the_size),
 		TEST(a_new_port_and_a_new_network),
-		TEST(only_who_is_connected_moves),
+		TEST(only_a_connected_client_migrates),
 		TEST(moves_wait_for_connection_ids),
-		TEST(silence_is_told_once),
+		TEST(silence_is_reported_once),
 		TEST(silence_of_an_idle_connection_is_none),
-		TEST(they_who_only_listen_ask),
+		TEST(receivers_send_pings),
 		TEST(they_are_found_at_another_port),
 		TEST(a_pause_costs_one_packet),
 		TEST(a_ping_is_answered),

@@ -9,8 +9,8 @@
 #include "tests/unit/world.h"
 
 /*
- * What is done to a packet while it is sealed: here nothing is, but the length
- * of its payload is kept. See the Makefile.
+ * Changes to a packet as it is encrypted. Here nothing is encrypted, but the
+ * length of the payload is kept: see the Makefile.
  */
 
 int
@@ -76,7 +76,7 @@ a_coalesced_datagram_does_not_grow(void **state)
 	assert_int_equal(mtu_probe_added(near_conn(w)), 1);
 	assert_int_equal(seal_ack(near_conn(w), 1173), ACK_LEN);
 	assert_int_equal(mtu_probe_added(near_conn(w)), 0);
-	/* What was added to one datagram is not added to the next. */
+	/* A byte that was added to one datagram does not count for the next. */
 	seal_ack(near_conn(w), 0);
 	mtu_probe_begin(near_conn(w), NULL);
 	assert_int_equal(mtu_probe_added(near_conn(w)), 0);

@@ -152,16 +152,16 @@ static void
 it_opens_and_closes(void **state)
 {
 	struct netlink *network;
-	struct suspend *wake;
+	struct suspend *suspend;
 	uv_loop_t loop;
 
 	(void)state;
 	assert_int_equal(uv_loop_init(&loop), 0);
 	assert_int_equal(netlink_new(&network, &loop, on_changed, NULL), 0);
-	assert_int_equal(suspend_new(&wake, &loop, NULL, NULL), 0);
+	assert_int_equal(suspend_new(&suspend, &loop, NULL, NULL), 0);
 	uv_run(&loop, UV_RUN_NOWAIT);
 	netlink_free(network);
-	suspend_free(wake);
+	suspend_free(suspend);
 	netlink_free(NULL);
 	suspend_free(NULL);
 	assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
@@ -188,12 +188,14 @@ count(void *arg)
 	++*(int *)arg;
 }
 
-/* What a child does; a loop that ends, or does not, has lost a change. */
+/*
+ * The child's part; a loop that ends too early or not at all has lost a change.
+ */
 static void
 overrun(void)
 {
 	struct netlink *network;
-	int fd, told = 0;
+	int fd, seen = 0;
 	uv_loop_t loop;
 
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
@@ -201,15 +203,15 @@ overrun(void)
 	alarm(PATIENCE_S);
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	if (fd < 0 || uv_loop_init(&loop) != 0 ||
-	    netlink_new(&network, &loop, count, &told) != 0)
+	    netlink_new(&network, &loop, count, &seen) != 0)
 		_exit(2);
 	for (int i = 0; i < BURST; i++)
 		change(fd, 1400 + i % 2);
-	while (told == 0)
+	while (seen == 0)
 		uv_run(&loop, UV_RUN_ONCE);
-	while (uv_run(&loop, UV_RUN_NOWAIT) != 0 && told == 1)
+	while (uv_run(&loop, UV_RUN_NOWAIT) != 0 && seen == 1)
 		change(fd, 1300);
-	_exit(told == 2 ? 0 : 1);
+	_exit(seen == 2 ? 0 : 1);
 }
 
 /* More changes than the kernel keeps are one, and not the last one. */

@@ -14,7 +14,7 @@
 #include "proxy/base/addr.h"
 #include "proxy/edge/own_addresses.h"
 
-/* The kernel is asked, in a network of our own that ip(8) makes. */
+/* The kernel's answers, in a network namespace that ip(8) makes. */
 
 #define SOON_MS 10000 /* after which a thing does not happen any more */
 
@@ -98,7 +98,7 @@ addresses_come_and_go(void **state)
 	assert_false(is_own(&none, "2a00:7::2"));
 	run("ip address del 198.20.8.1/32 dev tap0");
 	assert_false(is_own(&route, "198.20.8.1"));
-	/* What a route alone makes local, whatever the source would be. */
+	/* Addresses that only a route makes local, whatever the source. */
 	run("ip route add local 198.20.9.0/24 dev lo src 198.20.7.1");
 	run("ip -6 route add local 2a00:9::/64 dev lo");
 	assert_true(is_own(&route, "198.20.9.77"));

@@ -8,8 +8,8 @@
 #include "tests/unit/world.h"
 
 /*
- * Paths of many sizes: what each end finds out about its own, how soon, and
- * what it costs. Sizes are IP packets.
+ * Paths of many sizes: the size that each end finds, how soon, and at what
+ * cost. Sizes are IP packets.
  */
 
 #define HEADERS (link_v6 ? 48u : 28u) /* bytes, with those of UDP */
@@ -262,7 +262,7 @@ none_is_longer(struct link_datagram *d, void *arg)
 
 /* Peers take more than the ceiling, a little more, less, or next to nothing. */
 static void
-a_peer_takes_so_much(void **state)
+a_peer_has_a_limit(void **state)
 {
 	static size_t takes[] = { 1500, 1475, 1472, 1452, 1300, BASE };
 	struct world *w = *state;
@@ -293,9 +293,9 @@ count_large(struct link_datagram *d, void *arg)
 	return true;
 }
 
-/* Whatever it takes, nobody asks when the ceiling has answered. */
+/* No probe is sent once the ceiling has passed, whatever it is. */
 static void
-a_peer_is_asked_once(void **state)
+a_ceiling_is_probed_once(void **state)
 {
 	static const size_t takes[] = { BASE, 1452, 1472, 1473, 1500, 65527 };
 	struct world *w = *state;
@@ -319,9 +319,9 @@ a_peer_is_asked_once(void **state)
 	}
 }
 
-/* What somebody vouches for is never left, for better or worse. */
+/* A configured minimum is always used, even if it does not pass. */
 static void
-a_size_is_vouched_for(void **state)
+a_configured_minimum_is_used(void **state)
 {
 	struct world *w = *state;
 
@@ -342,7 +342,7 @@ a_size_is_vouched_for(void **state)
 	}
 }
 
-/* ---- What it costs ---- */
+/* ---- Cost ---- */
 
 #define SAMPLES 8
 
@@ -529,7 +529,7 @@ fall(struct world *w, int ways, int way, uint64_t after)
 
 	begin_and_narrow(w, ways, 200 * MB, after);
 	began_at = w->link->now;
-	pass(w, RTT); /* what was beyond it still arrives */
+	pass(w, RTT); /* larger packets that were under way still arrive */
 	received = received_of(w, way);
 	while (received_of(w, way) == received)
 		pass(w, STEP);
@@ -564,7 +564,7 @@ every_byte_passes_the_hole(void **state)
 	assert_int_equal(w->client[0].closed, 0);
 }
 
-/* Little is sent at a time, so there is little to learn from. */
+/* With few packets in flight there is little evidence. */
 static void
 a_hole_in_a_quiet_connection(void **state)
 {
@@ -622,14 +622,17 @@ a_path_rises(void **state)
 	}
 }
 
-/* ---- What others say ---- */
+/* ---- ICMP ---- */
 
-/* One who answers what is too big for him, each way, or says so of others. */
+/*
+ * A router that answers packets that are too big for it, in each direction, or
+ * reports others.
+ */
 struct router {
 	struct world *w;
 	size_t takes;	    /* bytes of IP; larger packets end here */
-	size_t claims;	    /* what he says that he takes */
-	unsigned of;	    /* he speaks of so many packets, large or not */
+	size_t claims;	    /* the MTU that it reports */
+	unsigned of;	    /* it reports so many packets, large or not */
 	unsigned spoken[3]; /* by way */
 };
 
@@ -672,7 +675,7 @@ place_router(struct world *w, struct router *r, size_t takes, size_t claims)
 
 /* Sizes that are no common ones, known as soon as one answer has passed. */
 static void
-routers_are_heard(void **state)
+icmp_messages_count(void **state)
 {
 	static const size_t paths[] = { 1500, 1483, 1407, 1337, 1281 };
 	struct world *w = *state;
@@ -697,7 +700,7 @@ routers_are_heard(void **state)
 
 /* In idleness too, where a lost probe takes long to be missed. */
 static void
-routers_are_heard_in_idleness(void **state)
+icmp_messages_count_in_idleness(void **state)
 {
 	struct world *w = *state;
 	struct router r;
@@ -709,7 +712,7 @@ routers_are_heard_in_idleness(void **state)
 	assert_in_range(probes_of(w, UP), 1, 5);
 }
 
-/* It says where it ends: no wait for time-outs, and no search. */
+/* The router reports the size: no time-outs, and no search. */
 static void
 a_hole_with_a_router(void **state)
 {
@@ -728,9 +731,9 @@ a_hole_with_a_router(void **state)
 	}
 }
 
-/* Whoever sees our packets can make us ask, and no more. */
+/* An attacker that sees our packets can cause probes, and no more. */
 static void
-what_is_said_is_not_believed(void **state)
+icmp_messages_are_hints(void **state)
 {
 	struct quic_stats stats;
 	struct world *w = *state;
@@ -760,7 +763,7 @@ what_is_said_is_not_believed(void **state)
 	}
 }
 
-/* Whoever does not see them cannot even do that. */
+/* An attacker that does not see them cannot even do that. */
 static void
 forgeries_are_counted(void **state)
 {
@@ -788,9 +791,9 @@ forgeries_are_counted(void **state)
 	assert_int_equal(stats_of(w->server.conn).ptb_seen, 0);
 }
 
-/* Our own interface, though, is believed at once, and asked again later. */
+/* The interface's own limit holds at once, and is probed again later. */
 static void
-an_interface_is_believed(void **state)
+the_mtu_of_an_interface_holds(void **state)
 {
 	struct quic_too_big news = { .ip_mtu = 1337, .local = true };
 	struct world *w = *state;
@@ -821,7 +824,7 @@ an_interface_is_believed(void **state)
 	}
 }
 
-/* ---- What is no black hole ---- */
+/* ---- No black holes ---- */
 
 static size_t
 bulk(struct world *w, int way, unsigned loss, bool probes)
@@ -830,7 +833,7 @@ bulk(struct world *w, int way, unsigned loss, bool probes)
 
 	w->client_settings.no_mtu_probe = !probes;
 	w->server_settings.no_mtu_probe = !probes;
-	/* BBR varies more from run to run than what is asked here. */
+	/* BBR varies too much from run to run for these bounds. */
 	w->client_settings.cc = w->server_settings.cc = QUIC_CC_CUBIC;
 	set_path(w, 1500);
 	begin(w, way, 1000 * MB);
@@ -910,8 +913,8 @@ count_changes(struct world *w, int way)
 }
 
 /*
- * What passes half of the time may be found to pass, in one step or in some;
- * but it is soon left, and for good.
+ * A size that passes half of the time may be found to pass, in one step or in
+ * several; but it is soon left, and for good.
  */
 static void
 packets_take_two_routes(void **state)
@@ -942,7 +945,7 @@ none_is_large(struct link_datagram *d, void *arg)
 }
 
 static void
-a_stall_is_told_in_small_packets(void **state)
+a_stall_is_ended_by_small_packets(void **state)
 {
 	struct world *w = *state;
 
@@ -970,14 +973,14 @@ run_on_ipv6(void)
 		TEST(jumbo_frames_are_missed),
 		TEST(each_direction_has_its_own),
 		TEST(it_can_be_switched_off),
-		TEST(a_size_is_vouched_for),
+		TEST(a_configured_minimum_is_used),
 		TEST(a_hole_in_mid_transfer),
 		TEST(every_byte_passes_the_hole),
 		TEST(a_hole_heals),
 		TEST(a_path_rises),
-		TEST(routers_are_heard),
+		TEST(icmp_messages_count),
 		TEST(a_hole_with_a_router),
-		TEST(an_interface_is_believed),
+		TEST(the_mtu_of_an_interface_holds),
 		TEST(an_outage_is_no_black_hole),
 	};
 
@@ -996,9 +999,9 @@ main(void)
 		TEST(jumbo_frames_are_missed),
 		TEST(each_direction_has_its_own),
 		TEST(it_can_be_switched_off),
-		TEST(a_peer_takes_so_much),
-		TEST(a_peer_is_asked_once),
-		TEST(a_size_is_vouched_for),
+		TEST(a_peer_has_a_limit),
+		TEST(a_ceiling_is_probed_once),
+		TEST(a_configured_minimum_is_used),
 		TEST(lost_probes_leave_the_window_alone),
 		TEST(searches_leave_the_window_alone),
 		TEST(a_stable_path_costs_little),
@@ -1008,15 +1011,15 @@ main(void)
 		TEST(a_hole_in_a_quiet_connection),
 		TEST(a_hole_heals),
 		TEST(a_path_rises),
-		TEST(routers_are_heard),
-		TEST(routers_are_heard_in_idleness),
+		TEST(icmp_messages_count),
+		TEST(icmp_messages_count_in_idleness),
 		TEST(a_hole_with_a_router),
-		TEST(what_is_said_is_not_believed),
+		TEST(icmp_messages_are_hints),
 		TEST(forgeries_are_counted),
-		TEST(an_interface_is_believed),
+		TEST(the_mtu_of_an_interface_holds),
 		TEST(loss_by_chance_is_no_black_hole),
 		TEST(an_outage_is_no_black_hole),
-		TEST(a_stall_is_told_in_small_packets),
+		TEST(a_stall_is_ended_by_small_packets),
 		TEST(packets_take_two_routes),
 	};
 

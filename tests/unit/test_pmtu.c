@@ -9,14 +9,14 @@
 #include "quic/pmtu.h"
 
 /*
- * The state machine alone, on a model of a path: what fits it arrives, but for
- * what is lost by chance, and the fate of a probe is known a round trip later.
+ * The search alone, on a model of a path: packets that fit arrive, but for
+ * random loss, and the result of a probe is known a round trip later.
  */
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define NS_PER_S UINT64_C(1000000000)
 #define RTT (NS_PER_S / 20)
-#define ARRIVED (RTT)	   /* when the sender hears of it ... */
+#define ARRIVED (RTT)	   /* when the sender has the result ... */
 #define LOST (RTT * 9 / 8) /* ... or misses it */
 #define RAISE (600 * NS_PER_S)
 #define V4 28 /* bytes of headers */
@@ -33,8 +33,8 @@ struct flight {
 struct model {
 	struct pmtu p;
 	uint64_t now, began_at;
-	size_t path; /* bytes of UDP payload: what is longer is lost ... */
-	size_t other_path; /* ... and half of what is longer than this */
+	size_t path; /* bytes of UDP payload: longer packets are lost ... */
+	size_t other_path; /* ... and half of those longer than this */
 	unsigned loss;	   /* of 1000, so many are lost by chance */
 	bool idle;	   /* carriers are rare */
 	bool in_use;	   /* large packets are acknowledged all the time */
@@ -43,7 +43,7 @@ struct model {
 	size_t nflights;
 	uint64_t proven[SIZES];	       /* when a size arrived last */
 	uint64_t suspected, confirmed; /* when it was looked at last */
-	uint64_t believed_since;       /* what arrived before counts no more */
+	uint64_t believed_since; /* earlier packets do not count any more */
 	uint64_t suspected_at;
 	unsigned changes; /* of the size */
 };
@@ -80,7 +80,7 @@ fits(struct model *m, size_t size)
 	    (size <= m->other_path || draw(m, 1000) < 500);
 }
 
-/* What holds at any time. */
+/* Invariants. */
 static void
 check(struct model *m, size_t size_before)
 {
@@ -140,7 +140,7 @@ land(struct model *m)
 	}
 }
 
-/* Lets so much time pass. */
+/* Moves the clock. */
 static void
 run(struct model *m, uint64_t ns)
 {
@@ -301,7 +301,7 @@ nothing_is_probed_before_the_start(void **state)
 	assert_int_equal(pmtu_next_probe(&p, false), 0);
 }
 
-/* A size is given up after three losses: by chance that is 1 in 300. */
+/* A size is abandoned after three losses: by chance that is 1 in 300. */
 static void
 loss_by_chance_is_no_limit(void **state)
 {
@@ -346,7 +346,7 @@ a_path_that_rises_is_noticed(void **state)
 	assert_in_range(m.p.probes_sent - probes, 1, 2);
 }
 
-/* It rises to less than the ceiling: that is searched for. */
+/* The path grows to less than the ceiling: a search finds it. */
 static void
 a_path_that_rises_a_little_is_noticed(void **state)
 {
@@ -412,7 +412,7 @@ a_stable_path_costs_little(void **state)
 }
 
 static void
-somebody_asks(void **state)
+reprobe_searches_again(void **state)
 {
 	static struct model m;
 
@@ -482,7 +482,7 @@ a_false_alarm_changes_nothing(void **state)
 	assert_int_equal(m.p.suspected, 2);
 }
 
-/* In the middle of a search, which then goes on. */
+/* During a search, which then goes on. */
 static void
 a_false_alarm_ends_no_search(void **state)
 {
@@ -514,7 +514,7 @@ at_the_base_size_nothing_is_suspected(void **state)
 	assert_true(pmtu_suspicion_counts_at(&m.p) == UINT64_MAX);
 }
 
-/* Falls to what passes, at once, and to the base size if that is all. */
+/* Falls to a size that passes, at once, and to the base size if that is all. */
 static void
 a_black_hole_is_left(void **state)
 {
@@ -558,9 +558,9 @@ a_black_hole_is_no_search_from_the_top(void **state)
 }
 
 /*
- * Half of the large packets take a route that has no room for them. A search
- * finds them to pass, mostly; but what is suspected then is left, and not asked
- * for again before the raise timer.
+ * Half of the large packets take a route that is too small for them. As a rule
+ * a search finds that they pass; but after a suspicion the size is left, and
+ * not probed again before the raise timer.
  */
 static void
 half_a_black_hole_is_left(void **state)
@@ -633,7 +633,7 @@ loss_by_chance_is_no_black_hole(void **state)
 	assert_in_range(m.p.confirmed, 0, 4);
 }
 
-/* ---- What others say ---- */
+/* ---- Interfaces and routers ---- */
 
 static void
 an_interface_is_a_ceiling(void **state)
@@ -648,7 +648,10 @@ an_interface_is_a_ceiling(void **state)
 	search(&m);
 	assert_int_equal(m.p.size, 1400 - V4);
 	assert_int_equal(m.p.ceiling, 1400 - V4);
-	/* ... or in mid search, at which what is under way has not left ... */
+	/*
+	 * ... or during a search, of which the probes under way were not sent
+	 * ...
+	 */
 	setup(&m, 1500, 1500, V4);
 	run(&m, 0);
 	for (size_t i = m.nflights; i-- > 0;)
@@ -658,7 +661,7 @@ an_interface_is_a_ceiling(void **state)
 	assert_true(pmtu_next_probe(&m.p, false) <= 1300 - V4);
 	search(&m);
 	assert_int_equal(m.p.size, 1300 - V4);
-	/* ... or has other news one day. */
+	/* ... or until the interface reports another MTU. */
 	setup(&m, 1500, 1500, V4);
 	search(&m);
 	pmtu_set_ceiling(&m.p, 1400 - V4, m.now);
@@ -682,12 +685,15 @@ an_interface_ends_a_suspicion(void **state)
 	pmtu_set_ceiling(&m.p, 1400 - V4, m.now);
 	assert_int_equal(pmtu_limit(&m.p), 1400 - V4);
 	assert_int_equal(m.p.state, PMTU_COMPLETE);
-	/* None is smaller than QUIC asks for. */
+	/* No size is smaller than QUIC's minimum. */
 	pmtu_set_ceiling(&m.p, 600, m.now);
 	assert_int_equal(pmtu_limit(&m.p), PMTU_BASE_SIZE);
 }
 
-/* A router names the size: it is the next that is tried, and nearly the last. */
+/*
+ * A router reports the size: it is the next one to be probed, and nearly the
+ * last.
+ */
 static void
 a_router_knows_the_path(void **state)
 {
@@ -724,7 +730,7 @@ a_router_knows_a_black_hole(void **state)
 	assert_int_equal(m.changes, 2);
 }
 
-/* Whoever lies about it costs a little, and changes nothing. */
+/* False reports cost a few probes, and change nothing. */
 static void
 a_router_that_lies(void **state)
 {
@@ -749,7 +755,7 @@ a_router_that_lies(void **state)
 }
 
 static void
-nonsense_is_not_heard(void **state)
+invalid_reports_are_ignored(void **state)
 {
 	static struct model m;
 
@@ -765,7 +771,7 @@ nonsense_is_not_heard(void **state)
 	assert_false(pmtu_too_big(&m.p, 1400 - V4, 1300 - V4, m.now));
 }
 
-/* What is sure need not be searched for, and is never left. */
+/* A configured minimum is not probed, and always used. */
 static void
 the_base_may_be_larger(void **state)
 {
@@ -830,7 +836,9 @@ a_black_hole_heals(void **state)
 	search(&m);
 	fall(&m);
 	assert_in_range(time_to_heal(&m), 1, 10 * NS_PER_S);
-	/* One that comes again and again is asked about ever more rarely. */
+	/*
+	 * A black hole that comes again and again is probed ever more rarely.
+	 */
 	for (uint64_t seconds = 10; seconds < 600; seconds *= 2) {
 		fall(&m);
 		assert_in_range(time_to_heal(&m), (seconds - 1) * NS_PER_S,
@@ -875,7 +883,7 @@ main(void)
 		cmocka_unit_test(a_path_that_rises_from_the_base_is_noticed),
 		cmocka_unit_test(an_unused_path_is_left_alone),
 		cmocka_unit_test(a_stable_path_costs_little),
-		cmocka_unit_test(somebody_asks),
+		cmocka_unit_test(reprobe_searches_again),
 		cmocka_unit_test(another_path_begins_anew),
 		cmocka_unit_test(a_false_alarm_changes_nothing),
 		cmocka_unit_test(a_false_alarm_ends_no_search),
@@ -890,7 +898,7 @@ main(void)
 		cmocka_unit_test(a_router_knows_the_path),
 		cmocka_unit_test(a_router_knows_a_black_hole),
 		cmocka_unit_test(a_router_that_lies),
-		cmocka_unit_test(nonsense_is_not_heard),
+		cmocka_unit_test(invalid_reports_are_ignored),
 		cmocka_unit_test(the_base_may_be_larger),
 		cmocka_unit_test(a_black_hole_heals),
 		cmocka_unit_test(a_black_hole_that_stays_costs_little),

@@ -50,9 +50,9 @@ expect_all(const struct expectation *list, size_t n)
 #define EXPECT_ALL(list) expect_all(list, sizeof(list) / sizeof((list)[0]))
 
 /*
- * The registries of special-purpose addresses as IANA has them (RFC 6890,
- * RFC 8190): every entry, and whether it is globally reachable. What an IPv4
- * address inside decides, the registry calls neither.
+ * The registries of special-purpose addresses of IANA (RFC 6890, RFC 8190):
+ * every entry, and whether it is globally reachable. Where an IPv4 address
+ * inside decides, the registry says neither.
  */
 enum reachable { NO, YES, EITHER };
 
@@ -148,7 +148,7 @@ registries_of_iana(void **state)
 			fail_msg("%s: %s is %s, %s is %s", e->block, e->first,
 			    first ? "permitted" : "denied", e->last,
 			    last ? "permitted" : "denied");
-		/* Nothing that is not reachable, ever. */
+		/* No address that is not globally reachable is allowed. */
 		assert_false(e->permitted && e->reachable != YES);
 	}
 }
@@ -343,7 +343,7 @@ ipv4_inside_is_checked_as_itself(void **state)
 	policy_init(&policy, false);
 	for (size_t i = 0; i < sizeof(inet4) / sizeof(inet4[0]); i++)
 		expect_forms(inet4[i].address, inet4[i].permitted);
-	/* Not these alone: what the administrator says of IPv4 counts, too. */
+	/* Not these alone: rules of the administrator about IPv4 count, too. */
 	policy_deny(&policy, "8.8.8.8");
 	expect_forms("8.8.8.8", false);
 	policy_init(&policy, false);
@@ -352,7 +352,7 @@ ipv4_inside_is_checked_as_itself(void **state)
 	expect_forms("10.2.2.3", false);
 }
 
-/* What is allowed as IPv6 does not open what is inside. */
+/* A rule for IPv6 does not allow the IPv4 address inside. */
 static void
 allowing_the_form_is_not_allowing_the_address(void **state)
 {
@@ -539,7 +539,10 @@ mail_takes_a_rule_that_says_so(void **state)
 	assert_int_equal(policy_allow(&policy, "10.0.0.1:25"), 0);
 	assert_true(permits_port("10.0.0.1", 25));
 	assert_false(permits_port("10.0.0.2", 25));
-	/* A port alone lifts what is built in about ports, and no more. */
+	/*
+	 * A rule with only a port overrides the built-in ports, and nothing
+	 * else.
+	 */
 	policy_init(&policy, false);
 	assert_int_equal(policy_allow(&policy, ":25"), 0);
 	assert_true(permits_port("8.8.8.8", 25));
@@ -574,7 +577,7 @@ own_addresses_are_denied(void **state)
 	expect_forms("198.20.0.1", false);
 	assert_false(permits("2a00::1"));
 	assert_true(permits("2a00:0:0:1::1"));
-	/* Nobody asks about what is denied anyway. */
+	/* The table is not read for a target that is denied anyway. */
 	asked = 0;
 	assert_false(permits("127.0.0.1"));
 	assert_int_equal(asked, 0);
@@ -584,7 +587,7 @@ own_addresses_are_denied(void **state)
 }
 
 static void
-open_asks_no_table(void **state)
+open_reads_no_table(void **state)
 {
 	static const struct expectation list[] = {
 		{ "127.0.0.1", true },
@@ -651,7 +654,7 @@ main(void)
 		cmocka_unit_test(rules_may_name_ports),
 		cmocka_unit_test(mail_takes_a_rule_that_says_so),
 		cmocka_unit_test(own_addresses_are_denied),
-		cmocka_unit_test(open_asks_no_table),
+		cmocka_unit_test(open_reads_no_table),
 		cmocka_unit_test(bad_rule_is_refused),
 		cmocka_unit_test(lists_are_bounded),
 		cmocka_unit_test(other_families_are_denied),

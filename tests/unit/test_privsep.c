@@ -23,8 +23,8 @@
 #include "tests/unit/child.h"
 
 /*
- * The daemon of each test is a child, which has nothing left after its start:
- * as root it becomes nobody.
+ * The daemon of each test is a child, without privileges after its start: as
+ * root it becomes nobody.
  */
 
 #define HANG_S 60 /* seconds after which a wait is one without end */
@@ -118,7 +118,10 @@ listed_files_are_opened_and_no_others(void **state)
 	in_child(reading);
 }
 
-/* As an editor or a renewal does it, by who may: the parent of the daemon. */
+/*
+ * As an editor or a renewal replaces a file: by the parent of the daemon, which
+ * may.
+ */
 static void
 replaced(void)
 {
@@ -234,7 +237,9 @@ the_socket_is_removed_if_it_is_ours(void **state)
 	assert_int_equal(lstat(listed, &st), 0);
 }
 
-/* What a daemon that was taken over may say; it is no list of its own. */
+/*
+ * Requests of a daemon under an attacker's control: it cannot extend the list.
+ */
 static void
 lying(void)
 {
@@ -254,7 +259,7 @@ lying(void)
 	EXPECT(privsep_open("b") == -EINVAL); /* a directory to create in */
 	EXPECT(privsep_open("d") == -EINVAL); /* beyond the list */
 	EXPECT(send(child, "x", 1, MSG_NOSIGNAL) == 1);
-	/* What is no request ends the child. */
+	/* A malformed request ends the child. */
 	EXPECT((fd = privsep_open("/etc/shadow")) < 0);
 	EXPECT(strstr(privsep_strerror(-fd), "restart to recover") != NULL);
 	EXPECT(privsep_remove("a", &st) < 0);
@@ -282,7 +287,7 @@ the_child_ends_with_the_daemon(void **state)
 	pid_t pid;
 
 	(void)state;
-	/* What the daemon leaves behind becomes ours to wait for. */
+	/* Children that the daemon leaves behind become ours to wait for. */
 	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 	pid = fork();
 	if (pid == 0) {
@@ -297,7 +302,7 @@ the_child_ends_with_the_daemon(void **state)
 	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
 }
 
-/* As of a shell that has said "sleep 60 & exec culvert". */
+/* As after the shell command "sleep 60 & exec culvert". */
 static void
 with_another_child(void)
 {

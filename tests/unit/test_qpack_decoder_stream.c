@@ -7,7 +7,7 @@
 
 #include "quic/qpack_decoder_stream.h"
 
-/* The decoder stream of a peer (RFC 9204 §4.4): what is skipped of it. */
+/* The part of a peer's decoder stream (RFC 9204 §4.4) that is skipped. */
 
 #define STREAM 10 /* an ID of the peer's */
 

@@ -27,7 +27,7 @@ expect(void (*report)(const json_t *, FILE *), const char *json,
 	json_decref(object);
 }
 
-/* The end of a status that knows of nothing but bytes. */
+/* The end of a status that has nothing but bytes. */
 #define QUIET(up) \
 	"tunnels    0 open, 0 waiting, 0 total, 0 failed\n" \
 	"clients    0 open, 0 total\n" \
@@ -320,7 +320,9 @@ watch_has_rates_since_the_last_refresh(void **state)
 	    RATES_HEAD("not known yet", "0.0 % (0 of 0", "8"));
 }
 
-/* What is new has moved all its bytes since; of an old one that is unknown. */
+/*
+ * A new tunnel has moved all its bytes since; for an old one that is unknown.
+ */
 static void
 watch_lists_the_busiest_first(void **state)
 {

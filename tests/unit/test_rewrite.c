@@ -308,7 +308,9 @@ responses_rewritten(void **state)
 		  "Content-Length: 0\r\n\r\n",
 		    false, 1, true,
 		    "HTTP/1.1 204 No Content\r\nVia: 1.1 culvert\r\n\r\n" },
-		/* what sites send, in the form that all read alike */
+		/*
+		 * responses of sites, in the form that all clients read alike
+		 */
 		{ "\xef\xbb\xbfhttp/1.1 200\nX : y\nno colon\nA: b\x01"
 		  "c\rd\n"
 		  "B: e \r\n\t f\n \r\n: g\n\n",

@@ -31,7 +31,7 @@
 #include "proxy/base/seccomp.h"
 #include "tests/unit/child.h"
 
-/* Each test confines a child, for there is no way back. */
+/* Each test confines a child, since that cannot be undone. */
 
 static char base[] = "/tmp/culvert-sandbox-XXXXXX";
 static char readable[64], file[64], writable[64], secret[64];
@@ -338,7 +338,7 @@ may_all(void *arg)
 	return true;
 }
 
-/* One capability stays, the least that does it, and it does: as nobody, too. */
+/* One capability stays, the least that is enough, also for the user nobody. */
 static void
 one_capability(void)
 {
@@ -418,7 +418,7 @@ becoming(void)
 	EXPECT(setgroups(1, more) == -1 && errno == EPERM);
 }
 
-/* What root keeps to itself is closed by its mode alone. */
+/* A file of root is protected by its mode alone. */
 static void
 reading_as_nobody(void)
 {

@@ -9,10 +9,7 @@
 #include "quic/internal.h"
 #include "tests/unit/world.h"
 
-/*
- * What a server does with strangers, and with what was left by its earlier
- * self.
- */
+/* A server with clients that it does not know, and after a restart. */
 
 #define EXCESSIVE_LOAD 0x107 /* RFC 9114 §8.1 */
 
@@ -27,9 +24,9 @@ lose_up(struct link_datagram *d, void *arg)
 
 /* ---- Addresses ---- */
 
-/* Beyond one half-open handshake the others must prove their address. */
+/* Beyond one half-open handshake, clients must prove their address. */
 static void
-retry_asks_for_proof(void **state)
+retry_validates_addresses(void **state)
 {
 	struct world *w = *state;
 
@@ -66,7 +63,7 @@ a_known_address_needs_no_retry(void **state)
 
 /* Two clients, and the second one has been sent a Retry. */
 static void
-ask_for_proof(struct world *w)
+require_proof(struct world *w)
 {
 	w->client_settings.handshake_timeout_ns = LONG;
 	w->server_settings.half_open_max = 1;
@@ -99,7 +96,7 @@ a_token_of_another_address_is_refused(void **state)
 {
 	struct world *w = *state;
 
-	ask_for_proof(w);
+	require_proof(w);
 	w->link->port[1]++;
 	token_is_refused(w);
 }
@@ -109,7 +106,7 @@ a_stale_token_is_refused(void **state)
 {
 	struct world *w = *state;
 
-	ask_for_proof(w);
+	require_proof(w);
 	w->link->tamper = lose_up;
 	link_run(w->link, NULL, NULL, 11 * LINK_S);
 	w->link->tamper = NULL;
@@ -121,11 +118,11 @@ a_stale_token_is_refused(void **state)
 #define CROWD 12
 
 /*
- * Four a second are let in: the first four at once, and the others as time
- * goes on, without anybody's giving up.
+ * Four a second are admitted: the first four at once, and the others later,
+ * without any time-out.
  */
 static void
-a_crowd_is_let_in_bit_by_bit(void **state)
+many_clients_are_admitted_in_parts(void **state)
 {
 	struct world *w = *state;
 	uint64_t start = w->link->now;
@@ -144,9 +141,9 @@ a_crowd_is_let_in_bit_by_bit(void **state)
 	assert_true(w->link->now - start >= 2 * LINK_S);
 }
 
-/* Of other sources whoever comes is served within a Retry. */
+/* Clients of other sources are served within a Retry. */
 static void
-a_crowd_leaves_room_for_others(void **state)
+many_clients_leave_room_for_others(void **state)
 {
 	struct world *w = *state;
 	uint64_t start;
@@ -209,7 +206,7 @@ a_source_has_its_share(void **state)
 	waits_for_room(w, 2);
 }
 
-/* Who comes to a full server need not wait to know. */
+/* A client of a full server has its answer at once. */
 static void
 all_sources_have_a_limit(void **state)
 {
@@ -230,11 +227,16 @@ fall_silent(struct link_datagram *d, void *arg)
 	return !d->up || ++sent[d->client] <= 2;
 }
 
-/* Who has proven an address and then lets handshakes lie is held to it. */
+/*
+ * A client that has proven its address and leaves handshakes unfinished has a
+ * limit, too.
+ */
 static void
 a_source_has_its_share_of_handshakes(void **state)
 {
-	unsigned sent[LINK_CLIENTS_MAX] = { 1 }; /* it is asked for no proof */
+	unsigned sent[LINK_CLIENTS_MAX] = {
+		1
+	}; /* it need not prove its address */
 	struct world *w = *state;
 
 	w->server_settings.half_open_max = 1;
@@ -267,7 +269,7 @@ connect_all(struct world *w, size_t from, size_t to)
 	link_run(w->link, NULL, NULL, RTT);
 }
 
-/* That client was told that its connection is not worth its room. */
+/* The reason that client got: its place was needed. */
 static void
 assert_evicted(struct world *w, size_t i)
 {
@@ -278,7 +280,7 @@ assert_evicted(struct world *w, size_t i)
 	assert_text(&w->client[i], "idle");
 }
 
-/* Whoever has asked for nothing goes, the oldest first. */
+/* Connections without a request are evicted, the oldest first. */
 static void
 a_newcomer_takes_the_place_of_the_idle(void **state)
 {
@@ -304,7 +306,7 @@ a_newcomer_takes_the_place_of_the_idle(void **state)
 	assert_whole(&w->far[0], KB);
 }
 
-/* Before all is taken: some room is for those who come at once. */
+/* Before all places are taken: some are for clients that come at once. */
 static void
 some_room_is_kept(void **state)
 {
@@ -319,7 +321,7 @@ some_room_is_kept(void **state)
 		assert_evicted(w, i);
 }
 
-/* A request that is refused is no use. */
+/* A request that is refused does not count as use. */
 static void
 a_refused_request_keeps_no_room(void **state)
 {
@@ -389,7 +391,7 @@ say_no_more(struct link_datagram *d, void *arg)
 	return !d->up || d->client == 0 || ++sent[d->client] <= 1;
 }
 
-/* Anybody can make up an address. */
+/* An attacker can forge any address. */
 static void
 a_forged_address_takes_no_room(void **state)
 {
@@ -452,7 +454,7 @@ connect_from(struct world *w, size_t i, size_t place)
 	link_run(w->link, NULL, NULL, RTT);
 }
 
-/* Whoever fills the places of one source has only those to take. */
+/* A source that fills its places cannot take those of others. */
 static void
 a_source_makes_room_for_its_own(void **state)
 {
@@ -475,7 +477,7 @@ a_source_makes_room_for_its_own(void **state)
 
 /* ---- Versions ---- */
 
-/* Keeps the datagrams that a test wants to look at. */
+/* Stores the datagrams that a test checks. */
 struct tap {
 	bool up;
 	unsigned n;
@@ -608,7 +610,7 @@ a_restart_is_noticed_in_quiet(void **state)
 }
 
 static void
-a_reset_cannot_be_made_up(void **state)
+a_reset_cannot_be_forged(void **state)
 {
 	struct world *w = *state;
 
@@ -622,7 +624,7 @@ a_reset_cannot_be_made_up(void **state)
 	assert_int_equal(w->client[0].why.cause, QUIC_IDLE);
 }
 
-/* Nor does it keep a client from noticing that nobody is there any more. */
+/* Nor does it delay a client's notice of a dead server. */
 static void
 what_cannot_be_opened_is_silence(void **state)
 {
@@ -654,9 +656,9 @@ lose_ends(struct link_datagram *d, void *arg)
 	return *left > 0 && --*left % 3 != 0;
 }
 
-/* Requests of three packets each, which nobody gets whole. */
+/* Requests of three packets each, none of which is complete. */
 static void
-ask_in_part(struct world *w, unsigned n)
+request_in_part(struct world *w, unsigned n)
 {
 	static unsigned left;
 	char value[3000];
@@ -685,20 +687,20 @@ a_head_must_come_in_time(void **state)
 	struct world *w = *state;
 
 	/* It comes again before twice that time has passed. */
-	ask_in_part(w, 1);
+	request_in_part(w, 1);
 	link_run(w->link, NULL, NULL, 4 * LINK_S);
 	w->link->tamper = NULL;
 	assert_true(link_run(w->link, is_true, &w->near[0].answered, LONG));
 	world_down(w);
 	w->requests = 0;
-	ask_in_part(w, 1);
+	request_in_part(w, 1);
 	link_run(w->link, NULL, NULL, 10 * LINK_S);
 	w->link->tamper = NULL;
 	assert_true(link_run(w->link, is_true, &w->near[0].aborted, LONG));
 	assert_int_equal(w->near[0].code, REQUEST_INCOMPLETE);
 	link_run(w->link, NULL, NULL, 20 * LINK_S);
 	assert_int_equal(stats_of(w->server.conn).streams, 0);
-	/* What has come in full may take its time. */
+	/* The time limit does not hold for complete requests. */
 	w->near[1].stays_open = true;
 	assert_int_equal(tunnel_open(w, 1), 0);
 	link_run(w->link, NULL, NULL, LONG);
@@ -711,7 +713,7 @@ few_heads_come_at_a_time(void **state)
 	struct world *w = *state;
 
 	w->server_settings.heads_max = 2;
-	ask_in_part(w, 4);
+	request_in_part(w, 4);
 	w->link->tamper = NULL;
 	link_run(w->link, NULL, NULL, LONG);
 	for (unsigned i = 0; i < 4; i++) {
@@ -724,7 +726,10 @@ few_heads_come_at_a_time(void **state)
 
 /* ---- Reloads ---- */
 
-/* The old connection does not notice, and the next one sees who is new. */
+/*
+ * The old connection does not notice, and the next one sees the new
+ * certificate.
+ */
 static void
 a_reload_is_for_new_connections(void **state)
 {
@@ -741,7 +746,7 @@ a_reload_is_for_new_connections(void **state)
 	world_present(w, cert, key, NULL);
 	w->server_settings.streams_max = 1;
 	quic_server_reload(w->link->server, w->server_tls, &w->server_settings);
-	/* The ticket would spare the server to show its certificate. */
+	/* With the ticket the server would not send its certificate. */
 	world_dial(w, 1);
 	assert_true(world_closed(w, 1));
 	assert_int_equal(w->client[1].why.cause, QUIC_BAD_CERTIFICATE);
@@ -768,7 +773,7 @@ a_reload_is_for_new_connections(void **state)
 
 /* ---- Drains ---- */
 
-/* A server with one tunnel that is open at both ends, and then drains. */
+/* A server with one tunnel that is open both ways, and then drains. */
 static void
 drain_with_a_tunnel(struct world *w)
 {
@@ -812,7 +817,7 @@ a_drain_lets_tunnels_end(void **state)
 	assert_int_equal(server_stats(w).connections, 0);
 }
 
-/* The owner lets go only after all has been acknowledged. */
+/* The owner releases the stream after all is acknowledged. */
 static void
 a_drain_waits_for_its_owner(void **state)
 {
@@ -833,7 +838,7 @@ a_drain_waits_for_its_owner(void **state)
 }
 
 static void
-a_request_on_its_way_is_served(void **state)
+a_request_under_way_is_served(void **state)
 {
 	struct world *w = *state;
 
@@ -855,7 +860,9 @@ lose_down(struct link_datagram *d, void *arg)
 	return d->up;
 }
 
-/* The client has not heard of it: nor has the server looked at the request. */
+/*
+ * The GOAWAY has not arrived: the server has not processed the request, either.
+ */
 static void
 a_late_request_is_rejected(void **state)
 {
@@ -878,7 +885,7 @@ a_late_request_is_rejected(void **state)
 	assert_int_equal(w->client[0].why.code, QUIC_H3_NO_ERROR);
 }
 
-/* GOAWAY says that the request was not looked at: no reset need say it too. */
+/* GOAWAY says that the request was not processed: a reset is not needed. */
 static void
 a_request_that_is_lost_is_rejected(void **state)
 {
@@ -892,7 +899,7 @@ a_request_that_is_lost_is_rejected(void **state)
 	assert_int_equal(w->requests, 1);
 }
 
-#define CONTROL 3 /* the stream that a server speaks of the connection on */
+#define CONTROL 3 /* the server's control stream */
 
 /* GOAWAY with an ID that our own server would not name. */
 static void
@@ -952,7 +959,7 @@ an_answer_outweighs_a_goaway(void **state)
 
 struct rejected {
 	struct world *w;
-	unsigned most, all; /* told, in one step and in all ... */
+	unsigned most, all; /* aborted, in one step and in all ... */
 	unsigned due;	    /* ... or about to be, at most at a time */
 };
 
@@ -977,7 +984,7 @@ all_rejected(void *arg)
 
 /* A few at a time, and one after another without a pause. */
 static void
-a_goaway_is_heard_in_turns(void **state)
+a_goaway_is_handled_in_parts(void **state)
 {
 	struct world *w = *state;
 	struct rejected r = { .w = w };
@@ -1056,7 +1063,7 @@ a_drain_waits_for_no_slow_peer(void **state)
 }
 
 static void
-a_drain_refuses_strangers(void **state)
+a_drain_refuses_new_clients(void **state)
 {
 	struct world *w = *state;
 	uint64_t start;
@@ -1106,8 +1113,8 @@ noise_is_ignored(void **state)
 }
 
 /*
- * Flips bits of a datagram, or cuts it short. Not those of the version: with 0
- * there it is a Version Negotiation that a client has to believe.
+ * Flips bits of a datagram, or truncates it. Not those of the version: with 0
+ * it is a Version Negotiation, which a client must accept.
  */
 static void
 spoil(struct link *link, struct link_datagram *d)
@@ -1134,7 +1141,7 @@ spoil_some(struct link_datagram *d, void *arg)
 }
 
 static void
-spoilt_packets_are_lost_packets(void **state)
+corrupted_packets_are_lost_packets(void **state)
 {
 	struct world *w = *state;
 
@@ -1163,7 +1170,7 @@ add_spoilt(struct link_datagram *d, void *arg)
 }
 
 static void
-spoilt_copies_do_no_harm(void **state)
+corrupted_copies_do_no_harm(void **state)
 {
 	struct world *w = *state;
 
@@ -1192,7 +1199,7 @@ spoilt_copies_do_no_harm(void **state)
 #define HELLO 20000	/* bytes of a message: far more than any client sends */
 #define TLS_ALERT 0x100 /* in an error code of QUIC (RFC 9001 §4.8) */
 
-/* The head of a TLS message that never ends, and what may follow. */
+/* The header of a TLS message that never ends, and bytes that may follow. */
 static void
 submit_message(struct quic_conn *conn, ngtcp2_encryption_level level,
     uint8_t type)
@@ -1207,7 +1214,7 @@ submit_message(struct quic_conn *conn, ngtcp2_encryption_level level,
 	conn_touch(conn);
 }
 
-/* What nobody counts is not kept for a stranger. */
+/* Bytes that are not counted are not stored for an unknown client. */
 static void
 a_hello_has_a_limit(void **state)
 {
@@ -1236,12 +1243,12 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(retry_asks_for_proof),
+		TEST(retry_validates_addresses),
 		TEST(a_known_address_needs_no_retry),
 		TEST(a_token_of_another_address_is_refused),
 		TEST(a_stale_token_is_refused),
-		TEST(a_crowd_is_let_in_bit_by_bit),
-		TEST(a_crowd_leaves_room_for_others),
+		TEST(many_clients_are_admitted_in_parts),
+		TEST(many_clients_leave_room_for_others),
 		TEST(a_source_has_its_share),
 		TEST(a_source_has_its_share_of_handshakes),
 		TEST(all_sources_have_a_limit),
@@ -1257,27 +1264,27 @@ main(void)
 		TEST(the_client_knows_one_version),
 		TEST(a_restart_is_noticed),
 		TEST(a_restart_is_noticed_in_quiet),
-		TEST(a_reset_cannot_be_made_up),
+		TEST(a_reset_cannot_be_forged),
 		TEST(what_cannot_be_opened_is_silence),
 		TEST(a_head_must_come_in_time),
 		TEST(few_heads_come_at_a_time),
 		TEST(a_reload_is_for_new_connections),
 		TEST(a_drain_lets_tunnels_end),
 		TEST(a_drain_waits_for_its_owner),
-		TEST(a_request_on_its_way_is_served),
+		TEST(a_request_under_way_is_served),
 		TEST(a_late_request_is_rejected),
 		TEST(a_request_that_is_lost_is_rejected),
 		TEST(an_answer_outweighs_a_goaway),
-		TEST(a_goaway_is_heard_in_turns),
+		TEST(a_goaway_is_handled_in_parts),
 		TEST(a_drain_does_not_wait_for_the_refused),
 		TEST(a_drain_closes_what_is_idle),
 		TEST(a_drain_waits_for_no_slow_peer),
-		TEST(a_drain_refuses_strangers),
+		TEST(a_drain_refuses_new_clients),
 		TEST(a_hello_has_a_limit),
 		TEST(no_message_follows_the_handshake),
 		TEST(noise_is_ignored),
-		TEST(spoilt_packets_are_lost_packets),
-		TEST(spoilt_copies_do_no_harm),
+		TEST(corrupted_packets_are_lost_packets),
+		TEST(corrupted_copies_do_no_harm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@
 /* Octets of a table row, their number included: NULs are welcome. */
 #define OCTETS(literal) (const uint8_t *)literal, sizeof(literal) - 1
 
-/* One client, and what became of it so far as text. */
+/* One client, and its results so far as text. */
 struct session {
 	struct socks socks;
 	enum socks_code code; /* how its tunnel ends up */

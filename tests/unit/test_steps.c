@@ -9,7 +9,7 @@
 #include "tests/unit/world.h"
 
 /*
- * What a server does for one connection is not work for all of them: calls are
+ * The work for one connection must not be work for all of them: calls are
  * counted, see the Makefile.
  */
 
@@ -36,7 +36,7 @@ void __wrap_quic_conn_receive(struct quic_conn *, const struct quic_rx *,
 static unsigned delivered, compared, asked;
 static unsigned expired;	  /* connections */
 static unsigned stopped;	  /* streams */
-static unsigned run, longest_run; /* streams told in one call */
+static unsigned run, longest_run; /* streams aborted in one call */
 
 void
 __wrap_quic_conn_expire(struct quic_conn *conn, uint64_t now)
@@ -129,9 +129,9 @@ a_datagram_is_one_connections_work(void **state)
 	assert_int_equal(delivered, 1);
 }
 
-/* A router may say so, and anybody who says to be one. */
+/* A router may report this, and so may an attacker. */
 static void
-news_of_a_path_are_one_connections_work(void **state)
+a_path_report_is_work_of_one_connection(void **state)
 {
 	struct quic_conn *conns[LINK_CLIENTS_MAX];
 	struct quic_too_big news = { .ip_mtu = 1400, .len = QUIC_QUOTE_MAX };
@@ -151,13 +151,13 @@ news_of_a_path_are_one_connections_work(void **state)
 		quic_conn_ping(w->link->clients[7]);
 		link_run(w->link, NULL, NULL, LINK_S);
 	}
-	/* Nobody is where it was. */
+	/* All clients have moved. */
 	news.remote = link_path(7).local;
 	quic_server_too_big(w->link->server, &news, w->link->now);
 	assert_int_equal(stats_of(conns[7]).ptb_seen, 2);
 }
 
-/* Whoever asks for numbers does not have all streams looked at. */
+/* Statistics do not scan all streams. */
 static void
 numbers_cost_the_same_for_any_streams(void **state)
 {
@@ -224,11 +224,12 @@ open_tunnels(struct world *w)
 }
 
 /*
- * Thousands of tunnels end with their connection, a few in a call, and all
- * before any time has passed. The other end does the same when it hears of it.
+ * Thousands of tunnels end with their connection, a few in each call, and all
+ * before any time has passed. The other end does the same when the close
+ * arrives.
  */
 static void
-an_end_is_told_in_turns(void **state)
+an_end_is_reported_in_parts(void **state)
 {
 	struct world *w = *state;
 	struct ended near = { w->near, &w->client[0].closed };
@@ -257,7 +258,7 @@ an_end_is_told_in_turns(void **state)
 
 /* A server that shuts down asks clients to end what was refused. */
 static void
-a_drain_stops_the_refused_in_turns(void **state)
+a_drain_stops_the_refused_in_parts(void **state)
 {
 	struct world *w = *state;
 
@@ -280,7 +281,7 @@ a_drain_stops_the_refused_in_turns(void **state)
 
 /* Many connections that fall silent at once are freed a few at a time. */
 static void
-timers_take_turns(void **state)
+timers_run_in_parts(void **state)
 {
 	struct world *w = *state;
 	unsigned calls = 0;
@@ -305,7 +306,7 @@ timers_take_turns(void **state)
 	assert_in_range(calls, SILENT / 64, SILENT);
 }
 
-/* A server that is to go does not wait for turns. */
+/* quic_server_close() ends all at once. */
 static void
 a_server_may_close_at_once(void **state)
 {
@@ -322,7 +323,7 @@ a_server_may_close_at_once(void **state)
 #define READERS 200
 #define QUOTA 4194304 /* bytes that an iteration may commit */
 
-/* Commits what a socket has that never ends; bytes. */
+/* Commits bytes as from a socket that always has some. */
 static size_t
 commit_all(struct quic_stream *s)
 {
@@ -368,7 +369,7 @@ an_iteration_reads_a_few(void **state)
 	assert_in_range(n, QUOTA / 2, QUOTA + CHUNK_MAX);
 	assert_true(commit_all(w->far[READERS].stream) > 0);
 
-	/* All are told in the end, and not by many in an iteration. */
+	/* All streams become writable in the end, and few in each iteration. */
 	link_run(w->link, NULL, NULL, 0);
 	for (unsigned i = 0; i < READERS; i++)
 		some += w->far[i].writable;
@@ -380,7 +381,7 @@ an_iteration_reads_a_few(void **state)
 
 /* While others wait in line, each of them reads once, and waits again. */
 static void
-readers_take_turns(void **state)
+waiting_streams_are_served_in_parts(void **state)
 {
 	struct world *w = *state;
 	size_t n;
@@ -393,7 +394,7 @@ readers_take_turns(void **state)
 	assert_in_range(n, CHUNK_MAX, 2 * CHUNK_MAX - 1);
 }
 
-/* What is dropped is read, too. */
+/* Bytes that are dropped count as read, too. */
 static void
 a_stream_that_drops_waits_as_others(void **state)
 {
@@ -417,14 +418,14 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(a_datagram_is_one_connections_work),
-		TEST(news_of_a_path_are_one_connections_work),
+		TEST(a_path_report_is_work_of_one_connection),
 		TEST(numbers_cost_the_same_for_any_streams),
-		TEST(an_end_is_told_in_turns),
-		TEST(a_drain_stops_the_refused_in_turns),
-		TEST(timers_take_turns),
+		TEST(an_end_is_reported_in_parts),
+		TEST(a_drain_stops_the_refused_in_parts),
+		TEST(timers_run_in_parts),
 		TEST(a_server_may_close_at_once),
 		TEST(an_iteration_reads_a_few),
-		TEST(readers_take_turns),
+		TEST(waiting_streams_are_served_in_parts),
 		TEST(a_stream_that_drops_waits_as_others),
 	};
 

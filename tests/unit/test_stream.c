@@ -227,7 +227,7 @@ reset_by_the_server(void **state)
 	assert_int_equal(stats_of(w->server.conn).streams, 0);
 }
 
-/* Cuts off what the near end has begun to say. */
+/* Resets the stream while the near end sends. */
 static void
 cut(struct end *e)
 {
@@ -326,7 +326,7 @@ what_came_before_a_reset_is_there(void **state)
 	assert_int_equal(stats_of(w->server.conn).streams, 0);
 }
 
-/* Asks the other end to send no more. */
+/* Sends STOP_SENDING. */
 static void
 stop_sending(struct end *e, uint64_t code)
 {
@@ -339,9 +339,9 @@ stop_sending(struct end *e, uint64_t code)
 }
 
 /*
- * One end says all and FIN, and wants no more of the other, which reads late.
- * What it was told is whole, whatever the code, and whether or not it had more
- * to say.
+ * One end sends all its data and FIN, and STOP_SENDING; the other reads late.
+ * The data is delivered whole, with any error code, and whether or not the
+ * other end had more to send.
  */
 static void
 said_all_and_stopped(struct world *w, bool up, uint64_t code, bool talks)
@@ -352,7 +352,8 @@ said_all_and_stopped(struct world *w, bool up, uint64_t code, bool talks)
 	from->to_send = 60 * KB;
 	from->habit = to->habit = HOLD;
 	from->stays_open = to->stays_open = true;
-	from->hears_reset = to->hears_reset = true; /* of what is stopped */
+	from->hears_reset = to->hears_reset =
+	    true; /* of a stream that is stopped */
 	assert_int_equal(tunnel_open(w, 0), 0);
 	link_run(w->link, NULL, NULL, RTT);
 	from->stays_open = false;
@@ -391,7 +392,7 @@ a_stop_is_no_reset(void **state)
 	assert_int_equal(w->client[0].closed, 0);
 }
 
-/* Who has all that there was, and its end, is stopped in nothing. */
+/* After all data and FIN there is nothing to stop. */
 static void
 a_stop_after_all_is_nothing(void **state)
 {
@@ -416,7 +417,7 @@ a_stop_after_all_is_nothing(void **state)
 	assert_whole(&w->far[0], 10 * KB);
 }
 
-/* Before the answer, and heard by whoever has the stream then. */
+/* Before the response; the event reaches the owner that the stream has then. */
 static void
 a_stop_may_come_first(void **state)
 {
@@ -443,9 +444,11 @@ a_stop_may_come_first(void **state)
 	assert_whole(&w->far[0], 10 * KB);
 }
 
-/* The client has said all and wants no answer: what it said is all there. */
+/*
+ * The client has sent all and reads no response: its bytes are delivered whole.
+ */
 static void
-an_answer_that_nobody_wants(void **state)
+a_response_that_is_not_read(void **state)
 {
 	static const struct quic_field ok = { ":status", "200" };
 	struct world *w = *state;
@@ -555,7 +558,7 @@ reset_by_a_handler(void **state)
 
 /* A refusal reaches the client even while it sends (RFC 9114 §4.1). */
 static void
-a_refusal_is_heard_in_full(void **state)
+a_refusal_arrives_in_full(void **state)
 {
 	struct world *w = *state;
 
@@ -577,8 +580,8 @@ a_refusal_is_heard_in_full(void **state)
 }
 
 /*
- * What the client found in each datagram about a few streams. A log of the
- * library has a record for each packet, and here a datagram holds one.
+ * The frames of a few streams in each datagram that the client received. A qlog
+ * of the library has a record for each packet, and here a datagram holds one.
  */
 #define HEARD 20 /* tunnels */
 struct heard {
@@ -614,7 +617,7 @@ hear(struct quic_conn *conn, const void *data, size_t len, void *arg)
 	}
 }
 
-/* The tunnels of a client who listens are refused, with a page or without. */
+/* The tunnels of a client that reads are refused, with a body or without. */
 static struct heard *
 refuse_some(struct world *w, bool insist)
 {
@@ -664,7 +667,7 @@ a_refusal_comes_before_the_stop(void **state)
 	assert_int_equal(stats_of(w->server.conn).streams, 0);
 }
 
-/* A client that says no more has heard the refusal, and ends its part. */
+/* A client without more data has the refusal, and ends its side. */
 static void
 a_refusal_needs_no_stop(void **state)
 {
@@ -774,17 +777,6 @@ a_crowd_shares(void **state)
 
 /* ---- Limits ---- */
 
-static size_t
-buffered(const struct quic_stream *s)
-{
-	struct iovec iov[64];
-	size_t n = quic_stream_peek(s, iov, COUNT(iov)), sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-		sum += iov[i].iov_len;
-	return sum;
-}
-
 static void
 the_end_comes_after_the_bytes(void **state)
 {
@@ -859,7 +851,7 @@ bytes_follow_the_acknowledged(void **state)
 
 #define WINDOW (64 * 1024) /* bytes: what a stream begins with */
 
-/* One slow reader stops its own tunnel's sender and nobody else. */
+/* One slow reader stops the sender of its own tunnel, and no other. */
 static void
 a_slow_reader_slows_only_itself(void **state)
 {
@@ -930,7 +922,10 @@ widen(struct world *w)
 	assert_true(stats_of(near_conn(w)).cwnd > 4 * MB);
 }
 
-/* What cannot leave yet is not taken; but each stream has its share. */
+/*
+ * Bytes that cannot be sent yet are not accepted; but each stream has its
+ * share.
+ */
 static void
 little_waits_to_be_sent(void **state)
 {
@@ -960,7 +955,7 @@ little_waits_to_be_sent(void **state)
 		assert_whole(&w->far[i], 3 * MB);
 }
 
-/* What leaves makes room at once: a window is filled within a round trip. */
+/* Sent bytes make room at once: a window is filled within a round trip. */
 static void
 a_wide_window_is_used(void **state)
 {
@@ -1054,12 +1049,12 @@ main(void)
 		TEST(a_stop_is_no_reset),
 		TEST(a_stop_after_all_is_nothing),
 		TEST(a_stop_may_come_first),
-		TEST(an_answer_that_nobody_wants),
+		TEST(a_response_that_is_not_read),
 		TEST(a_reset_after_the_end_is_nothing),
 		TEST(a_request_may_be_rejected),
 		TEST(an_ignored_request_is_reset),
 		TEST(reset_by_a_handler),
-		TEST(a_refusal_is_heard_in_full),
+		TEST(a_refusal_arrives_in_full),
 		TEST(a_refusal_comes_before_the_stop),
 		TEST(a_refusal_needs_no_stop),
 		TEST(a_refusal_frees_a_blocked_sender),

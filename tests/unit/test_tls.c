@@ -10,8 +10,8 @@
 #include "tests/unit/world.h"
 
 /*
- * Who is trusted, and what is remembered: both ends use GnuTLS for real, and
- * take UNIX_NOW for the present.
+ * Which peers are trusted, and what is remembered of them: both ends use GnuTLS
+ * for real, with UNIX_NOW as the time.
  */
 
 /* ---- Credentials ---- */
@@ -91,7 +91,7 @@ issued_free(struct issued *i)
 }
 
 static void
-a_ca_vouches(void **state)
+a_ca_is_enough(void **state)
 {
 	struct issued issued = issue_chain();
 	struct world *w = *state;
@@ -109,7 +109,7 @@ a_ca_vouches(void **state)
 
 /* The pin alone decides: neither the name nor the date matters with it. */
 static void
-a_pin_vouches(void **state)
+a_pin_is_enough(void **state)
 {
 	struct world *w = *state;
 	uint8_t pin[QUIC_PIN_LEN];
@@ -145,7 +145,10 @@ an_address_is_a_name(void **state)
 	free(key);
 }
 
-/* The client refuses, says why, and the server never heard of it. */
+/*
+ * The client rejects the server with a reason, and the server never has a
+ * connection.
+ */
 static void
 assert_refused(struct world *w, const char *why)
 {
@@ -193,7 +196,7 @@ a_bad_certificate_is_refused(void **state)
 }
 
 static void
-a_stranger_is_refused(void **state)
+an_unknown_client_is_refused(void **state)
 {
 	static const uint8_t no_pin[QUIC_PIN_LEN];
 	struct issued issued = issue_chain();
@@ -218,7 +221,7 @@ dial_is_rejected(struct world *w)
 	link_drop_client(w->link, 0);
 }
 
-/* With TLS 1.3 a client without a certificate hears of it after `connected`. */
+/* With TLS 1.3 a client without a certificate is rejected after `connected`. */
 static void
 a_client_certificate_is_demanded(void **state)
 {
@@ -242,7 +245,7 @@ a_client_certificate_is_demanded(void **state)
 	issued_free(&forged);
 }
 
-/* What a certificate's key is for counts (RFC 5280 §4.2.1.12). */
+/* The key usage of a certificate counts (RFC 5280 §4.2.1.12). */
 static void
 a_client_does_not_show_a_server_certificate(void **state)
 {
@@ -276,9 +279,9 @@ a_client_shows_a_client_certificate(void **state)
 	issued_free(&issued);
 }
 
-/* Neither a name, a purpose nor a date matters, but whose key it is. */
+/* Neither name, purpose nor date counts, only the key. */
 static void
-a_pin_vouches_for_a_client(void **state)
+a_pin_is_enough_for_a_client(void **state)
 {
 	struct quic_tls_server_settings settings = { .nclient_pins = 1 };
 	char *cert, *key, *other, *other_key, error[QUIC_ERROR_MAX];
@@ -420,15 +423,15 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		TEST(a_ca_vouches),
-		TEST(a_pin_vouches),
+		TEST(a_ca_is_enough),
+		TEST(a_pin_is_enough),
 		TEST(an_address_is_a_name),
 		TEST(a_bad_certificate_is_refused),
-		TEST(a_stranger_is_refused),
+		TEST(an_unknown_client_is_refused),
 		TEST(a_client_certificate_is_demanded),
 		TEST(a_client_does_not_show_a_server_certificate),
 		TEST(a_client_shows_a_client_certificate),
-		TEST(a_pin_vouches_for_a_client),
+		TEST(a_pin_is_enough_for_a_client),
 		TEST(a_server_does_not_show_a_client_certificate),
 		TEST(unusable_credentials_say_why),
 		TEST(a_secret_follows_from_the_key),

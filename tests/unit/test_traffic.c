@@ -82,7 +82,7 @@ the_busiest_come_first(void **state)
 		assert_true(top[i]->up < top[i - 1]->up);
 }
 
-/* What was moved once does not count for ever. */
+/* Bytes of long ago do not count. */
 static void
 old_traffic_decays(void **state)
 {

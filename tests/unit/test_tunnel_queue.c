@@ -12,12 +12,12 @@
 #include "tests/unit/world.h"
 
 /*
- * Clients that want a tunnel, on real connections in a world without time: the
- * port of a target is the number of the client, and of the far end.
+ * Requests for tunnels, on real connections and a virtual clock: the port of a
+ * target is the number of the client, and of the far end.
  */
 
 #define CLIENTS 120
-#define WAIT_MS 10000 /* what a client waits for its tunnel */
+#define WAIT_MS 10000 /* how long a client waits for its tunnel */
 #define LIMIT 10      /* streams that the edge allows */
 
 struct client {
@@ -142,7 +142,7 @@ begin(void **state)
 	return world_new(state);
 }
 
-/* Requests that are under way are cancelled, as clients do. */
+/* Cancels requests under way, as clients do. */
 static int
 end(void **state)
 {
@@ -152,7 +152,7 @@ end(void **state)
 	return world_free(state);
 }
 
-/* Sends what can be sent, and lets time pass. */
+/* Sends all that can be sent, and moves the clock. */
 static void
 send_and_run(struct world *w, uint64_t time)
 {
@@ -267,7 +267,7 @@ an_overload_is_no_wrong_password(void **state)
 	assert_non_null(strstr(clients[2].why.text, "does not accept"));
 }
 
-/* The edge would not look at it: that is tried again, but not for ever. */
+/* The edge did not process it: it is sent again, but not for ever. */
 static void
 a_rejected_request_is_sent_again(void **state)
 {
@@ -337,7 +337,7 @@ a_lost_connection_brings_requests_back_in_order(void **state)
 	assert_int_equal(requests.failed, 0);
 }
 
-/* What was answered stays where it is. */
+/* A request with a response stays on its connection. */
 static void
 requests_without_a_response_can_be_requeued(void **state)
 {
@@ -365,7 +365,7 @@ requests_without_a_response_can_be_requeued(void **state)
 	assert_int_equal(stats_of(near_conn(w)).streams, 1);
 }
 
-/* ---- What goes along ---- */
+/* ---- Fields of a request ---- */
 
 static void
 enqueue_early(unsigned i, size_t bytes, bool early_once)
@@ -408,7 +408,7 @@ early_data_does_not_delay_a_refusal(void **state)
 	assert_int_equal(stats_of(near_conn(w)).streams, 0);
 }
 
-/* The one may have been heard already; the other may be heard again. */
+/* The one may have been processed already; the other may be sent again. */
 static void
 early_data_that_may_not_repeat_is_lost(void **state)
 {

@@ -19,8 +19,8 @@
 #include "proxy/base/users.h"
 
 /*
- * The real crypt(3), counted, and behind a gate: while it is shut, hashing
- * stands still, so that the tests say when an answer comes.
+ * The real crypt(3), counted, and behind a lock: while it is locked, hashing
+ * stops, so that a test decides when a result comes.
  */
 
 static struct {
@@ -28,7 +28,7 @@ static struct {
 	uv_cond_t opened;
 	bool shut;
 	int hashes;
-} gate;
+} hashing_lock;
 
 static uv_loop_t loop;
 static char path[] = "/tmp/culvert-users-XXXXXX";
@@ -37,10 +37,10 @@ static char err[512];
 static void
 admission_set(bool shut)
 {
-	uv_mutex_lock(&gate.mutex);
-	gate.shut = shut;
-	uv_cond_broadcast(&gate.opened);
-	uv_mutex_unlock(&gate.mutex);
+	uv_mutex_lock(&hashing_lock.mutex);
+	hashing_lock.shut = shut;
+	uv_cond_broadcast(&hashing_lock.opened);
+	uv_mutex_unlock(&hashing_lock.mutex);
 }
 
 /* Stands before the one in libcrypt. */
@@ -49,11 +49,11 @@ crypt_r(const char *password, const char *setting, struct crypt_data *data)
 {
 	char *(*real)(const char *, const char *, struct crypt_data *);
 
-	uv_mutex_lock(&gate.mutex);
-	gate.hashes++;
-	while (gate.shut)
-		uv_cond_wait(&gate.opened, &gate.mutex);
-	uv_mutex_unlock(&gate.mutex);
+	uv_mutex_lock(&hashing_lock.mutex);
+	hashing_lock.hashes++;
+	while (hashing_lock.shut)
+		uv_cond_wait(&hashing_lock.opened, &hashing_lock.mutex);
+	uv_mutex_unlock(&hashing_lock.mutex);
 	*(void **)&real = dlsym(RTLD_NEXT, "crypt_r");
 	return real(password, setting, data);
 }
@@ -101,28 +101,28 @@ load_alice_and_bob(void)
 	return users;
 }
 
-struct asker {
+struct caller {
 	struct users_check *check;
 	int answers, order;
 	bool ok;
 	enum users_verdict verdict;
 };
 
-static int answers; /* of all askers */
+static int answers; /* of all callers */
 
 static void
 on_checked(void *arg, enum users_verdict verdict)
 {
-	struct asker *asker = arg;
+	struct caller *caller = arg;
 
-	asker->answers++;
-	asker->order = answers++;
-	asker->verdict = verdict;
-	asker->ok = verdict == USERS_RIGHT;
+	caller->answers++;
+	caller->order = answers++;
+	caller->verdict = verdict;
+	caller->ok = verdict == USERS_RIGHT;
 }
 
 static int
-ask_from(struct users *users, struct asker *asker, const char *from,
+check_from(struct users *users, struct caller *caller, const char *from,
     const char *user, const char *password)
 {
 	struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6 };
@@ -131,37 +131,37 @@ ask_from(struct users *users, struct asker *asker, const char *from,
 	bool v4 = inet_pton(AF_INET, from, &sin.sin_addr) == 1;
 
 	assert_true(v4 || inet_pton(AF_INET6, from, &sin6.sin6_addr) == 1);
-	memset(asker, 0, sizeof(*asker));
+	memset(caller, 0, sizeof(*caller));
 	strcpy(c.user, user);
 	strcpy(c.password, password);
 	return users_check(users, &loop,
 	    v4 ? (struct sockaddr *)&sin : (struct sockaddr *)&sin6, &c,
-	    &asker->check, on_checked, asker);
+	    &caller->check, on_checked, caller);
 }
 
 static int
-ask(struct users *users, struct asker *asker, const char *user,
+check(struct users *users, struct caller *caller, const char *user,
     const char *password)
 {
-	return ask_from(users, asker, "127.0.0.1", user, password);
+	return check_from(users, caller, "127.0.0.1", user, password);
 }
 
-/* Asks and waits; true when the credentials are right. */
+/* Checks and waits; true if the credentials are right. */
 static bool
 admits(struct users *users, const char *user, const char *password)
 {
-	struct asker asker;
+	struct caller caller;
 
-	if (ask(users, &asker, user, password) == 1)
+	if (check(users, &caller, user, password) == 1)
 		return true;
-	assert_int_equal(asker.answers, 0);
+	assert_int_equal(caller.answers, 0);
 	uv_run(&loop, UV_RUN_DEFAULT);
-	assert_int_equal(asker.answers, 1);
-	return asker.ok;
+	assert_int_equal(caller.answers, 1);
+	return caller.ok;
 }
 
 static void
-right_and_wrong_are_told_apart(void **state)
+credentials_are_right_or_wrong(void **state)
 {
 	struct users *users = load_alice_and_bob();
 
@@ -215,21 +215,21 @@ static void
 right_ones_are_remembered(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker asker;
+	struct caller caller;
 	int before;
 
 	(void)state;
 	assert_true(admits(users, "alice", "secret"));
-	before = gate.hashes;
-	assert_int_equal(ask(users, &asker, "alice", "secret"), 1);
-	assert_int_equal(gate.hashes, before);
+	before = hashing_lock.hashes;
+	assert_int_equal(check(users, &caller, "alice", "secret"), 1);
+	assert_int_equal(hashing_lock.hashes, before);
 	/* And only these, and only for that name. */
-	assert_int_equal(ask(users, &asker, "bob", "secret"), 0);
+	assert_int_equal(check(users, &caller, "bob", "secret"), 0);
 	uv_run(&loop, UV_RUN_DEFAULT);
-	assert_false(asker.ok);
+	assert_false(caller.ok);
 	assert_false(admits(users, "alice", "wrong"));
-	assert_int_equal(ask(users, &asker, "alice", "secret"), 1);
-	assert_int_equal(gate.hashes, before + 2);
+	assert_int_equal(check(users, &caller, "alice", "secret"), 1);
+	assert_int_equal(hashing_lock.hashes, before + 2);
 	users_free(users);
 }
 
@@ -237,13 +237,13 @@ static void
 unknown_name_costs_a_hash(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	int before = gate.hashes;
+	int before = hashing_lock.hashes;
 
 	(void)state;
 	/* Even with the password of the line it is held against. */
 	assert_false(admits(users, "mallory", "secret"));
 	assert_false(admits(users, "mallory", "secret"));
-	assert_int_equal(gate.hashes, before + 2);
+	assert_int_equal(hashing_lock.hashes, before + 2);
 	users_free(users);
 }
 
@@ -251,24 +251,25 @@ static void
 hundred_at_once_cost_few_hashes(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker askers[100];
-	int before = gate.hashes;
+	struct caller callers[100];
+	int before = hashing_lock.hashes;
 
 	(void)state;
 	admission_set(true);
 	for (int i = 0; i < 100; i++)
-		assert_int_equal(ask(users, &askers[i], "alice", "secret"), 0);
+		assert_int_equal(check(users, &callers[i], "alice", "secret"),
+		    0);
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	for (int i = 0; i < 100; i++) {
-		assert_int_equal(askers[i].answers, 1);
-		assert_true(askers[i].ok);
+		assert_int_equal(callers[i].answers, 1);
+		assert_true(callers[i].ok);
 	}
-	assert_in_range(gate.hashes - before, 1, 4);
+	assert_in_range(hashing_lock.hashes - before, 1, 4);
 	users_free(users);
 }
 
-/* What the log was told; stands before log.o. */
+/* The last line for the log; in place of log.o. */
 static struct {
 	int lines;
 	char last[256], all[8192];
@@ -289,7 +290,7 @@ log_warn(const char *fmt, ...)
 
 /* Guesses, each another one, until no more are taken; how many there are. */
 static int
-flood(struct users *users, struct asker *askers, int max, const char *from,
+flood(struct users *users, struct caller *callers, int max, const char *from,
     bool names)
 {
 	char user[32], password[32];
@@ -298,21 +299,21 @@ flood(struct users *users, struct asker *askers, int max, const char *from,
 	for (n = 0; n < max; n++) {
 		snprintf(user, sizeof(user), names ? "guest%d" : "bob", n);
 		snprintf(password, sizeof(password), "guess%d", n);
-		if (ask_from(users, &askers[n], from, user, password) != 0)
+		if (check_from(users, &callers[n], from, user, password) != 0)
 			break;
 	}
 	return n;
 }
 
 #define FLOOD 3000
-static struct asker guesses[FLOOD];
+static struct caller guesses[FLOOD];
 
 static void
-expect_answers(const struct asker *askers, int n, enum users_verdict verdict)
+expect_answers(const struct caller *callers, int n, enum users_verdict verdict)
 {
 	for (int i = 0; i < n; i++) {
-		assert_int_equal(askers[i].answers, 1);
-		assert_int_equal(askers[i].verdict, verdict);
+		assert_int_equal(callers[i].answers, 1);
+		assert_int_equal(callers[i].verdict, verdict);
 	}
 }
 
@@ -320,7 +321,7 @@ static void
 waiting_is_bounded(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker alice;
+	struct caller alice;
 	int n;
 
 	(void)state;
@@ -328,8 +329,8 @@ waiting_is_bounded(void **state)
 	n = flood(users, guesses, FLOOD, "127.0.0.1", false);
 	assert_int_equal(n, 2 + FAIR_SOURCE_MAX);
 	/* One more guess at the same name is refused; the same one waits. */
-	assert_int_equal(ask(users, &alice, "bob", "x"), -EAGAIN);
-	assert_int_equal(ask(users, &alice, "bob", "guess7"), 0);
+	assert_int_equal(check(users, &alice, "bob", "x"), -EAGAIN);
+	assert_int_equal(check(users, &alice, "bob", "guess7"), 0);
 	users_check_cancel(alice.check);
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -338,12 +339,14 @@ waiting_is_bounded(void **state)
 	users_free(users);
 }
 
-/* 200 sources that ask for all they can: it is all that one gets. */
+/*
+ * 200 sources with as many checks as they may have: each gets its share only.
+ */
 static void
 all_sources_are_bounded(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker late;
+	struct caller late;
 	char from[32];
 	int n = 0;
 
@@ -356,9 +359,10 @@ all_sources_are_bounded(void **state)
 	}
 	assert_int_equal(n, FAIR_MAX + 2);
 	/* A ninth has its share, at the cost of the largest. */
-	assert_int_equal(ask_from(users, &late, "10.0.1.1", "alice", "secret"),
+	assert_int_equal(check_from(users, &late, "10.0.1.1", "alice",
+			     "secret"),
 	    0);
-	assert_int_equal(ask_from(users, &guesses[n], "10.0.0.1", "x", "y"),
+	assert_int_equal(check_from(users, &guesses[n], "10.0.0.1", "x", "y"),
 	    -EAGAIN);
 	answers = 0;
 	admission_set(false);
@@ -373,22 +377,22 @@ all_sources_are_bounded(void **state)
 	users_free(users);
 }
 
-/* 192.0.2.1 floods; the others wait for their turn alone. */
+/* 192.0.2.1 floods; checks of other sources wait for their own only. */
 static void
-sources_take_turns(void **state)
+sources_are_served_round_robin(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker alice, bob, neighbour;
+	struct caller alice, bob, neighbour;
 	int n;
 
 	(void)state;
 	admission_set(true);
 	n = flood(users, guesses, 250, "192.0.2.1", true);
 	assert_int_equal(n, 250);
-	ask_from(users, &alice, "192.0.2.2", "alice", "secret");
+	check_from(users, &alice, "192.0.2.2", "alice", "secret");
 	/* An IPv6 network is one source: this one has two. */
-	ask_from(users, &bob, "2001:db8:1:1::1", "bob", "hunter2");
-	ask_from(users, &neighbour, "2001:db8:1:1::2", "bob", "hunter2");
+	check_from(users, &bob, "2001:db8:1:1::1", "bob", "hunter2");
+	check_from(users, &neighbour, "2001:db8:1:1::2", "bob", "hunter2");
 	answers = 0;
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -401,17 +405,17 @@ sources_take_turns(void **state)
 
 /* All clients of a loopback listener are one source. */
 static void
-names_of_a_source_take_turns(void **state)
+names_of_a_source_are_served_round_robin(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker alice;
+	struct caller alice;
 
 	(void)state;
 	admission_set(true);
 	assert_int_equal(flood(users, guesses, FLOOD, "127.0.0.1", false),
 	    2 + FAIR_SOURCE_MAX);
 	/* There is room for another name, at the cost of bob's. */
-	assert_int_equal(ask(users, &alice, "alice", "secret"), 0);
+	assert_int_equal(check(users, &alice, "alice", "secret"), 0);
 	answers = 0;
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -422,44 +426,45 @@ names_of_a_source_take_turns(void **state)
 }
 
 static void
-who_is_known_passes_a_flood(void **state)
+cached_users_pass_a_flood(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker alice;
+	struct caller alice;
 
 	(void)state;
 	assert_true(admits(users, "alice", "secret"));
 	admission_set(true);
 	flood(users, guesses, FLOOD, "127.0.0.1", true);
-	assert_int_equal(ask(users, &alice, "alice", "secret"), 1);
+	assert_int_equal(check(users, &alice, "alice", "secret"), 1);
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	users_free(users);
 }
 
-/* All tunnels of a client that has just come ask with the same password. */
+/* All tunnels of a new client check the same password. */
 static void
 thousand_of_one_cost_few_hashes(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	int before = gate.hashes;
+	int before = hashing_lock.hashes;
 
 	(void)state;
 	admission_set(true);
 	for (int i = 0; i < FLOOD; i++)
-		assert_int_equal(ask(users, &guesses[i], "alice", "secret"), 0);
+		assert_int_equal(check(users, &guesses[i], "alice", "secret"),
+		    0);
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	expect_answers(guesses, FLOOD, USERS_RIGHT);
-	assert_in_range(gate.hashes - before, 1, 4);
+	assert_in_range(hashing_lock.hashes - before, 1, 4);
 	users_free(users);
 }
 
 static void
-login_failures_are_told_by_source(void **state)
+login_failures_are_logged_by_source(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker askers[3];
+	struct caller callers[3];
 
 	(void)state;
 	memset(&warned, 0, sizeof(warned));
@@ -467,13 +472,14 @@ login_failures_are_told_by_source(void **state)
 	assert_string_equal(warned.last,
 	    "authentication failed from "
 	    "127.0.0.1: 1 wrong name or password");
-	/* More of them within the interval are told when it is over. */
+	/* Further ones within the interval are logged when it is over. */
 	for (int i = 0; i < 5; i++)
 		assert_false(admits(users, "mallory", "sesame"));
 	admission_set(true);
-	ask_from(users, &askers[0], "2001:db8::1", "alice", "sesame");
+	check_from(users, &callers[0], "2001:db8::1", "alice", "sesame");
 	flood(users, guesses, FLOOD, "192.0.2.1", false);
-	assert_int_equal(ask_from(users, &askers[1], "192.0.2.1", "bob", "x"),
+	assert_int_equal(check_from(users, &callers[1], "192.0.2.1", "bob",
+			     "x"),
 	    -EAGAIN);
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
@@ -501,10 +507,10 @@ login_failures_of_many_are_few_lines(void **state)
 	(void)state;
 	memset(&warned, 0, sizeof(warned));
 	for (int i = 0; i < 200; i++) {
-		struct asker asker;
+		struct caller caller;
 
 		snprintf(from, sizeof(from), "2001:db8:0:%x::1", i);
-		ask_from(users, &asker, from, "alice", "x");
+		check_from(users, &caller, from, "alice", "x");
 		uv_run(&loop, UV_RUN_DEFAULT);
 	}
 	users_free(users);
@@ -528,10 +534,10 @@ load_lines(const char *alice, const char *bob)
 }
 
 static void
-who_is_known_stays_so_over_a_reload(void **state)
+cached_users_survive_a_reload(void **state)
 {
 	char secret[128], other[128];
-	struct asker asker;
+	struct caller caller;
 	struct users *users;
 
 	(void)state;
@@ -542,8 +548,8 @@ who_is_known_stays_so_over_a_reload(void **state)
 	assert_true(admits(users, "bob", "hunter2"));
 	/* The same lines: both stay known. */
 	users_replace(&users, load_lines(secret, other));
-	assert_int_equal(ask(users, &asker, "alice", "secret"), 1);
-	assert_int_equal(ask(users, &asker, "bob", "hunter2"), 1);
+	assert_int_equal(check(users, &caller, "alice", "secret"), 1);
+	assert_int_equal(check(users, &caller, "bob", "hunter2"), 1);
 	/* alice has another password, and bob is gone. */
 	users_replace(&users, load_lines(other, NULL));
 	assert_false(admits(users, "alice", "secret"));
@@ -551,9 +557,9 @@ who_is_known_stays_so_over_a_reload(void **state)
 	assert_true(admits(users, "alice", "hunter2"));
 	/* Back again, they are not known from before. */
 	users_replace(&users, load_lines(secret, other));
-	assert_int_equal(ask(users, &asker, "bob", "hunter2"), 0);
+	assert_int_equal(check(users, &caller, "bob", "hunter2"), 0);
 	uv_run(&loop, UV_RUN_DEFAULT);
-	assert_true(asker.ok);
+	assert_true(caller.ok);
 	assert_false(admits(users, "alice", "hunter2"));
 	assert_true(admits(users, "alice", "secret"));
 	users_replace(&users, NULL);
@@ -563,11 +569,13 @@ who_is_known_stays_so_over_a_reload(void **state)
 	users_free(users);
 }
 
-/* What is hashed or waits during a reload is answered as the new file says. */
+/*
+ * Checks that are hashed or wait during a reload are answered by the new file.
+ */
 static void
-a_reload_rules_what_is_under_way(void **state)
+a_reload_decides_checks_under_way(void **state)
 {
-	struct asker askers[6], late[4];
+	struct caller callers[6], late[4];
 	char secret[128], other[128];
 	struct users *users;
 
@@ -576,25 +584,25 @@ a_reload_rules_what_is_under_way(void **state)
 	strcpy(other, hash_of("hunter2"));
 	users = load_lines(secret, other);
 	admission_set(true);
-	ask(users, &askers[0], "alice", "secret"); /* hashes */
-	ask(users, &askers[1], "bob", "hunter2");
-	ask(users, &askers[2], "alice", "secret"); /* waits */
-	ask(users, &askers[3], "alice", "hunter2");
-	ask(users, &askers[4], "bob", "hunter2");
-	ask(users, &askers[5], "carol", "secret");
+	check(users, &callers[0], "alice", "secret"); /* hashes */
+	check(users, &callers[1], "bob", "hunter2");
+	check(users, &callers[2], "alice", "secret"); /* waits */
+	check(users, &callers[3], "alice", "hunter2");
+	check(users, &callers[4], "bob", "hunter2");
+	check(users, &callers[5], "carol", "secret");
 	users_replace(&users, load_lines(other, NULL));
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	for (int i = 0; i < 6; i++) {
-		assert_int_equal(askers[i].answers, 1);
-		assert_int_equal(askers[i].ok, i == 3);
+		assert_int_equal(callers[i].answers, 1);
+		assert_int_equal(callers[i].ok, i == 3);
 	}
-	/* Whose line is the same is let in by what was hashed before. */
+	/* A user whose line is unchanged keeps the cached result. */
 	admission_set(true);
-	ask(users, &late[0], "alice", "hunter2x");
-	ask(users, &late[1], "bob", "secret");
+	check(users, &late[0], "alice", "hunter2x");
+	check(users, &late[1], "bob", "secret");
 	users_replace(&users, load_lines(other, secret));
-	ask(users, &late[2], "bob", "secret");
+	check(users, &late[2], "bob", "secret");
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	assert_int_equal(late[0].verdict, USERS_WRONG);
@@ -607,20 +615,20 @@ static void
 cancelled_check_stays_silent(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker askers[8];
+	struct caller callers[8];
 
 	(void)state;
 	users_check_cancel(NULL);
 	admission_set(true);
 	for (int i = 0; i < 8; i++)
-		ask(users, &askers[i], "alice", "secret");
+		check(users, &callers[i], "alice", "secret");
 	/* One that hashes and one that waits. */
-	users_check_cancel(askers[0].check);
-	users_check_cancel(askers[5].check);
+	users_check_cancel(callers[0].check);
+	users_check_cancel(callers[5].check);
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	for (int i = 0; i < 8; i++)
-		assert_int_equal(askers[i].answers, i != 0 && i != 5);
+		assert_int_equal(callers[i].answers, i != 0 && i != 5);
 	users_free(users);
 }
 
@@ -628,23 +636,23 @@ static void
 freed_users_still_answer(void **state)
 {
 	struct users *users = load_alice_and_bob();
-	struct asker askers[4];
+	struct caller callers[4];
 
 	(void)state;
 	admission_set(true);
-	ask(users, &askers[0], "alice", "secret");
-	ask(users, &askers[1], "alice", "wrong");
-	ask(users, &askers[2], "bob", "hunter2");
-	ask(users, &askers[3], "bob", "hunter2");
+	check(users, &callers[0], "alice", "secret");
+	check(users, &callers[1], "alice", "wrong");
+	check(users, &callers[2], "bob", "hunter2");
+	check(users, &callers[3], "bob", "hunter2");
 	users_free(users);
-	users_check_cancel(askers[3].check);
+	users_check_cancel(callers[3].check);
 	admission_set(false);
 	uv_run(&loop, UV_RUN_DEFAULT);
-	assert_true(askers[0].ok);
-	assert_int_equal(askers[1].answers, 1);
-	assert_false(askers[1].ok);
-	assert_true(askers[2].ok);
-	assert_int_equal(askers[3].answers, 0);
+	assert_true(callers[0].ok);
+	assert_int_equal(callers[1].answers, 1);
+	assert_false(callers[1].ok);
+	assert_true(callers[2].ok);
+	assert_int_equal(callers[3].answers, 0);
 }
 
 static void
@@ -676,7 +684,7 @@ bad_files_are_refused(void **state)
 	expect_error(text, ":1:", "the name is longer than 255 bytes");
 }
 
-/* What is weak, locked, foreign or damaged is told by line and name. */
+/* A weak, locked, unknown or damaged hash is reported with line and name. */
 static void
 bad_hashes_are_refused(void **state)
 {
@@ -719,7 +727,7 @@ bad_hashes_are_refused(void **state)
 		if (strlen(cases[i][0]) > 8)
 			assert_null(strstr(err, cases[i][0]));
 	}
-	/* One character less, and what shadow(5) has behind it. */
+	/* One character less, and the other fields of shadow(5). */
 	strcpy(cut, hash_of("x"));
 	snprintf(text, sizeof(text), "alice:%s:19000:0:99999:7:::\n", cut);
 	cut[strlen(cut) - 1] = '\0';
@@ -764,8 +772,8 @@ setup(void **state)
 	int fd = mkstemp(path);
 
 	(void)state;
-	uv_mutex_init(&gate.mutex);
-	uv_cond_init(&gate.opened);
+	uv_mutex_init(&hashing_lock.mutex);
+	uv_cond_init(&hashing_lock.opened);
 	return fd < 0 || close(fd) != 0 || uv_loop_init(&loop) != 0;
 }
 
@@ -774,7 +782,7 @@ teardown(void **state)
 {
 	(void)state;
 	unlink(path);
-	uv_run(&loop, UV_RUN_DEFAULT); /* what closes, is closed then */
+	uv_run(&loop, UV_RUN_DEFAULT); /* handles that close are closed then */
 	return uv_loop_close(&loop);
 }
 
@@ -782,21 +790,21 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(right_and_wrong_are_told_apart),
+		cmocka_unit_test(credentials_are_right_or_wrong),
 		cmocka_unit_test(kinds_of_hashes),
 		cmocka_unit_test(right_ones_are_remembered),
 		cmocka_unit_test(unknown_name_costs_a_hash),
 		cmocka_unit_test(hundred_at_once_cost_few_hashes),
 		cmocka_unit_test(waiting_is_bounded),
 		cmocka_unit_test(all_sources_are_bounded),
-		cmocka_unit_test(sources_take_turns),
-		cmocka_unit_test(names_of_a_source_take_turns),
-		cmocka_unit_test(who_is_known_passes_a_flood),
+		cmocka_unit_test(sources_are_served_round_robin),
+		cmocka_unit_test(names_of_a_source_are_served_round_robin),
+		cmocka_unit_test(cached_users_pass_a_flood),
 		cmocka_unit_test(thousand_of_one_cost_few_hashes),
-		cmocka_unit_test(login_failures_are_told_by_source),
+		cmocka_unit_test(login_failures_are_logged_by_source),
 		cmocka_unit_test(login_failures_of_many_are_few_lines),
-		cmocka_unit_test(who_is_known_stays_so_over_a_reload),
-		cmocka_unit_test(a_reload_rules_what_is_under_way),
+		cmocka_unit_test(cached_users_survive_a_reload),
+		cmocka_unit_test(a_reload_decides_checks_under_way),
 		cmocka_unit_test(cancelled_check_stays_silent),
 		cmocka_unit_test(freed_users_still_answer),
 		cmocka_unit_test(bad_files_are_refused),

@@ -100,6 +100,17 @@ seen(const struct world *w, const char *name)
 
 /* ---- The ends of tunnels ---- */
 
+size_t
+buffered(const struct quic_stream *s)
+{
+	struct iovec iov[256];
+	size_t n = quic_stream_peek(s, iov, COUNT(iov)), len = 0;
+
+	while (n-- > 0)
+		len += iov[n].iov_len;
+	return len;
+}
+
 static bool
 fits(const struct end *e, const struct iovec *iov)
 {
@@ -133,7 +144,7 @@ end_send(struct end *e)
 	e->finished = true;
 }
 
-/* Sends back one piece of what is there; false: none, or no room. */
+/* Sends one piece of the received data back; false: none, or no room. */
 static bool
 echo_some(struct end *e, const struct iovec *iov)
 {

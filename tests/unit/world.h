@@ -1,6 +1,6 @@
 /*
- * What the tests of quic/ play with: clients and a server on a link, what was
- * heard of them, and both ends of every tunnel. Asserts with cmocka.
+ * For the tests of quic/: clients and a server on a link, the events that they
+ * had, and both ends of every tunnel. Asserts with cmocka.
  */
 #ifndef CULVERT_TESTS_UNIT_WORLD_H
 #define CULVERT_TESTS_UNIT_WORLD_H
@@ -16,9 +16,9 @@
 
 #define TUNNELS_MAX 20480
 #define SERVER_NAME "edge.example"
-#define UNIX_NOW 1750000000 /* seconds: what GnuTLS takes for the present */
+#define UNIX_NOW 1750000000 /* seconds: GnuTLS's time in these tests */
 
-/* What the owner of a connection was told; the last one's, at the server. */
+/* The events of a connection; at the server those of the last one. */
 struct watch {
 	unsigned connected, streams_available, draining, closed;
 	unsigned migrated, stranded, silent; /* stranded: not migrated */
@@ -28,7 +28,7 @@ struct watch {
 
 enum habit {
 	SINK,	/* takes all, checks it */
-	ECHO,	/* sends back what comes, FIN for FIN */
+	ECHO,	/* sends all back, and FIN for FIN */
 	HOLD,	/* takes nothing */
 	CLOSE,	/* closes the connection at the first byte */
 	DROP,	/* near: resets at the response */
@@ -38,13 +38,13 @@ enum habit {
 };
 
 /*
- * One end of a tunnel. What end number i sends and receives is a pattern of i,
- * unless it echoes. The test sets the first part before the tunnel opens.
+ * One end of a tunnel. End number i sends and receives a pattern of i, unless
+ * it echoes. The test sets the first part before the tunnel opens.
  */
 struct end {
 	enum habit habit;
 	size_t to_send;	    /* bytes */
-	size_t client;	    /* near: whose tunnel it is */
+	size_t client;	    /* near: the number of its client */
 	bool stays_open;    /* no FIN after to_send */
 	bool lets_go;	    /* releases when it has sent FIN, right or wrong */
 	bool hears_reset;   /* by an event of its own, not as an abort */
@@ -53,11 +53,12 @@ struct end {
 
 	struct world *world;
 	unsigned number;
-	struct quic_stream *stream;   /* NULL: not there, or gone */
-	size_t sent, received;	      /* bytes */
-	bool finished, ended, spoilt; /* spoilt: received what was not sent */
-	bool answered;		      /* near: the response came */
-	unsigned writable, stopped;   /* events */
+	struct quic_stream *stream; /* NULL: not there, or gone */
+	size_t sent, received;	    /* bytes */
+	bool finished, ended,
+	    spoilt;    /* spoilt: received other bytes than were sent */
+	bool answered; /* near: the response came */
+	unsigned writable, stopped; /* events */
 	bool aborted, connection_lost;
 	unsigned reset;	       /* events */
 	uint64_t code;	       /* of the abortion, or the reset */
@@ -74,7 +75,7 @@ struct world {
 
 	struct watch client[LINK_CLIENTS_MAX], server;
 	struct end near[TUNNELS_MAX], far[TUNNELS_MAX];
-	unsigned requests;			 /* that the server saw */
+	unsigned requests;			 /* that reached the server */
 	struct quic_field seen[QUIC_FIELDS_MAX]; /* the last head; malloc */
 	size_t nseen;
 };
@@ -102,7 +103,7 @@ void world_dial_from(struct world *, size_t i, size_t place);
 /* Both of those and the handshake of client 0, which must succeed. */
 void world_up(struct world *);
 
-/* The end of client 0 and of the server, without a word; and of the tunnels. */
+/* Frees client 0 and the server without a CONNECTION_CLOSE; and the tunnels. */
 void world_down(struct world *);
 void tunnels_forget(struct world *);
 
@@ -121,14 +122,17 @@ int tunnel_open_with(struct world *, unsigned number,
 /* The value of a field of the head that was seen last, or "". */
 const char *seen(const struct world *, const char *name);
 
-/* Runs until both ends of tunnels 0 to n-1 are done, one way or another. */
+/* Runs until both ends of tunnels 0 to n-1 have ended. */
 bool tunnels_done(struct world *, unsigned n);
 
-/* Lets an end do what it can: take, check, send, finish. */
+/* Lets an end take, check, send and finish as far as it can. */
 void end_pump(struct end *);
 
-/* Has the end hear of its stream again, after somebody else did. */
+/* Makes the end the owner of its stream again. */
 void end_attach(struct end *);
+
+/* Received bytes that the owner has not consumed. */
+size_t buffered(const struct quic_stream *);
 
 /* Numbers, as they are now. */
 struct quic_stats stats_of(const struct quic_conn *);
