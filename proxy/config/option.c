@@ -24,7 +24,7 @@ static const struct config_option culvert_options[] = {
 	{ 'e', "edge", "edge", &value_targets, FIELD(edge), "host[:port]", NULL,
 	    "use this edge; may be repeated" },
 	{ 0, "embedded-edge", "edge", &value_flag, FIELD(embedded_edge), NULL,
-	    NULL, "run an edge in this process: no server needed" },
+	    NULL, "run an edge in this process" },
 	{ 0, "ca", "edge", &value_file, FIELD(ca), "file", NULL,
 	    "trust these CAs instead of the system's" },
 	{ 0, "pin", "edge", &value_pins, FIELD(pin), "sha256//base64", NULL,
