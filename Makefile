@@ -73,7 +73,7 @@ UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	refuse_outbound address_rule address_order own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
-	server path move bbr_bottleneck_queue tunnel_queue
+	server path move bbr_bottleneck_queue tunnel_queue spread
 test_addr_OBJS = proxy/base/addr.o
 test_log_OBJS = proxy/base/log.o proxy/base/log_sink.o
 test_config_OBJS = proxy/config/config.o proxy/config/flags.o proxy/config/config_source.o \
@@ -167,6 +167,8 @@ test_tunnel_queue_OBJS = $(test_tls_OBJS) proxy/local/upstream/tunnel_queue.o \
 	proxy/base/stream.o proxy/base/stream_quic.o \
 	proxy/local/upstream/edge_response.o proxy/local/outbound/outbound.o \
 	proxy/local/outbound/connect_error.o proxy/base/addr.o proxy/base/basic.o
+test_spread_OBJS = $(test_tls_OBJS) proxy/local/upstream/spread.o \
+	proxy/base/addr.o
 test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/stream_quic.o \
 	$(filter-out tests/unit/pattern.o,$(test_stream_tcp_OBJS)) \
 	proxy/base/liveness.o

@@ -235,6 +235,7 @@ load(struct pool_settings *settings, struct users **users,
 	*settings = (struct pool_settings){ .quic = quic_settings(config,
 						memory),
 		.connections = config->connections,
+		.spread = config->spread,
 		.connect_timeout_ms = UINT64_C(1000) * config->connect_timeout,
 		.via = quic_via(config),
 		.qlog_dir = config->qlog };

@@ -188,6 +188,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 		keep_alive_received(conn);
 	conn_follow_path(conn);
 	mtu_probe_evaluate(conn, now);
+	path_loss_update(conn, now);
 	if (more && conn->state == CONN_UP)
 		mtu_probe_enqueue(conn, now);
 	mtu_probe_watch(NULL);
@@ -350,6 +351,7 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	if (packets > 0) {
 		pace(conn, gso->len, now);
 		conn->counts.sent += packets;
+		conn->path_loss.sent.packets += packets;
 		conn->counts.trains++;
 		keep_alive_written(conn);
 	}
@@ -440,6 +442,8 @@ quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 	pulse->streams = conn->streams.n;
 	pulse->ip_mtu = conn->mtu_probe.pmtu.size + conn->mtu_probe.headers;
 	pulse->mtu_cause = pmtu_cause_name(conn->mtu_probe.pmtu.cause);
+	pulse->sent = conn->path_loss.sent_noted;
+	pulse->received = conn->path_loss.received_noted;
 }
 
 int

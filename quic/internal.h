@@ -14,6 +14,7 @@
 
 #include "quic/flow.h"
 #include "quic/memory.h"
+#include "quic/path_loss.h"
 #include "quic/mtu_probe.h"
 #include "quic/qpack_decoder_stream.h"
 #include "quic/quic.h"
@@ -301,6 +302,7 @@ struct quic_conn {
 	bool announced;	      /* connected was fired */
 	size_t burst;	      /* bytes sent since the pace was last computed */
 	struct conn_counts counts;
+	struct conn_path_loss path_loss;
 	struct conn_mtu mtu;
 	unsigned id_errors; /* for compat_ignores_id_limit() */
 

@@ -510,6 +510,16 @@ struct quic_stats {
 void quic_conn_stats(const struct quic_conn *, struct quic_stats *);
 
 /*
+ * Packets of one direction since the connection began, and those of them that
+ * the path lost; and the same while no queue was long. A path that loses many
+ * of the latter loses them at random.
+ */
+struct quic_loss {
+	uint64_t packets, lost;
+	uint64_t random_packets, random_lost;
+};
+
+/*
  * Those of the statistics that take constant time, however many streams there
  * are.
  */
@@ -518,6 +528,7 @@ struct quic_pulse {
 	size_t streams;
 	size_t ip_mtu;
 	const char *mtu_cause;
+	struct quic_loss sent, received;
 };
 void quic_conn_pulse(const struct quic_conn *, struct quic_pulse *);
 

@@ -45,6 +45,7 @@
 
 /* Connections to one edge: each has room for 100 tunnels as a rule. */
 #define CONFIG_CONNECTIONS_MOST 16
+#define CONFIG_SPREAD_AUTO 4
 
 /* Tunnels of one connection, at most: QUIC would allow 2^60. */
 #define CONFIG_STREAMS_MOST 65536
@@ -141,6 +142,7 @@ struct config {
 	char *ca;
 	struct config_pins pin;
 	unsigned connections;	 /* to one edge, at most */
+	unsigned spread;	 /* the same, on a lossy line */
 	struct config_user user; /* from --user or from the user-file */
 	char *user_file;
 	unsigned mtu_min; /* IP bytes; 0: CONFIG_MTU_LEAST */

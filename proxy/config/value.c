@@ -127,6 +127,15 @@ set_connections(void *field, const char *value)
 }
 
 static int
+set_spread(void *field, const char *value)
+{
+	if (strcmp(value, "auto") != 0)
+		return set_connections(field, value);
+	*(unsigned *)field = CONFIG_SPREAD_AUTO;
+	return 0;
+}
+
+static int
 set_streams(void *field, const char *value)
 {
 	return set_number(field, value, 1, CONFIG_STREAMS_MOST);
@@ -375,6 +384,10 @@ const struct value_type value_seconds = {
 const struct value_type value_connections = { .set = set_connections,
 	.size = sizeof(unsigned),
 	.expected = "a number from 1 to " STRING(CONFIG_CONNECTIONS_MOST) };
+const struct value_type value_spread = { .set = set_spread,
+	.size = sizeof(unsigned),
+	.expected =
+	    "auto, or a number from 1 to " STRING(CONFIG_CONNECTIONS_MOST) };
 const struct value_type value_streams = { .set = set_streams,
 	.size = sizeof(unsigned),
 	.expected = "a number from 1 to " STRING(CONFIG_STREAMS_MOST) };

@@ -37,6 +37,7 @@ extern const struct value_type value_mtu;	/* unsigned, IP bytes */
 extern const struct value_type value_seconds;	/* unsigned; may be 0 */
 extern const struct value_type value_timeout;	/* unsigned seconds, not 0 */
 extern const struct value_type value_connections; /* unsigned */
+extern const struct value_type value_spread;	  /* unsigned */
 extern const struct value_type value_streams;	  /* unsigned */
 extern const struct value_type value_count;	  /* unsigned, not 0 */
 extern const struct value_type value_quota;	  /* unsigned; 0: no limit */

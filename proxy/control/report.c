@@ -8,6 +8,21 @@
 
 /* ---- Status ---- */
 
+/* Prints nothing on a good line, the usual case. */
+static void
+put_spread(const json_t *status, FILE *stream)
+{
+	uint64_t n = report_number(status, "spread");
+
+	if (n < 2)
+		return;
+	report_label("spread", stream);
+	fprintf(stream,
+	    "the line loses packets: new tunnels go to up to %" PRIu64
+	    " connections\n",
+	    n);
+}
+
 /* Prints nothing for one connection, the usual case: other lines say it. */
 static void
 put_connections(const json_t *status, FILE *stream)
@@ -193,6 +208,7 @@ report_status(const json_t *status, FILE *stream)
 	put_tls(status, stream);
 	put_path(status, stream);
 	put_packets(status, stream);
+	put_spread(status, stream);
 	put_connections(status, stream);
 	put_counts(status, stream);
 	put_listen(status, stream);

@@ -265,6 +265,7 @@ put_counts(struct writer *status, const struct status_facts *facts)
 	const struct pool_status *pool = facts->pool;
 
 	put(status, "connections", connections_json(pool));
+	put(status, "spread", number(pool->spread));
 	put(status, "tunnels", tunnels_json(pool));
 	put(status, "clients", clients_json(facts->totals));
 	put(status, "bytes",

@@ -284,6 +284,31 @@ def lose(percent):
     return row
 
 
+def spread(scene):
+    """A good line has one connection; one that loses packets has several."""
+    line = scene.places.line("line", RTT)
+    scene.connect()
+    scene.finds(1500)
+    scene.carry(MB, MB)
+    status = scene.culvert.status()
+    assert status["spread"] == 1 and len(status["connections"]) == 1
+    line.becomes("-l", 3)
+    flow = Flow(scene, "down")
+    scene.begin = time.monotonic()
+
+    def is_spread():
+        scene.carry(STEP, STEP)
+        status = scene.culvert.status()
+        return status["spread"] == 4 and len(status["connections"]) >= 4
+
+    wait_until(is_spread, "new tunnels are spread")
+    scene.note("spread_s")
+    assert "loses packets" in scene.culvert.log
+    flow.moves(STEP)
+    line.becomes("-l", 0)
+    flow.stop()
+
+
 def cut(scene):
     """Nothing passes for three seconds."""
     line = scene.places.line("line", RTT, rate=RATE)
@@ -475,6 +500,7 @@ ROWS = {
     "10 % loss": lose(10),
     "15 % loss": lose(15),
     "an outage": cut,
+    "3 % loss": spread,
     "a router": hear_a_router,
     "an interface": have_a_small_interface,
     "an interface shrinks": lose_an_interface_size,

@@ -139,6 +139,7 @@ defaults(void **state)
 	assert_null(f.config.ca);
 	assert_int_equal(f.config.grace, 5);
 	assert_int_equal(f.config.connections, 4);
+	assert_int_equal(f.config.spread, 4);
 	end();
 	begin(CONFIG_CULVERT_EDGE);
 	assert_int_equal(load("culvert-edge --self-signed --open"), 0);
@@ -439,6 +440,9 @@ files_are_read_strictly(void **state)
 		{ "[limits]\nconnections = 17\n",
 		    "x.conf:2: connections: "
 		    "the value is not a number from 1 to 16\n" },
+		{ "[path]\nspread = 17\n",
+		    "x.conf:2: spread: "
+		    "the value is not auto, or a number from 1 to 16\n" },
 		{ "[edge]\nuser = secret\n",
 		    "x.conf:2: user: the value is "
 		    "not name:password of at most 255 bytes each\n" },

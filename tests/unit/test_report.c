@@ -84,13 +84,15 @@ connections_are_listed_when_there_are_several(void **state)
 	(void)state;
 	expect(report_status,
 	    "{\"state\": \"up\", \"edge\": \"a.example:443\","
-	    " \"connections\": [{\"state\": \"up\","
+	    " \"spread\": 4, \"connections\": [{\"state\": \"up\","
 	    " \"edge\": \"a.example:443\", \"address\": \"[::1]:443\","
 	    " \"tunnels\": 7}, {\"state\": \"draining\","
 	    " \"edge\": \"b.example:1\", \"address\": \"192.0.2.7:1\","
 	    " \"tunnels\": 1}]}",
 	    "state      up\n"
 	    "edge       a.example:443\n"
+	    "spread     the line loses packets: new tunnels go to up to "
+	    "4 connections\n"
 	    "link       a.example:443 ([::1]:443) up, 7 tunnels\n"
 	    "link       b.example:1 (192.0.2.7:1) draining, 1 tunnel\n" QUIET(
 		"0 B"));

@@ -31,6 +31,7 @@ static const struct pool_status up = {
 		{ CONNECTION_CONNECTING, false, "c.example:1", "[::2]:1", 0 },
 	},
 	.nconnections = 4,
+	.spread = 4,
 	.quic = {
 		.rtt_ns = 23400999,
 		.cwnd = 65536,
@@ -68,6 +69,7 @@ static const struct pool_status down = {
 	.opened = 340,
 	.failed = 7,
 	.reconnects = 4,
+	.spread = 1,
 };
 
 static const struct client_totals totals = { .open = 13,
@@ -170,6 +172,7 @@ everything_is_known_when_up(void **state)
 		"1") ",\n" CONNECTION("connecting", "c.example:1", "[::2]:1",
 		"0") "\n"
 		     "  ],\n"
+		     "  \"spread\": 4,\n"
 		     "  \"tunnels\": {\n"
 		     "    \"open\": 12,\n"
 		     "    \"waiting\": 3,\n"
@@ -242,6 +245,7 @@ what_is_not_known_is_null(void **state)
 	    "    \"ptb_ignored\": null\n"
 	    "  },\n"
 	    "  \"connections\": [],\n"
+	    "  \"spread\": 1,\n"
 	    "  \"tunnels\": {\n"
 	    "    \"open\": 0,\n"
 	    "    \"waiting\": 0,\n"

@@ -156,7 +156,7 @@ end(void **state)
 static void
 send_and_run(struct world *w, uint64_t time)
 {
-	tunnel_queue_send(&requests, near_conn(w));
+	tunnel_queue_send(&requests, near_conn(w), SIZE_MAX);
 	link_run(w->link, NULL, NULL, time);
 }
 
@@ -172,7 +172,8 @@ requests_are_served_in_order(void **state)
 	world_up(w);
 	for (unsigned i = 1; i < CLIENTS; i++)
 		enqueue(i, 0);
-	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), -EAGAIN);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w), SIZE_MAX),
+	    -EAGAIN);
 	assert_int_equal(requests.nwaiting, CLIENTS - 1 - LIMIT);
 	while (served < CLIENTS - 1 && rounds++ < CLIENTS)
 		send_and_run(w, 2 * RTT);
@@ -204,8 +205,11 @@ a_full_connection_leaves_the_rest_to_another(void **state)
 		clients[i].stays = true;
 		enqueue(i, 0);
 	}
-	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), -EAGAIN);
-	assert_int_equal(tunnel_queue_send(&requests, w->link->clients[1]), 0);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w), SIZE_MAX),
+	    -EAGAIN);
+	assert_int_equal(tunnel_queue_send(&requests, w->link->clients[1],
+			     SIZE_MAX),
+	    0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 2 * LIMIT);
 	assert_ptr_equal(conn_of(1), near_conn(w));
@@ -322,14 +326,15 @@ a_lost_connection_brings_requests_back_in_order(void **state)
 	world_up(w);
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
 		enqueue(i, 0);
-	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), -EAGAIN);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w), SIZE_MAX),
+	    -EAGAIN);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, LIMIT);
 	assert_int_equal(requests.nwaiting, LIMIT + 5);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
 	for (int i = 0; i < 5; i++) {
-		tunnel_queue_send(&requests, w->link->clients[1]);
+		tunnel_queue_send(&requests, w->link->clients[1], SIZE_MAX);
 		link_run(w->link, NULL, NULL, 2 * RTT);
 	}
 	for (unsigned i = 1; i <= LIMIT + 5; i++)
@@ -351,13 +356,16 @@ requests_without_a_response_can_be_requeued(void **state)
 	send_and_run(w, LINK_S);
 	for (unsigned i = 2; i <= 5; i++)
 		enqueue(i, 0);
-	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w), SIZE_MAX),
+	    0);
 	enqueue(6, 0);
 	tunnel_queue_requeue(&requests, w->link->clients[1]);
 	assert_int_equal(requests.nwaiting, 1);
 	tunnel_queue_requeue(&requests, near_conn(w));
 	assert_int_equal(requests.nwaiting, 5);
-	assert_int_equal(tunnel_queue_send(&requests, w->link->clients[1]), 0);
+	assert_int_equal(tunnel_queue_send(&requests, w->link->clients[1],
+			     SIZE_MAX),
+	    0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	for (unsigned i = 1; i <= 6; i++)
 		assert_int_equal(clients[i].place, i - 1);
@@ -417,7 +425,8 @@ early_data_that_may_not_repeat_is_lost(void **state)
 	world_up(w);
 	enqueue_early(1, KB, true);
 	enqueue_early(2, KB, false);
-	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w), SIZE_MAX),
+	    0);
 	quic_conn_close(near_conn(w), QUIC_H3_NO_ERROR, "lost", w->link->now);
 	assert_int_equal(returned, 1);
 	assert_int_equal(clients[1].refused, 1);
@@ -425,7 +434,9 @@ early_data_that_may_not_repeat_is_lost(void **state)
 	    CONNECT_ERROR_EDGE_CONNECTION_LOST);
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
-	assert_int_equal(tunnel_queue_send(&requests, w->link->clients[1]), 0);
+	assert_int_equal(tunnel_queue_send(&requests, w->link->clients[1],
+			     SIZE_MAX),
+	    0);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(clients[1].opened, 0);
 	assert_int_equal(clients[2].opened, 1);
@@ -456,7 +467,8 @@ no_retry_means_no_requeue(void **state)
 	world_up(w);
 	enqueue_early(1, KB, true);
 	enqueue_early(2, KB, false);
-	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w), SIZE_MAX),
+	    0);
 	tunnel_queue_requeue(&requests, near_conn(w));
 	assert_int_equal(requests.nwaiting, 1);
 	assert_int_equal(clients[1].refused, 1);
@@ -499,7 +511,8 @@ the_timeout_goes_on_when_sent(void **state)
 
 	world_up(w);
 	enqueue(1, 1000);
-	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w), SIZE_MAX),
+	    0);
 	assert_int_equal(tunnel_queue_deadline(&requests), 1000 + WAIT_MS);
 	tunnel_queue_expire(&requests, 999 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 0);
@@ -525,12 +538,12 @@ a_requeued_request_keeps_its_timeout(void **state)
 	world_dial(w, 1);
 	assert_true(world_connected(w, 1));
 	enqueue(1, 1000);
-	tunnel_queue_send(&requests, near_conn(w));
+	tunnel_queue_send(&requests, near_conn(w), SIZE_MAX);
 	enqueue(2, 2000);
-	tunnel_queue_send(&requests, w->link->clients[1]);
+	tunnel_queue_send(&requests, w->link->clients[1], SIZE_MAX);
 	tunnel_queue_requeue(&requests, near_conn(w));
 	assert_int_equal(tunnel_queue_deadline(&requests), 1000 + WAIT_MS);
-	tunnel_queue_send(&requests, w->link->clients[1]);
+	tunnel_queue_send(&requests, w->link->clients[1], SIZE_MAX);
 	assert_int_equal(tunnel_queue_deadline(&requests), 1000 + WAIT_MS);
 	tunnel_queue_expire(&requests, 1000 + WAIT_MS, &why);
 	assert_int_equal(clients[1].refused, 1);
@@ -567,7 +580,8 @@ a_cancelled_request_has_no_event(void **state)
 	enqueue(2, 0);
 	tunnel_queue_remove(&clients[2].request);
 	tunnel_queue_remove(&clients[2].request);
-	assert_int_equal(tunnel_queue_send(&requests, near_conn(w)), 0);
+	assert_int_equal(tunnel_queue_send(&requests, near_conn(w), SIZE_MAX),
+	    0);
 	tunnel_queue_remove(&clients[1].request);
 	link_run(w->link, NULL, NULL, LINK_S);
 	assert_int_equal(served, 0);

@@ -59,6 +59,7 @@ struct connection {
 	bool at_stream_limit; /* set by the owner; cleared when there is room */
 	bool has_served;      /* it has been the active connection */
 	uint64_t idle_since;  /* milliseconds; 0: it is not idle */
+	struct quic_loss noted_sent, noted_received; /* by the line's spread */
 
 	/* Private. */
 	struct connection_context *context;

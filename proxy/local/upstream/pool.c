@@ -33,10 +33,26 @@
  */
 #define STREAM_WAIT_MS 250
 
+/*
+ * Connections to one edge, of which tunnels keep many open: beyond that, new
+ * tunnels go to what there is.
+ */
+#define SPREAD_MAX 16
+
+/*
+ * For so many milliseconds after a request, and in such intervals, the
+ * connections are asked what their lines lose: a page's next requests come
+ * within seconds.
+ */
+#define LEARN_MS 10000
+#define LEARN_INTERVAL_MS 250
+
 struct pool {
 	struct outbound outbound;
 	struct connection_context context;
 	size_t connections_max; /* to one edge */
+	size_t spread_max;	/* the same, on a lossy line */
+	uint64_t requested_ms;	/* the last request, or 0 */
 	struct tunnel_queue requests;
 	struct failover failover;
 	struct upstream_edge
@@ -129,12 +145,79 @@ drain_others(struct pool *p, const struct upstream_edge *best)
 	}
 }
 
+/* Sends up to `max` requests on the connection. */
 static void
-send_requests(struct pool *p, struct connection *c)
+send_requests(struct pool *p, struct connection *c, size_t max)
 {
 	if (p->requests.nwaiting > 0 && !c->at_stream_limit)
-		c->at_stream_limit = tunnel_queue_send(&p->requests, c->conn) ==
-		    -EAGAIN;
+		c->at_stream_limit = tunnel_queue_send(&p->requests, c->conn,
+					 max) == -EAGAIN;
+}
+
+static bool
+is_better(const struct connection *c, const struct connection *than)
+{
+	bool worn = upstream_edge_is_worn(c);
+
+	if (than == NULL)
+		return true;
+	return worn != upstream_edge_is_worn(than)
+	    ? !worn
+	    : connection_tunnels(c) <= connection_tunnels(than);
+}
+
+/*
+ * The connection for the next request on a lossy line: the one with the fewest
+ * tunnels that is not worn. NULL: none has room.
+ */
+static struct connection *
+best_to_spread(const struct upstream_edge *u, bool suspect)
+{
+	struct connection *c, *best = NULL;
+
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (c->state == CONNECTION_UP && c->suspect == suspect &&
+		    !c->at_stream_limit && is_better(c, best))
+			best = c;
+	return best;
+}
+
+/* Whether there are too few connections that are not worn. */
+static bool
+needs_more(const struct upstream_edge *u)
+{
+	const struct connection *c;
+	size_t n = 0, fresh = 0;
+
+	TAILQ_FOREACH(c, &u->connections, entry) {
+		n++;
+		fresh += c->state == CONNECTION_UP && !upstream_edge_is_worn(c);
+	}
+	return u->wanted > 1 && fresh < u->wanted && n < SPREAD_MAX;
+}
+
+static void
+spread_requests(struct pool *p, struct upstream_edge *u, bool suspect)
+{
+	struct connection *c;
+
+	while (p->requests.nwaiting > 0 &&
+	    (c = best_to_spread(u, suspect)) != NULL)
+		send_requests(p, c, 1);
+}
+
+/* Makes the connections over which tunnels are to be spread, in turn. */
+static void
+add_to_spread(struct pool *p, struct upstream_edge *u, uint64_t now,
+    uint64_t *at)
+{
+	if (now < p->requested_ms + LEARN_MS)
+		sooner(at, now + LEARN_INTERVAL_MS);
+	else
+		return;
+	if (needs_more(u) &&
+	    failover_may_connect(&p->failover, u->index, now, at))
+		upstream_edge_connect(u, now);
 }
 
 /*
@@ -170,9 +253,13 @@ serve(struct pool *p, uint64_t now, uint64_t *at)
 	note_active(p, u);
 	if (!best->suspect)
 		drain_others(p, u);
+	u->wanted = upstream_edge_is_lossy(u, now) ? p->spread_max : 1;
+	if (u->wanted > 1)
+		spread_requests(p, u, best->suspect);
 	TAILQ_FOREACH(c, &u->connections, entry)
 		if (c->state == CONNECTION_UP && c->suspect == best->suspect)
-			send_requests(p, c);
+			send_requests(p, c, SIZE_MAX);
+	add_to_spread(p, u, now, at);
 	add_connection(p, u, now, at);
 }
 
@@ -455,6 +542,7 @@ static void
 set_rest(struct pool *p, const struct pool_settings *settings)
 {
 	p->connections_max = settings->connections;
+	p->spread_max = settings->spread;
 	p->requests.timeout_ms = settings->connect_timeout_ms;
 	p->context.quic = settings->quic;
 	p->context.via = settings->via;
@@ -556,7 +644,8 @@ open_tunnel(void *provider, struct tunnel_request *t)
 {
 	struct pool *p = provider;
 
-	tunnel_queue_add(&p->requests, t, uv_now(p->context.loop));
+	p->requested_ms = uv_now(p->context.loop);
+	tunnel_queue_add(&p->requests, t, p->requested_ms);
 	if (active(p) == NULL)
 		failover_reset_backoff(&p->failover);
 	make_due(p);
@@ -651,4 +740,5 @@ pool_status(const struct pool *p, struct pool_status *status)
 	status->opened = p->requests.opened;
 	status->failed = p->requests.failed;
 	status->waiting = p->requests.nwaiting;
+	status->spread = u->wanted > 1 ? u->wanted : 1;
 }

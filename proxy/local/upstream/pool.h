@@ -38,8 +38,8 @@ struct pool;
 #define POOL_EDGES_MAX FAILOVER_EDGES_MAX
 
 /*
- * Connections in all. One is active, more are where an edge allows few tunnels,
- * and those that drain may take long: beyond the limit, the oldest of these is
+ * Connections in all. One is active, more are where an edge allows few tunnels
+ * or the line loses packets, and those that drain may take long: beyond the limit, the oldest of these is
  * closed.
  */
 #define POOL_CONNECTIONS_MAX 32
@@ -53,6 +53,7 @@ struct pool_settings {
 	struct pool_edge edges[POOL_EDGES_MAX];
 	size_t nedges;
 	size_t connections;	     /* to one edge at once, at most; not 0 */
+	size_t spread;		     /* the same, on a lossy line; not 0 */
 	uint64_t connect_timeout_ms; /* that a client waits for its tunnel */
 	struct credentials user;     /* for the edge; empty name: none */
 	struct quic_settings quic;
@@ -122,6 +123,8 @@ struct pool_status {
 	uint64_t failed;	/* tunnels that were refused or timed out */
 	size_t open;		/* tunnels on all connections */
 	size_t waiting;		/* clients that wait for a tunnel now */
+	size_t spread;		/* connections for new tunnels: 1, or more if
+				   the line is lossy */
 	struct quic_stats quic; /* of the one in use; zero unless UP */
 	struct pool_connection connections[POOL_CONNECTIONS_MAX];
 	size_t nconnections;

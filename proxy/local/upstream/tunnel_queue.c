@@ -240,12 +240,12 @@ send_request(struct tunnel_queue *q, struct tunnel_request *t,
 }
 
 int
-tunnel_queue_send(struct tunnel_queue *q, struct quic_conn *conn)
+tunnel_queue_send(struct tunnel_queue *q, struct quic_conn *conn, size_t max)
 {
 	struct tunnel_request *t;
 	int rv;
 
-	while ((t = TAILQ_FIRST(&q->waiting)) != NULL)
+	while (max-- > 0 && (t = TAILQ_FIRST(&q->waiting)) != NULL)
 		if ((rv = send_request(q, t, conn)) != 0)
 			return rv;
 	return 0;

@@ -70,10 +70,12 @@ tunnel_queue_add(struct tunnel_queue *, struct tunnel_request *, uint64_t now);
 void tunnel_queue_remove(struct tunnel_request *);
 
 /*
- * Sends the requests that wait, in order, on `conn`. 0: none waits any more;
- * else the error of quic_stream_request() for the first that does.
+ * Sends the requests that wait, in order and at most `max` of them, on `conn`.
+ * 0: so many were sent, or none waits any more; else the error of
+ * quic_stream_request() for the first that does.
  */
-int tunnel_queue_send(struct tunnel_queue *, struct quic_conn *conn);
+int
+tunnel_queue_send(struct tunnel_queue *, struct quic_conn *conn, size_t max);
 
 /*
  * Takes back the requests on `conn` that have no response: they wait again, in

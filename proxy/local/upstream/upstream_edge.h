@@ -11,6 +11,7 @@
 #include "proxy/local/upstream/connection.h"
 #include "proxy/local/upstream/happy_eyeballs.h"
 #include "proxy/local/outbound/connect_error.h"
+#include "proxy/local/upstream/spread.h"
 
 /*
  * One edge: the attempt to connect to it, and the connections that came of it.
@@ -21,6 +22,9 @@
  * of the next call.
  */
 struct upstream_edge {
+	/* For the owner to set: connections that are kept though idle. */
+	size_t wanted;
+
 	/* For the owner to read. */
 	struct target edge; /* as configured */
 	size_t index;	    /* in the failover */
@@ -29,6 +33,7 @@ struct upstream_edge {
 	struct connection_list connections; /* oldest first; none is CLOSED
 					       after a step */
 	char why[CONNECT_ERROR_TEXT_MAX];   /* the last failure, a sentence */
+	struct spread spread;		    /* its lines that are lossy */
 
 	TAILQ_ENTRY(upstream_edge) entry; /* for the owner to use */
 
@@ -71,6 +76,19 @@ struct connection *upstream_edge_best(const struct upstream_edge *);
 
 /* How many connections are UP. */
 size_t upstream_edge_count(const struct upstream_edge *);
+
+/*
+ * The connection has lost so much that BBR has given up most of its rate, and
+ * does not find it again (ngtcp2 reacts to a loss of 2 % in a round trip). New
+ * tunnels do better on another one.
+ */
+bool upstream_edge_is_worn(const struct connection *);
+
+/*
+ * Learns from the connections what their lines lose. Returns whether new
+ * tunnels are to be spread, since that of the best connection is lossy.
+ */
+bool upstream_edge_is_lossy(struct upstream_edge *, uint64_t now);
 
 /* Makes no more connections; those that exist finish their tunnels. */
 void upstream_edge_remove(struct upstream_edge *);

@@ -1,0 +1,130 @@
+#include "proxy/local/upstream/spread.h"
+
+#include <string.h>
+
+/*
+ * A line becomes lossy with this part of its packets lost, in one direction, if
+ * they are so many that the search for the path MTU does not explain them, and
+ * were lost at so many times that one burst does not, either.
+ */
+#define ENTER_PART 200 /* 1/200 is 0.5 % */
+#define ENTER_LOST 10
+#define ENTER_BAD 5
+
+/*
+ * It ceases to be lossy with less than this part lost, whatever its queue, and
+ * not earlier than so many milliseconds after more was lost.
+ */
+#define LEAVE_PART 500 /* 0.2 % */
+#define LEAVE_MS 30000
+
+/* After so many packets and notes old ones count half. */
+#define WINDOW 4000
+#define WINDOW_NOTES 16
+
+void
+spread_init(struct spread *s)
+{
+	memset(s, 0, sizeof(*s));
+}
+
+static const struct spread_line *
+find(const struct spread *s, const char *source)
+{
+	for (size_t i = 0; i < SPREAD_LINES_MAX; i++)
+		if (strcmp(s->lines[i].source, source) == 0)
+			return &s->lines[i];
+	return NULL;
+}
+
+/* A new line takes the place of the one that was not used for longest. */
+static struct spread_line *
+find_or_add(struct spread *s, const char *source)
+{
+	struct spread_line *oldest = &s->lines[0];
+
+	for (size_t i = 0; i < SPREAD_LINES_MAX; i++) {
+		if (strcmp(s->lines[i].source, source) == 0)
+			return &s->lines[i];
+		if (s->lines[i].used_at < oldest->used_at)
+			oldest = &s->lines[i];
+	}
+	memset(oldest, 0, sizeof(*oldest));
+	strcpy(oldest->source, source);
+	return oldest;
+}
+
+static void
+set_lossy(struct spread_line *line, bool lossy, uint64_t now)
+{
+	line->lossy = lossy;
+	line->since = now;
+	memset(line->counts, 0, sizeof(line->counts));
+}
+
+static bool
+loses(const struct spread_count *c)
+{
+	return c->lost >= ENTER_LOST && c->bad >= ENTER_BAD &&
+	    c->lost >= c->packets / ENTER_PART;
+}
+
+/* Both directions must be good; one that carries nothing is. */
+static bool
+is_good(const struct spread_line *line)
+{
+	for (int i = 0; i < SPREAD_DIRECTIONS; i++)
+		if (line->counts[i].lost > line->counts[i].packets / LEAVE_PART)
+			return false;
+	return true;
+}
+
+/* Old packets count for less and less. */
+static void
+age(struct spread_line *line)
+{
+	for (int i = 0; i < SPREAD_DIRECTIONS; i++) {
+		line->counts[i].packets /= 2;
+		line->counts[i].lost /= 2;
+		line->counts[i].notes /= 2;
+		line->counts[i].bad /= 2;
+	}
+}
+
+bool
+spread_note(struct spread *s, const struct sockaddr *local,
+    enum spread_direction direction, const struct quic_loss *loss, uint64_t now)
+{
+	char source[ADDR_SOURCE_STRLEN];
+	struct spread_line *line = find_or_add(s, addr_source(local, source));
+	struct spread_count *c = &line->counts[direction];
+	bool before = line->lossy;
+	uint64_t packets, lost;
+
+	line->used_at = now;
+	packets = line->lossy ? loss->packets : loss->random_packets;
+	lost = line->lossy ? loss->lost : loss->random_lost;
+	c->packets += packets;
+	c->lost += lost;
+	c->notes += packets > 0;
+	c->bad += lost > 0;
+	if (loses(c))
+		set_lossy(line, true, now);
+	else if (c->packets >= WINDOW && c->notes >= WINDOW_NOTES) {
+		if (line->lossy && is_good(line) &&
+		    now - line->since >= LEAVE_MS)
+			set_lossy(line, false, now);
+		else
+			age(line);
+	}
+	return line->lossy != before;
+}
+
+bool
+spread_is_lossy(const struct spread *s, const struct sockaddr *local)
+{
+	char source[ADDR_SOURCE_STRLEN];
+	const struct spread_line *line = find(s, addr_source(local, source));
+
+	return line != NULL && line->lossy;
+}

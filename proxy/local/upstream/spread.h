@@ -1,0 +1,63 @@
+#ifndef CULVERT_PROXY_LOCAL_UPSTREAM_SPREAD_H
+#define CULVERT_PROXY_LOCAL_UPSTREAM_SPREAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sys/socket.h>
+
+#include "proxy/base/addr.h"
+#include "quic/quic.h"
+
+/*
+ * Which lines to an edge lose packets at random. One connection has one
+ * congestion controller, which such a line slows more than the dozens that a
+ * browser has without a proxy; so new tunnels are spread over several
+ * connections there.
+ *
+ * A line is the path from one local address (of IPv6: one prefix) to the edge. What was learned of it
+ * is kept, so that the next connections are made at once. A line becomes lossy
+ * soon and stays so for a while, so that tunnels do not flap.
+ *
+ * Pure: no I/O, no clock. Times are milliseconds of the caller's clock.
+ */
+
+/* Lines that are remembered: the networks that a laptop sees on one day. */
+#define SPREAD_LINES_MAX 8
+
+enum spread_direction { SPREAD_SENT, SPREAD_RECEIVED, SPREAD_DIRECTIONS };
+
+/* Packets since the last decision. */
+struct spread_count {
+	uint64_t packets, lost;
+	unsigned notes, bad; /* calls, and those with losses */
+};
+
+struct spread_line {
+	char source[ADDR_SOURCE_STRLEN]; /* addr_source(); empty: free */
+	struct spread_count counts[SPREAD_DIRECTIONS];
+	bool lossy;
+	uint64_t since;	  /* it was or was not lossy, at last */
+	uint64_t used_at; /* the last note */
+};
+
+struct spread {
+	struct spread_line lines[SPREAD_LINES_MAX];
+};
+
+/* Nothing is known. */
+void spread_init(struct spread *);
+
+/*
+ * What the line from `local` (its port is ignored) has carried and lost since
+ * the last call, for a connection. True: the line has become lossy, or ceased
+ * to be.
+ */
+bool spread_note(struct spread *, const struct sockaddr *local,
+    enum spread_direction, const struct quic_loss *, uint64_t now);
+
+/* Whether the line from `local` is lossy; one that is not known is not. */
+bool spread_is_lossy(const struct spread *, const struct sockaddr *local);
+
+#endif

@@ -1,0 +1,341 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+
+#include <cmocka.h>
+
+#include "proxy/local/upstream/spread.h"
+#include "tests/unit/world.h"
+
+/* Lines that lose packets, as numbers, and then in the network in memory. */
+
+#define SECOND 1000 /* ms */
+#define MINUTE (60 * SECOND)
+
+static struct spread spread;
+static uint64_t now;
+static unsigned changes;
+
+static struct sockaddr_storage
+from(const char *host)
+{
+	struct sockaddr_storage addr;
+
+	assert_true(addr_literal(&addr, host, 4242));
+	return addr;
+}
+
+static int
+begin(void **state)
+{
+	(void)state;
+	spread_init(&spread);
+	now = MINUTE;
+	changes = 0;
+	return 0;
+}
+
+static bool
+is_lossy(const char *host)
+{
+	struct sockaddr_storage local = from(host);
+
+	return spread_is_lossy(&spread, (struct sockaddr *)&local);
+}
+
+/* `lost` of 1000 packets, in one direction, in each of `seconds`. */
+static void
+carry(const char *host, enum spread_direction direction, unsigned lost,
+    unsigned seconds)
+{
+	struct sockaddr_storage local = from(host);
+
+	struct quic_loss loss = { 1000, lost, 1000, lost };
+
+	for (unsigned i = 0; i < seconds; i++, now += SECOND)
+		changes += spread_note(&spread, (struct sockaddr *)&local,
+		    direction, &loss, now);
+}
+
+static void
+a_new_line_is_good(void **state)
+{
+	(void)state;
+	assert_false(is_lossy("192.0.2.1"));
+	carry("192.0.2.1", SPREAD_SENT, 0, 600);
+	carry("192.0.2.1", SPREAD_RECEIVED, 0, 600);
+	assert_int_equal(changes, 0);
+}
+
+static void
+loss_in_either_direction_counts(void **state)
+{
+	for (int i = 0; i < SPREAD_DIRECTIONS; i++) {
+		begin(state);
+		carry("192.0.2.1", !i, 0, 10);
+		carry("192.0.2.1", i, 10, 5);
+		assert_true(is_lossy("192.0.2.1"));
+		assert_int_equal(changes, 1);
+	}
+}
+
+/* A thousandth is what many lines lose, and it slows nobody much. */
+static void
+little_loss_does_not_count(void **state)
+{
+	(void)state;
+	carry("192.0.2.1", SPREAD_RECEIVED, 1, 3600);
+	assert_int_equal(changes, 0);
+}
+
+/* A sender that begins too fast loses hundreds, once. */
+static void
+a_burst_does_not_count(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 60; i++) {
+		carry("192.0.2.1", SPREAD_RECEIVED, 500, 1);
+		carry("192.0.2.1", SPREAD_RECEIVED, 0, 60);
+	}
+	assert_int_equal(changes, 0);
+}
+
+/* The search for the path MTU loses some packets on every small path. */
+static void
+few_packets_do_not_count(void **state)
+{
+	(void)state;
+	carry("192.0.2.1", SPREAD_RECEIVED, 9, 1);
+	carry("192.0.2.1", SPREAD_RECEIVED, 0, 600);
+	assert_int_equal(changes, 0);
+}
+
+static void
+a_line_gets_good_again(void **state)
+{
+	(void)state;
+	carry("192.0.2.1", SPREAD_RECEIVED, 30, 10);
+	assert_true(is_lossy("192.0.2.1"));
+	carry("192.0.2.1", SPREAD_RECEIVED, 1, 60);
+	assert_false(is_lossy("192.0.2.1"));
+	assert_int_equal(changes, 2);
+}
+
+static void
+one_good_direction_is_not_enough(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 120; i++) {
+		carry("192.0.2.1", SPREAD_RECEIVED, 30, 1);
+		carry("192.0.2.1", SPREAD_SENT, 0, 1);
+	}
+	assert_true(is_lossy("192.0.2.1"));
+	assert_int_equal(changes, 1);
+}
+
+/* Loss that comes and goes every few seconds, for an hour. */
+static void
+tunnels_do_not_flap(void **state)
+{
+	for (unsigned period = 2; period <= 20; period++) {
+		begin(state);
+		for (unsigned i = 0; i < 3600 / period; i++)
+			carry("192.0.2.1", SPREAD_RECEIVED, i % 2 ? 30 : 0,
+			    period);
+		assert_in_range(changes, 1, 3600 / 30);
+		if (period < 10)
+			assert_int_equal(changes, 1);
+	}
+}
+
+/* The second page on a line is good from its first object. */
+static void
+lines_are_remembered(void **state)
+{
+	char host[INET6_ADDRSTRLEN] = "192.0.2.1";
+
+	(void)state;
+	carry("192.0.2.1", SPREAD_RECEIVED, 30, 10);
+	carry("2001:db8::1", SPREAD_RECEIVED, 0, 600);
+	now += 1000 * (uint64_t)MINUTE;
+	assert_true(is_lossy("192.0.2.1"));
+	assert_false(is_lossy("2001:db8::1"));
+	assert_false(is_lossy("192.0.2.2"));
+	carry("2001:db8::1", SPREAD_SENT, 30, 5);
+	assert_true(is_lossy("2001:db8::2")); /* a temporary address of it */
+	for (unsigned i = 2; i <= SPREAD_LINES_MAX; i++) {
+		host[strlen(host) - 1] = (char)('0' + i);
+		carry(host, SPREAD_RECEIVED, 0, 1);
+	}
+	assert_false(is_lossy("192.0.2.1")); /* the oldest is forgotten */
+	assert_true(is_lossy("2001:db8::1"));
+}
+
+/* ---- In the network in memory ---- */
+
+#define ROUND (LINK_S / 4)
+
+static struct quic_loss noted[SPREAD_DIRECTIONS];
+
+static void
+note(enum spread_direction direction, const struct quic_loss *loss)
+{
+	struct sockaddr_storage local = from("192.0.2.1");
+	struct quic_loss *before = &noted[direction];
+	struct quic_loss since = { loss->packets - before->packets,
+		loss->lost - before->lost,
+		loss->random_packets - before->random_packets,
+		loss->random_lost - before->random_lost };
+
+	changes += spread_note(&spread, (struct sockaddr *)&local, direction,
+	    &since, now);
+	*before = *loss;
+}
+
+/* What is lost under a queue does not make a line lossy, but keeps it so. */
+static void
+a_queue_hides_no_loss_from_a_lossy_line(void **state)
+{
+	struct sockaddr_storage local = from("192.0.2.1");
+	struct quic_loss loss = { 1000, 30, 0, 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < 60; i++, now += SECOND)
+		changes += spread_note(&spread, (struct sockaddr *)&local,
+		    SPREAD_SENT, &loss, now);
+	assert_false(is_lossy("192.0.2.1"));
+	carry("192.0.2.1", SPREAD_SENT, 30, 5);
+	for (unsigned i = 0; i < 60; i++, now += SECOND)
+		changes += spread_note(&spread, (struct sockaddr *)&local,
+		    SPREAD_SENT, &loss, now);
+	assert_true(is_lossy("192.0.2.1"));
+	assert_int_equal(changes, 1);
+}
+
+/* Both sides send all the while. */
+static void
+run(struct world *w, unsigned seconds)
+{
+	struct quic_pulse pulse;
+
+	for (unsigned i = 0; i < 4 * seconds; i++, now += SECOND / 4) {
+		w->near[0].to_send = w->near[0].sent + 4 * MB;
+		w->far[0].to_send = w->far[0].sent + 4 * MB;
+		end_pump(&w->near[0]);
+		end_pump(&w->far[0]);
+		link_run(w->link, NULL, NULL, ROUND);
+		quic_conn_pulse(near_conn(w), &pulse);
+		note(SPREAD_SENT, &pulse.sent);
+		note(SPREAD_RECEIVED, &pulse.received);
+	}
+	assert_false(w->near[0].spoilt);
+	assert_false(w->far[0].spoilt);
+}
+
+static struct world *
+busy_world(void **state)
+{
+	struct world *w = *state;
+
+	begin(NULL);
+	memset(noted, 0, sizeof(noted));
+	world_up(w);
+	w->link->byte_ns = 800; /* 10 Mbit/s */
+	w->link->queue_max = 2 * RTT;
+	w->near[0].stays_open = w->far[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	return w;
+}
+
+static void
+loss_is_seen_in_both_directions(void **state)
+{
+	for (int i = 0; i < SPREAD_DIRECTIONS; i++) {
+		struct world *w = busy_world(state);
+
+		w->link->loss = 30;
+		run(w, 20);
+		assert_true(is_lossy("192.0.2.1"));
+		assert_in_range(noted[i].lost * 1000 / noted[i].packets, 20,
+		    40);
+		world_down(w);
+	}
+}
+
+/* With either congestion control, and a long queue or a short one. */
+static void
+a_full_queue_is_no_bad_line(void **state)
+{
+	static const uint64_t queues[] = { 2 * RTT, RTT, RTT / 4 };
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < 2 * COUNT(queues); i++) {
+		w->client_settings.cc = w->server_settings.cc = i % 2
+		    ? QUIC_CC_BBR
+		    : QUIC_CC_CUBIC;
+		w = busy_world(state);
+		w->link->queue_max = queues[i / 2];
+		run(w, 60);
+		assert_int_equal(changes, 0);
+
+		world_down(w);
+	}
+}
+
+/* So is one on which packets overtake each other, or come twice. */
+static void
+disorder_is_no_loss(void **state)
+{
+	struct world *w = busy_world(state);
+
+	w->link->late = 50;
+	w->link->twice = 50;
+	run(w, 30);
+	assert_int_equal(noted[SPREAD_RECEIVED].random_lost, 0);
+	world_down(w);
+}
+
+/* A line whose loss comes and goes, for five minutes. */
+static void
+loss_comes_and_goes(void **state)
+{
+	struct world *w = busy_world(state);
+
+	for (unsigned i = 0; i < 30; i++) {
+		w->link->loss = i % 2 ? 0 : 30;
+		run(w, 10);
+	}
+	assert_in_range(changes, 1, 10);
+	w->link->loss = 0;
+	run(w, 60);
+	assert_false(is_lossy("192.0.2.1"));
+	world_down(w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(a_new_line_is_good, begin),
+		cmocka_unit_test_setup(loss_in_either_direction_counts, begin),
+		cmocka_unit_test_setup(little_loss_does_not_count, begin),
+		cmocka_unit_test_setup(few_packets_do_not_count, begin),
+		cmocka_unit_test_setup(a_burst_does_not_count, begin),
+		cmocka_unit_test_setup(a_line_gets_good_again, begin),
+		cmocka_unit_test_setup(one_good_direction_is_not_enough, begin),
+		cmocka_unit_test_setup(tunnels_do_not_flap, begin),
+		cmocka_unit_test_setup(lines_are_remembered, begin),
+		cmocka_unit_test_setup(a_queue_hides_no_loss_from_a_lossy_line,
+		    begin),
+		TEST(loss_is_seen_in_both_directions),
+		TEST(a_full_queue_is_no_bad_line),
+		TEST(disorder_is_no_loss),
+		TEST(loss_comes_and_goes),
+	};
+
+	return cmocka_run_group_tests_name("spread", tests, NULL, NULL);
+}
