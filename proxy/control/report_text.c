@@ -1,3 +1,6 @@
+/*
+ * The text of reports: members of objects, labels, cells and quantities.
+ */
 #include <inttypes.h>
 
 #include "proxy/control/report_internal.h"

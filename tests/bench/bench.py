@@ -1,4 +1,4 @@
-"""Measures culvert beside what a user could pick instead.
+"""Measures culvert beside other proxies that a user could choose.
 
 Needs no network.  Prints one table, and writes bench.csv and bench.svg.
 """
@@ -73,8 +73,8 @@ def line(pair, edge, cc, rtt, rate, loss, name, works, once=False):
 
 
 def sparse(pair, edge, runs):
-    """What takes little of a line and long: its runs go side by side, each on
-    a line of its own.  Loss leaves CUBIC a few per cent of the rate."""
+    """Runs that take long and little of a line go side by side, each on a line
+    of its own. Loss leaves CUBIC a few per cent of the rate."""
     first_byte = [work.first_byte(1), work.from_edge]
     return [line(pair, edge, cc, *bad, works, once=True)
             for cc, bad, works in [*((cc, CLEAN, first_byte) for cc in CCS),

@@ -1,4 +1,4 @@
-"""What the proxy is to reach, beside what it did."""
+"""The goals of the proxy, beside its figures."""
 
 import dataclasses
 
@@ -43,7 +43,7 @@ class Goals:
                 yield goal.line()
 
     def over(self, stage, work, peer, other):
-        """How many times the other's figure ours is."""
+        """Our figure as a multiple of the other's."""
         mine = self.report.median(stage, work, peer)
         theirs = self.report.median(stage, work, other)
         return mine / theirs if mine is not None and theirs else None

@@ -29,11 +29,11 @@ ClientAliveCountMax 2
 
 @dataclasses.dataclass
 class Proxy:
-    """A proxy that runs; without an address, the way without one."""
+    """A proxy that runs; without an address, the direct path."""
 
     address: str = None
     processes: dict = dataclasses.field(default_factory=dict)
-    early: bool = True  # it keeps what clients say before it has answered
+    early: bool = True  # it keeps data that clients send before its response
     files: int = 1  # that the hungriest of the processes has for a tunnel
     control: os.PathLike = None
 

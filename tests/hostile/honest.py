@@ -24,12 +24,12 @@ NAME = "origin.fast"  # as names.py has it
 OBJECT = 20_000_000  # bytes
 SMALL = 1000  # bytes
 SLICE = 1 << 16  # bytes
-PAUSE = 0.05  # seconds between two words, and between two new tunnels
+PAUSE = 0.05  # seconds between two messages, and between two new tunnels
 RETRY = 0.5  # seconds after a failure
 
 
 class Account:
-    """What has happened since it was read last."""
+    """The counts since the last reading."""
 
     def __init__(self):
         self.lock = threading.Lock()

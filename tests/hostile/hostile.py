@@ -32,8 +32,8 @@ SHARE_ALONE = 0.7  # of the time in which each act comes alone
 AT_ONCE = (2, 4)  # acts at a time, after that
 SPELL_MIN, SPELL_MAX = 3, 12  # seconds of an attack
 
-LATE = 0.75  # of an attack: then somebody new comes
-GOOD = 0.8  # of the honest client's rates alone: what is to be
+LATE = 0.75  # of an attack: then a new client connects
+GOOD = 0.8  # of the honest client's rates alone: the goal
 
 # Seconds after the last attack: the edge waits for peers that have vanished
 # (30 s), and for origins that do not answer.
@@ -45,7 +45,7 @@ TRIED = 4  # seconds
 
 @dataclasses.dataclass
 class Rate:
-    """What the honest client has moved, in bytes a second."""
+    """The honest client's bytes per second."""
 
     down: float
     up: float
@@ -72,7 +72,7 @@ def show(value, width, digits=0):
 
 
 class Attack:
-    """One or more acts at the same time, and what came of them."""
+    """One or more acts at the same time, and the result."""
 
     def __init__(self, stage, names, seconds, seed, most=None):
         self.stage, self.names, self.seconds = stage, names, seconds
@@ -81,7 +81,7 @@ class Attack:
         self.newcomer = None
 
     def come_new(self):
-        """Somebody else connects for the first time meanwhile."""
+        """Another client connects for the first time meanwhile."""
         try:
             self.newcomer = self.stage.newcomer(f"newcomer {self.seed}")
         except Exception as error:
@@ -113,7 +113,7 @@ class Attack:
         stage.check()
 
     def judge(self, before, after):
-        """Against what the honest client does alone."""
+        """Compared with the honest client alone."""
         alone = before.most(after)
         self.down = self.rate.down / alone.down if alone.down else 0
         self.up = self.rate.up / alone.up if alone.up else 0
@@ -208,7 +208,7 @@ class Play:
         return self.settle(fds)
 
     def settle(self, fds):
-        """What is left when the attackers are gone; None: as it should be."""
+        """What remains after the attackers; None: nothing too much."""
         rss, left = self.stage.rss(), fds
         if fds is not None:
             left = wait_fds(self.stage, fds + SLACK, SETTLE)
@@ -246,7 +246,7 @@ def summary(plays):
 
 
 def judge(plays):
-    """What must not be, as sentences."""
+    """The failures, as sentences."""
     for play in plays:
         for attack in play.attacks:
             if attack.failures:

@@ -1,4 +1,4 @@
-"""What the hostile clients and the honest one meet on: all of it processes.
+"""The stage of hostile clients and an honest one: all of it processes.
 
     attackers ════════════════╗
                               ╠═▶ culvert-edge ──▶ two origins
@@ -30,8 +30,8 @@ PROGRAMS = BUILD / "hostile"
 # Where attackers come from: not from the honest client's address.
 SOURCES = "127.0.{}.1"
 
-# Bytes of questions that the name server has not looked at: it is slow, and
-# what it loses is no fault of the edge's.
+# Bytes of queries that wait at the name server: it is slow, and its losses are
+# no fault of the edge.
 QUEUE = 1 << 24
 
 SAMPLE = 0.05  # seconds between two looks at the edge's memory
@@ -44,11 +44,9 @@ RECORDS = 8
 
 
 def processors():
-    """Which the attackers have, and which all the others.
-
-    So an attacker takes from the honest client what it takes from the edge,
-    and not what its own program costs.
-    """
+    """The processors of the attackers, and those of all others: an attacker
+    takes from the honest client only what it takes from the edge, and not
+    what its own program needs."""
     all_ = sorted(os.sched_getaffinity(0))
     return set(all_[-1:]), set(all_[:-1] or all_)
 
@@ -114,7 +112,7 @@ class Sampler:
 
 
 class Stage(contextlib.ExitStack):
-    """An edge with so much memory, and who uses it."""
+    """An edge with so much memory, and its users."""
 
     def __init__(self, directory, memory, attackers_have, files=None):
         super().__init__()
@@ -221,7 +219,7 @@ class Stage(contextlib.ExitStack):
     # ---- The clients ----
 
     def account(self):
-        """What the honest client has done since the last call."""
+        """The honest client's counts since the last call."""
         self.honest.stdin.write("\n")
         self.honest.stdin.flush()
         return json.loads(self.honest.stdout.readline())

@@ -1,4 +1,4 @@
-"""What happens to the line, to the edge and to the proxy, and when."""
+"""The faults of the line, the edge and the proxy, and their times."""
 
 import collections
 import contextlib
@@ -112,7 +112,7 @@ def drain_edge(world, chance, _hold):
 
 
 def hurry_edge(world, chance, _hold):
-    """Who is asked twice ends at once."""
+    """A second signal ends a daemon at once."""
 
     def hurry(edge):
         edge.terminate()
@@ -164,7 +164,7 @@ def look(world, chance, hold):
 
 
 def strangers(world, chance, hold):
-    """Datagrams from nobody: noise, and the beginnings of handshakes."""
+    """Datagrams of unknown origin: noise, and the beginnings of handshakes."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect((EDGES, pick(world, chance).port))
         for _ in range(chance.randint(100, 1000)):

@@ -1,4 +1,4 @@
-"""What the daemons hold when all is quiet, and the tables at the end."""
+"""What the daemons hold when idle, and the tables at the end."""
 
 import collections
 import dataclasses
@@ -41,7 +41,7 @@ class Level:
 
 
 def wait_quiet(world):
-    """Waits until nobody is in any session."""
+    """Waits until no client is in a session."""
     try:
         world.culvert.wait_status(
             lambda s: s["tunnels"]["open"] == s["tunnels"]["waiting"] ==

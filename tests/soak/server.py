@@ -29,7 +29,8 @@ def read_head(sock):
     while not head.endswith(b"\r\n\r\n"):
         byte = sock.recv(1)
         if not byte:
-            # Between two requests, and at any time from one who gives up.
+            # Between two requests, and at any time from a client that gives
+            # up.
             return None
         head += byte
     return head.split(b"\r\n")[0].decode()
@@ -98,7 +99,7 @@ def do_echo(sock, _n, _at):
     echo(sock)
 
 
-# After these a connection goes on.
+# A connection is kept after these.
 ASKED = {"bytes": give_bytes, "chunked": give_chunked, "hash": take}
 LAST = {"close": give_until_close, "reset": give_half, "early": end_early,
         "back": give_back, "echo": do_echo, "fickle": take_some}

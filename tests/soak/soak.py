@@ -26,14 +26,15 @@ from world import World
 WARM_UP_SHARE = 0.3  # of the time, at most WARM_UP_MAX
 WARM_UP_MAX = 60  # seconds
 
-# Shorter runs have no first round, and what memory they leave says nothing.
+# Shorter runs have no first round, so the memory that they leave means
+# nothing.
 SHORT = 120  # seconds
 
 # Seconds without a change of memory: more than until a heap is trimmed; and
 # of descriptors alone.
 SETTLED, SETTLED_SHORT = 4, 0.5
 
-# What may happen in each part of a round, and the part of its time.
+# The faults of each part of a round, and the part of its time.
 PARTS = ((0.4, lambda fault: True),
          (0.3, lambda fault: not fault.cuts),
          (0.3, lambda fault: not fault.ends_edge))
@@ -51,7 +52,7 @@ def fetch_one(world, i):
 
 
 class Soak:
-    """The world, and what was done to it."""
+    """The world, and the faults so far."""
 
     def __init__(self, world, seconds):
         self.world, self.seconds = world, seconds
@@ -75,10 +76,8 @@ class Soak:
                 world.check()
 
     def calm(self):
-        """No faults: everything works, and then nothing is left of it.
-
-        Returns what each daemon holds then.
-        """
+        """Without faults everything works, and nothing is left of it. Returns
+        what each daemon holds then."""
         world = self.world
         world.restore()
         with concurrent.futures.ThreadPoolExecutor(FRESH_AT_ONCE) as pool:
@@ -86,7 +85,7 @@ class Soak:
                          for i in range(FRESH)]:
                 done.result()
         wait_quiet(world)
-        # What QUIC keeps for a connection depends on what that went through.
+        # The memory of QUIC for a connection depends on its past.
         world.culvert.ctl("reconnect")
         fetch_one(world, 0)
         wait_quiet(world)
@@ -122,7 +121,7 @@ def show_logs(world):
 
 
 def run(directory, seed, minutes):
-    """What went wrong, or None."""
+    """The failure, or None."""
     world = World(directory, seed)
     try:
         with world:

@@ -28,15 +28,15 @@ SMALLEST, LARGEST = 1000, 5000000  # bytes of an object
 VISITORS = 16
 THINK = 0.05  # seconds between two jobs, on average
 
-# What a client is told that a tunnel was cut, by what it does then.
+# How a client notices that a tunnel was cut, by what it does then.
 CUT = (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
 
-# The first bytes of a TLS handshake, to one who expects none.
+# The first bytes of a TLS handshake, which the receiver does not expect.
 CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32)
 
 
 class Refused(Exception):
-    """The proxy has said no."""
+    """The proxy refused the tunnel."""
 
 
 # ---- Ways into a tunnel ----
@@ -114,7 +114,7 @@ def expect_end(sock):
 
 
 def expect_answer(sock, kind, n, at):
-    """The response to ask()."""
+    """The response to a request."""
     head = head_of(sock)
     if kind == "hash":
         digest = hashlib.sha256(pattern(n, at)).hexdigest().encode()
@@ -136,7 +136,7 @@ def fetch(sock, kind, n, at, host=""):
 
 
 class Visitor:
-    """One client; `world` is the proxy, its origin, and what befalls them."""
+    """One client; `world` is the proxy, its origin, and the faults."""
 
     def __init__(self, world, name, seed):
         self.world, self.name = world, name
@@ -204,7 +204,7 @@ class Visitor:
             self.fetch(sock, "close", self.size())
 
     def talk(self):
-        """Short words, each of which is answered before the next one."""
+        """Short messages, each of which is answered before the next one."""
         with self.tunnel() as sock:
             ask(sock, "echo", 0, 0)
             for _ in range(self.chance.randint(5, 50)):
@@ -256,7 +256,7 @@ class Visitor:
             send_pattern(sock, n, at)
 
     def plain_http(self):
-        """No tunnel: the proxy is asked for the object itself."""
+        """No tunnel: the request for the object goes to the proxy itself."""
         host = f"http://{HOST}:{self.world.origin.port}"
         with connect(self.world.proxy) as sock:
             for _ in range(self.chance.randint(1, 6)):
@@ -280,7 +280,7 @@ class Visitor:
                 self.pause(self.chance.expovariate(5))
 
     def origin_resets(self):
-        """What is cut short must not look whole."""
+        """A truncated transfer must not look whole."""
         n, at = self.size(), self.at()
         with self.tunnel() as sock:
             ask(sock, "reset", n, at)
@@ -291,7 +291,7 @@ class Visitor:
         raise AssertionError("no reset, but all of it")
 
     def nobody_there(self):
-        """A port where nobody listens, and an address that is forbidden."""
+        """A closed port, and an address that is forbidden."""
         for host, port, code in ((HOST, self.world.closed_port,
                                   CONNECTION_REFUSED),
                                  (FORBIDDEN, 80, NOT_ALLOWED)):

@@ -19,15 +19,15 @@ from daemon import BUILD, DEADLINE, REPORT, Daemon
 from origin import Origin
 from server import serve
 
-# Where no socket of a client is: while an edge or its line is away, the kernel
-# gives their ports to nobody else.
+# Outside the range of client ports: while an edge or its line is down, the
+# kernel gives their ports to no other program.
 EDGES = "127.0.0.2"
 
 # Tunnels on a connection to the second edge, as many as others allow: a
 # crowd must wait for further connections.
 STREAMS_MAX = 100
 
-# Seconds that an edge which wants to go gives its tunnels; none lasts longer.
+# Seconds for open tunnels when an edge shuts down; none lasts longer.
 GRACE = 45
 
 VERBOSE = "[log]\nverbose = 1\n"
@@ -35,7 +35,7 @@ BROKEN = "[log]\nvebrose = 1\n"  # no daemon takes such a configuration
 
 
 class Line:
-    """The program that carries the datagrams, and what it is told."""
+    """The program that carries the datagrams, and its commands."""
 
     def __init__(self, edge_port, seed):
         self.process = subprocess.Popen(
@@ -73,7 +73,7 @@ class Harm:
         self.starved, self.looked = starved(), time.monotonic()
 
     def look(self):
-        """Others on this machine may have taken what memory TCP has."""
+        """Other programs may have taken TCP's memory."""
         with self.lock:
             now, count = time.monotonic(), starved()
             if count > self.starved:
@@ -97,7 +97,7 @@ class Harm:
 
 
 class Side:
-    """An edge, of which one comes after the other, and the line to it."""
+    """An edge and its successors, and the line to it."""
 
     def __init__(self, world, name, *flags):
         self.directory = world.directory / name
@@ -132,7 +132,7 @@ class Side:
 
 
 def reload(daemon, path, text):
-    """Gives a daemon another configuration, and waits for its word."""
+    """Gives a daemon another configuration, and waits until it is loaded."""
     path.write_text(text)
     said = daemon.log.count("is reloaded")
     daemon.process.send_signal(signal.SIGHUP)
@@ -190,10 +190,10 @@ class World(contextlib.ExitStack):
             side.line.say("clear")
         reload(self.culvert, self.conf, self.configuration(self.sides))
 
-    # ---- What goes wrong ----
+    # ---- Failures ----
 
     def fail(self, why):
-        """The first failure counts; what follows may follow from it."""
+        """The first failure counts; later ones may follow from it."""
         if not self.failed.is_set():
             self.failure = f"{time.monotonic() - self.began:.1f} s: {why}"
             self.failed.set()
@@ -216,7 +216,7 @@ class World(contextlib.ExitStack):
                 "cut or refuse a tunnel") from error
 
     def check(self):
-        """Raises what was found so far."""
+        """Raises the first failure, if any."""
         self.harm.look()
         errors = [error for error in self.origin.errors
                   if not isinstance(error, OSError)
