@@ -35,7 +35,7 @@
 #define EVENTS_MAX 256
 #define OPENING 64	     /* idle tunnels that are being opened at once */
 #define REQUESTS_MAX 1048576 /* times that are kept */
-#define WAIT_MAX 20	     /* seconds: what takes longer to arrive is stuck */
+#define WAIT_MAX 20	     /* seconds: longer transfers are stuck */
 
 static struct route route;
 static int poller;
@@ -258,7 +258,7 @@ is_idle(const struct tunnel *t)
 	return t->state == OPEN && t->send == 0 && t->receive == 0;
 }
 
-/* A tunnel whose answer is late misses its turn. */
+/* A tunnel whose response is late misses its time. */
 static void
 work_echo(const uint64_t *number)
 {

@@ -41,7 +41,7 @@
 #define NS_PER_MS 1e6
 #define TICK_NS 250000
 
-/* What is on the line at once: 1 Gbit/s for 100 ms, in packets of 1500. */
+/* Packets on the line at once: 1 Gbit/s for 100 ms, of 1500 bytes. */
 #define PACKETS_MAX 8192
 #define PACKET_SIZE 2048 /* bytes: more than the devices' MTU */
 
@@ -131,7 +131,10 @@ write_due(struct way *w, uint64_t at)
 	while (w->count > 0 && w->ring[w->first].due <= at) {
 		struct packet *p = &w->ring[w->first];
 
-		/* What the far device does not take is lost, as on a line. */
+		/*
+		 * Packets that the far device does not take are lost, as on a
+		 * line.
+		 */
 		if (write(w->to, p->data, p->len) == (ssize_t)p->len)
 			w->passed++;
 		else
@@ -184,7 +187,7 @@ parse(int argc, char **argv)
 	}
 }
 
-/* Does what a line of standard input says; false at its end. */
+/* Obeys a line of standard input; false at its end. */
 static bool
 obey(void)
 {

@@ -32,7 +32,7 @@ struct tunnel {
 	uint8_t reply[10]; /* the proxy's, with an IPv4 address ... */
 	size_t reply_len;  /* ... and how much of it has come */
 	uint8_t head[WIRE_HEAD_LEN];
-	uint64_t count;	  /* bytes that were asked for */
+	uint64_t count;	  /* bytes of the request */
 	uint64_t send;	  /* bytes of the request that are still to go ... */
 	uint64_t receive; /* ... and to come */
 	double started;	  /* seconds, when the request was made */
@@ -49,7 +49,7 @@ double tunnel_now(void);
 struct tunnel *
 tunnel_open(const struct route *route, int poller, char what, uint64_t count);
 
-/* Goes on with what can be done now. True: the request is done. */
+/* Goes on as far as possible. True: the request is done. */
 bool tunnel_drive(struct tunnel *t);
 
 /* Makes the next request, once the one before is done. */

@@ -1,6 +1,6 @@
 /*
- * Datagrams of rtnetlink. Nothing outside of them is read, and what matters
- * still does with more behind it.
+ * Datagrams of rtnetlink. No byte outside of them is read, and a message that
+ * matters still does with more behind it.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size == 0 || !netlink_matters(data, size))
 		return 0;
-	/* Aligned, as the kernel does it: what follows is another message. */
+	/* Aligned, as by the kernel: the rest is another message. */
 	if ((more = calloc(1, size + 64)) == NULL)
 		return 0;
 	memcpy(more, data, size);

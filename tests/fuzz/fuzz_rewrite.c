@@ -16,7 +16,7 @@
 
 enum { RESPONSE = 1, HEAD = 2, CURRENT = 4, STAYS = 8, VIA = 16 };
 
-/* What the second parser understands. */
+/* The result of the second parser. */
 struct reading {
 	int minor;
 	long status; /* of a response */

@@ -12,7 +12,7 @@
 #include "tests/hostile/peer.h"
 
 #define PATIENCE (8 * SECOND) /* for answers */
-#define HELD (4 * SECOND)     /* what is hoarded, at least */
+#define HELD (4 * SECOND)     /* bytes that are hoarded, at least */
 #define PAUSE (SECOND / 5)
 
 #define H3_REQUEST_CANCELLED 0x10c /* RFC 9114 §8.1 */
@@ -21,7 +21,7 @@
 /* 2^14 - 1 is the largest that the rules allow (RFC 9000 §18.2). */
 #define MAX_ACK_DELAY (16383 * (SECOND / 1000))
 
-/* ---- What acts share ---- */
+/* ---- Common to acts ---- */
 
 uint64_t
 below(struct attack *a, uint64_t n)
@@ -236,7 +236,7 @@ act_rapid(struct attack *a)
 
 static const size_t hoards[] = { 1, 1000, 16000 };
 
-/* What the edge has and its origin does not read, or not yet. */
+/* Bytes that the edge has and its origin does not read, or not yet. */
 static void
 act_unread_up(struct attack *a)
 {
@@ -255,7 +255,7 @@ act_unread_up(struct attack *a)
 	leave(a, p);
 }
 
-/* What the origin has sent and the peer has no room for. */
+/* Bytes that the origin has sent and the peer has no room for. */
 static void
 act_unread_down(struct attack *a)
 {
@@ -276,7 +276,7 @@ act_unread_down(struct attack *a)
 	leave(a, p);
 }
 
-/* What the edge has sent and nobody acknowledges. */
+/* Bytes that the edge has sent and the peer does not acknowledge. */
 static void
 act_unacked(struct attack *a)
 {
@@ -302,7 +302,7 @@ act_unacked(struct attack *a)
 
 #define HOARDERS 3
 
-/* More than all that there is, so that the edge has to take it back. */
+/* More than all memory, so that the edge has to reclaim it. */
 static void
 act_relief(struct attack *a)
 {
@@ -332,7 +332,7 @@ act_relief(struct attack *a)
 #define NAMES 9000
 #define NAME_ROOM 48 /* bytes of a head with a short name */
 
-/* Names that no name server answers for: each is asked for a while. */
+/* Names whose name servers are silent: each is queried for a while. */
 static void
 act_names(struct attack *a)
 {
@@ -409,7 +409,7 @@ act_refused(struct attack *a)
 			leave(a, peers[i]);
 }
 
-/* Tunnels with bytes on their way whose resets nobody acknowledges. */
+/* Tunnels with bytes under way whose resets are not acknowledged. */
 static void
 act_unfinished(struct attack *a)
 {
@@ -507,7 +507,7 @@ act_closings(struct attack *a)
 #define IDLE_MAX 16384 /* connections: all that an edge takes */
 #define IDLE_AT_ONCE 32
 
-/* Connections from many addresses that never ask for anything. */
+/* Connections from many addresses, without a request. */
 static void
 act_idlers(struct attack *a)
 {
@@ -571,7 +571,7 @@ act_stale(struct attack *a)
 	struct peer_options o = from_some(a, 4);
 	size_t n = 2 * crowd_of(a);
 
-	/* More handshakes than may be under way: the edge asks for proof. */
+	/* More handshakes than may be under way: the edge sends Retry. */
 	if (retry_token.len > 0)
 		o.token = &token;
 	token = retry_token;

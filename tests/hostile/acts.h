@@ -9,7 +9,7 @@
 
 #define H3_NO_ERROR 0x100 /* RFC 9114 §8.1 */
 
-/* What an act has to work with. */
+/* The arguments of an act. */
 struct attack {
 	struct sockaddr_in edge;
 	uint16_t ports[TARGETS];
@@ -39,7 +39,7 @@ void act_junk(struct attack *a);
 void act_empties(struct attack *a);
 void act_crumbs(struct attack *a);
 
-/* ---- What acts share ---- */
+/* ---- Common to acts ---- */
 
 struct peer;
 struct peer_options;
@@ -65,7 +65,7 @@ void ask_for(struct attack *a, struct forgery *f, enum target t);
  */
 struct stream *next_request(const struct peer *p, const struct stream *s);
 
-/* Leaves with CONNECTION_CLOSE or without a word. */
+/* Ends with a CONNECTION_CLOSE, or without one. */
 void part(struct attack *a, struct peer *p);
 
 /* Opens n streams with that head; waits until all are answered, or not. */

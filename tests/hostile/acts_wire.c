@@ -1,6 +1,6 @@
 /*
- * The acts that break the rules of QUIC and HTTP/3, or keep them in a way that
- * nobody had in mind.
+ * The acts that break the rules of QUIC and HTTP/3, or obey them in an
+ * unexpected way.
  */
 #include <stdio.h>
 #include <string.h>
@@ -45,7 +45,7 @@ repeat(struct peer *p, const struct forgery *f, uint64_t ns)
 
 /* ---- Many small things ---- */
 
-/* Hundreds of ACK frames in each packet, with much on its way. */
+/* Hundreds of ACK frames in each packet, with much under way. */
 void
 act_acks(struct attack *a)
 {
@@ -69,7 +69,7 @@ act_acks(struct attack *a)
 	peer_close(p, H3_NO_ERROR);
 }
 
-/* What has to be answered, or remembered, by the hundred. */
+/* Hundreds of frames that need an answer, or must be remembered. */
 void
 act_challenges(struct attack *a)
 {
@@ -232,10 +232,12 @@ static const struct {
 	{ 3, { 0x05, 2, 0 } }, { 3, { 0x11, 2, 1 } },
 	{ 2, { 0x12, MAX62 } }, /* MAX_STREAMS */
 	{ 2, { 0x16, MAX62 } },
-	{ 4, { NEW_CONNECTION_ID, 1, 2, 0 } }, /* retires what is to come */
-	{ 2, { 0x19, 1000 } },		       /* RETIRE_CONNECTION_ID */
-	{ 3, { 0x1b, 1, 2 } },		       /* PATH_RESPONSE to nothing */
-	{ 4, { 0x06, MAX62 - 1, 9, 0 } },      /* CRYPTO */
+	{ 4,
+	    { NEW_CONNECTION_ID, 1, 2,
+		0 } },	       /* retires IDs that are not issued yet */
+	{ 2, { 0x19, 1000 } }, /* RETIRE_CONNECTION_ID */
+	{ 3, { 0x1b, 1, 2 } }, /* PATH_RESPONSE to nothing */
+	{ 4, { 0x06, MAX62 - 1, 9, 0 } }, /* CRYPTO */
 	{ 4, { 0x06, 100000, 1, 0 } }, { 4, { 0x06, 0, 2, 0 } },
 	{ 4, { 0x1c, 0, 0, 60 } }, /* CONNECTION_CLOSE, cut */
 };
@@ -314,7 +316,7 @@ static const struct {
 };
 #define BAD_STREAMS (sizeof(bad_streams) / sizeof(bad_streams[0]))
 
-/* The streams that are in order; what is in the wrong way is left out. */
+/* The valid streams; those of a wrong type are left out. */
 static void
 greet_but(struct peer *p, enum where bad)
 {
@@ -385,7 +387,7 @@ send_junk(struct attack *a, int fd)
 		tally.bytes_sent += len;
 }
 
-/* Noise, and what looks like packets of connections that never were. */
+/* Noise, and packets of connections that do not exist. */
 void
 act_junk(struct attack *a)
 {

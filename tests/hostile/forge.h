@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * Bytes of QUIC and HTTP/3 as somebody writes who obeys no library. A forgery
- * grows at its end, and what does not fit into it is left out.
+ * Bytes of QUIC and HTTP/3 without a library's checks. A forgery grows at its
+ * end, and bytes that do not fit are left out.
  */
 #define FORGERY_MAX 1400 /* bytes: a packet's, with room for its head */
 struct forgery {

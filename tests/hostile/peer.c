@@ -15,7 +15,7 @@
 
 #define PACKET 1200	   /* bytes that ngtcp2 fills; a forgery comes on top */
 #define DATAGRAM_MAX 65536 /* bytes */
-#define BATCH 64 /* datagrams of a peer before others have their turn */
+#define BATCH 64	   /* datagrams of a peer in one step */
 #define EVENTS_MAX 256
 #define CID_LEN 8 /* bytes */
 
@@ -46,7 +46,7 @@ static gnutls_certificate_credentials_t credentials;
 static TAILQ_HEAD(, peer) peers = TAILQ_HEAD_INITIALIZER(peers);
 static size_t npeers;
 static int poller;
-static struct peer *writing; /* whose packets are being sealed */
+static struct peer *writing; /* the peer whose packets are encrypted */
 static uint8_t zeros[BODY_VEC];
 static uint8_t datagram[DATAGRAM_MAX];
 
@@ -130,7 +130,7 @@ on_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	    noncelen, aad, aadlen);
 }
 
-/* ---- What ngtcp2 tells us ---- */
+/* ---- Callbacks of ngtcp2 ---- */
 
 static void
 on_rand(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *ctx)
@@ -591,7 +591,7 @@ peer_read(struct peer *p)
 	p->dirty = true;
 }
 
-/* ---- Turns ---- */
+/* ---- Steps ---- */
 
 static void
 drive_all(uint64_t now)

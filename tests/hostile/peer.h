@@ -22,7 +22,7 @@
 #define SECOND UINT64_C(1000000000)	/* nanoseconds */
 #define WINDOW_HUGE (UINT64_C(1) << 40) /* bytes: no limit */
 
-/* A request, and what is sent with it: its head, and then so many zeros. */
+/* A request: its header section, and then so many zeros. */
 struct stream {
 	TAILQ_ENTRY(stream) entry;	   /* peer->streams */
 	TAILQ_ENTRY(stream) pending_entry; /* peer->pending, if pending */
@@ -43,14 +43,14 @@ struct token {
 	uint8_t data[512];
 };
 
-/* What it tells the edge, and how it is made. */
+/* Its parameters for the edge, and its kind. */
 struct peer_options {
 	uint32_t source;	   /* address to send from, host order */
 	uint64_t stream_window;	   /* bytes that an answer may have unread */
 	uint64_t max_ack_delay;	   /* ns; 0: the default */
 	const struct token *token; /* for the first packet, or NULL */
 	bool foul;		   /* put noise after the first packets */
-	bool raw; /* do not open the streams that HTTP/3 wants */
+	bool raw; /* do not open the streams that HTTP/3 needs */
 };
 
 struct peer {
@@ -81,7 +81,7 @@ struct peer {
 	size_t refused;	 /* ... and that was not 200 */
 };
 
-/* What happened, of all peers. */
+/* The counts of all peers. */
 struct tally {
 	uint64_t opened; /* connections ... */
 	uint64_t up;	 /* ... of which so many were accepted */
@@ -94,7 +94,7 @@ struct tally {
 };
 extern struct tally tally;
 
-/* The last tokens that the edge gave to anybody, if len > 0. */
+/* The last tokens of the edge for any peer, if len > 0. */
 extern struct token retry_token, new_token;
 
 /* Whom to attack; `end`: when peer_turn() is false. */
@@ -104,19 +104,19 @@ uint64_t peer_now(void);
 /* A peer on its way; NULL when this machine has no more of something. */
 struct peer *peer_new(const struct peer_options *options);
 
-/* Frees it without a word to the edge. */
+/* Frees it without a CONNECTION_CLOSE. */
 void peer_vanish(struct peer *p);
 
-/* Tells the edge first: an HTTP/3 error code. */
+/* Sends a CONNECTION_CLOSE first, with an HTTP/3 error code. */
 void peer_close(struct peer *p, uint64_t code);
 
 /* Reads and writes for all peers. False: time is over. */
 bool peer_turn(uint64_t until);
 
-/* Turns until then. False: time is over. */
+/* Runs until then. False: time is over. */
 bool peer_rest(uint64_t ns);
 
-/* Turns until it is up. False: it is over, or time is. */
+/* Runs until it is up. False: it has ended, or time is over. */
 bool peer_wait_up(struct peer *p);
 
 /* Opens a stream; NULL when the edge allows no more. */

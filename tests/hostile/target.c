@@ -32,7 +32,7 @@
 #define IO_SIZE 65536 /* bytes */
 #define FILLERS 4     /* connections that fill a queue of none */
 
-/* Bytes: thousands of connections that nobody reads must find room. */
+/* Bytes: thousands of connections that are not read must fit. */
 #define BUFFER 16384
 
 struct end {

@@ -42,7 +42,7 @@
 /* Datagrams on the way in a lane: 500 Mbit/s for 150 ms, in full packets. */
 #define DATAGRAMS_MAX 8192
 #define DATAGRAM_SIZE 2048 /* bytes: more than any that fits Ethernet */
-#define BATCH 64	   /* datagrams in turn from one socket */
+#define BATCH 64	   /* datagrams in a row from one socket */
 #define BUFFER 4194304	   /* bytes of each socket's buffers */
 
 /* Sockets of clients: more than a client opens while the edge is away. */
@@ -67,7 +67,7 @@ struct lane {
 	size_t first, count;
 };
 
-/* One direction: what is late does not hold up the rest. */
+/* One direction: late datagrams do not delay the others. */
 struct way {
 	bool to_edge;
 	struct lane punctual, late;
@@ -168,7 +168,7 @@ move_flows(void)
 	}
 }
 
-/* The flow of a client; a stranger may take the place of the first one. */
+/* The flow of a client; a new one may take the place of the first. */
 static size_t
 find_flow(const struct sockaddr_in *client)
 {
@@ -228,7 +228,7 @@ put_noise(struct way *way, size_t flow)
 	put(way, flow, data, len);
 }
 
-/* What becomes of a datagram that has come. */
+/* The fate of a datagram that has arrived. */
 static void
 judge(struct way *way, size_t flow, const uint8_t *data, size_t len)
 {
@@ -255,7 +255,7 @@ deliver(const struct way *way, const struct datagram *d)
 		    (const struct sockaddr *)&f->client, sizeof(f->client));
 }
 
-/* Delivers what is due. Returns when there is more to do. */
+/* Delivers the datagrams that are due. Returns when the next ones are. */
 static uint64_t
 run_lane(const struct way *way, struct lane *lane)
 {
