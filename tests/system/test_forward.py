@@ -365,6 +365,22 @@ def test_expect_continue(client, script):
     assert "\r\nExpect: 100-continue\r\n" in server.heads[0]
 
 
+@pytest.mark.parametrize("status, closes", [(417, True), (302, True),
+                                            (200, False)])
+def test_expected_continue_is_declined(client, script, status, closes):
+    """Some clients ask again then, and send no body: on this connection that
+    would be taken for the body."""
+    answer = f"HTTP/1.1 {status} Hm\r\nContent-Length: 0\r\n\r\n".encode()
+
+    client.send(script(lambda sock: sock.sendall(answer)), "Expect: 100-continue\r\nContent-Length: 5\r\n",
+                method="PUT")
+    head = client.head()
+    assert head.startswith(f"HTTP/1.1 {status} ")
+    assert ("\r\nConnection: close\r\n" in head) == closes
+    if closes:
+        assert client.sock.recv(1) == b""
+
+
 def test_chunked_request(client, script):
     server = script(HELLO, HELLO)
     client.send(server, "Transfer-Encoding: chunked\r\n",

@@ -236,7 +236,7 @@ static bool
 is_last(const struct exchange *e)
 {
 	return !e->response.switched &&
-	    (stream_ended(&e->stream) ||
+	    (stream_ended(&e->stream) || e->response.declined ||
 		e->response.framing == HTTP1_UNTIL_CLOSE);
 }
 

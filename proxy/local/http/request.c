@@ -48,6 +48,7 @@ request_begin(struct request *r, const struct http1_request *req, bool via)
 	r->upgrades = rewrite_upgrades(req);
 	r->authenticates = rewrite_authenticates(&req->head, "authorization");
 	r->head_only = slice_is(req->method, "HEAD");
+	r->body_held = req->expect_continue;
 	r->minor = req->head.minor;
 	r->awaits_room = false;
 	body_init(&r->body, &req->head);
@@ -191,6 +192,7 @@ request_feed(struct request *r, struct stream *stream, const uint8_t *data,
 	size_t taken = 0;
 	ssize_t n;
 
+	r->body_held = r->body_held && len == 0;
 	while (taken < len && !r->body.complete) {
 		n = feed_piece(r, stream, data + taken, len - taken);
 		if (n < 0)

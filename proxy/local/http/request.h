@@ -22,6 +22,7 @@ struct request {
 	bool upgrades;	    /* asks for another protocol */
 	bool authenticates; /* its connection, see pinned.h */
 	bool head_only;	    /* HEAD: the response has no body */
+	bool body_held;	    /* the body, which awaits 100, has not begun */
 	int minor;	    /* HTTP/1.minor of the client */
 	struct body body;   /* as far as the client has sent it */
 	bool awaits_room;   /* request_feed() took less than it was given */

@@ -265,11 +265,23 @@ pin(struct response *r, const struct http1_response *resp)
  * The client's connection outlives the origin's, unless the client has
  * authenticated that, or is still sending: then the origin decides about it.
  */
+/*
+ * The origin does not ask for the body that the client holds back: nobody can
+ * tell what the client sends next, that body or another request (RFC 9110,
+ * section 10.1.1). So it has to use another connection for a request.
+ */
+static bool
+is_declined(const struct response *r, const struct http1_response *resp)
+{
+	return resp->status >= 300 && r->request->body_held &&
+	    !r->request->body.complete && r->interim != 100;
+}
+
 static bool
 client_may_keep_alive(const struct response *r,
     const struct http1_response *resp)
 {
-	return r->request->keep_alive &&
+	return r->request->keep_alive && !r->declined &&
 	    (resp->head.keep_alive ||
 		(r->request->body.complete && !r->pinned));
 }
@@ -308,6 +320,7 @@ answer(struct response *r, const struct http1_response *resp)
 		return r->request->minor > 0 ? put_head(r, resp, true) : 0;
 	}
 	pin(r, resp);
+	r->declined = is_declined(r, resp);
 	keep_alive = client_may_keep_alive(r, resp);
 	r->framing = rewrite_framing(resp, r->request->minor);
 	r->client_keep_alive = keep_alive && r->framing != HTTP1_UNTIL_CLOSE;
@@ -536,7 +549,7 @@ response_begin(struct response *r, const struct request *request)
 {
 	response_fini(r);
 	r->received = r->unrelated = false;
-	r->answered = r->switched = r->ended = false;
+	r->answered = r->declined = r->switched = r->ended = false;
 	r->client_keep_alive = r->origin_keep_alive = false;
 	r->interim = 0;
 	r->why = r->deferred_why = NULL;

@@ -44,6 +44,7 @@ struct response {
 	bool received;		/* the origin has sent something, ... */
 	bool unrelated;		/* ... but no response to this request */
 	bool answered;		/* the final response is on its way */
+	bool declined;		/* ... in place of 100, see response.c */
 	bool client_keep_alive; /* ... and keeps the client's connection */
 	bool origin_keep_alive; /* ... and the origin's, which ... */
 	bool pinned;	/* ... is authenticated for this client: pinned.h */
