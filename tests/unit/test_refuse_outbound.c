@@ -119,6 +119,9 @@ a_cancelled_request_has_no_outcome(void **state)
 	assert_int_equal(w.clients[1].refused, 0);
 	assert_int_equal(w.clients[2].refused, 1);
 	outbound_cancel(&w.clients[0].request); /* it has its outcome */
+	ask(&w.clients[1]);
+	uv_run(&w.loop, UV_RUN_DEFAULT);
+	assert_int_equal(w.clients[1].refused, 1);
 }
 
 /* A client that asks again and again does not keep the loop busy. */
