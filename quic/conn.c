@@ -193,6 +193,8 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 		mtu_probe_enqueue(conn, now);
 	mtu_probe_watch(NULL);
 	reclaim_check(conn, now);
+	if (conn_is_server(conn) && conn->state == CONN_UP)
+		max_streams_check(conn);
 	conn_touch(conn);
 }
 

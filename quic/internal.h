@@ -431,6 +431,8 @@ void goaway_expire(struct quic_conn *, uint64_t now);
 uint64_t max_streams(const struct quic_conn *);
 void max_streams_opened(struct quic_conn *);
 void max_streams_closed(struct quic_conn *);
+/* After a datagram: a peer without credit gets some when there is memory. */
+void max_streams_check(struct quic_conn *);
 
 /* stream.c */
 struct quic_stream *stream_new(struct quic_conn *, int64_t id);

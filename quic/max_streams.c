@@ -27,6 +27,13 @@ give_credit(struct quic_conn *conn)
 }
 
 void
+max_streams_check(struct quic_conn *conn)
+{
+	if (conn->requests.nopen >= conn->requests.max)
+		give_credit(conn);
+}
+
+void
 max_streams_opened(struct quic_conn *conn)
 {
 	conn->requests.nopen++;

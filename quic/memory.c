@@ -59,19 +59,21 @@
  * A connection whose bytes do not leave, since the peer does not acknowledge
  * them or nobody reads them, may hold as much as others while it is alone, but
  * what others hold counts so many times: several of them get little more than
- * one. What it holds beyond that follows from the bytes that left, so many
+ * one, but a part of what is left at least, so that a pause costs nobody its
+ * tunnels while there is memory. What it holds beyond that follows from the bytes that left, so many
  * times what did in this period and the last: the bytes on their way double
  * each round trip as a connection starts, and as many wait to be sent. To begin
  * with it has a small part of `max`.
  */
 #define STUCK_WEIGHT 3
+#define REST_PART 6
 #define START_PART 64
 #define DRAIN_TIMES 2
 
 /* A period: round trips, and its least and most nanoseconds. */
 #define DRAIN_RTTS 4
 #define DRAIN_MIN (200 * NS_PER_MS)
-#define DRAIN_MAX (4 * NS_PER_S)
+#define DRAIN_MAX NS_PER_S
 /* What left longer ago than so many nanoseconds does not excuse waste. */
 #define DRAIN_PATIENCE NS_PER_S
 
@@ -467,7 +469,7 @@ server_limit(const struct quic_conn *conn)
 	const struct quic_memory *m = conn->memory.all;
 	size_t held = others(conn), shared = m->max - m->max / UNSHARED_PART;
 	size_t left = left_by(held, shared) / 2;
-	size_t stuck = left_by(STUCK_WEIGHT * held, shared) / 2;
+	size_t stuck = left_by(held, shared / STUCK_WEIGHT) / 2 * STUCK_WEIGHT;
 	size_t start = m->max / START_PART;
 	size_t limit = drained(conn) < m->max / DRAIN_TIMES
 	    ? start + drained(conn) * DRAIN_TIMES
@@ -475,6 +477,8 @@ server_limit(const struct quic_conn *conn)
 
 	if (limit < stuck)
 		limit = stuck;
+	if (limit < left / REST_PART)
+		limit = left / REST_PART;
 	return limit < left ? limit : left;
 }
 

@@ -264,6 +264,18 @@ reclaim_admit(struct quic_memory *m, uint64_t now)
 		close_for_memory(conn, now);
 }
 
+/* Not more than it wastes, while others are not in need yet. */
+static size_t
+to_free(const struct quic_conn *conn, bool is_short)
+{
+	const struct quic_memory *m = conn->memory.all;
+	size_t waste = memory_waste(conn), much = m->max / MUCH_PART;
+
+	if (is_short || waste - much > m->max / SHORT_PART)
+		return m->max / SHORT_PART;
+	return waste - much;
+}
+
 /* A connection aborts streams: the one that wastes most, or the largest. */
 static void
 reclaim_all(struct quic_memory *m, uint64_t now)
@@ -283,7 +295,7 @@ reclaim_all(struct quic_memory *m, uint64_t now)
 		return;
 	if (is_short)
 		memory_trim(m);
-	n = abort_some(conn, m->max / SHORT_PART,
+	n = abort_some(conn, to_free(conn, is_short),
 	    exhausted ? STUCK_EXHAUSTED : STUCK, now);
 	if (n > m->steps_max)
 		m->steps_max = n;

@@ -16,6 +16,7 @@
  * hold as much as they can, while another connection goes on.
  */
 
+#define PAUSED 30	  /* tunnels */
 #define FEW 50		  /* tunnels of the connection beside it */
 #define CROWD 20000	  /* tunnels */
 #define OTHER CROWD	  /* the number of the tunnel that must go on */
@@ -816,6 +817,64 @@ gaps_do_not_shut_the_door(void **state)
 	memory_world_down(w);
 }
 
+/* Paused tunnels beside a hog wait, since there is memory. */
+static void
+a_pause_beside_a_hog_ends_nothing(void **state)
+{
+	struct hog hog = { 16000, WINDOW, true, 0 };
+	struct world *w = *state;
+
+	memory_world(w, QUIC_MEMORY_DEFAULT);
+	w->client_settings.idle_timeout_ns = 600 * LINK_S;
+	let_hog(w, &hog);
+	for (unsigned i = CROWD - PAUSED; i < CROWD; i++) {
+		w->near[i].client = 1;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		w->far[i].habit = HOLD;
+		w->near[i].to_send = WINDOW;
+		w->near[i].habit = HOLD;
+		w->far[i].to_send = 3 * WINDOW;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	time_to_move(w, QUIC_MEMORY_DEFAULT);
+	link_run(w->link, NULL, NULL, 20 * LINK_S);
+	for (unsigned i = CROWD - PAUSED; i < CROWD; i++) {
+		assert_false(w->far[i].aborted);
+		assert_false(w->near[i].aborted);
+	}
+	memory_world_down(w);
+}
+
+/* Whoever came when memory was used gets credit when it is free again. */
+static void
+credit_for_requests_comes_back(void **state)
+{
+	struct hog hog = { 16000, 1, true, 0 };
+	struct world *w = *state;
+	unsigned i = CROWD - 500;
+
+	memory_world(w, QUIC_MEMORY_MIN);
+	let_hog(w, &hog);
+	quic_memory_resize(memory, 2 * held_now());
+	world_dial(w, 2);
+	assert_true(world_connected(w, 2));
+	for (;; i++) {
+		w->near[i].client = 2;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		if (tunnel_open(w, i) != 0)
+			break;
+		link_run(w->link, NULL, NULL, 2 * RTT);
+	}
+	assert_in_range(i, CROWD - 500 + 90, CROWD - 500 + 200);
+	quic_memory_resize(memory, QUIC_MEMORY_DEFAULT);
+	w->near[i - 1].to_send += 1;
+	end_pump(&w->near[i - 1]);
+	link_run(w->link, NULL, NULL, 2 * RTT);
+	assert_int_equal(tunnel_open(w, i), 0);
+	link_drop_client(w->link, 2);
+	memory_world_down(w);
+}
+
 /*
  * When memory is used up, a connection whose peer went silent loses streams or
  * is closed, and not one that holds a few unread bytes while it moves others.
@@ -956,6 +1015,8 @@ main(void)
 		CROWDED(the_busy_share),
 		CROWDED(finished_streams_wait_for_the_scheduler),
 		CROWDED(gaps_do_not_shut_the_door),
+		CROWDED(a_pause_beside_a_hog_ends_nothing),
+		CROWDED(credit_for_requests_comes_back),
 		CROWDED(the_silent_are_closed_first),
 		CROWDED(many_small_ones_do_not_block_admission),
 	};
