@@ -287,7 +287,7 @@ def lose(percent):
 def spread(scene):
     """A good line has one connection; one that loses packets has several."""
     line = scene.places.line("line", RTT)
-    scene.connect()
+    scene.connect("--spread", "auto")
     scene.finds(1500)
     scene.carry(MB, MB)
     status = scene.culvert.status()

@@ -109,8 +109,16 @@ static void
 few_packets_do_not_count(void **state)
 {
 	(void)state;
-	carry("192.0.2.1", SPREAD_RECEIVED, 9, 1);
+	struct sockaddr_storage local = from("192.0.2.1");
+	struct quic_loss loss = { 100, 3, 100, 3 };
+
+	for (unsigned i = 0; i < 6; i++)
+		carry("192.0.2.1", SPREAD_RECEIVED, 3, 1);
 	carry("192.0.2.1", SPREAD_RECEIVED, 0, 600);
+	/* A session that says a word now and then, for a day. */
+	for (unsigned i = 0; i < 144; i++, now += 10 * MINUTE)
+		changes += spread_note(&spread, (struct sockaddr *)&local,
+		    SPREAD_RECEIVED, &loss, now);
 	assert_int_equal(changes, 0);
 }
 

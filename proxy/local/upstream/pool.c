@@ -47,6 +47,9 @@
 #define LEARN_MS 10000
 #define LEARN_INTERVAL_MS 250
 
+/* Milliseconds after the last request that connections are kept for more. */
+#define WANTED_MS 30000
+
 struct pool {
 	struct outbound outbound;
 	struct connection_context context;
@@ -200,10 +203,15 @@ static void
 spread_requests(struct pool *p, struct upstream_edge *u, bool suspect)
 {
 	struct connection *c;
+	size_t before = SIZE_MAX;
 
-	while (p->requests.nwaiting > 0 &&
-	    (c = best_to_spread(u, suspect)) != NULL)
+	/* A connection that cannot send for another reason may be the best. */
+	while (p->requests.nwaiting > 0 && p->requests.nwaiting < before &&
+	    (c = best_to_spread(u, suspect)) != NULL) {
+		before = p->requests.nwaiting + c->at_stream_limit;
 		send_requests(p, c, 1);
+		before += c->at_stream_limit;
+	}
 }
 
 /* Makes the connections over which tunnels are to be spread, in turn. */
@@ -253,7 +261,10 @@ serve(struct pool *p, uint64_t now, uint64_t *at)
 	note_active(p, u);
 	if (!best->suspect)
 		drain_others(p, u);
-	u->wanted = upstream_edge_is_lossy(u, now) ? p->spread_max : 1;
+	u->wanted = now < p->requested_ms + WANTED_MS &&
+		upstream_edge_is_lossy(u, now)
+	    ? p->spread_max
+	    : 1;
 	if (u->wanted > 1)
 		spread_requests(p, u, best->suspect);
 	TAILQ_FOREACH(c, &u->connections, entry)
@@ -740,5 +751,5 @@ pool_status(const struct pool *p, struct pool_status *status)
 	status->opened = p->requests.opened;
 	status->failed = p->requests.failed;
 	status->waiting = p->requests.nwaiting;
-	status->spread = u->wanted > 1 ? u->wanted : 1;
+	status->spread = c != NULL && u->wanted > 1 ? u->wanted : 1;
 }

@@ -8,7 +8,7 @@
  * were lost at so many times that one burst does not, either.
  */
 #define ENTER_PART 200 /* 1/200 is 0.5 % */
-#define ENTER_LOST 10
+#define ENTER_LOST 20
 #define ENTER_BAD 5
 
 /*
@@ -18,9 +18,14 @@
 #define LEAVE_PART 500 /* 0.2 % */
 #define LEAVE_MS 30000
 
-/* After so many packets and notes old ones count half. */
+/*
+ * After so many packets and notes old ones count half; and after so many
+ * milliseconds, since a line that carries little loses a few by every search
+ * for a larger path MTU.
+ */
 #define WINDOW 4000
 #define WINDOW_NOTES 16
+#define WINDOW_MS 60000
 
 void
 spread_init(struct spread *s)
@@ -81,8 +86,9 @@ is_good(const struct spread_line *line)
 
 /* Old packets count for less and less. */
 static void
-age(struct spread_line *line)
+age(struct spread_line *line, uint64_t now)
 {
+	line->aged_at = now;
 	for (int i = 0; i < SPREAD_DIRECTIONS; i++) {
 		line->counts[i].packets /= 2;
 		line->counts[i].lost /= 2;
@@ -101,6 +107,8 @@ spread_note(struct spread *s, const struct sockaddr *local,
 	bool before = line->lossy;
 	uint64_t packets, lost;
 
+	if (now - line->aged_at >= WINDOW_MS)
+		age(line, now);
 	line->used_at = now;
 	packets = line->lossy ? loss->packets : loss->random_packets;
 	lost = line->lossy ? loss->lost : loss->random_lost;
@@ -115,7 +123,7 @@ spread_note(struct spread *s, const struct sockaddr *local,
 		    now - line->since >= LEAVE_MS)
 			set_lossy(line, false, now);
 		else
-			age(line);
+			age(line, now);
 	}
 	return line->lossy != before;
 }

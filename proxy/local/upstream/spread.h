@@ -40,6 +40,7 @@ struct spread_line {
 	bool lossy;
 	uint64_t since;	  /* it was or was not lossy, at last */
 	uint64_t used_at; /* the last note */
+	uint64_t aged_at; /* old packets were last halved */
 };
 
 struct spread {
