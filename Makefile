@@ -69,8 +69,8 @@ culvertctl_OBJS = proxy/culvertctl.o control.a http1.a base.a
 UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	black_hole admission icmp qpack_decoder_stream closing keyed_counter listener \
-	netlink migration failover happy_eyeballs connection connect_error \
-	refuse_outbound address_rule address_order own_addresses chunk_queue \
+	netlink migration failover edge_attempts connection connect_error \
+	refuse_outbound address_rule happy_eyeballs own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
 	server path move bbr_bottleneck_queue tunnel_queue spread
@@ -80,7 +80,7 @@ test_config_OBJS = proxy/config/config.o proxy/config/flags.o proxy/config/confi
 	proxy/config/option.o proxy/config/value.o proxy/base/control_path.o proxy/base/privsep.o \
 	proxy/base/run_as.o $(test_address_rule_OBJS)
 test_address_rule_OBJS = proxy/base/address_rule.o proxy/base/addr.o
-test_address_order_OBJS = proxy/base/address_order.o proxy/base/addr.o
+test_happy_eyeballs_OBJS = proxy/base/happy_eyeballs.o proxy/base/addr.o
 test_socks_OBJS = proxy/local/socks.o proxy/base/addr.o
 test_slice_OBJS = proxy/base/slice.o
 test_http1_OBJS = proxy/http1/http1.o proxy/http1/http1_head.o \
@@ -103,7 +103,7 @@ test_dial_OBJS = proxy/edge/dial.o proxy/edge/descriptors.o \
 	proxy/edge/dns_query.o proxy/edge/name_servers.o \
 	proxy/edge/dns_channel.o proxy/base/keyed_counter.o proxy/base/log.o \
 	proxy/base/log_sink.o \
-	proxy/base/address_order.o $(test_policy_OBJS)
+	proxy/base/happy_eyeballs.o $(test_policy_OBJS)
 test_chunk_queue_OBJS = proxy/base/chunk_queue.o tests/unit/pattern.o
 test_stream_tcp_OBJS = proxy/base/stream_tcp.o proxy/base/stream.o \
 	proxy/base/chunk_queue.o proxy/base/tcp.o tests/unit/socket_end.o \
@@ -131,8 +131,8 @@ test_closing_OBJS = quic/closing.o quic/conn_id.o
 test_netlink_OBJS = proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o
 test_migration_OBJS = proxy/local/upstream/migration.o
 test_failover_OBJS = proxy/local/upstream/failover.o
-test_happy_eyeballs_OBJS = proxy/local/upstream/happy_eyeballs.o \
-	quic/socket.o $(test_address_order_OBJS)
+test_edge_attempts_OBJS = proxy/local/upstream/edge_attempts.o \
+	quic/socket.o $(test_happy_eyeballs_OBJS)
 test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy/base/log.o \
 	proxy/base/log_sink.o proxy/base/qlog.o \
 	proxy/base/privsep.o

@@ -7,7 +7,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#include "proxy/base/address_order.h"
+#include "proxy/base/happy_eyeballs.h"
 #include "proxy/base/basic.h"
 #include "proxy/edge/dial.h"
 
@@ -19,7 +19,7 @@
  * A literal is not resolved. If the addresses of one type are late, connecting
  * begins with those of the other, and the late ones are added as they arrive.
  * Every address that the policy permits is an attempt. Attempts start in the
- * order of address_order.h (RFC 8305), each a delay after the one before, or at
+ * order of happy_eyeballs.h (RFC 8305), each a delay after the one before, or at
  * once when that one fails. The states of an attempt:
  *
  *	started -> waiting -> ready -> connecting -> over
@@ -51,7 +51,7 @@ struct attempt {
 
 struct dial {
 	uv_timer_t timer;
-	struct address_order addresses;
+	struct happy_eyeballs addresses;
 	SLIST_HEAD(, attempt) attempts;
 	unsigned handles;    /* open ones, the timer included */
 	uint64_t deadline;   /* in milliseconds of uv_now() */
@@ -173,7 +173,7 @@ on_closed(uv_handle_t *handle)
 		SLIST_REMOVE_HEAD(&d->attempts, entry);
 		free(a);
 	}
-	address_order_clear(&d->addresses);
+	happy_eyeballs_clear(&d->addresses);
 	free(d);
 }
 
@@ -364,7 +364,7 @@ attempt_start(struct dial *d, struct attempt *a)
 static struct attempt *
 attempt_new(struct dial *d)
 {
-	const struct sockaddr *addr = address_order_next(&d->addresses);
+	const struct sockaddr *addr = happy_eyeballs_next(&d->addresses);
 	struct attempt *a = addr != NULL ? calloc(1, sizeof(*a)) : NULL;
 
 	if (a == NULL) {
@@ -408,7 +408,7 @@ start_attempts(struct dial *d)
 	if (d->finished)
 		return;
 	d->next = now +
-	    address_order_delay(&d->addresses,
+	    happy_eyeballs_delay(&d->addresses,
 		now < d->halfway ? d->halfway - now : 0);
 	if (has_open_attempt(d) || d->lookup != NULL)
 		arm(d);
@@ -489,7 +489,7 @@ add_address(struct dial *d, const struct sockaddr *address)
 		return;
 	if (!policy_permits(d->dialer->policy, addr))
 		note_status(d, DIAL_PROHIBITED, addr);
-	else if (address_order_add(&d->addresses, addr) == -ENOMEM)
+	else if (happy_eyeballs_add(&d->addresses, addr) == -ENOMEM)
 		note_status(d, DIAL_LIMIT, addr);
 }
 

@@ -1,173 +1,46 @@
 #include <errno.h>
-#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "proxy/local/upstream/happy_eyeballs.h"
+#include "proxy/base/addr.h"
+#include "proxy/base/happy_eyeballs.h"
 
-/*
- * Attempts without a network: this file takes the place of name servers,
- * connections and time.
- */
+static struct happy_eyeballs order;
 
-#define CONNECTIONS_MAX 16
-#define START 1000
-
-static struct eyeballs e;
-static struct connection_context context;
-static const struct target edge = { "edge.example", 443 };
-static uint64_t now, at;
-static unsigned changes;
-
-/* Attempts in the order in which they were made. */
-static struct connection *connections[CONNECTIONS_MAX];
-static char tried[CONNECTIONS_MAX][ADDR_STRLEN];
-static bool closed[CONNECTIONS_MAX];
-static unsigned nconnections;
-static const char *unreachable; /* an address without a route */
-
-/* The name that is being resolved. */
-static uv_getaddrinfo_t *lookup;
-static uv_getaddrinfo_cb looked_up;
-static unsigned lookups, cancelled;
-
-int
-connection_new(struct connection **out, struct connection_context *shared,
-    struct quic_tls *tls, const char *name, const struct sockaddr *addr)
+static int
+add(const char *text)
 {
-	struct connection *c;
+	struct sockaddr_storage addr;
 
-	assert_ptr_equal(shared, &context);
-	assert_null(tls);
-	assert_string_equal(name, "edge.example");
-	assert_true(nconnections < CONNECTIONS_MAX);
-	addr_format(addr, tried[nconnections]);
-	if (unreachable != NULL &&
-	    strcmp(tried[nconnections], unreachable) == 0)
-		return -ENETUNREACH;
-	c = calloc(1, sizeof(*c));
-	strcpy(c->address, tried[nconnections]);
-	connections[nconnections++] = *out = c;
-	return 0;
+	assert_int_equal(addr_parse(&addr, text), 0);
+	return happy_eyeballs_add(&order, (const struct sockaddr *)&addr);
 }
 
-void
-connection_free(struct connection *c)
-{
-	for (unsigned i = 0; i < nconnections; i++)
-		if (connections[i] == c)
-			closed[i] = true;
-}
-
-int
-uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *request,
-    uv_getaddrinfo_cb callback, const char *node, const char *service,
-    const struct addrinfo *hints)
-{
-	(void)loop;
-	assert_null(lookup);
-	assert_string_equal(node, "edge.example");
-	assert_string_equal(service, "443");
-	assert_int_equal(hints->ai_family, AF_UNSPEC);
-	lookup = request;
-	looked_up = callback;
-	lookups++;
-	return 0;
-}
-
-void
-uv_freeaddrinfo(struct addrinfo *list)
-{
-	(void)list;
-}
-
-int
-uv_cancel(uv_req_t *request)
-{
-	assert_ptr_equal(request, lookup);
-	cancelled++;
-	return 0;
-}
-
+/* The next address is this one; NULL: there is none. */
 static void
-on_changed(void *arg)
+assert_next(const char *text)
 {
-	assert_ptr_equal(arg, &e);
-	changes++;
-}
+	const struct sockaddr *addr = happy_eyeballs_next(&order);
+	char found[ADDR_STRLEN];
 
-/* The name servers answer: addresses, separated by one blank, or nothing. */
-static void
-answer(int status, const char *addresses)
-{
-	struct sockaddr_storage addrs[CONNECTIONS_MAX];
-	struct addrinfo list[CONNECTIONS_MAX] = { 0 };
-	char copy[512], *word, *rest = copy;
-	uv_getaddrinfo_t *request = lookup;
-	size_t n = 0;
-
-	strcpy(copy, addresses);
-	while (addresses[0] != '\0' && (word = strsep(&rest, " ")) != NULL) {
-		assert_int_equal(addr_parse(&addrs[n], word), 0);
-		list[n].ai_addr = (struct sockaddr *)&addrs[n];
-		list[n].ai_family = addrs[n].ss_family;
-		list[n].ai_addrlen = addr_len(list[n].ai_addr);
-		if (n > 0)
-			list[n - 1].ai_next = &list[n];
-		n++;
+	if (text == NULL) {
+		assert_null(addr);
+		return;
 	}
-	assert_non_null(request);
-	lookup = NULL;
-	looked_up(request, status, n > 0 ? list : NULL);
-}
-
-static enum eyeballs_result
-step(void)
-{
-	at = UINT64_MAX;
-	return eyeballs_step(&e, now, &at);
-}
-
-/* Starts with these addresses; the first attempt is under way. */
-static void
-begin_with(const char *addresses)
-{
-	eyeballs_start(&e, now);
-	answer(0, addresses);
-	assert_int_equal(step(), EYEBALLS_RUNNING);
-}
-
-static void
-fail_attempt(unsigned i, const char *why, bool permanent)
-{
-	connections[i]->state = CONNECTION_CLOSED;
-	connections[i]->permanent = permanent;
-	strcpy(connections[i]->why, why);
-}
-
-static void
-arrive(unsigned i)
-{
-	connections[i]->state = CONNECTION_UP;
-	connections[i]->was_up = true;
+	assert_non_null(addr);
+	assert_string_equal(addr_format(addr, found), text);
 }
 
 static int
 setup(void **state)
 {
 	(void)state;
-	nconnections = lookups = cancelled = changes = 0;
-	unreachable = NULL;
-	lookup = NULL;
-	now = START;
-	memset(closed, 0, sizeof(closed));
-	context = (struct connection_context){ .changed = on_changed,
-		.arg = &e };
-	eyeballs_init(&e, &context, &edge, NULL);
+	order = (struct happy_eyeballs){ .max = 8 };
 	return 0;
 }
 
@@ -175,331 +48,121 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	eyeballs_fini(&e);
-	for (unsigned i = 0; i < nconnections; i++)
-		free(connections[i]);
+	happy_eyeballs_clear(&order);
+	assert_null(order.v);
 	return 0;
 }
 
-static unsigned
-count_closed(void)
+static void
+families_alternate(void **state)
 {
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < nconnections; i++)
-		n += closed[i];
-	return n;
+	(void)state;
+	add("[2001:db8::1]:1");
+	add("[2001:db8::2]:1");
+	add("192.0.2.1:1");
+	add("192.0.2.2:1");
+	add("192.0.2.3:1");
+	assert_next("[2001:db8::1]:1");
+	assert_next("192.0.2.1:1");
+	assert_next("[2001:db8::2]:1");
+	assert_next("192.0.2.2:1");
+	assert_next("192.0.2.3:1");
+	assert_next(NULL);
+	assert_int_equal(order.ntried, 5);
 }
 
-/* ---- Order and time ---- */
+static void
+the_first_family_is_that_of_the_first_address(void **state)
+{
+	(void)state;
+	add("192.0.2.1:1");
+	add("192.0.2.2:1");
+	assert_next("192.0.2.1:1");
+	/* Late addresses of the other family are next. */
+	add("[2001:db8::1]:1");
+	assert_next("[2001:db8::1]:1");
+	assert_next("192.0.2.2:1");
+	assert_next(NULL);
+	add("[2001:db8::2]:1");
+	assert_next("[2001:db8::2]:1");
+}
 
 static void
-families_take_turns_and_ipv6_is_first(void **state)
+an_address_is_tried_once(void **state)
 {
-	static const char *const order[] = { "[2001:db8::1]:443",
-		"192.0.2.1:443", "[2001:db8::2]:443", "192.0.2.2:443",
-		"192.0.2.3:443" };
-
 	(void)state;
-	assert_int_equal(step(), EYEBALLS_IDLE);
-	eyeballs_start(&e, now);
-	assert_int_equal(step(), EYEBALLS_RUNNING);
-	assert_int_equal(nconnections, 0);
-	answer(0,
-	    "192.0.2.1:443 192.0.2.2:443 [2001:db8::1]:443 "
-	    "192.0.2.3:443 [2001:db8::2]:443");
-	assert_int_equal(changes, 1);
-	for (unsigned i = 0; i < 5; i++) {
-		assert_int_equal(step(), EYEBALLS_RUNNING);
-		assert_int_equal(nconnections, i + 1);
-		assert_string_equal(tried[i], order[i]);
-		assert_int_equal(at, i < 4 ? now + 250 : UINT64_MAX);
-		now += 249;
-		assert_int_equal(step(), EYEBALLS_RUNNING);
-		assert_int_equal(nconnections, i + 1);
-		now++;
+	assert_int_equal(add("192.0.2.1:1"), 0);
+	assert_int_equal(add("192.0.2.1:1"), -EEXIST);
+	assert_int_equal(add("192.0.2.1:2"), 0);
+	assert_next("192.0.2.1:1");
+	assert_int_equal(add("192.0.2.1:1"), -EEXIST);
+	assert_next("192.0.2.1:2");
+	assert_next(NULL);
+}
+
+static void
+there_is_a_limit(void **state)
+{
+	(void)state;
+	order.max = 3;
+	assert_int_equal(add("192.0.2.1:1"), 0);
+	assert_int_equal(add("192.0.2.2:1"), 0);
+	assert_int_equal(add("192.0.2.3:1"), 0);
+	assert_int_equal(add("192.0.2.4:1"), -ENOSPC);
+	assert_int_equal(add("192.0.2.3:1"), -EEXIST);
+	assert_int_equal(order.n, 3);
+}
+
+static void
+another_round_has_the_same_order(void **state)
+{
+	(void)state;
+	add("[2001:db8::1]:1");
+	add("192.0.2.1:1");
+	for (int i = 0; i < 2; i++) {
+		assert_next("[2001:db8::1]:1");
+		assert_next("192.0.2.1:1");
+		assert_next(NULL);
+		happy_eyeballs_rewind(&order);
+		assert_int_equal(order.ntried, 0);
 	}
-	assert_int_equal(count_closed(), 0);
+	assert_next("[2001:db8::1]:1");
+	happy_eyeballs_rewind(&order);
+	assert_next("[2001:db8::1]:1");
+	happy_eyeballs_clear(&order);
+	assert_next(NULL);
+	assert_int_equal(add("192.0.2.9:1"), 0);
+	assert_next("192.0.2.9:1");
 }
 
 static void
-no_more_than_eight_and_each_once(void **state)
+many_addresses_are_tried_faster(void **state)
 {
 	(void)state;
-	begin_with(
-	    "192.0.2.1:1 192.0.2.1:1 192.0.2.2:1 192.0.2.3:1 "
-	    "192.0.2.4:1 192.0.2.5:1 192.0.2.6:1 192.0.2.7:1 192.0.2.8:1 "
-	    "192.0.2.9:1");
-	for (int i = 0; i < 20; i++) {
-		now += 250;
-		step();
-	}
-	assert_int_equal(nconnections, EYEBALLS_ADDRESSES_MAX);
-	assert_string_equal(tried[1], "192.0.2.2:1");
+	assert_int_equal(happy_eyeballs_delay(&order, UINT64_MAX), 250);
+	assert_int_equal(happy_eyeballs_delay(&order, 0), 10);
+	for (uint16_t i = 0; i < 5; i++)
+		add((const char *[]){ "192.0.2.1:1", "192.0.2.2:1",
+		    "192.0.2.3:1", "192.0.2.4:1", "192.0.2.5:1" }[i]);
+	happy_eyeballs_next(&order);
+	assert_int_equal(happy_eyeballs_delay(&order, UINT64_MAX), 250);
+	assert_int_equal(happy_eyeballs_delay(&order, 1000), 250);
+	assert_int_equal(happy_eyeballs_delay(&order, 400), 100);
+	assert_int_equal(happy_eyeballs_delay(&order, 39), 10);
 }
 
-static void
-a_failure_starts_the_next_attempt(void **state)
-{
-	(void)state;
-	begin_with("[::1]:1 192.0.2.1:1 [::2]:1");
-	now += 10;
-	fail_attempt(0, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_RUNNING);
-	assert_true(closed[0]);
-	assert_string_equal(tried[1], "192.0.2.1:1");
-	assert_int_equal(at, now + 250);
-}
-
-static void
-an_address_without_a_route_takes_no_time(void **state)
-{
-	(void)state;
-	unreachable = "[::1]:1";
-	begin_with("[::1]:1 192.0.2.1:1");
-	assert_int_equal(nconnections, 1);
-	assert_string_equal(connections[0]->address, "192.0.2.1:1");
-	fail_attempt(0, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_int_equal(step(), EYEBALLS_IDLE);
-}
-
-/* ---- Ends ---- */
-
-static void
-the_first_handshake_wins(void **state)
-{
-	(void)state;
-	begin_with("[::1]:1 192.0.2.1:1 [::2]:1");
-	now += 250;
-	step();
-	arrive(1);
-	assert_int_equal(step(), EYEBALLS_CONNECTED);
-	assert_ptr_equal(e.winner, connections[1]);
-	assert_true(closed[0] && !closed[1]);
-	assert_int_equal(nconnections, 2);
-	assert_int_equal(step(), EYEBALLS_IDLE);
-	eyeballs_stop(&e);
-	assert_false(closed[1]);
-}
-
-static void
-a_connection_that_drains_at_once_wins(void **state)
-{
-	(void)state;
-	begin_with("[::1]:1");
-	arrive(0);
-	connections[0]->state = CONNECTION_DRAINING;
-	assert_int_equal(step(), EYEBALLS_CONNECTED);
-}
-
-static void
-a_permanent_reason_is_kept(void **state)
-{
-	(void)state;
-	begin_with("[::1]:1 192.0.2.1:1");
-	now += 250;
-	step();
-	fail_attempt(0, "the certificate has expired", true);
-	step();
-	fail_attempt(1, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_true(e.permanent);
-	assert_string_equal(e.why,
-	    "edge edge.example:443 ([::1]:1): "
-	    "the certificate has expired");
-	eyeballs_start(&e, now);
-	answer(0, "192.0.2.1:1");
-	step();
-	fail_attempt(2, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_false(e.permanent);
-	assert_string_equal(e.why,
-	    "edge edge.example:443 (192.0.2.1:1): "
-	    "no answer");
-}
-
-/* An address that worked before is tried first. */
-static void
-an_edge_that_worked_before_restarts(void **state)
-{
-	static const char why[] = "the server does not speak QUIC version 1";
-
-	(void)state;
-	begin_with("192.0.2.1:1");
-	fail_attempt(0, why, true);
-	connections[0]->no_h3 = true;
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_true(e.permanent);
-	assert_string_equal(e.why,
-	    "edge edge.example:443 (192.0.2.1:1): "
-	    "the server does not speak QUIC version 1");
-	begin_with("192.0.2.1:1");
-	arrive(1);
-	assert_int_equal(step(), EYEBALLS_CONNECTED);
-	begin_with("192.0.2.1:1");
-	fail_attempt(2, why, true);
-	connections[2]->no_h3 = true;
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_false(e.permanent);
-	assert_non_null(strstr(e.why, "it may be restarting"));
-	begin_with("192.0.2.1:1");
-	fail_attempt(3, "the certificate has expired", true);
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_true(e.permanent);
-}
-
-static void
-a_name_that_is_not_known(void **state)
-{
-	(void)state;
-	eyeballs_start(&e, now);
-	answer(UV_EAI_NONAME, "");
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_non_null(strstr(e.why,
-	    "edge edge.example:443: the name does not resolve ("));
-	eyeballs_start(&e, now);
-	answer(0, "");
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	assert_non_null(strstr(e.why, "the name does not resolve ("));
-}
-
-static void
-stopping_drops_all_attempts(void **state)
-{
-	(void)state;
-	begin_with("[::1]:1 192.0.2.1:1");
-	now += 250;
-	step();
-	eyeballs_stop(&e);
-	assert_int_equal(count_closed(), 2);
-	assert_int_equal(step(), EYEBALLS_IDLE);
-	eyeballs_start(&e, now);
-	eyeballs_fini(&e);
-	assert_int_equal(cancelled, 1);
-	assert_true(e.resolving);
-	answer(UV_ECANCELED, "");
-	assert_false(e.resolving);
-	assert_int_equal(step(), EYEBALLS_IDLE);
-}
-
-/* ---- Look-ups that do not end ---- */
-
-static void
-earlier_addresses_are_used_if_name_servers_are_slow(void **state)
-{
-	(void)state;
-	begin_with("192.0.2.1:1");
-	fail_attempt(0, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	now += 250;
-	eyeballs_start(&e, now);
-	assert_int_equal(step(), EYEBALLS_RUNNING);
-	assert_int_equal(at, now + 300);
-	now = at;
-	assert_int_equal(step(), EYEBALLS_RUNNING);
-	assert_int_equal(nconnections, 2);
-	assert_string_equal(tried[1], "192.0.2.1:1");
-	/* Their later results are ignored. */
-	answer(0, "192.0.2.2:1 192.0.2.1:1");
-	now += 250;
-	assert_int_equal(step(), EYEBALLS_RUNNING);
-	assert_int_equal(nconnections, 3);
-	assert_string_equal(tried[2], "192.0.2.2:1");
-	assert_int_equal(at, UINT64_MAX);
-}
-
-static void
-it_does_not_fail_while_resolving(void **state)
-{
-	(void)state;
-	begin_with("192.0.2.1:1");
-	fail_attempt(0, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_FAILED);
-	eyeballs_start(&e, now);
-	now += 300;
-	step();
-	fail_attempt(1, "no answer", false);
-	assert_int_equal(step(), EYEBALLS_RUNNING);
-	answer(UV_EAI_AGAIN, "");
-	assert_int_equal(step(), EYEBALLS_FAILED);
-}
-
-static void
-earlier_addresses_are_used_if_there_are_none(void **state)
-{
-	(void)state;
-	begin_with("192.0.2.1:1");
-	eyeballs_stop(&e);
-	eyeballs_start(&e, now);
-	answer(UV_EAI_AGAIN, "");
-	assert_int_equal(step(), EYEBALLS_RUNNING);
-	assert_int_equal(nconnections, 2);
-	assert_string_equal(tried[1], "192.0.2.1:1");
-}
-
-static void
-fresh_addresses_replace_the_earlier_ones(void **state)
-{
-	(void)state;
-	begin_with("192.0.2.1:1 192.0.2.2:1");
-	eyeballs_stop(&e);
-	begin_with("192.0.2.3:1");
-	assert_string_equal(tried[1], "192.0.2.3:1");
-	assert_int_equal(at, UINT64_MAX);
-}
-
-/* A look-up that outlasts a stop serves the next start. */
-static void
-one_name_is_resolved_at_a_time(void **state)
-{
-	(void)state;
-	eyeballs_start(&e, now);
-	eyeballs_stop(&e);
-	eyeballs_start(&e, now);
-	assert_int_equal(lookups, 1);
-	answer(0, "192.0.2.1:1");
-	assert_int_equal(step(), EYEBALLS_RUNNING);
-	assert_int_equal(nconnections, 1);
-}
-
-/* The name resolves although it was too late to cancel that. */
-static void
-addresses_after_the_end_are_not_kept(void **state)
-{
-	(void)state;
-	eyeballs_start(&e, now);
-	eyeballs_fini(&e);
-	assert_int_equal(cancelled, 1);
-	answer(0, "192.0.2.1:1");
-	assert_int_equal(e.addresses.n, 0);
-	assert_int_equal(changes, 1);
-}
-
-#define EYEBALLS_TEST(name) \
-	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define ORDER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		EYEBALLS_TEST(families_take_turns_and_ipv6_is_first),
-		EYEBALLS_TEST(no_more_than_eight_and_each_once),
-		EYEBALLS_TEST(a_failure_starts_the_next_attempt),
-		EYEBALLS_TEST(an_address_without_a_route_takes_no_time),
-		EYEBALLS_TEST(the_first_handshake_wins),
-		EYEBALLS_TEST(a_connection_that_drains_at_once_wins),
-		EYEBALLS_TEST(a_permanent_reason_is_kept),
-		EYEBALLS_TEST(an_edge_that_worked_before_restarts),
-		EYEBALLS_TEST(a_name_that_is_not_known),
-		EYEBALLS_TEST(stopping_drops_all_attempts),
-		EYEBALLS_TEST(
-		    earlier_addresses_are_used_if_name_servers_are_slow),
-		EYEBALLS_TEST(it_does_not_fail_while_resolving),
-		EYEBALLS_TEST(earlier_addresses_are_used_if_there_are_none),
-		EYEBALLS_TEST(fresh_addresses_replace_the_earlier_ones),
-		EYEBALLS_TEST(one_name_is_resolved_at_a_time),
-		EYEBALLS_TEST(addresses_after_the_end_are_not_kept),
+		ORDER_TEST(families_alternate),
+		ORDER_TEST(the_first_family_is_that_of_the_first_address),
+		ORDER_TEST(an_address_is_tried_once),
+		ORDER_TEST(there_is_a_limit),
+		ORDER_TEST(another_round_has_the_same_order),
+		ORDER_TEST(many_addresses_are_tried_faster),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@
  *	clients ──▶ tunnel_queue.c: requests that wait or were sent
  *	                │
  *	failover.c ──▶ pool.c: a step ──▶ upstream_edge.c: one edge
- *	which edge                         ├──▶ happy_eyeballs.c: connects to it
+ *	which edge                         ├──▶ edge_attempts.c: connects to it
  *	                                   └──▶ connection.c: a connection
  *
  * Any event (a client asks, a handshake ends, a connection is lost, a timer)
@@ -413,7 +413,7 @@ on_system_event(struct pool *p, uint64_t suspended_ns)
 	failover_reset_backoff(&p->failover);
 	TAILQ_FOREACH(u, &p->all, entry) {
 		notify(&u->connections, suspended_ns);
-		notify(&u->eyeballs.attempts, suspended_ns);
+		notify(&u->edge_attempts.attempts, suspended_ns);
 	}
 	make_due(p);
 }
@@ -712,7 +712,7 @@ show_connections(const struct pool *p, struct pool_status *status)
 		TAILQ_FOREACH(c, &u->connections, entry)
 			show_connection(u, c, status);
 	TAILQ_FOREACH(u, &p->all, entry)
-		TAILQ_FOREACH(c, &u->eyeballs.attempts, entry)
+		TAILQ_FOREACH(c, &u->edge_attempts.attempts, entry)
 			show_connection(u, c, status);
 }
 
@@ -736,7 +736,7 @@ pool_status(const struct pool *p, struct pool_status *status)
 		u = p->tried != NULL ? p->tried : p->upstreams[0];
 	target_format(&u->edge, status->edge, sizeof(status->edge));
 	snprintf(status->address, sizeof(status->address), "%s",
-	    c != NULL ? c->address : u->eyeballs.address);
+	    c != NULL ? c->address : u->edge_attempts.address);
 	if (c != NULL) {
 		status->state = POOL_UP;
 		quic_conn_stats(c->conn, &status->quic);

@@ -21,7 +21,7 @@
  *	pool.h			all edges
  *	tunnel_queue.h		requests that wait or were sent
  *	edge_response.h		why the edge gives no tunnel
- *	upstream_edge.h, failover.h, happy_eyeballs.h, connection.h
+ *	upstream_edge.h, failover.h, edge_attempts.h, connection.h
  *				one edge; which edge; which address; one
  *				connection
  *	migration.h, netlink.h, suspend.h

@@ -37,7 +37,7 @@ upstream_edge_new(struct upstream_edge **out,
 	u->index = index;
 	u->failover = failover;
 	u->tls = quic_tls_ref(tls);
-	eyeballs_init(&u->eyeballs, context, &u->edge, u->tls);
+	edge_attempts_init(&u->edge_attempts, context, &u->edge, u->tls);
 	TAILQ_INIT(&u->connections);
 	spread_init(&u->spread);
 	*out = u;
@@ -52,7 +52,7 @@ upstream_edge_update(struct upstream_edge *u, size_t index,
 
 	u->index = index;
 	u->tls = quic_tls_ref(tls);
-	eyeballs_set_tls(&u->eyeballs, u->tls);
+	edge_attempts_set_tls(&u->edge_attempts, u->tls);
 	quic_tls_free(old);
 	if (upstream_edge_best(u) != NULL)
 		failover_up(u->failover, index, now);
@@ -62,13 +62,13 @@ void
 upstream_edge_connect(struct upstream_edge *u, uint64_t now)
 {
 	failover_connecting(u->failover, u->index, now);
-	eyeballs_start(&u->eyeballs, now);
+	edge_attempts_start(&u->edge_attempts, now);
 }
 
 void
 upstream_edge_cancel(struct upstream_edge *u)
 {
-	eyeballs_stop(&u->eyeballs);
+	edge_attempts_stop(&u->edge_attempts);
 	failover_cancelled(u->failover, u->index);
 }
 
@@ -90,11 +90,11 @@ static void
 attempt_failed(struct upstream_edge *u, uint64_t now)
 {
 	double pause = (double)failover_failed(u->failover, u->index, now,
-			   u->eyeballs.permanent) /
+			   u->edge_attempts.permanent) /
 	    1000;
 	char next[64];
 
-	memcpy(u->why, u->eyeballs.why, sizeof(u->why));
+	memcpy(u->why, u->edge_attempts.why, sizeof(u->why));
 	snprintf(next, sizeof(next),
 	    "next attempt in %.1f s, sooner if a client is waiting", pause);
 	if (is_new(u, now))
@@ -284,19 +284,20 @@ step_eyeballs(struct upstream_edge *u, uint64_t now, uint64_t *at)
 {
 	struct connection *c;
 
-	switch (eyeballs_step(&u->eyeballs, now, at)) {
-	case EYEBALLS_CONNECTED:
+	switch (edge_attempts_step(&u->edge_attempts, now, at)) {
+	case EDGE_ATTEMPTS_CONNECTED:
 		TAILQ_FOREACH(c, &u->connections, entry)
 			connection_edge_answers(c);
-		TAILQ_INSERT_TAIL(&u->connections, u->eyeballs.winner, entry);
+		TAILQ_INSERT_TAIL(&u->connections, u->edge_attempts.winner,
+		    entry);
 		failover_up(u->failover, u->index, now);
 		u->last_warning[0] = '\0';
 		break;
-	case EYEBALLS_FAILED:
+	case EDGE_ATTEMPTS_FAILED:
 		attempt_failed(u, now);
 		return true;
-	case EYEBALLS_IDLE:
-	case EYEBALLS_RUNNING:
+	case EDGE_ATTEMPTS_IDLE:
+	case EDGE_ATTEMPTS_RUNNING:
 		break;
 	}
 	return false;
@@ -340,7 +341,7 @@ upstream_edge_remove(struct upstream_edge *u)
 	struct connection *c;
 
 	u->removed = true;
-	eyeballs_fini(&u->eyeballs);
+	edge_attempts_fini(&u->edge_attempts);
 	TAILQ_FOREACH(c, &u->connections, entry)
 		connection_drain(c);
 }
@@ -350,7 +351,7 @@ upstream_edge_close(struct upstream_edge *u, const char *why)
 {
 	struct connection *c;
 
-	eyeballs_stop(&u->eyeballs);
+	edge_attempts_stop(&u->edge_attempts);
 	while ((c = TAILQ_FIRST(&u->connections)) != NULL) {
 		TAILQ_REMOVE(&u->connections, c, entry);
 		connection_close(c, why);
@@ -361,7 +362,7 @@ upstream_edge_close(struct upstream_edge *u, const char *why)
 bool
 upstream_edge_is_closed(const struct upstream_edge *u)
 {
-	return TAILQ_EMPTY(&u->connections) && !u->eyeballs.resolving;
+	return TAILQ_EMPTY(&u->connections) && !u->edge_attempts.resolving;
 }
 
 void

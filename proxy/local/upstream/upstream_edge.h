@@ -9,7 +9,7 @@
 #include "proxy/base/addr.h"
 #include "proxy/local/upstream/failover.h"
 #include "proxy/local/upstream/connection.h"
-#include "proxy/local/upstream/happy_eyeballs.h"
+#include "proxy/local/upstream/edge_attempts.h"
 #include "proxy/local/outbound/connect_error.h"
 #include "proxy/local/upstream/spread.h"
 
@@ -29,7 +29,7 @@ struct upstream_edge {
 	struct target edge; /* as configured */
 	size_t index;	    /* in the failover */
 	bool removed;	    /* no longer in the failover */
-	struct eyeballs eyeballs;
+	struct edge_attempts edge_attempts;
 	struct connection_list connections; /* oldest first; none is CLOSED
 					       after a step */
 	char why[CONNECT_ERROR_TEXT_MAX];   /* the last failure, a sentence */

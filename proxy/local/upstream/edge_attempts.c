@@ -1,4 +1,4 @@
-#include "proxy/local/upstream/happy_eyeballs.h"
+#include "proxy/local/upstream/edge_attempts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #define RESOLVE_MS 300
 
 void
-eyeballs_init(struct eyeballs *e, struct connection_context *context,
+edge_attempts_init(struct edge_attempts *e, struct connection_context *context,
     const struct target *edge, struct quic_tls *tls)
 {
 	memset(e, 0, sizeof(*e));
@@ -18,13 +18,14 @@ eyeballs_init(struct eyeballs *e, struct connection_context *context,
 	e->edge = edge;
 	e->tls = tls;
 	e->lookup.data = e;
-	e->addresses.max = EYEBALLS_ADDRESSES_MAX;
+	e->addresses.max = EDGE_ATTEMPTS_ADDRESSES_MAX;
 	TAILQ_INIT(&e->attempts);
 }
 
 /* Keeps the reason of a failure; a permanent one outlasts the others. */
 static void
-note(struct eyeballs *e, const char *address, const char *why, bool permanent)
+note(struct edge_attempts *e, const char *address, const char *why,
+    bool permanent)
 {
 	char edge[TARGET_STRLEN];
 
@@ -49,11 +50,11 @@ next_of(const struct addrinfo *ai, int family)
 
 /* Adds an address unless it is known. Returns the next of its family. */
 static const struct addrinfo *
-add(struct eyeballs *e, const struct addrinfo *ai)
+add(struct edge_attempts *e, const struct addrinfo *ai)
 {
 	if (ai == NULL)
 		return NULL;
-	(void)address_order_add(&e->addresses, ai->ai_addr);
+	(void)happy_eyeballs_add(&e->addresses, ai->ai_addr);
 	return next_of(ai->ai_next, ai->ai_family);
 }
 
@@ -62,13 +63,13 @@ add(struct eyeballs *e, const struct addrinfo *ai)
  * earlier addresses are being tried, new ones follow them.
  */
 static void
-add_all(struct eyeballs *e, const struct addrinfo *list)
+add_all(struct edge_attempts *e, const struct addrinfo *list)
 {
 	const struct addrinfo *six = next_of(list, AF_INET6);
 	const struct addrinfo *four = next_of(list, AF_INET);
 
 	if (e->addresses.ntried == 0)
-		address_order_clear(&e->addresses);
+		happy_eyeballs_clear(&e->addresses);
 	while (six != NULL || four != NULL) {
 		six = add(e, six);
 		four = add(e, four);
@@ -78,7 +79,7 @@ add_all(struct eyeballs *e, const struct addrinfo *list)
 static void
 on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 {
-	struct eyeballs *e = request->data;
+	struct edge_attempts *e = request->data;
 	char why[QUIC_ERROR_MAX];
 
 	e->resolving = false;
@@ -93,7 +94,7 @@ on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 }
 
 static void
-resolve(struct eyeballs *e)
+resolve(struct edge_attempts *e)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM,
 		.ai_flags = AI_NUMERICSERV };
@@ -116,19 +117,19 @@ resolve(struct eyeballs *e)
 /* ---- Attempts ---- */
 
 void
-eyeballs_start(struct eyeballs *e, uint64_t now)
+edge_attempts_start(struct edge_attempts *e, uint64_t now)
 {
 	if (e->running)
 		return;
 	e->running = true;
 	e->permanent = false;
 	e->began = e->due = now;
-	address_order_rewind(&e->addresses);
+	happy_eyeballs_rewind(&e->addresses);
 	resolve(e);
 }
 
 static void
-drop(struct eyeballs *e, struct connection *c)
+drop(struct edge_attempts *e, struct connection *c)
 {
 	TAILQ_REMOVE(&e->attempts, c, entry);
 	connection_free(c);
@@ -139,7 +140,7 @@ drop(struct eyeballs *e, struct connection *c)
  * something else answers in its place for a while: that is not permanent.
  */
 static void
-note_failure(struct eyeballs *e, const struct connection *c)
+note_failure(struct edge_attempts *e, const struct connection *c)
 {
 	char why[QUIC_ERROR_MAX + 64];
 
@@ -154,7 +155,7 @@ note_failure(struct eyeballs *e, const struct connection *c)
 
 /* The attempt that has succeeded, if any. After a failure the next is due. */
 static struct connection *
-check_attempts(struct eyeballs *e, uint64_t now)
+check_attempts(struct edge_attempts *e, uint64_t now)
 {
 	struct connection *c, *next;
 
@@ -173,21 +174,21 @@ check_attempts(struct eyeballs *e, uint64_t now)
 
 /* Tries the next address, or the one after if there is no route to it. */
 static void
-start_next(struct eyeballs *e, uint64_t now)
+start_next(struct edge_attempts *e, uint64_t now)
 {
 	const struct sockaddr *address;
 	char why[QUIC_ERROR_MAX];
 	struct connection *c;
 	int rv;
 
-	while ((address = address_order_next(&e->addresses)) != NULL) {
+	while ((address = happy_eyeballs_next(&e->addresses)) != NULL) {
 		addr_format(address, e->address);
 		rv = connection_new(&c, e->context, e->tls, e->edge->host,
 		    address);
 		if (rv == 0) {
 			TAILQ_INSERT_TAIL(&e->attempts, c, entry);
 			e->due = now +
-			    address_order_delay(&e->addresses, UINT64_MAX);
+			    happy_eyeballs_delay(&e->addresses, UINT64_MAX);
 			return;
 		}
 		note(e, e->address, quic_via_error(&e->context->via, rv, why),
@@ -197,7 +198,7 @@ start_next(struct eyeballs *e, uint64_t now)
 
 /* Whether addresses may be tried: they are new, or resolving takes long. */
 static bool
-is_ready(const struct eyeballs *e, uint64_t now)
+is_ready(const struct edge_attempts *e, uint64_t now)
 {
 	return !e->resolving || e->addresses.ntried > 0 ||
 	    (e->addresses.n > 0 && now >= e->began + RESOLVE_MS);
@@ -210,21 +211,21 @@ sooner(uint64_t *at, uint64_t other)
 		*at = other;
 }
 
-enum eyeballs_result
-eyeballs_step(struct eyeballs *e, uint64_t now, uint64_t *at)
+enum edge_attempts_result
+edge_attempts_step(struct edge_attempts *e, uint64_t now, uint64_t *at)
 {
 	if (!e->running)
-		return EYEBALLS_IDLE;
+		return EDGE_ATTEMPTS_IDLE;
 	if ((e->winner = check_attempts(e, now)) != NULL) {
 		TAILQ_REMOVE(&e->attempts, e->winner, entry);
 		e->was_connected = true;
-		eyeballs_stop(e);
-		return EYEBALLS_CONNECTED;
+		edge_attempts_stop(e);
+		return EDGE_ATTEMPTS_CONNECTED;
 	}
 	if (!is_ready(e, now)) {
 		if (e->addresses.n > 0)
 			sooner(at, e->began + RESOLVE_MS);
-		return EYEBALLS_RUNNING;
+		return EDGE_ATTEMPTS_RUNNING;
 	}
 	if (now >= e->due)
 		start_next(e, now);
@@ -232,34 +233,34 @@ eyeballs_step(struct eyeballs *e, uint64_t now, uint64_t *at)
 		sooner(at, e->due);
 	else if (TAILQ_EMPTY(&e->attempts) && !e->resolving) {
 		e->running = false;
-		return EYEBALLS_FAILED;
+		return EDGE_ATTEMPTS_FAILED;
 	}
-	return EYEBALLS_RUNNING;
+	return EDGE_ATTEMPTS_RUNNING;
 }
 
 void
-eyeballs_set_tls(struct eyeballs *e, struct quic_tls *tls)
+edge_attempts_set_tls(struct edge_attempts *e, struct quic_tls *tls)
 {
-	eyeballs_stop(e);
+	edge_attempts_stop(e);
 	e->tls = tls;
 }
 
 /* ---- The end ---- */
 
 void
-eyeballs_stop(struct eyeballs *e)
+edge_attempts_stop(struct edge_attempts *e)
 {
 	e->running = false;
-	address_order_rewind(&e->addresses);
+	happy_eyeballs_rewind(&e->addresses);
 	while (!TAILQ_EMPTY(&e->attempts))
 		drop(e, TAILQ_FIRST(&e->attempts));
 }
 
 void
-eyeballs_fini(struct eyeballs *e)
+edge_attempts_fini(struct edge_attempts *e)
 {
-	eyeballs_stop(e);
-	address_order_clear(&e->addresses);
+	edge_attempts_stop(e);
+	happy_eyeballs_clear(&e->addresses);
 	e->addresses.max = 0; /* resolving may still succeed */
 	if (e->resolving)
 		uv_cancel((uv_req_t *)&e->lookup);

@@ -1,4 +1,4 @@
-#include "proxy/base/address_order.h"
+#include "proxy/base/happy_eyeballs.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -7,15 +7,15 @@
 
 #include "proxy/base/addr.h"
 
-struct address_order_entry {
+struct happy_eyeballs_entry {
 	struct sockaddr_in6 addr;
 	bool tried;
 };
 
 int
-address_order_add(struct address_order *o, const struct sockaddr *addr)
+happy_eyeballs_add(struct happy_eyeballs *o, const struct sockaddr *addr)
 {
-	struct address_order_entry *v = o->v;
+	struct happy_eyeballs_entry *v = o->v;
 	struct sockaddr_in6 copy = { 0 };
 
 	memcpy(&copy, addr, addr_len(addr));
@@ -32,18 +32,18 @@ address_order_add(struct address_order *o, const struct sockaddr *addr)
 	o->v = v;
 	if (o->n == 0)
 		o->family = addr->sa_family;
-	v[o->n++] = (struct address_order_entry){ .addr = copy };
+	v[o->n++] = (struct happy_eyeballs_entry){ .addr = copy };
 	return 0;
 }
 
 /* The first that is untried, of the family that is next if there is one. */
-static struct address_order_entry *
-find_next(struct address_order *o)
+static struct happy_eyeballs_entry *
+find_next(struct happy_eyeballs *o)
 {
-	struct address_order_entry *other = NULL;
+	struct happy_eyeballs_entry *other = NULL;
 
 	for (unsigned i = 0; i < o->n; i++) {
-		struct address_order_entry *e = &o->v[i];
+		struct happy_eyeballs_entry *e = &o->v[i];
 
 		if (e->tried)
 			continue;
@@ -56,9 +56,9 @@ find_next(struct address_order *o)
 }
 
 const struct sockaddr *
-address_order_next(struct address_order *o)
+happy_eyeballs_next(struct happy_eyeballs *o)
 {
-	struct address_order_entry *e = find_next(o);
+	struct happy_eyeballs_entry *e = find_next(o);
 
 	if (e == NULL)
 		return NULL;
@@ -69,7 +69,7 @@ address_order_next(struct address_order *o)
 }
 
 void
-address_order_rewind(struct address_order *o)
+happy_eyeballs_rewind(struct happy_eyeballs *o)
 {
 	for (unsigned i = 0; i < o->n; i++)
 		o->v[i].tried = false;
@@ -79,19 +79,21 @@ address_order_rewind(struct address_order *o)
 }
 
 void
-address_order_clear(struct address_order *o)
+happy_eyeballs_clear(struct happy_eyeballs *o)
 {
 	free(o->v);
-	*o = (struct address_order){ .max = o->max };
+	*o = (struct happy_eyeballs){ .max = o->max };
 }
 
 uint64_t
-address_order_delay(const struct address_order *o, uint64_t within_ms)
+happy_eyeballs_delay(const struct happy_eyeballs *o, uint64_t within_ms)
 {
 	unsigned left = o->n - o->ntried;
 	uint64_t delay = within_ms / (left > 0 ? left : 1);
 
-	if (delay > ADDRESS_DELAY_MS)
-		return ADDRESS_DELAY_MS;
-	return delay > ADDRESS_DELAY_MIN_MS ? delay : ADDRESS_DELAY_MIN_MS;
+	if (delay > HAPPY_EYEBALLS_DELAY_MS)
+		return HAPPY_EYEBALLS_DELAY_MS;
+	return delay > HAPPY_EYEBALLS_DELAY_MIN_MS
+	    ? delay
+	    : HAPPY_EYEBALLS_DELAY_MIN_MS;
 }
