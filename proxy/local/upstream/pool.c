@@ -148,13 +148,17 @@ drain_others(struct pool *p, const struct upstream_edge *best)
 	}
 }
 
-/* Sends up to `max` requests on the connection. */
-static void
+/* Sends up to `max` requests. False: the connection cannot send any. */
+static bool
 send_requests(struct pool *p, struct connection *c, size_t max)
 {
-	if (p->requests.nwaiting > 0 && !c->at_stream_limit)
-		c->at_stream_limit = tunnel_queue_send(&p->requests, c->conn,
-					 max) == -EAGAIN;
+	int rv;
+
+	if (p->requests.nwaiting == 0 || c->at_stream_limit)
+		return true;
+	rv = tunnel_queue_send(&p->requests, c->conn, max);
+	c->at_stream_limit = rv == -EAGAIN;
+	return rv == 0 || rv == -EAGAIN;
 }
 
 static bool
@@ -203,15 +207,11 @@ static void
 spread_requests(struct pool *p, struct upstream_edge *u, bool suspect)
 {
 	struct connection *c;
-	size_t before = SIZE_MAX;
 
-	/* A connection that cannot send for another reason may be the best. */
-	while (p->requests.nwaiting > 0 && p->requests.nwaiting < before &&
-	    (c = best_to_spread(u, suspect)) != NULL) {
-		before = p->requests.nwaiting + c->at_stream_limit;
-		send_requests(p, c, 1);
-		before += c->at_stream_limit;
-	}
+	while (p->requests.nwaiting > 0 &&
+	    (c = best_to_spread(u, suspect)) != NULL)
+		if (!send_requests(p, c, 1))
+			return;
 }
 
 /* Makes the connections over which tunnels are to be spread, in turn. */
@@ -219,10 +219,9 @@ static void
 add_to_spread(struct pool *p, struct upstream_edge *u, uint64_t now,
     uint64_t *at)
 {
-	if (now < p->requested_ms + LEARN_MS)
-		sooner(at, now + LEARN_INTERVAL_MS);
-	else
+	if (p->spread_max == 1 || now >= p->requested_ms + LEARN_MS)
 		return;
+	sooner(at, now + LEARN_INTERVAL_MS);
 	if (needs_more(u) &&
 	    failover_may_connect(&p->failover, u->index, now, at))
 		upstream_edge_connect(u, now);
@@ -261,7 +260,7 @@ serve(struct pool *p, uint64_t now, uint64_t *at)
 	note_active(p, u);
 	if (!best->suspect)
 		drain_others(p, u);
-	u->wanted = now < p->requested_ms + WANTED_MS &&
+	u->wanted = p->spread_max > 1 && now < p->requested_ms + WANTED_MS &&
 		upstream_edge_is_lossy(u, now)
 	    ? p->spread_max
 	    : 1;

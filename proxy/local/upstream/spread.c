@@ -33,13 +33,15 @@ spread_init(struct spread *s)
 	memset(s, 0, sizeof(*s));
 }
 
-static const struct spread_line *
+/* The index of the line from `source`, or SPREAD_LINES_MAX. */
+static size_t
 find(const struct spread *s, const char *source)
 {
-	for (size_t i = 0; i < SPREAD_LINES_MAX; i++)
-		if (strcmp(s->lines[i].source, source) == 0)
-			return &s->lines[i];
-	return NULL;
+	size_t i = 0;
+
+	while (i < SPREAD_LINES_MAX && strcmp(s->lines[i].source, source) != 0)
+		i++;
+	return i;
 }
 
 /* A new line takes the place of the one that was not used for longest. */
@@ -47,13 +49,13 @@ static struct spread_line *
 find_or_add(struct spread *s, const char *source)
 {
 	struct spread_line *oldest = &s->lines[0];
+	size_t found = find(s, source);
 
-	for (size_t i = 0; i < SPREAD_LINES_MAX; i++) {
-		if (strcmp(s->lines[i].source, source) == 0)
-			return &s->lines[i];
+	if (found < SPREAD_LINES_MAX)
+		return &s->lines[found];
+	for (size_t i = 1; i < SPREAD_LINES_MAX; i++)
 		if (s->lines[i].used_at < oldest->used_at)
 			oldest = &s->lines[i];
-	}
 	memset(oldest, 0, sizeof(*oldest));
 	strcpy(oldest->source, source);
 	return oldest;
@@ -132,7 +134,7 @@ bool
 spread_is_lossy(const struct spread *s, const struct sockaddr *local)
 {
 	char source[ADDR_SOURCE_STRLEN];
-	const struct spread_line *line = find(s, addr_source(local, source));
+	size_t found = find(s, addr_source(local, source));
 
-	return line != NULL && line->lossy;
+	return found < SPREAD_LINES_MAX && s->lines[found].lossy;
 }
