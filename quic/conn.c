@@ -353,7 +353,6 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	if (packets > 0) {
 		pace(conn, gso->len, now);
 		conn->counts.sent += packets;
-		conn->path_loss.sent.packets += packets;
 		conn->counts.trains++;
 		keep_alive_written(conn);
 	}

@@ -218,7 +218,6 @@ count_losses(struct quic_stream *s)
 	size_t n = ngtcp2_conn_get_stream_loss_count(s->conn->quic, s->id);
 
 	s->conn->counts.lost += n - s->losses;
-	s->conn->path_loss.sent.lost += n - s->losses;
 	s->losses = n;
 }
 

@@ -60,10 +60,10 @@
  * them or nobody reads them, may hold as much as others while it is alone, but
  * what others hold counts so many times: several of them get little more than
  * one, but a part of what is left at least, so that a pause costs nobody its
- * tunnels while there is memory. What it holds beyond that follows from the bytes that left, so many
- * times what did in this period and the last: the bytes on their way double
- * each round trip as a connection starts, and as many wait to be sent. To begin
- * with it has a small part of `max`.
+ * tunnels while there is memory. What it holds beyond that follows from the
+ * bytes that left, so many times what did in this period and the last: the
+ * bytes on their way double each round trip as a connection starts, and as many
+ * wait to be sent. To begin with it has a small part of `max`.
  */
 #define STUCK_WEIGHT 3
 #define REST_PART 6
@@ -470,11 +470,10 @@ server_limit(const struct quic_conn *conn)
 	size_t held = others(conn), shared = m->max - m->max / UNSHARED_PART;
 	size_t left = left_by(held, shared) / 2;
 	size_t stuck = left_by(held, shared / STUCK_WEIGHT) / 2 * STUCK_WEIGHT;
-	size_t start = m->max / START_PART;
-	size_t limit = drained(conn) < m->max / DRAIN_TIMES
-	    ? start + drained(conn) * DRAIN_TIMES
-	    : m->max;
+	size_t left_lately = drained(conn), limit = m->max;
 
+	if (left_lately < m->max / DRAIN_TIMES)
+		limit = m->max / START_PART + left_lately * DRAIN_TIMES;
 	if (limit < stuck)
 		limit = stuck;
 	if (limit < left / REST_PART)

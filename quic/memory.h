@@ -236,11 +236,13 @@ size_t memory_to_send(const struct quic_stream *);
 void reclaim_wait(struct quic_stream *);
 void reclaim_wait_end(struct quic_stream *);
 
-/*
- * `n` bytes of the stream were consumed or acknowledged: its memory is not
- * stuck, and the connection may hold more.
- */
+/* Bytes of the stream have moved: its memory is not stuck. */
 void memory_moved(struct quic_stream *);
+
+/*
+ * The same, and so many bytes of it were consumed or acknowledged: the
+ * connection may hold more.
+ */
 void memory_drained(struct quic_stream *, size_t n);
 
 #endif

@@ -63,7 +63,7 @@ path_loss_received(struct quic_conn *conn, const uint8_t *header, size_t len)
 	size_t n = (header[0] & 3) + 1;
 	uint64_t number = 0;
 
-	if (len < n + 1)
+	if (conn_is_server(conn) || len < n + 1)
 		return;
 	for (size_t i = len - n; i < len; i++)
 		number = number << 8 | header[i];
@@ -98,13 +98,19 @@ end_interval(struct quic_loss *noted, const struct loss_count *n, bool random)
 }
 
 static void
-next_interval(struct conn_path_loss *p, bool random)
+next_interval(struct quic_conn *conn, bool random)
 {
+	struct conn_path_loss *p = &conn->path_loss;
+	struct loss_count sent = { conn->counts.sent, conn->counts.lost };
+
 	end_interval(&p->sent_noted, &p->sent_before, random);
 	end_interval(&p->received_noted, &p->received_before, random);
-	p->sent_before = p->sent;
+	p->sent_before = (struct loss_count){ sent.packets -
+		    p->sent_until.packets,
+		sent.lost - p->sent_until.lost };
+	p->sent_until = sent;
 	p->received_before = p->received;
-	p->sent = p->received = (struct loss_count){ 0, 0 };
+	p->received = (struct loss_count){ 0, 0 };
 	p->first = p->largest + 1;
 }
 
@@ -114,17 +120,16 @@ path_loss_update(struct quic_conn *conn, uint64_t now)
 	struct conn_path_loss *p = &conn->path_loss;
 	ngtcp2_conn_info info;
 
-	if (now < p->look_at)
+	if (conn_is_server(conn) || now < p->look_at)
 		return;
 	p->look_at = now + LOOK_INTERVAL;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	if (info.min_rtt == UINT64_MAX || info.min_rtt < NEAR_RTT)
-		p->queued_at = now;
-	else if (is_long(&info, info.latest_rtt) ||
+	if (info.min_rtt == UINT64_MAX || info.min_rtt < NEAR_RTT ||
+	    is_long(&info, info.latest_rtt) ||
 	    is_long(&info, info.smoothed_rtt))
 		p->queued_at = now;
 	if (now - p->begin_at < INTERVAL)
 		return;
 	p->begin_at = now;
-	next_interval(p, now - p->queued_at >= QUEUE_REST);
+	next_interval(conn, now - p->queued_at >= QUEUE_REST);
 }

@@ -1,6 +1,6 @@
 /*
  * Packets that the path loses, in both directions, and those of them that were
- * lost while no queue was long: path_loss.c.
+ * lost while no queue was long, at a client, which chooses: path_loss.c.
  */
 #ifndef CULVERT_QUIC_PATH_LOSS_H
 #define CULVERT_QUIC_PATH_LOSS_H
@@ -20,8 +20,10 @@ struct loss_count {
 
 /* A connection's part, embedded in it as `path_loss`. */
 struct conn_path_loss {
+	/* conn->counts as this interval began; what was in the one before */
+	struct loss_count sent_until, sent_before;
 	/* In this interval, and in the one before, for packets that are late */
-	struct loss_count sent, sent_before, received, received_before;
+	struct loss_count received, received_before;
 	struct quic_loss sent_noted, received_noted; /* the ones before */
 	uint64_t largest;  /* packet number that was received; or ... */
 	uint64_t first;	   /* number that was expected as this interval began */
