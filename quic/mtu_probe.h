@@ -1,6 +1,8 @@
 /*
  * Sends the probes of the search for the path MTU (pmtu.h), and reports to it
- * whether they were acknowledged or lost. To the peer it is plain QUIC.
+ * whether they were acknowledged or lost. To the peer it is plain QUIC. Which
+ * size is probed, pmtu.h decides, and when the search is repeated,
+ * pmtu_search_interval.h.
  *
  * ngtcp2 calls us to encrypt and decrypt packets, and there they can be read
  * and changed. Two kinds of packets can get another length as they are

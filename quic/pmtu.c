@@ -21,16 +21,6 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
-/* PMTU_RAISE_TIMER (RFC 8899 §5.1.1). */
-#define RAISE_INTERVAL (600 * NS_PER_S)
-
-/*
- * After a black hole the path may recover soon. It is probed first after 5 s,
- * then after ever longer intervals. They start longer if there was another
- * black hole not long ago.
- */
-#define HEAL_INTERVAL (5 * NS_PER_S)
-
 /* After a false alarm there is no suspicion for this time. */
 #define TRUST_INTERVAL (10 * NS_PER_S)
 
@@ -66,7 +56,7 @@ pmtu_init(struct pmtu *p, size_t base)
 	memset(p, 0, sizeof(*p));
 	p->sure = base;
 	p->size = p->base = p->ceiling = p->max = base;
-	p->raise_at = UINT64_MAX;
+	pmtu_search_interval_reset(&p->next_search);
 }
 
 static void
@@ -178,12 +168,6 @@ is_common(const struct pmtu *p, size_t size)
 	return false;
 }
 
-static uint64_t
-doubled(uint64_t interval)
-{
-	return 2 * interval < RAISE_INTERVAL ? 2 * interval : RAISE_INTERVAL;
-}
-
 static void
 end_search(struct pmtu *p, uint64_t now)
 {
@@ -191,8 +175,11 @@ end_search(struct pmtu *p, uint64_t now)
 	p->hint = 0;
 	p->data_flowed = false;
 	p->raising = false;
-	p->raise_at = p->size >= p->max ? UINT64_MAX : now + p->backoff;
-	p->backoff = doubled(p->backoff);
+	if (p->size < p->max)
+		pmtu_search_interval_start(&p->next_search, now);
+	else
+		pmtu_search_interval_stop(&p->next_search);
+	pmtu_search_interval_grow(&p->next_search);
 }
 
 static void
@@ -235,7 +222,7 @@ begin_raise(struct pmtu *p)
 	p->state = PMTU_SEARCHING;
 	p->nlost = p->nqueue = p->nin_flight = 0;
 	p->raising = true;
-	p->raise_at = UINT64_MAX;
+	pmtu_search_interval_stop(&p->next_search);
 	enqueue(p, p->ceiling);
 	if (p->size + PMTU_RESOLUTION < p->ceiling)
 		enqueue(p, p->size + PMTU_RESOLUTION);
@@ -262,9 +249,7 @@ pmtu_start(struct pmtu *p, size_t max, size_t headers, uint64_t now)
 	p->nlost = p->nqueue = p->nin_flight = 0;
 	p->hint = 0;
 	p->trusted_until = 0;
-	p->raise_at = UINT64_MAX;
-	p->backoff = RAISE_INTERVAL;
-	p->heal = HEAL_INTERVAL;
+	pmtu_search_interval_reset(&p->next_search);
 	plan_round(p, now);
 }
 
@@ -277,7 +262,7 @@ pmtu_stop(struct pmtu *p, uint64_t now)
 	p->suspicious = p->raising = false;
 	p->nlost = p->nqueue = p->nin_flight = 0;
 	p->hint = 0;
-	p->raise_at = UINT64_MAX;
+	pmtu_search_interval_stop(&p->next_search);
 }
 
 void
@@ -429,18 +414,6 @@ false_alarm(struct pmtu *p, uint64_t now)
 	next_round(p, now);
 }
 
-static uint64_t
-heal_interval(struct pmtu *p, uint64_t now)
-{
-	uint64_t interval;
-
-	if (now - p->changed_at >= RAISE_INTERVAL)
-		p->heal = HEAL_INTERVAL;
-	interval = p->heal;
-	p->heal = doubled(p->heal);
-	return interval;
-}
-
 /*
  * Falls back to the largest size that has just passed, and searches above it.
  * But a size that passes sometimes would be found again: then there is no
@@ -451,7 +424,8 @@ black_hole(struct pmtu *p, uint64_t now)
 {
 	bool sometimes = p->large_acked > 0;
 
-	p->backoff = sometimes ? RAISE_INTERVAL : heal_interval(p, now);
+	pmtu_search_interval_black_hole(&p->next_search, sometimes,
+	    now - p->changed_at);
 	p->confirmed++;
 	p->suspicious = p->raising = false;
 	set_size(p, p->passed > p->base ? p->passed : p->base, PMTU_BLACK_HOLE,
@@ -600,9 +574,9 @@ pmtu_set_ceiling(struct pmtu *p, size_t ceiling, uint64_t now)
 		p->suspicious = false;
 		p->state = p->state_before;
 	}
-	if (p->state == PMTU_COMPLETE && p->raise_at == UINT64_MAX &&
-	    p->size < p->max)
-		p->raise_at = now + p->backoff;
+	if (p->state == PMTU_COMPLETE && p->size < p->max &&
+	    p->next_search.due_at == UINT64_MAX)
+		pmtu_search_interval_start(&p->next_search, now);
 	trim_queue(p);
 	next_round(p, now);
 }
@@ -636,18 +610,18 @@ pmtu_large_acked(struct pmtu *p)
 void
 pmtu_expire(struct pmtu *p, uint64_t now)
 {
-	if (now < p->raise_at)
+	if (now < p->next_search.due_at)
 		return;
 	if (p->data_flowed)
 		begin_raise(p);
 	else
-		p->raise_at = now + p->backoff;
+		pmtu_search_interval_start(&p->next_search, now);
 }
 
 uint64_t
 pmtu_deadline(const struct pmtu *p)
 {
-	return p->raise_at;
+	return p->next_search.due_at;
 }
 
 size_t

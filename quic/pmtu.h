@@ -1,6 +1,7 @@
 /*
  * Datagram packetization layer path MTU discovery (RFC 8899) with the rules of
- * QUIC (RFC 9000 §14): which size to probe next, and what the results mean.
+ * QUIC (RFC 9000 §14): which size to probe next, and what the results mean. How
+ * often a search is repeated is in pmtu_search_interval.h.
  *
  * Pure: integers and times go in, decisions come out. quic/mtu_probe.h sends
  * the probes and detects their loss. All sizes are bytes of UDP payload; all
@@ -24,6 +25,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "quic/pmtu_search_interval.h"
 
 /*
  * BASE_PLPMTU and MIN_PLPMTU of QUIC (RFC 9000 §14.3), unless the path is known
@@ -105,9 +108,7 @@ struct pmtu {
 	size_t queue[PMTU_PARALLEL_MAX];
 	size_t nqueue;
 	bool raising; /* this search may end at the first loss */
-	uint64_t raise_at;
-	uint64_t backoff; /* from this search to the next */
-	uint64_t heal;	  /* the same, after the next black hole */
+	struct pmtu_search_interval next_search;
 	bool data_flowed; /* since the search ended */
 };
 
