@@ -86,13 +86,14 @@ happy_eyeballs_clear(struct happy_eyeballs *o)
 }
 
 uint64_t
-happy_eyeballs_delay(const struct happy_eyeballs *o, uint64_t within_ms)
+happy_eyeballs_delay(const struct happy_eyeballs *o, uint64_t usual_ms,
+    uint64_t within_ms)
 {
 	unsigned left = o->n - o->ntried;
 	uint64_t delay = within_ms / (left > 0 ? left : 1);
 
-	if (delay > HAPPY_EYEBALLS_DELAY_MS)
-		return HAPPY_EYEBALLS_DELAY_MS;
+	if (delay > usual_ms)
+		return usual_ms;
 	return delay > HAPPY_EYEBALLS_DELAY_MIN_MS
 	    ? delay
 	    : HAPPY_EYEBALLS_DELAY_MIN_MS;

@@ -7,7 +7,8 @@
 
 /*
  * Happy Eyeballs (RFC 8305): the order and the pace in which the addresses of
- * one name are tried, for connections to edges and to origins.  Pure: no I/O,
+ * one name are tried, for connections to edges and to origins, which have their
+ * own delays: EDGE_ATTEMPTS_DELAY_MS and DIAL_ATTEMPT_DELAY_MS.  Pure: no I/O,
  * no clock.
  *
  * The families alternate (section 4), beginning with that of the first address
@@ -15,11 +16,7 @@
  * be added while others have been tried already.
  */
 
-/*
- * Milliseconds between two attempts (section 5), and the least if many have to
- * begin within a given time.
- */
-#define HAPPY_EYEBALLS_DELAY_MS 250
+/* The least milliseconds between two attempts, if there are many (section 5). */
 #define HAPPY_EYEBALLS_DELAY_MIN_MS 10
 
 /* An address; one of IPv4 has the room of one of IPv6.  Private. */
@@ -57,10 +54,10 @@ void happy_eyeballs_rewind(struct happy_eyeballs *);
 void happy_eyeballs_clear(struct happy_eyeballs *);
 
 /*
- * Returns the milliseconds from one attempt to the next: HAPPY_EYEBALLS_DELAY_MS, or
- * less if otherwise the last address would be tried after within_ms from now.
+ * Returns the milliseconds from one attempt to the next: usual_ms, or less if
+ * otherwise the last address would be tried after within_ms from now.
  */
-uint64_t
-happy_eyeballs_delay(const struct happy_eyeballs *, uint64_t within_ms);
+uint64_t happy_eyeballs_delay(const struct happy_eyeballs *, uint64_t usual_ms,
+    uint64_t within_ms);
 
 #endif

@@ -408,7 +408,7 @@ start_attempts(struct dial *d)
 	if (d->finished)
 		return;
 	d->next = now +
-	    happy_eyeballs_delay(&d->addresses,
+	    happy_eyeballs_delay(&d->addresses, DIAL_ATTEMPT_DELAY_MS,
 		now < d->halfway ? d->halfway - now : 0);
 	if (has_open_attempt(d) || d->lookup != NULL)
 		arm(d);

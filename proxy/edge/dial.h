@@ -45,6 +45,12 @@ struct dialer {
 #define DIAL_ADDRESSES_MAX 128
 
 /*
+ * Milliseconds after which the next address of the target is tried, too, if
+ * there is no answer yet (RFC 8305 §5); less if the addresses are many.
+ */
+#define DIAL_ATTEMPT_DELAY_MS 250
+
+/*
  * The result of a dial. If attempts fail in different ways, the result is the
  * first of these in this order, which is the most informative.
  */

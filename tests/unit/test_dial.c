@@ -703,7 +703,7 @@ second_family_overtakes_a_silent_first(void **state)
 	fill(w, "::1", w->listener6, fds);
 	assert_int_equal(dial(w, "both.test"), DIAL_OK);
 	assert_connected(w, "127.0.0.1");
-	assert_int_equal(w->taken_ms, HAPPY_EYEBALLS_DELAY_MS);
+	assert_int_equal(w->taken_ms, DIAL_ATTEMPT_DELAY_MS);
 	drain(fds);
 }
 
@@ -1548,7 +1548,7 @@ the_same_address_is_one_attempt(void **state)
 
 	w->origins.dials_max = 1;
 	fill(w, "127.0.0.1", w->listener4, fds);
-	start(w, "twice.test", 2 * HAPPY_EYEBALLS_DELAY_MS);
+	start(w, "twice.test", 2 * DIAL_ATTEMPT_DELAY_MS);
 	while (w->answers == 0) {
 		step(w);
 		if (w->origins.waiting > most)

@@ -139,16 +139,16 @@ static void
 many_addresses_are_tried_faster(void **state)
 {
 	(void)state;
-	assert_int_equal(happy_eyeballs_delay(&order, UINT64_MAX), 250);
-	assert_int_equal(happy_eyeballs_delay(&order, 0), 10);
+	assert_int_equal(happy_eyeballs_delay(&order, 250, UINT64_MAX), 250);
+	assert_int_equal(happy_eyeballs_delay(&order, 250, 0), 10);
 	for (uint16_t i = 0; i < 5; i++)
 		add((const char *[]){ "192.0.2.1:1", "192.0.2.2:1",
 		    "192.0.2.3:1", "192.0.2.4:1", "192.0.2.5:1" }[i]);
 	happy_eyeballs_next(&order);
-	assert_int_equal(happy_eyeballs_delay(&order, UINT64_MAX), 250);
-	assert_int_equal(happy_eyeballs_delay(&order, 1000), 250);
-	assert_int_equal(happy_eyeballs_delay(&order, 400), 100);
-	assert_int_equal(happy_eyeballs_delay(&order, 39), 10);
+	assert_int_equal(happy_eyeballs_delay(&order, 250, UINT64_MAX), 250);
+	assert_int_equal(happy_eyeballs_delay(&order, 250, 1000), 250);
+	assert_int_equal(happy_eyeballs_delay(&order, 250, 400), 100);
+	assert_int_equal(happy_eyeballs_delay(&order, 250, 39), 10);
 }
 
 #define ORDER_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -187,8 +187,7 @@ start_next(struct edge_attempts *e, uint64_t now)
 		    address);
 		if (rv == 0) {
 			TAILQ_INSERT_TAIL(&e->attempts, c, entry);
-			e->due = now +
-			    happy_eyeballs_delay(&e->addresses, UINT64_MAX);
+			e->due = now + EDGE_ATTEMPTS_DELAY_MS;
 			return;
 		}
 		note(e, e->address, quic_via_error(&e->context->via, rv, why),

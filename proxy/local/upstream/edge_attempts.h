@@ -15,8 +15,9 @@
 
 /*
  * The attempts to connect to one edge: resolves its name and connects to its
- * addresses, IPv6 first, each attempt beginning a moment after the one before.
- * The first complete handshake is used, and the other attempts are dropped.
+ * addresses, IPv6 first, each attempt EDGE_ATTEMPTS_DELAY_MS after the one
+ * before. The first complete handshake is used, and the other attempts are
+ * dropped.
  *
  *	edge_attempts_start ──▶ edge_attempts_step, when due or after `changed`
  *	                     ──▶ EDGE_ATTEMPTS_CONNECTED or EDGE_ATTEMPTS_FAILED
@@ -24,6 +25,12 @@
 
 /* Addresses of one edge: each attempt costs a socket and its memory. */
 #define EDGE_ATTEMPTS_ADDRESSES_MAX 8
+
+/*
+ * Milliseconds after which the next address of the edge is tried, too, if there
+ * is no connection yet (RFC 8305 §5).
+ */
+#define EDGE_ATTEMPTS_DELAY_MS 250
 
 enum edge_attempts_result {
 	EDGE_ATTEMPTS_IDLE, /* not started, or its result was returned */
