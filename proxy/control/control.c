@@ -113,7 +113,7 @@ static void
 answer(struct peer *peer, int status, const char *fields, json_t *object)
 {
 	uv_buf_t bufs[2];
-	int len;
+	size_t len;
 
 	uv_read_stop((uv_stream_t *)&peer->pipe);
 	peer->body = object != NULL ? json_dumps(object, ANSWER_FORMAT) : NULL;
@@ -122,14 +122,8 @@ answer(struct peer *peer, int status, const char *fields, json_t *object)
 		status = 500;
 	bufs[1] = uv_buf_init(peer->body,
 	    peer->body != NULL ? (unsigned)strlen(peer->body) : 0);
-	len = snprintf(peer->head, sizeof(peer->head),
-	    "HTTP/1.1 %d %s\r\n"
-	    "Content-Type: application/json\r\n"
-	    "Content-Length: %zu\r\n"
-	    "Cache-Control: no-store\r\n"
-	    "Connection: close\r\n"
-	    "%s\r\n",
-	    status, http1_reason(status), bufs[1].len, fields);
+	len = http1_own_response(peer->head, sizeof(peer->head), status,
+	    "application/json", bufs[1].len, fields);
 	bufs[0] = uv_buf_init(peer->head, (unsigned)len);
 	peer->write.data = peer;
 	if (uv_write(&peer->write, (uv_stream_t *)&peer->pipe, bufs, 2,

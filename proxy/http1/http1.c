@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "proxy/http1/http1.h"
@@ -546,4 +547,21 @@ http1_reason(int status)
 		if (reasons[i].status == status)
 			return reasons[i].reason;
 	return "";
+}
+
+size_t
+http1_own_response(char *out, size_t size, int status, const char *type,
+    size_t len, const char *fields)
+{
+	int n = snprintf(out, size,
+	    "HTTP/1.1 %d %s\r\n"
+	    "Content-Type: %s\r\n"
+	    "Content-Length: %zu\r\n"
+	    "Cache-Control: no-store\r\n"
+	    "%s"
+	    "Connection: close\r\n"
+	    "\r\n",
+	    status, http1_reason(status), type, len, fields);
+
+	return (size_t)n < size ? (size_t)n : size - 1;
 }

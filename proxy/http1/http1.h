@@ -237,4 +237,13 @@ int http1_error_status(int error);
 /* The reason phrase of a status (RFC 9110, section 15), "" if unknown. */
 const char *http1_reason(int status);
 
+/*
+ * Writes the head of a response of this program's own, the last one on its
+ * connection, to a body of `len` bytes of the media type `type`. `fields` are
+ * more field lines, each with its line end.  Returns the bytes written; out has
+ * `size` bytes, which the head must fit in.
+ */
+size_t http1_own_response(char *out, size_t size, int status, const char *type,
+    size_t len, const char *fields);
+
 #endif

@@ -9,41 +9,18 @@
 /* Bytes of the longest body. */
 #define BODY_MAX 2048
 
-/* Seconds after which a client over a limit may try again. */
-#define RETRY_AFTER "5"
-
 static size_t
-respond(int status, const char *type, const char *extra, const char *body,
-    bool with_body, char out[BUILTIN_PAGES_MAX])
+respond(const char *type, const char *body, bool with_body,
+    char out[BUILTIN_PAGES_MAX])
 {
-	int n = snprintf(out, BUILTIN_PAGES_MAX,
-	    "HTTP/1.1 %d %s\r\n"
-	    "Content-Type: %s\r\n"
-	    "Content-Length: %zu\r\n"
-	    "Cache-Control: no-store\r\n"
-	    "X-Content-Type-Options: nosniff\r\n"
-	    "%s"
-	    "Connection: close\r\n"
-	    "\r\n"
-	    "%s",
-	    status, http1_reason(status), type, strlen(body), extra,
-	    with_body ? body : "");
+	size_t len = strlen(body), head;
 
-	return n < BUILTIN_PAGES_MAX ? (size_t)n : BUILTIN_PAGES_MAX - 1;
-}
-
-size_t
-builtin_pages_error(int status, const char *text, char out[BUILTIN_PAGES_MAX])
-{
-	char body[BODY_MAX];
-
-	snprintf(body, sizeof(body), "culvert: %d %s\n%s.\n", status,
-	    http1_reason(status), text);
-	return respond(status, "text/plain; charset=utf-8",
-	    status == 407 ? "Proxy-Authenticate: Basic realm=\"culvert\"\r\n"
-		: status == 503 ? "Retry-After: " RETRY_AFTER "\r\n"
-				: "",
-	    body, true, out);
+	head = http1_own_response(out, BUILTIN_PAGES_MAX - BODY_MAX, 200, type,
+	    len, "X-Content-Type-Options: nosniff\r\n");
+	if (!with_body)
+		return head;
+	memcpy(out + head, body, len);
+	return head + len;
 }
 
 /* Whether the Host of a request means the listener at `local`. */
@@ -94,8 +71,8 @@ answer_pac(const char *local, bool all, bool password, bool with_body,
 	    "}\n",
 	    all ? "" : pac_local, password ? "" : "SOCKS5 ",
 	    password ? "" : local, password ? "" : "; ", local);
-	return respond(200, "application/x-ns-proxy-autoconfig", "", body,
-	    with_body, out);
+	return respond("application/x-ns-proxy-autoconfig", body, with_body,
+	    out);
 }
 
 static size_t
@@ -115,8 +92,7 @@ answer_root(const char *local, bool with_body, char out[BUILTIN_PAGES_MAX])
 	    "\n"
 	    "culvertctl status shows the state of that connection.\n",
 	    CULVERT_VERSION, local, local, local, local);
-	return respond(200, "text/plain; charset=utf-8", "", body, with_body,
-	    out);
+	return respond("text/plain; charset=utf-8", body, with_body, out);
 }
 
 static bool
@@ -136,12 +112,13 @@ static size_t
 refuse_host(const char *name, char out[BUILTIN_PAGES_MAX])
 {
 	char text[ADDR_STRLEN + 192];
+	const struct error_page page = { 421, text };
 
 	snprintf(text, sizeof(text),
-	    "the request is for another host; this "
-	    "is a proxy: open http://%s/ to see how it is used",
+	    "the request is for another host; this is a proxy: open http://%s/ "
+	    "to see how it is used",
 	    name);
-	return builtin_pages_error(421, text, out);
+	return error_page_write(&page, out);
 }
 
 size_t
@@ -155,15 +132,11 @@ builtin_pages_answer(const struct http1_request *req,
 	if (!is_ours(&req->authority, local))
 		return refuse_host(name, out);
 	if (!head && !slice_is(req->method, "GET"))
-		return builtin_pages_error(405,
-		    "the proxy's own pages allow only GET "
-		    "and HEAD",
-		    out);
+		return error_page_write(&error_page_method, out);
 	if (path_is(req->path, "/proxy.pac"))
 		return answer_pac(name, query_is(req->path, "all"), password,
 		    !head, out);
 	if (path_is(req->path, "/"))
 		return answer_root(name, !head, out);
-	return builtin_pages_error(404,
-	    "this proxy serves only / and /proxy.pac", out);
+	return error_page_write(&error_page_not_found, out);
 }

@@ -6,14 +6,15 @@
 #include <sys/socket.h>
 
 #include "proxy/http1/http1.h"
+#include "proxy/local/error_page.h"
 
 /*
- * The proxy's own HTTP responses: pages at its own port, and errors. Pure. All
- * of them end the connection.
+ * The pages at the proxy's own port: what it is, and /proxy.pac. Pure. All of
+ * them end the connection.
  */
 
 /* Bytes that hold any of these responses. */
-#define BUILTIN_PAGES_MAX 4096
+#define BUILTIN_PAGES_MAX ERROR_PAGE_MAX
 
 /*
  * Answers a request in the origin form to the listener at `local`: GET or HEAD
@@ -23,13 +24,5 @@
  */
 size_t builtin_pages_answer(const struct http1_request *,
     const struct sockaddr *local, bool password, char out[BUILTIN_PAGES_MAX]);
-
-/*
- * An error as a response with a readable body, `text` being a sentence about
- * it; 407 asks for Basic credentials, and 503 has a Retry-After. Returns the
- * bytes written.
- */
-size_t
-builtin_pages_error(int status, const char *text, char out[BUILTIN_PAGES_MAX]);
 
 #endif

@@ -14,19 +14,26 @@
 #include "proxy/local/client_internal.h"
 #include "proxy/local/http/exchange.h"
 #include "proxy/local/builtin_pages.h"
+#include "proxy/local/error_page.h"
 #include "proxy/local/http_status.h"
 #include "proxy/base/log.h"
 
 /* ---- Refusals ---- */
 
-/* Answers with a page about the error and ends. `text` is a sentence. */
+/* Answers with the page and ends. */
+static void
+respond_page(struct client *c, const struct error_page *page)
+{
+	char response[ERROR_PAGE_MAX];
+
+	client_write_last(c, response, error_page_write(page, response),
+	    page->text);
+}
+
 static void
 respond_error(struct client *c, int status, const char *text)
 {
-	char page[BUILTIN_PAGES_MAX];
-
-	client_write_last(c, page, builtin_pages_error(status, text, page),
-	    text);
+	respond_page(c, &(struct error_page){ status, text });
 }
 
 static void
@@ -179,11 +186,9 @@ begin_exchange(struct client *c, const struct http1_request *req, size_t head)
 	if (rv == 0)
 		rv = exchange_request(exchange, req);
 	if (rv == -ELOOP)
-		respond_error(c, 400,
-		    "Max-Forwards does not let the "
-		    "request go beyond this proxy");
+		respond_page(c, &error_page_max_forwards);
 	else if (rv != 0)
-		respond_error(c, 500, "the proxy is out of memory");
+		respond_page(c, &error_page_no_memory);
 	if (rv != 0)
 		return;
 	c->target = req->authority;
@@ -203,11 +208,9 @@ exchange_idle(struct client *c)
 	if (!unanswered)
 		on_exchange_truncated(c, "the exchange was idle");
 	else if (complete)
-		respond_error(c, 504,
-		    "the origin did not answer within the tunnel-timeout");
+		respond_page(c, &error_page_response_timeout);
 	else
-		respond_error(c, 408,
-		    "the request was not complete within the tunnel-timeout");
+		respond_page(c, &error_page_request_timeout);
 }
 
 /* For example, a request that is typed by hand. */
@@ -229,7 +232,7 @@ refuse_body(struct client *c, int error)
 	char text[CHUNKED_WHY_MAX + 64], why[CHUNKED_WHY_MAX];
 
 	if (error == -ENOMEM) {
-		respond_error(c, 503, "the proxy is out of memory");
+		respond_page(c, &error_page_no_memory);
 		return;
 	}
 	exchange_body_error(c->session, why);
@@ -293,14 +296,11 @@ is_authorized(struct client *c, const struct http1_request *req)
 		return true;
 	field = http1_find(&req->head, "proxy-authorization");
 	if (field == NULL) {
-		respond_error(c, 407,
-		    "this proxy requires a user name and a password");
+		respond_page(c, &error_page_password_required);
 		return false;
 	}
 	if (basic_parse(field->value.p, field->value.len, &credentials) != 0) {
-		respond_error(c, 407,
-		    "this proxy accepts only Basic "
-		    "authentication");
+		respond_page(c, &error_page_not_basic);
 		return false;
 	}
 	client_check_password(c, &credentials);
@@ -375,7 +375,7 @@ http_checked(struct client *c, enum users_verdict verdict)
 {
 	c->authorized = verdict == USERS_RIGHT;
 	if (verdict == USERS_WRONG)
-		respond_error(c, 407, "proxy authentication failed");
+		respond_page(c, &error_page_password_wrong);
 	else if (verdict == USERS_OVERLOAD)
 		http_refused(c, &client_overloaded);
 }

@@ -21,7 +21,7 @@
  *	client.h	a client, from accept to close
  *	frontend.h	a protocol: client_socks.c, client_http.c, client_tls.c
  *	socks.h		SOCKS as a push machine
- *	builtin_pages.h, http_status.h
+ *	builtin_pages.h, error_page.h, http_status.h
  *			the proxy's own HTTP responses
  *	limits.h	what clients may use
  *	traffic.h, statistics.h, status.h
