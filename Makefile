@@ -69,7 +69,7 @@ culvertctl_OBJS = proxy/culvertctl.o control.a http1.a base.a
 UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	black_hole admission icmp qpack_decoder_stream closing keyed_counter listener \
-	netlink migration failover edge_attempts connection connect_error \
+	netlink migration failover edge_attempts connection pool connect_error \
 	refuse_outbound address_rule happy_eyeballs own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
@@ -136,6 +136,10 @@ test_edge_attempts_OBJS = proxy/local/upstream/edge_attempts.o \
 test_connection_OBJS = proxy/local/upstream/connection.o proxy/base/addr.o proxy/base/log.o \
 	proxy/base/log_sink.o proxy/base/qlog.o \
 	proxy/base/privsep.o
+test_pool_OBJS = proxy/local/upstream/pool.o proxy/local/upstream/upstream_edge.o \
+	proxy/local/upstream/connection_limit.o proxy/local/upstream/failover.o \
+	proxy/local/upstream/spread.o proxy/base/addr.o \
+	proxy/local/outbound/connect_error.o
 test_outbound_OBJS = proxy/local/outbound/outbound.o proxy/local/outbound/route.o \
 	proxy/local/outbound/connect_error.o
 test_tunnel_kind_OBJS = proxy/base/tunnel_kind.o

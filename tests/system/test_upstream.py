@@ -411,6 +411,34 @@ def test_limit_of_ten(start_edge, start_culvert, origin):
     edge.wait_for("its last tunnel has ended", CONNECTIONS - 1)
 
 
+def test_edge_with_few_connections(start_edge, start_culvert, origin):
+    """An edge that allows fewer connections than culvert would use is not
+    asked for more again and again, and nobody is warned."""
+    edge = start_edge("--streams-max", 2, "--source-connections", 2)
+    culvert = start_culvert(edge)
+    server = origin()
+    held = [connect(culvert.port) for _ in range(5)]
+    for sock in held:
+        assert socks5_greet(sock)
+        sock.sendall(socks5_request("127.0.0.1", server.port))
+    for sock in held[:4]:
+        assert socks5_reply(sock) == SUCCEEDED
+    culvert.wait_for("no further connection beside 2")
+    # A third try would be made while more clients come.
+    for _ in range(4):
+        held.pop(0).close()
+        assert socks5_reply(held[3]) == SUCCEEDED
+        held.append(connect(culvert.port))
+        assert socks5_greet(held[-1])
+        held[-1].sendall(socks5_request("127.0.0.1", server.port))
+    assert connections(culvert, edge) == [("up", 2)] * 2
+    assert culvert.log.count("no further connection beside") == 1
+    assert "next attempt in" not in "".join(
+        line for line in culvert.log.splitlines() if "warning" in line)
+    for sock in held:
+        sock.close()
+
+
 def test_who_closed_it(start_edge, start_culvert, origin):
     """An orderly end is distinguished from a loss, on both sides."""
     edge = start_edge("--grace", "0")

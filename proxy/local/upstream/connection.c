@@ -79,6 +79,7 @@ on_draining(struct quic_conn *conn, void *arg)
 	log_info("%s is shutting down; its tunnels may finish, and new tunnels "
 		 "use another connection",
 	    c->address);
+	c->goaway = true;
 	connection_drain(c);
 	changed(c);
 }

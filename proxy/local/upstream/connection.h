@@ -49,6 +49,7 @@ struct connection {
 	bool drained;	/* ... or DRAINING: also true when it is CLOSED */
 	bool permanent; /* CLOSED: the next attempt would end the same way */
 	bool no_h3;	/* ... since the edge has no HTTP/3 over QUIC 1 */
+	bool goaway;	/* DRAINING since the edge shuts it down */
 	bool evicted;	/* CLOSED while idle: the edge needed its room */
 	struct quic_conn *conn;
 	char address[ADDR_STRLEN];
@@ -59,6 +60,11 @@ struct connection {
 	bool at_stream_limit; /* set by the owner; cleared when there is room */
 	bool has_served;      /* it has been the active connection */
 	uint64_t idle_since;  /* milliseconds; 0: it is not idle */
+	bool carried;	      /* a request was sent on it */
+	bool noted_suspect;   /* its siblings were asked whether they work */
+	bool proof_due;	      /* it was asked, and has received nothing yet */
+	uint64_t proof_seen;  /* packets received when it was asked */
+	uint64_t proven_at;   /* milliseconds: it received something then */
 	struct quic_loss noted_sent, noted_received; /* by the line's spread */
 
 	/* Private. */

@@ -34,12 +34,6 @@
 #define STREAM_WAIT_MS 250
 
 /*
- * Connections to one edge, of which tunnels keep many open: beyond that, new
- * tunnels go to what there is.
- */
-#define SPREAD_MAX 16
-
-/*
  * For so many milliseconds after a request, and in such intervals, the
  * connections are asked what their lines lose: a page's next requests come
  * within seconds.
@@ -152,11 +146,14 @@ drain_others(struct pool *p, const struct upstream_edge *best)
 static bool
 send_requests(struct pool *p, struct connection *c, size_t max)
 {
+	size_t before;
 	int rv;
 
 	if (p->requests.nwaiting == 0 || c->at_stream_limit)
 		return true;
+	before = p->requests.nwaiting;
 	rv = tunnel_queue_send(&p->requests, c->conn, max);
+	c->carried |= p->requests.nwaiting < before;
 	c->at_stream_limit = rv == -EAGAIN;
 	return rv == 0 || rv == -EAGAIN;
 }
@@ -194,13 +191,11 @@ static bool
 needs_more(const struct upstream_edge *u)
 {
 	const struct connection *c;
-	size_t n = 0, fresh = 0;
+	size_t fresh = 0;
 
-	TAILQ_FOREACH(c, &u->connections, entry) {
-		n++;
+	TAILQ_FOREACH(c, &u->connections, entry)
 		fresh += c->state == CONNECTION_UP && !upstream_edge_is_worn(c);
-	}
-	return u->wanted > 1 && fresh < u->wanted && n < SPREAD_MAX;
+	return u->wanted > 1 && fresh < u->wanted;
 }
 
 static void
@@ -222,8 +217,7 @@ add_to_spread(struct pool *p, struct upstream_edge *u, uint64_t now,
 	if (p->spread_max == 1 || now >= p->requested_ms + LEARN_MS)
 		return;
 	sooner(at, now + LEARN_INTERVAL_MS);
-	if (needs_more(u) &&
-	    failover_may_connect(&p->failover, u->index, now, at))
+	if (needs_more(u) && upstream_edge_may_add(u, now, at))
 		upstream_edge_connect(u, now);
 }
 
@@ -242,7 +236,7 @@ add_connection(struct pool *p, struct upstream_edge *u, uint64_t now,
 		return;
 	if (now < first + STREAM_WAIT_MS)
 		sooner(at, first + STREAM_WAIT_MS);
-	else if (failover_may_connect(&p->failover, u->index, now, at))
+	else if (upstream_edge_may_add(u, now, at))
 		upstream_edge_connect(u, now);
 }
 
@@ -258,7 +252,7 @@ serve(struct pool *p, uint64_t now, uint64_t *at)
 	u = active(p);
 	best = upstream_edge_best(u);
 	note_active(p, u);
-	if (!best->suspect)
+	if (upstream_edge_works(best, now, at))
 		drain_others(p, u);
 	u->wanted = p->spread_max > 1 && now < p->requested_ms + WANTED_MS &&
 		upstream_edge_is_lossy(u, now)
@@ -291,24 +285,6 @@ step_upstreams(struct pool *p, uint64_t now, uint64_t *at)
 		TAILQ_REMOVE(&p->all, u, entry);
 		upstream_edge_free(u);
 	}
-}
-
-/* Closes a connection that drains if there are too many. */
-static void
-limit_connections(struct pool *p)
-{
-	struct connection *c, *first = NULL;
-	struct upstream_edge *u;
-	size_t n = 0;
-
-	TAILQ_FOREACH(u, &p->all, entry)
-		TAILQ_FOREACH(c, &u->connections, entry) {
-			n++;
-			if (first == NULL && c->state == CONNECTION_DRAINING)
-				first = c;
-		}
-	if (n > POOL_CONNECTIONS_MAX && first != NULL)
-		connection_close(first, "too many connections");
 }
 
 static void
@@ -380,7 +356,6 @@ on_step(uv_timer_t *timer)
 	}
 	p->reconnecting = false;
 	step_upstreams(p, now, &at);
-	limit_connections(p);
 	serve(p, now, &at);
 	connect_upstreams(p, now, &at);
 	refuse(p, now, &at);
@@ -411,6 +386,7 @@ on_system_event(struct pool *p, uint64_t suspended_ns)
 
 	failover_reset_backoff(&p->failover);
 	TAILQ_FOREACH(u, &p->all, entry) {
+		upstream_edge_forget_failures(u);
 		notify(&u->connections, suspended_ns);
 		notify(&u->edge_attempts.attempts, suspended_ns);
 	}

@@ -21,9 +21,11 @@
  *	pool.h			all edges
  *	tunnel_queue.h		requests that wait or were sent
  *	edge_response.h		why the edge gives no tunnel
- *	upstream_edge.h, failover.h, edge_attempts.h, connection.h
+ *	upstream_edge.h, failover.h, edge_attempts.h, connection.h,
+ *	connection_limit.h, spread.h
  *				one edge; which edge; which address; one
- *				connection
+ *				connection; how many of them, and whether the
+ *				line loses packets
  *	migration.h, netlink.h, suspend.h
  *				what keeps a connection when the network
  *				changes
@@ -38,9 +40,8 @@ struct pool;
 #define POOL_EDGES_MAX FAILOVER_EDGES_MAX
 
 /*
- * Connections in all. One is active, more are where an edge allows few tunnels
- * or the line loses packets, and those that drain may take long: beyond the limit, the oldest of these is
- * closed.
+ * Connections that the status shows. One is active, and there are more where an
+ * edge allows few tunnels or the line loses packets, and while some drain.
  */
 #define POOL_CONNECTIONS_MAX 32
 

@@ -21,6 +21,16 @@
 /* Milliseconds between checks of connections that are to end. */
 #define TICK_MS 250
 
+/* Milliseconds between looks at connections that were pinged. */
+#define PROOF_TICK_MS 50
+
+/*
+ * Milliseconds after a connection was found to work, until those that are still
+ * suspect are replaced: all of them may have been cut for a moment, and the
+ * probe time-outs of the busy ones have grown meanwhile.
+ */
+#define PROOF_MS 1000
+
 /* Milliseconds until the same failure is logged as a warning again. */
 #define WARN_INTERVAL_MS 60000
 
@@ -39,6 +49,7 @@ upstream_edge_new(struct upstream_edge **out,
 	u->tls = quic_tls_ref(tls);
 	edge_attempts_init(&u->edge_attempts, context, &u->edge, u->tls);
 	TAILQ_INIT(&u->connections);
+	connection_limit_init(&u->limit);
 	spread_init(&u->spread);
 	*out = u;
 	return 0;
@@ -52,10 +63,31 @@ upstream_edge_update(struct upstream_edge *u, size_t index,
 
 	u->index = index;
 	u->tls = quic_tls_ref(tls);
+	connection_limit_init(&u->limit);
 	edge_attempts_set_tls(&u->edge_attempts, u->tls);
 	quic_tls_free(old);
 	if (upstream_edge_best(u) != NULL)
 		failover_up(u->failover, index, now);
+}
+
+static size_t
+count_all(const struct upstream_edge *u)
+{
+	const struct connection *c;
+	size_t n = 0;
+
+	TAILQ_FOREACH(c, &u->connections, entry)
+		n++;
+	return n;
+}
+
+/* Whether tunnels can be had without any other connection. */
+static bool
+has_better(const struct upstream_edge *u)
+{
+	const struct connection *best = upstream_edge_best(u);
+
+	return best != NULL && !best->suspect;
 }
 
 void
@@ -72,7 +104,23 @@ upstream_edge_cancel(struct upstream_edge *u)
 	failover_cancelled(u->failover, u->index);
 }
 
-/* ---- Losses ---- */
+bool
+upstream_edge_may_add(const struct upstream_edge *u, uint64_t now, uint64_t *at)
+{
+	size_t n = count_all(u);
+
+	return n < UPSTREAM_EDGE_CONNECTIONS_MAX &&
+	    failover_may_connect(u->failover, u->index, now, at) &&
+	    connection_limit_allows(&u->limit, n, now, at);
+}
+
+void
+upstream_edge_forget_failures(struct upstream_edge *u)
+{
+	connection_limit_init(&u->limit);
+}
+
+/* ---- Failures ---- */
 
 /* A failure that repeats every few seconds is not worth a warning. */
 static bool
@@ -84,6 +132,19 @@ is_new(struct upstream_edge *u, uint64_t now)
 	memcpy(u->last_warning, u->why, sizeof(u->last_warning));
 	u->warned_ms = now;
 	return true;
+}
+
+/* The edge refuses a further connection, which is nobody's fault. */
+static void
+further_refused(struct upstream_edge *u, uint64_t now, const char *why)
+{
+	size_t n = count_all(u);
+	uint64_t pause = connection_limit_refused(&u->limit, n, now,
+	    u->failover->random);
+
+	log_debug("no further connection beside %zu: %s; next attempt in %llu "
+		  "s",
+	    n, why, (unsigned long long)pause / 1000);
 }
 
 static void
@@ -103,41 +164,70 @@ attempt_failed(struct upstream_edge *u, uint64_t now)
 		log_debug("%s; %s", u->why, next);
 }
 
+/*
+ * A connection that the edge has closed before it carried anything, beside
+ * another one: the edge makes room, or does not want so many.
+ */
+static bool
+is_refused(const struct upstream_edge *u, const struct connection *c)
+{
+	return (!c->drained || c->goaway) && (c->evicted || !c->carried) &&
+	    has_better(u);
+}
+
 /* Frees a connection that is CLOSED. True: it was lost. */
 static bool
-remove_closed(struct upstream_edge *u, struct connection *c)
+remove_closed(struct upstream_edge *u, struct connection *c, uint64_t now)
 {
-	bool lost = !c->drained && !c->evicted;
+	bool refused = is_refused(u, c);
+	bool lost = !c->drained && !c->evicted && !refused;
 	char edge[TARGET_STRLEN];
 
-	if (lost) {
+	TAILQ_REMOVE(&u->connections, c, entry);
+	if (refused)
+		further_refused(u, now, c->why);
+	else if (lost) {
 		target_format(&u->edge, edge, sizeof(edge));
 		snprintf(u->why, sizeof(u->why), "edge %s (%s): %s", edge,
 		    c->address, c->why);
 		log_warn("connection lost: %s", u->why);
 	} else
 		log_info("connection to %s ended: %s", c->address, c->why);
-	TAILQ_REMOVE(&u->connections, c, entry);
 	connection_free(c);
 	return lost;
 }
 
 /* ---- Connections ---- */
 
+/* How far a connection is to be relied on. */
+static int
+rank(const struct connection *c)
+{
+	return c->suspect ? 1 : c->proof_due ? 2 : 3;
+}
+
 struct connection *
 upstream_edge_best(const struct upstream_edge *u)
 {
-	struct connection *c, *any = NULL;
+	struct connection *c, *best = NULL;
 
-	TAILQ_FOREACH(c, &u->connections, entry) {
-		if (c->state != CONNECTION_UP)
-			continue;
-		if (!c->suspect)
-			return c;
-		if (any == NULL)
-			any = c;
-	}
-	return any;
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (c->state == CONNECTION_UP &&
+		    (best == NULL || rank(c) > rank(best)))
+			best = c;
+	return best;
+}
+
+bool
+upstream_edge_works(const struct connection *c, uint64_t now, uint64_t *at)
+{
+	uint64_t due = c->proven_at == 0 ? 0 : c->proven_at + PROOF_MS;
+
+	if (c->suspect || c->proof_due)
+		return false;
+	if (now < due && due < *at)
+		*at = due;
+	return now >= due;
 }
 
 size_t
@@ -218,26 +308,109 @@ upstream_edge_is_lossy(struct upstream_edge *u, uint64_t now)
 	return c != NULL && is_lossy(u, c);
 }
 
+/* ---- Silence ---- */
+
+static void
+ask_for_proof(struct connection *c)
+{
+	struct quic_pulse pulse;
+
+	quic_conn_pulse(c->conn, &pulse);
+	c->proof_due = true;
+	c->proof_seen = pulse.packets_received;
+	quic_conn_ping(c->conn);
+}
+
+static void
+ask_siblings(struct upstream_edge *u)
+{
+	struct connection *c;
+
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (c->state == CONNECTION_UP && !c->suspect && !c->proof_due)
+			ask_for_proof(c);
+}
+
+/* The suspect ones have a last chance. */
+static void
+ping_suspects(struct upstream_edge *u)
+{
+	struct connection *c;
+
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (c->state == CONNECTION_UP && c->suspect)
+			quic_conn_ping(c->conn);
+}
+
+static void
+check_proof(struct upstream_edge *u, struct connection *c, uint64_t now,
+    uint64_t *at)
+{
+	struct quic_pulse pulse;
+
+	quic_conn_pulse(c->conn, &pulse);
+	if (c->suspect)
+		c->proof_due = false;
+	else if (pulse.packets_received != c->proof_seen) {
+		c->proof_due = false;
+		c->proven_at = now;
+		ping_suspects(u);
+	} else if (now + PROOF_TICK_MS < *at)
+		*at = now + PROOF_TICK_MS;
+}
+
 /*
- * Connections but the first end when they have been idle for a while, unless
- * tunnels are spread over them.
+ * When a connection becomes suspect, the others show whether it is the edge
+ * that is silent.
+ */
+static void
+step_silence(struct upstream_edge *u, uint64_t now, uint64_t *at)
+{
+	struct connection *c;
+	bool ask = false;
+
+	TAILQ_FOREACH(c, &u->connections, entry) {
+		ask |= c->state == CONNECTION_UP && c->suspect &&
+		    !c->noted_suspect;
+		c->noted_suspect = c->suspect;
+	}
+	if (ask)
+		ask_siblings(u);
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (c->proof_due)
+			check_proof(u, c, now, at);
+}
+
+/* ---- The step ---- */
+
+/* Whether it has been idle for so long that it may end if it is not needed. */
+static bool
+is_idle(struct connection *c, uint64_t now)
+{
+	if (connection_tunnels(c) > 0)
+		c->idle_since = 0;
+	else if (c->idle_since == 0)
+		c->idle_since = now;
+	return c->idle_since != 0 && now - c->idle_since >= EXTRA_IDLE_MS;
+}
+
+/*
+ * Connections but the best end when they have been idle for a while, unless
+ * tunnels are spread over them. None ends while it is in doubt which works.
  */
 static void
 drain_idle(struct upstream_edge *u, uint64_t now)
 {
-	struct connection *c;
+	struct connection *c, *best = upstream_edge_best(u);
+	uint64_t at = UINT64_MAX;
+	bool sure = best != NULL && upstream_edge_works(best, now, &at);
 	size_t n = 0;
 
 	TAILQ_FOREACH(c, &u->connections, entry) {
 		if (c->state != CONNECTION_UP)
 			continue;
-		if (connection_tunnels(c) > 0)
-			c->idle_since = 0;
-		else if (c->idle_since == 0)
-			c->idle_since = now;
-		else if (n > 0 &&
-		    (n >= u->wanted || upstream_edge_is_worn(c)) &&
-		    now - c->idle_since >= EXTRA_IDLE_MS)
+		if (is_idle(c, now) && sure && c != best && !c->suspect &&
+		    (n >= u->wanted || upstream_edge_is_worn(c)))
 			connection_drain(c);
 		n++;
 	}
@@ -258,6 +431,7 @@ step_connections(struct upstream_edge *u, uint64_t now, uint64_t *at,
 	struct connection *c, *next;
 	uint64_t due;
 
+	step_silence(u, now, at);
 	drain_idle(u, now);
 	for (c = TAILQ_FIRST(&u->connections); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, entry);
@@ -271,13 +445,11 @@ step_connections(struct upstream_edge *u, uint64_t now, uint64_t *at,
 			continue;
 		ends->permanent |= c->permanent;
 		ends->evicted |= c->evicted;
-		ends->lost |= remove_closed(u, c);
+		ends->lost |= remove_closed(u, c, now);
 	}
 	if (ticking && now + TICK_MS < *at)
 		*at = now + TICK_MS;
 }
-
-/* ---- The step ---- */
 
 static bool
 step_eyeballs(struct upstream_edge *u, uint64_t now, uint64_t *at)
@@ -294,6 +466,11 @@ step_eyeballs(struct upstream_edge *u, uint64_t now, uint64_t *at)
 		u->last_warning[0] = '\0';
 		break;
 	case EDGE_ATTEMPTS_FAILED:
+		if (has_better(u)) {
+			failover_cancelled(u->failover, u->index);
+			further_refused(u, now, u->edge_attempts.why);
+			break;
+		}
 		attempt_failed(u, now);
 		return true;
 	case EDGE_ATTEMPTS_IDLE:

@@ -9,9 +9,17 @@
 #include "proxy/base/addr.h"
 #include "proxy/local/upstream/failover.h"
 #include "proxy/local/upstream/connection.h"
+#include "proxy/local/upstream/connection_limit.h"
 #include "proxy/local/upstream/edge_attempts.h"
 #include "proxy/local/outbound/connect_error.h"
 #include "proxy/local/upstream/spread.h"
+
+/*
+ * Connections to one edge, in any state, beyond which none is added to those
+ * that take requests. Further ones only replace connections that have failed,
+ * and end with their tunnels, which they keep.
+ */
+#define UPSTREAM_EDGE_CONNECTIONS_MAX 16
 
 /*
  * One edge: the attempt to connect to it, and the connections that came of it.
@@ -39,6 +47,7 @@ struct upstream_edge {
 
 	/* Private. */
 	struct failover *failover;
+	struct connection_limit limit;
 	struct quic_tls *tls;
 	char last_warning[CONNECT_ERROR_TEXT_MAX];
 	uint64_t warned_ms; /* when it was logged */
@@ -66,13 +75,34 @@ void upstream_edge_connect(struct upstream_edge *, uint64_t now);
 void upstream_edge_cancel(struct upstream_edge *);
 
 /*
+ * Whether a connection beside those that there are may be made now: there are
+ * fewer than UPSTREAM_EDGE_CONNECTIONS_MAX of them, and the edge refused none
+ * shortly before.
+ */
+bool
+upstream_edge_may_add(const struct upstream_edge *, uint64_t now, uint64_t *at);
+
+/* The network has changed, so what has failed before may work now. */
+void upstream_edge_forget_failures(struct upstream_edge *);
+
+/*
  * Does what is due. True: an attempt has failed or a connection was lost, for
  * the reason in `why`.
  */
 bool upstream_edge_step(struct upstream_edge *, uint64_t now, uint64_t *at);
 
-/* The first UP connection, and one that is not suspect if there is one. */
+/*
+ * The first UP connection: if possible one that works, or else one that is not
+ * suspect.
+ */
 struct connection *upstream_edge_best(const struct upstream_edge *);
+
+/*
+ * Whether that connection works while others are suspect: it has received
+ * packets since, and they had time to do so, too. An idle connection is never
+ * suspect, since no answer is due, so it is pinged when another becomes so.
+ */
+bool upstream_edge_works(const struct connection *, uint64_t now, uint64_t *at);
 
 /* How many connections are UP. */
 size_t upstream_edge_count(const struct upstream_edge *);
