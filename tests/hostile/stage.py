@@ -20,6 +20,7 @@ import time
 
 from certificate import NAMES, SERVER, Pair
 from daemon import BUILD, DEADLINE, SAN, Daemon, environment, wait_until
+from messages import CONNECTED
 from names import NameServer
 from origin import Origin
 from server import serve
@@ -176,7 +177,7 @@ class Stage(contextlib.ExitStack):
                          f"127.0.0.1:{self.edge.port}", "--pin",
                          self.pair.pin())
         try:
-            culvert.wait_for("connected to ")
+            culvert.wait_for(CONNECTED)
         except AssertionError:
             culvert.kill()
             raise

@@ -7,6 +7,7 @@ import statistics
 import time
 
 from daemon import wait_until
+from messages import ACCEPTED
 
 MIB = 1 << 20
 GROWTH_MAX = 1.1  # of memory, from the first quiet to the last
@@ -56,7 +57,7 @@ def wait_quiet(world):
 
 def connections(edge):
     """The connections that the edge has, as its log has it."""
-    begun, ended = (len(re.findall(rf"connection from \S+ {how}", edge.log))
+    begun, ended = (len(re.findall(rf"{ACCEPTED}\S+ {how}", edge.log))
                     for how in (r"\(TLS", "ended: "))
     return begun - ended
 

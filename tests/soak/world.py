@@ -16,6 +16,7 @@ import traceback
 
 from certificate import NAMES, SERVER, Pair
 from daemon import BUILD, DEADLINE, REPORT, Daemon
+from messages import CONNECTED, RELOAD_DONE
 from origin import Origin
 from server import serve
 
@@ -136,7 +137,7 @@ def reload(daemon, path, text):
     path.write_text(text)
     said = daemon.log.count("is reloaded")
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.wait_for(r"(the configuration|nothing) is reloaded", said + 1)
+    daemon.wait_for(RELOAD_DONE, said + 1)
 
 
 class World(contextlib.ExitStack):
@@ -167,7 +168,7 @@ class World(contextlib.ExitStack):
         self.culvert = Daemon("culvert", self.directory, "-f", self.conf)
         self.callback(self.culvert.stop)
         self.proxy = self.culvert.port
-        self.culvert.wait_for("connected to ")
+        self.culvert.wait_for(CONNECTED)
         return self
 
     def configuration(self, sides):

@@ -17,6 +17,7 @@ import pytest
 from certificate import Authority
 from client import USER
 from daemon import DEADLINE, ROOT, SAN, Daemon, environment
+from messages import CONNECTED
 from origin import Handler, HttpOrigin, Origin, echo
 from places import Forbidden, Places
 from quic_go import build_all
@@ -196,7 +197,7 @@ def start_culvert(start, ca):
                         *(("--ca", ca.root.cert) if trust is None else trust),
                         *flags, **options)
         if wait:
-            culvert.wait_for("connected to ")
+            culvert.wait_for(CONNECTED)
         return culvert
 
     return start_it
@@ -209,7 +210,7 @@ def start_embedded(start):
     def start_it(*flags, **options):
         culvert = start("culvert", "-vv", "-l", "127.0.0.1:0",
                         "--embedded-edge", *flags, **options)
-        culvert.wait_for("connected to ")
+        culvert.wait_for(CONNECTED)
         return culvert
 
     return start_it

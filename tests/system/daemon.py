@@ -9,6 +9,8 @@ import signal
 import subprocess
 import time
 
+from messages import LISTENING
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CULVERT_BUILD", ROOT / "build")).resolve()
 
@@ -74,7 +76,7 @@ class Daemon:
         self.pid = self.process.pid
         self.killed = False
         try:
-            self.port = int(self.wait_for(r"listening on \S+:(\d+) ")[1])
+            self.port = int(self.wait_for(LISTENING)[1])
         except AssertionError:
             self.kill()
             raise

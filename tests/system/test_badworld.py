@@ -13,6 +13,8 @@ import pytest
 from client import (connect, expect_reset, http_head, receive, receive_all,
                     reset, socks5_connect, socks5_tunnel, works, SUCCEEDED)
 from daemon import DEADLINE, wait_until
+from messages import (ACCEPTED, LAST_TUNNEL_ENDED, REFUSES_CONNECTIONS,
+                      SHUTTING_DOWN)
 from origin import hold, send_pattern
 
 # The first bytes of a TLS handshake (RFC 8446 §5.1, §4.1.2).
@@ -117,7 +119,7 @@ def test_garbage(culvert, edge, origin):
             receive_all(sock)
     is_well(culvert, origin)
     assert culvert.status()["reconnects"] == 0
-    assert edge.log.count("connection from") == 1
+    assert edge.log.count(ACCEPTED) == 1
 
 
 def test_garbage_at_the_edge(edge, culvert, origin):
@@ -227,14 +229,14 @@ def test_edge_lets_tunnels_finish(edge, culvert, start_culvert, origin):
         edge.terminate()
         edge.wait_for("SIGTERM: finishing open tunnels")
         late = start_culvert(edge, wait=False)
-        late.wait_for("the edge accepts no new connections")
+        late.wait_for(REFUSES_CONNECTIONS)
         sock.sendall(b"still here")
         sock.shutdown(socket.SHUT_WR)
         assert receive_all(sock) == b"still here"
     edge.wait()
     assert "bytes up, 10 down" in edge.log and ": done" in edge.log
     # Either side may close the drained connection first.
-    culvert.wait_for(r"ended: (its last tunnel has ended|"
+    culvert.wait_for(rf"ended: ({LAST_TUNNEL_ENDED}|"
                      r"closed by the peer \(HTTP/3 error 0x100)")
 
 
@@ -281,7 +283,7 @@ def test_sigterm_ends_tunnels(start_culvert, edge, origin, signals):
             sock.recv(1)
     culvert.wait()
     assert not culvert.control.exists()
-    edge.wait_for("ended: .*culvert is shutting down")
+    edge.wait_for(f"ended: .*culvert {SHUTTING_DOWN}")
 
 
 def answer(sock):
@@ -320,4 +322,4 @@ def test_gone_before_the_answer(culvert, edge, origin):
     assert code == SUCCEEDED
     sock.close()
     assert culvert.status()["reconnects"] == 0
-    assert edge.log.count("connection from") == 1
+    assert edge.log.count(ACCEPTED) == 1

@@ -10,6 +10,7 @@ import pytest
 from client import (GENERAL_FAILURE, TTL_EXPIRED, http_connect, receive_all,
                     socks5_connect, works)
 from daemon import DEADLINE, run
+from messages import ACCEPTED, CONNECTED, NEXT_ATTEMPT, UNTRUSTED
 
 NOT_A_PIN = "sha256//" + "A" * 43 + "="
 
@@ -35,21 +36,20 @@ def refused(culvert, error):
 # ---- The edge's certificate ----
 
 @pytest.mark.parametrize("kind, error", [
-    ("untrusted", "not signed by a trusted CA"),
+    ("untrusted", UNTRUSTED),
     ("expired", "expired"),
     ("wrong_name", "is for another name")],
     ids=["untrusted", "expired", "name"])
 def test_wrong_certificate(start_edge, start_culvert, ca, kind, error):
     edge = start_edge(pair=getattr(ca, kind))
     refused(start_culvert(edge, wait=False), error)
-    assert "connection from" not in edge.log
+    assert ACCEPTED not in edge.log
 
 
 @pytest.mark.parametrize("trust", ["stranger", "system"])
 def test_wrong_ca(edge, start_culvert, ca, trust):
     trust = () if trust == "system" else ("--ca", ca.stranger.cert)
-    refused(start_culvert(edge, trust=trust, wait=False),
-            "not signed by a trusted CA")
+    refused(start_culvert(edge, trust=trust, wait=False), UNTRUSTED)
 
 
 def test_right_certificate(culvert, origin):
@@ -66,7 +66,7 @@ def test_name_is_verified(start_edge, start, ca, origin):
     edge = start_edge()
     culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
                     f"localhost:{edge.port}", "--ca", ca.root.cert)
-    culvert.wait_for("connected to ")
+    culvert.wait_for(CONNECTED)
     works(culvert, origin())
 
 
@@ -221,7 +221,7 @@ def test_next_edge(start, edge, start_edge, ca, origin):
                     "-e", f"127.0.0.1:{wrong.port}",
                     "-e", f"127.0.0.1:{edge.port}", "--ca", ca.root.cert)
     culvert.wait_for("expired")
-    culvert.wait_for(f"connected to 127.0.0.1:{edge.port}")
+    culvert.wait_for(f"{CONNECTED}127.0.0.1:{edge.port}")
     works(culvert, origin())
     assert culvert.status()["edge"] == f"127.0.0.1:{edge.port}"
 
@@ -231,7 +231,7 @@ def test_edge_comes_later(start_edge, start_culvert, edge, origin):
     port = edge.port
     edge.stop()
     culvert = start_culvert(port, wait=False)
-    culvert.wait_for("next attempt in")
+    culvert.wait_for(NEXT_ATTEMPT)
     start_edge(port=port)
     works(culvert, origin())
 
@@ -268,4 +268,4 @@ def test_resumption(culvert, edge, origin):
                                  "another connection")
     assert status["resumed"] is True
     works(culvert, origin())
-    edge.wait_for("connection from .*resumed")
+    edge.wait_for(ACCEPTED + ".*resumed")

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from daemon import BUILD, DEADLINE, environment, run, wait_until
+from messages import CONNECTED, RELOADED
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_blocked_signals(start_edge, start_culvert, program):
     daemon = edge if program == "culvert-edge" \
         else start_culvert(edge, preexec=block_signals)
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.wait_for("the configuration is reloaded")
+    daemon.wait_for(RELOADED)
     daemon.stop()
 
 
@@ -161,7 +162,7 @@ def test_file_is_used(start, config):
     culvert = start("culvert", "-v", "-f",
                     config("[proxy]\nlisten = 127.0.0.1:0\n"
                            "[edge]\nembedded-edge = yes\n"))
-    culvert.wait_for("connected to ")
+    culvert.wait_for(CONNECTED)
 
 
 def test_option_overrides_the_file(config):
@@ -236,7 +237,7 @@ def test_ctl_by_default_path(start, tmp_path):
     env = {"XDG_RUNTIME_DIR": str(tmp_path)}
     culvert = start("culvert", "-l", "127.0.0.1:0", "--embedded-edge",
                     control=False, env=env)
-    culvert.wait_for("connected to ")
+    culvert.wait_for(CONNECTED)
     path = tmp_path / "culvert" / "control.sock"
     assert path.stat().st_mode & 0o7777 == 0o600
     assert path.parent.stat().st_mode & 0o022 == 0

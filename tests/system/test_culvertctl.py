@@ -17,6 +17,7 @@ import pytest
 
 from client import ping, receive, socks5_tunnel
 from daemon import BUILD, DEADLINE, environment, run
+from messages import CONNECTED
 
 
 def ctl(daemon, *args):
@@ -88,7 +89,7 @@ def test_reconnect(culvert):
     ctl(culvert, "reconnect")
     culvert.wait_status(
         lambda s: s["reconnects"] == 1 and s["state"] == "up", "up again")
-    culvert.wait_for("connected to ", count=2)
+    culvert.wait_for(CONNECTED, count=2)
 
 
 # ---- Watching ----

@@ -10,6 +10,7 @@ from client import (CONNECTION_REFUSED, GENERAL_FAILURE, SUCCEEDED, connect,
                     http_head, receive, receive_all, socks5_reply,
                     socks5_request)
 from daemon import wait_until
+from messages import CONNECTED
 from origin import pattern
 from test_nat import Nat
 
@@ -183,7 +184,7 @@ def test_lost_with_the_connection(ask_and_lose, origin, kind):
         text = receive_all(sock)
     culvert.wait_for("may or may not have received")
     assert code != 502 or b"may or may not have received" in text
-    culvert.wait_for("connected to ", count=2)
+    culvert.wait_for(CONNECTED, count=2)
     with connect(culvert.port) as sock:
         sock.sendall(request(server.port))
         assert answer(sock) == granted

@@ -13,6 +13,7 @@ from client import (GENERAL_FAILURE, SUCCEEDED, USER, connect, http_connect,
                     receive, reset, socks5_connect, socks5_request,
                     socks5_tunnel, works)
 from daemon import DEADLINE, SAN, wait_until
+from messages import CONNECTED, REFUSES_CONNECTIONS
 from names import NameServer
 from origin import BLOCK, silent_port
 from test_reload import OTHER, crypted, reload, renew
@@ -117,7 +118,7 @@ def test_connections_of_one_source(start_edge, start_culvert, origin):
     first = start_culvert(edge)
     works(first, server)
     second = start_culvert(edge, wait=False)
-    second.wait_for("the edge accepts no new connections")
+    second.wait_for(REFUSES_CONNECTIONS)
     works(first, server)
     assert re.search("connections: 1, .* [1-9][0-9]* refused", report(edge))
     first.stop()
@@ -137,7 +138,7 @@ def test_idle_connections_make_room(start_edge, start_culvert, origin):
     works(first, server)
     second.wait_status(lambda s: s["state"] != "up", "the end of the other")
     assert "2 closed to make room" in report(edge)
-    assert first.log.count("connected to") == 2
+    assert first.log.count(CONNECTED) == 2
 
 
 # ---- Floods ----

@@ -16,6 +16,7 @@ from client import (GENERAL_FAILURE, SUCCEEDED, USER, connect, http_connect,
                     socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
                     works)
 from daemon import SAN, wait_until
+from messages import LISTENING, TUNNEL_IDLE
 from origin import expect_pattern, hold, pattern, send_pattern
 from test_reload import reload
 
@@ -108,7 +109,7 @@ def test_listeners_are_apart(start_culvert, edge, origin):
     """One that is full leaves the other one open."""
     culvert = start_culvert(edge, "-l", "127.0.0.1:0",
                             "--clients-per-listener", "2")
-    other = int(culvert.wait_for(r"listening on \S+:(\d+) ", 2)[1])
+    other = int(culvert.wait_for(LISTENING, 2)[1])
     with held(culvert, origin, 2), connect(culvert.port) as third:
         third.sendall(b"\5\1\0")
         culvert.wait_for("no clients are accepted: too many clients")
@@ -253,7 +254,7 @@ def test_tunnel_timeout(start_culvert, edge, origin):
     wait_until(lambda: seen, "the origin is told")
     assert isinstance(seen[0], ConnectionResetError)
     assert limit(culvert, "tunnel_timeout")["hits"] == 1
-    culvert.wait_for("the tunnel was idle")
+    culvert.wait_for(TUNNEL_IDLE)
 
 
 # ---- Memory, and isolation ----

@@ -10,6 +10,7 @@ import pytest
 from client import (USER, connect, http_head, outlives, receive, receive_all,
                     reset, socks5_greet, socks5_request)
 from daemon import FULL, wait_until
+from messages import CONNECTED, TUNNEL_IDLE
 from origin import expect_pattern, send_pattern
 from test_isolation import report
 from test_reset import http, request_head, socks
@@ -159,7 +160,7 @@ class Cable:
             f"127.0.0.1:{self.edge.port}", "--pin", ca.good.pin(),
             "--connect-timeout", 3600, "--listen-users", users, *limit,
             preexec=places.near.enter)
-        self.culvert.wait_for("connected to ")
+        self.culvert.wait_for(CONNECTED)
 
     def client(self):
         return self.places.far.inside(connect, self.culvert.port, self.near)
@@ -353,4 +354,4 @@ def test_edge_times_out(start_edge, start_culvert, origin):
     server = origin()
     with socks(culvert, server) as idle, socks(culvert, server) as busy:
         outlives(busy, idle)
-    edge.wait_for("the tunnel was idle")
+    edge.wait_for(TUNNEL_IDLE)

@@ -15,6 +15,7 @@ import pytest
 from busy import Busy
 from client import socks5_tunnel
 from daemon import BUILD, FULL, SAN, wait_until
+from messages import ACCEPTED, CONNECTED, MIGRATED, MOVED
 from origin import echo
 from places import EDGE, EDGE6, LIBC
 
@@ -42,7 +43,7 @@ def world(places, start, ca):
                         preexec=enter or places.near.enter)
         culvert.edge = edge
         if wait:
-            culvert.wait_for("connected to ")
+            culvert.wait_for(CONNECTED)
         return culvert
 
     return start_it
@@ -61,7 +62,7 @@ def busy(places):
 
 def one_connection(culvert):
     assert culvert.status()["reconnects"] == 0
-    assert culvert.edge.log.count("connection from") == 1
+    assert culvert.edge.log.count(ACCEPTED) == 1
 
 
 def print_row(name, **figures):
@@ -97,7 +98,7 @@ def test_the_network_goes_away(places, world, busy, address):
     down = time.monotonic()
     tunnels.wait_blocks(1)
     moved = time.monotonic() - down
-    culvert.wait_for("moved: the edge is now reached from")
+    culvert.wait_for(MOVED)
     status = culvert.wait_status(found(1300), "the size of B")
     size = time.monotonic() - down
     tunnels.finish()
@@ -117,7 +118,7 @@ def test_a_better_network_comes(places, world, busy):
     tunnels = busy(culvert)
     tunnels.forget_gaps()
     b.prefer(50)
-    culvert.wait_for("moved: the edge is now reached from " + b.address)
+    culvert.wait_for(MOVED + b.address)
     tunnels.wait_blocks(3)
     gap = tunnels.longest_gap()
     a.down()
@@ -141,10 +142,10 @@ def test_networks_flap(places, world, busy):
         if FULL:
             pause(begin + 3 * i - time.monotonic())
         a.down()
-        culvert.wait_for("reached from " + b.address, count=i + 1)
+        culvert.wait_for(MOVED + b.address, count=i + 1)
         tunnels.wait_blocks(3)
         a.up()
-        culvert.wait_for("reached from " + a.address, count=i + 1)
+        culvert.wait_for(MOVED + a.address, count=i + 1)
         tunnels.wait_blocks(3)
     tunnels.finish()
     print_row("flaps", flaps=2 * flaps,
@@ -175,7 +176,7 @@ def test_no_network_for_a_while(places, world, busy):
 
 def comes_from(culvert, address):
     """Waits until the edge has a connection from that address."""
-    culvert.edge.wait_for(r"connection (from|migrated to) "
+    culvert.edge.wait_for(rf"({ACCEPTED}|{MIGRATED})"
                           rf"{re.escape(address)}:")
 
 
@@ -307,7 +308,7 @@ def test_through_a_vpn(wire, vpn, world, busy):
     comes_from(culvert, VPN_NEAR)
     inside = culvert.wait_status(found(1400), "the size of the VPN")
     process.terminate()
-    culvert.wait_for("reached from " + wire.address)
+    culvert.wait_for(MOVED + wire.address)
     culvert.wait_status(found(1500), "the size of A again")
     tunnels.wait_blocks(1)
     tunnels.finish()

@@ -10,6 +10,7 @@ import pytest
 from busy import Busy
 from client import ping, receive_all, socks5_tunnel
 from daemon import FULL, SAN, wait_until
+from messages import ACCEPTED, CONNECTED, MIGRATED, MOVED
 from origin import echo, expect_pattern, send_pattern
 
 SIZE = (8 if SAN else 32) << 20
@@ -134,7 +135,7 @@ def nat(edge):
 def one_connection(culvert, edge):
     assert culvert.status()["reconnects"] == 0
     assert edge.process.poll() is None
-    assert edge.log.count("connection from") == 1
+    assert edge.log.count(ACCEPTED) == 1
 
 
 @pytest.mark.parametrize("away", [1, 2, 7])
@@ -203,13 +204,13 @@ def test_a_port_that_is_dead(nat, edge, start_culvert, origin):
     tunnels = Busy(culvert, origin(echo), 10)
     relay.block()
     begin = time.monotonic()
-    culvert.wait_for("moved: the edge is now reached from")
+    culvert.wait_for(MOVED)
     moved = time.monotonic() - begin
     tunnels.wait_blocks(1)
     tunnels.finish()
     print(f"\na dead port: moved after {moved:.3f} s, longest gap "
           f"{tunnels.longest_gap():.3f} s")
-    edge.wait_for("migrated to")
+    edge.wait_for(MIGRATED)
     assert culvert.status()["migrations"] == 1
     assert culvert.status()["tunnels"]["failed"] == 0
 
@@ -225,4 +226,4 @@ def test_silence_for_good(nat, edge, start_culvert, origin):
     tunnels.lost()
     print(f"\nsilence: given up after {time.monotonic() - begin:.3f} s")
     relay.deaf = False
-    culvert.wait_for("connected to ", count=2)
+    culvert.wait_for(CONNECTED, count=2)

@@ -17,6 +17,7 @@ import pytest
 
 from client import socks5_tunnel
 from daemon import DEADLINE, FULL, Daemon, wait_until
+from messages import ACCEPTED, CONNECTED, LOSSY, PATH_MTU
 from origin import expect_pattern, pattern, send_pattern
 from places import EDGE, EDGE6, Forbidden, Places
 
@@ -70,7 +71,7 @@ class Scene(contextlib.ExitStack):
         self.culvert = self.daemon(
             "culvert", self.places.near, "-l", "127.0.0.1:0", "-e",
             f"{host}:{self.edge.port}", "--pin", good.pin(), *flags)
-        self.culvert.wait_for("connected to ")
+        self.culvert.wait_for(CONNECTED)
         self.begin = time.monotonic()
 
     def note(self, what):
@@ -92,7 +93,7 @@ class Scene(contextlib.ExitStack):
     def edge_size(self):
         """The size that the edge has logged last; the first one is not logged.
         """
-        told = re.findall(r"path MTU to \S+ is (\d+)", self.edge.log)
+        told = re.findall(PATH_MTU, self.edge.log)
         return int(told[-1]) if told else 0
 
     def edge_finds(self, mtu, what="edge_found_s"):
@@ -303,7 +304,7 @@ def spread(scene):
 
     wait_until(is_spread, "new tunnels are spread")
     scene.note("spread_s")
-    assert "loses packets" in scene.culvert.log
+    assert LOSSY in scene.culvert.log
     flow.moves(STEP)
     line.becomes("-l", 0)
     flow.stop()
@@ -468,7 +469,7 @@ def hear_forgeries(scene):
     scene.connect()
     scene.finds(1500)
     before = scene.mtu()
-    client = re.search(r"connection from \[?(\S+?)\]?:(\d+) ", scene.edge.log)
+    client = re.search(ACCEPTED + r"\[?(\S+?)\]?:(\d+) ", scene.edge.log)
     cpu = scene.culvert.cpu()
     thread = threading.Thread(
         target=scene.places.far.inside,

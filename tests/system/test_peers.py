@@ -17,6 +17,7 @@ from client import (connect, http_connect, http_head, ping, receive, receive_all
                     socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
                     GENERAL_FAILURE, SUCCEEDED)
 from daemon import DEADLINE, wait_until
+from messages import ACCEPTED, CONNECTED
 from origin import echo, expect_pattern, pattern, send_pattern
 from places import EDGE
 from test_qlog import records
@@ -250,7 +251,7 @@ def test_move_from_their_edge(places, their_edge, start, ca):
             assert status["migrations"] == 1
             assert status["tunnels"]["failed"] == 0
             return
-        culvert.wait_for("connected to ", count=2)
+        culvert.wait_for(CONNECTED, count=2)
         with tunnel() as new:
             ping(new)
             ping(old)
@@ -296,7 +297,7 @@ def test_their_tunnels(their_client, edge, origin):
     assert report["errors"] == []
     assert report["ok"] == TUNNELS
     assert server.connections == TUNNELS
-    assert len(re.findall(r"connection from \S+ \(", edge.log)) == 1
+    assert len(re.findall(ACCEPTED + r"\S+ \(", edge.log)) == 1
 
 
 def test_their_deaf_client(peers, ca, edge, origin):

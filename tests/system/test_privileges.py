@@ -14,6 +14,7 @@ import pytest
 
 from client import SUCCEEDED, USER, receive, socks5_connect, works
 from daemon import DEADLINE, SAN, run, wait_until
+from messages import CONNECTED, NOT_RELOADED, RELOADED
 from test_reload import OTHER, crypted, reload, renew
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0,
@@ -256,7 +257,7 @@ def test_what_the_kernel_lacks_is_a_warning(start_edge, start_culvert,
                      r"restricted; it requires Linux 5.13", edge.log)
     works(start_culvert(edge), origin())
     reload(edge)
-    assert "the configuration is reloaded" in edge.log
+    assert RELOADED in edge.log
 
 
 # ---- Files of root's ----
@@ -308,7 +309,7 @@ def test_files_of_root_are_found_again(start, start_culvert, ca, origin,
     path.write_text(text)
     reload(edge)
     assert not serves(OTHER, "--pin", ca.untrusted.pin())
-    assert "nothing is reloaded" not in edge.log
+    assert NOT_RELOADED not in edge.log
 
 
 def test_a_new_path_takes_a_restart(start, start_culvert, ca, origin,
@@ -337,7 +338,7 @@ def test_self_signed_key_is_read_again(start, start_culvert, origin,
     pin = edge.wait_for(r"--pin (sha256//\S+)")[1]
     reload(edge)
     assert edge.wait_for(r"--pin (sha256//\S+)", 2)[1] == pin
-    edge.wait_for("the configuration is reloaded")
+    edge.wait_for(RELOADED)
     assert (tmp_path / "state" / "key.pem").stat().st_uid == 0
     works(start_culvert(edge, trust=("--pin", pin)), origin())
 
@@ -351,7 +352,7 @@ def test_the_child_ignores_signals(start_edge, start_culvert, origin):
     for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
         os.kill(child, number)
     reload(edge)
-    assert "the configuration is reloaded" in edge.log
+    assert RELOADED in edge.log
     works(start_culvert(edge), origin())
 
 
@@ -399,7 +400,7 @@ def test_names_are_looked_up(start, start_edge, ca, origin):
     edge = start_edge()
     culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
                     f"localhost:{edge.port}", "--pin", ca.good.pin())
-    culvert.wait_for("connected to ")
+    culvert.wait_for(CONNECTED)
     sock, code = socks5_connect(culvert.port, "localhost", origin().port)
     with sock:
         assert code == SUCCEEDED

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from client import socks5_tunnel
+from messages import CONNECTED, PATH_MTU, RELOADED
 from origin import expect_pattern, send_pattern
 
 FILE_MAX = 65536  # bytes: like a full disk, for one process
@@ -28,7 +29,7 @@ def test_qlog(start_edge, start_culvert, tmp_path):
     edge = start_edge("--qlog", theirs)
     for _ in range(3):
         culvert = start_culvert(edge, "--qlog", ours)
-        culvert.wait_for("path MTU to")
+        culvert.wait_for(PATH_MTU)
         culvert.stop()
     edge.stop()
     for directory, role in (ours, "client"), (theirs, "server"):
@@ -57,9 +58,9 @@ def transfers(culvert, server, count=2):
     for _ in range(count):
         with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
             expect_pattern(sock, SIZE)
-        seen = culvert.log.count("connected to ")
+        seen = culvert.log.count(CONNECTED)
         culvert.ctl("reconnect")
-        culvert.wait_for("connected to ", seen + 1)
+        culvert.wait_for(CONNECTED, seen + 1)
 
 
 def told(daemon, pattern):
@@ -115,7 +116,7 @@ def test_a_directory_that_takes_no_trace(start_edge, start_culvert, origin,
             assert f"cannot write {gone}/" in lines[-1]
             assert "No such file or directory" in lines[-1]
             daemon.process.send_signal(signal.SIGHUP)
-            daemon.wait_for("the configuration is reloaded", count)
+            daemon.wait_for(RELOADED, count)
         transfers(culvert, server, 1)
     for daemon in (culvert, edge):
         assert len(told(daemon, "")) == 3

@@ -9,6 +9,7 @@ import pytest
 from client import (SUCCEEDED, USER, receive, socks5_connect, socks5_greet,
                     socks5_tunnel)
 from daemon import DEADLINE
+from messages import CONNECTED, NOT_RELOADED, RELOAD_DONE, UNTRUSTED
 
 OTHER = ("bob", "battery staple")
 
@@ -24,7 +25,7 @@ def reload(daemon):
     """Sends SIGHUP and waits for the last line about it."""
     said = daemon.log.count("is reloaded")
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.wait_for(r"(the configuration|nothing) is reloaded", said + 1)
+    daemon.wait_for(RELOAD_DONE, said + 1)
 
 
 def renew(path, text):
@@ -80,10 +81,10 @@ def test_certificate_is_renewed(start_edge, start_culvert, ca, origin, pair):
     tunnel.works()
     start_culvert(edge, trust=("--pin", ca.untrusted.pin()))
     refused = start_culvert(edge, wait=False)
-    refused.wait_for("not signed by a trusted CA")
+    refused.wait_for(UNTRUSTED)
     tunnel.works()
     old.ctl("reconnect")
-    old.wait_for("not signed by a trusted CA")
+    old.wait_for(UNTRUSTED)
 
 
 def test_broken_certificate_changes_nothing(start_edge, start_culvert, ca,
@@ -92,7 +93,7 @@ def test_broken_certificate_changes_nothing(start_edge, start_culvert, ca,
     tunnel = Tunnel(start_culvert(edge), origin())
     renew(pair.key, ca.untrusted.key.read_bytes())
     reload(edge)
-    edge.wait_for(rf"error: nothing is reloaded: {pair.cert}: the certificate "
+    edge.wait_for(rf"error: {NOT_RELOADED}{pair.cert}: the certificate "
                   "and key cannot be used: .*do not match")
     renew(pair.cert, "no certificate")
     reload(edge)
@@ -118,7 +119,7 @@ def test_users_come_and_go(start_edge, start_culvert, origin, users):
     tunnel.works()
     renew(users, crypted(USER) + "carol\n")
     reload(edge)
-    edge.wait_for(rf"nothing is reloaded: {users}:2: the line is not name:hash")
+    edge.wait_for(rf"{NOT_RELOADED}{users}:2: the line is not name:hash")
     assert serves(OTHER) and not serves(USER)
 
 
@@ -141,7 +142,7 @@ def test_configuration_of_an_edge(start, start_culvert, ca, origin, tmp_path):
     assert serves()
     renew(path, text + "[log]\nverbose = 1\n[path]\nccc = cubic\n")
     reload(edge)
-    edge.wait_for(rf"nothing is reloaded: {path}:9: unknown key 'ccc'")
+    edge.wait_for(rf"{NOT_RELOADED}{path}:9: unknown key 'ccc'")
     assert serves()
     renew(path, text.replace("127.0.0.1:0", "127.0.0.1:1") +
           "[log]\nverbose = 1\n")
@@ -184,7 +185,7 @@ def test_configuration_of_a_proxy(start, start_edge, ca, origin, tmp_path,
     path.write_text(f"{listener}[edge]\nedge = 127.0.0.1:{first.port}\n"
                     f"ca = {ca.root.cert}\n[log]\nverbose = 1\n")
     culvert = start("culvert", "-f", path)
-    culvert.wait_for("connected to ")
+    culvert.wait_for(CONNECTED)
 
     def lets_in(user):
         sock = socket.create_connection(("127.0.0.1", culvert.port), DEADLINE)
@@ -202,7 +203,7 @@ def test_configuration_of_a_proxy(start, start_edge, ca, origin, tmp_path,
     sock.sendall(b"after")
     assert receive(sock, 5) == b"after"
     culvert.ctl("reconnect")
-    culvert.wait_for(f"connected to 127.0.0.1:{second.port}")
+    culvert.wait_for(f"{CONNECTED}127.0.0.1:{second.port}")
     socks5_tunnel(culvert.port, "127.0.0.1", server.port, OTHER).close()
 
 
@@ -224,7 +225,7 @@ def test_user_of_a_proxy(start_edge, start_culvert, origin, users, tmp_path):
     assert culvert.status()["reconnects"] == 0
     renew(user_file, "no colon")
     reload(culvert)
-    culvert.wait_for(f"nothing is reloaded: {user_file}:1: the line is not ")
+    culvert.wait_for(f"{NOT_RELOADED}{user_file}:1: the line is not ")
     Tunnel(culvert, server)
 
 
@@ -236,12 +237,12 @@ def test_mark_takes_a_restart(start_edge, start, ca, origin, tmp_path):
             f"edge = 127.0.0.1:{edge.port}\nca = {ca.root.cert}\n")
     path.write_text(text)
     culvert = start("culvert", "-f", path)
-    culvert.wait_for("connected to ")
+    culvert.wait_for(CONNECTED)
     renew(path, f"{text}[path]\nfwmark = 5\n")
     reload(culvert)
     culvert.wait_for("nothing is reloaded: --fwmark requires a restart")
     culvert.ctl("reconnect")
-    culvert.wait_for("connected to ", 2)
+    culvert.wait_for(CONNECTED, 2)
     Tunnel(culvert, origin())
 
 
@@ -251,5 +252,5 @@ def test_embedded_edge_stays(start_embedded, origin, tmp_path):
     reload(culvert)
     tunnel.works()
     culvert.ctl("reconnect")
-    culvert.wait_for("connected to ", 2)
+    culvert.wait_for(CONNECTED, 2)
     Tunnel(culvert, origin())

@@ -15,6 +15,7 @@ from client import (connect, expect_reset, http_connect, http_head, ping,
                     GENERAL_FAILURE, SUCCEEDED)
 from daemon import DEADLINE, wait_until
 from datagrams import Path
+from messages import CONNECTED, NO_QUIC_V1, SHUTTING_DOWN
 from origin import expect_pattern, read_request, send_pattern
 from quic_go import Scripted
 
@@ -104,7 +105,7 @@ def test_goaway_does_not_end_what_flows(scripted, start_culvert, origin, ids):
         ping(last)
         for id in ids:
             edge.command("goaway", 0, id)
-        culvert.wait_for("is shutting down")
+        culvert.wait_for(SHUTTING_DOWN)
         works(culvert, server)
         edge.wait_for("request", 1, 0)
         exchange(last)
@@ -127,7 +128,7 @@ def test_goaway_before_the_answer(scripted, start_culvert, origin, ids,
         edge.wait_for("request", 0, 0)
         for id in ids:
             edge.command("goaway", 0, id)
-        culvert.wait_for("is shutting down")
+        culvert.wait_for(SHUTTING_DOWN)
         if not served:
             edge.wait_for("request", 1, 0)
         edge.command("answer", 0 if served else 1, 0, 200)
@@ -336,11 +337,11 @@ def test_another_edge_than_that(scripted, path, start, ca, origin):
     culvert = start("culvert", "-vv", "-l", "127.0.0.1:0", "-e",
                     f"127.0.0.1:{line.port}", "-e",
                     f"127.0.0.1:{edges[1].port}", "--ca", ca.root.cert)
-    culvert.wait_for(f"connected to 127.0.0.1:{line.port}")
+    culvert.wait_for(f"{CONNECTED}127.0.0.1:{line.port}")
     works(culvert, server)
     line.negotiates = True
     edges[0].command("goaway", 0, 4)
-    culvert.wait_for("is shutting down")
+    culvert.wait_for(SHUTTING_DOWN)
     works(culvert, server)
     edges[1].wait_for("request", 0, 0)
     assert culvert.status()["tunnels"]["failed"] == 0
@@ -352,7 +353,7 @@ def test_server_of_other_versions(scripted, path, start_culvert, origin):
     line = path(scripted(server).port)
     line.negotiates = True
     culvert = start_culvert(line.port, wait=False)
-    culvert.wait_for("the server does not support QUIC version 1")
+    culvert.wait_for(NO_QUIC_V1)
     sock, code = socks5_connect(culvert.port, "127.0.0.1", server.port)
     sock.close()
     assert code == GENERAL_FAILURE

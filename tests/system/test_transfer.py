@@ -8,6 +8,7 @@ import pytest
 from client import (connect, expect_reset, receive, receive_all, reset,
                     socks5_reply, socks5_request, socks5_tunnel, SUCCEEDED)
 from daemon import SAN, wait_until
+from messages import ACCEPTED
 from origin import (close_at_once, echo, expect_pattern, pattern,
                     send_pattern)
 
@@ -63,7 +64,7 @@ def test_a_thousand_at_once(culvert, edge, origin):
     assert status["tunnels"]["open"] == TUNNELS_AT_ONCE
     assert status["tunnels"]["failed"] == 0
     assert status["reconnects"] == 0
-    assert edge.log.count("connection from") == 1
+    assert edge.log.count(ACCEPTED) == 1
 
 
 def open_and_close(proxy, port, n):

@@ -9,6 +9,7 @@ import pytest
 
 from client import http_head, ping, receive, receive_all
 from daemon import wait_until
+from messages import TUNNEL_IDLE
 from origin import echo, expect_pattern, pattern, send_pattern
 from test_curl import curl, proxy
 from test_forward import HELLO, Client, Script
@@ -264,7 +265,7 @@ def test_idle(start_embedded, switching):
         upgrade(client, switching())
         ping(client.sock)
         assert client.is_reset()
-    embedded.wait_for("the tunnel was idle")
+    embedded.wait_for(TUNNEL_IDLE)
 
 
 def test_connect_after_an_exchange(embedded, script, origin):

@@ -15,6 +15,7 @@ from client import (SUCCEEDED, connect, http_connect, ping, receive_all, socks5_
                     socks5_greet, socks5_reply, socks5_request, socks5_tunnel,
                     works)
 from daemon import DEADLINE, wait_until
+from messages import CONNECTED, LAST_TUNNEL_ENDED, NEXT_ATTEMPT, SHUTTING_DOWN
 
 # Linux's unshare(2) and mount(2).
 CLONE_NEWNS = 0x00020000
@@ -47,7 +48,7 @@ def start_pair(start, start_edge, ca):
         culvert = start("culvert", "-v", "-l", "127.0.0.1:0",
                         "--ca", ca.root.cert,
                         *(arg for edge in edges for arg in ("-e", name(edge))))
-        culvert.wait_for(f"connected to {name(edges[0])}")
+        culvert.wait_for(f"{CONNECTED}{name(edges[0])}")
         return *edges, culvert
 
     return start_it
@@ -106,7 +107,7 @@ def test_dead_address_first(start, edge, origin, ca, both):
         culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
                         f"localhost:{edge.port}", "--ca", ca.root.cert,
                         preexec=both)
-        culvert.wait_for(f"connected to {name(edge)} ")
+        culvert.wait_for(f"{CONNECTED}{name(edge)} ")
         assert len(dead.recv(65536)) >= 1200
         works(culvert, origin())
         assert culvert.status()["edge"] == f"localhost:{edge.port}"
@@ -122,7 +123,7 @@ def test_live_address_first(start, start_edge, origin, ca, both):
         culvert = start("culvert", "-v", "-l", "127.0.0.1:0", "-e",
                         f"localhost:{port}", "--ca", ca.root.cert,
                         preexec=both)
-        culvert.wait_for(rf"connected to \[::1\]:{port} ")
+        culvert.wait_for(rf"{CONNECTED}\[::1\]:{port} ")
         works(culvert, origin())
 
 
@@ -152,7 +153,7 @@ def test_fail_over_and_return(start_pair, start_edge, origin):
     assert connections(culvert, second) == [("draining", 1)]
     ping(kept)
     kept.close()
-    second.wait_for("its last tunnel has ended")
+    second.wait_for(LAST_TUNNEL_ENDED)
     wait_until(lambda: not connections(culvert, second), "the old one's end")
     assert culvert.status()["tunnels"]["failed"] == 0
 
@@ -161,10 +162,10 @@ def test_return_without_clients(start_pair, start_edge):
     """The connection to the second edge ends, though no client comes."""
     first, second, culvert = start_pair()
     first.kill()
-    culvert.wait_for(f"connected to {name(second)}")
+    culvert.wait_for(f"{CONNECTED}{name(second)}")
     first = start_edge(port=first.port)
     culvert.wait_for(f"new tunnels go to edge {name(first)}")
-    second.wait_for("its last tunnel has ended")
+    second.wait_for(LAST_TUNNEL_ENDED)
 
 
 def test_silent_edge(start_pair, origin):
@@ -196,7 +197,7 @@ def test_edge_that_wants_to_go(start_pair, origin):
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
         ping(sock)
         first.terminate()
-        culvert.wait_for(f"{name(first)} is shutting down")
+        culvert.wait_for(f"{name(first)} {SHUTTING_DOWN}")
         works(culvert, server)
         assert culvert.status()["edge"] == name(second)
         assert connections(culvert, first)[0] == ("draining", 1)
@@ -223,7 +224,7 @@ def test_other_edges(start, start_edge, origin, ca, tmp_path):
 
     write(first, second)
     culvert = start("culvert", "-f", path)
-    culvert.wait_for(f"connected to {name(first)}")
+    culvert.wait_for(f"{CONNECTED}{name(first)}")
     server = origin()
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
         ping(sock)
@@ -232,12 +233,12 @@ def test_other_edges(start, start_edge, origin, ca, tmp_path):
         assert connections(culvert, first) == [("draining", 1)]
         works(culvert, server)
         reload(second)
-        culvert.wait_for(f"connected to {name(second)}")
+        culvert.wait_for(f"{CONNECTED}{name(second)}")
         works(culvert, server)
         assert culvert.status()["edge"] == name(second)
         assert connections(culvert, first) == [("draining", 1)]
         ping(sock)
-    first.wait_for("its last tunnel has ended")
+    first.wait_for(LAST_TUNNEL_ENDED)
     assert culvert.status()["tunnels"]["failed"] == 0
 
 
@@ -273,7 +274,7 @@ def test_orderly_restart(start_edge, start_culvert, origin):
     server = origin()
     kept = socks5_tunnel(culvert.port, "127.0.0.1", server.port)
     edge.terminate()
-    culvert.wait_for("is shutting down")
+    culvert.wait_for(SHUTTING_DOWN)
     waiting = connect(culvert.port)
     assert socks5_greet(waiting)
     waiting.sendall(socks5_request("127.0.0.1", server.port))
@@ -408,7 +409,7 @@ def test_limit_of_ten(start_edge, start_culvert, origin):
                "one connection is left")
     status = culvert.status()
     assert status["tunnels"]["failed"] == status["reconnects"] == 0
-    edge.wait_for("its last tunnel has ended", CONNECTIONS - 1)
+    edge.wait_for(LAST_TUNNEL_ENDED, CONNECTIONS - 1)
 
 
 def test_edge_with_few_connections(start_edge, start_culvert, origin):
@@ -433,7 +434,7 @@ def test_edge_with_few_connections(start_edge, start_culvert, origin):
         held[-1].sendall(socks5_request("127.0.0.1", server.port))
     assert connections(culvert, edge) == [("up", 2)] * 2
     assert culvert.log.count("no further connection beside") == 1
-    assert "next attempt in" not in "".join(
+    assert NEXT_ATTEMPT not in "".join(
         line for line in culvert.log.splitlines() if "warning" in line)
     for sock in held:
         sock.close()
@@ -448,7 +449,7 @@ def test_who_closed_it(start_edge, start_culvert, origin):
         ping(sock)
         culvert.ctl("reconnect")
         edge.wait_for(" s: closed by the client")
-    culvert.wait_for("connected to ", 2)
+    culvert.wait_for(CONNECTED, 2)
     with socks5_tunnel(culvert.port, "127.0.0.1", server.port) as sock:
         ping(sock)
         edge.terminate()
