@@ -33,7 +33,7 @@ put_connections(const json_t *status, FILE *stream)
 		return;
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		c = json_array_get(list, i);
-		report_label("link", stream);
+		report_label("connection", stream);
 		report_put(report_member(c, "edge"), stream);
 		fputs(" (", stream);
 		report_put(report_member(c, "address"), stream);

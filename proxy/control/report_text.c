@@ -5,7 +5,7 @@
 
 #include "proxy/control/report_internal.h"
 
-#define LABEL_COLUMNS 11 /* the longest label and two spaces */
+#define LABEL_COLUMNS 11 /* the longest label, and a space */
 
 /* A longer target shifts the rest of its own row. */
 #define TARGET_COLUMNS_MAX 48

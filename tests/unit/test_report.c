@@ -93,8 +93,8 @@ connections_are_listed_when_there_are_several(void **state)
 	    "edge       a.example:443\n"
 	    "spread     the line loses packets: new tunnels go to up to "
 	    "4 connections\n"
-	    "link       a.example:443 ([::1]:443) up, 7 tunnels\n"
-	    "link       b.example:1 (192.0.2.7:1) draining, 1 tunnel\n" QUIET(
+	    "connection a.example:443 ([::1]:443) up, 7 tunnels\n"
+	    "connection b.example:1 (192.0.2.7:1) draining, 1 tunnel\n" QUIET(
 		"0 B"));
 }
 
