@@ -68,8 +68,8 @@ culvertctl_OBJS = proxy/culvertctl.o control.a http1.a base.a
 # layers apart.
 UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
-	black_hole admission icmp qpack_decoder_stream closing keyed_counter listener \
-	netlink migration failover edge_attempts connection pool connect_error \
+	black_hole loss_window admission icmp qpack_decoder_stream closing keyed_counter listener \
+	netlink network_name migration failover edge_attempts connection pool connect_error \
 	refuse_outbound address_rule happy_eyeballs own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
@@ -124,11 +124,13 @@ test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/base/keye
 	proxy/base/log_sink.o
 test_pmtu_OBJS = quic/pmtu.o quic/pmtu_search_interval.o
 test_black_hole_OBJS = quic/black_hole.o $(test_pmtu_OBJS)
+test_loss_window_OBJS = quic/loss_window.o
 test_admission_OBJS = quic/admission.o quic/evict.o
 test_qpack_decoder_stream_OBJS = quic/qpack_decoder_stream.o
 test_icmp_OBJS = quic/icmp.o
 test_closing_OBJS = quic/closing.o quic/conn_id.o
 test_netlink_OBJS = proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o
+test_network_name_OBJS = proxy/local/upstream/network_name.o proxy/base/addr.o
 test_migration_OBJS = proxy/local/upstream/migration.o
 test_failover_OBJS = proxy/local/upstream/failover.o
 test_edge_attempts_OBJS = proxy/local/upstream/edge_attempts.o \

@@ -443,6 +443,7 @@ quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 	pulse->streams = conn->streams.n;
 	pulse->ip_mtu = conn->mtu_probe.pmtu.size + conn->mtu_probe.headers;
 	pulse->mtu_cause = pmtu_cause_name(conn->mtu_probe.pmtu.cause);
+	pulse->migrations = conn->path.changes;
 	pulse->sent = conn->path_loss.sent_noted;
 	pulse->received = conn->path_loss.received_noted;
 }

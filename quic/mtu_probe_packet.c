@@ -59,6 +59,7 @@ note_sent(struct quic_conn *conn, uint64_t number, size_t size,
 		: size > p->pmtu.base		     ? BLACK_HOLE_LARGE
 						     : BLACK_HOLE_SMALL,
 	    conn->now);
+	path_loss_sent(conn, number, size, p->sealed != 0);
 }
 
 /* The packet acknowledges; a probe may be lost, so it counts for PINGs only. */
@@ -180,6 +181,7 @@ on_acked_range(void *arg, uint64_t first, uint64_t last)
 		    p->flights[i].number <= last)
 			mtu_probe_resolved(conn, i, true);
 	black_hole_acked(&p->black_hole, &p->pmtu, first, last, conn->now);
+	path_loss_acked(conn, first, last);
 }
 
 static void
@@ -206,7 +208,7 @@ mtu_probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	watched->counts.received++;
 	if (!SHORT_HEADER(aad[0]) || len < TAG_LEN)
 		return 0;
-	path_loss_received(watched, aad, aadlen);
+	path_loss_received(watched, aad, aadlen, aadlen + len);
 	watched->mtu_probe.ranges_left = RANGES_MAX;
 	black_hole_opened(&watched->mtu_probe.black_hole);
 	note_received(&watched->mtu_probe, aadlen + len,

@@ -105,6 +105,7 @@ conn_follow_path(struct quic_conn *conn)
 		if (moved) {
 			conn->path.unvalidated = true;
 			mtu_probe_stop(conn, conn->now);
+			path_loss_moved(conn);
 		}
 	}
 	if (conn->path.unvalidated && ngtcp2_path_eq(path, &proven)) {

@@ -1,13 +1,18 @@
 /*
- * The peer's losses show as gaps in its packet numbers, and our own are counted
- * by h3.c. Congestion loses packets, too: while the round trip is long, a queue
- * is, and what is lost then may be the queue's. The rest is lost at random, or
- * by a policer.
+ * Losses show as gaps: of what is received in its packet numbers, and of what
+ * was sent in the ranges of ACK frames. A packet that arrives late, or whose
+ * loss the library declared too soon, is none. Congestion loses packets, too:
+ * while the round trip is long, a queue is, and what is lost then may be the
+ * queue's; loss_window.c has the rule for short queues. The rest is lost at
+ * random.
  *
  * An interval counts when the next one has ended, since packets that arrive
  * late are not lost.
  */
+#include <stdlib.h>
+
 #include "quic/internal.h"
+#include "quic/loss_window.h"
 
 /* An interval in nanoseconds: some round trips of most paths. */
 #define INTERVAL (200 * NS_PER_MS)
@@ -20,6 +25,12 @@
  * trip or two to notice them.
  */
 #define QUEUE_REST (2 * NS_PER_S)
+
+/*
+ * For so long after a change of the path nothing counts, since packets of the
+ * one before still arrive, or are missing.
+ */
+#define MOVE_REST (2 * NS_PER_S)
 
 /*
  * A queue is short if the round trip is less than so much longer than the
@@ -35,6 +46,49 @@
  */
 #define NEAR_RTT (2 * NS_PER_MS)
 
+struct path_loss_windows {
+	struct loss_window sent, received;
+	uint64_t acked;	     /* numbers below were acknowledged, or are lost */
+	uint64_t mean_bytes; /* of a packet that was sent */
+};
+
+/* ---- Windows ---- */
+
+/* They are kept from the first packet on, unless memory is short. */
+static struct path_loss_windows *
+windows_of(struct quic_conn *conn)
+{
+	struct conn_path_loss *p = &conn->path_loss;
+
+	if (conn_is_server(conn) ||
+	    (p->moved_at != 0 && conn->now - p->moved_at < MOVE_REST))
+		return NULL;
+	if (p->windows == NULL)
+		p->windows = calloc(1, sizeof(*p->windows));
+	return p->windows;
+}
+
+void
+path_loss_free(struct quic_conn *conn)
+{
+	free(conn->path_loss.windows);
+	conn->path_loss.windows = NULL;
+}
+
+/* Another window begins with the first packet after the rest. */
+void
+path_loss_moved(struct quic_conn *conn)
+{
+	struct conn_path_loss *p = &conn->path_loss;
+
+	path_loss_free(conn);
+	p->any = false;
+	p->least_rtt = UINT64_MAX;
+	p->moved_at = p->queued_at = conn->now;
+}
+
+/* ---- Packets ---- */
+
 /* RFC 9000 §A.3, for a number that was sent with `bits` bits. */
 static uint64_t
 full_number(uint64_t largest, uint64_t truncated, unsigned bits)
@@ -49,17 +103,12 @@ full_number(uint64_t largest, uint64_t truncated, unsigned bits)
 	return n;
 }
 
-static void
-note_late(struct loss_count *c)
-{
-	if (c->lost > 0)
-		c->lost--;
-}
-
 void
-path_loss_received(struct quic_conn *conn, const uint8_t *header, size_t len)
+path_loss_received(struct quic_conn *conn, const uint8_t *header, size_t len,
+    size_t bytes)
 {
 	struct conn_path_loss *p = &conn->path_loss;
+	struct path_loss_windows *w = windows_of(conn);
 	size_t n = (header[0] & 3) + 1;
 	uint64_t number = 0;
 
@@ -68,50 +117,80 @@ path_loss_received(struct quic_conn *conn, const uint8_t *header, size_t len)
 	for (size_t i = len - n; i < len; i++)
 		number = number << 8 | header[i];
 	number = full_number(p->largest, number, 8 * (unsigned)n);
-	if (!p->any) {
-		p->any = true;
+	if (number > p->largest || !p->any)
 		p->largest = number;
+	if (w == NULL)
 		return;
-	}
-	if (number > p->largest) {
-		p->received.packets += number - p->largest;
-		p->received.lost += number - p->largest - 1;
-		p->largest = number;
-	} else
-		note_late(number >= p->first ? &p->received
-					     : &p->received_before);
+	if (!p->any)
+		loss_window_init(&w->received, number, conn->now);
+	p->any = true;
+	loss_window_add(&w->received, number, bytes, conn->now);
+	loss_window_arrived(&w->received, number, number);
+	loss_window_delivered(&w->received, bytes, conn->now);
 }
 
+/* Nothing was sent before the window: it begins with this number. */
+static void
+begin_sent(struct path_loss_windows *w, uint64_t number, size_t bytes,
+    uint64_t now)
+{
+	loss_window_init(&w->sent, number, now);
+	w->acked = number;
+	w->mean_bytes = bytes;
+}
+
+void
+path_loss_sent(struct quic_conn *conn, uint64_t number, size_t bytes,
+    bool probe)
+{
+	struct path_loss_windows *w = windows_of(conn);
+
+	if (w == NULL)
+		return;
+	if (w->mean_bytes == 0)
+		begin_sent(w, number, bytes, conn->now);
+	loss_window_add(&w->sent, number, bytes, conn->now);
+	w->mean_bytes = (7 * w->mean_bytes + bytes) / 8;
+	if (probe)
+		loss_window_arrived(&w->sent, number, number);
+}
+
+void
+path_loss_acked(struct quic_conn *conn, uint64_t first, uint64_t last)
+{
+	struct path_loss_windows *w = windows_of(conn);
+	uint64_t n;
+
+	if (w == NULL || w->mean_bytes == 0)
+		return;
+	n = loss_window_arrived(&w->sent, first, last);
+	loss_window_delivered(&w->sent, n * w->mean_bytes, conn->now);
+	if (last >= w->acked)
+		w->acked = last + 1;
+}
+
+/* ---- Intervals ---- */
+
+/* One short round trip is enough: others may be long by chance. */
 static bool
 is_long(const struct ngtcp2_conn_info *info, uint64_t rtt)
 {
-	return rtt > info->min_rtt + info->min_rtt / QUEUE_PART + QUEUE_SLACK;
+	return info->min_rtt == UINT64_MAX || info->min_rtt < NEAR_RTT ||
+	    (rtt != UINT64_MAX &&
+		rtt > info->min_rtt + info->min_rtt / QUEUE_PART + QUEUE_SLACK);
 }
 
 static void
-end_interval(struct quic_loss *noted, const struct loss_count *n, bool random)
+end_interval(struct quic_loss *noted, struct loss_window *w, uint64_t end,
+    bool random)
 {
-	noted->packets += n->packets;
-	noted->lost += n->lost;
-	noted->random_packets += random ? n->packets : 0;
-	noted->random_lost += random ? n->lost : 0;
-}
+	struct loss_count c;
 
-static void
-next_interval(struct quic_conn *conn, bool random)
-{
-	struct conn_path_loss *p = &conn->path_loss;
-	struct loss_count sent = { conn->counts.sent, conn->counts.lost };
-
-	end_interval(&p->sent_noted, &p->sent_before, random);
-	end_interval(&p->received_noted, &p->received_before, random);
-	p->sent_before = (struct loss_count){ sent.packets -
-		    p->sent_until.packets,
-		sent.lost - p->sent_until.lost };
-	p->sent_until = sent;
-	p->received_before = p->received;
-	p->received = (struct loss_count){ 0, 0 };
-	p->first = p->largest + 1;
+	loss_window_next(w, end, &c);
+	noted->packets += c.packets;
+	noted->lost += c.lost;
+	noted->random_packets += random ? c.calm_packets : 0;
+	noted->random_lost += random ? c.calm_lost : 0;
 }
 
 void
@@ -119,17 +198,25 @@ path_loss_update(struct quic_conn *conn, uint64_t now)
 {
 	struct conn_path_loss *p = &conn->path_loss;
 	ngtcp2_conn_info info;
+	bool random;
 
 	if (conn_is_server(conn) || now < p->look_at)
 		return;
 	p->look_at = now + LOOK_INTERVAL;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	if (info.min_rtt == UINT64_MAX || info.min_rtt < NEAR_RTT ||
-	    is_long(&info, info.latest_rtt) ||
-	    is_long(&info, info.smoothed_rtt))
-		p->queued_at = now;
-	if (now - p->begin_at < INTERVAL)
+	if (info.latest_rtt < p->least_rtt)
+		p->least_rtt = info.latest_rtt;
+	if (now - p->begin_at < INTERVAL || p->windows == NULL)
 		return;
 	p->begin_at = now;
-	next_interval(conn, now - p->queued_at >= QUEUE_REST);
+	if (is_long(&info, p->least_rtt))
+		p->queued_at = now;
+	p->least_rtt = UINT64_MAX;
+	random = now - p->queued_at >= QUEUE_REST;
+	if (p->windows->mean_bytes != 0)
+		end_interval(&p->sent_noted, &p->windows->sent,
+		    p->windows->acked, random);
+	if (p->any)
+		end_interval(&p->received_noted, &p->windows->received,
+		    p->largest + 1, random);
 }

@@ -1,6 +1,6 @@
 /*
  * Packets that the path loses, in both directions, and those of them that were
- * lost while no queue was long, at a client, which chooses: path_loss.c.
+ * lost while no queue was full, at a client, which chooses: path_loss.c.
  */
 #ifndef CULVERT_QUIC_PATH_LOSS_H
 #define CULVERT_QUIC_PATH_LOSS_H
@@ -12,34 +12,42 @@
 #include "quic/quic.h"
 
 struct quic_conn;
-
-/* Packets of one direction. */
-struct loss_count {
-	uint64_t packets, lost;
-};
+struct path_loss_windows;
 
 /* A connection's part, embedded in it as `path_loss`. */
 struct conn_path_loss {
-	/* conn->counts as this interval began; what was in the one before */
-	struct loss_count sent_until, sent_before;
-	/* In this interval, and in the one before, for packets that are late */
-	struct loss_count received, received_before;
-	struct quic_loss sent_noted, received_noted; /* the ones before */
-	uint64_t largest;  /* packet number that was received; or ... */
-	uint64_t first;	   /* number that was expected as this interval began */
-	uint64_t look_at;  /* then the queue is looked at again */
-	uint64_t begin_at; /* of this interval */
+	struct path_loss_windows *windows; /* NULL: nothing is counted */
+	struct quic_loss sent_noted, received_noted; /* intervals that ended */
+	uint64_t largest;   /* packet number that was received; or ... */
+	uint64_t look_at;   /* then the queue is looked at again */
+	uint64_t least_rtt; /* in this interval */
+	uint64_t begin_at;  /* of it */
 	uint64_t queued_at; /* a queue was last long */
+	uint64_t moved_at;  /* the path has changed */
 	bool any;	    /* ... none yet */
 };
 
 /*
  * A 1-RTT packet was decrypted; `header` is its header without protection, of
- * `len` bytes, which ends with the packet number (RFC 9000 §17.3.1).
+ * `len` bytes, which ends with the packet number (RFC 9000 §17.3.1). `bytes`
+ * are those of the packet.
  */
-void path_loss_received(struct quic_conn *, const uint8_t *header, size_t len);
+void path_loss_received(struct quic_conn *, const uint8_t *header, size_t len,
+    size_t bytes);
+
+/* A 1-RTT packet was encrypted. A probe for the path MTU may well be lost. */
+void
+path_loss_sent(struct quic_conn *, uint64_t number, size_t bytes, bool probe);
+
+/* An ACK frame has a range with those numbers, which were sent. */
+void path_loss_acked(struct quic_conn *, uint64_t first, uint64_t last);
+
+/* The path has changed: what was sent or is received before does not count. */
+void path_loss_moved(struct quic_conn *);
 
 /* Ends an interval if it is due; after each datagram. */
 void path_loss_update(struct quic_conn *, uint64_t now);
+
+void path_loss_free(struct quic_conn *);
 
 #endif

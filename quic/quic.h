@@ -511,8 +511,8 @@ void quic_conn_stats(const struct quic_conn *, struct quic_stats *);
 
 /*
  * Packets of one direction since the connection began, and those of them that
- * the path lost; and the same while no queue was long. A path that loses many
- * of the latter loses them at random.
+ * the path lost; and the same while no queue was full. A path that loses many
+ * of the latter loses them at random. Nothing is counted around a migration.
  */
 struct quic_loss {
 	uint64_t packets, lost;
@@ -528,6 +528,7 @@ struct quic_pulse {
 	size_t streams;
 	size_t ip_mtu;
 	const char *mtu_cause;
+	uint64_t migrations;
 	struct quic_loss sent, received;
 };
 void quic_conn_pulse(const struct quic_conn *, struct quic_pulse *);

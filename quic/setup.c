@@ -407,6 +407,7 @@ quic_conn_free(struct quic_conn *conn)
 	if (conn_is_server(conn))
 		conn->server.ops->forget(conn->server.owner, conn);
 	mtu_probe_fini(conn);
+	path_loss_free(conn);
 	h3_stop(conn);
 	ngtcp2_conn_del(conn->quic);
 	if (conn->session != NULL)

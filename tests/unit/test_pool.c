@@ -53,6 +53,7 @@ static struct {
 	unsigned attempts;
 	unsigned requeued;
 	unsigned warnings;
+	char network[NETWORK_NAME_MAX];
 	struct edge_attempts *running;
 	struct connection_context *context;
 	void (*network_changed)(void *arg);
@@ -196,6 +197,7 @@ quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 	memset(pulse, 0, sizeof(*pulse));
 	pulse->packets_received = f->packets;
 	pulse->streams = f->tunnels;
+	pulse->migrations = f->migrations;
 	pulse->sent = f->sent;
 	pulse->received = f->received;
 }
@@ -217,6 +219,13 @@ quic_conn_ping(struct quic_conn *conn)
 {
 	if (!fake_of(conn)->dead)
 		fake_of(conn)->answers_at = s.now + RTT_MS;
+}
+
+const char *
+network_name(const struct quic_path *path, char name[NETWORK_NAME_MAX])
+{
+	(void)path;
+	return strcpy(name, s.network);
 }
 
 /* ---- The queue ---- */
@@ -557,6 +566,7 @@ begin(void **state)
 	(void)state;
 	memset(&s, 0, sizeof(s));
 	s.now = 100 * MINUTE;
+	strcpy(s.network, "home");
 	s.due = UINT64_MAX;
 	s.allowed = SIZE_MAX;
 	s.streams_max = SIZE_MAX;
@@ -578,22 +588,28 @@ end(void **state)
 	return 0;
 }
 
-/*
- * Tunnels open, twice a second, on a line that loses 3 % for so long; no
- * connection counts as worn.
- */
+/* Connections with tunnels carry and lose so much; none counts as worn. */
+static void
+carry(const struct quic_loss *loss)
+{
+	const struct quic_loss none = { 0 };
+
+	for (size_t i = 0; i < s.nfakes; i++) {
+		struct fake *f = s.fakes[i];
+
+		f->c.noted.of[SPREAD_RECEIVED] = none;
+		f->received = f->tunnels > 0 ? *loss : none;
+	}
+}
+
+/* Tunnels open, twice a second, on a line that loses 3 % for so long. */
 static void
 lose(unsigned seconds)
 {
-	const struct quic_loss loss = { 100, 3, 100, 3 }, none = { 0 };
-	struct fake *f;
+	const struct quic_loss loss = { 100, 3, 100, 3 };
 
 	for (unsigned i = 0; i < 4 * seconds; i++) {
-		for (size_t j = 0; j < s.nfakes; j++) {
-			f = s.fakes[j];
-			f->c.noted_received = none;
-			f->received = f->tunnels > 0 ? loss : none;
-		}
+		carry(&loss);
 		if (i % 2 == 0)
 			open_tunnels(1);
 		run(SECOND / 4);
@@ -825,6 +841,98 @@ an_idle_connection_is_kept_in_doubt(void **state)
 	assert_int_equal(s.fakes[0]->c.state, CONNECTION_DRAINING);
 }
 
+/* One burst hits all connections, and they tell of it one after another. */
+static void
+a_burst_in_all_connections_is_one(void **state)
+{
+	const struct quic_loss burst = { 100, 50, 100, 50 },
+			       none = { 1000, 0, 1000, 0 };
+
+	(void)state;
+	s.streams_max = 2;
+	open_tunnels(8);
+	run(2 * SECOND);
+	assert_int_equal(open_connections(), 4);
+	for (unsigned i = 0; i < 20; i++) {
+		carry(&none);
+		for (size_t j = 0; j < s.nfakes; j++) {
+			s.fakes[j]->received = burst;
+			open_tunnels(1);
+			run(5);
+		}
+		for (unsigned j = 0; j < 40; j++) {
+			carry(&none);
+			open_tunnels(1);
+			run(SECOND / 4);
+		}
+	}
+	assert_int_equal(status().spread, 1);
+}
+
+/* While one connection fills a queue, the losses of the others are its. */
+static void
+a_full_queue_counts_for_all_connections(void **state)
+{
+	const struct quic_loss some = { 100, 3, 100, 3 };
+	const struct quic_loss full = { 10000, 100, 10, 0 };
+
+	(void)state;
+	s.streams_max = 8;
+	open_tunnels(10);
+	run(2 * SECOND);
+	assert_int_equal(open_connections(), 2);
+	for (unsigned i = 0; i < 40; i++) {
+		carry(&some);
+		s.fakes[0]->received = full;
+		open_tunnels(i % 8 == 0);
+		run(SECOND / 4);
+	}
+	assert_int_equal(status().spread, 1);
+}
+
+/*
+ * The losses of a network are not another one's, where the address may be the
+ * same; each of them is remembered.
+ */
+static void
+networks_are_told_apart(void **state)
+{
+	const struct quic_loss loss = { 100, 3, 100, 3 };
+	const struct quic_loss none = { 100, 0, 100, 0 };
+
+	(void)state;
+	lose(10);
+	assert_int_equal(status().spread, 4);
+	strcpy(s.network, "cafe");
+	for (unsigned i = 0; i < 40; i++) {
+		/* What was lost at home is missed for a second. */
+		carry(i < 4 ? &loss : &none);
+		open_tunnels(i % 2);
+		run(SECOND / 4);
+		assert_int_equal(status().spread, 1);
+	}
+	strcpy(s.network, "home");
+	open_tunnels(1);
+	run(SECOND);
+	assert_int_equal(status().spread, 4);
+}
+
+/* What was lost before a migration that nobody has seen yet is not counted. */
+static void
+a_migration_begins_anew(void **state)
+{
+	const struct quic_loss loss = { 1000, 30, 1000, 30 };
+
+	(void)state;
+	for (unsigned i = 0; i < 60; i++) {
+		open_tunnels(1);
+		carry(&loss);
+		s.fakes[0]->migrations++;
+		run(SECOND);
+	}
+	assert_int_equal(status().spread, 1);
+}
+
 #define POOL_TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int
@@ -843,6 +951,10 @@ main(void)
 		POOL_TEST(a_dead_idle_connection_is_noticed),
 		POOL_TEST(a_silent_connection_is_replaced),
 		POOL_TEST(an_idle_connection_is_kept_in_doubt),
+		POOL_TEST(a_burst_in_all_connections_is_one),
+		POOL_TEST(a_full_queue_counts_for_all_connections),
+		POOL_TEST(networks_are_told_apart),
+		POOL_TEST(a_migration_begins_anew),
 	};
 
 	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);

@@ -8,6 +8,8 @@
 #include <uv.h>
 
 #include "proxy/base/addr.h"
+#include "proxy/local/upstream/network_name.h"
+#include "proxy/local/upstream/spread.h"
 #include "quic/quic.h"
 #include "quic/socket.h"
 
@@ -65,7 +67,12 @@ struct connection {
 	bool proof_due;	      /* it was asked, and has received nothing yet */
 	uint64_t proof_seen;  /* packets received when it was asked */
 	uint64_t proven_at;   /* milliseconds: it received something then */
-	struct quic_loss noted_sent, noted_received; /* by the line's spread */
+	char network[NETWORK_NAME_MAX]; /* of its path; empty: not known */
+	uint64_t network_since;		/* milliseconds */
+	uint64_t noted_migrations;
+	struct spread_losses noted;    /* since it began, by upstream_edge.c */
+	struct spread_losses interval; /* in the last interval ... */
+	bool learned;		       /* ... which its line's spread knows */
 
 	/* Private. */
 	struct connection_context *context;

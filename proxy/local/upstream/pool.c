@@ -34,12 +34,10 @@
 #define STREAM_WAIT_MS 250
 
 /*
- * For so many milliseconds after a request, and in such intervals, the
- * connections are asked what their lines lose: a page's next requests come
- * within seconds.
+ * For so many milliseconds after a request the connections are asked what their
+ * lines lose: a page's next requests come within seconds.
  */
 #define LEARN_MS 10000
-#define LEARN_INTERVAL_MS 250
 
 /* Milliseconds after the last request that connections are kept for more. */
 #define WANTED_MS 30000
@@ -216,7 +214,7 @@ add_to_spread(struct pool *p, struct upstream_edge *u, uint64_t now,
 {
 	if (p->spread_max == 1 || now >= p->requested_ms + LEARN_MS)
 		return;
-	sooner(at, now + LEARN_INTERVAL_MS);
+	sooner(at, now + UPSTREAM_EDGE_LEARN_MS);
 	if (needs_more(u) && upstream_edge_may_add(u, now, at))
 		upstream_edge_connect(u, now);
 }

@@ -1,15 +1,17 @@
 #include "proxy/local/upstream/spread.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /*
  * A line becomes lossy with this part of its packets lost, in one direction, if
  * they are so many that the search for the path MTU does not explain them, and
- * were lost at so many times that one burst does not, either.
+ * were lost in so many intervals that a burst of a second or two does not,
+ * either.
  */
 #define ENTER_PART 200 /* 1/200 is 0.5 % */
 #define ENTER_LOST 20
-#define ENTER_BAD 5
+#define ENTER_BAD 8
 
 /*
  * It ceases to be lossy with less than this part lost, whatever its queue, and
@@ -33,23 +35,23 @@ spread_init(struct spread *s)
 	memset(s, 0, sizeof(*s));
 }
 
-/* The index of the line from `source`, or SPREAD_LINES_MAX. */
+/* The index of the line, or SPREAD_LINES_MAX. */
 static size_t
-find(const struct spread *s, const char *source)
+find(const struct spread *s, const char *network)
 {
 	size_t i = 0;
 
-	while (i < SPREAD_LINES_MAX && strcmp(s->lines[i].source, source) != 0)
+	while (i < SPREAD_LINES_MAX && strcmp(s->lines[i].name, network) != 0)
 		i++;
 	return i;
 }
 
 /* A new line takes the place of the one that was not used for longest. */
 static struct spread_line *
-find_or_add(struct spread *s, const char *source)
+find_or_add(struct spread *s, const char *network)
 {
 	struct spread_line *oldest = &s->lines[0];
-	size_t found = find(s, source);
+	size_t found = find(s, network);
 
 	if (found < SPREAD_LINES_MAX)
 		return &s->lines[found];
@@ -57,7 +59,7 @@ find_or_add(struct spread *s, const char *source)
 		if (s->lines[i].used_at < oldest->used_at)
 			oldest = &s->lines[i];
 	memset(oldest, 0, sizeof(*oldest));
-	strcpy(oldest->source, source);
+	snprintf(oldest->name, sizeof(oldest->name), "%s", network);
 	return oldest;
 }
 
@@ -100,11 +102,10 @@ age(struct spread_line *line, uint64_t now)
 }
 
 bool
-spread_note(struct spread *s, const struct sockaddr *local,
+spread_note(struct spread *s, const char *network,
     enum spread_direction direction, const struct quic_loss *loss, uint64_t now)
 {
-	char source[ADDR_SOURCE_STRLEN];
-	struct spread_line *line = find_or_add(s, addr_source(local, source));
+	struct spread_line *line = find_or_add(s, network);
 	struct spread_count *c = &line->counts[direction];
 	bool before = line->lossy;
 	uint64_t packets, lost;
@@ -131,10 +132,9 @@ spread_note(struct spread *s, const struct sockaddr *local,
 }
 
 bool
-spread_is_lossy(const struct spread *s, const struct sockaddr *local)
+spread_is_lossy(const struct spread *s, const char *network)
 {
-	char source[ADDR_SOURCE_STRLEN];
-	size_t found = find(s, addr_source(local, source));
+	size_t found = find(s, network);
 
 	return found < SPREAD_LINES_MAX && s->lines[found].lossy;
 }

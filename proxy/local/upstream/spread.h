@@ -5,9 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <sys/socket.h>
-
-#include "proxy/base/addr.h"
+#include "proxy/local/upstream/network_name.h"
 #include "quic/quic.h"
 
 /*
@@ -16,8 +14,8 @@
  * browser has without a proxy; so new tunnels are spread over several
  * connections there.
  *
- * A line is the path from one local address (of IPv6: one prefix) to the edge. What was learned of it
- * is kept, so that the next connections are made at once. A line becomes lossy
+ * A line is the path from one network to the edge. What was learned of it is
+ * kept, so that the next connections are made at once. A line becomes lossy
  * soon and stays so for a while, so that tunnels do not flap.
  *
  * Pure: no I/O, no clock. Times are milliseconds of the caller's clock.
@@ -28,14 +26,19 @@
 
 enum spread_direction { SPREAD_SENT, SPREAD_RECEIVED, SPREAD_DIRECTIONS };
 
+/* What was lost in both directions. */
+struct spread_losses {
+	struct quic_loss of[SPREAD_DIRECTIONS];
+};
+
 /* Packets since the last decision. */
 struct spread_count {
 	uint64_t packets, lost;
-	unsigned notes, bad; /* calls, and those with losses */
+	unsigned notes, bad; /* intervals, and those with losses */
 };
 
 struct spread_line {
-	char source[ADDR_SOURCE_STRLEN]; /* addr_source(); empty: free */
+	char name[NETWORK_NAME_MAX]; /* empty: free */
 	struct spread_count counts[SPREAD_DIRECTIONS];
 	bool lossy;
 	uint64_t since;	  /* it was or was not lossy, at last */
@@ -51,14 +54,13 @@ struct spread {
 void spread_init(struct spread *);
 
 /*
- * What the line from `local` (its port is ignored) has carried and lost since
- * the last call, for a connection. True: the line has become lossy, or ceased
- * to be.
+ * What the line of that network has carried and lost in an interval, in all
+ * connections. True: the line has become lossy, or ceased to be.
  */
-bool spread_note(struct spread *, const struct sockaddr *local,
-    enum spread_direction, const struct quic_loss *, uint64_t now);
+bool spread_note(struct spread *, const char *network, enum spread_direction,
+    const struct quic_loss *, uint64_t now);
 
-/* Whether the line from `local` is lossy; one that is not known is not. */
-bool spread_is_lossy(const struct spread *, const struct sockaddr *local);
+/* Whether the line is lossy; one that is not known is not. */
+bool spread_is_lossy(const struct spread *, const char *network);
 
 #endif

@@ -18,6 +18,12 @@
  */
 #define WORN_LOST 50
 
+/*
+ * Milliseconds after a connection has come to another network, in which its
+ * losses may be those of the one before.
+ */
+#define NETWORK_REST_MS 2000
+
 /* Milliseconds between checks of connections that are to end. */
 #define TICK_MS 250
 
@@ -246,66 +252,141 @@ upstream_edge_count(const struct upstream_edge *u)
 static bool
 is_lossy(const struct upstream_edge *u, const struct connection *c)
 {
-	return spread_is_lossy(&u->spread,
-	    (const struct sockaddr *)&quic_conn_path(c->conn)->local);
+	return spread_is_lossy(&u->spread, c->network);
 }
 
 static bool
-note(struct upstream_edge *u, const struct connection *c,
-    enum spread_direction direction, const struct quic_loss *loss,
-    struct quic_loss *noted, uint64_t now)
+tells(const struct connection *c)
 {
-	const struct sockaddr *local =
-	    (const struct sockaddr *)&quic_conn_path(c->conn)->local;
-	struct quic_loss since = { loss->packets - noted->packets,
-		loss->lost - noted->lost,
-		loss->random_packets - noted->random_packets,
-		loss->random_lost - noted->random_lost };
-	bool changed = spread_note(&u->spread, local, direction, &since, now);
+	return c->state == CONNECTION_UP && !c->suspect;
+}
 
-	*noted = *loss;
-	return changed;
+/*
+ * Whether what is lost is lost in this network. It may be another one although
+ * the address is the same; and it has no full name before its gateway answers.
+ */
+static bool
+is_settled(struct connection *c, const struct quic_pulse *pulse, uint64_t now)
+{
+	char name[NETWORK_NAME_MAX];
+
+	network_name(quic_conn_path(c->conn), name);
+	if (strcmp(name, c->network) != 0 ||
+	    pulse->migrations != c->noted_migrations)
+		c->network_since = c->network[0] == '\0' ? 0 : now;
+	memcpy(c->network, name, sizeof(c->network));
+	c->noted_migrations = pulse->migrations;
+	return now - c->network_since >= NETWORK_REST_MS;
+}
+
+static struct quic_loss
+difference(const struct quic_loss *a, const struct quic_loss *b)
+{
+	return (struct quic_loss){ a->packets - b->packets, a->lost - b->lost,
+		a->random_packets - b->random_packets,
+		a->random_lost - b->random_lost };
+}
+
+/* Ends an interval of the connection. */
+static void
+take_losses(struct connection *c, uint64_t now)
+{
+	struct quic_pulse pulse;
+	const struct quic_loss *all[SPREAD_DIRECTIONS] = {
+		[SPREAD_SENT] = &pulse.sent,
+		[SPREAD_RECEIVED] = &pulse.received,
+	};
+
+	quic_conn_pulse(c->conn, &pulse);
+	c->learned = !is_settled(c, &pulse, now);
+	for (int i = 0; i < SPREAD_DIRECTIONS; i++) {
+		c->interval.of[i] = difference(all[i], &c->noted.of[i]);
+		c->noted.of[i] = *all[i];
+	}
+}
+
+/* Adds the losses of a connection, and counts it if there are any packets. */
+static void
+add_losses(struct quic_loss *sum, const struct quic_loss *more, size_t *n)
+{
+	sum->packets += more->packets;
+	sum->lost += more->lost;
+	sum->random_packets += more->random_packets;
+	sum->random_lost += more->random_lost;
+	*n += more->packets > 0;
+}
+
+/*
+ * Notes what the connections of a line have lost, once for all. When one of
+ * several fills the line, the others do not see it, and no loss is known to be
+ * random.
+ */
+static bool
+note_line(struct upstream_edge *u, const char *network,
+    enum spread_direction direction, uint64_t now)
+{
+	struct quic_loss sum = { 0 };
+	struct connection *c;
+	size_t n = 0;
+
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (tells(c) && !c->learned && strcmp(c->network, network) == 0)
+			add_losses(&sum, &c->interval.of[direction], &n);
+	if (n > 1 && sum.random_packets < sum.packets)
+		sum.random_packets = sum.random_lost = 0;
+	return spread_note(&u->spread, network, direction, &sum, now);
 }
 
 static void
-learn(struct upstream_edge *u, struct connection *c, uint64_t now)
+learn_line(struct upstream_edge *u, const struct connection *of, uint64_t now)
 {
-	struct quic_pulse pulse;
-	bool changed;
+	struct connection *c;
+	bool changed = note_line(u, of->network, SPREAD_SENT, now);
 
-	quic_conn_pulse(c->conn, &pulse);
-	changed = note(u, c, SPREAD_SENT, &pulse.sent, &c->noted_sent, now);
-	changed |= note(u, c, SPREAD_RECEIVED, &pulse.received,
-	    &c->noted_received, now);
+	changed |= note_line(u, of->network, SPREAD_RECEIVED, now);
+	TAILQ_FOREACH(c, &u->connections, entry)
+		c->learned |= strcmp(c->network, of->network) == 0;
 	if (!changed)
 		return;
-	if (is_lossy(u, c))
+	if (is_lossy(u, of))
 		log_info("the line to %s loses packets; new tunnels are spread "
 			 "over several connections",
-		    c->address);
+		    of->address);
 	else
 		log_info("the line to %s loses few packets now; new tunnels "
 			 "share one connection",
-		    c->address);
+		    of->address);
+}
+
+static void
+learn(struct upstream_edge *u, uint64_t now)
+{
+	struct connection *c;
+
+	u->learned_ms = now;
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (tells(c))
+			take_losses(c, now);
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (tells(c) && !c->learned)
+			learn_line(u, c, now);
 }
 
 bool
 upstream_edge_is_worn(const struct connection *c)
 {
-	return c->noted_sent.lost >= WORN_LOST ||
-	    c->noted_received.lost >= WORN_LOST;
+	return c->noted.of[SPREAD_SENT].lost >= WORN_LOST ||
+	    c->noted.of[SPREAD_RECEIVED].lost >= WORN_LOST;
 }
 
 bool
 upstream_edge_is_lossy(struct upstream_edge *u, uint64_t now)
 {
-	struct connection *c;
+	const struct connection *best = upstream_edge_best(u);
 
-	TAILQ_FOREACH(c, &u->connections, entry)
-		if (c->state == CONNECTION_UP && !c->suspect)
-			learn(u, c, now);
-	c = upstream_edge_best(u);
-	return c != NULL && is_lossy(u, c);
+	if (now >= u->learned_ms + UPSTREAM_EDGE_LEARN_MS)
+		learn(u, now);
+	return best != NULL && is_lossy(u, best);
 }
 
 /* ---- Silence ---- */

@@ -49,6 +49,7 @@ struct upstream_edge {
 	struct failover *failover;
 	struct connection_limit limit;
 	struct quic_tls *tls;
+	uint64_t learned_ms; /* the last interval of `spread` ended */
 	char last_warning[CONNECT_ERROR_TEXT_MAX];
 	uint64_t warned_ms; /* when it was logged */
 };
@@ -115,9 +116,11 @@ size_t upstream_edge_count(const struct upstream_edge *);
 bool upstream_edge_is_worn(const struct connection *);
 
 /*
- * Learns from the connections what their lines lose. Returns whether new
- * tunnels are to be spread, since that of the best connection is lossy.
+ * Learns from the connections what their lines lose, in intervals of
+ * UPSTREAM_EDGE_LEARN_MS. Returns whether new tunnels are to be spread, since
+ * the line of the best connection is lossy.
  */
+#define UPSTREAM_EDGE_LEARN_MS 250
 bool upstream_edge_is_lossy(struct upstream_edge *, uint64_t now);
 
 /* Makes no more connections; those that exist finish their tunnels. */
