@@ -309,6 +309,20 @@ is_authorized(struct client *c, const struct http1_request *req)
 }
 
 /*
+ * Whether the client may send this request now; NULL: something that is none.
+ * If not, it has no answer, since it asks for nothing.
+ */
+static bool
+may_follow(struct client *c, const struct http1_request *req)
+{
+	if (c->session == NULL || exchange_may_follow(c->session, req))
+		return true;
+	client_log_end(c, "the client sends content that was declined (417)");
+	client_linger(c);
+	return false;
+}
+
+/*
  * The length of the request's header section, or 0: more bytes are needed, or
  * the request is refused.
  */
@@ -329,6 +343,8 @@ parse_head(struct client *c, struct http1_request *req)
 	}
 	if (status == 0)
 		return (size_t)head;
+	if (!may_follow(c, NULL))
+		return 0;
 	snprintf(text, sizeof(text),
 	    "the client's request cannot be served: "
 	    "%s",
@@ -344,6 +360,8 @@ head_step(struct client *c)
 	size_t head = parse_head(c, &req);
 
 	if (head == 0)
+		return false;
+	if (!may_follow(c, &req))
 		return false;
 	c->frontend = req.form == HTTP1_AUTHORITY ? &frontend_connect
 						  : &frontend_http;

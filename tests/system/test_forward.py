@@ -16,7 +16,7 @@ import pytest
 
 from client import connect, http_head, receive, receive_all, reset
 from daemon import DEADLINE, wait_until
-from origin import echo, pattern
+from origin import Handler, echo, pattern
 from sites import CHUNK, CODING, FRAMED, LENGTH, OK, REUSED, UNFRAMED
 
 HELLO = OK + b"Content-Length: 5\r\n\r\nhello"
@@ -365,20 +365,86 @@ def test_expect_continue(client, script):
     assert "\r\nExpect: 100-continue\r\n" in server.heads[0]
 
 
-@pytest.mark.parametrize("status, closes", [(417, True), (302, True),
+EXPECTS = "Expect: 100-continue\r\nContent-Length: 5\r\n"
+
+
+def decline(status):
+    """Answers at once, and reads no body."""
+    answer = f"HTTP/1.1 {status} Hm\r\nContent-Length: 0\r\n\r\n".encode()
+    return lambda sock: sock.sendall(answer)
+
+
+@pytest.mark.parametrize("status, closes", [(417, False), (302, True),
                                             (200, False)])
 def test_expected_continue_is_declined(client, script, status, closes):
     """Some clients ask again then, and send no body: on this connection that
     would be taken for the body."""
-    answer = f"HTTP/1.1 {status} Hm\r\nContent-Length: 0\r\n\r\n".encode()
-
-    client.send(script(lambda sock: sock.sendall(answer)), "Expect: 100-continue\r\nContent-Length: 5\r\n",
-                method="PUT")
+    client.send(script(decline(status)), EXPECTS, method="PUT")
     head = client.head()
     assert head.startswith(f"HTTP/1.1 {status} ")
     assert ("\r\nConnection: close\r\n" in head) == closes
     if closes:
         assert client.sock.recv(1) == b""
+
+
+def test_expectation_fails(client, script):
+    """After 417 the client repeats the request on its connection."""
+    server = script(decline(417), HELLO)
+    client.send(server, EXPECTS, method="PUT")
+    assert "Connection: close" not in client.head()
+    client.send(server, "Content-Length: 5\r\n", b"hello", method="PUT")
+    head, body = client.answer()
+    assert body == b"hello" and "\r\nConnection: close\r\n" in head
+    assert server.bodies == [b"hello"]
+    assert client.is_closed()
+
+
+@pytest.mark.parametrize("content", [
+    b"hello", b"GET http://127.0.0.1:%d/ HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"x y z\r\n\r\n"], ids=["text", "GET", "CONNECT", "no request"])
+def test_content_is_no_request(client, script, content):
+    """417 is late, and the content that the client sends is not executed."""
+    server = script(decline(417))
+    client.send(server, EXPECTS, method="PUT")
+    client.head()
+    if b"%d" in content:
+        content %= server.port
+    client.sock.sendall(content)
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.is_closed()
+    assert len(server.heads) == 1
+
+
+@pytest.mark.needs("curl")
+def test_expectation_of_curl(embedded, http_origin, tmp_path):
+    """curl repeats the upload without the expectation, as without a proxy."""
+    class Simple(Handler):
+        def do_PUT(self):
+            expect = self.headers.get("Expect")
+            self.server.requests.append(expect)
+            if expect is not None:
+                self.send_response(417)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def handle_expect_100(self):
+            return True
+
+    server = http_origin(handler=Simple)
+    path = tmp_path / "body"
+    body = pattern(2_000_000) # for which it expects 100
+    path.write_bytes(body)
+    results = []
+    for proxy in "", f"http://127.0.0.1:{embedded.port}":
+        server.requests.clear()
+        done = subprocess.run(["curl", "-sS", "-x", proxy, "-T", path,
+                               server.url("/")], capture_output=True,
+                              check=True, timeout=DEADLINE)
+        results.append((done.stdout == body, [*server.requests]))
+    assert results == [(True, ["100-continue", None])] * 2
 
 
 def test_chunked_request(client, script):

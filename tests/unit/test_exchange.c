@@ -795,6 +795,71 @@ test_early_answer_before_the_head(void **state)
 	assert_int_equal(client.outcome, KEPT);
 }
 
+#define EXPECTS EARLY "Expect: 100-continue\r\n" LENGTH_5 "\r\n"
+#define FAILED "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n"
+
+static bool
+may_follow(const char *text)
+{
+	struct http1_request req;
+	size_t scanned = 0;
+
+	assert_true(http1_request_parse(&req, text, strlen(text), &scanned) >
+	    0);
+	return exchange_may_follow(client.exchange, &req);
+}
+
+/* The client may send the request again, once, and nothing else. */
+static void
+test_expectation_fails(void **state)
+{
+	(void)state;
+	client_asks(EXPECTS);
+	origin_says(&streams[0], FAILED "\r\n");
+	assert_client_got(FAILED VIA);
+	assert_int_equal(client.outcome, KEPT);
+	assert_true(streams[0].reset);
+	assert_false(exchange_may_follow(client.exchange, NULL));
+	assert_false(may_follow(GET));
+	assert_false(may_follow("POST http://a.example/x" HOST "\r\n"));
+	assert_false(may_follow("POST http://b.example/" HOST "\r\n"));
+	assert_false(may_follow("POST http://a.example:8/" HOST "\r\n"));
+	assert_false(may_follow("POST /" HOST "\r\n"));
+	assert_false(may_follow("CONNECT a.example:80" HOST "\r\n"));
+	assert_true(may_follow(EARLY LENGTH_5 "\r\n"));
+	client_asks(EARLY LENGTH_5 "\r\nhello");
+	assert_text(streams[1].tx, streams[1].tx_len,
+	    "POST /" HOST LENGTH_5 VIA "hello");
+	origin_says(&streams[1], RESPONSE);
+	assert_client_got(OK LENGTH_5 CLOSE VIA "hello");
+	assert_int_equal(client.outcome, CLOSED);
+}
+
+/* The client has not waited for it. */
+static void
+test_expectation_fails_late(void **state)
+{
+	(void)state;
+	client_asks(EXPECTS "hel");
+	origin_says(&streams[0], FAILED "\r\n");
+	assert_int_equal(client.outcome, NONE);
+	client_sends("lo");
+	assert_int_equal(client.outcome, KEPT);
+	assert_true(may_follow(GET));
+}
+
+/* Then there is no connection for the client to repeat it on. */
+static void
+test_expectation_fails_at_the_end(void **state)
+{
+	(void)state;
+	client_asks(EXPECTS);
+	origin_says(&streams[0], FAILED CLOSE "\r\n");
+	assert_client_got(FAILED CLOSE VIA);
+	origin_closes(&streams[0]);
+	assert_int_equal(client.response_done, 1);
+}
+
 /* ---- Trailers ---- */
 
 #define LAST "0\r\n"
@@ -1754,6 +1819,9 @@ main(void)
 		TEST(test_early_answer_and_the_end_of_the_connection),
 		TEST(test_early_answer_and_stop),
 		TEST(test_early_answer_before_the_head),
+		TEST(test_expectation_fails),
+		TEST(test_expectation_fails_late),
+		TEST(test_expectation_fails_at_the_end),
 		cmocka_unit_test(test_trailers),
 		TEST(test_trailers_of_one_hop),
 		TEST(test_trailers_wait_for_room),

@@ -21,6 +21,11 @@
  * response, or with bytes that are not HTTP, the request goes over a tunnel of
  * its own.
  *
+ * A request whose expectation fails (417) ends without its body, and the client
+ * may repeat it. But the client may just as well send the body now, and content
+ * must not become requests: so the connection carries only the same request
+ * once more.
+ *
  * That does not hold for a tunnel that the client has authenticated, or begins
  * to: see pinned.h. All requests to its origin take it, and its end is the end
  * of the client's connection, as if there were no proxy.
@@ -54,6 +59,7 @@ struct exchange {
 	bool response_dropped; /* the client takes no more of it */
 	bool response_done;    /* the client has all of it ... */
 	bool half_closed;      /* ... and no other response follows */
+	char *repeat;	       /* the only request that may follow; NULL: any */
 
 	struct request request;
 	struct response response;
@@ -225,6 +231,10 @@ complete(struct exchange *e)
 		return;
 	}
 	keep_tunnel(e);
+	if (e->response.repeat && !e->request.body.complete) {
+		e->repeat = e->request.line;
+		e->request.line = NULL;
+	}
 	finish(e);
 	e->events->done(e->arg,
 	    e->response.client_keep_alive && !e->half_closed &&
@@ -250,7 +260,8 @@ finish_request(struct exchange *e)
 	e->response_done = true;
 	if (e->response.switched && e->was_reset)
 		fail(e, reset_by_origin);
-	else if (request_sent(&e->request))
+	else if (request_sent(&e->request) ||
+	    (e->response.repeat && e->request.body_held))
 		complete(e);
 	else if (e->was_reset || e->stopped)
 		fail(e, reset_by_origin);
@@ -293,6 +304,7 @@ static void
 destroy(struct exchange *e)
 {
 	response_fini(&e->response);
+	free(e->repeat);
 	free(e);
 }
 
@@ -520,6 +532,15 @@ reuse_tunnel(struct exchange *e)
 	return rv;
 }
 
+bool
+exchange_may_follow(const struct exchange *e, const struct http1_request *req)
+{
+	return e->repeat == NULL ||
+	    (req != NULL && req->form == HTTP1_ABSOLUTE &&
+		request_is(e->repeat, req) &&
+		pinned_same_origin(&e->origin, &req->authority));
+}
+
 int
 exchange_request(struct exchange *e, const struct http1_request *req)
 {
@@ -528,6 +549,11 @@ exchange_request(struct exchange *e, const struct http1_request *req)
 	rv = request_begin(&e->request, req, e->response.via);
 	if (rv < 0)
 		return rv;
+	/* Content that looks like the request may have a second one in it. */
+	if (e->repeat != NULL)
+		e->request.keep_alive = false;
+	free(e->repeat);
+	e->repeat = NULL;
 	response_begin(&e->response, &e->request);
 	e->response_done = e->half_closed = false;
 	select_origin(e, &req->authority);

@@ -120,6 +120,15 @@ int exchange_new(struct exchange **, uv_tcp_t *tcp, const struct routes *,
     unsigned listener, bool via, const struct exchange_events *, void *arg);
 
 /*
+ * Whether the client may send this request next, in whatever form; NULL:
+ * something that is no request. After 417 it may only repeat the request that
+ * was declined: anything else may be the content of that one. If not, close the
+ * client's connection without an answer.
+ */
+bool
+exchange_may_follow(const struct exchange *, const struct http1_request *req);
+
+/*
  * Begins an exchange: a request in the absolute form, while no other is under
  * way; also from inside `done`. What is needed of `req` is copied. Its body, if
  * req->head.framing says that there is one, must be fed as it comes off the

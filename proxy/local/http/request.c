@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,28 @@ is_repeatable(const struct http1_request *req)
 	return false;
 }
 
+/* The method, a space and the target, with a NUL. NULL: no memory. */
+static char *
+copy_line(const struct http1_request *req)
+{
+	char *line;
+
+	if (asprintf(&line, "%.*s %.*s", (int)req->method.len, req->method.p,
+		(int)req->path.len, req->path.p) < 0)
+		return NULL;
+	return line;
+}
+
+bool
+request_is(const char *line, const struct http1_request *req)
+{
+	size_t method = req->method.len, path = req->path.len;
+
+	return strlen(line) == method + 1 + path &&
+	    memcmp(line, req->method.p, method) == 0 && line[method] == ' ' &&
+	    memcmp(line + method + 1, req->path.p, path) == 0;
+}
+
 int
 request_begin(struct request *r, const struct http1_request *req, bool via)
 {
@@ -52,6 +75,10 @@ request_begin(struct request *r, const struct http1_request *req, bool via)
 	r->minor = req->head.minor;
 	r->awaits_room = false;
 	body_init(&r->body, &req->head);
+	if (r->body_held && (r->line = copy_line(req)) == NULL) {
+		request_end(r);
+		return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -59,7 +86,8 @@ void
 request_end(struct request *r)
 {
 	free(r->head);
-	r->head = NULL;
+	free(r->line);
+	r->head = r->line = NULL;
 	body_fini(&r->body);
 }
 

@@ -28,6 +28,12 @@ struct request {
 	bool awaits_room;   /* request_feed() took less than it was given */
 	uint64_t written;   /* bytes given to streams, ever */
 
+	/*
+	 * The method and the target as the client wrote them, with a NUL, of a
+	 * request whose body is held; else NULL. Its owner may take it.
+	 */
+	char *line;
+
 	/* Private. */
 	char *head; /* later a trailer section, which may wait for room, too */
 	size_t head_len, head_sent;
@@ -41,6 +47,9 @@ int request_begin(struct request *r, const struct http1_request *req, bool via);
 
 /* Frees what it owns. Idempotent, and legal at any time. */
 void request_end(struct request *r);
+
+/* Whether `line`, of an earlier request, is that of this one. */
+bool request_is(const char *line, const struct http1_request *req);
 
 /* Prepares it to be sent again, on another stream. */
 void request_rewind(struct request *r);

@@ -262,10 +262,6 @@ pin(struct response *r, const struct http1_response *resp)
 }
 
 /*
- * The client's connection outlives the origin's, unless the client has
- * authenticated that, or is still sending: then the origin decides about it.
- */
-/*
  * The origin does not ask for the body that the client holds back: nobody can
  * tell what the client sends next, that body or another request (RFC 9110,
  * section 10.1.1). So it has to use another connection for a request.
@@ -277,6 +273,22 @@ is_declined(const struct response *r, const struct http1_response *resp)
 	    !r->request->body.complete && r->interim != 100;
 }
 
+/*
+ * After 417 a client repeats the request without the expectation (RFC 9110
+ * §15.5.18). curl does so only if its connection stays, and then sends no body
+ * first. The owner makes sure that nothing but this request follows.
+ */
+static bool
+may_be_repeated(const struct response *r, const struct http1_response *resp)
+{
+	return resp->status == 417 && r->request->keep_alive && !r->pinned &&
+	    resp->head.keep_alive;
+}
+
+/*
+ * The client's connection outlives the origin's, unless the client has
+ * authenticated that, or is still sending: then the origin decides about it.
+ */
 static bool
 client_may_keep_alive(const struct response *r,
     const struct http1_response *resp)
@@ -321,6 +333,8 @@ answer(struct response *r, const struct http1_response *resp)
 	}
 	pin(r, resp);
 	r->declined = is_declined(r, resp);
+	r->repeat = r->declined && may_be_repeated(r, resp);
+	r->declined = r->declined && !r->repeat;
 	keep_alive = client_may_keep_alive(r, resp);
 	r->framing = rewrite_framing(resp, r->request->minor);
 	r->client_keep_alive = keep_alive && r->framing != HTTP1_UNTIL_CLOSE;
@@ -549,7 +563,8 @@ response_begin(struct response *r, const struct request *request)
 {
 	response_fini(r);
 	r->received = r->unrelated = false;
-	r->answered = r->declined = r->switched = r->ended = false;
+	r->answered = r->switched = r->ended = false;
+	r->declined = r->repeat = false;
 	r->client_keep_alive = r->origin_keep_alive = false;
 	r->interim = 0;
 	r->why = r->deferred_why = NULL;

@@ -45,6 +45,7 @@ struct response {
 	bool unrelated;		/* ... but no response to this request */
 	bool answered;		/* the final response is on its way */
 	bool declined;		/* ... in place of 100, see response.c */
+	bool repeat;		/* ... by 417: the request may come again */
 	bool client_keep_alive; /* ... and keeps the client's connection */
 	bool origin_keep_alive; /* ... and the origin's, which ... */
 	bool pinned;	/* ... is authenticated for this client: pinned.h */
