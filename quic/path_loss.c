@@ -40,6 +40,9 @@
 #define QUEUE_PART 8
 #define QUEUE_SLACK (4 * NS_PER_MS)
 
+/* Samples of the round-trip time that show a queue. */
+#define SAMPLES_MIN 3
+
 /*
  * With a shorter round trip the edge is near, and what is lost was lost in a
  * socket that was not read in time.
@@ -83,7 +86,7 @@ path_loss_moved(struct quic_conn *conn)
 
 	path_loss_free(conn);
 	p->any = false;
-	p->least_rtt = UINT64_MAX;
+	p->nsamples = 0;
 	p->moved_at = p->queued_at = conn->now;
 }
 
@@ -171,13 +174,36 @@ path_loss_acked(struct quic_conn *conn, uint64_t first, uint64_t last)
 
 /* ---- Intervals ---- */
 
-/* One short round trip is enough: others may be long by chance. */
-static bool
-is_long(const struct ngtcp2_conn_info *info, uint64_t rtt)
+/* A sample of the round-trip time, unless it is the last one still. */
+static void
+note_rtt(struct conn_path_loss *p, uint64_t rtt)
 {
-	return info->min_rtt == UINT64_MAX || info->min_rtt < NEAR_RTT ||
-	    (rtt != UINT64_MAX &&
-		rtt > info->min_rtt + info->min_rtt / QUEUE_PART + QUEUE_SLACK);
+	if (rtt == p->last_rtt)
+		return;
+	p->last_rtt = rtt;
+	if (p->nsamples++ == 0 || rtt < p->least_rtt)
+		p->least_rtt = rtt;
+}
+
+/*
+ * After a few samples, which may take some intervals, since a side that only
+ * receives has few. One short round trip is enough: others may be long by
+ * chance.
+ */
+static void
+note_queue(struct conn_path_loss *p, const struct ngtcp2_conn_info *info,
+    uint64_t now)
+{
+	uint64_t most = info->min_rtt + info->min_rtt / QUEUE_PART +
+	    QUEUE_SLACK;
+
+	if (info->min_rtt == UINT64_MAX || info->min_rtt < NEAR_RTT)
+		p->queued_at = now;
+	if (p->nsamples < SAMPLES_MIN)
+		return;
+	if (p->least_rtt > most)
+		p->queued_at = now;
+	p->nsamples = 0;
 }
 
 static void
@@ -204,14 +230,11 @@ path_loss_update(struct quic_conn *conn, uint64_t now)
 		return;
 	p->look_at = now + LOOK_INTERVAL;
 	ngtcp2_conn_get_conn_info(conn->quic, &info);
-	if (info.latest_rtt < p->least_rtt)
-		p->least_rtt = info.latest_rtt;
+	note_rtt(p, info.latest_rtt);
 	if (now - p->begin_at < INTERVAL || p->windows == NULL)
 		return;
 	p->begin_at = now;
-	if (is_long(&info, p->least_rtt))
-		p->queued_at = now;
-	p->least_rtt = UINT64_MAX;
+	note_queue(p, &info, now);
 	random = now - p->queued_at >= QUEUE_REST;
 	if (p->windows->mean_bytes != 0)
 		end_interval(&p->sent_noted, &p->windows->sent,

@@ -18,13 +18,14 @@ struct path_loss_windows;
 struct conn_path_loss {
 	struct path_loss_windows *windows; /* NULL: nothing is counted */
 	struct quic_loss sent_noted, received_noted; /* intervals that ended */
-	uint64_t largest;   /* packet number that was received; or ... */
-	uint64_t look_at;   /* then the queue is looked at again */
-	uint64_t least_rtt; /* in this interval */
-	uint64_t begin_at;  /* of it */
-	uint64_t queued_at; /* a queue was last long */
-	uint64_t moved_at;  /* the path has changed */
-	bool any;	    /* ... none yet */
+	uint64_t largest;  /* packet number that was received; or ... */
+	uint64_t look_at;  /* then the queue is looked at again */
+	uint64_t begin_at; /* of this interval */
+	unsigned nsamples; /* of the round-trip time, since the last verdict */
+	uint64_t last_rtt, least_rtt; /* of them */
+	uint64_t queued_at;	      /* a queue was last long */
+	uint64_t moved_at;	      /* the path has changed */
+	bool any;		      /* ... none yet */
 };
 
 /*

@@ -39,7 +39,7 @@ static const struct config_option culvert_options[] = {
 	    "file whose first line is name:password" },
 	{ 0, "connections", "limits", &value_connections, FIELD(connections),
 	    "number", "4", "connections to one edge, at most" },
-	{ 0, "spread", "path", &value_spread, FIELD(spread), "number", "1",
+	{ 0, "spread", "path", &value_spread, FIELD(spread), "number", "auto",
 	    "connections on a lossy line" },
 	{ 0, "clients-max", "limits", &value_quota, FIELD(clients_max),
 	    "number", "65536", "clients at a time; more wait" },

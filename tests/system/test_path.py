@@ -289,7 +289,7 @@ def lose(percent):
 def spread(scene):
     """A good line has one connection; one that loses packets has several."""
     line = scene.places.line("line", RTT)
-    scene.connect("--spread", "auto")
+    scene.connect()
     scene.finds(1500)
     scene.carry(MB, MB)
     status = scene.culvert.status()
@@ -322,16 +322,16 @@ def shape(place, device, queue):
         raise Forbidden(f"tc: {done.stderr.strip()}")
 
 
-def fill(cc, kernel=False):
-    """A queue that is short and full is no bad line, whoever makes it."""
+def fill(cc, queue=5, kernel=False):
+    """A full queue is no bad line, however short it is, whoever makes it."""
     def row(scene):
         line = scene.places.line("line", RTT, rate=None if kernel else RATE)
-        line.becomes("-q", 5)
-        scene.connect("--spread", "auto", "--cc", cc, edge_flags=("--cc", cc))
+        line.becomes("-q", queue)
+        scene.connect("--cc", cc, edge_flags=("--cc", cc))
         scene.finds(1500)
         if kernel:
-            shape(scene.places.near, "line", 5)
-            shape(scene.places.far, "line", 5)
+            shape(scene.places.near, "line", queue)
+            shape(scene.places.far, "line", queue)
         flows = [Flow(scene, way) for way in ("up", "down")]
         end = time.monotonic() + (120 if FULL else 8)
         while time.monotonic() < end:
@@ -536,6 +536,7 @@ ROWS = {
     "10 % loss": lose(10),
     "15 % loss": lose(15),
     "an outage": cut,
+    "a long queue": fill("cubic", queue=RTT),
     "a short queue": fill("bbr"),
     "a token bucket": fill("cubic", kernel=True),
     "a router": hear_a_router,

@@ -139,7 +139,7 @@ defaults(void **state)
 	assert_null(f.config.ca);
 	assert_int_equal(f.config.grace, 5);
 	assert_int_equal(f.config.connections, 4);
-	assert_int_equal(f.config.spread, 1);
+	assert_int_equal(f.config.spread, CONFIG_SPREAD_AUTO);
 	end();
 	begin(CONFIG_CULVERT_EDGE);
 	assert_int_equal(load("culvert-edge --self-signed --open"), 0);

@@ -88,6 +88,33 @@ a_burst_does_not_count(void **state)
 	assert_int_equal(changes, 0);
 }
 
+/* Millions of packets of a day that nobody noted hide no loss. */
+static void
+a_long_interval_does_not_outweigh_others(void **state)
+{
+	struct quic_loss day = { 10000000, 0, 10000000, 0 };
+
+	(void)state;
+	changes += spread_note(&spread, "192.0.2.1", SPREAD_RECEIVED, &day,
+	    now);
+	now += SECOND;
+	carry("192.0.2.1", SPREAD_RECEIVED, 30, 10);
+	assert_true(is_lossy("192.0.2.1"));
+}
+
+/* A radio that loses half of the packets for a second and a half. */
+static void
+a_long_burst_does_not_count(void **state)
+{
+	struct quic_loss fading = { 100, 50, 100, 50 }, good = { 5, 0, 5, 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < 60 * 240; i++, now += SECOND / 4)
+		changes += spread_note(&spread, "192.0.2.1", SPREAD_RECEIVED,
+		    i % 240 < 6 ? &fading : &good, now);
+	assert_int_equal(changes, 0);
+}
+
 /* The search for the path MTU loses some packets on every small path. */
 static void
 few_packets_do_not_count(void **state)
@@ -308,6 +335,29 @@ bursts_make_no_bad_line(void **state)
 	}
 }
 
+/* Nor does a second in which half of the packets are lost, now and then. */
+static void
+a_burst_of_loss_makes_no_bad_line(void **state)
+{
+	struct world *w = busy_world(state);
+
+	w->link->queue_max = LINK_S;
+	for (unsigned i = 0; i < 4; i++) {
+		run(w, 5);
+		w->link->loss = 500;
+		run(w, 1);
+		w->link->loss = 0;
+	}
+	for (unsigned i = 0; i < 240; i++) {
+		w->link->loss = i % 60 == 30 ? 500 : 0;
+		w->far[0].to_send = w->far[0].sent + 20 * KB;
+		run_idly(w, 1);
+	}
+	assert_true(noted[SPREAD_RECEIVED].lost > 100);
+	assert_int_equal(changes, 0);
+	world_down(w);
+}
+
 /* Nor is one on which packets overtake each other, or come twice. */
 static void
 disorder_is_no_loss(void **state)
@@ -382,6 +432,9 @@ main(void)
 		cmocka_unit_test_setup(little_loss_does_not_count, begin),
 		cmocka_unit_test_setup(few_packets_do_not_count, begin),
 		cmocka_unit_test_setup(a_burst_does_not_count, begin),
+		cmocka_unit_test_setup(a_long_burst_does_not_count, begin),
+		cmocka_unit_test_setup(a_long_interval_does_not_outweigh_others,
+		    begin),
 		cmocka_unit_test_setup(a_line_gets_good_again, begin),
 		cmocka_unit_test_setup(one_good_direction_is_not_enough, begin),
 		cmocka_unit_test_setup(tunnels_do_not_flap, begin),
@@ -391,6 +444,7 @@ main(void)
 		TEST(loss_is_seen_in_both_directions),
 		TEST(a_full_queue_is_no_bad_line),
 		TEST(bursts_make_no_bad_line),
+		TEST(a_burst_of_loss_makes_no_bad_line),
 		TEST(disorder_is_no_loss),
 		TEST(a_migration_takes_no_losses_along),
 		TEST(loss_comes_and_goes),

@@ -27,7 +27,7 @@
  */
 #define WINDOW 4000
 #define WINDOW_NOTES 16
-#define WINDOW_MS 60000
+#define WINDOW_MS 20000
 
 void
 spread_init(struct spread *s)
@@ -115,6 +115,10 @@ spread_note(struct spread *s, const char *network,
 	line->used_at = now;
 	packets = line->lossy ? loss->packets : loss->random_packets;
 	lost = line->lossy ? loss->lost : loss->random_lost;
+	if (packets > WINDOW) { /* a long interval is no more than a window */
+		lost = lost * WINDOW / packets;
+		packets = WINDOW;
+	}
 	c->packets += packets;
 	c->lost += lost;
 	c->notes += packets > 0;
