@@ -178,6 +178,7 @@ flow_init(struct quic_conn *conn, size_t window)
 {
 	TAILQ_INIT(&conn->flow.with_grown);
 	conn->flow.window = conn->flow.window_least = window;
+	memory_set_first_window(conn, window);
 }
 
 static size_t

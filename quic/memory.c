@@ -6,7 +6,7 @@
  *                max: one greedy connection gets 1/2 of that, two get 1/3
  *                each, n get 1/(n+1), and as much stays free for new ones;
  *                the last tenth is for what cannot be refused. One whose
- *                bytes do not leave gets less beside others (STUCK_WEIGHT).
+ *                bytes do not leave gets less beside others: see STUCK_WEIGHT
  *                A client chose its connections itself, and each may hold
  *                three quarters of what is left
  *   direction    seven eighths of its connection's, so that the other goes on
@@ -59,21 +59,44 @@
  * A connection whose bytes do not leave, since the peer does not acknowledge
  * them or nobody reads them, may hold as much as others while it is alone, but
  * what others hold counts so many times: several of them get little more than
- * one, but a part of what is left at least, so that a pause costs nobody its
- * tunnels while there is memory. What it holds beyond that follows from the
- * bytes that left, so many times what did in this period and the last: the
- * bytes on their way double each round trip as a connection starts, and as many
- * wait to be sent. To begin with it has a small part of `max`.
+ * one.
  */
 #define STUCK_WEIGHT 3
+
+/*
+ * But a part of what is left at least, so that a pause costs nobody its tunnels
+ * while there is memory: a weight of what is left of a part of `max`, so that
+ * all of them together do not exceed that; or, while that is less, of what is
+ * left of all, but no more than an equal part of another part of `max`. In both
+ * cases a crowd of them has about half of `max`, and the other half is enough
+ * for those whose bytes leave.
+ */
+#define REST_SHARED_PART 2
+#define REST_WEIGHT 8
 #define REST_PART 6
+#define EQUAL_PART 8
+
+/*
+ * What a connection holds beyond that follows from the bytes that left of late,
+ * to begin with from a small part of `max`: as many as left in this time. A
+ * sender's bytes are held for two round trips or so, and as it starts they
+ * double in each. On a long path that is more time; but a peer that delays its
+ * acknowledgements has a long path, too, and holds more memory for the same
+ * traffic. So those have, beyond the least time, a weight of what is left.
+ */
 #define START_PART 64
-#define DRAIN_TIMES 2
+#define EXPLAINED_MS 250      /* milliseconds */
+#define EXPLAINED_MOST_MS 750 /* milliseconds: a round trip of 300 */
+#define FAR_SHARED(max) ((max) / 4 * 3)
+#define FAR_WEIGHT 2
 
 /* A period: round trips, and its least and most nanoseconds. */
-#define DRAIN_RTTS 4
-#define DRAIN_MIN (200 * NS_PER_MS)
+#define DRAIN_RTTS 2
+#define DRAIN_MIN (100 * NS_PER_MS)
 #define DRAIN_MAX NS_PER_S
+
+/* The traffic of so many milliseconds is no waste. */
+#define WASTE_MS 500
 /* What left longer ago than so many nanoseconds does not excuse waste. */
 #define DRAIN_PATIENCE NS_PER_S
 
@@ -103,11 +126,15 @@
 
 /*
  * The first window of a connection. At a server many peers may use it at once,
- * and credit cannot be withdrawn.
+ * and credit cannot be withdrawn. So all first windows have a part of `max`,
+ * and each has a part of what is left of that; but enough for the first flight
+ * of a sender and the next, since later windows grow as fast as that.
  */
 #define FIRST_WINDOW (4 * 1048576)  /* bytes, of a client */
 #define FIRST_WINDOW_SERVER 1048576 /* bytes */
-#define FIRST_WINDOW_PART 128
+#define FIRST_WINDOW_LEAST 32768    /* bytes */
+#define FIRST_WINDOWS_PART 16
+#define FIRST_WINDOW_PART 8
 
 /* ---- All ---- */
 
@@ -208,6 +235,34 @@ memory_moved(struct quic_stream *s)
 
 /* ---- What leaves ---- */
 
+/* The bytes that the others hold, and what grown windows let them hold. */
+static size_t
+others(const struct quic_conn *conn)
+{
+	const struct quic_memory *m = conn->memory.all;
+
+	return m->held - m->pooled - conn->memory.held + m->grown -
+	    conn->memory.grown;
+}
+
+static size_t
+left_by(size_t held, size_t all)
+{
+	return held < all ? all - held : 0;
+}
+
+static size_t
+smaller(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static size_t
+larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
 static uint64_t
 drain_period(const struct quic_conn *conn)
 {
@@ -237,27 +292,28 @@ memory_drained(struct quic_stream *s, size_t n)
 	d->bytes += n;
 }
 
-/* The bytes that left lately, in one period or two. */
+/*
+ * The bytes that left in `ms` milliseconds, at the rate of this period and the
+ * last. 0: none did since `patience` nanoseconds before.
+ */
 static size_t
-drained(const struct quic_conn *conn)
+drained(const struct quic_conn *conn, uint64_t ms, uint64_t patience)
 {
 	const struct conn_drain *d = &conn->memory.drain;
-	uint64_t now = conn->memory.all->now;
+	uint64_t now = conn->memory.all->now, span = d->period;
 
-	if (now < d->ends_at)
-		return d->bytes + d->before;
-	return now < d->ends_at + d->period ? d->bytes : 0;
+	if (span == 0 || now >= d->ends_at + patience)
+		return 0;
+	if (d->before > 0 && now + span > d->ends_at)
+		span += smaller(now + span - d->ends_at, span);
+	return (d->bytes + d->before) * ms / (span / NS_PER_MS);
 }
 
 size_t
 memory_waste(const struct quic_conn *conn)
 {
-	const struct conn_drain *d = &conn->memory.drain;
-	size_t used = 0;
-
-	if (conn->memory.all->now < d->ends_at + DRAIN_PATIENCE)
-		used = (d->bytes + d->before) * DRAIN_TIMES;
-	return conn->memory.held > used ? conn->memory.held - used : 0;
+	return left_by(drained(conn, WASTE_MS, DRAIN_PATIENCE),
+	    conn->memory.held);
 }
 
 /* ---- Charges ---- */
@@ -414,6 +470,7 @@ memory_detach(struct quic_conn *conn)
 	struct conn_memory *m = &conn->memory;
 
 	memory_set_grown(conn, 0);
+	memory_set_first_window(conn, 0);
 	memory_handshake_done(conn);
 	memory_discharge(conn, sizeof(*conn) + TLS_SESSION);
 	m->all->closing -= m->closing;
@@ -444,20 +501,30 @@ conn_least(const struct quic_memory *m)
 	return least < CONN_LEAST ? least : CONN_LEAST;
 }
 
-/* The bytes that the others hold, and what grown windows let them hold. */
+/* What a connection may hold whose bytes do not leave, beside many. */
 static size_t
-others(const struct quic_conn *conn)
+rest_of(const struct quic_conn *conn, size_t left)
 {
 	const struct quic_memory *m = conn->memory.all;
+	size_t shared = left_by(others(conn) + m->first_windows,
+	    m->max / REST_SHARED_PART);
+	size_t equal = m->max / EQUAL_PART / m->nconns;
 
-	return m->held - m->pooled - conn->memory.held + m->grown -
-	    conn->memory.grown;
+	return larger(shared / REST_WEIGHT, smaller(equal, left / REST_PART));
 }
 
+/* What it may hold since as much has left. */
 static size_t
-left_by(size_t held, size_t all)
+explained(const struct quic_conn *conn)
 {
-	return held < all ? all - held : 0;
+	const struct quic_memory *m = conn->memory.all;
+	uint64_t period = conn->memory.drain.period;
+	/* 2.5 round trips, if they are long. */
+	uint64_t ms = smaller(period / NS_PER_MS * 5 / 4, EXPLAINED_MOST_MS);
+	size_t least = drained(conn, EXPLAINED_MS, period);
+	size_t left = left_by(others(conn), FAR_SHARED(m->max)) / FAR_WEIGHT;
+
+	return larger(least, smaller(drained(conn, ms, period), left));
 }
 
 /*
@@ -470,15 +537,11 @@ server_limit(const struct quic_conn *conn)
 	size_t held = others(conn), shared = m->max - m->max / UNSHARED_PART;
 	size_t left = left_by(held, shared) / 2;
 	size_t stuck = left_by(held, shared / STUCK_WEIGHT) / 2 * STUCK_WEIGHT;
-	size_t left_lately = drained(conn), limit = m->max;
+	size_t rest = rest_of(conn, left);
+	size_t start = smaller(m->max / START_PART, rest);
 
-	if (left_lately < m->max / DRAIN_TIMES)
-		limit = m->max / START_PART + left_lately * DRAIN_TIMES;
-	if (limit < stuck)
-		limit = stuck;
-	if (limit < left / REST_PART)
-		limit = left / REST_PART;
-	return limit < left ? limit : left;
+	return smaller(left,
+	    larger(larger(stuck, rest), start + explained(conn)));
 }
 
 size_t
@@ -569,12 +632,25 @@ memory_streams_max(const struct quic_conn *conn, uint64_t nopen)
 size_t
 memory_first_window(const struct quic_conn *conn)
 {
-	size_t max = conn->memory.all->max;
+	const struct quic_memory *m = conn->memory.all;
 	size_t most = conn_is_server(conn) ? FIRST_WINDOW_SERVER : FIRST_WINDOW;
-	size_t part = max /
-	    (conn_is_server(conn) ? FIRST_WINDOW_PART : WINDOW_PART);
+	size_t part = m->max / WINDOW_PART;
 
+	if (conn_is_server(conn))
+		part = left_by(m->first_windows, m->max / FIRST_WINDOWS_PART) /
+		    FIRST_WINDOW_PART;
+	if (part < FIRST_WINDOW_LEAST)
+		part = FIRST_WINDOW_LEAST;
 	return most < part ? most : part;
+}
+
+void
+memory_set_first_window(struct quic_conn *conn, size_t size)
+{
+	struct conn_memory *m = &conn->memory;
+
+	m->all->first_windows = m->all->first_windows - m->first_window + size;
+	m->first_window = size;
 }
 
 size_t

@@ -71,12 +71,13 @@ TAILQ_HEAD(stream_rank, quic_stream);
 
 /* All connections. */
 struct quic_memory {
-	size_t max;	/* bytes */
-	size_t held;	/* bytes, with `pooled` */
-	size_t pooled;	/* bytes */
-	size_t sending; /* bytes of it that are MEMORY_TX */
-	size_t closing; /* bytes of connections that are being closed */
-	size_t grown;	/* bytes that grown windows allow */
+	size_t max;	      /* bytes */
+	size_t held;	      /* bytes, with `pooled` */
+	size_t pooled;	      /* bytes */
+	size_t sending;	      /* bytes of it that are MEMORY_TX */
+	size_t closing;	      /* bytes of connections that are being closed */
+	size_t grown;	      /* bytes that grown windows allow */
+	size_t first_windows; /* bytes that first windows allow */
 	/* With such windows, in order of use. */
 	TAILQ_HEAD(, quic_conn) with_grown;
 	struct conn_rank conns[MEMORY_RANKS];
@@ -111,9 +112,10 @@ struct conn_memory {
 	/* Streams without room for a first chunk. */
 	TAILQ_HEAD(, quic_stream) waiting;
 	struct conn_drain drain;
-	size_t handshake; /* bytes charged for the handshake */
-	size_t closing;	  /* bytes of it in all->closing */
-	size_t grown;	  /* bytes of it in all->grown */
+	size_t handshake;    /* bytes charged for the handshake */
+	size_t closing;	     /* bytes of it in all->closing */
+	size_t grown;	     /* bytes of it in all->grown */
+	size_t first_window; /* bytes of it in all->first_windows */
 	/* In all->with_grown, if grown > 0. */
 	TAILQ_ENTRY(quic_conn) grown_entry;
 	uint64_t reclaim_at; /* reclaim_expire() is due; or UINT64_MAX */
@@ -177,6 +179,9 @@ bool memory_is_blocked(const struct quic_conn *);
  * `nopen`: about twice as many, as far as memory goes.
  */
 uint64_t memory_streams_max(const struct quic_conn *, uint64_t nopen);
+
+/* The first window is `size` bytes. */
+void memory_set_first_window(struct quic_conn *, size_t size);
 
 /* The peer may send `size` bytes more than the first window allows. */
 void memory_set_grown(struct quic_conn *, size_t size);

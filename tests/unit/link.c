@@ -129,7 +129,7 @@ link_new(void)
 	link->size_max = LINK_DATAGRAM_MAX;
 	link->random = 1;
 	link->server_train = calloc(1, sizeof(struct quic_gso));
-	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++) {
+	for (size_t i = 0; i < LINK_CROWD_MAX; i++) {
 		link->port[i] = (uint16_t)(FIRST_PORT + i * LINK_NAT_PORTS);
 		link->client_train[i] = calloc(1, sizeof(struct quic_gso));
 	}
@@ -145,7 +145,7 @@ link_free(struct link *link)
 		TAILQ_REMOVE(&link->wire, d, entry);
 		free(d);
 	}
-	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++) {
+	for (size_t i = 0; i < LINK_CROWD_MAX; i++) {
 		quic_conn_free(link->clients[i]);
 		free(link->client_train[i]);
 	}
@@ -233,6 +233,9 @@ wire_send(struct link *link, struct link_datagram *d)
 	    by_chance(link, link->loss) || !line_takes(link, d, &at))
 		return;
 	at += link->delay;
+	if (d->up && link->batch_ns[d->client] != 0)
+		at += link->batch_ns[d->client] -
+		    at % link->batch_ns[d->client];
 	if (by_chance(link, link->late))
 		at += link_random(link, link->delay);
 	if (by_chance(link, link->twice))
@@ -275,7 +278,7 @@ flush(struct link *link)
 	while (link->server != NULL &&
 	    quic_server_write(link->server, gso, link->now))
 		send_train(link, false, client_of(&gso->path), gso);
-	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++) {
+	for (size_t i = 0; i < LINK_CROWD_MAX; i++) {
 		gso = link->client_train[i];
 		while (link->clients[i] != NULL &&
 		    quic_conn_write(link->clients[i], gso, link->now))
@@ -376,7 +379,7 @@ expire_due(struct link *link)
 	if (link->server != NULL &&
 	    quic_server_deadline(link->server) <= link->now)
 		quic_server_expire(link->server, link->now);
-	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+	for (size_t i = 0; i < LINK_CROWD_MAX; i++)
 		if (link->clients[i] != NULL &&
 		    quic_conn_deadline(link->clients[i]) <= link->now)
 			quic_conn_expire(link->clients[i], link->now);
@@ -398,7 +401,7 @@ next_event(const struct link *link)
 		at = TAILQ_FIRST(&link->wire)->at;
 	if (link->server != NULL)
 		sooner(&at, quic_server_deadline(link->server));
-	for (size_t i = 0; i < LINK_CLIENTS_MAX; i++)
+	for (size_t i = 0; i < LINK_CROWD_MAX; i++)
 		if (link->clients[i] != NULL)
 			sooner(&at, quic_conn_deadline(link->clients[i]));
 	return at;

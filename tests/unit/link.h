@@ -14,6 +14,7 @@
 #define LINK_S UINT64_C(1000000000) /* ns */
 
 #define LINK_CLIENTS_MAX 16
+#define LINK_CROWD_MAX 80      /* the same, for a test that has a crowd */
 #define LINK_PLACES 4	       /* networks that a client can move between */
 #define LINK_DATAGRAM_MAX 9000 /* bytes; longer datagrams are lost */
 
@@ -55,7 +56,13 @@ struct link {
 	 * than LINK_NAT_PORTS to one changes a NAT's mapping; datagrams to the
 	 * earlier ports still arrive.
 	 */
-	uint16_t port[LINK_CLIENTS_MAX];
+	uint16_t port[LINK_CROWD_MAX];
+
+	/*
+	 * If it is not 0, datagrams from that client arrive at multiples of so
+	 * many nanoseconds: it sends its acknowledgements rarely.
+	 */
+	uint64_t batch_ns[LINK_CROWD_MAX];
 
 	/* Called for every datagram as it leaves; may alter it. False: lost. */
 	bool (*tamper)(struct link_datagram *, void *arg);
@@ -63,7 +70,7 @@ struct link {
 
 	/* Set by the test; what remains is freed with the link. */
 	struct quic_server *server;
-	struct quic_conn *clients[LINK_CLIENTS_MAX];
+	struct quic_conn *clients[LINK_CROWD_MAX];
 
 	size_t sent_up, sent_down; /* datagrams that left, lost ones included */
 	size_t delivered;	   /* receive calls: GRO makes them fewer */
@@ -71,7 +78,7 @@ struct link {
 
 	TAILQ_HEAD(link_wire, link_datagram) wire;
 	struct quic_gso *server_train;
-	struct quic_gso *client_train[LINK_CLIENTS_MAX];
+	struct quic_gso *client_train[LINK_CROWD_MAX];
 };
 
 #define LINK_NAT_PORTS 100 /* ports between those of two clients */

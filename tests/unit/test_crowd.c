@@ -497,18 +497,19 @@ large_both_ways_it_slows_no_other(void **state)
 	memory_world_down(w);
 }
 
-/* The same of all clients but 1. */
+/* The same of all clients but 1 and those after `*arg`. */
 static bool
 drop_acks_of_hogs(struct link_datagram *d, void *arg)
 {
-	(void)arg;
-	return !d->up || d->client == 1;
+	return !d->up || d->client == 1 || d->client > *(unsigned *)arg;
 }
 
 /* These are the clients 0 and from 2 on. */
 static void
 let_hogs(struct world *w, unsigned n, const struct hog *hog)
 {
+	static unsigned last;
+
 	for (unsigned i = 2; i <= n; i++) {
 		world_dial(w, i);
 		assert_true(world_connected(w, i));
@@ -527,7 +528,9 @@ let_hogs(struct world *w, unsigned n, const struct hog *hog)
 	link_run(w->link, NULL, NULL, 4 * RTT);
 	if (hog->unread)
 		return;
+	last = n;
 	w->link->tamper = drop_acks_of_hogs;
+	w->link->tamper_arg = &last;
 	for (unsigned i = 0; i < hog->streams; i++) {
 		w->far[i].to_send += hog->bytes;
 		if (w->far[i].stream != NULL)
@@ -536,11 +539,27 @@ let_hogs(struct world *w, unsigned n, const struct hog *hog)
 	link_run(w->link, NULL, NULL, RTT);
 }
 
+static void
+dial_more(struct world *w, size_t first, size_t n)
+{
+	for (size_t i = first; i < n; i++) {
+		world_dial(w, i);
+		assert_true(world_connected(w, i));
+	}
+}
+
+static void
+drop_more(struct world *w, size_t first, size_t n)
+{
+	for (size_t i = first; i < n; i++)
+		link_drop_client(w->link, i);
+}
+
 /* Several of them take little more than one. */
 static void
 several_hogs_hurt_nobody(struct world *w, size_t max)
 {
-	static const unsigned counts[] = { 3, 10 };
+	static const unsigned counts[] = { 3, 10, 15 };
 	static const struct hog hogs[] = {
 		{ 16000, WINDOW, true, 0 },
 		{ 16000, WINDOW, true, 8 * WINDOW },
@@ -569,6 +588,69 @@ several_hogs_hurt_nobody(struct world *w, size_t max)
 	}
 }
 
+static uint64_t
+time_alone(struct world *w, size_t max)
+{
+	uint64_t alone;
+
+	memory_world(w, max);
+	alone = time_to_move(w, max);
+	memory_world_down(w);
+	return alone;
+}
+
+#define PATIENCE (5 * LINK_S) /* of a newcomer */
+
+/* Client 1 comes back. It dials again and again, as a proxy does. */
+static void
+comes_in(struct world *w)
+{
+	uint64_t start = w->link->now;
+
+	link_drop_client(w->link, 1);
+	world_dial(w, 1);
+	while (!world_connected(w, 1) && w->link->now < start + PATIENCE) {
+		link_drop_client(w->link, 1);
+		link_run(w->link, NULL, NULL, LINK_S / 2);
+		world_dial(w, 1);
+	}
+	assert_int_equal(w->client[1].connected, 1);
+}
+
+#define RARE (500 * LINK_MS) /* between acknowledgements */
+#define LAZY 10		     /* clients that acknowledge so rarely */
+
+/*
+ * Bytes that are acknowledged late are held for long. That is no reason to hold
+ * many of them.
+ */
+static void
+rare_acknowledgements_slow_no_other(void **state)
+{
+	struct world *w = *state;
+	uint64_t alone = time_alone(w, QUIC_MEMORY_MIN), beside;
+
+	memory_world(w, QUIC_MEMORY_MIN);
+	dial_more(w, 2, LAZY + 1);
+	for (unsigned i = 0; i < 4 * LAZY; i++) {
+		w->near[i].client = i % LAZY == 0 ? 0 : i % LAZY + 1;
+		w->link->batch_ns[w->near[i].client] = RARE;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		w->far[i].to_send = 5 * MOVED;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, 4 * LINK_S);
+	comes_in(w);
+	beside = time_to_move(w, QUIC_MEMORY_MIN);
+	printf("%u acknowledge every %ju ms: %.2f\n", LAZY,
+	    (uintmax_t)(RARE / LINK_MS), (double)alone / (double)beside);
+	assert_true(10 * alone >= 8 * beside);
+	for (unsigned i = 0; i < 4 * LAZY; i++)
+		assert_true(w->near[i].received > 100 * KB);
+	drop_more(w, 2, LAZY + 1);
+	memory_world_down(w);
+}
+
 static void
 many_with_much_memory_slow_no_other(void **state)
 {
@@ -579,6 +661,41 @@ static void
 many_with_little_memory_slow_no_other(void **state)
 {
 	several_hogs_hurt_nobody(*state, QUIC_MEMORY_MIN);
+}
+
+#define MANY \
+	48 /* connections that have two thirds of the memory, if each ... */
+#define PART 64 /* ... has nearly so small a part of it */
+/* A crowd in which nobody is large slows neither a newcomer nor another. */
+static void
+a_crowd_slows_nobody(struct world *w, size_t max, bool unread)
+{
+	unsigned n = MANY;
+	struct hog hog = { n * (unsigned)(max / PART / WINDOW - 1), WINDOW,
+		unread, 0 };
+	uint64_t alone = time_alone(w, max), beside;
+
+	memory_world(w, max);
+	w->client_settings.idle_timeout_ns = 600 * LINK_S;
+	let_hogs(w, n, &hog);
+	link_run(w->link, NULL, NULL, 2 * LINK_S);
+	comes_in(w);
+	beside = time_to_move(w, max);
+	printf("max %zu MiB, %u that hold little %s: %.2f\n", max >> 20, n,
+	    unread ? "unread" : "unacknowledged",
+	    (double)alone / (double)beside);
+	assert_true(10 * alone >= 8 * beside);
+	drop_more(w, 2, n + 1);
+	memory_world_down(w);
+}
+
+static void
+crowds_slow_nobody(void **state)
+{
+	a_crowd_slows_nobody(*state, QUIC_MEMORY_DEFAULT, true);
+	a_crowd_slows_nobody(*state, QUIC_MEMORY_DEFAULT, false);
+	a_crowd_slows_nobody(*state, QUIC_MEMORY_MIN, true);
+	a_crowd_slows_nobody(*state, QUIC_MEMORY_MIN, false);
 }
 
 /* Ten of them at once, none of which has to exceed the limit. */
@@ -710,22 +827,6 @@ refused_streams_are_counted(void **state)
 #define BUSY 15		/* clients: all that the line has but one */
 #define BUSY_TUNNELS 40 /* of each */
 #define DOWNLOAD (400 * KB)
-
-static void
-dial_more(struct world *w, size_t first, size_t n)
-{
-	for (size_t i = first; i < n; i++) {
-		world_dial(w, i);
-		assert_true(world_connected(w, i));
-	}
-}
-
-static void
-drop_more(struct world *w, size_t first, size_t n)
-{
-	for (size_t i = first; i < n; i++)
-		link_drop_client(w->link, i);
-}
 
 /* Many connections with much memory are no reason to close any of them. */
 static void
@@ -1007,6 +1108,8 @@ main(void)
 		CROWDED(large_both_ways_it_slows_no_other),
 		CROWDED(many_with_much_memory_slow_no_other),
 		CROWDED(many_with_little_memory_slow_no_other),
+		CROWDED(rare_acknowledgements_slow_no_other),
+		CROWDED(crowds_slow_nobody),
 		CROWDED(large_connections_slow_no_other),
 		CROWDED(newcomers_do_not_fill_memory),
 		CROWDED(reclaim_takes_small_steps),

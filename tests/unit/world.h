@@ -73,7 +73,7 @@ struct world {
 	const char *server_name; /* that clients ask for */
 	char *cert, *key;	 /* PEM, of the server; signed by itself */
 
-	struct watch client[LINK_CLIENTS_MAX], server;
+	struct watch client[LINK_CROWD_MAX], server;
 	struct end near[TUNNELS_MAX], far[TUNNELS_MAX];
 	unsigned requests;			 /* that reached the server */
 	struct quic_field seen[QUIC_FIELDS_MAX]; /* the last head; malloc */
