@@ -40,7 +40,7 @@ static const struct config_option culvert_options[] = {
 	{ 0, "connections", "limits", &value_connections, FIELD(connections),
 	    "number", "4", "connections to one edge, at most" },
 	{ 0, "spread", "path", &value_spread, FIELD(spread), "number", "auto",
-	    "connections on a lossy line" },
+	    "connections on a lossy path" },
 	{ 0, "clients-max", "limits", &value_quota, FIELD(clients_max),
 	    "number", "65536", "clients at a time; more wait" },
 	{ 0, "clients-per-listener", "limits", &value_quota,

@@ -8,7 +8,7 @@
 
 /* ---- Status ---- */
 
-/* Prints nothing on a good line, the usual case. */
+/* Prints nothing on a good path, the usual case. */
 static void
 put_spread(const json_t *status, FILE *stream)
 {
@@ -18,7 +18,7 @@ put_spread(const json_t *status, FILE *stream)
 		return;
 	report_label("spread", stream);
 	fprintf(stream,
-	    "the line loses packets: new tunnels go to up to %" PRIu64
+	    "the path loses packets: new tunnels go to up to %" PRIu64
 	    " connections\n",
 	    n);
 }

@@ -91,7 +91,7 @@ connections_are_listed_when_there_are_several(void **state)
 	    " \"tunnels\": 1}]}",
 	    "state      up\n"
 	    "edge       a.example:443\n"
-	    "spread     the line loses packets: new tunnels go to up to "
+	    "spread     the path loses packets: new tunnels go to up to "
 	    "4 connections\n"
 	    "connection a.example:443 ([::1]:443) up, 7 tunnels\n"
 	    "connection b.example:1 (192.0.2.7:1) draining, 1 tunnel\n" QUIET(

@@ -349,11 +349,11 @@ learn_line(struct upstream_edge *u, const struct connection *of, uint64_t now)
 	if (!changed)
 		return;
 	if (is_lossy(u, of))
-		log_info("the line to %s loses packets; new tunnels are spread "
+		log_info("the path to %s loses packets; new tunnels are spread "
 			 "over several connections",
 		    of->address);
 	else
-		log_info("the line to %s loses few packets now; new tunnels "
+		log_info("the path to %s loses few packets now; new tunnels "
 			 "share one connection",
 		    of->address);
 }
