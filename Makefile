@@ -73,7 +73,7 @@ UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	refuse_outbound address_rule happy_eyeballs own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
-	server path move bbr_bottleneck_queue tunnel_queue spread
+	server path move bbr_bottleneck_queue tunnel_queue spread repair
 test_addr_OBJS = proxy/base/addr.o
 test_log_OBJS = proxy/base/log.o proxy/base/log_sink.o
 test_config_OBJS = proxy/config/config.o proxy/config/flags.o proxy/config/config_source.o \
@@ -167,6 +167,7 @@ test_memory_OBJS = $(test_tls_OBJS)
 test_crowd_OBJS = $(test_tls_OBJS)
 test_server_OBJS = $(test_tls_OBJS)
 test_path_OBJS = $(test_tls_OBJS)
+test_repair_OBJS = $(test_tls_OBJS)
 test_move_OBJS = $(test_tls_OBJS)
 test_bbr_bottleneck_queue_OBJS = $(test_tls_OBJS)
 test_tunnel_queue_OBJS = $(test_tls_OBJS) proxy/local/upstream/tunnel_queue.o \
@@ -181,7 +182,7 @@ test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/stream_quic.o \
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response rewrite chunked trailer config basic frame \
-	netlink qpack_decoder_stream
+	netlink qpack_decoder_stream repair
 fuzz_socks_OBJS = $(test_socks_OBJS)
 fuzz_request_OBJS = $(test_rewrite_OBJS)
 fuzz_response_OBJS = $(test_rewrite_OBJS)
@@ -193,6 +194,7 @@ fuzz_config_OBJS = $(test_config_OBJS)
 fuzz_basic_OBJS = $(test_basic_OBJS)
 fuzz_frame_OBJS = quic/frame.o
 fuzz_qpack_decoder_stream_OBJS = quic/qpack_decoder_stream.o
+fuzz_repair_OBJS = quic/repair_packet.o quic/erasure.o
 fuzz_netlink_OBJS = proxy/local/upstream/netlink.o
 
 # What the benchmark measures with.

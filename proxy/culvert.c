@@ -59,6 +59,7 @@ quic_settings(const struct config *config, struct quic_memory *memory)
 		.ip_mtu_min = config->mtu_min,
 		.idle_timeout_ns = config->edge_timeout * NS_PER_S,
 		.no_mtu_probe = config->no_mtu_probe,
+		.no_repair = config->no_repair,
 		.memory = memory };
 }
 

@@ -28,6 +28,8 @@
  */
 #define STREAMS_A_CALL 64
 
+#define LONG_HEADER(first) (((first)&0x80) != 0) /* RFC 9000 §17.2 */
+
 /* ---- Events ---- */
 
 /*
@@ -159,19 +161,16 @@ conn_touch(struct quic_conn *conn)
 		conn->server.ops->touch(conn->server.owner, conn);
 }
 
-/*
- * Reads one datagram; `more`: another follows. Events wait for conn_deliver().
- */
+/* Reads a datagram of QUIC, as conn_read(). */
 void
-conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
-    const uint8_t *data, size_t len, bool more, uint64_t now)
+conn_read_packet(struct quic_conn *conn, const struct quic_path *path,
+    uint8_t ecn, const uint8_t *data, size_t len, bool more, uint64_t now)
 {
 	uint64_t received = conn->counts.received;
 	ngtcp2_path view = path_view(path);
 	ngtcp2_pkt_info pi = { ecn };
 	int rv;
 
-	conn->now = now;
 	if (conn->state >= CONN_CLOSING) {
 		/* The answers get rarer, as those of closing.c. */
 		conn->end.late_packets++;
@@ -181,6 +180,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 		return;
 	}
 	mtu_probe_watch(conn);
+	repair_reading(LONG_HEADER(data[0]) ? NULL : conn);
 	rv = ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data, len, now);
 	if (!compat_ignores_id_limit(rv, &conn->id_errors))
 		conn_check(conn, rv);
@@ -188,6 +188,7 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 		keep_alive_received(conn);
 	conn_follow_path(conn);
 	mtu_probe_evaluate(conn, now);
+	repair_reading(NULL);
 	path_loss_update(conn, now);
 	if (more && conn->state == CONN_UP)
 		mtu_probe_enqueue(conn, now);
@@ -195,6 +196,20 @@ conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
 	reclaim_check(conn, now);
 	if (conn_is_server(conn) && conn->state == CONN_UP)
 		max_streams_check(conn);
+	conn_touch(conn);
+}
+
+/*
+ * Reads one datagram; `more`: another follows. Events wait for conn_deliver().
+ */
+void
+conn_read(struct quic_conn *conn, const struct quic_path *path, uint8_t ecn,
+    const uint8_t *data, size_t len, bool more, uint64_t now)
+{
+	conn->now = now;
+	if (!repair_receive(conn, path, ecn, data, len, more, now))
+		conn_read_packet(conn, path, ecn, data, len, more, now);
+	repair_look(conn, now);
 	conn_touch(conn);
 }
 
@@ -226,6 +241,7 @@ quic_conn_expire(struct quic_conn *conn, uint64_t now)
 			conn_check(conn,
 			    ngtcp2_conn_handle_expiry(conn->quic, now));
 		mtu_probe_expire(conn, now);
+		repair_expire(conn, now);
 		pending_request_expire(conn, now);
 		goaway_expire(conn, now);
 		orphan_expire(conn, now);
@@ -251,6 +267,8 @@ quic_conn_deadline(const struct quic_conn *conn)
 		return conn_is_server(conn) ? conn->now : UINT64_MAX;
 	at = ngtcp2_conn_get_expiry(conn->quic);
 	if ((other = mtu_probe_deadline(conn)) < at)
+		at = other;
+	if ((other = repair_deadline(conn)) < at)
 		at = other;
 	if ((other = pending_request_deadline(conn)) < at)
 		at = other;
@@ -296,10 +314,11 @@ static size_t
 write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 {
 	size_t quantum = ngtcp2_conn_get_send_quantum(conn->quic);
-	size_t cap = mtu_probe_cap(conn, now), packets = 0;
+	size_t cap = repair_cap(conn, mtu_probe_cap(conn, now)), packets = 0;
 	ngtcp2_path_storage ps;
 	ngtcp2_pkt_info pi;
 	ngtcp2_ssize n;
+	bool ended;
 
 	bbr_bottleneck_queue_measure(conn, now);
 	while (gso->len == 0 || (!gso_is_full(gso) && gso->len < quantum)) {
@@ -313,7 +332,9 @@ write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 			break;
 		n += (ngtcp2_ssize)mtu_probe_added(conn);
 		packets++;
-		if (!gso_add(gso, &ps.path, pi.ecn, (size_t)n))
+		ended = repair_sent(conn, &ps.path, gso->buf + gso->len,
+		    (size_t)n, conn->mtu_probe.number, now);
+		if (!gso_add(gso, &ps.path, pi.ecn, (size_t)n) || ended)
 			break;
 	}
 	conn_check(conn, scheduler_finish(conn));
@@ -345,11 +366,16 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	conn->now = now;
 	if (conn->state >= CONN_CLOSING)
 		return gso->len > 0 || conn_write_close(conn, gso, now);
+	if (gso->len == 0 && repair_write(conn, gso))
+		return true;
 	mtu_probe_watch(conn);
 	packets = write_probe(conn, gso, now);
 	if (packets == 0 && conn->state < CONN_CLOSING)
 		packets = write_packets(conn, gso, now);
 	mtu_probe_watch(NULL);
+	if (gso->len == 0 && conn->state < CONN_CLOSING &&
+	    repair_send_request(conn, gso, now))
+		return true;
 	if (packets > 0) {
 		pace(conn, gso->len, now);
 		conn->counts.sent += packets;
@@ -429,6 +455,8 @@ quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 	stats->packets_received = conn->counts.received;
 	stats->packets_lost = conn->counts.lost;
 	stats->trains_sent = conn->counts.trains;
+	stats->repairs_sent = conn->counts.repairs;
+	stats->packets_repaired = conn->counts.repaired;
 	stats->migrations = conn->path.changes;
 	mtu_probe_stats(conn, stats);
 	stats->streams = conn->streams.n;
@@ -446,6 +474,7 @@ quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 	pulse->migrations = conn->path.changes;
 	pulse->sent = conn->path_loss.sent_noted;
 	pulse->received = conn->path_loss.received_noted;
+	pulse->repair = repair_needed(conn);
 }
 
 int

@@ -18,6 +18,7 @@
 #include "quic/mtu_probe.h"
 #include "quic/qpack_decoder_stream.h"
 #include "quic/quic.h"
+#include "quic/repair.h"
 #include "quic/server.h"
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -141,6 +142,8 @@ struct conn_counts {
 	uint64_t sent, lost; /* packets */
 	uint64_t received;   /* packets that were authenticated */
 	uint64_t trains;     /* that were sent */
+	uint64_t repairs;    /* repair packets that were sent */
+	uint64_t repaired;   /* packets that repair packets made */
 };
 
 /* The packet size that was reported last, bytes of UDP payload: conn.c. */
@@ -303,6 +306,7 @@ struct quic_conn {
 	size_t burst;	      /* bytes sent since the pace was last computed */
 	struct conn_counts counts;
 	struct conn_path_loss path_loss;
+	struct conn_repair repair;
 	struct conn_mtu mtu;
 	unsigned id_errors; /* for compat_ignores_id_limit() */
 
@@ -339,6 +343,8 @@ int conn_server_new(struct quic_conn **, struct quic_server *,
 /* conn.c */
 bool conn_is_server(const struct quic_conn *);
 void conn_read(struct quic_conn *, const struct quic_path *, uint8_t ecn,
+    const uint8_t *data, size_t len, bool more, uint64_t now);
+void conn_read_packet(struct quic_conn *, const struct quic_path *, uint8_t ecn,
     const uint8_t *data, size_t len, bool more, uint64_t now);
 void conn_deliver(struct quic_conn *);
 void conn_touch(struct quic_conn *);

@@ -209,6 +209,7 @@ mtu_probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	if (!SHORT_HEADER(aad[0]) || len < TAG_LEN)
 		return 0;
 	path_loss_received(watched, aad, aadlen, aadlen + len);
+	repair_packet_opened(watched, aad, aadlen);
 	watched->mtu_probe.ranges_left = RANGES_MAX;
 	black_hole_opened(&watched->mtu_probe.black_hole);
 	note_received(&watched->mtu_probe, aadlen + len,

@@ -13,6 +13,7 @@
 
 #include "quic/internal.h"
 #include "quic/loss_window.h"
+#include "quic/packet_number.h"
 
 /* An interval in nanoseconds: some round trips of most paths. */
 #define INTERVAL (200 * NS_PER_MS)
@@ -92,20 +93,6 @@ path_loss_moved(struct quic_conn *conn)
 
 /* ---- Packets ---- */
 
-/* RFC 9000 §A.3, for a number that was sent with `bits` bits. */
-static uint64_t
-full_number(uint64_t largest, uint64_t truncated, unsigned bits)
-{
-	uint64_t expected = largest + 1, window = UINT64_C(1) << bits;
-	uint64_t n = (expected & ~(window - 1)) | truncated;
-
-	if (n + window / 2 <= expected)
-		return n + window;
-	if (n > expected + window / 2 && n >= window)
-		return n - window;
-	return n;
-}
-
 void
 path_loss_received(struct quic_conn *conn, const uint8_t *header, size_t len,
     size_t bytes)
@@ -119,7 +106,7 @@ path_loss_received(struct quic_conn *conn, const uint8_t *header, size_t len,
 		return;
 	for (size_t i = len - n; i < len; i++)
 		number = number << 8 | header[i];
-	number = full_number(p->largest, number, 8 * (unsigned)n);
+	number = packet_number_decode(p->largest + 1, number, 8 * (unsigned)n);
 	if (number > p->largest || !p->any)
 		p->largest = number;
 	if (w == NULL)

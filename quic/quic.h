@@ -197,6 +197,15 @@ enum quic_cc {
 	QUIC_CC_CUBIC /* RFC 9438 */
 };
 
+/*
+ * Packets of 1,000 that a path loses at random, in each direction, before
+ * repair packets make them again (quic/repair.h). 0: few; or the peer does not
+ * understand.
+ */
+struct quic_repair {
+	unsigned sent, received;
+};
+
 /* Zero in a field selects the default, which its comment gives. */
 struct quic_settings {
 	enum quic_cc cc;
@@ -207,6 +216,9 @@ struct quic_settings {
 	 */
 	size_t ip_mtu_min;
 	bool no_mtu_probe; /* stay at ip_mtu_min */
+	bool no_repair;	   /* send and ask for no repair packets */
+	/* What an earlier connection on the same path needed, or zeros. */
+	struct quic_repair repair;
 	/* Bytes that we accept, 1200 or more (RFC 9000 §18.2); 65527. */
 	size_t udp_payload_max;
 	uint64_t handshake_timeout_ns; /* 10 s */
@@ -487,6 +499,8 @@ struct quic_stats {
 	/* Counted when their data is acknowledged later. */
 	uint64_t packets_lost;
 	uint64_t trains_sent; /* send calls */
+	/* repair.h: sent for the peer, and made of the peer's */
+	uint64_t repairs_sent, packets_repaired;
 	/* Bytes of the largest packet that the path carries. */
 	size_t udp_payload;
 	size_t ip_mtu;	       /* the same as an IP packet */
@@ -530,6 +544,7 @@ struct quic_pulse {
 	const char *mtu_cause;
 	uint64_t migrations;
 	struct quic_loss sent, received;
+	struct quic_repair repair;
 };
 void quic_conn_pulse(const struct quic_conn *, struct quic_pulse *);
 

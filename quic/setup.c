@@ -129,6 +129,7 @@ on_handshake_completed(ngtcp2_conn *quic, void *user)
 	conn->resumed = gnutls_session_is_resumed(conn->session) != 0;
 	conn->connect_pending = true;
 	mtu_probe_start(conn, conn->now);
+	repair_start(conn, conn->now);
 	if (!conn_is_server(conn)) {
 		keep_alive_set_timer(conn);
 		return 0;
@@ -181,7 +182,7 @@ static const ngtcp2_callbacks callbacks = {
 	.handshake_completed = on_handshake_completed,
 	.encrypt = mtu_probe_encrypt,
 	.decrypt = mtu_probe_decrypt,
-	.hp_mask = ngtcp2_crypto_hp_mask_cb,
+	.hp_mask = repair_hp_mask,
 	.recv_stream_data = h3_recv_stream_data,
 	.acked_stream_data_offset = h3_acked,
 	.stream_open = h3_stream_open,
@@ -307,7 +308,7 @@ make_params(const struct quic_conn *conn, ngtcp2_transport_params *p)
 	p->active_connection_id_limit = PEER_IDS_MAX;
 	if (conn->settings.udp_payload_max != 0)
 		p->max_udp_payload_size = conn->settings.udp_payload_max;
-	p->grease_quic_bit = 1;
+	p->grease_quic_bit = 0; /* repair.h needs the bit */
 }
 
 int
@@ -408,6 +409,7 @@ quic_conn_free(struct quic_conn *conn)
 		conn->server.ops->forget(conn->server.owner, conn);
 	mtu_probe_fini(conn);
 	path_loss_free(conn);
+	repair_free(conn);
 	h3_stop(conn);
 	ngtcp2_conn_del(conn->quic);
 	if (conn->session != NULL)

@@ -119,6 +119,7 @@ struct config {
 	char *key;
 	unsigned mtu_max; /* IP bytes; 0: 1500 */
 	enum quic_cc cc;
+	bool no_repair;
 	char *qlog;   /* directory */
 	char *run_as; /* user, or NULL: see run_as_find() */
 	unsigned verbose;

@@ -136,6 +136,8 @@ static const struct config_option shared_options[] = {
 	    "largest IP packets to send" },
 	{ 0, "cc", "path", &value_cc, FIELD(cc), "cubic|bbr", "bbr",
 	    "congestion control" },
+	{ 0, "no-repair", "path", &value_flag, FIELD(no_repair), NULL, NULL,
+	    "add no repair packets on lossy paths" },
 	{ 0, "qlog", "log", &value_directory, FIELD(qlog), "dir", NULL,
 	    "write qlog traces to this directory" },
 	{ 0, "log-format", "log", &value_log_format, FIELD(log_format),

@@ -92,9 +92,13 @@ put_packets(const json_t *status, FILE *stream)
 		return;
 	report_label("packets", stream);
 	fprintf(stream,
-	    "%" PRIu64 " sent, %" PRIu64 " received, %" PRIu64 " lost\n",
+	    "%" PRIu64 " sent, %" PRIu64 " received, %" PRIu64 " lost",
 	    report_number(packets, "sent"), report_number(packets, "received"),
 	    report_number(packets, "lost"));
+	if (report_number(packets, "repaired") > 0)
+		fprintf(stream, ", %" PRIu64 " repaired",
+		    report_number(packets, "repaired"));
+	fputc('\n', stream);
 }
 
 static void

@@ -145,6 +145,8 @@ packets_json(const struct quic_stats *quic, bool up)
 	put(&packets, "sent", number_if(up, quic->packets_sent));
 	put(&packets, "received", number_if(up, quic->packets_received));
 	put(&packets, "lost", number_if(up, quic->packets_lost));
+	put(&packets, "repaired", number_if(up, quic->packets_repaired));
+	put(&packets, "repairs_sent", number_if(up, quic->repairs_sent));
 	put(&packets, "trains", number_if(up, quic->trains_sent));
 	return finish(&packets);
 }

@@ -289,7 +289,7 @@ def lose(percent):
 def spread(scene):
     """A good line has one connection; one that loses packets has several."""
     line = scene.places.line("line", RTT)
-    scene.connect()
+    scene.connect("--no-repair")
     scene.finds(1500)
     scene.carry(MB, MB)
     status = scene.culvert.status()
@@ -343,6 +343,27 @@ def fill(cc, queue=5, kernel=False):
         scene.figures["mb"] = [flow.received // MB for flow in flows]
         assert "loses packets" not in scene.culvert.log
     return row
+
+
+def repair(scene):
+    """Lost packets are made again."""
+    line = scene.places.line("line", RTT, rate=RATE)
+    scene.connect()
+    scene.finds(1500)
+    flows = {way: Flow(scene, way) for way in ("up", "down")}
+    line.becomes("-l", 3)
+    scene.begin = time.monotonic()
+
+    def is_repaired():
+        packets = scene.culvert.status()["packets"]
+        return packets["repaired"] > 20 and packets["repairs_sent"] > 20
+
+    wait_until(is_repaired, "lost packets are made again")
+    scene.note("repair_s")
+    line.becomes("-l", 0)
+    for flow in flows.values():
+        flow.moves(STEP)
+        flow.stop()
 
 
 def cut(scene):
@@ -539,6 +560,7 @@ ROWS = {
     "a long queue": fill("cubic", queue=RTT),
     "a short queue": fill("bbr"),
     "a token bucket": fill("cubic", kernel=True),
+    "3 % loss, repaired": repair,
     "a router": hear_a_router,
     "an interface": have_a_small_interface,
     "an interface shrinks": lose_an_interface_size,

@@ -266,6 +266,7 @@ busy_world(void **state)
 
 	begin(NULL);
 	memset(noted, 0, sizeof(noted));
+	w->client_settings.no_repair = true;
 	world_up(w);
 	w->link->byte_ns = 800; /* 10 Mbit/s */
 	w->link->queue_max = 2 * RTT;

@@ -40,6 +40,8 @@ static const struct pool_status up = {
 		.packets_received = 99,
 		.packets_lost = 1,
 		.trains_sent = 7,
+		.packets_repaired = 8,
+		.repairs_sent = 9,
 		.udp_payload = 1452,
 		.ip_mtu = 1480,
 		.ip_mtu_ceiling = 1500,
@@ -192,6 +194,8 @@ everything_is_known_when_up(void **state)
 		     "    \"sent\": 100,\n"
 		     "    \"received\": 99,\n"
 		     "    \"lost\": 1,\n"
+		     "    \"repaired\": 8,\n"
+		     "    \"repairs_sent\": 9,\n"
 		     "    \"trains\": 7\n"
 		     "  },\n"
 		     "  \"reconnects\": 5,\n"
@@ -265,6 +269,8 @@ what_is_not_known_is_null(void **state)
 	    "    \"sent\": null,\n"
 	    "    \"received\": null,\n"
 	    "    \"lost\": null,\n"
+	    "    \"repaired\": null,\n"
+	    "    \"repairs_sent\": null,\n"
 	    "    \"trains\": null\n"
 	    "  },\n"
 	    "  \"reconnects\": 4,\n"

@@ -1,0 +1,459 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/world.h"
+
+/*
+ * Paths that lose packets at random, and the packets that repair.h adds there.
+ * The line carries 100 Mbit/s; its round trip is RTT.
+ */
+
+#define BYTE_NS 80	    /* of the line */
+#define LINE_BYTES 12500000 /* that it carries in a second */
+#define DATAGRAM_MAX 1472   /* bytes of UDP payload */
+
+enum { UP = 1, DOWN = 2, BOTH = UP | DOWN };
+
+static bool
+is_ours(const struct link_datagram *d)
+{
+	return (d->data[0] & 0xc0) == 0; /* neither bit of QUIC */
+}
+
+static bool
+is_request(const struct link_datagram *d)
+{
+	return is_ours(d) && d->data[0] == 0x09;
+}
+
+static void
+begin(struct world *w, int ways)
+{
+	w->link->byte_ns = BYTE_NS;
+	w->link->queue_max = RTT;
+	w->link->size_max = DATAGRAM_MAX;
+	world_up(w);
+	w->near[0].stays_open = w->far[0].stays_open = true;
+	w->near[0].to_send = ways & UP ? 10000 * (size_t)MB : 0;
+	w->far[0].to_send = ways & DOWN ? 10000 * (size_t)MB : 0;
+	assert_int_equal(tunnel_open(w, 0), 0);
+}
+
+static void
+restart(struct world *w)
+{
+	world_down(w);
+	w->link->size_max = LINK_DATAGRAM_MAX;
+	w->link->byte_ns = 0;
+	w->link->loss = w->link->late = w->link->twice = 0;
+	w->link->tamper = NULL;
+}
+
+static size_t
+received(const struct world *w, int way)
+{
+	return way == UP ? w->far[0].received : w->near[0].received;
+}
+
+static const struct quic_conn *
+sender(const struct world *w, int way)
+{
+	return way == UP ? near_conn(w) : w->server.conn;
+}
+
+static const struct quic_conn *
+receiver(const struct world *w, int way)
+{
+	return sender(w, way == UP ? DOWN : UP);
+}
+
+static uint64_t
+repairs(const struct world *w, int way)
+{
+	return stats_of(sender(w, way)).repairs_sent;
+}
+
+static uint64_t
+repaired(const struct world *w, int way)
+{
+	return stats_of(receiver(w, way)).packets_repaired;
+}
+
+static void
+pass(struct world *w, uint64_t ns)
+{
+	link_run(w->link, NULL, NULL, ns);
+}
+
+/* Bytes that arrive from the fifth second to the eighth. */
+static size_t
+steady(struct world *w, int way, unsigned loss)
+{
+	size_t before, after;
+
+	begin(w, way);
+	w->link->loss = loss;
+	pass(w, 4 * LINK_S);
+	before = received(w, way);
+	pass(w, 4 * LINK_S);
+	after = received(w, way);
+	assert_false(w->near[0].spoilt || w->far[0].spoilt);
+	return after - before;
+}
+
+/* ---- What it is for ---- */
+
+/* The first connection learns of it, which the second one makes use of. */
+static void
+a_lossy_path_is_used(void **state)
+{
+	static const unsigned losses[] = { 10, 30, 100 };
+	struct world *w = *state;
+	struct quic_pulse pulse;
+
+	for (size_t i = 0; i < COUNT(losses); i++)
+		for (int way = UP; way <= DOWN; way++) {
+			steady(w, way, losses[i]);
+			assert_true(repaired(w, way) > 0);
+			quic_conn_pulse(near_conn(w), &pulse);
+			restart(w);
+			w->client_settings.repair = pulse.repair;
+			assert_true(steady(w, way, losses[i]) >=
+			    LINE_BYTES * 4 / 2);
+			assert_true(repaired(w, way) > 0);
+			restart(w);
+			memset(&w->client_settings.repair, 0,
+			    sizeof(pulse.repair));
+		}
+}
+
+static void
+without_repair_it_is_not(void **state)
+{
+	struct world *w = *state;
+
+	w->client_settings.no_repair = true;
+	for (int way = UP; way <= DOWN; way++) {
+		assert_true(steady(w, way, 50) < LINE_BYTES * 4 / 2);
+		assert_int_equal(repairs(w, way), 0);
+		restart(w);
+	}
+}
+
+static void
+both_ways_at_once(void **state)
+{
+	struct world *w = *state;
+	size_t up, down;
+
+	begin(w, BOTH);
+	w->link->loss = 30;
+	pass(w, 5 * LINK_S);
+	up = received(w, UP);
+	down = received(w, DOWN);
+	pass(w, 8 * LINK_S);
+	assert_true(received(w, UP) - up >= LINE_BYTES * 8 / 4);
+	assert_true(received(w, DOWN) - down >= LINE_BYTES * 8 / 4);
+	assert_true(repaired(w, UP) > 0 && repaired(w, DOWN) > 0);
+}
+
+/* The first packets of the next connection have repair packets already. */
+static void
+what_was_needed_is_remembered(void **state)
+{
+	struct world *w = *state;
+	struct quic_pulse pulse;
+
+	for (int way = UP; way <= DOWN; way++) {
+		steady(w, way, 30);
+		quic_conn_pulse(near_conn(w), &pulse);
+		assert_in_range(way == UP ? pulse.repair.sent
+					  : pulse.repair.received,
+		    20, 45);
+		restart(w);
+		w->client_settings.repair = pulse.repair;
+		begin(w, way);
+		pass(w, 5 * RTT);
+		assert_true(repairs(w, way) > 0);
+		restart(w);
+		memset(&w->client_settings.repair, 0, sizeof(pulse.repair));
+	}
+}
+
+/* ---- When there is nothing to repair ---- */
+
+static bool
+none_of_ours(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	assert_false(is_ours(d));
+	return true;
+}
+
+static void
+a_queue_is_not_repaired(void **state)
+{
+	static const uint64_t queues[] = { RTT / 20, RTT / 2, 4 * RTT };
+	struct world *w = *state;
+
+	for (int cc = 0; cc < 2; cc++)
+		for (size_t i = 0; i < COUNT(queues); i++)
+			for (int way = UP; way <= DOWN; way++) {
+				w->client_settings.cc = w->server_settings.cc =
+				    cc == 0 ? QUIC_CC_BBR : QUIC_CC_CUBIC;
+				w->link->tamper = none_of_ours;
+				begin(w, way);
+				w->link->queue_max = queues[i];
+				pass(w, 10 * LINK_S);
+				restart(w);
+			}
+}
+
+static void
+it_ends_with_the_loss(void **state)
+{
+	struct world *w = *state;
+	uint64_t sent;
+
+	for (int way = UP; way <= DOWN; way++) {
+		steady(w, way, 30);
+		w->link->loss = 0;
+		pass(w, 30 * LINK_S);
+		sent = repairs(w, way);
+		assert_true(sent > 0);
+		pass(w, 10 * LINK_S);
+		assert_int_equal(repairs(w, way), sent);
+		restart(w);
+	}
+}
+
+/* ---- Peers that do not understand ---- */
+
+static bool
+count_requests(struct link_datagram *d, void *arg)
+{
+	unsigned *n = arg;
+
+	*n += is_request(d);
+	return true;
+}
+
+static void
+another_implementation_is_asked_a_few_times(void **state)
+{
+	struct world *w = *state;
+	unsigned n;
+
+	for (int way = UP; way <= DOWN; way++) {
+		n = 0;
+		w->link->tamper = count_requests;
+		w->link->tamper_arg = &n;
+		w->client_settings.no_repair = way == UP;
+		w->server_settings.no_repair = way == DOWN;
+		steady(w, way, 30);
+		pass(w, 20 * LINK_S);
+		assert_in_range(n, 1, 8);
+		assert_int_equal(repairs(w, way), 0);
+		restart(w);
+	}
+}
+
+/* ---- Forgeries ---- */
+
+static struct link_datagram kept;
+static bool has_kept;
+
+static bool
+keep_requests(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	if (!d->up || !is_request(d))
+		return true;
+	if (!has_kept)
+		kept = *d;
+	has_kept = true;
+	return false;
+}
+
+static void
+inject(struct world *w, size_t len)
+{
+	link_inject(w->link, true, 0, kept.data, len);
+	pass(w, RTT / 10);
+}
+
+static void
+a_forged_request_is_ignored(void **state)
+{
+	struct world *w = *state;
+
+	has_kept = false;
+	w->link->tamper = keep_requests;
+	begin(w, DOWN);
+	w->link->loss = 30;
+	pass(w, 2 * LINK_S);
+	assert_true(has_kept);
+	w->link->loss = 0;
+	for (size_t i = 9; i < kept.len; i++)
+		for (unsigned bit = 1; bit < 256; bit <<= 1) {
+			kept.data[i] ^= (uint8_t)bit;
+			inject(w, kept.len);
+			kept.data[i] ^= (uint8_t)bit;
+		}
+	for (size_t len = 1; len < kept.len; len++)
+		inject(w, len);
+	pass(w, 10 * RTT);
+	assert_int_equal(repairs(w, DOWN), 0);
+	inject(w, kept.len);
+	pass(w, 10 * RTT);
+	assert_true(repairs(w, DOWN) > 0);
+}
+
+/* It counted before, and a later one has taken it back. */
+static void
+a_request_counts_once(void **state)
+{
+	struct world *w = *state;
+	uint64_t sent;
+
+	has_kept = false;
+	w->link->tamper = keep_requests;
+	begin(w, DOWN);
+	w->link->loss = 30;
+	while (!has_kept)
+		pass(w, RTT);
+	w->link->tamper = NULL;
+	w->link->loss = 0;
+	pass(w, 40 * LINK_S);
+	sent = repairs(w, DOWN);
+	inject(w, kept.len);
+	pass(w, LINK_S);
+	assert_int_equal(repairs(w, DOWN), sent);
+}
+
+/* ---- Lines that do more than to lose ---- */
+
+static bool
+spoil(struct link_datagram *d, void *arg)
+{
+	struct world *w = arg;
+	size_t n = link_random(w->link, 4);
+
+	if (!is_ours(d) || is_request(d))
+		return true;
+	for (; n > 0; n--)
+		d->data[1 + link_random(w->link, d->len - 1)] ^= (uint8_t)(1 +
+		    link_random(w->link, 255));
+	if (link_random(w->link, 4) == 0)
+		d->len = 1 + link_random(w->link, d->len);
+	return link_random(w->link, 8) != 0;
+}
+
+/* Every byte arrives, once, whatever is done to repair packets. */
+static void
+spoilt_repairs_spoil_nothing(void **state)
+{
+	struct world *w = *state;
+
+	w->link->tamper = spoil;
+	w->link->tamper_arg = w;
+	w->link->late = 20;
+	w->link->twice = 20;
+	begin(w, BOTH);
+	w->near[0].to_send = w->far[0].to_send = 20 * MB;
+	w->link->loss = 30;
+	w->link->random = 7;
+	pass(w, 200 * LINK_S);
+	assert_whole(&w->near[0], 20 * MB);
+	assert_whole(&w->far[0], 20 * MB);
+	assert_true(repairs(w, UP) > 0 && repairs(w, DOWN) > 0);
+}
+
+static bool
+lose_repairs(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return !is_ours(d) || is_request(d) || d->len < 100;
+}
+
+/* What is held is passed on although nothing fills the gap. */
+static void
+a_gap_is_not_waited_for(void **state)
+{
+	struct world *w = *state;
+	size_t before;
+
+	steady(w, DOWN, 30);
+	w->link->tamper = lose_repairs;
+	pass(w, LINK_S);
+	before = received(w, DOWN);
+	pass(w, 10 * LINK_S);
+	assert_true(received(w, DOWN) - before > LINE_BYTES / 10);
+	assert_false(w->near[0].spoilt);
+}
+
+static void
+a_migration_goes_on(void **state)
+{
+	struct world *w = *state;
+	struct quic_path path = link_path_at(0, 1);
+	size_t before;
+
+	steady(w, DOWN, 30);
+	assert_int_equal(quic_conn_migrate(w->link->clients[0], &path, true,
+			     w->link->now),
+	    0);
+	pass(w, 8 * LINK_S);
+	before = received(w, DOWN);
+	pass(w, 8 * LINK_S);
+	assert_true(received(w, DOWN) - before >= LINE_BYTES * 8 / 4);
+	assert_false(w->near[0].spoilt);
+}
+
+/* Small paths: no datagram is larger than what the path carries. */
+static void
+a_repair_packet_fits(void **state)
+{
+	static const size_t sizes[] = { 1232, 1300, 1472, 4000 };
+	struct world *w = *state;
+	size_t before;
+
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		w->client_settings.ip_mtu_max = w->server_settings.ip_mtu_max =
+		    9000;
+		begin(w, DOWN);
+		w->link->size_max = sizes[i];
+		w->link->loss = 30;
+		pass(w, 10 * LINK_S);
+		before = repaired(w, DOWN);
+		pass(w, 4 * LINK_S);
+		assert_true(repaired(w, DOWN) > before);
+		restart(w);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_lossy_path_is_used),
+		TEST(without_repair_it_is_not),
+		TEST(both_ways_at_once),
+		TEST(what_was_needed_is_remembered),
+		TEST(a_queue_is_not_repaired),
+		TEST(it_ends_with_the_loss),
+		TEST(another_implementation_is_asked_a_few_times),
+		TEST(a_forged_request_is_ignored),
+		TEST(a_request_counts_once),
+		TEST(spoilt_repairs_spoil_nothing),
+		TEST(a_gap_is_not_waited_for),
+		TEST(a_migration_goes_on),
+		TEST(a_repair_packet_fits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
