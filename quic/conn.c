@@ -474,7 +474,9 @@ quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 	pulse->migrations = conn->path.changes;
 	pulse->sent = conn->path_loss.sent_noted;
 	pulse->received = conn->path_loss.received_noted;
-	pulse->repair = repair_needed(conn);
+	pulse->repair.sent = conn->repair.asked;
+	pulse->repair.received = conn->repair.wanted;
+	pulse->repair_known = conn->repair.understood;
 }
 
 int

@@ -199,8 +199,7 @@ enum quic_cc {
 
 /*
  * Packets of 1,000 that a path loses at random, in each direction, before
- * repair packets make them again (quic/repair.h). 0: few; or the peer does not
- * understand.
+ * repair packets make them again (quic/repair.h). 0: few.
  */
 struct quic_repair {
 	unsigned sent, received;
@@ -545,6 +544,7 @@ struct quic_pulse {
 	uint64_t migrations;
 	struct quic_loss sent, received;
 	struct quic_repair repair;
+	bool repair_known; /* to be kept for the next connection */
 };
 void quic_conn_pulse(const struct quic_conn *, struct quic_pulse *);
 

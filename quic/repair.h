@@ -168,9 +168,6 @@ void repair_request_received(struct quic_conn *, const uint8_t *data,
 /* Writes a request into an empty train, after all else. False: none is due. */
 bool repair_send_request(struct quic_conn *, struct quic_gso *, uint64_t now);
 
-/* What the path needs in both directions. */
-struct quic_repair repair_needed(const struct quic_conn *);
-
 /* ---- All ---- */
 
 /* The handshake is over: begins with what an earlier connection needed. */

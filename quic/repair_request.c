@@ -224,15 +224,6 @@ repair_look(struct quic_conn *conn, uint64_t now)
 	r->request_due |= is_due(r, now);
 }
 
-struct quic_repair
-repair_needed(const struct quic_conn *conn)
-{
-	const struct conn_repair *r = &conn->repair;
-
-	return (struct quic_repair){ .sent = r->asked,
-		.received = r->understood ? r->wanted : 0 };
-}
-
 /* ---- Sending, as asked ---- */
 
 static void

@@ -152,6 +152,22 @@ quic_client_new(struct quic_conn **out, struct quic_tls *tls, const char *name,
 	return 0;
 }
 
+const struct quic_path *
+quic_conn_path(const struct quic_conn *of)
+{
+	static const struct quic_path path;
+
+	assert_ptr_equal(of, conn);
+	return &path;
+}
+
+const char *
+network_name(const struct quic_path *path, char name[NETWORK_NAME_MAX])
+{
+	(void)path;
+	return strcpy(name, "192.0.2.1 eth0");
+}
+
 void
 quic_conn_free(struct quic_conn *of)
 {
@@ -517,6 +533,24 @@ one_that_is_left_behind_is_suspect_for_good(void **state)
 	assert_true(c->suspect);
 }
 
+/* What one connection needed, the next one knows, if it was known. */
+static void
+what_a_path_needs_is_kept(void **state)
+{
+	(void)state;
+	bring_up();
+	assert_int_equal(settings.repair.sent, 0);
+	pulse.repair = (struct quic_repair){ 30, 10 };
+	for (int known = 0; known < 2; known++) {
+		pulse.repair_known = known > 0;
+		connection_free(c);
+		freed = 0;
+		assert_int_equal(make(), 0);
+		assert_int_equal(settings.repair.sent, known > 0 ? 30 : 0);
+		assert_int_equal(settings.repair.received, known > 0 ? 10 : 0);
+	}
+}
+
 #define CONNECTION_TEST(name) \
 	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
@@ -539,6 +573,7 @@ main(void)
 		CONNECTION_TEST(the_migration_gets_all_events),
 		CONNECTION_TEST(a_migration_that_gives_up_ends_the_connection),
 		CONNECTION_TEST(one_that_is_left_behind_is_suspect_for_good),
+		CONNECTION_TEST(what_a_path_needs_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

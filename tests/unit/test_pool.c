@@ -376,6 +376,12 @@ connection_resumed(struct connection *c, uint64_t ns)
 }
 
 void
+connection_keep_repair(struct connection *c)
+{
+	(void)c;
+}
+
+void
 connection_edge_answers(struct connection *c)
 {
 	(void)c;

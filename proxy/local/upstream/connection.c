@@ -269,6 +269,19 @@ static const struct quic_events events = {
 
 /* ---- Life ---- */
 
+void
+connection_keep_repair(struct connection *c)
+{
+	char network[NETWORK_NAME_MAX];
+	struct quic_pulse pulse;
+
+	quic_conn_pulse(c->conn, &pulse);
+	if (pulse.repair_known)
+		repair_memory_note(&c->context->repair_memory,
+		    network_name(quic_conn_path(c->conn), network), c->address,
+		    &pulse.repair);
+}
+
 /* connection_free() drops what is made here, also after an error. */
 static int
 connect_to(struct connection *c, struct quic_tls *tls, const char *name,
@@ -276,6 +289,7 @@ connect_to(struct connection *c, struct quic_tls *tls, const char *name,
 {
 	struct connection_context *context = c->context;
 	struct quic_settings settings = context->quic;
+	char network[NETWORK_NAME_MAX];
 	struct quic_path path;
 	int rv;
 
@@ -284,6 +298,9 @@ connect_to(struct connection *c, struct quic_tls *tls, const char *name,
 	rv = quic_io_connect(&c->io, context->loop, addr, &context->via, &path);
 	if (rv != 0)
 		return rv;
+	network_name(&path, network);
+	settings.repair = repair_memory_find(&context->repair_memory, network,
+	    c->address);
 	c->qlog = qlog_open(context->qlog_dir, "culvert");
 	c->events = events;
 	c->events.qlog = c->qlog != NULL ? on_qlog : NULL;
@@ -331,6 +348,8 @@ connection_free(struct connection *c)
 	/* Usually there are no tunnels left: free them all at once. */
 	while (c->conn != NULL && quic_conn_is_closing(c->conn))
 		quic_conn_expire(c->conn, quic_io_now());
+	if (c->conn != NULL)
+		connection_keep_repair(c);
 	migration_free(c->migration);
 	quic_io_close(c->io);
 	quic_conn_free(c->conn);

@@ -9,6 +9,7 @@
 
 #include "proxy/base/addr.h"
 #include "proxy/local/upstream/network_name.h"
+#include "proxy/local/upstream/repair_memory.h"
 #include "proxy/local/upstream/spread.h"
 #include "quic/quic.h"
 #include "quic/socket.h"
@@ -34,6 +35,7 @@ struct connection_context {
 	struct quic_via via;  /* of every socket */
 	const char *qlog_dir; /* NULL: none */
 	uint64_t migrations;  /* of all connections, since the start */
+	struct repair_memory repair_memory;
 
 	/*
 	 * A connection has changed: look at it in the next loop iteration. It
@@ -108,6 +110,12 @@ uint64_t connection_check(struct connection *, uint64_t now);
  * returns. `why` is a sentence.
  */
 void connection_close(struct connection *, const char *why);
+
+/*
+ * Keeps how much repair the path needs, if it is known, for the connections
+ * that follow; also when this one is freed.
+ */
+void connection_keep_repair(struct connection *);
 
 /* Frees in any state, after a close. Not from inside a connection's events. */
 void connection_free(struct connection *);
