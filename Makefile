@@ -306,7 +306,7 @@ bench: all $(BENCH:%=$(BUILD)/bench/%)
 	@./deps.sh bench || echo "bench: going on without them"
 	@CULVERT_BUILD=$(abspath $(BUILD)) PYTHONPATH=tests/system \
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/bench/bench.py \
-		$(if $(QUICK),--quick) $(BENCH_ARGS)
+		$(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)') $(BENCH_ARGS)
 
 # Faults by chance, of which SEED=... brings back the same ones.
 soak: all $(SOAK:%=$(BUILD)/soak/%)

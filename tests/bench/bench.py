@@ -7,6 +7,7 @@ import argparse
 import concurrent.futures
 import functools
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -17,7 +18,7 @@ import tempfile
 import peers
 import work
 from certificate import NAMES, SERVER, Pair
-from goals import CCS, LOSS, NO_LOSS, WAYS, Goals
+from goals import CCS, LOSS, MATRIX, NO_LOSS, WAYS, Goals
 from peers import Peer
 from report import Report, machine
 from stage import Stage, stopped
@@ -72,6 +73,23 @@ def line(pair, edge, cc, rtt, rate, loss, name, works, once=False):
                  others(pair, edge, mine) + ours, works, once)
 
 
+def matrix(pair):
+    """No proxy, with either congestion control, and culvert as it comes; the
+    lines at once are few enough for two processors."""
+    works = [work.page, *(work.bulk_line(way, width) for way, width in
+                          (("down", 1), ("down", 8), ("down", 32), ("up", 8)))]
+    stages = []
+    for rtt, rate, loss, name in MATRIX:
+        mine = [Peer("direct, cubic", peers.direct)]
+        stages.append(Stage(name, functools.partial(
+            Line, rtt, rate, loss, "cubic"), mine, works))
+        mine = [Peer("direct, bbr", peers.direct),
+                Peer("culvert", peers.culvert(pair, "bbr"), "direct, bbr")]
+        stages.append(Stage(name, functools.partial(
+            Line, rtt, rate, loss, "bbr"), mine, works))
+    return [stages[i:i + 6] for i in range(0, len(stages), 6)]
+
+
 def sparse(pair, edge, runs):
     """Runs that take long and little of a line go side by side, each on a line
     of its own. Loss leaves CUBIC a few per cent of the rate."""
@@ -87,7 +105,8 @@ def groups(pair, edge, runs):
     little of a processor, and there are many of them."""
     bulk = [work.bulk_line("down", 1), work.bulk_line("up", 1),
             work.bulk_line("down", 8, share=0.5)]
-    soon = [work.bulk_line(way, 1, share=0.5) for way in ("down", "up")]
+    # A round trip of 10 ms: it is steady five times as soon.
+    soon = [work.bulk_line(way, 1, share=0.2) for way in ("down", "up")]
     alone = [*loopback(pair, edge), idle(pair, edge),
              *(line(pair, edge, cc, *FAST, soon) for cc in CCS)]
     return [*([stage] for stage in alone),
@@ -95,7 +114,8 @@ def groups(pair, edge, runs):
              [*((bad, bulk) for bad in BAD), (CLEAN, [work.echo, work.page])]
              for cc in CCS],
             [line(pair, edge, "bbr", *LOSSY, [work.page]),
-             *sparse(pair, edge, runs)]]
+             *sparse(pair, edge, runs)],
+            *matrix(pair)]
 
 
 def measure(stages, size):
@@ -113,6 +133,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true",
                         help="one short run of everything, to see it work")
+    parser.add_argument("--only", metavar="REGEX", default="",
+                        help="the stages whose names match")
     parser.add_argument("--out", type=pathlib.Path, default=BENCH,
                         help="directory of bench.csv and bench.svg")
     args = parser.parse_args()
@@ -128,7 +150,10 @@ def main():
     try:
         pair = Pair(scratch, "edge", SERVER, NAMES)
         size = work.QUICK if args.quick else work.FULL
-        stages = groups(pair, edge, size.runs)
+        stages = [[stage for stage in group
+                   if re.search(args.only, stage.name)]
+                  for group in groups(pair, edge, size.runs)]
+        stages = [group for group in stages if group]
         if args.quick:
             stages = [sum(stages, [])]
         with allowed(*CCS):

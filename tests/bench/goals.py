@@ -9,6 +9,16 @@ CCS = ("cubic", "bbr")
 NO_LOSS = "50 ms, 100 Mbit/s, no loss"
 LOSS = "50 ms, 100 Mbit/s, {} % loss"
 
+# Where culvert is to be no slower than no proxy: round trip in ms, Mbit/s, per
+# cent of packets lost, and the name.
+MATRIX = [(rtt, rate, loss, f"{rtt} ms, {rate} Mbit/s, {loss} % loss, steady")
+          for rtt, rate, loss in ((50, 100, 1), (50, 100, 3), (30, 100, 5),
+                                  (150, 100, 5), (50, 100, 0.1), (50, 100, 0),
+                                  (50, 20, 0))]
+PAGE = "page, in total"
+WIDTHS = [name_bulk("down", 1), name_bulk("down", 8), name_bulk("down", 32),
+          name_bulk("up", 8)]
+
 
 @dataclasses.dataclass
 class Goal:
@@ -23,9 +33,9 @@ class Goal:
         sign, limit = ("≤", self.most) if self.least is None else (
             "≥", self.least)
         if self.value is None:
-            return f"  {self.text:64} {sign} {limit:<8g} missing"
+            return f"  {self.text:72} {sign} {limit:<8g} missing"
         good = self.value <= limit if sign == "≤" else self.value >= limit
-        return (f"  {self.text:64} {sign} {limit:<8g} {self.value:10.2f}  "
+        return (f"  {self.text:72} {sign} {limit:<8g} {self.value:10.2f}  "
                 f"{'reached' if good else 'missed'}")
 
 
@@ -37,8 +47,8 @@ class Goals:
 
     def lines(self):
         yield "Goals"
-        for part in (self.loopback, self.jumbo, self.loss, self.pages,
-                     self.latency, self.counts):
+        for part in (self.loopback, self.jumbo, self.loss, self.matrix,
+                     self.never_slower, self.pages, self.latency, self.counts):
             for goal in part():
                 yield goal.line()
 
@@ -86,6 +96,27 @@ class Goals:
                             f"rate over TCP {other}",
                             self.over(stage, way, f"culvert, {cc}",
                                       f"direct, {other}"), least=least)
+
+    def matrix(self):
+        """Beside TCP with BBR, which hardly any machine uses by default."""
+        for line, work, most, least in (
+                (1, WIDTHS[0], None, 0.75), (1, WIDTHS[1], None, 0.9),
+                (3, WIDTHS[1], None, 0.6), (3, WIDTHS[2], None, 0.6),
+                (3, PAGE, 1.3, None)):
+            stage = LOSS.format(line) + ", steady"
+            yield Goal(f"{work}, {line} % loss: culvert over TCP bbr",
+                       self.over(stage, work, "culvert", "direct, bbr"), most,
+                       least)
+
+    def never_slower(self):
+        """Beside TCP with CUBIC, which is what there is without a proxy."""
+        for *_, stage in MATRIX:
+            yield Goal(f"{PAGE}, {stage}: over no proxy",
+                       self.over(stage, PAGE, "culvert", "direct, cubic"), 1.0)
+            for work in WIDTHS:
+                yield Goal(f"{work}, {stage}: over no proxy",
+                           self.over(stage, work, "culvert", "direct, cubic"),
+                           least=1.0)
 
     def pages(self):
         stage, work = LOSS.format(1), "page, an object, p95"

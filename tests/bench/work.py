@@ -36,7 +36,8 @@ class Size:
 # Ten peers take turns on loopback, and each rests for more than the five
 # seconds after which BBR measures its path: it does that in the rest.  With
 # less, each of its runs would begin with that.
-FULL = Size(runs=5, bulk_loopback=0.7, bulk_line=1.75, tunnels=0.4, echo=1.0,
+# On a line of 50 ms congestion control is steady after some seconds.
+FULL = Size(runs=5, bulk_loopback=0.7, bulk_line=8, tunnels=0.4, echo=1.0,
             requests=20, objects=100, idle=10000)
 QUICK = Size(runs=1, bulk_loopback=0.2, bulk_line=0.3, tunnels=0.1, echo=0.2,
              requests=3, objects=10, idle=500)
