@@ -48,10 +48,10 @@ class Quiet:
     """Origins that read and send nothing, until the end."""
 
     def __init__(self):
-        self.heard, self.over = [], threading.Event()
+        self.received, self.over = [], threading.Event()
 
     def __call__(self, sock):
-        self.heard.append(sock.recv(1))
+        self.received.append(sock.recv(1))
         self.over.wait(300)
 
 
@@ -79,7 +79,7 @@ def test_half_closed_client_resets(edge, culvert, origin, quiet, tunnel):
     sock = tunnel(culvert, server)
     sock.sendall(b"x")
     sock.shutdown(socket.SHUT_WR)
-    wait_until(lambda: quiet.heard, "the origin hears it")
+    wait_until(lambda: quiet.received, "the origin receives it")
     reset(sock)
     culvert.wait_idle()
     no_tunnel(edge)
@@ -106,7 +106,7 @@ def test_exchange_client_resets(edge, culvert, origin, quiet, half_closed):
     server = origin(quiet)
     sock = connect(culvert.port)
     sock.sendall(get(server))
-    wait_until(lambda: quiet.heard, "the origin hears it")
+    wait_until(lambda: quiet.received, "the origin receives it")
     if half_closed:
         sock.shutdown(socket.SHUT_WR)
     reset(sock)
@@ -119,7 +119,7 @@ def test_pipelining_client_resets(culvert, origin, quiet):
     server = origin(quiet)
     sock = connect(culvert.port)
     sock.sendall(get(server))
-    wait_until(lambda: quiet.heard, "the origin hears it")
+    wait_until(lambda: quiet.received, "the origin receives it")
     sock.sendall(get(server))
     wait_until(lambda: states(culvert) == ["open"], "an exchange")
     reset(sock)
@@ -208,7 +208,7 @@ def test_clients_vanish(cable, origin, quiet):
         socks[-1].sendall(get(silent))
         if half:
             socks[-1].shutdown(socket.SHUT_WR)
-    wait_until(lambda: len(quiet.heard) == 3, "the origin hears them")
+    wait_until(lambda: len(quiet.received) == 3, "the origin receives them")
     assert states(cable.culvert) == 6 * ["open"]
     cable.pull()
     no_client(cable.culvert)
@@ -221,7 +221,7 @@ def test_blocked_client_vanishes(cable, origin, quiet):
     """The origin reads nothing, and so the client is not read."""
     sock = cable.tunnel(near_origin(cable, origin, quiet), "127.0.0.1")
     start_sending(sock)
-    wait_until(lambda: quiet.heard, "the origin hears it")
+    wait_until(lambda: quiet.received, "the origin receives it")
     cable.pull()
     cable.culvert.wait_idle()
     no_tunnel(cable.edge)
@@ -260,7 +260,7 @@ def test_origins_vanish(cable, origin, quiet):
         assert half_closed.recv(1) == b""
         idle.sendall(b"x")
         half_closed.sendall(b"x")
-        wait_until(lambda: len(quiet.heard) == 2, "the origins hear it")
+        wait_until(lambda: len(quiet.received) == 2, "the origins receive it")
         start_sending(taking)
         wait_until(lambda: cable.culvert.status()["bytes"]["up"] > 100_000,
                    "bytes on their way")

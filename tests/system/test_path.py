@@ -94,8 +94,8 @@ class Scene(contextlib.ExitStack):
     def edge_size(self):
         """The size that the edge has logged last; the first one is not logged.
         """
-        told = re.findall(PATH_MTU, self.edge.log)
-        return int(told[-1]) if told else 0
+        sizes = re.findall(PATH_MTU, self.edge.log)
+        return int(sizes[-1]) if sizes else 0
 
     def edge_finds(self, mtu, what="edge_found_s"):
         wait_until(lambda: mtu - 8 < self.edge_size() <= mtu,

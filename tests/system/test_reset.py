@@ -219,35 +219,35 @@ def test_early_413_http(culvert, origin):
 
 # ---- The client sends and resets ----
 
-def keep(heard):
+def keep(endings):
     def serve(sock):
-        heard.append(received(sock))
+        endings.append(received(sock))
 
     return serve
 
 
 def test_client_resets(culvert, origin, tunnel, size):
-    heard = []
-    server = origin(keep(heard))
+    endings = []
+    server = origin(keep(endings))
     for _ in range(TIMES):
         say_and_reset(tunnel(culvert, server), pattern(size))
-    wait_until(lambda: len(heard) == TIMES, "all ends")
-    for data, was_reset in heard:
+    wait_until(lambda: len(endings) == TIMES, "all ends")
+    for data, was_reset in endings:
         assert len(data) == size and data == pattern(size)
         assert was_reset
     culvert.wait_idle()
 
 
 def test_client_resets_http(culvert, origin, size):
-    heard = []
-    server = origin(keep(heard))
+    endings = []
+    server = origin(keep(endings))
     for _ in range(TIMES):
         say_and_reset(connect(culvert.port),
                       f"POST http://127.0.0.1:{server.port}/ HTTP/1.1\r\n"
                       f"Host: x\r\nContent-Length: {size}\r\n\r\n".encode() +
                       pattern(size))
-    wait_until(lambda: len(heard) == TIMES, "all ends")
-    for data, was_reset in heard:
+    wait_until(lambda: len(endings) == TIMES, "all ends")
+    for data, was_reset in endings:
         assert data.endswith(pattern(size))
         assert was_reset
     culvert.wait_idle()
@@ -255,14 +255,14 @@ def test_client_resets_http(culvert, origin, size):
 
 def test_client_asks_and_resets(culvert, origin):
     """It is gone before there is a tunnel, and the request is made."""
-    heard = []
-    server = origin(keep(heard))
+    endings = []
+    server = origin(keep(endings))
     for _ in range(TIMES):
         say_and_reset(connect(culvert.port),
                       f"GET http://127.0.0.1:{server.port}/ HTTP/1.1\r\n"
                       "Host: x\r\n\r\n".encode())
-    wait_until(lambda: len(heard) == TIMES, "all ends")
-    for data, was_reset in heard:
+    wait_until(lambda: len(endings) == TIMES, "all ends")
+    for data, was_reset in endings:
         assert data.startswith(b"GET / HTTP/1.1\r\n")
         assert data.endswith(b"\r\n\r\n") and was_reset
     culvert.wait_idle()
@@ -283,37 +283,37 @@ def start_talking(sock):
     threading.Thread(target=talk, args=(sock,), daemon=True).start()
 
 
-def all_heard(heard):
-    wait_until(lambda: len(heard) == TIMES, "all ends")
-    for data, _ in heard:  # one of two threads gets the reset
+def all_ended(endings):
+    wait_until(lambda: len(endings) == TIMES, "all ends")
+    for data, _ in endings:  # one of two threads gets the reset
         assert len(data) == LARGE and data == pattern(LARGE)
 
 
 def test_client_resets_answered(culvert, origin, tunnel):
     """The origin's bytes cannot be delivered; those for it can."""
-    heard = []
+    endings = []
 
     def serve(sock):
         start_talking(sock)
-        heard.append(received(sock))
+        endings.append(received(sock))
 
     server = origin(serve)
     for _ in range(TIMES):
         sock = tunnel(culvert, server)
         receive(sock, 1000)
         say_and_reset(sock, pattern(LARGE))
-    all_heard(heard)
+    all_ended(endings)
     culvert.wait_idle()
 
 
 def test_client_resets_answered_http(culvert, origin):
-    heard = []
+    endings = []
 
     def serve(sock):
         request_head(sock)
         sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         start_talking(sock)
-        heard.append(received(sock))
+        endings.append(received(sock))
 
     server = origin(serve)
     for _ in range(TIMES):
@@ -323,5 +323,5 @@ def test_client_resets_answered_http(culvert, origin):
                      .encode())
         receive(sock, 1000)
         say_and_reset(sock, pattern(LARGE))
-    all_heard(heard)
+    all_ended(endings)
     culvert.wait_idle()

@@ -9,7 +9,7 @@
 
 #include "quic/black_hole.h"
 
-static struct black_hole evidence;
+static struct black_hole hole;
 static struct pmtu pmtu;
 static uint64_t now;
 
@@ -17,7 +17,7 @@ static int
 setup(void **state)
 {
 	(void)state;
-	memset(&evidence, 0, sizeof(evidence));
+	memset(&hole, 0, sizeof(hole));
 	pmtu_init(&pmtu, PMTU_BASE_SIZE);
 	now = 1;
 	return 0;
@@ -27,23 +27,22 @@ static void
 send_packets(enum black_hole_kind kind, unsigned n)
 {
 	while (n-- > 0)
-		black_hole_sent(&evidence, evidence.next_number, kind, now);
+		black_hole_sent(&hole, hole.next_number, kind, now);
 }
 
 /* The answer to a datagram that acknowledges these. */
 static bool
 acked(uint64_t first, uint64_t last)
 {
-	black_hole_opened(&evidence);
-	black_hole_acked(&evidence, &pmtu, first, last, now);
-	return black_hole_progressed(&evidence) &&
-	    black_hole_is_suspected(&evidence);
+	black_hole_opened(&hole);
+	black_hole_acked(&hole, &pmtu, first, last, now);
+	return black_hole_progressed(&hole) && black_hole_is_suspected(&hole);
 }
 
 static bool
 last_acked(void)
 {
-	return acked(evidence.next_number - 1, evidence.next_number - 1);
+	return acked(hole.next_number - 1, hole.next_number - 1);
 }
 
 static void
@@ -67,15 +66,15 @@ a_packet_is_looked_at_once(void **state)
 	(void)state;
 	send_packets(BLACK_HOLE_LARGE, 3);
 	send_packets(BLACK_HOLE_SMALL, 1000);
-	black_hole_opened(&evidence);
+	black_hole_opened(&hole);
 	for (int i = 0; i < 300; i++)
-		black_hole_acked(&evidence, &pmtu, 3, 1002, now);
-	black_hole_acked(&evidence, &pmtu, 0, 0, now);
-	assert_int_equal(evidence.large_waiting, 3);
+		black_hole_acked(&hole, &pmtu, 3, 1002, now);
+	black_hole_acked(&hole, &pmtu, 0, 0, now);
+	assert_int_equal(hole.large_waiting, 3);
 	/* The next packet is another matter. */
-	black_hole_opened(&evidence);
-	black_hole_acked(&evidence, &pmtu, 0, 0, now);
-	assert_int_equal(evidence.large_waiting, 0);
+	black_hole_opened(&hole);
+	black_hole_acked(&hole, &pmtu, 0, 0, now);
+	assert_int_equal(hole.large_waiting, 0);
 }
 
 static void
@@ -105,7 +104,7 @@ loses_one_of(unsigned n)
 	uint64_t first;
 
 	for (int i = 0; i < 40; i++) {
-		first = evidence.next_number;
+		first = hole.next_number;
 		send_packets(BLACK_HOLE_LARGE, n);
 		if (acked(first + 1, first + n - 1))
 			return true;
@@ -145,7 +144,7 @@ what_has_not_left_is_no_evidence(void **state)
 {
 	(void)state;
 	send_packets(BLACK_HOLE_LARGE, 20);
-	black_hole_discard(&evidence);
+	black_hole_discard(&hole);
 	send_packets(BLACK_HOLE_SMALL, 9);
 	assert_false(acked(20, 28));
 }
@@ -157,7 +156,7 @@ what_has_had_its_say_is_silent(void **state)
 	send_packets(BLACK_HOLE_LARGE, 3);
 	send_packets(BLACK_HOLE_SMALL, 3);
 	assert_true(acked(3, 5));
-	black_hole_clear(&evidence);
+	black_hole_clear(&hole);
 	send_packets(BLACK_HOLE_SMALL, 1);
 	assert_false(last_acked());
 }
@@ -167,18 +166,18 @@ only_ack_eliciting_packets_count(void **state)
 {
 	(void)state;
 	send_packets(BLACK_HOLE_NONE, 1);
-	assert_false(evidence.waiting);
+	assert_false(hole.waiting);
 	send_packets(BLACK_HOLE_SMALL, 2);
-	assert_true(evidence.waiting);
-	assert_int_equal(evidence.progress_at, 1);
+	assert_true(hole.waiting);
+	assert_int_equal(hole.progress_at, 1);
 	now = 2;
 	acked(1, 1);
-	assert_int_equal(evidence.progress_at, 2);
+	assert_int_equal(hole.progress_at, 2);
 	now = 3;
 	acked(0, 1); /* nothing of it is new */
-	assert_int_equal(evidence.progress_at, 2);
-	black_hole_idle(&evidence);
-	assert_false(evidence.waiting);
+	assert_int_equal(hole.progress_at, 2);
+	black_hole_idle(&hole);
+	assert_false(hole.waiting);
 }
 
 static void
@@ -187,7 +186,7 @@ what_is_forgotten_may_have_been_large(void **state)
 	(void)state;
 	send_packets(BLACK_HOLE_LARGE, 3);
 	send_packets(BLACK_HOLE_SMALL, BLACK_HOLE_HISTORY);
-	assert_false(acked(0, evidence.next_number - 1));
+	assert_false(acked(0, hole.next_number - 1));
 }
 
 #define BLACK_HOLE_TEST(test) cmocka_unit_test_setup(test, setup)
@@ -209,5 +208,5 @@ main(void)
 		BLACK_HOLE_TEST(what_is_forgotten_may_have_been_large),
 	};
 
-	return cmocka_run_group_tests_name("evidence", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("black_hole", tests, NULL, NULL);
 }

@@ -26,9 +26,9 @@
 #define STREAMS_MAX (PINNED_MAX + 4)
 #define ROOM 8192 /* bytes of one reservation */
 
-/* ---- The tunnel of straw ---- */
+/* ---- The fake tunnel ---- */
 
-struct straw {
+struct fake_stream {
 	struct stream *owner;
 	char *rx;
 	size_t rx_begin, rx_end, grain;
@@ -38,7 +38,7 @@ struct straw {
 	bool finished, released, reset;
 };
 
-static struct straw streams[STREAMS_MAX];
+static struct fake_stream streams[STREAMS_MAX];
 static size_t nstreams;
 static struct tunnel_request *asked; /* for a tunnel, without an outcome */
 static size_t grain; /* bytes of one vector, of streams to come */
@@ -47,13 +47,13 @@ static size_t room;  /* bytes that these take */
 static void
 attach(struct stream *stream)
 {
-	((struct straw *)stream->provider)->owner = stream;
+	((struct fake_stream *)stream->provider)->owner = stream;
 }
 
 static size_t
 peek(const void *provider, struct iovec *iov, size_t max)
 {
-	const struct straw *s = provider;
+	const struct fake_stream *s = provider;
 	size_t at = s->rx_begin, n;
 
 	for (n = 0; n < max && at < s->rx_end; n++) {
@@ -69,7 +69,7 @@ peek(const void *provider, struct iovec *iov, size_t max)
 static void
 consume(void *provider, size_t n)
 {
-	struct straw *s = provider;
+	struct fake_stream *s = provider;
 
 	assert_true(n <= s->rx_end - s->rx_begin);
 	memset(s->rx + s->rx_begin, '#', n);
@@ -79,7 +79,7 @@ consume(void *provider, size_t n)
 static bool
 ended(const void *provider)
 {
-	const struct straw *s = provider;
+	const struct fake_stream *s = provider;
 
 	return s->rx_fin && s->rx_begin == s->rx_end;
 }
@@ -87,7 +87,7 @@ ended(const void *provider)
 static bool
 has_room(void *provider)
 {
-	const struct straw *s = provider;
+	const struct fake_stream *s = provider;
 
 	return s->tx_len < s->tx_limit;
 }
@@ -95,7 +95,7 @@ has_room(void *provider)
 static void *
 reserve(void *provider, size_t *len)
 {
-	struct straw *s = provider;
+	struct fake_stream *s = provider;
 
 	*len = ROOM;
 	return has_room(s) ? s->tx + s->tx_len : NULL;
@@ -104,7 +104,7 @@ reserve(void *provider, size_t *len)
 static void
 commit(void *provider, size_t n)
 {
-	struct straw *s = provider;
+	struct fake_stream *s = provider;
 
 	assert_false(s->finished);
 	assert_true(n <= ROOM);
@@ -114,13 +114,13 @@ commit(void *provider, size_t n)
 static void
 finish(void *provider)
 {
-	((struct straw *)provider)->finished = true;
+	((struct fake_stream *)provider)->finished = true;
 }
 
 static void
 release(void *provider)
 {
-	struct straw *s = provider;
+	struct fake_stream *s = provider;
 
 	assert_false(s->released || s->reset);
 	s->released = true;
@@ -129,7 +129,7 @@ release(void *provider)
 static void
 flush_and_reset(void *provider, enum stream_error error)
 {
-	struct straw *s = provider;
+	struct fake_stream *s = provider;
 
 	assert_int_equal(error, STREAM_CANCELLED);
 	assert_false(s->released || s->reset);
@@ -137,7 +137,7 @@ flush_and_reset(void *provider, enum stream_error error)
 	memset(s->rx, '#', s->rx_end);
 }
 
-static const struct stream_ops straw_ops = {
+static const struct stream_ops fake_ops = {
 	.attach = attach,
 	.peek = peek,
 	.consume = consume,
@@ -178,29 +178,29 @@ static struct outbound outbound = { .ops = &outbound_ops };
 static const struct routes routes = { .edges = &outbound };
 
 /* Sends the request; an earlier one, if any, is lost. */
-static struct straw *
+static struct fake_stream *
 ask(void)
 {
-	struct straw *s = &streams[nstreams];
+	struct fake_stream *s = &streams[nstreams];
 
 	assert_non_null(asked);
 	if (stream_is_open(&asked->stream))
 		stream_reset(&asked->stream, STREAM_CANCELLED);
 	assert_true(nstreams++ < STREAMS_MAX);
-	*s = (struct straw){ .grain = grain,
+	*s = (struct fake_stream){ .grain = grain,
 		.rx = malloc(BUFFER),
 		.tx = malloc(BUFFER),
 		.tx_limit = room };
-	asked->stream = (struct stream){ .ops = &straw_ops, .provider = s };
+	asked->stream = (struct stream){ .ops = &fake_ops, .provider = s };
 	asked->events->sent(asked->arg, &asked->stream);
 	return s;
 }
 
 /* The edge grants the tunnel. */
-static struct straw *
+static struct fake_stream *
 grant(void)
 {
-	struct straw *s = ask();
+	struct fake_stream *s = ask();
 	struct tunnel_request *t = asked;
 	struct stream stream;
 
@@ -211,14 +211,14 @@ grant(void)
 }
 
 static bool
-is_open(const struct straw *s)
+is_open(const struct fake_stream *s)
 {
 	return !s->released && !s->reset;
 }
 
 /* The origin sends, `step` bytes at a time. */
 static void
-origin_sends(struct straw *s, const char *data, size_t len, size_t step)
+origin_sends(struct fake_stream *s, const char *data, size_t len, size_t step)
 {
 	for (size_t i = 0, n; i < len && is_open(s); i += n) {
 		n = len - i < step ? len - i : step;
@@ -229,13 +229,13 @@ origin_sends(struct straw *s, const char *data, size_t len, size_t step)
 }
 
 static void
-origin_says(struct straw *s, const char *text)
+origin_says(struct fake_stream *s, const char *text)
 {
 	origin_sends(s, text, strlen(text), strlen(text));
 }
 
 static void
-origin_closes(struct straw *s)
+origin_closes(struct fake_stream *s)
 {
 	s->rx_fin = true;
 	if (is_open(s))
@@ -243,13 +243,13 @@ origin_closes(struct straw *s)
 }
 
 static void
-origin_resets(struct straw *s)
+origin_resets(struct fake_stream *s)
 {
 	s->owner->events->reset(s->owner->arg, "reset by the peer");
 }
 
 static void
-connection_breaks(struct straw *s)
+connection_breaks(struct fake_stream *s)
 {
 	s->reset = true;
 	memset(s->rx, '#', s->rx_end);
@@ -625,7 +625,7 @@ check_answer(const struct exchange *e, bool split)
 static void
 run_exchange(const struct exchange *e, size_t vector, size_t step)
 {
-	struct straw *s;
+	struct fake_stream *s;
 
 	assert_int_equal(setup(NULL), 0);
 	grain = vector;
@@ -660,7 +660,7 @@ test_exchanges(void **state)
 }
 
 static void
-exchange_over(struct straw *s)
+exchange_over(struct fake_stream *s)
 {
 	origin_says(s, RESPONSE);
 	assert_client_got(ANSWER);
@@ -684,7 +684,7 @@ client_sends(const char *text)
 static void
 test_early_answer(void **state)
 {
-	struct straw *s = &streams[0];
+	struct fake_stream *s = &streams[0];
 
 	(void)state;
 	client_asks(EARLY CHUNKED "\r\n3\r\nhel\r\n");
@@ -706,7 +706,7 @@ test_early_answer(void **state)
 static void
 test_early_answer_of_the_last(void **state)
 {
-	struct straw *s = &streams[0];
+	struct fake_stream *s = &streams[0];
 
 	(void)state;
 	client_asks(EARLY LENGTH_5 "\r\nhel");
@@ -765,7 +765,7 @@ test_early_answer_and_the_end_of_the_connection(void **state)
 static void
 test_early_answer_and_stop(void **state)
 {
-	struct straw *s = &streams[0];
+	struct fake_stream *s = &streams[0];
 
 	(void)state;
 	client_asks(EARLY LENGTH_5 "\r\nhel");
@@ -781,7 +781,7 @@ test_early_answer_before_the_head(void **state)
 {
 	struct http1_request req;
 	size_t scanned = 0;
-	struct straw *s;
+	struct fake_stream *s;
 
 	(void)state;
 	http1_request_parse(&req, POST_0, strlen(POST_0), &scanned);
@@ -891,7 +891,7 @@ static void
 run_response_trailer(size_t row, size_t step)
 {
 	char text[400], expected[400];
-	struct straw *s = &streams[0];
+	struct fake_stream *s = &streams[0];
 
 	assert_int_equal(setup(NULL), 0);
 	grain = step;
@@ -912,7 +912,7 @@ run_request_trailer(size_t row, size_t step)
 {
 	const uint8_t *in = (const uint8_t *)trailers[row].in;
 	size_t len = strlen(trailers[row].in), n, taken;
-	struct straw *s = &streams[0];
+	struct fake_stream *s = &streams[0];
 	char expected[400];
 
 	assert_int_equal(setup(NULL), 0);
@@ -962,7 +962,7 @@ test_trailers_of_one_hop(void **state)
 static void
 test_trailers_wait_for_room(void **state)
 {
-	struct straw *s = &streams[0];
+	struct fake_stream *s = &streams[0];
 	char text[8010] = LAST;
 
 	(void)state;
@@ -1011,7 +1011,7 @@ test_upgrade(void **state)
 	static const char request[] = "GET http://a.example/" HOST UPGRADE
 				      "\r\n" FRAMES;
 	static const size_t sizes[] = { 1, 2, 7, 50, BUFFER };
-	struct straw *s = &streams[0];
+	struct fake_stream *s = &streams[0];
 
 	(void)state;
 	for (size_t i = 0; i < 5; i++)
@@ -1060,7 +1060,7 @@ test_upgrade_ignored(void **state)
 static void
 test_upgrade_before_the_body(void **state)
 {
-	struct straw *s = &streams[0];
+	struct fake_stream *s = &streams[0];
 
 	(void)state;
 	client_asks("POST http://a.example/" HOST UPGRADE CHUNKED
@@ -1270,7 +1270,7 @@ test_stale_bytes(void **state)
 
 /* One exchange with `host`; the origin's answer has no content. */
 static void
-exchange(const char *request, struct straw *s, const char *answer)
+exchange(const char *request, struct fake_stream *s, const char *answer)
 {
 	client_asks(request);
 	assert_false(s->finished || s->reset);
@@ -1385,7 +1385,7 @@ test_pinned_too_many(void **state)
 static void
 test_pinned_ends(void **state)
 {
-	static void (*const ends[])(struct straw *) = { origin_closes,
+	static void (*const ends[])(struct fake_stream *) = { origin_closes,
 		origin_resets, connection_breaks };
 
 	(void)state;
@@ -1461,7 +1461,7 @@ request(const char *text)
 static void
 test_goes_ahead(void **state)
 {
-	struct straw *s;
+	struct fake_stream *s;
 
 	(void)state;
 	request(GET);
@@ -1478,7 +1478,7 @@ test_goes_ahead(void **state)
 static void
 test_post_stays_behind(void **state)
 {
-	struct straw *s;
+	struct fake_stream *s;
 
 	(void)state;
 	request(POST);
@@ -1513,7 +1513,7 @@ test_slow_origin(void **state)
 	const char *head = "PUT http://a.example/" HOST CHUNKED "\r\n";
 	const char *body = "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
 	size_t at = 0, len = strlen(body);
-	struct straw *s;
+	struct fake_stream *s;
 
 	(void)state;
 	client_asks(head);
@@ -1544,7 +1544,7 @@ test_large_body(void **state)
 	const char *size = "186a0\r\n";
 	size_t len = 100000, head;
 	char *body = malloc(len);
-	struct straw *s;
+	struct fake_stream *s;
 
 	(void)state;
 	memset(body, 'x', len);
@@ -1581,10 +1581,10 @@ test_body_before_tunnel(void **state)
 }
 
 /* A body that no socket buffer holds, to a client that reads late. */
-static struct straw *
+static struct fake_stream *
 send_large(const char *head, char *body, size_t len)
 {
-	struct straw *s;
+	struct fake_stream *s;
 
 	for (size_t i = 0; i < len; i++)
 		body[i] = (char)('a' + i % 23);
@@ -1603,7 +1603,7 @@ test_slow_client(void **state)
 {
 	size_t len = 2000000, head = strlen(OK CHUNKED VIA);
 	char *body = malloc(len);
-	struct straw *s = send_large(OK "\r\n", body, len);
+	struct fake_stream *s = send_large(OK "\r\n", body, len);
 
 	(void)state;
 	origin_closes(s);
@@ -1620,7 +1620,7 @@ test_reset_while_writing(void **state)
 {
 	size_t len = 2000000, head = strlen(OK CHUNKED VIA);
 	char *body = malloc(len);
-	struct straw *s = send_large(OK "\r\n", body, len);
+	struct fake_stream *s = send_large(OK "\r\n", body, len);
 
 	(void)state;
 	origin_resets(s);
@@ -1653,7 +1653,7 @@ test_cut_while_writing(void **state)
 {
 	size_t len = 2000000;
 	char *body = malloc(len);
-	struct straw *s = send_large(OK "\r\n", body, len);
+	struct fake_stream *s = send_large(OK "\r\n", body, len);
 
 	(void)state;
 	connection_breaks(s);
