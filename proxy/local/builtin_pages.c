@@ -109,7 +109,7 @@ query_is(struct slice path, const char *query)
 }
 
 static size_t
-refuse_host(const char *name, char out[BUILTIN_PAGES_MAX])
+refuse_host(const char *name, bool head, char out[BUILTIN_PAGES_MAX])
 {
 	char text[ADDR_STRLEN + 192];
 	const struct error_page page = { 421, text };
@@ -118,7 +118,7 @@ refuse_host(const char *name, char out[BUILTIN_PAGES_MAX])
 	    "the request is for another host; this is a proxy: open http://%s/ "
 	    "to see how it is used",
 	    name);
-	return error_page_write(&page, out);
+	return error_page_write(&page, head, out);
 }
 
 size_t
@@ -130,13 +130,13 @@ builtin_pages_answer(const struct http1_request *req,
 
 	addr_format(local, name);
 	if (!is_ours(&req->authority, local))
-		return refuse_host(name, out);
+		return refuse_host(name, head, out);
 	if (!head && !slice_is(req->method, "GET"))
-		return error_page_write(&error_page_method, out);
+		return error_page_write(&error_page_method, head, out);
 	if (path_is(req->path, "/proxy.pac"))
 		return answer_pac(name, query_is(req->path, "all"), password,
 		    !head, out);
 	if (path_is(req->path, "/"))
 		return answer_root(name, !head, out);
-	return error_page_write(&error_page_not_found, out);
+	return error_page_write(&error_page_not_found, head, out);
 }

@@ -26,8 +26,8 @@ respond_page(struct client *c, const struct error_page *page)
 {
 	char response[ERROR_PAGE_MAX];
 
-	client_write_last(c, response, error_page_write(page, response),
-	    page->text);
+	client_write_last(c, response,
+	    error_page_write(page, c->head_only, response), page->text);
 }
 
 static void
@@ -357,10 +357,12 @@ static bool
 head_step(struct client *c)
 {
 	struct http1_request req;
-	size_t head = parse_head(c, &req);
+	size_t head;
 
-	if (head == 0)
+	c->head_only = false;
+	if ((head = parse_head(c, &req)) == 0)
 		return false;
+	c->head_only = slice_is(req.method, "HEAD");
 	if (!may_follow(c, &req))
 		return false;
 	c->frontend = req.form == HTTP1_AUTHORITY ? &frontend_connect

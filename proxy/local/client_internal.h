@@ -46,6 +46,7 @@ struct client {
 	struct users_check *check;
 	bool head_begun; /* bytes of a request have come: head-timeout runs */
 	bool authorized; /* the request at the buffer's start may pass */
+	bool head_only;	 /* the request is HEAD: its answer has no body */
 	bool overloaded; /* the password was not checked: no tunnel */
 	bool eof_seen;	 /* the client sends nothing more */
 	bool flushing;	 /* the client is gone, and its request still leaves */

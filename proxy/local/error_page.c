@@ -49,7 +49,8 @@ fields_of(int status)
 }
 
 size_t
-error_page_write(const struct error_page *page, char out[ERROR_PAGE_MAX])
+error_page_write(const struct error_page *page, bool head_only,
+    char out[ERROR_PAGE_MAX])
 {
 	char body[BODY_MAX], fields[128];
 	size_t head, len;
@@ -61,6 +62,8 @@ error_page_write(const struct error_page *page, char out[ERROR_PAGE_MAX])
 	    "X-Content-Type-Options: nosniff\r\n%s", fields_of(page->status));
 	head = http1_own_response(out, ERROR_PAGE_MAX - BODY_MAX, page->status,
 	    "text/plain; charset=utf-8", len, fields);
+	if (head_only)
+		return head;
 	memcpy(out + head, body, len);
 	return head + len;
 }

@@ -1,6 +1,7 @@
 #ifndef CULVERT_PROXY_LOCAL_ERROR_PAGE_H
 #define CULVERT_PROXY_LOCAL_ERROR_PAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -33,10 +34,11 @@ extern const struct error_page error_page_not_found;
 #define ERROR_PAGE_MAX 4096
 
 /*
- * Writes the response: a readable body, and the fields that the status needs.
- * 407 asks for Basic credentials, and 503 has a Retry-After. Returns the bytes
- * written.
+ * Writes the response: a readable body, unless the request is HEAD, and the
+ * fields that the status needs. 407 asks for Basic credentials, and 503 has a
+ * Retry-After. Returns the bytes written.
  */
-size_t error_page_write(const struct error_page *, char out[ERROR_PAGE_MAX]);
+size_t error_page_write(const struct error_page *, bool head_only,
+    char out[ERROR_PAGE_MAX]);
 
 #endif

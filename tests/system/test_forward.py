@@ -823,6 +823,18 @@ def test_odd_lines(embedded, script, line):
     assert server.heads[0].startswith("GET /p HTTP/1.1\r\n")
 
 
+@pytest.mark.parametrize("target", ["http://127.0.0.1:1/", "/nothing"])
+def test_refused_head(embedded, target):
+    """A response to HEAD has no body, whoever answers."""
+    with connect(embedded.port) as sock:
+        sock.sendall(f"HEAD {target} HTTP/1.1\r\n"
+                     f"Host: 127.0.0.1:{embedded.port}\r\n\r\n".encode())
+        head, _, body = receive_all(sock).partition(b"\r\n\r\n")
+    assert re.match(rb"HTTP/1.1 (502|404) ", head)
+    assert re.search(rb"\r\nContent-Length: [1-9]", head)
+    assert body == b""
+
+
 def test_control_characters(client, script):
     """A space takes their place: a browser sends what a page has set."""
     server = script(HELLO)
