@@ -69,7 +69,7 @@ culvertctl_OBJS = proxy/culvertctl.o control.a http1.a base.a
 UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	black_hole loss_window admission icmp qpack_decoder_stream closing keyed_counter listener \
-	netlink network_name migration failover edge_attempts connection pool repair_memory connect_error \
+	netlink network_name migration failover edge_attempts connection pool repair_history connect_error \
 	refuse_outbound address_rule happy_eyeballs own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
 UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
@@ -131,13 +131,13 @@ test_icmp_OBJS = quic/icmp.o
 test_closing_OBJS = quic/closing.o quic/conn_id.o
 test_netlink_OBJS = proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o
 test_network_name_OBJS = proxy/local/upstream/network_name.o proxy/base/addr.o
-test_repair_memory_OBJS = proxy/local/upstream/repair_memory.o
+test_repair_history_OBJS = proxy/local/upstream/repair_history.o
 test_migration_OBJS = proxy/local/upstream/migration.o
 test_failover_OBJS = proxy/local/upstream/failover.o
 test_edge_attempts_OBJS = proxy/local/upstream/edge_attempts.o \
 	quic/socket.o $(test_happy_eyeballs_OBJS)
 test_connection_OBJS = proxy/local/upstream/connection.o \
-	proxy/local/upstream/repair_memory.o proxy/base/addr.o proxy/base/log.o \
+	proxy/local/upstream/repair_history.o proxy/base/addr.o proxy/base/log.o \
 	proxy/base/log_sink.o proxy/base/qlog.o \
 	proxy/base/privsep.o
 test_pool_OBJS = proxy/local/upstream/pool.o proxy/local/upstream/upstream_edge.o \

@@ -277,7 +277,7 @@ connection_keep_repair(struct connection *c)
 
 	quic_conn_pulse(c->conn, &pulse);
 	if (pulse.repair_known)
-		repair_memory_note(&c->context->repair_memory,
+		repair_history_note(&c->context->repair_history,
 		    network_name(quic_conn_path(c->conn), network), c->address,
 		    &pulse.repair);
 }
@@ -299,7 +299,7 @@ connect_to(struct connection *c, struct quic_tls *tls, const char *name,
 	if (rv != 0)
 		return rv;
 	network_name(&path, network);
-	settings.repair = repair_memory_find(&context->repair_memory, network,
+	settings.repair = repair_history_find(&context->repair_history, network,
 	    c->address);
 	c->qlog = qlog_open(context->qlog_dir, "culvert");
 	c->events = events;

@@ -9,7 +9,7 @@
 
 #include "proxy/base/addr.h"
 #include "proxy/local/upstream/network_name.h"
-#include "proxy/local/upstream/repair_memory.h"
+#include "proxy/local/upstream/repair_history.h"
 #include "proxy/local/upstream/spread.h"
 #include "quic/quic.h"
 #include "quic/socket.h"
@@ -35,7 +35,7 @@ struct connection_context {
 	struct quic_via via;  /* of every socket */
 	const char *qlog_dir; /* NULL: none */
 	uint64_t migrations;  /* of all connections, since the start */
-	struct repair_memory repair_memory;
+	struct repair_history repair_history;
 
 	/*
 	 * A connection has changed: look at it in the next loop iteration. It

@@ -1,5 +1,5 @@
-#ifndef CULVERT_PROXY_LOCAL_UPSTREAM_REPAIR_MEMORY_H
-#define CULVERT_PROXY_LOCAL_UPSTREAM_REPAIR_MEMORY_H
+#ifndef CULVERT_PROXY_LOCAL_UPSTREAM_REPAIR_HISTORY_H
+#define CULVERT_PROXY_LOCAL_UPSTREAM_REPAIR_HISTORY_H
 
 #include <stdint.h>
 
@@ -21,21 +21,21 @@ struct repair_path {
 	char network[NETWORK_NAME_MAX];
 	char edge[ADDR_STRLEN];
 	struct quic_repair repair;
-	uint64_t used; /* as repair_memory.uses; 0: free */
+	uint64_t used; /* as repair_history.uses; 0: free */
 };
 
 /* All zero at first. */
-struct repair_memory {
+struct repair_history {
 	struct repair_path paths[REPAIR_PATHS_MAX];
 	uint64_t uses; /* so far */
 };
 
 /* What the path from that network to the address of an edge needs. */
-void repair_memory_note(struct repair_memory *, const char *network,
+void repair_history_note(struct repair_history *, const char *network,
     const char *edge, const struct quic_repair *);
 
 /* The last note; zeros if there is none. */
-struct quic_repair repair_memory_find(const struct repair_memory *,
+struct quic_repair repair_history_find(const struct repair_history *,
     const char *network, const char *edge);
 
 #endif

@@ -1,4 +1,4 @@
-#include "proxy/local/upstream/repair_memory.h"
+#include "proxy/local/upstream/repair_history.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@ is_path(const struct repair_path *path, const char *network, const char *edge)
 }
 
 void
-repair_memory_note(struct repair_memory *m, const char *network,
+repair_history_note(struct repair_history *m, const char *network,
     const char *edge, const struct quic_repair *repair)
 {
 	struct repair_path *path = &m->paths[0];
@@ -31,7 +31,7 @@ repair_memory_note(struct repair_memory *m, const char *network,
 }
 
 struct quic_repair
-repair_memory_find(const struct repair_memory *m, const char *network,
+repair_history_find(const struct repair_history *m, const char *network,
     const char *edge)
 {
 	for (size_t i = 0; i < REPAIR_PATHS_MAX; i++)

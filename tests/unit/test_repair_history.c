@@ -5,13 +5,13 @@
 
 #include <cmocka.h>
 
-#include "proxy/local/upstream/repair_memory.h"
+#include "proxy/local/upstream/repair_history.h"
 
 #define HOME "192.168.1.2 eth0 02:00:00:00:00:01"
 #define CAFE "192.168.1.2 wlan0 02:00:00:00:00:02"
 #define EDGE "192.0.2.1:443"
 
-static struct repair_memory memory;
+static struct repair_history memory;
 
 static int
 begin(void **state)
@@ -26,13 +26,13 @@ note(const char *network, const char *edge, unsigned sent, unsigned received)
 {
 	struct quic_repair repair = { sent, received };
 
-	repair_memory_note(&memory, network, edge, &repair);
+	repair_history_note(&memory, network, edge, &repair);
 }
 
 static void
 expect(const char *network, const char *edge, unsigned sent, unsigned received)
 {
-	struct quic_repair repair = repair_memory_find(&memory, network, edge);
+	struct quic_repair repair = repair_history_find(&memory, network, edge);
 
 	assert_int_equal(repair.sent, sent);
 	assert_int_equal(repair.received, received);
