@@ -52,6 +52,10 @@
 /* Bytes that GnuTLS holds for each byte of a message; measured: 1.6. */
 #define CRYPTO_COST 2
 
+/* The most that a connection without streams needs, and each stream more. */
+#define CONN_COST (TLS_SESSION + 2 * HANDSHAKE) /* bytes */
+#define STREAM_COST_MAX (STREAM_COST / 2 * 3)	/* bytes */
+
 /* The part of `max` that the connections of a server do not share. */
 #define UNSHARED_PART 10
 
@@ -143,6 +147,7 @@ memory_init(struct quic_memory *m, size_t max)
 {
 	*m = (struct quic_memory){ .max = max, .short_since = UINT64_MAX };
 	TAILQ_INIT(&m->with_grown);
+	TAILQ_INIT(&m->rotation);
 	for (size_t i = 0; i < MEMORY_RANKS; i++)
 		TAILQ_INIT(&m->conns[i]);
 }
@@ -310,10 +315,19 @@ drained(const struct quic_conn *conn, uint64_t ms, uint64_t patience)
 }
 
 size_t
+memory_beyond(const struct quic_conn *conn)
+{
+	return left_by(CONN_COST + conn->streams.n * STREAM_COST_MAX,
+	    conn->memory.used[MEMORY_OTHER]);
+}
+
+size_t
 memory_waste(const struct quic_conn *conn)
 {
+	const size_t *used = conn->memory.used;
+
 	return left_by(drained(conn, WASTE_MS, DRAIN_PATIENCE),
-	    conn->memory.held);
+	    used[MEMORY_RX] + used[MEMORY_TX] + memory_beyond(conn));
 }
 
 /* ---- Charges ---- */
@@ -439,6 +453,7 @@ memory_attach(struct quic_conn *conn, struct quic_memory *all)
 	m->h3_allocator = (nghttp3_mem){ conn, lib_malloc, lib_free, lib_calloc,
 		lib_realloc };
 	TAILQ_INSERT_TAIL(&all->conns[0], conn, memory.rank_entry);
+	TAILQ_INSERT_TAIL(&all->rotation, conn, memory.rotation_entry);
 	all->nconns++;
 	memory_charge(conn, sizeof(*conn) + TLS_SESSION);
 	m->handshake = HANDSHAKE;
@@ -475,6 +490,9 @@ memory_detach(struct quic_conn *conn)
 	memory_discharge(conn, sizeof(*conn) + TLS_SESSION);
 	m->all->closing -= m->closing;
 	TAILQ_REMOVE(&m->all->conns[m->rank], conn, memory.rank_entry);
+	TAILQ_REMOVE(&m->all->rotation, conn, memory.rotation_entry);
+	if (m->all->suspect == conn)
+		m->all->suspect = NULL;
 	m->all->nconns--;
 }
 

@@ -81,6 +81,8 @@ struct quic_memory {
 	/* With such windows, in order of use. */
 	TAILQ_HEAD(, quic_conn) with_grown;
 	struct conn_rank conns[MEMORY_RANKS];
+	struct conn_rank rotation; /* all of them: reclaim.c */
+	struct quic_conn *suspect; /* the most wasteful seen there; or NULL */
 	size_t nconns, nstreams;
 	uint64_t aborted, closed; /* streams, connections: memory was short */
 	uint64_t reclaimed_at;	  /* as `now` */
@@ -107,7 +109,7 @@ struct conn_memory {
 	size_t held; /* bytes: the sum of `used` */
 	size_t used[MEMORY_USES];
 	unsigned rank;
-	TAILQ_ENTRY(quic_conn) rank_entry;
+	TAILQ_ENTRY(quic_conn) rank_entry, rotation_entry;
 	struct stream_rank streams[MEMORY_RANKS]; /* streams that hold chunks */
 	/* Streams without room for a first chunk. */
 	TAILQ_HEAD(, quic_stream) waiting;
@@ -194,7 +196,16 @@ size_t memory_window(const struct quic_conn *, size_t wanted);
 size_t memory_limit(const struct quic_conn *);
 bool memory_is_over(const struct quic_conn *);
 
-/* The bytes that the connection holds beyond what its traffic explains. */
+/*
+ * The bytes that the libraries hold beyond the cost of the connection and its
+ * streams.
+ */
+size_t memory_beyond(const struct quic_conn *);
+
+/*
+ * The bytes that the connection holds beyond what its traffic explains. Idle
+ * streams are no waste: max_streams.c limits them.
+ */
 size_t memory_waste(const struct quic_conn *);
 
 /*

@@ -27,11 +27,13 @@
 
 /*
  * If less than this part of `max` is free, the connection that wastes most
- * aborts streams, if it wastes more than the second part: others have less than
- * they need.
+ * aborts streams, if it wastes more than the second part, or more than an equal
+ * part of the third: others have less than they need, and among many it need
+ * not be large.
  */
 #define CROWDED_PART 4
 #define MUCH_PART 64
+#define EQUAL_PART 4
 
 /*
  * If no connection is admitted for some time, the one that wastes most is
@@ -49,8 +51,10 @@
  */
 #define ADMIT_PAUSE (2 * STUCK)
 
-/* Streams and connections that one call checks, so that it is short. */
+/* Streams that one call checks, so that it is short; and connections. */
 #define RECLAIM_STEPS 64
+#define ROTATION_STEPS 32
+#define LARGEST_STEPS 32
 /* The time until the next call. */
 #define RECLAIM_AGAIN (10 * NS_PER_MS)
 /* The time until the next call, if there was nothing to abort. */
@@ -200,36 +204,59 @@ close_for_memory(struct quic_conn *conn, uint64_t now)
 	    now);
 }
 
-/* Bytes that the libraries hold beyond the cost of the streams. */
-static size_t
-beyond_streams(const struct quic_conn *conn)
+/*
+ * The one of two connections that wastes more, if that is more than `least`
+ * bytes, or NULL. Each may be NULL.
+ */
+static struct quic_conn *
+worse(struct quic_conn *a, struct quic_conn *b, size_t least)
 {
-	size_t other = conn->memory.used[MEMORY_OTHER];
-	size_t streams = conn->streams.n * STREAM_COST;
+	size_t waste[2] = { 0, 0 };
 
-	return other > streams ? other - streams : 0;
+	if (a != NULL && a->state < CONN_CLOSING)
+		waste[0] = memory_waste(a);
+	if (b != NULL && b != a && b->state < CONN_CLOSING)
+		waste[1] = memory_waste(b);
+	if (waste[0] <= least && waste[1] <= least)
+		return NULL;
+	return waste[0] >= waste[1] ? a : b;
 }
 
 /*
- * Of the largest connections, the one that wastes most, if that is more than
- * `least` bytes. A busy connection may hold more, but its bytes leave within a
- * round trip. NULL: there is none.
+ * Checks some connections in turn, so that one that wastes much is found beside
+ * any number of larger ones.
+ */
+static void
+rotate(struct quic_memory *m)
+{
+	struct quic_conn *conn;
+
+	for (unsigned n = 0; n < ROTATION_STEPS && n < m->nconns; n++) {
+		conn = TAILQ_FIRST(&m->rotation);
+		TAILQ_REMOVE(&m->rotation, conn, memory.rotation_entry);
+		TAILQ_INSERT_TAIL(&m->rotation, conn, memory.rotation_entry);
+		m->suspect = worse(m->suspect, conn, 0);
+	}
+}
+
+/*
+ * Of the largest connections and those of the rotation, the one that wastes
+ * most, if that is more than `least` bytes. A busy connection may hold more,
+ * but its bytes leave within a round trip. NULL: there is none.
  */
 static struct quic_conn *
-most_wasteful(const struct quic_memory *m, size_t least)
+most_wasteful(struct quic_memory *m, size_t least)
 {
-	struct quic_conn *conn, *worst = NULL;
+	struct quic_conn *conn, *worst;
 	unsigned n = 0;
 
+	rotate(m);
+	worst = worse(m->suspect, NULL, least);
 	for (unsigned rank = MEMORY_RANKS; rank-- > 0;)
 		TAILQ_FOREACH(conn, &m->conns[rank], memory.rank_entry) {
-			if (n++ == RECLAIM_STEPS)
+			if (n++ == LARGEST_STEPS)
 				return worst;
-			if (conn->state >= CONN_CLOSING ||
-			    memory_waste(conn) <= least)
-				continue;
-			least = memory_waste(conn);
-			worst = conn;
+			worst = worse(worst, conn, least);
 		}
 	return worst;
 }
@@ -264,16 +291,25 @@ reclaim_admit(struct quic_memory *m, uint64_t now)
 		close_for_memory(conn, now);
 }
 
+/* A connection that wastes less is not the cause. */
+static size_t
+much(const struct quic_memory *m)
+{
+	size_t equal = m->nconns > 0 ? m->max / EQUAL_PART / m->nconns : 0;
+
+	return equal < m->max / MUCH_PART ? equal : m->max / MUCH_PART;
+}
+
 /* Not more than it wastes, while others are not in need yet. */
 static size_t
 to_free(const struct quic_conn *conn, bool is_short)
 {
 	const struct quic_memory *m = conn->memory.all;
-	size_t waste = memory_waste(conn), much = m->max / MUCH_PART;
+	size_t waste = memory_waste(conn), least = much(m);
 
-	if (is_short || waste - much > m->max / SHORT_PART)
+	if (is_short || waste - least > m->max / SHORT_PART)
 		return m->max / SHORT_PART;
-	return waste - much;
+	return waste - least;
 }
 
 /* A connection aborts streams: the one that wastes most, or the largest. */
@@ -288,7 +324,7 @@ reclaim_all(struct quic_memory *m, uint64_t now)
 	if (!exhausted && now - m->reclaimed_at < RECLAIM_AGAIN)
 		return;
 	m->reclaimed_at = now;
-	conn = most_wasteful(m, is_short ? 0 : m->max / MUCH_PART);
+	conn = most_wasteful(m, is_short ? 0 : much(m));
 	if (conn == NULL && is_short)
 		conn = largest_conn(m);
 	if (conn == NULL)
@@ -311,7 +347,7 @@ reclaim_check(struct quic_conn *conn, uint64_t now)
 	struct quic_memory *m = conn->memory.all;
 
 	m->now = now;
-	if (beyond_streams(conn) > m->max / BEYOND_PART)
+	if (memory_beyond(conn) > m->max / BEYOND_PART)
 		close_for_memory(conn, now);
 	if (!is_free(m, CROWDED_PART))
 		reclaim_all(m, now);

@@ -1049,6 +1049,111 @@ many_small_ones_do_not_block_admission(void **state)
 	memory_world_down(w);
 }
 
+/* A newcomer dials once in a second, while memory is short. */
+static void
+knock(struct world *w, unsigned i, unsigned times)
+{
+	for (unsigned n = 0; n < times && w->client[i].connected == 0; n++) {
+		link_drop_client(w->link, i);
+		link_run(w->link, NULL, NULL, LINK_S);
+		world_dial(w, i);
+		world_connected(w, i);
+	}
+}
+
+#define IDLE 2000 /* tunnels */
+
+/*
+ * Nor is a connection with many idle tunnels closed for a newcomer, while
+ * another holds less, but wastes it.
+ */
+static void
+idle_tunnels_are_no_waste(void **state)
+{
+	struct world *w = *state;
+	size_t held, rest;
+
+	w->client_settings.idle_timeout_ns = 600 * LINK_S;
+	w->server_settings.idle_timeout_ns = 600 * LINK_S;
+	memory_world(w, QUIC_MEMORY_DEFAULT);
+	w->near[0].stays_open = w->far[0].stays_open = true;
+	assert_int_equal(tunnel_open(w, 0), 0);
+	for (unsigned i = CROWD - IDLE; i < CROWD; i++) {
+		w->near[i].client = 1;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		assert_int_equal(open_next(w, i), 0);
+		if (i % 64 == 0)
+			link_run(w->link, NULL, NULL, LINK_MS);
+	}
+	link_run(w->link, NULL, NULL, 2 * LINK_S);
+	memory_charge(w->far[0].stream->conn, MB);
+	held = held_now();
+	quic_memory_resize(memory, 20 * held);
+	rest = 14 * held + MB / 2;
+	memory->held += rest;
+	knock(w, 2, 15);
+	assert_int_equal(w->client[0].closed, 1);
+	assert_int_equal(w->client[1].closed, 0);
+	memory->held -= rest + MB;
+	link_drop_client(w->link, 2);
+	memory_world_down(w);
+}
+
+#define LARGE 66     /* connections */
+#define WASTE 150000 /* bytes that client 0 makes the libraries hold */
+
+/*
+ * All connections hold memory of the libraries; but all except that of client 0
+ * hold more, and their traffic explains it.
+ */
+static size_t
+hold_much(struct world *w, const struct quic_conn *first)
+{
+	struct quic_conn *conn;
+	size_t all = 0, n;
+
+	TAILQ_FOREACH(conn, &memory->rotation, memory.rotation_entry) {
+		n = conn == first ? WASTE : 3 * WASTE;
+		memory_charge(conn, n);
+		all += n;
+		if (conn == first)
+			continue;
+		conn->memory.drain = (struct conn_drain){ .bytes = MEMORY,
+			.period = LINK_S,
+			.ends_at = w->link->now + LONG };
+	}
+	return all;
+}
+
+/* A connection that wastes memory is found beside any number of larger ones. */
+static void
+waste_is_found_beside_many(void **state)
+{
+	struct world *w = *state;
+	size_t rest;
+
+	w->client_settings.idle_timeout_ns = 600 * LINK_S;
+	w->server_settings.idle_timeout_ns = 600 * LINK_S;
+	memory_world(w, QUIC_MEMORY_DEFAULT);
+	dial_more(w, 2, LARGE);
+	/* One that was never used would be the first to go. */
+	for (unsigned i = 0; i < LARGE; i++) {
+		w->near[i].client = i;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	rest = hold_much(w, w->far[0].stream->conn);
+	quic_memory_resize(memory, held_now() / 10 * 11);
+	knock(w, LARGE, 15);
+	assert_int_equal(w->client[0].closed, 1);
+	assert_int_equal(w->client[1].closed, 0);
+	assert_int_equal(memory->closed, 1);
+	memory->held -= rest;
+	drop_more(w, 2, LARGE + 1);
+	memory_world_down(w);
+}
+
 #define SLOW_BYTE 125000 /* ns: 8 KB/s, as a phone has with a weak signal */
 #define SLOW_TUNNELS 30
 #define SLOW_DOWNLOAD (40 * KB)
@@ -1122,6 +1227,8 @@ main(void)
 		CROWDED(credit_for_requests_comes_back),
 		CROWDED(the_silent_are_closed_first),
 		CROWDED(many_small_ones_do_not_block_admission),
+		CROWDED(idle_tunnels_are_no_waste),
+		CROWDED(waste_is_found_beside_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
