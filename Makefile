@@ -160,7 +160,8 @@ test_steps_LDFLAGS = -Wl,--wrap=conn_deliver -Wl,--wrap=ngtcp2_path_eq \
 	-Wl,--wrap=ngtcp2_conn_get_stream_loss_count \
 	-Wl,--wrap=stream_conn_gone -Wl,--wrap=stream_stop \
 	-Wl,--wrap=quic_conn_expire \
-	-Wl,--wrap=quic_conn_receive
+	-Wl,--wrap=quic_conn_receive -Wl,--wrap=goaway_begin \
+	-Wl,--wrap=h3_stop -Wl,--wrap=stream_deliver
 test_mtu_probe_packet_OBJS = $(test_tls_OBJS)
 test_mtu_probe_packet_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
 test_error_text_LDFLAGS = -Wl,--wrap=calloc

@@ -105,6 +105,14 @@ deliver_conn_events(struct quic_conn *conn)
 	}
 }
 
+/* The streams of all connections of a server share a limit, too. */
+static bool
+may_serve(struct quic_conn *conn)
+{
+	return !conn_is_server(conn) ||
+	    conn->server.ops->take_step(conn->server.owner);
+}
+
 /*
  * The connection has ended: its streams are aborted, then its owner is
  * informed. False: there are more streams than one call serves.
@@ -115,9 +123,9 @@ deliver_end(struct quic_conn *conn)
 	struct quic_stream *s;
 	unsigned n = 0;
 
-	while ((s = TAILQ_FIRST(&conn->streams.all)) != NULL &&
-	    n++ < STREAMS_A_CALL && stream_conn_gone(s))
-		continue;
+	while ((s = TAILQ_FIRST(&conn->streams.all)) != NULL && !s->conn_gone &&
+	    n++ < STREAMS_A_CALL && may_serve(conn))
+		stream_conn_gone(s);
 	s = TAILQ_FIRST(&conn->streams.all);
 	return s == NULL || s->conn_gone;
 }
@@ -139,8 +147,9 @@ conn_deliver(struct quic_conn *conn)
 	deliver_conn_events(conn);
 	pending_request_limit(conn);
 	goaway_reject(conn);
-	while (!conn->end.pending && n++ < STREAMS_A_CALL &&
-	    (s = TAILQ_FIRST(&conn->streams.ready)) != NULL)
+	while (!conn->end.pending &&
+	    (s = TAILQ_FIRST(&conn->streams.ready)) != NULL &&
+	    n++ < STREAMS_A_CALL && may_serve(conn))
 		stream_deliver(s);
 	/* If a handler has closed the connection, this may be done already. */
 	if (!conn->end.pending || !deliver_end(conn) || !conn->end.pending)

@@ -400,6 +400,7 @@ int h3_allow_requests(ngtcp2_conn *, uint64_t max, void *conn);
 int h3_submit(struct quic_stream *, const struct quic_field *, size_t n);
 void h3_resume(struct quic_stream *);
 void h3_forget(struct quic_stream *);
+void h3_free_stream(struct quic_stream *);
 int h3_announce_end(struct quic_conn *);
 int h3_end(struct quic_conn *);
 bool h3_has_ended(const struct quic_conn *);

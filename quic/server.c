@@ -45,6 +45,15 @@
  */
 #define EXPIRED_A_CALL 64
 
+/*
+ * Streams of all connections whose events fire in one call of receive or
+ * expire: see STREAMS_A_CALL in conn.c. The next call goes on.
+ */
+#define STEPS_A_CALL 128
+
+/* Connections that one call of drain or expire begins to shut down. */
+#define DRAINED_A_CALL 64
+
 #define LONG_HEADER 0x80 /* in the first byte (RFC 9000 §17.2) */
 
 struct quic_server {
@@ -53,8 +62,12 @@ struct quic_server {
 	struct quic_settings settings;
 	const struct quic_events *events;
 	void *arg;
-	bool draining; /* new connections are refused */
-	bool closed;   /* new connections are not answered */
+	bool draining;		    /* new connections are refused */
+	struct quic_conn *to_drain; /* the next to be shut down; or NULL */
+	uint64_t drained_at;	    /* ns: the last began then */
+	unsigned steps_left;	    /* in this call of receive or expire */
+	bool in_call;		    /* there is one */
+	bool closed;		    /* new connections are not answered */
 
 	struct admission admission;
 	struct conn_id_map ids;
@@ -180,6 +193,8 @@ forget(struct quic_server *server, struct quic_conn *conn)
 	if (!conn->server.listed)
 		return;
 	timer_heap_remove(&server->heap, conn);
+	if (server->to_drain == conn)
+		server->to_drain = LIST_NEXT(conn, server.entry);
 	LIST_REMOVE(conn, server.entry);
 }
 
@@ -193,6 +208,24 @@ take_unused(struct quic_server *server)
 	return conn;
 }
 
+static bool
+take_step(struct quic_server *server)
+{
+	if (!server->in_call)
+		return true;
+	if (server->steps_left == 0)
+		return false;
+	server->steps_left--;
+	return true;
+}
+
+static void
+begin_call(struct quic_server *server)
+{
+	server->in_call = true;
+	server->steps_left = STEPS_A_CALL;
+}
+
 static const struct server_ops ops = {
 	.add_id = add_id,
 	.remove_id = remove_id,
@@ -202,6 +235,7 @@ static const struct server_ops ops = {
 	.path_changed = path_changed,
 	.touch = touch,
 	.take_unused = take_unused,
+	.take_step = take_step,
 	.forget = forget,
 };
 
@@ -474,6 +508,7 @@ quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
 	struct quic_conn *conn;
 	size_t at, len;
 
+	begin_call(server);
 	for (size_t i = 0; i < n; i++)
 		for (at = 0; (len = rx_datagram(&rx[i], at)) > 0; at += len)
 			receive_one(server, &rx[i], rx[i].data + at, len,
@@ -485,16 +520,34 @@ quic_server_receive(struct quic_server *server, const struct quic_rx *rx,
 		if (conn_is_over(conn))
 			free_ended(server, conn, now);
 	}
+	server->in_call = false;
 }
 
+/* Begins to shut down some connections. */
+static void
+drain_some(struct quic_server *server, uint64_t now)
+{
+	struct quic_conn *conn;
+
+	for (unsigned n = 0;
+	     n < DRAINED_A_CALL && (conn = server->to_drain) != NULL; n++) {
+		server->to_drain = LIST_NEXT(conn, server.entry);
+		goaway_begin(conn, now);
+	}
+	server->drained_at = now;
+}
+
+/* If many streams end at once, connections that have no turn keep theirs. */
 void
 quic_server_expire(struct quic_server *server, uint64_t now)
 {
 	struct quic_conn *conn;
 
+	begin_call(server);
 	closings_expire(&server->closings, now);
-	for (unsigned n = 0;
-	     n < EXPIRED_A_CALL && timer_heap_deadline(&server->heap) <= now;
+	drain_some(server, now);
+	for (unsigned n = 0; n < EXPIRED_A_CALL && server->steps_left > 0 &&
+	     timer_heap_deadline(&server->heap) <= now;
 	     n++) {
 		conn = server->heap.conns[0];
 		quic_conn_expire(conn, now);
@@ -506,6 +559,7 @@ quic_server_expire(struct quic_server *server, uint64_t now)
 		}
 		update_conn(server, conn, now);
 	}
+	server->in_call = false;
 }
 
 /* Writes one train of each connection in turn, until none has more. */
@@ -539,6 +593,8 @@ quic_server_deadline(const struct quic_server *server)
 	uint64_t conns = timer_heap_deadline(&server->heap);
 	uint64_t closings = closings_deadline(&server->closings);
 
+	if (server->to_drain != NULL)
+		return server->drained_at;
 	return conns < closings ? conns : closings;
 }
 
@@ -626,11 +682,9 @@ quic_server_reload(struct quic_server *server, struct quic_tls *tls,
 void
 quic_server_drain(struct quic_server *server, uint64_t now)
 {
-	struct quic_conn *conn;
-
 	server->draining = true;
-	LIST_FOREACH(conn, &server->conns, server.entry)
-		goaway_begin(conn, now);
+	server->to_drain = LIST_FIRST(&server->conns);
+	drain_some(server, now);
 }
 
 void

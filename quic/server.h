@@ -53,6 +53,12 @@ struct server_ops {
 	 */
 	struct quic_conn *(*take_unused)(struct quic_server *);
 
+	/*
+	 * The events of one more stream may fire in this call. False: the next
+	 * call goes on.
+	 */
+	bool (*take_step)(struct quic_server *);
+
 	/* The connection is about to be freed. */
 	void (*forget)(struct quic_server *, struct quic_conn *);
 };

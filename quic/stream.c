@@ -243,6 +243,7 @@ stream_conn_gone(struct quic_stream *s)
 	if (s->conn_gone)
 		return false;
 	s->conn_gone = s->transport_gone = true;
+	h3_free_stream(s);
 	/* A handler of it may be running. */
 	TAILQ_REMOVE(&conn->streams.all, s, entry);
 	TAILQ_INSERT_TAIL(&conn->streams.all, s, entry);

@@ -13,6 +13,8 @@
  * counted, see the Makefile.
  */
 
+#define TUNNELS 1000
+
 void __real_conn_deliver(struct quic_conn *conn);
 void __wrap_conn_deliver(struct quic_conn *conn);
 size_t __real_ngtcp2_conn_get_stream_loss_count(ngtcp2_conn *, int64_t id);
@@ -26,6 +28,13 @@ bool __wrap_stream_conn_gone(struct quic_stream *);
 void __real_stream_stop(struct quic_stream *, uint64_t code);
 void __wrap_stream_stop(struct quic_stream *, uint64_t code);
 
+void __real_goaway_begin(struct quic_conn *, uint64_t now);
+void __wrap_goaway_begin(struct quic_conn *, uint64_t now);
+void __real_h3_stop(struct quic_conn *);
+void __wrap_h3_stop(struct quic_conn *);
+void __real_stream_deliver(struct quic_stream *);
+void __wrap_stream_deliver(struct quic_stream *);
+
 void __real_quic_conn_expire(struct quic_conn *, uint64_t now);
 void __wrap_quic_conn_expire(struct quic_conn *, uint64_t now);
 void __real_quic_conn_receive(struct quic_conn *, const struct quic_rx *,
@@ -37,6 +46,32 @@ static unsigned delivered, compared, asked;
 static unsigned expired;	  /* connections */
 static unsigned stopped;	  /* streams */
 static unsigned run, longest_run; /* streams aborted in one call */
+static unsigned served;		  /* streams of any connection */
+static unsigned drained;	  /* connections */
+static unsigned known;		  /* streams of nghttp3 at its end */
+
+void
+__wrap_goaway_begin(struct quic_conn *conn, uint64_t now)
+{
+	drained++;
+	__real_goaway_begin(conn, now);
+}
+
+void
+__wrap_h3_stop(struct quic_conn *conn)
+{
+	for (int64_t id = 0; conn->h3 != NULL && id < 4 * TUNNELS; id += 4)
+		known += nghttp3_conn_set_stream_user_data(conn->h3, id,
+			     NULL) == 0;
+	__real_h3_stop(conn);
+}
+
+void
+__wrap_stream_deliver(struct quic_stream *s)
+{
+	served++;
+	__real_stream_deliver(s);
+}
 
 void
 __wrap_quic_conn_expire(struct quic_conn *conn, uint64_t now)
@@ -57,6 +92,7 @@ __wrap_quic_conn_receive(struct quic_conn *conn, const struct quic_rx *rx,
 bool
 __wrap_stream_conn_gone(struct quic_stream *s)
 {
+	served++;
 	if (++run > longest_run)
 		longest_run = run;
 	return __real_stream_conn_gone(s);
@@ -187,8 +223,6 @@ numbers_cost_the_same_for_any_streams(void **state)
 	assert_in_range(stats_of(near_conn(w)).packets_lost, lost, lost + 5);
 }
 
-#define TUNNELS 1000
-
 struct ended {
 	const struct end *ends;
 	const unsigned *closed;
@@ -238,6 +272,7 @@ an_end_is_reported_in_parts(void **state)
 	for (int up = 0; up < 2; up++) {
 		open_tunnels(w);
 		longest_run = 0;
+		known = 0;
 		quic_conn_close(up ? near_conn(w) : w->server.conn,
 		    QUIC_H3_NO_ERROR, "", w->link->now);
 		assert_int_equal(*(up ? near : far).closed, 0);
@@ -249,6 +284,7 @@ an_end_is_reported_in_parts(void **state)
 		assert_int_equal(*near.closed, 1);
 		assert_int_equal(*far.closed, 1);
 		assert_in_range(longest_run, 32, 64);
+		assert_int_equal(known, 0);
 		assert_int_equal(server_stats(w).connections, 0);
 		for (unsigned i = 0; i < TUNNELS; i++)
 			assert_int_equal(w->near[i].connection_lost, i % 7 > 0);
@@ -304,6 +340,66 @@ timers_run_in_parts(void **state)
 		calls++;
 	}
 	assert_in_range(calls, SILENT / 64, SILENT);
+}
+
+#define SHARED 128 /* streams of all connections in one call */
+
+/* Many connections with many tunnels fall silent at once. */
+static void
+connections_share_a_call(void **state)
+{
+	static struct quic_gso gso;
+	struct world *w = *state;
+	unsigned calls = 0;
+
+	world_serve(w);
+	for (unsigned i = 0; i < LINK_CLIENTS_MAX; i++) {
+		world_dial(w, i);
+		assert_true(world_connected(w, i));
+	}
+	for (unsigned i = 0; i < TUNNELS; i++) {
+		w->near[i].client = i % LINK_CLIENTS_MAX;
+		w->near[i].stays_open = w->far[i].stays_open = true;
+		assert_int_equal(tunnel_open(w, i), 0);
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	for (unsigned i = 0; i < LINK_CLIENTS_MAX; i++)
+		link_drop_client(w->link, i);
+	w->link->now += 2 * LONG;
+	while (server_stats(w).connections > 0) {
+		assert_true(quic_server_deadline(w->link->server) <=
+		    w->link->now);
+		served = 0;
+		quic_server_expire(w->link->server, w->link->now);
+		assert_in_range(served, 1, SHARED);
+		while (quic_server_write(w->link->server, &gso, w->link->now))
+			continue;
+		calls++;
+	}
+	assert_in_range(calls, TUNNELS / SHARED, TUNNELS / SHARED * 2);
+	for (unsigned i = 0; i < TUNNELS; i++)
+		assert_true(w->far[i].connection_lost);
+}
+
+/* A server with many connections begins to shut down some at a time. */
+static void
+a_drain_begins_in_parts(void **state)
+{
+	struct world *w = *state;
+
+	world_serve(w);
+	for (size_t i = 0; i < LINK_CROWD_MAX; i++) {
+		world_dial(w, i);
+		assert_true(world_connected(w, i));
+	}
+	link_run(w->link, NULL, NULL, LINK_S);
+	drained = 0;
+	quic_server_drain(w->link->server, w->link->now);
+	assert_in_range(drained, 1, 64);
+	link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(drained, LINK_CROWD_MAX);
+	for (size_t i = 0; i < LINK_CROWD_MAX; i++)
+		assert_int_equal(w->client[i].draining, 1);
 }
 
 /* quic_server_close() ends all at once. */
@@ -423,6 +519,8 @@ main(void)
 		TEST(an_end_is_reported_in_parts),
 		TEST(a_drain_stops_the_refused_in_parts),
 		TEST(timers_run_in_parts),
+		TEST(connections_share_a_call),
+		TEST(a_drain_begins_in_parts),
 		TEST(a_server_may_close_at_once),
 		TEST(an_iteration_reads_a_few),
 		TEST(waiting_streams_are_served_in_parts),
