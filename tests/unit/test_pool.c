@@ -31,6 +31,7 @@ struct fake {
 	struct upstream_edge *edge;
 	size_t tunnels;
 	bool closed, freed, dead; /* dead: nothing arrives */
+	bool busy;		  /* something arrives all the time */
 	uint64_t packets;
 	uint64_t answers_at; /* ms: an answer to a PING arrives; 0: none is due
 			      */
@@ -491,12 +492,16 @@ edge_attempts_step(struct edge_attempts *e, uint64_t now, uint64_t *at)
 static void
 answer_pings(void)
 {
-	for (size_t i = 0; i < s.nfakes; i++)
-		if (s.fakes[i]->answers_at != 0 &&
-		    s.fakes[i]->answers_at <= s.now) {
-			s.fakes[i]->packets++;
-			s.fakes[i]->answers_at = 0;
+	struct fake *f;
+
+	for (size_t i = 0; i < s.nfakes; i++) {
+		f = s.fakes[i];
+		f->packets += f->busy && !f->dead;
+		if (f->answers_at != 0 && f->answers_at <= s.now) {
+			f->packets++;
+			f->answers_at = 0;
 		}
+	}
 }
 
 static void
@@ -831,6 +836,39 @@ a_silent_connection_is_replaced(void **state)
 		assert_int_equal(s.fakes[i]->c.state, CONNECTION_UP);
 }
 
+/* If the others have received something all the while, at once. */
+static void
+a_silent_one_of_busy_ones_is_replaced_at_once(void **state)
+{
+	(void)state;
+	lose(10);
+	for (unsigned i = 1; i < 4; i++)
+		s.fakes[i]->busy = true;
+	s.fakes[0]->dead = true;
+	run(SECOND);
+	fall_silent(s.fakes[0]);
+	run(1);
+	assert_int_equal(s.fakes[0]->c.state, CONNECTION_DRAINING);
+	assert_true(s.requeued > 0);
+}
+
+/* A new connection on a line that is known is not alone for a moment. */
+static void
+what_is_known_counts_at_once(void **state)
+{
+	(void)state;
+	lose(10);
+	assert_int_equal(status().spread, 4);
+	open_tunnels(1);
+	run(SECOND);
+	for (size_t i = 0; i < s.nfakes; i++)
+		close_fake(&s.fakes[i]->c);
+	changed();
+	while (open_connections() == 0)
+		run(1);
+	assert_int_equal(status().spread, 4);
+}
+
 /* While the first is silent the only other one does not end for idleness. */
 static void
 an_idle_connection_is_kept_in_doubt(void **state)
@@ -981,6 +1019,8 @@ main(void)
 		POOL_TEST(an_idle_connection_proves_nothing),
 		POOL_TEST(a_dead_idle_connection_is_noticed),
 		POOL_TEST(a_silent_connection_is_replaced),
+		POOL_TEST(a_silent_one_of_busy_ones_is_replaced_at_once),
+		POOL_TEST(what_is_known_counts_at_once),
 		POOL_TEST(an_idle_connection_is_kept_in_doubt),
 		POOL_TEST(a_burst_in_all_connections_is_one),
 		POOL_TEST(a_full_queue_counts_for_all_connections),

@@ -67,7 +67,8 @@ struct connection {
 	bool carried;	      /* a request was sent on it */
 	bool noted_suspect;   /* its siblings were asked whether they work */
 	bool proof_due;	      /* it was asked, and has received nothing yet */
-	uint64_t proof_seen;  /* packets received when it was asked */
+	uint64_t seen;	      /* packets received, at the last look ... */
+	uint64_t seen_at;     /* milliseconds: ... that showed more */
 	uint64_t proven_at;   /* milliseconds: it received something then */
 	char network[NETWORK_NAME_MAX]; /* of its path; empty: not known */
 	uint64_t network_since;		/* milliseconds */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proxy/base/log.h"
+#include "proxy/local/upstream/migration.h"
 
 /* Milliseconds that a further connection is kept without a tunnel. */
 #define EXTRA_IDLE_MS 5000
@@ -26,6 +27,12 @@
 
 /* Milliseconds between checks of connections that are to end. */
 #define TICK_MS 250
+
+/*
+ * Milliseconds: a connection works that has received something since then when
+ * another becomes suspect, which has been silent for longer.
+ */
+#define WORKS_MS (MIGRATION_SILENCE_MS / 2)
 
 /* Milliseconds between looks at connections that were pinged. */
 #define PROOF_TICK_MS 50
@@ -375,6 +382,16 @@ learn(struct upstream_edge *u, uint64_t now)
 			learn_line(u, c, now);
 }
 
+static void
+name_networks(struct upstream_edge *u)
+{
+	struct connection *c;
+
+	TAILQ_FOREACH(c, &u->connections, entry)
+		if (tells(c) && c->network[0] == '\0')
+			network_name(quic_conn_path(c->conn), c->network);
+}
+
 bool
 upstream_edge_is_worn(const struct connection *c)
 {
@@ -389,30 +406,38 @@ upstream_edge_is_lossy(struct upstream_edge *u, uint64_t now)
 
 	if (now >= u->learned_ms + UPSTREAM_EDGE_LEARN_MS)
 		learn(u, now);
+	else /* what is known counts for a new connection at once */
+		name_networks(u);
 	return best != NULL && is_lossy(u, best);
 }
 
 /* ---- Silence ---- */
 
-static void
-ask_for_proof(struct connection *c)
+/* Whether the connection has received something since the last look. */
+static bool
+has_received(struct connection *c, uint64_t now)
 {
 	struct quic_pulse pulse;
 
 	quic_conn_pulse(c->conn, &pulse);
-	c->proof_due = true;
-	c->proof_seen = pulse.packets_received;
-	quic_conn_ping(c->conn);
+	if (pulse.packets_received == c->seen)
+		return false;
+	c->seen = pulse.packets_received;
+	c->seen_at = now;
+	return true;
 }
 
 static void
-ask_siblings(struct upstream_edge *u)
+ask_siblings(struct upstream_edge *u, uint64_t now)
 {
 	struct connection *c;
 
 	TAILQ_FOREACH(c, &u->connections, entry)
-		if (c->state == CONNECTION_UP && !c->suspect && !c->proof_due)
-			ask_for_proof(c);
+		if (c->state == CONNECTION_UP && !c->suspect &&
+		    now - c->seen_at > WORKS_MS) {
+			c->proof_due = true;
+			quic_conn_ping(c->conn);
+		}
 }
 
 /* The suspect ones have a last chance. */
@@ -427,15 +452,12 @@ ping_suspects(struct upstream_edge *u)
 }
 
 static void
-check_proof(struct upstream_edge *u, struct connection *c, uint64_t now,
-    uint64_t *at)
+check_proof(struct upstream_edge *u, struct connection *c, bool received,
+    uint64_t now, uint64_t *at)
 {
-	struct quic_pulse pulse;
-
-	quic_conn_pulse(c->conn, &pulse);
 	if (c->suspect)
 		c->proof_due = false;
-	else if (pulse.packets_received != c->proof_seen) {
+	else if (received) {
 		c->proof_due = false;
 		c->proven_at = now;
 		ping_suspects(u);
@@ -451,18 +473,21 @@ static void
 step_silence(struct upstream_edge *u, uint64_t now, uint64_t *at)
 {
 	struct connection *c;
-	bool ask = false;
+	bool ask = false, received;
 
 	TAILQ_FOREACH(c, &u->connections, entry) {
+		received = has_received(c, now);
+		if (c->proof_due)
+			check_proof(u, c, received, now, at);
 		ask |= c->state == CONNECTION_UP && c->suspect &&
 		    !c->noted_suspect;
 		c->noted_suspect = c->suspect;
 	}
-	if (ask)
-		ask_siblings(u);
-	TAILQ_FOREACH(c, &u->connections, entry)
-		if (c->proof_due)
-			check_proof(u, c, now, at);
+	if (!ask)
+		return;
+	ask_siblings(u, now);
+	if (now + PROOF_TICK_MS < *at)
+		*at = now + PROOF_TICK_MS;
 }
 
 /* ---- The step ---- */
