@@ -392,7 +392,7 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 		keep_alive_written(conn);
 	}
 	conn_follow_path(conn);
-	conn->dirty = packets > 0;
+	conn->dirty = packets > 0 || repair_is_due(conn);
 	if (gso->len == 0 && conn->state >= CONN_CLOSING)
 		return conn_write_close(conn, gso,
 		    now); /* writing has failed */

@@ -93,10 +93,12 @@ inverse(uint8_t x)
 static void
 combine(uint8_t *row, const uint8_t *other, size_t size, uint8_t factor)
 {
-	uint8_t table[256];
+	uint8_t table[256] = { 0, factor };
 
-	for (unsigned i = 0; i < sizeof(table); i++)
-		table[i] = multiply((uint8_t)i, factor);
+	/* Each is the sum of two before it, or twice one. */
+	for (unsigned i = 2; i < sizeof(table); i++)
+		table[i] = (i & 1) != 0 ? table[i - 1] ^ factor
+					: multiply(table[i / 2], 2);
 	for (size_t i = 0; i < size; i++)
 		row[i] = other == NULL ? table[row[i]]
 				       : row[i] ^ table[other[i]];

@@ -2,7 +2,7 @@
  * Repair packets: forward erasure correction below QUIC (RFC 6363 has the
  * terms). On a path that loses packets at random the congestion controller
  * takes the losses for congestion, and a lost packet costs a round trip. So the
- * receiver asks for repair packets, and the sender adds up to three to each
+ * receiver asks for repair packets, and the sender adds up to six to each
  * block of its packets. From these the receiver makes the packets that are
  * lost, and QUIC sees no loss.
  *
@@ -40,6 +40,7 @@ struct repair_block {
 	uint8_t id[REPAIR_ID_LEN];
 	size_t size;	   /* bytes of a symbol */
 	unsigned nsymbols; /* of the block that has ended; 0: none has */
+	unsigned ncounted; /* symbols to which its packets are added */
 	unsigned packets_max, symbols_max; /* of a full block */
 	uint8_t symbols[ERASURE_SYMBOLS_MAX][REPAIR_SYMBOL_MAX];
 };
@@ -52,6 +53,7 @@ struct repair_slot {
 	uint64_t arrived_at; /* ns */
 	bool used;
 	bool held; /* not read yet */
+	bool made; /* of repair packets */
 	uint8_t ecn;
 	size_t len; /* bytes, with the length that precedes the packet */
 	uint8_t bytes[REPAIR_SYMBOL_MAX];
@@ -63,6 +65,7 @@ struct repair_window {
 	unsigned nheld;	  /* packets above a gap at `next` */
 	uint64_t gap_at;  /* ns: since when they are held */
 	uint64_t used_at; /* ns: a repair packet last arrived */
+	uint8_t ecn;	  /* of the packet that arrived last */
 	/* The block that is being repaired. */
 	uint64_t first, mask;
 	size_t size;
@@ -89,7 +92,7 @@ struct conn_repair {
 	unsigned asked;	      /* lost of 1,000 by the peer's request; 0: none */
 	uint64_t asked_until; /* ns */
 	uint64_t last_request;	    /* the count in it */
-	struct repair_block *block; /* while `asked` */
+	struct repair_block *block; /* once it was asked for */
 
 	/* Receiving. */
 	struct repair_window *window; /* while repair packets arrive */
@@ -100,6 +103,7 @@ struct conn_repair {
 	/* Asking. */
 	uint64_t largest;	   /* packet number that was received */
 	bool any;		   /* ... or there is none yet */
+	bool made;		   /* the packet that is read was lost */
 	struct repair_count count; /* since the last sample */
 	struct repair_count samples[REPAIR_SAMPLES]; /* the last ones, a ring */
 	size_t nsamples;
@@ -132,6 +136,7 @@ bool repair_sent(struct quic_conn *, const ngtcp2_path *, const uint8_t *data,
     size_t len, uint64_t number, uint64_t now);
 
 /* Writes the repair packets that are due into an empty train. False: none. */
+bool repair_is_due(const struct quic_conn *);
 bool repair_write(struct quic_conn *, struct quic_gso *);
 
 /* ---- repair_window.c ---- */
@@ -155,9 +160,6 @@ int repair_hp_mask(uint8_t *dest, const ngtcp2_crypto_cipher *,
 /* As path_loss_received(). */
 void
 repair_packet_opened(struct quic_conn *, const uint8_t *header, size_t len);
-
-/* The packet that is read next was lost, and made again. */
-void repair_made(struct quic_conn *);
 
 /* After each datagram: is the path one that needs repair? */
 void repair_look(struct quic_conn *, uint64_t now);

@@ -159,6 +159,7 @@ begin(struct quic_conn *conn, struct repair_block *b, const uint8_t *data,
 	b->mask = 0;
 	b->size = 0;
 	b->nsymbols = 0;
+	b->ncounted = b->symbols_max;
 	b->due_at = now + repair_block_time(conn);
 	memcpy(b->id, data + 1, sizeof(b->id));
 	memset(b->symbols, 0, sizeof(b->symbols));
@@ -169,8 +170,8 @@ static void
 end(const struct quic_conn *conn, struct repair_block *b)
 {
 	b->nsymbols = symbols_for(b->npackets, conn->repair.asked);
-	if (b->nsymbols > b->symbols_max)
-		b->nsymbols = b->symbols_max;
+	if (b->nsymbols > b->ncounted)
+		b->nsymbols = b->ncounted; /* another plan was made since */
 	b->npackets = 0;
 }
 
@@ -185,7 +186,7 @@ add(struct repair_block *b, const uint8_t *data, size_t len, uint64_t number)
 	len += REPAIR_LENGTH_LEN;
 	if (b->size < round_up(len))
 		b->size = round_up(len);
-	for (unsigned s = 0; s < b->symbols_max; s++)
+	for (unsigned s = 0; s < b->ncounted; s++)
 		erasure_add(b->symbols[s], b->size, s, packet, len);
 	b->mask |= UINT64_C(1) << (number - b->first);
 	b->npackets++;
@@ -225,6 +226,12 @@ repair_sent(struct quic_conn *conn, const ngtcp2_path *path,
 /* ---- Repair packets ---- */
 
 bool
+repair_is_due(const struct quic_conn *conn)
+{
+	return conn->repair.block != NULL && conn->repair.block->nsymbols > 0;
+}
+
+bool
 repair_write(struct quic_conn *conn, struct quic_gso *gso)
 {
 	struct repair_block *b = conn->repair.block;
@@ -232,8 +239,12 @@ repair_write(struct quic_conn *conn, struct quic_gso *gso)
 	struct repair_packet packet;
 	size_t len;
 
-	if (b == NULL || b->nsymbols == 0)
+	if (!repair_is_due(conn))
 		return false;
+	if (conn->path.unvalidated) {
+		b->nsymbols = 0; /* RFC 9000 §8: they might be too many bytes */
+		return false;
+	}
 	packet = (struct repair_packet){ .first = (uint32_t)b->first,
 		.mask = b->mask,
 		.nsymbols = b->nsymbols,

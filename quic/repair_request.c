@@ -147,8 +147,8 @@ is_queued(const struct quic_conn *conn)
 }
 
 /*
- * Numbers that are missing count as lost until they arrive late, and those that
- * repair_made() announces count all the same.
+ * Numbers that are missing count as lost until they arrive late. Packets that
+ * were made count all the same.
  */
 void
 repair_packet_opened(struct quic_conn *conn, const uint8_t *header, size_t len)
@@ -165,19 +165,13 @@ repair_packet_opened(struct quic_conn *conn, const uint8_t *header, size_t len)
 	if (!r->any || number > r->largest) {
 		if (r->any) {
 			r->count.packets += number - r->largest;
-			r->count.lost += number - r->largest - 1;
+			r->count.lost += number - r->largest - !r->made;
 		}
 		r->any = true;
 		r->largest = number;
-	} else if (r->count.lost > 0)
+	} else if (r->count.lost > 0 && !r->made)
 		r->count.lost--;
-}
-
-void
-repair_made(struct quic_conn *conn)
-{
-	conn->counts.repaired++;
-	conn->repair.count.lost++;
+	conn->counts.repaired += r->made;
 }
 
 /* What has arrived since the last sample. True: it is the next one. */
@@ -335,8 +329,12 @@ repair_request_received(struct quic_conn *conn, const uint8_t *data, size_t len,
 		return;
 	r->last_request = request.count;
 	r->understood = true;
-	/* The peer sees that it was understood. */
-	if (now - r->requested_at >= RETRY_INTERVAL)
+	/*
+	 * The peer sees that it was understood. After so many requests it has,
+	 * and answers to answers would never end on a long round trip.
+	 */
+	if (request.count <= REQUESTS_MAX &&
+	    now - r->requested_at >= RETRY_INTERVAL)
 		r->request_due = true;
 	if (request.lost == REPAIR_UNKNOWN)
 		return;

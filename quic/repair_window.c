@@ -5,7 +5,7 @@
  *
  * The numbers are read before packets are decrypted, and are not authenticated.
  * A forged one may end the wait for a gap too early, and no more: every packet
- * is passed on, once.
+ * is passed on, and the window returns to the numbers that were authenticated.
  */
 #include <string.h>
 
@@ -73,7 +73,7 @@ find_number(const struct quic_conn *conn, const uint8_t *data, size_t len,
 	for (unsigned i = 0; i < n; i++)
 		truncated = truncated << 8 |
 		    (data[1 + REPAIR_ID_LEN + i] ^ mask[1 + i]);
-	*number = packet_number_decode(r->window->next, truncated, 8 * n);
+	*number = packet_number_decode(r->largest + 1, truncated, 8 * n);
 	return true;
 }
 
@@ -101,7 +101,7 @@ store(struct repair_window *w, uint64_t number, const uint8_t *data, size_t len,
 
 	slot->number = number;
 	slot->used = true;
-	slot->held = false;
+	slot->held = slot->made = false;
 	slot->arrived_at = now;
 	slot->ecn = 0;
 	slot->len = len + REPAIR_LENGTH_LEN;
@@ -115,13 +115,19 @@ static void
 read_slot(struct quic_conn *conn, struct repair_slot *slot, bool more,
     uint64_t now)
 {
+	uint64_t received = conn->counts.received;
+
 	if (slot->held) {
 		slot->held = false;
 		conn->repair.window->nheld--;
 	}
+	conn->repair.made = slot->made;
 	conn_read_packet(conn, &conn->path.current, slot->ecn,
 	    slot->bytes + REPAIR_LENGTH_LEN, slot->len - REPAIR_LENGTH_LEN,
 	    more, now);
+	conn->repair.made = false;
+	if (conn->counts.received == received)
+		slot->used = false; /* it was forged */
 }
 
 /* Reads the packets up to the next gap. */
@@ -134,8 +140,11 @@ run(struct quic_conn *conn, struct repair_window *w, bool more, uint64_t now)
 		slot = slot_of(w, w->next++);
 		if (slot->held)
 			read_slot(conn, slot, more, now);
+		w->gap_at = now;
 	}
-	w->gap_at = now;
+	/* Back from where forged numbers have led. */
+	if (w->nheld == 0)
+		w->next = conn->repair.largest + 1;
 }
 
 /* Passes over a gap, to the first packet that is held. */
@@ -164,10 +173,39 @@ advance(struct quic_conn *conn, struct repair_window *w, uint64_t number,
 		w->next = number;
 }
 
+/* The packet is held already. Another with its number is not: one is forged. */
+static bool
+is_duplicate(const struct repair_slot *slot, const uint8_t *data, size_t len)
+{
+	return slot->held && slot->len == len + REPAIR_LENGTH_LEN &&
+	    memcmp(slot->bytes + REPAIR_LENGTH_LEN, data, len) == 0;
+}
+
+/* A packet that need not wait is read. If it is genuine, it leaves no gap. */
+static void
+pass_by(struct quic_conn *conn, uint64_t number, const struct quic_path *path,
+    uint8_t ecn, const uint8_t *data, size_t len, bool more, uint64_t now)
+{
+	struct repair_window *w = conn->repair.window;
+	uint64_t received = conn->counts.received;
+
+	conn_read_packet(conn, path, ecn, data, len, more, now);
+	if (conn->counts.received == received)
+		return;
+	if (number >= w->next && number - w->next < REPAIR_WINDOW) {
+		w->nheld -= has(w, number) && slot_of(w, number)->held;
+		/* No block has a larger one. */
+		store(w, number, data,
+		    len + REPAIR_LENGTH_LEN <= REPAIR_SYMBOL_MAX ? len : 0,
+		    now);
+	}
+	run(conn, w, more, now);
+}
+
 /* True: the packet waits, or has been read. */
 static bool
-take(struct quic_conn *conn, uint64_t number, uint8_t ecn, const uint8_t *data,
-    size_t len, bool more, uint64_t now)
+take(struct quic_conn *conn, uint64_t number, const struct quic_path *path,
+    uint8_t ecn, const uint8_t *data, size_t len, bool more, uint64_t now)
 {
 	struct repair_window *w = conn->repair.window;
 	struct repair_slot *slot;
@@ -179,11 +217,14 @@ take(struct quic_conn *conn, uint64_t number, uint8_t ecn, const uint8_t *data,
 			store(w, number, data, len, now);
 		return false;
 	}
-	if (has(w, number))
-		return slot_of(w, number)->held; /* a duplicate */
+	if (has(w, number)) {
+		if (!is_duplicate(slot_of(w, number), data, len))
+			pass_by(conn, number, path, ecn, data, len, more, now);
+		return true;
+	}
 	advance(conn, w, number, now);
 	slot = store(w, number, data, len, now);
-	slot->ecn = ecn;
+	slot->ecn = w->ecn = ecn;
 	slot->held = true;
 	if (w->nheld++ == 0)
 		w->gap_at = now;
@@ -250,7 +291,9 @@ put_repaired(struct quic_conn *conn, struct repair_window *w, uint64_t number,
 	else if (slot_of(w, number)->number > number)
 		return;
 	slot = store(w, number, symbol + REPAIR_LENGTH_LEN, len, now);
-	repair_made(conn);
+	slot->made = true;
+	/* As the others; whether it met a queue is unknown (RFC 9000 §13.4). */
+	slot->ecn = w->ecn == NGTCP2_ECN_CE ? NGTCP2_ECN_ECT_0 : w->ecn;
 	if (number >= w->next) {
 		slot->held = true;
 		w->nheld++;
@@ -295,9 +338,11 @@ finish(struct quic_conn *conn, struct repair_window *w, uint64_t now)
 
 /* Begins the block of this repair packet. False: it is of no use. */
 static bool
-set_block(struct repair_window *w, const struct repair_packet *p)
+set_block(struct quic_conn *conn, const struct repair_packet *p)
 {
-	uint64_t first = packet_number_decode(w->next, p->first, 32);
+	struct repair_window *w = conn->repair.window;
+	uint64_t first = packet_number_decode(conn->repair.largest + 1,
+	    p->first, 32);
 
 	if (w->expected > 0 && first == w->first)
 		return p->mask == w->mask && p->size == w->size &&
@@ -325,7 +370,7 @@ repair_packet_received(struct quic_conn *conn, const uint8_t *data, size_t len,
 		return;
 	w->used_at = now;
 	conn->repair.understood = true;
-	if (!set_block(w, &p))
+	if (!set_block(conn, &p))
 		return;
 	for (unsigned i = 0; i < w->nsymbols; i++)
 		if (w->numbers[i] == p.number)
@@ -403,11 +448,15 @@ repair_receive(struct quic_conn *conn, const struct quic_path *path,
 			repair_packet_received(conn, data, len, now);
 		return data[0] == REPAIR_REQUEST || data[0] == REPAIR_PACKET;
 	}
-	return conn->repair.window != NULL && TYPE(data[0]) == TYPE_1RTT &&
-	    len + REPAIR_LENGTH_LEN <= REPAIR_SYMBOL_MAX &&
-	    same_path(path, &conn->path.current) &&
-	    find_number(conn, data, len, &number) &&
-	    take(conn, number, ecn, data, len, more, now);
+	if (conn->repair.window == NULL || TYPE(data[0]) != TYPE_1RTT ||
+	    !is_own_id(conn, data + 1) ||
+	    !find_number(conn, data, len, &number))
+		return false;
+	if (len + REPAIR_LENGTH_LEN <= REPAIR_SYMBOL_MAX &&
+	    same_path(path, &conn->path.current))
+		return take(conn, number, path, ecn, data, len, more, now);
+	pass_by(conn, number, path, ecn, data, len, more, now);
+	return true;
 }
 
 /* ---- Time ---- */

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "quic/repair_packet.h"
 #include "tests/unit/world.h"
 
 /*
@@ -436,6 +437,238 @@ a_repair_packet_fits(void **state)
 	}
 }
 
+/* ---- Attackers ---- */
+
+/* Packets to the client are repaired from the first one on. */
+static void
+repair_down(struct world *w)
+{
+	w->client_settings.repair.received = 30;
+	begin(w, DOWN);
+	w->link->loss = 30;
+	pass(w, LINK_S);
+	assert_true(repaired(w, DOWN) > 0);
+}
+
+static uint8_t client_id[8]; /* as the packets to the client have it */
+
+static bool
+note_client_id(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	if (!d->up && (d->data[0] & 0xc0) == 0x40)
+		memcpy(client_id, d->data + 1, sizeof(client_id));
+	return true;
+}
+
+/* Forged packets of QUIC: their numbers are anything. */
+static void
+forge_numbers(struct world *w, bool knows_id, unsigned n)
+{
+	uint8_t forged[1200];
+
+	while (n-- > 0) {
+		for (size_t i = 0; i < sizeof(forged); i++)
+			forged[i] = (uint8_t)link_random(w->link, 256);
+		forged[0] = (forged[0] & 0x3f) | 0x40;
+		if (knows_id)
+			memcpy(forged + 1, client_id, sizeof(client_id));
+		link_inject(w->link, false, 0, forged, sizeof(forged));
+		pass(w, RTT / 50);
+	}
+}
+
+/* Whether or not the attacker sees the connection ID. */
+static void
+forged_numbers_do_not_end_repair(void **state)
+{
+	struct world *w = *state;
+	uint64_t before, calm;
+
+	for (int knows_id = 0; knows_id < 2; knows_id++) {
+		w->link->tamper = note_client_id;
+		repair_down(w);
+		before = repaired(w, DOWN);
+		pass(w, LINK_S);
+		calm = repaired(w, DOWN) - before;
+		forge_numbers(w, knows_id, 40);
+		before = repaired(w, DOWN);
+		pass(w, LINK_S);
+		assert_true(repaired(w, DOWN) - before > calm / 2);
+		restart(w);
+	}
+}
+
+/* Its copy differs in the last byte, and arrives first. */
+static bool
+overtake(struct link_datagram *d, void *arg)
+{
+	struct world *w = arg;
+
+	if (d->up || is_ours(d))
+		return true;
+	d->data[d->len - 1] ^= 1;
+	link_inject(w->link, false, 0, d->data, d->len);
+	d->data[d->len - 1] ^= 1;
+	return true;
+}
+
+static void
+a_forged_copy_displaces_nothing(void **state)
+{
+	struct world *w = *state;
+	uint64_t before;
+
+	repair_down(w);
+	w->link->tamper = overtake;
+	w->link->tamper_arg = w;
+	pass(w, RTT);
+	before = stats_of(sender(w, DOWN)).packets_lost;
+	pass(w, LINK_S);
+	assert_in_range(stats_of(sender(w, DOWN)).packets_lost - before, 0,
+	    150);
+	assert_false(w->near[0].spoilt);
+}
+
+/* Packets that never were are "made" of them, as if many were lost. */
+static void
+forged_repairs_are_no_losses(void **state)
+{
+	struct world *w = *state;
+	uint8_t forged[REPAIR_HEADER_LEN + 64] = { REPAIR_PACKET };
+	uint64_t number;
+	unsigned n = 0;
+
+	w->link->tamper = note_client_id;
+	begin(w, DOWN);
+	pass(w, LINK_S);
+	memcpy(forged + 1, client_id, sizeof(client_id));
+	forged[20] = 1;	   /* the first packet alone is in the block */
+	forged[21] = 0x10; /* one symbol */
+	forged[23] = 40;   /* the length of the packet */
+	forged[24] = 0x40;
+	w->link->tamper = count_requests;
+	w->link->tamper_arg = &n;
+	for (unsigned i = 0; i < 800; i++) {
+		number = stats_of(receiver(w, DOWN)).packets_received + 30;
+		forged[10] = (uint8_t)(number >> 16);
+		forged[11] = (uint8_t)(number >> 8);
+		forged[12] = (uint8_t)number;
+		link_inject(w->link, false, 0, forged, sizeof(forged));
+		pass(w, RTT / 20);
+	}
+	assert_int_equal(n, 0);
+}
+
+/* Bytes that the edge has sent to a place that is never validated. */
+struct unvalidated {
+	size_t up, down;
+	bool mute;
+};
+
+static bool
+lose_validation(struct link_datagram *d, void *arg)
+{
+	struct unvalidated *bytes = arg;
+
+	if (d->place == 1)
+		*(d->up ? &bytes->up : &bytes->down) += d->len;
+	return d->place != 1 || !bytes->mute;
+}
+
+static void
+repair_packets_amplify_nothing(void **state)
+{
+	struct world *w = *state;
+	struct quic_path path = link_path_at(0, 1);
+	struct unvalidated bytes;
+	size_t up;
+
+	for (unsigned i = 0; i < 4; i++) {
+		repair_down(w);
+		pass(w, i * RTT / 5);
+		bytes = (struct unvalidated){ 0, 0, false };
+		w->link->tamper = lose_validation;
+		w->link->tamper_arg = &bytes;
+		w->link->loss = 0;
+		assert_int_equal(quic_conn_migrate(w->link->clients[0], &path,
+				     true, w->link->now),
+		    0);
+		pass(w, RTT / 5);
+		bytes.mute = true;
+		up = bytes.up;
+		pass(w, 4 * RTT);
+		bytes.up = up;
+		assert_true(bytes.up > 0);
+		assert_true(bytes.down <= 3 * bytes.up);
+		restart(w);
+	}
+}
+
+/* ---- Beside other parts ---- */
+
+/* Answers to requests are no requests for answers. */
+static void
+requests_end_on_a_long_round_trip(void **state)
+{
+	struct world *w = *state;
+	unsigned n = 0;
+
+	w->link->delay = 400 * LINK_MS;
+	w->client_settings.repair.received = 20;
+	w->near[0].to_send = w->far[0].to_send = 0;
+	begin(w, DOWN);
+	w->far[0].to_send = 2 * MB;
+	pass(w, 80 * LINK_S);
+	w->link->tamper = count_requests;
+	w->link->tamper_arg = &n;
+	pass(w, 20 * LINK_S);
+	assert_in_range(n, 0, 2);
+}
+
+static bool
+count_not_ect(struct link_datagram *d, void *arg)
+{
+	unsigned *n = arg;
+
+	*n += !d->up && !is_ours(d) && d->len > 1000 && d->ecn == 0;
+	return true;
+}
+
+/* Packets that were made do not look as if the path cleared ECN. */
+static void
+ecn_stays_in_use(void **state)
+{
+	struct world *w = *state;
+	unsigned n = 0;
+
+	repair_down(w);
+	assert_true(repaired(w, DOWN) > 0);
+	w->link->tamper = count_not_ect;
+	w->link->tamper_arg = &n;
+	pass(w, LINK_S);
+	assert_in_range(n, 0, 50); /* probes */
+}
+
+/* After it, packets are larger than those that are repaired. */
+static void
+nothing_waits_after_its_end(void **state)
+{
+	struct world *w = *state;
+	size_t before;
+
+	repair_down(w);
+	w->link->loss = 0;
+	pass(w, 14 * LINK_S);
+	w->far[0].to_send = w->far[0].sent;
+	pass(w, LINK_S);
+	before = received(w, DOWN);
+	w->far[0].to_send += 10 * KB;
+	end_pump(&w->far[0]);
+	pass(w, RTT / 2 + 3 * LINK_MS);
+	assert_int_equal(received(w, DOWN) - before, 10 * KB);
+}
+
 int
 main(void)
 {
@@ -453,6 +686,13 @@ main(void)
 		TEST(a_gap_is_not_waited_for),
 		TEST(a_migration_goes_on),
 		TEST(a_repair_packet_fits),
+		TEST(forged_numbers_do_not_end_repair),
+		TEST(a_forged_copy_displaces_nothing),
+		TEST(forged_repairs_are_no_losses),
+		TEST(repair_packets_amplify_nothing),
+		TEST(requests_end_on_a_long_round_trip),
+		TEST(ecn_stays_in_use),
+		TEST(nothing_waits_after_its_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
