@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <ngtcp2/ngtcp2.h>
 
 #include "proxy/local/upstream/spread.h"
 #include "tests/unit/world.h"
@@ -284,8 +285,10 @@ loss_is_seen_in_both_directions(void **state)
 		w->link->loss = 30;
 		run(w, 20);
 		assert_true(is_lossy("192.0.2.1"));
-		assert_in_range(noted[i].lost * 1000 / noted[i].packets, 15,
-		    60);
+		/* The rest is what overflowed the queue. */
+		assert_in_range(noted[i].random_lost * 1000 /
+			noted[i].random_packets,
+		    15, 60);
 		world_down(w);
 	}
 }
@@ -359,6 +362,16 @@ a_burst_of_loss_makes_no_bad_line(void **state)
 	world_down(w);
 }
 
+/*
+ * Newer libraries (seen: 1.24; not: 1.11) leave out a packet number now and
+ * then, so that acknowledgements of it show. That looks like a loss.
+ */
+static uint64_t
+left_out(uint64_t packets)
+{
+	return ngtcp2_version(0)->version_num >= 0x011200 ? packets / 200 : 0;
+}
+
 /* Nor is one on which packets overtake each other, or come twice. */
 static void
 disorder_is_no_loss(void **state)
@@ -371,7 +384,7 @@ disorder_is_no_loss(void **state)
 	run(w, 30);
 	for (int i = 0; i < SPREAD_DIRECTIONS; i++) {
 		assert_true(noted[i].packets > 1000);
-		assert_int_equal(noted[i].lost, 0);
+		assert_true(noted[i].lost <= left_out(noted[i].packets));
 	}
 	world_down(w);
 }
@@ -401,7 +414,8 @@ a_migration_takes_no_losses_along(void **state)
 		    0);
 		run(w, 20);
 		for (int j = 0; j < SPREAD_DIRECTIONS; j++)
-			assert_int_equal(noted[j].lost - lost[j], 0);
+			assert_true(noted[j].lost - lost[j] <=
+			    left_out(noted[j].packets));
 		w->link->down[0] = false;
 		world_down(w);
 	}
