@@ -327,7 +327,7 @@ reset_requests_fire_no_event(void **state)
 #define WINDOW 65536 /* bytes that a peer may send at first */
 
 /* The memory that one connection makes the server hold. */
-struct hog {
+struct load {
 	unsigned streams;
 	size_t bytes; /* on each */
 	bool unread;  /* received and not read, or sent and not acknowledged */
@@ -362,19 +362,19 @@ drop_acks(struct link_datagram *d, void *arg)
 }
 
 static void
-let_hog(struct world *w, const struct hog *hog)
+put_load(struct world *w, const struct load *load)
 {
 	unsigned opened = 0;
 
-	for (unsigned i = 0; i < hog->streams; i++) {
+	for (unsigned i = 0; i < load->streams; i++) {
 		w->near[i].stays_open = w->far[i].stays_open = true;
-		if (hog->unread) {
+		if (load->unread) {
 			w->far[i].habit = HOLD;
-			w->near[i].to_send = hog->bytes;
+			w->near[i].to_send = load->bytes;
 		}
-		if (hog->down > 0) {
+		if (load->down > 0) {
 			w->near[i].habit = HOLD;
-			w->far[i].to_send = hog->down;
+			w->far[i].to_send = load->down;
 		}
 		if (open_next(w, i) != 0)
 			break; /* the server allows no more */
@@ -383,11 +383,11 @@ let_hog(struct world *w, const struct hog *hog)
 			link_run(w->link, NULL, NULL, LINK_MS);
 	}
 	link_run(w->link, NULL, NULL, 4 * RTT);
-	if (hog->unread)
+	if (load->unread)
 		return;
 	w->link->tamper = drop_acks;
 	for (unsigned i = 0; i < opened; i++) {
-		w->far[i].to_send = hog->bytes;
+		w->far[i].to_send = load->bytes;
 		end_pump(&w->far[i]);
 	}
 	link_run(w->link, NULL, NULL, RTT);
@@ -442,7 +442,7 @@ memory_world_down(struct world *w)
  * does not exceed the limit.
  */
 static void
-a_hog_hurts_nobody_else(struct world *w, size_t max)
+one_load_slows_nobody(struct world *w, size_t max)
 {
 	static const unsigned counts[] = { 1, 1000, 16000 };
 	uint64_t alone, beside;
@@ -451,16 +451,16 @@ a_hog_hurts_nobody_else(struct world *w, size_t max)
 	alone = time_to_move(w, max);
 	memory_world_down(w);
 	for (size_t i = 0; i < 4 * COUNT(counts); i++) {
-		struct hog hog = { counts[i / 4], i % 2 ? WINDOW : 1,
+		struct load load = { counts[i / 4], i % 2 ? WINDOW : 1,
 			i / 2 % 2 != 0, 0 };
 
 		memory_world(w, max);
-		let_hog(w, &hog);
+		put_load(w, &load);
 		assert_true(held_now() <= max);
 		beside = time_to_move(w, max);
 		printf("max %zu MiB, %u streams, %zu bytes %s: %.2f\n",
-		    max >> 20, hog.streams, hog.bytes,
-		    hog.unread ? "unread" : "unacknowledged",
+		    max >> 20, load.streams, load.bytes,
+		    load.unread ? "unread" : "unacknowledged",
 		    (double)alone / (double)beside);
 		assert_true(10 * alone >= 8 * beside);
 		memory_world_down(w);
@@ -470,20 +470,20 @@ a_hog_hurts_nobody_else(struct world *w, size_t max)
 static void
 a_large_connection_slows_no_other(void **state)
 {
-	a_hog_hurts_nobody_else(*state, QUIC_MEMORY_DEFAULT);
+	one_load_slows_nobody(*state, QUIC_MEMORY_DEFAULT);
 }
 
 static void
 with_little_memory_it_slows_no_other(void **state)
 {
-	a_hog_hurts_nobody_else(*state, QUIC_MEMORY_MIN);
+	one_load_slows_nobody(*state, QUIC_MEMORY_MIN);
 }
 
 /* One that takes all it can get in both directions takes no more. */
 static void
 large_both_ways_it_slows_no_other(void **state)
 {
-	struct hog hog = { 1000, WINDOW, true, 8 * WINDOW };
+	struct load load = { 1000, WINDOW, true, 8 * WINDOW };
 	struct world *w = *state;
 	uint64_t alone, beside;
 
@@ -491,7 +491,7 @@ large_both_ways_it_slows_no_other(void **state)
 	alone = time_to_move(w, QUIC_MEMORY_MIN);
 	memory_world_down(w);
 	memory_world(w, QUIC_MEMORY_MIN);
-	let_hog(w, &hog);
+	put_load(w, &load);
 	beside = time_to_move(w, QUIC_MEMORY_MIN);
 	assert_true(10 * alone >= 8 * beside);
 	memory_world_down(w);
@@ -499,14 +499,14 @@ large_both_ways_it_slows_no_other(void **state)
 
 /* The same of all clients but 1 and those after `*arg`. */
 static bool
-drop_acks_of_hogs(struct link_datagram *d, void *arg)
+drop_acks_of_loads(struct link_datagram *d, void *arg)
 {
 	return !d->up || d->client == 1 || d->client > *(unsigned *)arg;
 }
 
 /* These are the clients 0 and from 2 on. */
 static void
-let_hogs(struct world *w, unsigned n, const struct hog *hog)
+put_loads(struct world *w, unsigned n, const struct load *load)
 {
 	static unsigned last;
 
@@ -514,25 +514,25 @@ let_hogs(struct world *w, unsigned n, const struct hog *hog)
 		world_dial(w, i);
 		assert_true(world_connected(w, i));
 	}
-	for (unsigned i = 0; i < hog->streams; i++) {
+	for (unsigned i = 0; i < load->streams; i++) {
 		w->near[i].client = i % n == 0 ? 0 : i % n + 1;
 		w->near[i].stays_open = w->far[i].stays_open = true;
 		w->near[i].habit = w->far[i].habit = HOLD;
-		w->near[i].to_send = hog->unread ? hog->bytes : 0;
-		w->far[i].to_send = hog->down;
+		w->near[i].to_send = load->unread ? load->bytes : 0;
+		w->far[i].to_send = load->down;
 		if (open_next(w, i) != 0)
 			break; /* the server allows no more */
 		if (i % 64 == 0)
 			link_run(w->link, NULL, NULL, LINK_MS);
 	}
 	link_run(w->link, NULL, NULL, 4 * RTT);
-	if (hog->unread)
+	if (load->unread)
 		return;
 	last = n;
-	w->link->tamper = drop_acks_of_hogs;
+	w->link->tamper = drop_acks_of_loads;
 	w->link->tamper_arg = &last;
-	for (unsigned i = 0; i < hog->streams; i++) {
-		w->far[i].to_send += hog->bytes;
+	for (unsigned i = 0; i < load->streams; i++) {
+		w->far[i].to_send += load->bytes;
 		if (w->far[i].stream != NULL)
 			end_pump(&w->far[i]);
 	}
@@ -557,10 +557,10 @@ drop_more(struct world *w, size_t first, size_t n)
 
 /* Several of them take little more than one. */
 static void
-several_hogs_hurt_nobody(struct world *w, size_t max)
+several_loads_slow_nobody(struct world *w, size_t max)
 {
 	static const unsigned counts[] = { 3, 10, 15 };
-	static const struct hog hogs[] = {
+	static const struct load loads[] = {
 		{ 16000, WINDOW, true, 0 },
 		{ 16000, WINDOW, true, 8 * WINDOW },
 		{ 2000, WINDOW, false, 0 },
@@ -570,16 +570,17 @@ several_hogs_hurt_nobody(struct world *w, size_t max)
 	memory_world(w, max);
 	alone = time_to_move(w, max);
 	memory_world_down(w);
-	for (size_t i = 0; i < COUNT(counts) * COUNT(hogs); i++) {
-		unsigned n = counts[i / COUNT(hogs)];
-		const struct hog *hog = &hogs[i % COUNT(hogs)];
+	for (size_t i = 0; i < COUNT(counts) * COUNT(loads); i++) {
+		unsigned n = counts[i / COUNT(loads)];
+		const struct load *load = &loads[i % COUNT(loads)];
 
 		memory_world(w, max);
-		let_hogs(w, n, hog);
+		put_loads(w, n, load);
 		beside = time_to_move(w, max);
-		printf("max %zu MiB, %u hogs, %s, %zu bytes down: %.2f\n",
-		    max >> 20, n, hog->unread ? "unread" : "unacknowledged",
-		    hog->down, (double)alone / (double)beside);
+		printf(
+		    "max %zu MiB, %u loaded connections, %s, %zu bytes down: %.2f\n",
+		    max >> 20, n, load->unread ? "unread" : "unacknowledged",
+		    load->down, (double)alone / (double)beside);
 		assert_true(10 * alone >= 8 * beside);
 		assert_int_equal(memory->closed, 0);
 		for (unsigned k = 2; k <= n; k++)
@@ -654,13 +655,13 @@ rare_acknowledgements_slow_no_other(void **state)
 static void
 many_with_much_memory_slow_no_other(void **state)
 {
-	several_hogs_hurt_nobody(*state, QUIC_MEMORY_DEFAULT);
+	several_loads_slow_nobody(*state, QUIC_MEMORY_DEFAULT);
 }
 
 static void
 many_with_little_memory_slow_no_other(void **state)
 {
-	several_hogs_hurt_nobody(*state, QUIC_MEMORY_MIN);
+	several_loads_slow_nobody(*state, QUIC_MEMORY_MIN);
 }
 
 #define MANY \
@@ -671,13 +672,13 @@ static void
 a_crowd_slows_nobody(struct world *w, size_t max, bool unread)
 {
 	unsigned n = MANY;
-	struct hog hog = { n * (unsigned)(max / PART / WINDOW - 1), WINDOW,
+	struct load load = { n * (unsigned)(max / PART / WINDOW - 1), WINDOW,
 		unread, 0 };
 	uint64_t alone = time_alone(w, max), beside;
 
 	memory_world(w, max);
 	w->client_settings.idle_timeout_ns = 600 * LINK_S;
-	let_hogs(w, n, &hog);
+	put_loads(w, n, &load);
 	link_run(w->link, NULL, NULL, 2 * LINK_S);
 	comes_in(w);
 	beside = time_to_move(w, max);
@@ -702,7 +703,7 @@ crowds_slow_nobody(void **state)
 static void
 large_connections_slow_no_other(void **state)
 {
-	struct hog hog = { 1000, WINDOW, true, 0 };
+	struct load load = { 1000, WINDOW, true, 0 };
 	struct world *w = *state;
 
 	memory_world(w, QUIC_MEMORY_MIN);
@@ -715,11 +716,11 @@ large_connections_slow_no_other(void **state)
 		world_dial(w, i);
 		assert_true(world_connected(w, i));
 	}
-	for (unsigned i = 0; i < hog.streams; i++) {
+	for (unsigned i = 0; i < load.streams; i++) {
 		w->near[i].client = i % 11 == 0 ? 0 : i % 11 + 1;
 		w->near[i].stays_open = w->far[i].stays_open = true;
 		w->far[i].habit = HOLD;
-		w->near[i].to_send = hog.bytes;
+		w->near[i].to_send = load.bytes;
 		if (tunnel_open(w, i) != 0)
 			continue;
 		assert_true(held_now() <= QUIC_MEMORY_MIN);
@@ -736,12 +737,12 @@ large_connections_slow_no_other(void **state)
 static void
 newcomers_do_not_fill_memory(void **state)
 {
-	struct hog hog = { 300, WINDOW, true, 0 };
+	struct load load = { 300, WINDOW, true, 0 };
 	struct world *w = *state;
 	size_t used;
 
 	memory_world(w, QUIC_MEMORY_MIN);
-	let_hog(w, &hog);
+	put_load(w, &load);
 	link_run(w->link, NULL, NULL, LINK_S);
 	used = memory->held - memory->pooled;
 	quic_memory_resize(memory, used + used / 16);
@@ -761,18 +762,18 @@ newcomers_do_not_fill_memory(void **state)
 static void
 reclaim_takes_small_steps(void **state)
 {
-	struct hog hog = { 16000, WINDOW, true, 0 };
+	struct load load = { 16000, WINDOW, true, 0 };
 	struct world *w = *state;
 	unsigned aborted = 0;
 
 	memory_world(w, QUIC_MEMORY_DEFAULT);
-	let_hog(w, &hog);
+	put_load(w, &load);
 	link_run(w->link, NULL, NULL, 20 * LINK_S);
 	/* The client may have given up some of its own, too. */
-	for (unsigned i = 0; i < hog.streams; i++)
+	for (unsigned i = 0; i < load.streams; i++)
 		aborted += w->far[i].aborted &&
 		    w->far[i].code == QUIC_H3_EXCESSIVE_LOAD;
-	assert_in_range(aborted, 64, hog.streams);
+	assert_in_range(aborted, 64, load.streams);
 	assert_int_equal(memory->aborted, aborted);
 	assert_in_range(memory->steps_max, 1, 64);
 	assert_int_equal(w->client[0].closed, 0);
@@ -785,7 +786,7 @@ reclaim_takes_small_steps(void **state)
 static void
 unfinished_streams_are_counted(void **state)
 {
-	struct hog hog = { 400, WINDOW, false, 0 };
+	struct load load = { 400, WINDOW, false, 0 };
 	struct world *w = *state;
 	size_t held;
 
@@ -793,11 +794,11 @@ unfinished_streams_are_counted(void **state)
 	w->server_settings.idle_timeout_ns = 600 * LINK_S;
 	memory_world(w, QUIC_MEMORY_DEFAULT);
 	held = held_now();
-	let_hog(w, &hog);
-	assert_true(held_now() > held + hog.streams * WINDOW);
-	for (unsigned i = 0; i < hog.streams; i++)
+	put_load(w, &load);
+	assert_true(held_now() > held + load.streams * WINDOW);
+	for (unsigned i = 0; i < load.streams; i++)
 		end_one(w, i, FAR_RESETS);
-	assert_true(held_now() < held + hog.streams * 8 * KB);
+	assert_true(held_now() < held + load.streams * 8 * KB);
 	assert_true(link_run(w->link, is_some, &w->server.closed, 90 * LINK_S));
 	assert_int_equal(w->server.why.code, QUIC_H3_EXCESSIVE_LOAD);
 	assert_text(&w->server, "does not end the streams");
@@ -808,14 +809,14 @@ unfinished_streams_are_counted(void **state)
 static void
 refused_streams_are_counted(void **state)
 {
-	struct hog hog = { 1000, 0, false, 0 };
+	struct load load = { 1000, 0, false, 0 };
 	struct world *w = *state;
 
 	w->client_settings.idle_timeout_ns = 600 * LINK_S;
 	w->server_settings.idle_timeout_ns = 600 * LINK_S;
 	memory_world(w, QUIC_MEMORY_DEFAULT);
-	let_hog(w, &hog);
-	for (unsigned i = 0; i < hog.streams; i++)
+	put_load(w, &load);
+	for (unsigned i = 0; i < load.streams; i++)
 		end_one(w, i, FAR_FINISHES);
 	assert_true(link_run(w->link, is_some, &w->server.closed,
 	    4 * QUIC_FLUSH_STALL_NS));
@@ -918,16 +919,16 @@ gaps_do_not_shut_the_door(void **state)
 	memory_world_down(w);
 }
 
-/* Paused tunnels beside a hog wait, since there is memory. */
+/* Paused tunnels beside a load wait, since there is memory. */
 static void
-a_pause_beside_a_hog_ends_nothing(void **state)
+a_pause_beside_a_load_ends_nothing(void **state)
 {
-	struct hog hog = { 16000, WINDOW, true, 0 };
+	struct load load = { 16000, WINDOW, true, 0 };
 	struct world *w = *state;
 
 	memory_world(w, QUIC_MEMORY_DEFAULT);
 	w->client_settings.idle_timeout_ns = 600 * LINK_S;
-	let_hog(w, &hog);
+	put_load(w, &load);
 	for (unsigned i = CROWD - PAUSED; i < CROWD; i++) {
 		w->near[i].client = 1;
 		w->near[i].stays_open = w->far[i].stays_open = true;
@@ -950,12 +951,12 @@ a_pause_beside_a_hog_ends_nothing(void **state)
 static void
 credit_for_requests_comes_back(void **state)
 {
-	struct hog hog = { 16000, 1, true, 0 };
+	struct load load = { 16000, 1, true, 0 };
 	struct world *w = *state;
 	unsigned i = CROWD - 500;
 
 	memory_world(w, QUIC_MEMORY_MIN);
-	let_hog(w, &hog);
+	put_load(w, &load);
 	quic_memory_resize(memory, 2 * held_now());
 	world_dial(w, 2);
 	assert_true(world_connected(w, 2));
@@ -1018,7 +1019,7 @@ the_silent_are_closed_first(void **state)
 static void
 many_small_ones_do_not_block_admission(void **state)
 {
-	struct hog hog = { 100, WINDOW / 2, true, 0 };
+	struct load load = { 100, WINDOW / 2, true, 0 };
 	struct world *w = *state;
 	size_t held, rest;
 	bool in = false;
@@ -1026,7 +1027,7 @@ many_small_ones_do_not_block_admission(void **state)
 	w->client_settings.idle_timeout_ns = 600 * LINK_S;
 	w->server_settings.idle_timeout_ns = 600 * LINK_S;
 	memory_world(w, QUIC_MEMORY_DEFAULT);
-	let_hog(w, &hog);
+	put_load(w, &load);
 	w->near[OTHER].client = 1;
 	w->near[OTHER].stays_open = w->far[OTHER].stays_open = true;
 	assert_int_equal(tunnel_open(w, OTHER), 0);
@@ -1223,7 +1224,7 @@ main(void)
 		CROWDED(the_busy_share),
 		CROWDED(finished_streams_wait_for_the_scheduler),
 		CROWDED(gaps_do_not_shut_the_door),
-		CROWDED(a_pause_beside_a_hog_ends_nothing),
+		CROWDED(a_pause_beside_a_load_ends_nothing),
 		CROWDED(credit_for_requests_comes_back),
 		CROWDED(the_silent_are_closed_first),
 		CROWDED(many_small_ones_do_not_block_admission),
