@@ -486,7 +486,6 @@ quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 	pulse->repair.sent = conn->repair.asked;
 	pulse->repair.received = conn->repair.wanted;
 	pulse->repair_known = conn->repair.understood;
-	pulse->repair_late = conn->repair.late;
 }
 
 int

@@ -545,11 +545,6 @@ struct quic_pulse {
 	struct quic_loss sent, received;
 	struct quic_repair repair;
 	bool repair_known; /* to be kept for the next connection */
-	/*
-	 * The congestion control had seen the losses before repair began, and
-	 * takes long to recover: a new connection is faster.
-	 */
-	bool repair_late;
 };
 void quic_conn_pulse(const struct quic_conn *, struct quic_pulse *);
 

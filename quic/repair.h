@@ -86,7 +86,6 @@ struct repair_count {
 /* A connection's part, embedded in it as `repair`. */
 struct conn_repair {
 	bool started; /* after the handshake, if it is not switched off */
-	bool late;    /* repair began when packets had been lost already */
 
 	/* Sending. */
 	unsigned asked;	      /* lost of 1,000 by the peer's request; 0: none */

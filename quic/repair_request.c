@@ -123,7 +123,6 @@ set_wanted(struct conn_repair *r, uint64_t now)
 		r->low_since = now;
 	if (r->wanted == 0 && !is_lossy(r))
 		return;
-	r->late |= r->wanted == 0;
 	if (lost >= END_LOST) /* about what the worst have added to it */
 		r->wanted = lost + lost / WORST_QUARTER;
 	else if (is_low(r, now))
@@ -336,8 +335,6 @@ repair_request_received(struct quic_conn *conn, const uint8_t *data, size_t len,
 	if (request.count <= REQUESTS_MAX &&
 	    now - r->requested_at >= RETRY_INTERVAL)
 		r->request_due = true;
-	if (request.lost == REPAIR_UNKNOWN)
-		return;
-	r->late |= r->asked == 0 && request.lost > 0;
-	set_asked(conn, request.lost, now);
+	if (request.lost != REPAIR_UNKNOWN)
+		set_asked(conn, request.lost, now);
 }

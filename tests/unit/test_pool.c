@@ -38,7 +38,6 @@ struct fake {
 	uint64_t packets_seen;
 	struct quic_loss sent, received;
 	uint64_t migrations;
-	bool repair_late;
 	struct quic_path path;
 };
 
@@ -200,7 +199,6 @@ quic_conn_pulse(const struct quic_conn *conn, struct quic_pulse *pulse)
 	pulse->packets_received = f->packets;
 	pulse->streams = f->tunnels;
 	pulse->migrations = f->migrations;
-	pulse->repair_late = pulse->repair_known = f->repair_late;
 	pulse->sent = f->sent;
 	pulse->received = f->received;
 }
@@ -964,29 +962,6 @@ networks_are_told_apart(void **state)
 }
 
 /* What was lost before a migration that nobody has seen yet is not counted. */
-/*
- * Its congestion control has seen losses: new tunnels go to another one, which
- * is made once, and the old tunnels stay.
- */
-static void
-a_connection_with_late_repair_is_replaced(void **state)
-{
-	(void)state;
-	open_tunnels(1);
-	run(SECOND);
-	assert_int_equal(s.nfakes, 1);
-	s.fakes[0]->repair_late = true;
-	for (unsigned i = 0; i < 20; i++) {
-		open_tunnels(1);
-		run(SECOND);
-	}
-	assert_int_equal(s.nfakes, 2);
-	assert_int_equal(s.fakes[0]->c.state, CONNECTION_DRAINING);
-	assert_in_range(s.fakes[0]->tunnels, 1, 3);
-	assert_in_range(s.fakes[1]->tunnels, 18, 20);
-	assert_false(s.fakes[0]->closed);
-}
-
 static void
 a_migration_begins_anew(void **state)
 {
@@ -1026,7 +1001,6 @@ main(void)
 		POOL_TEST(a_full_queue_counts_for_all_connections),
 		POOL_TEST(networks_are_told_apart),
 		POOL_TEST(a_migration_begins_anew),
-		POOL_TEST(a_connection_with_late_repair_is_replaced),
 	};
 
 	return cmocka_run_group_tests_name("pool", tests, NULL, NULL);

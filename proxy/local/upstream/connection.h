@@ -76,7 +76,6 @@ struct connection {
 	struct spread_losses noted;    /* since it began, by upstream_edge.c */
 	struct spread_losses interval; /* in the last interval ... */
 	bool learned;		       /* ... which its line's spread knows */
-	bool repair_late; /* quic_pulse's: another connection is to follow */
 
 	/* Private. */
 	struct connection_context *context;

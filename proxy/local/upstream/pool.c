@@ -114,19 +114,9 @@ note_active(struct pool *p, struct upstream_edge *u)
 	p->why.text[0] = '\0';
 }
 
-/* A connection whose repair came late, beside one that had it in time. */
-static bool
-is_replaced(const struct upstream_edge *u, const struct connection *c)
-{
-	const struct connection *best = upstream_edge_best(u);
-
-	return c->repair_late && best != NULL && !best->repair_late;
-}
-
 /*
  * The active edge works, so those after it are not needed any more, and
- * suspect connections are replaced, and those whose repair came late. Tunnels
- * stay where they are.
+ * suspect connections are replaced. Tunnels stay where they are.
  */
 static void
 drain_others(struct pool *p, const struct upstream_edge *best)
@@ -140,8 +130,7 @@ drain_others(struct pool *p, const struct upstream_edge *best)
 			upstream_edge_cancel(u);
 		TAILQ_FOREACH(c, &u->connections, entry) {
 			if (c->state != CONNECTION_UP ||
-			    (i <= best->index && !c->suspect &&
-				!is_replaced(u, c)))
+			    (i <= best->index && !c->suspect))
 				continue;
 			if (c->suspect)
 				tunnel_queue_requeue(&p->requests, c->conn);
@@ -249,15 +238,6 @@ add_connection(struct pool *p, struct upstream_edge *u, uint64_t now,
 		upstream_edge_connect(u, now);
 }
 
-/* Another connection begins with the repair that this one lacked at first. */
-static void
-replace_late(struct upstream_edge *u, uint64_t now, uint64_t *at)
-{
-	if (upstream_edge_best(u)->repair_late &&
-	    upstream_edge_may_add(u, now, at))
-		upstream_edge_connect(u, now);
-}
-
 /* Sends the requests that wait on the connections of the active edge. */
 static void
 serve(struct pool *p, uint64_t now, uint64_t *at)
@@ -283,7 +263,6 @@ serve(struct pool *p, uint64_t now, uint64_t *at)
 			send_requests(p, c, SIZE_MAX);
 	add_to_spread(p, u, now, at);
 	add_connection(p, u, now, at);
-	replace_late(u, now, at);
 }
 
 /* ---- The step ---- */

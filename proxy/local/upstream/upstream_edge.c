@@ -216,7 +216,7 @@ remove_closed(struct upstream_edge *u, struct connection *c, uint64_t now)
 static int
 rank(const struct connection *c)
 {
-	return c->suspect ? 1 : c->proof_due ? 2 : c->repair_late ? 3 : 4;
+	return c->suspect ? 1 : c->proof_due ? 2 : 3;
 }
 
 struct connection *
@@ -306,7 +306,6 @@ take_losses(struct connection *c, uint64_t now)
 
 	quic_conn_pulse(c->conn, &pulse);
 	c->learned = !is_settled(c, &pulse, now);
-	c->repair_late = pulse.repair_late && pulse.repair_known;
 	if (!c->learned)
 		connection_keep_repair(c);
 	for (int i = 0; i < SPREAD_DIRECTIONS; i++) {
