@@ -15,6 +15,7 @@
 
 #include "quic/compat.h"
 #include "quic/internal.h"
+#include "quic/packet_number.h"
 
 /*
  * Packets are paced in bursts of what the path carries in this time: a timer
@@ -27,8 +28,6 @@
  * tunnel is dialled, and other connections wait for that time.
  */
 #define STREAMS_A_CALL 64
-
-#define LONG_HEADER(first) (((first)&0x80) != 0) /* RFC 9000 §17.2 */
 
 /* ---- Events ---- */
 
@@ -189,7 +188,7 @@ conn_read_packet(struct quic_conn *conn, const struct quic_path *path,
 		return;
 	}
 	mtu_probe_watch(conn);
-	repair_reading(LONG_HEADER(data[0]) ? NULL : conn);
+	repair_reading(SHORT_HEADER(data[0]) ? conn : NULL);
 	rv = ngtcp2_conn_read_pkt(conn->quic, &view, &pi, data, len, now);
 	if (!compat_ignores_id_limit(rv, &conn->id_errors))
 		conn_check(conn, rv);

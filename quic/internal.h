@@ -141,6 +141,7 @@ enum conn_state {
 struct conn_counts {
 	uint64_t sent, lost; /* packets */
 	uint64_t received;   /* packets that were authenticated */
+	uint64_t largest;    /* packet number of 1-RTT packets of those */
 	uint64_t trains;     /* that were sent */
 	uint64_t repairs;    /* repair packets that were sent */
 	uint64_t repaired;   /* packets that repair packets made */

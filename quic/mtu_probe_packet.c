@@ -8,9 +8,8 @@
 
 #include "quic/frame.h"
 #include "quic/internal.h"
+#include "quic/packet_number.h"
 
-#define SHORT_HEADER(first) (((first)&0x80) == 0) /* RFC 9000 §17.3 */
-#define NUMBER_LEN(first) (((size_t)(first)&3) + 1)
 #define TAG_LEN 16 /* bytes, for every AEAD that we offer */
 /*
  * ACK ranges of a packet that are checked: several times as many as QUIC
@@ -33,19 +32,6 @@ mtu_probe_watch(struct quic_conn *conn)
 }
 
 /* ---- Encryption ---- */
-
-/* The full packet number: numbers that are sent only increase. */
-static uint64_t
-expand(uint64_t next, const uint8_t *aad, size_t aadlen)
-{
-	size_t len = NUMBER_LEN(aad[0]);
-	uint64_t low = 0, window = UINT64_C(1) << (8 * len), number;
-
-	for (size_t i = aadlen - len; i < aadlen; i++)
-		low = low << 8 | aad[i];
-	number = (next & ~(window - 1)) | low;
-	return number >= next ? number : number + window;
-}
 
 /* Probes do not count, and packets that need no acknowledgement do not. */
 static void
@@ -133,7 +119,8 @@ mtu_probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	if (watched != NULL && SHORT_HEADER(aad[0])) {
 		p = &watched->mtu_probe;
 		p->sealed = p->added = 0;
-		p->number = expand(p->black_hole.next_number, aad, aadlen);
+		p->number = packet_number_read(aad, aadlen,
+		    p->black_hole.next_number);
 		kind = frame_kind(plain, len);
 		/* ngtcp2 encrypts in place: `plain` is `dest`. */
 		if (p->want > overhead && aad == p->packet &&
@@ -195,6 +182,15 @@ note_received(struct mtu_probe *p, size_t size, enum frame_kind kind)
 		p->sees_base = true;
 }
 
+static void
+note_number(struct quic_conn *conn, uint64_t number, size_t size)
+{
+	path_loss_received(conn, number, size);
+	repair_packet_opened(conn, number);
+	if (number > conn->counts.largest)
+		conn->counts.largest = number;
+}
+
 int
 mtu_probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
     const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *sealed, size_t len,
@@ -208,8 +204,9 @@ mtu_probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	watched->counts.received++;
 	if (!SHORT_HEADER(aad[0]) || len < TAG_LEN)
 		return 0;
-	path_loss_received(watched, aad, aadlen, aadlen + len);
-	repair_packet_opened(watched, aad, aadlen);
+	note_number(watched,
+	    packet_number_read(aad, aadlen, watched->counts.largest + 1),
+	    aadlen + len);
 	watched->mtu_probe.ranges_left = RANGES_MAX;
 	black_hole_opened(&watched->mtu_probe.black_hole);
 	note_received(&watched->mtu_probe, aadlen + len,

@@ -13,7 +13,6 @@
 
 #include "quic/internal.h"
 #include "quic/loss_window.h"
-#include "quic/packet_number.h"
 
 /* An interval in nanoseconds: some round trips of most paths. */
 #define INTERVAL (200 * NS_PER_MS)
@@ -94,19 +93,13 @@ path_loss_moved(struct quic_conn *conn)
 /* ---- Packets ---- */
 
 void
-path_loss_received(struct quic_conn *conn, const uint8_t *header, size_t len,
-    size_t bytes)
+path_loss_received(struct quic_conn *conn, uint64_t number, size_t bytes)
 {
 	struct conn_path_loss *p = &conn->path_loss;
 	struct path_loss_windows *w = windows_of(conn);
-	size_t n = (header[0] & 3) + 1;
-	uint64_t number = 0;
 
-	if (conn_is_server(conn) || len < n + 1)
+	if (conn_is_server(conn))
 		return;
-	for (size_t i = len - n; i < len; i++)
-		number = number << 8 | header[i];
-	number = packet_number_decode(p->largest + 1, number, 8 * (unsigned)n);
 	if (number > p->largest || !p->any)
 		p->largest = number;
 	if (w == NULL)

@@ -28,13 +28,8 @@ struct conn_path_loss {
 	bool any;		      /* ... none yet */
 };
 
-/*
- * A 1-RTT packet was decrypted; `header` is its header without protection, of
- * `len` bytes, which ends with the packet number (RFC 9000 §17.3.1). `bytes`
- * are those of the packet.
- */
-void path_loss_received(struct quic_conn *, const uint8_t *header, size_t len,
-    size_t bytes);
+/* A 1-RTT packet was decrypted. */
+void path_loss_received(struct quic_conn *, uint64_t number, size_t bytes);
 
 /* A 1-RTT packet was encrypted. A probe for the path MTU may well be lost. */
 void

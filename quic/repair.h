@@ -7,7 +7,7 @@
  * lost, and QUIC sees no loss.
  *
  *   receiver                                           sender
- *   path_loss: lost at random ──▶ repair_request.c ───▶ how much is asked for
+ *   repair_request.c: how much is lost at random ─────▶ how much is asked for
  *   repair_window.c  ◀── packets, as they are ─────────  packets
  *     holds what comes after                              │ repair_block.c
  *     a gap, fills the gap  ◀── repair packets ─────────── ┘
@@ -100,10 +100,9 @@ struct conn_repair {
 	bool knows_hp;
 
 	/* Asking. */
-	uint64_t largest;	   /* packet number that was received */
-	bool any;		   /* ... or there is none yet */
-	bool made;		   /* the packet that is read was lost */
-	struct repair_count count; /* since the last sample */
+	bool any;  /* a packet has been opened since `started` */
+	bool made; /* the packet that is read was lost */
+	struct repair_count count;		     /* since the last sample */
 	struct repair_count samples[REPAIR_SAMPLES]; /* the last ones, a ring */
 	size_t nsamples;
 	uint64_t low_since;    /* ns: the loss was last not low */
@@ -134,8 +133,10 @@ size_t repair_cap(const struct quic_conn *, size_t cap);
 bool repair_sent(struct quic_conn *, const ngtcp2_path *, const uint8_t *data,
     size_t len, uint64_t number, uint64_t now);
 
-/* Writes the repair packets that are due into an empty train. False: none. */
+/* A block has ended, and its repair packets are not written yet. */
 bool repair_is_due(const struct quic_conn *);
+
+/* Writes them into an empty train. False: there are none. */
 bool repair_write(struct quic_conn *, struct quic_gso *);
 
 /* ---- repair_window.c ---- */
@@ -156,9 +157,8 @@ int repair_hp_mask(uint8_t *dest, const ngtcp2_crypto_cipher *,
 
 /* ---- repair_request.c ---- */
 
-/* As path_loss_received(). */
-void
-repair_packet_opened(struct quic_conn *, const uint8_t *header, size_t len);
+/* As path_loss_received(), before counts.largest changes. */
+void repair_packet_opened(struct quic_conn *, uint64_t number);
 
 /* After each datagram: is the path one that needs repair? */
 void repair_look(struct quic_conn *, uint64_t now);

@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "quic/internal.h"
+#include "quic/packet_number.h"
 #include "quic/repair.h"
-
-#define SHORT_HEADER(first) (((first)&0x80) == 0) /* RFC 9000 §17.3 */
 
 /*
  * Smaller packets only acknowledge. The next acknowledgement has what a lost

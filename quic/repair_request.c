@@ -12,7 +12,6 @@
 #include <gnutls/crypto.h>
 
 #include "quic/internal.h"
-#include "quic/packet_number.h"
 #include "quic/repair.h"
 
 #define LOOK_INTERVAL (200 * NS_PER_MS) /* some round trips of most paths */
@@ -150,24 +149,19 @@ is_queued(const struct quic_conn *conn)
  * were made count all the same.
  */
 void
-repair_packet_opened(struct quic_conn *conn, const uint8_t *header, size_t len)
+repair_packet_opened(struct quic_conn *conn, uint64_t number)
 {
 	struct conn_repair *r = &conn->repair;
-	size_t n = (header[0] & 3) + 1;
-	uint64_t number = 0;
+	uint64_t largest = conn->counts.largest;
 
-	if (!r->started || len < n)
+	if (!r->started)
 		return;
-	for (size_t i = len - n; i < len; i++)
-		number = number << 8 | header[i];
-	number = packet_number_decode(r->largest + 1, number, 8 * (unsigned)n);
-	if (!r->any || number > r->largest) {
+	if (!r->any || number > largest) {
 		if (r->any) {
-			r->count.packets += number - r->largest;
-			r->count.lost += number - r->largest - !r->made;
+			r->count.packets += number - largest;
+			r->count.lost += number - largest - !r->made;
 		}
 		r->any = true;
-		r->largest = number;
 	} else if (r->count.lost > 0 && !r->made)
 		r->count.lost--;
 	conn->counts.repaired += r->made;

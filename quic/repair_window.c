@@ -73,7 +73,8 @@ find_number(const struct quic_conn *conn, const uint8_t *data, size_t len,
 	for (unsigned i = 0; i < n; i++)
 		truncated = truncated << 8 |
 		    (data[1 + REPAIR_ID_LEN + i] ^ mask[1 + i]);
-	*number = packet_number_decode(r->largest + 1, truncated, 8 * n);
+	*number = packet_number_decode(conn->counts.largest + 1, truncated,
+	    8 * n);
 	return true;
 }
 
@@ -144,7 +145,7 @@ run(struct quic_conn *conn, struct repair_window *w, bool more, uint64_t now)
 	}
 	/* Back from where forged numbers have led. */
 	if (w->nheld == 0)
-		w->next = conn->repair.largest + 1;
+		w->next = conn->counts.largest + 1;
 }
 
 /* Passes over a gap, to the first packet that is held. */
@@ -341,7 +342,7 @@ static bool
 set_block(struct quic_conn *conn, const struct repair_packet *p)
 {
 	struct repair_window *w = conn->repair.window;
-	uint64_t first = packet_number_decode(conn->repair.largest + 1,
+	uint64_t first = packet_number_decode(conn->counts.largest + 1,
 	    p->first, 32);
 
 	if (w->expected > 0 && first == w->first)
@@ -396,7 +397,7 @@ open_window(struct quic_conn *conn, uint64_t now)
 	if (r->window == NULL && !memory_is_over(conn)) {
 		r->window = memory_calloc(conn, sizeof(*r->window));
 		if (r->window != NULL) {
-			r->window->next = r->largest + 1;
+			r->window->next = conn->counts.largest + 1;
 			r->window->used_at = now;
 		}
 	}

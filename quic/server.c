@@ -18,6 +18,7 @@
 #include "quic/closing.h"
 #include "quic/timer_heap.h"
 #include "quic/internal.h"
+#include "quic/packet_number.h"
 #include "quic/remote_index.h"
 #include "quic/stateless.h"
 #include "quic/token.h"
@@ -53,8 +54,6 @@
 
 /* Connections that one call of drain or expire begins to shut down. */
 #define DRAINED_A_CALL 64
-
-#define LONG_HEADER 0x80 /* in the first byte (RFC 9000 §17.2) */
 
 struct quic_server {
 	struct quic_tls *tls;
@@ -465,7 +464,7 @@ route(struct quic_server *server, const struct quic_path *path,
 			closing_received(&server->closings, id->closing, len);
 		return id->conn;
 	}
-	if ((data[0] & LONG_HEADER) != 0)
+	if (!SHORT_HEADER(data[0]))
 		return receive_long_header(server, path, data, len, now);
 	if (stateless_reset(&server->stateless, &vc, len, path, now))
 		server->stats.resets_sent++;
