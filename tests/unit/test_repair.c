@@ -16,6 +16,7 @@
 
 #define BYTE_NS 80	    /* of the line */
 #define LINE_BYTES 12500000 /* that it carries in a second */
+#define STEADY_S 8	    /* seconds of measurement: BBR varies in less */
 #define DATAGRAM_MAX 1472   /* bytes of UDP payload */
 
 enum { UP = 1, DOWN = 2, BOTH = UP | DOWN };
@@ -91,7 +92,7 @@ pass(struct world *w, uint64_t ns)
 	link_run(w->link, NULL, NULL, ns);
 }
 
-/* Bytes that arrive from the fifth second to the eighth. */
+/* Bytes that arrive from the fifth second to the twelfth. */
 static size_t
 steady(struct world *w, int way, unsigned loss)
 {
@@ -101,7 +102,7 @@ steady(struct world *w, int way, unsigned loss)
 	w->link->loss = loss;
 	pass(w, 4 * LINK_S);
 	before = received(w, way);
-	pass(w, 4 * LINK_S);
+	pass(w, STEADY_S * LINK_S);
 	after = received(w, way);
 	assert_false(w->near[0].spoilt || w->far[0].spoilt);
 	return after - before;
@@ -125,7 +126,7 @@ a_lossy_path_is_used(void **state)
 			restart(w);
 			w->client_settings.repair = pulse.repair;
 			assert_true(steady(w, way, losses[i]) >=
-			    LINE_BYTES * 4 / 2);
+			    LINE_BYTES * STEADY_S / 2);
 			assert_true(repaired(w, way) > 0);
 			restart(w);
 			memset(&w->client_settings.repair, 0,
@@ -147,7 +148,7 @@ without_repair_it_is_not(void **state)
 
 	w->client_settings.no_repair = true;
 	for (int way = UP; way <= DOWN; way++) {
-		assert_true(steady(w, way, 50) < LINE_BYTES * 4 / 2 ||
+		assert_true(steady(w, way, 50) < LINE_BYTES * STEADY_S / 2 ||
 		    !is_slow_alone());
 		assert_int_equal(repairs(w, way), 0);
 		restart(w);
