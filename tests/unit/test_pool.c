@@ -377,9 +377,10 @@ connection_resumed(struct connection *c, uint64_t ns)
 }
 
 void
-connection_keep_repair(struct connection *c)
+connection_keep_repair(struct connection *c, const char *network,
+    const struct quic_pulse *known)
 {
-	(void)c;
+	(void)c, (void)network, (void)known;
 }
 
 void

@@ -270,16 +270,23 @@ static const struct quic_events events = {
 /* ---- Life ---- */
 
 void
-connection_keep_repair(struct connection *c)
+connection_keep_repair(struct connection *c, const char *network,
+    const struct quic_pulse *pulse)
+{
+	if (pulse->repair_known)
+		repair_history_note(&c->context->repair_history, network,
+		    c->address, &pulse->repair);
+}
+
+static void
+keep_last_repair(struct connection *c)
 {
 	char network[NETWORK_NAME_MAX];
 	struct quic_pulse pulse;
 
 	quic_conn_pulse(c->conn, &pulse);
-	if (pulse.repair_known)
-		repair_history_note(&c->context->repair_history,
-		    network_name(quic_conn_path(c->conn), network), c->address,
-		    &pulse.repair);
+	network_name(quic_conn_path(c->conn), network);
+	connection_keep_repair(c, network, &pulse);
 }
 
 /* connection_free() drops what is made here, also after an error. */
@@ -349,7 +356,7 @@ connection_free(struct connection *c)
 	while (c->conn != NULL && quic_conn_is_closing(c->conn))
 		quic_conn_expire(c->conn, quic_io_now());
 	if (c->conn != NULL)
-		connection_keep_repair(c);
+		keep_last_repair(c);
 	migration_free(c->migration);
 	quic_io_close(c->io);
 	quic_conn_free(c->conn);

@@ -114,9 +114,10 @@ void connection_close(struct connection *, const char *why);
 
 /*
  * Keeps how much repair the path needs, if it is known, for the connections
- * that follow; also when this one is freed.
+ * that follow in that network. The last time is when this one is freed.
  */
-void connection_keep_repair(struct connection *);
+void connection_keep_repair(struct connection *, const char *network,
+    const struct quic_pulse *);
 
 /* Frees in any state, after a close. Not from inside a connection's events. */
 void connection_free(struct connection *);

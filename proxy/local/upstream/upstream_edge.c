@@ -307,7 +307,7 @@ take_losses(struct connection *c, uint64_t now)
 	quic_conn_pulse(c->conn, &pulse);
 	c->learned = !is_settled(c, &pulse, now);
 	if (!c->learned)
-		connection_keep_repair(c);
+		connection_keep_repair(c, c->network, &pulse);
 	for (int i = 0; i < SPREAD_DIRECTIONS; i++) {
 		c->interval.of[i] = difference(all[i], &c->noted.of[i]);
 		c->noted.of[i] = *all[i];
