@@ -68,7 +68,7 @@ culvertctl_OBJS = proxy/culvertctl.o control.a http1.a base.a
 # layers apart.
 UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
-	black_hole loss_window admission icmp qpack_decoder_stream closing keyed_counter listener \
+	black_hole loss_window admission icmp qpack_decoder_stream closing conn_id keyed_counter listener \
 	netlink network_name migration failover edge_attempts connection pool repair_history connect_error \
 	refuse_outbound address_rule happy_eyeballs own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
@@ -128,7 +128,8 @@ test_loss_window_OBJS = quic/loss_window.o
 test_admission_OBJS = quic/admission.o quic/evict.o
 test_qpack_decoder_stream_OBJS = quic/qpack_decoder_stream.o
 test_icmp_OBJS = quic/icmp.o
-test_closing_OBJS = quic/closing.o quic/conn_id.o
+test_closing_OBJS = quic/closing.o $(test_conn_id_OBJS)
+test_conn_id_OBJS = quic/conn_id.o quic/siphash.o
 test_netlink_OBJS = proxy/local/upstream/netlink.o proxy/local/upstream/suspend.o
 test_network_name_OBJS = proxy/local/upstream/network_name.o proxy/base/addr.o
 test_repair_history_OBJS = proxy/local/upstream/repair_history.o

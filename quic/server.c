@@ -660,6 +660,7 @@ quic_server_new(struct quic_server **out, struct quic_tls *tls,
 	server->arg = arg;
 	gnutls_rnd(GNUTLS_RND_KEY, &server->admission.seed,
 	    sizeof(server->admission.seed));
+	gnutls_rnd(GNUTLS_RND_KEY, server->ids.key, sizeof(server->ids.key));
 	LIST_INIT(&server->conns);
 	evict_order_init(&server->order);
 	TAILQ_INIT(&server->dirty);
