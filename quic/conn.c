@@ -175,7 +175,7 @@ conn_read_packet(struct quic_conn *conn, const struct quic_path *path,
     uint8_t ecn, const uint8_t *data, size_t len, bool more, uint64_t now)
 {
 	uint64_t received = conn->counts.received;
-	ngtcp2_path view = path_view(path);
+	ngtcp2_path view = path_for_library(conn, path);
 	ngtcp2_pkt_info pi = { ecn };
 	int rv;
 
@@ -338,6 +338,7 @@ write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 			conn_check(conn, (int)n);
 		if (n <= 0)
 			break;
+		path_from_library(conn, &ps.path);
 		n += (ngtcp2_ssize)mtu_probe_added(conn);
 		packets++;
 		ended = repair_sent(conn, &ps.path, gso->buf + gso->len,

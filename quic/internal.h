@@ -175,6 +175,11 @@ struct conn_path {
 	bool event_pending;	    /* migrated is due */
 	bool failed;		    /* what it will report */
 	uint64_t changes;	    /* of `current` */
+	/* See path_restart(). */
+	uint16_t restarts;		  /* so far */
+	uint64_t restarted_at;		  /* ns: the last one */
+	struct sockaddr_storage replaced; /* local address that the ... */
+	struct sockaddr_storage stand_in; /* ... library sees as this one */
 };
 
 /* Whether the peer is there: keep_alive.c. All zero at first. */
@@ -363,6 +368,16 @@ void keep_alive_expire(struct quic_conn *, uint64_t now);
 /* path.c */
 #define PATH_HEADERS_MIN 28 /* bytes: of IPv4 and UDP */
 ngtcp2_path path_view(const struct quic_path *);
+
+/* The path as the library of this connection sees it: see path_restart(). */
+ngtcp2_path
+path_for_library(const struct quic_conn *, const struct quic_path *);
+
+/* Makes the path that the library has written to a real one. */
+void path_from_library(const struct quic_conn *, ngtcp2_path *);
+
+/* Congestion control and the round-trip time begin anew. */
+void path_restart(struct quic_conn *);
 size_t path_headers_len(const struct quic_path *);
 int path_validated(ngtcp2_conn *, uint32_t flags, const ngtcp2_path *path,
     const ngtcp2_path *old_path, ngtcp2_path_validation_result, void *user);

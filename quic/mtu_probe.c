@@ -205,6 +205,8 @@ seal(struct quic_conn *conn, uint8_t *buf, size_t want, bool in_slot,
 	p->packet = NULL;
 	p->want = 0;
 	*ecn = pi.ecn;
+	if (n > 0)
+		path_from_library(conn, path);
 	if (n <= 0 || p->sealed == 0)
 		return n;
 	p->flights[p->nflights++] = (struct mtu_probe_flight){ p->number, now,

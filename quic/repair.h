@@ -4,7 +4,8 @@
  * takes the losses for congestion, and a lost packet costs a round trip. So the
  * receiver asks for repair packets, and the sender adds up to six to each
  * block of its packets. From these the receiver makes the packets that are
- * lost, and QUIC sees no loss.
+ * lost, and QUIC sees no loss. Losses of before have made it slow by then: so
+ * congestion control begins anew (path_restart()).
  *
  *   receiver                                           sender
  *   repair_request.c: how much is lost at random ─────▶ how much is asked for

@@ -54,6 +54,12 @@
 /* A peer that understands none of so many is another implementation. */
 #define REQUESTS_MAX 8
 
+/*
+ * From this loss on congestion control takes random losses for congestion, and
+ * begins anew when they are repaired.
+ */
+#define RESTART_LOST 20 /* of 1,000 */
+
 static const char label[] = "EXPORTER-culvert repair";
 
 /* ---- The need ---- */
@@ -222,6 +228,8 @@ set_asked(struct quic_conn *conn, unsigned lost, uint64_t now)
 	/* CUBIC needs to see every loss: it has no other signal of a queue. */
 	if (conn->settings.cc != QUIC_CC_BBR)
 		return;
+	if (r->asked < RESTART_LOST && lost >= RESTART_LOST)
+		path_restart(conn);
 	r->asked = lost > LOST_MAX ? LOST_MAX : lost;
 	r->asked_until = now + REQUEST_LIFE;
 	if (r->asked > 0 && r->block == NULL && !memory_is_over(conn))

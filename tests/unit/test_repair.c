@@ -195,6 +195,90 @@ what_was_needed_is_remembered(void **state)
 	}
 }
 
+/*
+ * Congestion control has taken losses of before for congestion. Without a new
+ * start it needs half a minute to forget them.
+ */
+static void
+the_first_connection_is_fast_soon(void **state)
+{
+	static const unsigned losses[] = { 50, 100 };
+	struct world *w = *state;
+	size_t before;
+
+	for (size_t i = 0; i < COUNT(losses); i++)
+		for (int way = UP; way <= DOWN; way++) {
+			begin(w, way);
+			w->link->loss = losses[i];
+			pass(w, 2 * LINK_S);
+			before = received(w, way);
+			pass(w, 2 * LINK_S);
+			assert_true(received(w, way) - before >= LINE_BYTES);
+			assert_int_equal(w->near[0].spoilt, 0);
+			restart(w);
+		}
+}
+
+/* The same holds for a path that begins to lose packets. */
+static void
+a_path_gets_bad(void **state)
+{
+	struct world *w = *state;
+	size_t before;
+
+	for (int way = UP; way <= DOWN; way++) {
+		begin(w, way);
+		pass(w, 8 * LINK_S);
+		w->link->loss = 50;
+		pass(w, 6 * LINK_S);
+		before = received(w, way);
+		pass(w, 2 * LINK_S);
+		assert_true(received(w, way) - before >= LINE_BYTES);
+		restart(w);
+	}
+}
+
+/* Nobody else sees that congestion control begins anew: the path is the same. */
+static void
+a_new_start_is_no_migration(void **state)
+{
+	struct world *w = *state;
+	struct quic_path before, after;
+
+	begin(w, BOTH);
+	before = *quic_conn_path(near_conn(w));
+	w->link->loss = 50;
+	pass(w, 4 * LINK_S);
+	assert_true(repaired(w, UP) > 0 && repaired(w, DOWN) > 0);
+	after = *quic_conn_path(near_conn(w));
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(quic_conn_path(w->server.conn)->local.ss_family,
+	    AF_INET);
+	assert_int_equal(w->client[0].migrated + w->client[0].stranded, 0);
+	assert_int_equal(w->server.migrated + w->server.stranded, 0);
+}
+
+/* Later the client does change its network. */
+static void
+a_migration_after_a_new_start(void **state)
+{
+	struct world *w = *state;
+	struct quic_path path = link_path_at(0, 1);
+	size_t before;
+
+	begin(w, BOTH);
+	w->link->loss = 50;
+	pass(w, 4 * LINK_S);
+	assert_int_equal(quic_conn_migrate(near_conn(w), &path, true,
+			     w->link->now),
+	    0);
+	pass(w, 2 * LINK_S);
+	before = received(w, DOWN);
+	pass(w, 2 * LINK_S);
+	assert_true(received(w, DOWN) - before >= LINE_BYTES / 4);
+	assert_false(w->near[0].spoilt || w->far[0].spoilt);
+}
+
 /* ---- When there is nothing to repair ---- */
 
 static bool
@@ -278,12 +362,22 @@ another_implementation_is_asked_a_few_times(void **state)
 static struct link_datagram kept;
 static bool has_kept;
 
+/*
+ * The client is asked for nothing, or it would begin anew with another
+ * connection ID, and the request that is kept would be for nobody.
+ */
+static bool
+drop_requests_down(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return d->up || !is_request(d);
+}
+
 static bool
 keep_requests(struct link_datagram *d, void *arg)
 {
-	(void)arg;
 	if (!d->up || !is_request(d))
-		return true;
+		return drop_requests_down(d, arg);
 	if (!has_kept)
 		kept = *d;
 	has_kept = true;
@@ -337,7 +431,7 @@ a_request_counts_once(void **state)
 	w->link->loss = 30;
 	while (!has_kept)
 		pass(w, RTT);
-	w->link->tamper = NULL;
+	w->link->tamper = drop_requests_down;
 	w->link->loss = 0;
 	pass(w, 40 * LINK_S);
 	sent = repairs(w, DOWN);
@@ -692,6 +786,10 @@ main(void)
 		TEST(without_repair_it_is_not),
 		TEST(both_ways_at_once),
 		TEST(what_was_needed_is_remembered),
+		TEST(the_first_connection_is_fast_soon),
+		TEST(a_path_gets_bad),
+		TEST(a_new_start_is_no_migration),
+		TEST(a_migration_after_a_new_start),
 		TEST(a_queue_is_not_repaired),
 		TEST(it_ends_with_the_loss),
 		TEST(another_implementation_is_asked_a_few_times),
