@@ -143,6 +143,7 @@ test_connection_OBJS = proxy/local/upstream/connection.o \
 	proxy/base/privsep.o
 test_pool_OBJS = proxy/local/upstream/pool.o proxy/local/upstream/upstream_edge.o \
 	proxy/local/upstream/connection_limit.o proxy/local/upstream/failover.o \
+	proxy/local/upstream/edge_silence.o proxy/local/upstream/edge_losses.o \
 	proxy/local/upstream/spread.o proxy/base/addr.o \
 	proxy/local/outbound/connect_error.o
 test_outbound_OBJS = proxy/local/outbound/outbound.o proxy/local/outbound/route.o \

@@ -609,7 +609,7 @@ carry(const struct quic_loss *loss)
 	for (size_t i = 0; i < s.nfakes; i++) {
 		struct fake *f = s.fakes[i];
 
-		f->c.noted.of[SPREAD_RECEIVED] = none;
+		f->c.losses.noted.of[SPREAD_RECEIVED] = none;
 		f->received = f->tunnels > 0 ? *loss : none;
 	}
 }

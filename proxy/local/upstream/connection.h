@@ -45,6 +45,25 @@ struct connection_context {
 	void *arg;
 };
 
+/* Whether it works while another is suspect: for edge_silence.c. */
+struct connection_proof {
+	bool noted;	  /* the others were asked since it is suspect */
+	bool due;	  /* it was asked, and has received nothing yet */
+	uint64_t seen;	  /* packets received, at the last look ... */
+	uint64_t seen_at; /* milliseconds: ... that showed more */
+	uint64_t at;	  /* milliseconds: the answer; 0: it was not asked */
+};
+
+/* What it has lost: for edge_losses.c. */
+struct connection_losses {
+	char network[NETWORK_NAME_MAX]; /* of its path; empty: not known */
+	uint64_t network_since;		/* milliseconds */
+	uint64_t migrations;
+	struct spread_losses noted;    /* since it began */
+	struct spread_losses interval; /* in the last interval ... */
+	bool learned;		       /* ... which the line's spread knows */
+};
+
 struct connection {
 	/* For the owner to read. */
 	enum connection_state state;
@@ -65,17 +84,8 @@ struct connection {
 	bool has_served;      /* it has been the active connection */
 	uint64_t idle_since;  /* milliseconds; 0: it is not idle */
 	bool carried;	      /* a request was sent on it */
-	bool noted_suspect;   /* its siblings were asked whether they work */
-	bool proof_due;	      /* it was asked, and has received nothing yet */
-	uint64_t seen;	      /* packets received, at the last look ... */
-	uint64_t seen_at;     /* milliseconds: ... that showed more */
-	uint64_t proven_at;   /* milliseconds: it received something then */
-	char network[NETWORK_NAME_MAX]; /* of its path; empty: not known */
-	uint64_t network_since;		/* milliseconds */
-	uint64_t noted_migrations;
-	struct spread_losses noted;    /* since it began, by upstream_edge.c */
-	struct spread_losses interval; /* in the last interval ... */
-	bool learned;		       /* ... which its line's spread knows */
+	struct connection_proof proof;
+	struct connection_losses losses;
 
 	/* Private. */
 	struct connection_context *context;

@@ -159,11 +159,11 @@ send_requests(struct pool *p, struct connection *c, size_t max)
 static bool
 is_better(const struct connection *c, const struct connection *than)
 {
-	bool worn = upstream_edge_is_worn(c);
+	bool worn = edge_losses_is_worn(c);
 
 	if (than == NULL)
 		return true;
-	return worn != upstream_edge_is_worn(than)
+	return worn != edge_losses_is_worn(than)
 	    ? !worn
 	    : connection_tunnels(c) <= connection_tunnels(than);
 }
@@ -192,7 +192,7 @@ needs_more(const struct upstream_edge *u)
 	size_t fresh = 0;
 
 	TAILQ_FOREACH(c, &u->connections, entry)
-		fresh += c->state == CONNECTION_UP && !upstream_edge_is_worn(c);
+		fresh += c->state == CONNECTION_UP && !edge_losses_is_worn(c);
 	return u->wanted > 1 && fresh < u->wanted;
 }
 
@@ -214,7 +214,7 @@ add_to_spread(struct pool *p, struct upstream_edge *u, uint64_t now,
 {
 	if (p->spread_max == 1 || now >= p->requested_ms + LEARN_MS)
 		return;
-	sooner(at, now + UPSTREAM_EDGE_LEARN_MS);
+	sooner(at, now + EDGE_LOSSES_INTERVAL_MS);
 	if (needs_more(u) && upstream_edge_may_add(u, now, at))
 		upstream_edge_connect(u, now);
 }
@@ -238,6 +238,17 @@ add_connection(struct pool *p, struct upstream_edge *u, uint64_t now,
 		upstream_edge_connect(u, now);
 }
 
+/* Connections over which new tunnels are spread: 1 unless the line is lossy. */
+static size_t
+wanted(const struct pool *p, struct upstream_edge *u,
+    const struct connection *best, uint64_t now)
+{
+	if (p->spread_max == 1 || now >= p->requested_ms + WANTED_MS)
+		return 1;
+	edge_losses_learn(&u->losses, &u->connections, now);
+	return edge_losses_is_lossy(&u->losses, best) ? p->spread_max : 1;
+}
+
 /* Sends the requests that wait on the connections of the active edge. */
 static void
 serve(struct pool *p, uint64_t now, uint64_t *at)
@@ -250,12 +261,9 @@ serve(struct pool *p, uint64_t now, uint64_t *at)
 	u = active(p);
 	best = upstream_edge_best(u);
 	note_active(p, u);
-	if (upstream_edge_works(best, now, at))
+	if (edge_silence_works(best, now, at))
 		drain_others(p, u);
-	u->wanted = p->spread_max > 1 && now < p->requested_ms + WANTED_MS &&
-		upstream_edge_is_lossy(u, now)
-	    ? p->spread_max
-	    : 1;
+	u->wanted = wanted(p, u, best, now);
 	if (u->wanted > 1)
 		spread_requests(p, u, best->suspect);
 	TAILQ_FOREACH(c, &u->connections, entry)

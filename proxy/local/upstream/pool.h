@@ -21,11 +21,14 @@
  *	pool.h			all edges
  *	tunnel_queue.h		requests that wait or were sent
  *	edge_response.h		why the edge gives no tunnel
- *	upstream_edge.h, failover.h, edge_attempts.h, connection.h,
- *	connection_limit.h, spread.h
+ *	upstream_edge.h, failover.h, edge_attempts.h, connection.h
  *				one edge; which edge; which address; one
- *				connection; how many of them, and whether the
- *				line loses packets
+ *				connection
+ *	connection_limit.h, edge_silence.h
+ *				how many connections an edge allows, and which
+ *				of them work
+ *	edge_losses.h, spread.h, network_name.h
+ *				which lines lose packets at random
  *	migration.h, netlink.h, suspend.h
  *				what keeps a connection when the network
  *				changes

@@ -11,38 +11,8 @@
 /* Milliseconds that a further connection is kept without a tunnel. */
 #define EXTRA_IDLE_MS 5000
 
-/*
- * Packets that a connection may lose, in one direction, before new tunnels go
- * to another one. With 3 % loss that is after 2 MB, a large page over two
- * connections. With 300 in place of 50, pages on such a line took up to 13 s,
- * and 0.9 s with 50.
- */
-#define WORN_LOST 50
-
-/*
- * Milliseconds after a connection has come to another network, in which its
- * losses may be those of the one before.
- */
-#define NETWORK_REST_MS 2000
-
 /* Milliseconds between checks of connections that are to end. */
 #define TICK_MS 250
-
-/*
- * Milliseconds: a connection works that has received something since then when
- * another becomes suspect, which has been silent for longer.
- */
-#define WORKS_MS (MIGRATION_SILENCE_MS / 2)
-
-/* Milliseconds between looks at connections that were pinged. */
-#define PROOF_TICK_MS 50
-
-/*
- * Milliseconds after a connection was found to work, until those that are still
- * suspect are replaced: all of them may have been cut for a moment, and the
- * probe time-outs of the busy ones have grown meanwhile.
- */
-#define PROOF_MS 1000
 
 /* Milliseconds until the same failure is logged as a warning again. */
 #define WARN_INTERVAL_MS 60000
@@ -63,7 +33,7 @@ upstream_edge_new(struct upstream_edge **out,
 	edge_attempts_init(&u->edge_attempts, context, &u->edge, u->tls);
 	TAILQ_INIT(&u->connections);
 	connection_limit_init(&u->limit);
-	spread_init(&u->spread);
+	edge_losses_init(&u->losses);
 	*out = u;
 	return 0;
 }
@@ -212,35 +182,10 @@ remove_closed(struct upstream_edge *u, struct connection *c, uint64_t now)
 
 /* ---- Connections ---- */
 
-/* How far a connection is to be relied on. */
-static int
-rank(const struct connection *c)
-{
-	return c->suspect ? 1 : c->proof_due ? 2 : 3;
-}
-
 struct connection *
 upstream_edge_best(const struct upstream_edge *u)
 {
-	struct connection *c, *best = NULL;
-
-	TAILQ_FOREACH(c, &u->connections, entry)
-		if (c->state == CONNECTION_UP &&
-		    (best == NULL || rank(c) > rank(best)))
-			best = c;
-	return best;
-}
-
-bool
-upstream_edge_works(const struct connection *c, uint64_t now, uint64_t *at)
-{
-	uint64_t due = c->proven_at == 0 ? 0 : c->proven_at + PROOF_MS;
-
-	if (c->suspect || c->proof_due)
-		return false;
-	if (now < due && due < *at)
-		*at = due;
-	return now >= due;
+	return edge_silence_best(&u->connections);
 }
 
 size_t
@@ -252,241 +197,6 @@ upstream_edge_count(const struct upstream_edge *u)
 	TAILQ_FOREACH(c, &u->connections, entry)
 		n += c->state == CONNECTION_UP;
 	return n;
-}
-
-/* ---- Lossy lines ---- */
-
-static bool
-is_lossy(const struct upstream_edge *u, const struct connection *c)
-{
-	return spread_is_lossy(&u->spread, c->network);
-}
-
-static bool
-tells(const struct connection *c)
-{
-	return c->state == CONNECTION_UP && !c->suspect;
-}
-
-/*
- * Whether what is lost is lost in this network. It may be another one although
- * the address is the same; and it has no full name before its gateway answers.
- */
-static bool
-is_settled(struct connection *c, const struct quic_pulse *pulse, uint64_t now)
-{
-	char name[NETWORK_NAME_MAX];
-
-	network_name(quic_conn_path(c->conn), name);
-	if (strcmp(name, c->network) != 0 ||
-	    pulse->migrations != c->noted_migrations)
-		c->network_since = c->network[0] == '\0' ? 0 : now;
-	memcpy(c->network, name, sizeof(c->network));
-	c->noted_migrations = pulse->migrations;
-	return now - c->network_since >= NETWORK_REST_MS;
-}
-
-static struct quic_loss
-difference(const struct quic_loss *a, const struct quic_loss *b)
-{
-	return (struct quic_loss){ a->packets - b->packets, a->lost - b->lost,
-		a->random_packets - b->random_packets,
-		a->random_lost - b->random_lost };
-}
-
-/* Ends an interval of the connection. */
-static void
-take_losses(struct connection *c, uint64_t now)
-{
-	struct quic_pulse pulse;
-	const struct quic_loss *all[SPREAD_DIRECTIONS] = {
-		[SPREAD_SENT] = &pulse.sent,
-		[SPREAD_RECEIVED] = &pulse.received,
-	};
-
-	quic_conn_pulse(c->conn, &pulse);
-	c->learned = !is_settled(c, &pulse, now);
-	if (!c->learned)
-		connection_keep_repair(c, c->network, &pulse);
-	for (int i = 0; i < SPREAD_DIRECTIONS; i++) {
-		c->interval.of[i] = difference(all[i], &c->noted.of[i]);
-		c->noted.of[i] = *all[i];
-	}
-}
-
-/* Adds the losses of a connection, and counts it if there are any packets. */
-static void
-add_losses(struct quic_loss *sum, const struct quic_loss *more, size_t *n)
-{
-	sum->packets += more->packets;
-	sum->lost += more->lost;
-	sum->random_packets += more->random_packets;
-	sum->random_lost += more->random_lost;
-	*n += more->packets > 0;
-}
-
-/*
- * Notes what the connections of a line have lost, once for all. When one of
- * several fills the line, the others do not see it, and no loss is known to be
- * random.
- */
-static bool
-note_line(struct upstream_edge *u, const char *network,
-    enum spread_direction direction, uint64_t now)
-{
-	struct quic_loss sum = { 0 };
-	struct connection *c;
-	size_t n = 0;
-
-	TAILQ_FOREACH(c, &u->connections, entry)
-		if (tells(c) && !c->learned && strcmp(c->network, network) == 0)
-			add_losses(&sum, &c->interval.of[direction], &n);
-	if (n > 1 && sum.random_packets < sum.packets)
-		sum.random_packets = sum.random_lost = 0;
-	return spread_note(&u->spread, network, direction, &sum, now);
-}
-
-static void
-learn_line(struct upstream_edge *u, const struct connection *of, uint64_t now)
-{
-	struct connection *c;
-	bool changed = note_line(u, of->network, SPREAD_SENT, now);
-
-	changed |= note_line(u, of->network, SPREAD_RECEIVED, now);
-	TAILQ_FOREACH(c, &u->connections, entry)
-		c->learned |= strcmp(c->network, of->network) == 0;
-	if (!changed)
-		return;
-	if (is_lossy(u, of))
-		log_info("the path to %s loses packets; new tunnels are spread "
-			 "over several connections",
-		    of->address);
-	else
-		log_info("the path to %s loses few packets now; new tunnels "
-			 "share one connection",
-		    of->address);
-}
-
-static void
-learn(struct upstream_edge *u, uint64_t now)
-{
-	struct connection *c;
-
-	u->learned_ms = now;
-	TAILQ_FOREACH(c, &u->connections, entry)
-		if (tells(c))
-			take_losses(c, now);
-	TAILQ_FOREACH(c, &u->connections, entry)
-		if (tells(c) && !c->learned)
-			learn_line(u, c, now);
-}
-
-static void
-name_networks(struct upstream_edge *u)
-{
-	struct connection *c;
-
-	TAILQ_FOREACH(c, &u->connections, entry)
-		if (tells(c) && c->network[0] == '\0')
-			network_name(quic_conn_path(c->conn), c->network);
-}
-
-bool
-upstream_edge_is_worn(const struct connection *c)
-{
-	return c->noted.of[SPREAD_SENT].lost >= WORN_LOST ||
-	    c->noted.of[SPREAD_RECEIVED].lost >= WORN_LOST;
-}
-
-bool
-upstream_edge_is_lossy(struct upstream_edge *u, uint64_t now)
-{
-	const struct connection *best = upstream_edge_best(u);
-
-	if (now >= u->learned_ms + UPSTREAM_EDGE_LEARN_MS)
-		learn(u, now);
-	else /* what is known counts for a new connection at once */
-		name_networks(u);
-	return best != NULL && is_lossy(u, best);
-}
-
-/* ---- Silence ---- */
-
-/* Whether the connection has received something since the last look. */
-static bool
-has_received(struct connection *c, uint64_t now)
-{
-	struct quic_pulse pulse;
-
-	quic_conn_pulse(c->conn, &pulse);
-	if (pulse.packets_received == c->seen)
-		return false;
-	c->seen = pulse.packets_received;
-	c->seen_at = now;
-	return true;
-}
-
-static void
-ask_siblings(struct upstream_edge *u, uint64_t now)
-{
-	struct connection *c;
-
-	TAILQ_FOREACH(c, &u->connections, entry)
-		if (c->state == CONNECTION_UP && !c->suspect &&
-		    now - c->seen_at > WORKS_MS) {
-			c->proof_due = true;
-			quic_conn_ping(c->conn);
-		}
-}
-
-/* The suspect ones have a last chance. */
-static void
-ping_suspects(struct upstream_edge *u)
-{
-	struct connection *c;
-
-	TAILQ_FOREACH(c, &u->connections, entry)
-		if (c->state == CONNECTION_UP && c->suspect)
-			quic_conn_ping(c->conn);
-}
-
-static void
-check_proof(struct upstream_edge *u, struct connection *c, bool received,
-    uint64_t now, uint64_t *at)
-{
-	if (c->suspect)
-		c->proof_due = false;
-	else if (received) {
-		c->proof_due = false;
-		c->proven_at = now;
-		ping_suspects(u);
-	} else if (now + PROOF_TICK_MS < *at)
-		*at = now + PROOF_TICK_MS;
-}
-
-/*
- * When a connection becomes suspect, the others show whether it is the edge
- * that is silent.
- */
-static void
-step_silence(struct upstream_edge *u, uint64_t now, uint64_t *at)
-{
-	struct connection *c;
-	bool ask = false, received;
-
-	TAILQ_FOREACH(c, &u->connections, entry) {
-		received = has_received(c, now);
-		if (c->proof_due)
-			check_proof(u, c, received, now, at);
-		ask |= c->state == CONNECTION_UP && c->suspect &&
-		    !c->noted_suspect;
-		c->noted_suspect = c->suspect;
-	}
-	if (!ask)
-		return;
-	ask_siblings(u, now);
-	if (now + PROOF_TICK_MS < *at)
-		*at = now + PROOF_TICK_MS;
 }
 
 /* ---- The step ---- */
@@ -511,14 +221,14 @@ drain_idle(struct upstream_edge *u, uint64_t now)
 {
 	struct connection *c, *best = upstream_edge_best(u);
 	uint64_t at = UINT64_MAX;
-	bool sure = best != NULL && upstream_edge_works(best, now, &at);
+	bool sure = best != NULL && edge_silence_works(best, now, &at);
 	size_t n = 0;
 
 	TAILQ_FOREACH(c, &u->connections, entry) {
 		if (c->state != CONNECTION_UP)
 			continue;
 		if (is_idle(c, now) && sure && c != best && !c->suspect &&
-		    (n >= u->wanted || upstream_edge_is_worn(c)))
+		    (n >= u->wanted || edge_losses_is_worn(c)))
 			connection_drain(c);
 		n++;
 	}
@@ -539,7 +249,7 @@ step_connections(struct upstream_edge *u, uint64_t now, uint64_t *at,
 	struct connection *c, *next;
 	uint64_t due;
 
-	step_silence(u, now, at);
+	edge_silence_step(&u->connections, now, at);
 	drain_idle(u, now);
 	for (c = TAILQ_FIRST(&u->connections); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, entry);

@@ -11,8 +11,9 @@
 #include "proxy/local/upstream/connection.h"
 #include "proxy/local/upstream/connection_limit.h"
 #include "proxy/local/upstream/edge_attempts.h"
+#include "proxy/local/upstream/edge_losses.h"
+#include "proxy/local/upstream/edge_silence.h"
 #include "proxy/local/outbound/connect_error.h"
-#include "proxy/local/upstream/spread.h"
 
 /*
  * Connections to one edge, in any state, beyond which none is added to those
@@ -41,7 +42,7 @@ struct upstream_edge {
 	struct connection_list connections; /* oldest first; none is CLOSED
 					       after a step */
 	char why[CONNECT_ERROR_TEXT_MAX];   /* the last failure, a sentence */
-	struct spread spread;		    /* its lines that are lossy */
+	struct edge_losses losses;	    /* its lines that are lossy */
 
 	TAILQ_ENTRY(upstream_edge) entry; /* for the owner to use */
 
@@ -49,7 +50,6 @@ struct upstream_edge {
 	struct failover *failover;
 	struct connection_limit limit;
 	struct quic_tls *tls;
-	uint64_t learned_ms; /* the last interval of `spread` ended */
 	char last_warning[CONNECT_ERROR_TEXT_MAX];
 	uint64_t warned_ms; /* when it was logged */
 };
@@ -92,36 +92,11 @@ void upstream_edge_forget_failures(struct upstream_edge *);
  */
 bool upstream_edge_step(struct upstream_edge *, uint64_t now, uint64_t *at);
 
-/*
- * The first UP connection: if possible one that works, or else one that is not
- * suspect.
- */
+/* edge_silence_best() of its connections. */
 struct connection *upstream_edge_best(const struct upstream_edge *);
-
-/*
- * Whether that connection works while others are suspect: it has received
- * packets since, and they had time to do so, too. An idle connection is never
- * suspect, since no answer is due, so it is pinged when another becomes so.
- */
-bool upstream_edge_works(const struct connection *, uint64_t now, uint64_t *at);
 
 /* How many connections are UP. */
 size_t upstream_edge_count(const struct upstream_edge *);
-
-/*
- * The connection has lost so much that BBR has given up most of its rate, and
- * does not find it again (ngtcp2 reacts to a loss of 2 % in a round trip). New
- * tunnels do better on another one.
- */
-bool upstream_edge_is_worn(const struct connection *);
-
-/*
- * Learns from the connections what their lines lose, in intervals of
- * UPSTREAM_EDGE_LEARN_MS. Returns whether new tunnels are to be spread, since
- * the line of the best connection is lossy.
- */
-#define UPSTREAM_EDGE_LEARN_MS 250
-bool upstream_edge_is_lossy(struct upstream_edge *, uint64_t now);
 
 /* Makes no more connections; those that exist finish their tunnels. */
 void upstream_edge_remove(struct upstream_edge *);
