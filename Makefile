@@ -72,7 +72,7 @@ UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	netlink network_name migration failover edge_attempts connection pool repair_history connect_error \
 	refuse_outbound address_rule happy_eyeballs own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
-UNIT_QUIC = error_text mtu_probe_packet steps tls conn stream crowd memory \
+UNIT_QUIC = aead error_text mtu_probe_packet steps tls conn stream crowd memory \
 	server path move bbr_bottleneck_queue tunnel_queue spread repair
 test_addr_OBJS = proxy/base/addr.o
 test_log_OBJS = proxy/base/log.o proxy/base/log_sink.o
@@ -164,6 +164,9 @@ test_steps_LDFLAGS = -Wl,--wrap=conn_deliver -Wl,--wrap=ngtcp2_path_eq \
 	-Wl,--wrap=quic_conn_expire \
 	-Wl,--wrap=quic_conn_receive -Wl,--wrap=goaway_begin \
 	-Wl,--wrap=h3_stop -Wl,--wrap=stream_deliver
+test_aead_OBJS = $(test_tls_OBJS)
+test_aead_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb \
+	-Wl,--wrap=ngtcp2_crypto_decrypt_cb -Wl,--wrap=memory_calloc
 test_mtu_probe_packet_OBJS = $(test_tls_OBJS)
 test_mtu_probe_packet_LDFLAGS = -Wl,--wrap=ngtcp2_crypto_encrypt_cb
 test_error_text_LDFLAGS = -Wl,--wrap=calloc

@@ -60,6 +60,7 @@ quic_settings(const struct config *config, struct quic_memory *memory)
 		.idle_timeout_ns = config->edge_timeout * NS_PER_S,
 		.no_mtu_probe = config->no_mtu_probe,
 		.no_repair = config->no_repair,
+		.no_ipsec_mb = config->no_ipsec_mb,
 		.memory = memory };
 }
 

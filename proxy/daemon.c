@@ -100,6 +100,18 @@ accept_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* The sandbox would keep it from being opened later. */
+static void
+load_ipsec_mb(const struct config *config)
+{
+	char text[QUIC_ERROR_MAX];
+
+	if (config->no_ipsec_mb)
+		return;
+	(void)quic_ipsec_mb_load(text);
+	log_info("%s", text);
+}
+
 int
 daemon_begin(struct config *config, enum config_program program, int argc,
     char **argv)
@@ -121,6 +133,7 @@ daemon_begin(struct config *config, enum config_program program, int argc,
 	}
 	raise_descriptors();
 	open_log(config);
+	load_ipsec_mb(config);
 	return -1;
 }
 

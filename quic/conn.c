@@ -471,6 +471,7 @@ quic_conn_stats(const struct quic_conn *conn, struct quic_stats *stats)
 	stats->streams = conn->streams.n;
 	stats->resumed = conn->resumed;
 	tls_describe(conn->session, stats);
+	stats->aead = aead_name(conn);
 }
 
 void

@@ -12,6 +12,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
+#include "quic/aead.h"
 #include "quic/flow.h"
 #include "quic/memory.h"
 #include "quic/path_loss.h"
@@ -316,6 +317,7 @@ struct quic_conn {
 	struct conn_mtu mtu;
 	unsigned id_errors; /* for compat_ignores_id_limit() */
 
+	struct conn_aead aead;
 	struct conn_end end;
 	struct conn_path path;
 	struct keep_alive keep_alive;

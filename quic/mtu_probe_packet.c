@@ -132,8 +132,8 @@ mtu_probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 		note_sent(watched, p->number, len + overhead, kind);
 		note_acking(p, dest[0]);
 	}
-	rv = ngtcp2_crypto_encrypt_cb(dest, aead, ctx, plain, len, nonce,
-	    noncelen, aad, aadlen);
+	rv = aead_encrypt(watched, dest, aead, ctx, plain, len, nonce, noncelen,
+	    aad, aadlen);
 	if (p != NULL && len + overhead > p->pmtu.base)
 		icmp_quotes_note(&p->quotes, aad, len + overhead);
 	return rv;
@@ -196,7 +196,7 @@ mtu_probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
     const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *sealed, size_t len,
     const uint8_t *nonce, size_t noncelen, const uint8_t *aad, size_t aadlen)
 {
-	int rv = ngtcp2_crypto_decrypt_cb(dest, aead, ctx, sealed, len, nonce,
+	int rv = aead_decrypt(watched, dest, aead, ctx, sealed, len, nonce,
 	    noncelen, aad, aadlen);
 
 	if (rv != 0 || watched == NULL)

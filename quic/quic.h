@@ -188,6 +188,15 @@ int quic_tls_pin(const struct quic_pem *cert, uint8_t pin[QUIC_PIN_LEN]);
 int
 quic_tls_secret(const struct quic_pem *key, uint8_t secret[QUIC_SECRET_LEN]);
 
+/*
+ * Opens libipsec-mb, which takes less CPU time for AES-GCM than GnuTLS on
+ * processors with VAES: see quic/ipsec_mb.h. To be called before a sandbox
+ * keeps files from being opened; connections use it from then on, unless their
+ * settings say no. False: all use GnuTLS. `text` says for the log what is used,
+ * and why.
+ */
+bool quic_ipsec_mb_load(char text[QUIC_ERROR_MAX]);
+
 /* -------------------------------------------------------------------------
  * Connections
  */
@@ -216,6 +225,7 @@ struct quic_settings {
 	size_t ip_mtu_min;
 	bool no_mtu_probe; /* stay at ip_mtu_min */
 	bool no_repair;	   /* send and ask for no repair packets */
+	bool no_ipsec_mb;  /* encrypt by GnuTLS in any case */
 	/* What an earlier connection on the same path needed, or zeros. */
 	struct quic_repair repair;
 	/* Bytes that we accept, 1200 or more (RFC 9000 §18.2); 65527. */
@@ -515,10 +525,11 @@ struct quic_stats {
 	uint64_t migrations;  /* changes of the path, by either side */
 	size_t streams;	      /* open tunnels */
 	bool resumed;	      /* with a session ticket */
-	/* "TLS1.3"; static text, as are the next two */
+	/* "TLS1.3"; static text, as are the next three */
 	const char *tls_version;
 	const char *tls_cipher; /* "AES-128-GCM" */
 	const char *tls_group;	/* "X25519" */
+	const char *aead;	/* what encrypts: "GnuTLS", "libipsec-mb" */
 };
 void quic_conn_stats(const struct quic_conn *, struct quic_stats *);
 

@@ -194,11 +194,11 @@ static const ngtcp2_callbacks callbacks = {
 	.rand = on_rand,
 	.get_new_connection_id = on_new_id,
 	.remove_connection_id = on_remove_id,
-	.update_key = ngtcp2_crypto_update_key_cb,
+	.update_key = aead_update_key,
 	.stream_reset = h3_stream_reset,
 	.extend_max_stream_data = h3_unblock_stream,
 	.recv_new_token = on_new_token,
-	.delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
+	.delete_crypto_aead_ctx = aead_delete_context,
 	.delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
 	.get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
 	.path_validation = path_validated,
@@ -250,6 +250,8 @@ conn_alloc(struct quic_conn **out, struct quic_tls *tls,
 		return -ENOMEM;
 	TAILQ_INIT(&conn->streams.all);
 	LIST_INIT(&conn->server.ids);
+	LIST_INIT(&conn->aead.rx);
+	LIST_INIT(&conn->aead.tx);
 	TAILQ_INIT(&conn->streams.ready);
 	TAILQ_INIT(&conn->scheduler.deferred);
 	TAILQ_INIT(&conn->quota.waiting);
@@ -412,6 +414,7 @@ quic_conn_free(struct quic_conn *conn)
 	repair_free(conn);
 	h3_stop(conn);
 	ngtcp2_conn_del(conn->quic);
+	aead_free(conn);
 	if (conn->session != NULL)
 		gnutls_deinit(conn->session);
 	quic_tls_free(conn->tls);

@@ -432,9 +432,10 @@ tls_session_new(struct quic_conn *conn)
 	    gnutls_alpn_set_protocols(conn->session, &alpn, 1,
 		GNUTLS_ALPN_MANDATORY) != 0)
 		return -ENOMEM;
-	return (tls->is_server ? start_server(conn) : start_client(conn)) == 0
-	    ? 0
-	    : -ENOMEM;
+	if ((tls->is_server ? start_server(conn) : start_client(conn)) != 0)
+		return -ENOMEM;
+	aead_start(conn);
+	return 0;
 }
 
 /* After the handshake; one, since our client stores only one. */

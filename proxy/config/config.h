@@ -120,6 +120,7 @@ struct config {
 	unsigned mtu_max; /* IP bytes; 0: 1500 */
 	enum quic_cc cc;
 	bool no_repair;
+	bool no_ipsec_mb;
 	char *qlog;   /* directory */
 	char *run_as; /* user, or NULL: see run_as_find() */
 	unsigned verbose;

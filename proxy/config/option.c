@@ -138,6 +138,8 @@ static const struct config_option shared_options[] = {
 	    "congestion control" },
 	{ 0, "no-repair", "path", &value_flag, FIELD(no_repair), NULL, NULL,
 	    "add no repair packets on lossy paths" },
+	{ 0, "no-ipsec-mb", "path", &value_flag, FIELD(no_ipsec_mb), NULL, NULL,
+	    "encrypt by GnuTLS in any case" },
 	{ 0, "qlog", "log", &value_directory, FIELD(qlog), "dir", NULL,
 	    "write qlog traces to this directory" },
 	{ 0, "log-format", "log", &value_log_format, FIELD(log_format),

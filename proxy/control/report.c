@@ -56,6 +56,10 @@ put_tls(const json_t *status, FILE *stream)
 	report_put(report_member(tls, "version"), stream);
 	fputs(", ", stream);
 	report_put(report_member(tls, "cipher"), stream);
+	if (report_member(tls, "aead")[0] != '\0') {
+		fputs(" by ", stream);
+		report_put(report_member(tls, "aead"), stream);
+	}
 	fputs(", ", stream);
 	report_put(report_member(tls, "group"), stream);
 	if (json_is_true(json_object_get(status, "resumed")))

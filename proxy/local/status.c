@@ -101,6 +101,7 @@ tls_json(const struct quic_stats *quic)
 
 	put(&tls, "version", text_or_null(quic->tls_version));
 	put(&tls, "cipher", text_or_null(quic->tls_cipher));
+	put(&tls, "aead", text_or_null(quic->aead));
 	put(&tls, "group", text_or_null(quic->tls_group));
 	return finish(&tls);
 }

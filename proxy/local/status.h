@@ -39,7 +39,7 @@ struct status_facts {
  *	error		why it is not up, a sentence
  *	edge, address	in use or last tried: as configured, as resolved
  *	alpn		"h3"
- *	tls		{version, cipher, group}
+ *	tls		{version, cipher, aead, group}
  *	resumed		whether the handshake was (RFC 8446 §2.2)
  *	rtt_ms		smoothed (RFC 9002 §5.3), three decimals
  *	cwnd, bytes_in_flight	bytes (RFC 9002 §2)

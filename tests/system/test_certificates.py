@@ -59,6 +59,17 @@ def test_right_certificate(culvert, origin):
     assert status["alpn"] == "h3"
     assert status["tls"]["version"] == "TLS1.3"
     assert status["tls"]["cipher"] == "AES-128-GCM"
+    fast = "AES-GCM by libipsec-mb" in culvert.log
+    assert fast or "AES-GCM by GnuTLS: " in culvert.log
+    assert status["tls"]["aead"] == ("libipsec-mb" if fast else "GnuTLS")
+
+
+def test_gnutls_alone(start_edge, start_culvert, origin):
+    edge = start_edge("--no-ipsec-mb")
+    culvert = start_culvert(edge, "--no-ipsec-mb")
+    works(culvert, origin())
+    assert culvert.status()["tls"]["aead"] == "GnuTLS"
+    assert "AES-GCM by" not in culvert.log + edge.log
 
 
 def test_name_is_verified(start_edge, start, ca, origin):

@@ -11,6 +11,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 STUBS = {
     "dpkg-query": 'cat "$STATE/installed"',
     "id": "echo 0",
+    "dpkg": '[ "$1" != --print-architecture ] || exec cat "$STATE/arch"\n'
+            'exec /usr/bin/dpkg "$@"\n',
     "apt-cache": '! grep -qx "$2" "$STATE/unknown"',
     "systemctl": 'echo "$@" >>"$STATE/services"',
     # The options -o and -t take an argument each; the rest are names.
@@ -70,6 +72,7 @@ class Machine:
             (self.bin / name).chmod(0o755)
         for name in ("installed", "unknown", "log"):
             (root / name).write_text("")
+        (root / "arch").write_text("amd64\n")
         self.codename("bookworm")
 
     def codename(self, name):
@@ -106,6 +109,15 @@ def test_installs_once_and_then_nothing(machine):
     second = machine.run("build")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert machine.calls() == []
+
+
+@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+def test_one_package_is_for_one_architecture(machine, arch):
+    machine.codename("trixie")
+    (machine.root / "arch").write_text(arch + "\n")
+    assert machine.run("build").returncode == 0
+    names = machine.calls()[-1].split()
+    assert ("libipsec-mb-dev" in names) == (arch == "amd64")
 
 
 def test_most_tests_need_little(machine):

@@ -163,7 +163,8 @@ flags_set_every_field(void **state)
 		"culvert -l 127.0.0.1:1 --listen=[::1]:2 "
 		"--listen-users @ --control /run/c -e a:1 -e [::1] --ca @ --cert @ "
 		"--key @ --pin " PIN_ZEROS " --pin " PIN_ONES " --user b:c:d "
-		"--mtu-max 9000 --mtu-min 1280 --no-mtu-probe --cc bbr "
+		"--mtu-max 9000 --mtu-min 1280 --no-mtu-probe "
+		"--no-ipsec-mb --cc bbr "
 		"--interface wlan0 --fwmark 0xca6c --edge-timeout 60 "
 		"--qlog /tmp --log-format json -vv -q "
 		"--clients-max 1 --clients-per-listener 2 "
@@ -191,6 +192,7 @@ flags_set_every_field(void **state)
 	assert_int_equal(f.config.mtu_max, 9000);
 	assert_int_equal(f.config.mtu_min, 1280);
 	assert_true(f.config.no_mtu_probe);
+	assert_true(f.config.no_ipsec_mb);
 	assert_string_equal(f.config.interface, "wlan0");
 	assert_int_equal(f.config.fwmark, 51820);
 	assert_int_equal(f.config.edge_timeout, 60);

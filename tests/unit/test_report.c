@@ -43,7 +43,7 @@ status_that_is_up(void **state)
 	    "{\"state\": \"up\", \"error\": null,"
 	    " \"edge\": \"edge.example:443\", \"address\": \"192.0.2.7:443\","
 	    " \"tls\": {\"version\": \"TLS1.3\", \"cipher\": \"AES-128-GCM\","
-	    " \"group\": \"X25519\"}, \"resumed\": true, \"rtt_ms\": 23.449,"
+	    " \"aead\": \"GnuTLS\", \"group\": \"X25519\"}, \"resumed\": true, \"rtt_ms\": 23.449,"
 	    " \"cwnd\": 65536, \"bytes_in_flight\": 1200, \"path_mtu\": 1480,"
 	    " \"mtu_ceiling\": 1500, \"tunnels\": {\"open\": 12,"
 	    " \"waiting\": 0, \"total\": 340, \"failed\": 2},"
@@ -64,7 +64,7 @@ status_that_is_up(void **state)
 	    " \"hits\": 7}}}",
 	    "state      up\n"
 	    "edge       edge.example:443 (192.0.2.7:443)\n"
-	    "tls        TLS1.3, AES-128-GCM, X25519, resumed\n"
+	    "tls        TLS1.3, AES-128-GCM by GnuTLS, X25519, resumed\n"
 	    "path       rtt 23.4 ms, MTU 1480 (ceiling 1500)\n"
 	    "window     64.0 KiB, 1.2 KiB in flight\n"
 	    "packets    100 sent, 99 received, 1 lost\n"

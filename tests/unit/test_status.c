@@ -60,6 +60,7 @@ static const struct pool_status up = {
 		.resumed = true,
 		.tls_version = "TLS1.3",
 		.tls_cipher = "AES-128-GCM",
+		.aead = "libipsec-mb",
 		.tls_group = "X25519",
 	},
 };
@@ -142,6 +143,7 @@ everything_is_known_when_up(void **state)
 	    "  \"tls\": {\n"
 	    "    \"version\": \"TLS1.3\",\n"
 	    "    \"cipher\": \"AES-128-GCM\",\n"
+	    "    \"aead\": \"libipsec-mb\",\n"
 	    "    \"group\": \"X25519\"\n"
 	    "  },\n"
 	    "  \"resumed\": true,\n"
@@ -223,6 +225,7 @@ what_is_not_known_is_null(void **state)
 	    "  \"tls\": {\n"
 	    "    \"version\": null,\n"
 	    "    \"cipher\": null,\n"
+	    "    \"aead\": null,\n"
 	    "    \"group\": null\n"
 	    "  },\n"
 	    "  \"resumed\": null,\n"
