@@ -21,12 +21,32 @@
 #define SCORE_SUSPECT 12
 #define SCORE_MAX (2 * SCORE_SUSPECT)
 
+static enum black_hole_kind
+kind_of(const struct black_hole *e, uint64_t number)
+{
+	size_t at = number % BLACK_HOLE_HISTORY;
+
+	return e->history[at / BLACK_HOLE_KINDS_A_BYTE] >>
+	    2 * (at % BLACK_HOLE_KINDS_A_BYTE) &
+	    3;
+}
+
+static void
+set_kind(struct black_hole *e, uint64_t number, enum black_hole_kind kind)
+{
+	size_t at = number % BLACK_HOLE_HISTORY;
+	uint8_t *byte = &e->history[at / BLACK_HOLE_KINDS_A_BYTE];
+	unsigned shift = 2 * (at % BLACK_HOLE_KINDS_A_BYTE);
+
+	*byte = (uint8_t)((*byte & ~(3u << shift)) | (unsigned)kind << shift);
+}
+
 void
 black_hole_sent(struct black_hole *e, uint64_t number,
     enum black_hole_kind kind, uint64_t now)
 {
 	e->next_number = number + 1;
-	e->history[number % BLACK_HOLE_HISTORY] = (uint8_t)kind;
+	set_kind(e, number, kind);
 	if (kind == BLACK_HOLE_NONE)
 		return;
 	if (kind == BLACK_HOLE_LARGE && ++e->large_waiting == LARGE_LOST_MIN)
@@ -41,11 +61,11 @@ static void
 note_acked(struct black_hole *e, struct pmtu *pmtu, uint64_t number,
     uint64_t now)
 {
-	uint8_t *slot = &e->history[number % BLACK_HOLE_HISTORY];
+	enum black_hole_kind kind = kind_of(e, number);
 
-	if (*slot == BLACK_HOLE_NONE)
+	if (kind == BLACK_HOLE_NONE)
 		return;
-	if (*slot == BLACK_HOLE_LARGE) {
+	if (kind == BLACK_HOLE_LARGE) {
 		e->large_waiting = 0;
 		e->loss_score -= e->loss_score >= ACK_SCORE ? ACK_SCORE : 0;
 		pmtu_large_acked(pmtu);
@@ -54,7 +74,7 @@ note_acked(struct black_hole *e, struct pmtu *pmtu, uint64_t number,
 			e->small_acked_end = number + 1;
 		pmtu_small_acked(pmtu, now);
 	}
-	*slot = BLACK_HOLE_NONE;
+	set_kind(e, number, BLACK_HOLE_NONE);
 	e->progress_at = now;
 }
 
@@ -111,7 +131,7 @@ count_losses(struct black_hole *e)
 		e->scored_end = e->next_number - BLACK_HOLE_HISTORY;
 	while (e->scored_end + BLACK_HOLE_REORDERING < e->acked_end) {
 		number = e->scored_end++;
-		if (e->history[number % BLACK_HOLE_HISTORY] != BLACK_HOLE_LARGE)
+		if (kind_of(e, number) != BLACK_HOLE_LARGE)
 			continue;
 		e->loss_end = e->scored_end;
 		if (e->loss_score < SCORE_MAX)

@@ -14,6 +14,7 @@
 
 /* Packet numbers whose kind is stored: more than a window has. */
 #define BLACK_HOLE_HISTORY 8192
+#define BLACK_HOLE_KINDS_A_BYTE 4
 
 /*
  * A packet is lost if a packet sent so much later is acknowledged (RFC 9002
@@ -47,7 +48,8 @@ struct black_hole {
 	uint64_t loss_end;    /* one past the last large packet that was lost */
 	/* One past the last acknowledged small packet. */
 	uint64_t small_acked_end;
-	uint8_t history[BLACK_HOLE_HISTORY]; /* kind of each packet number */
+	/* The kind of each packet number, in two bits. */
+	uint8_t history[BLACK_HOLE_HISTORY / BLACK_HOLE_KINDS_A_BYTE];
 };
 
 /* A packet was sent. Numbers only increase. */

@@ -10,8 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Packets that are stored, the latest ones: 0.75 MB in flight. */
+/*
+ * Packets that are stored, the latest ones: 0.75 MB in flight. There is memory
+ * for a few at first.
+ */
 #define ICMP_QUOTES_MAX 512
+#define ICMP_QUOTES_FIRST 16
 
 /*
  * The bytes of a datagram that are compared: after the longest header (RFC 9000
@@ -19,7 +23,7 @@
  * contain them; routers quote 500 bytes or more as a rule (RFC 1812 §4.3.2.3).
  */
 #define ICMP_QUOTE_AT 32 /* bytes */
-#define ICMP_QUOTE_LEN 8 /* bytes */
+#define ICMP_QUOTE_LEN 6 /* bytes */
 
 /*
  * Quotes that are looked up in a second, so that a flood of them costs little.
@@ -30,15 +34,25 @@ struct icmp_quotes {
 	/* Quotes; ignored: forged, or too many. */
 	uint64_t seen, valid, ignored;
 
-	uint64_t tags[ICMP_QUOTES_MAX];	 /* private, as is all below */
-	uint16_t sizes[ICMP_QUOTES_MAX]; /* bytes of UDP payload; 0: none yet */
-	size_t next;
+	/* The owner's to free: encrypted bytes, and 16 bits of size. */
+	uint64_t *packets;
+	size_t room; /* packets; private, as is all below */
+	size_t n, next;
 	uint64_t second;    /* of the clock of `now` */
 	unsigned looked_up; /* quotes looked up in that second */
 };
 
 /*
- * An encrypted datagram of `size` bytes, at least ICMP_QUOTE_AT +
+ * The bytes that `packets` is to have for the next one, by realloc(3) of it. 0:
+ * it has them.
+ */
+size_t icmp_quotes_missing(const struct icmp_quotes *);
+
+/* The memory is there; NULL and 0: it was freed, and packets are forgotten. */
+void icmp_quotes_set(struct icmp_quotes *, uint64_t *packets, size_t bytes);
+
+/*
+ * Without any memory the packet is forgotten. An encrypted datagram of `size` bytes, at least ICMP_QUOTE_AT +
  * ICMP_QUOTE_LEN, is sent.
  */
 void

@@ -12,6 +12,45 @@
 /* How often the library probes a size before it abandons it. */
 #define TRIES_MAX 3
 
+/* ---- Quotes ---- */
+
+/* A router's message about a packet comes within a round trip. */
+#define QUOTE_LIFE (10 * NS_PER_S)
+
+void
+mtu_probe_quote(struct quic_conn *conn, const uint8_t *datagram, size_t size)
+{
+	struct icmp_quotes *q = &conn->mtu_probe.quotes;
+	size_t missing = icmp_quotes_missing(q);
+	uint64_t *packets;
+
+	if (missing > 0 &&
+	    (packets = memory_realloc(conn, q->packets, missing)) != NULL)
+		icmp_quotes_set(q, packets, missing);
+	icmp_quotes_note(q, datagram, size);
+	conn->mtu_probe.quoted_at = conn->now;
+}
+
+static void
+free_quotes(struct quic_conn *conn)
+{
+	struct icmp_quotes *q = &conn->mtu_probe.quotes;
+
+	if (q->packets != NULL)
+		memory_release(conn, q->packets);
+	icmp_quotes_set(q, NULL, 0);
+}
+
+/* An idle connection needs none. */
+static void
+expire_quotes(struct quic_conn *conn, uint64_t now)
+{
+	const struct mtu_probe *p = &conn->mtu_probe;
+
+	if (p->quotes.packets != NULL && now - p->quoted_at >= QUOTE_LIFE)
+		free_quotes(conn);
+}
+
 /* ---- Results ---- */
 
 uint64_t
@@ -96,6 +135,7 @@ mtu_probe_evaluate(struct quic_conn *conn, uint64_t now)
 {
 	struct mtu_probe *p = &conn->mtu_probe;
 
+	expire_quotes(conn, now);
 	if (!p->started)
 		return;
 	note_idle(conn);
@@ -148,6 +188,7 @@ mtu_probe_expire(struct quic_conn *conn, uint64_t now)
 {
 	struct mtu_probe *p = &conn->mtu_probe;
 
+	expire_quotes(conn, now);
 	if (!p->started)
 		return;
 	/* Called after the library's own expiry, which does nearly the same. */
@@ -399,6 +440,7 @@ mtu_probe_fini(struct quic_conn *conn)
 		TAILQ_REMOVE(&conn->mtu_probe.queue, packet, entry);
 		free(packet);
 	}
+	free_quotes(conn);
 }
 
 /* ---- Interfaces and routers ---- */

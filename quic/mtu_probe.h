@@ -87,6 +87,7 @@ struct mtu_probe {
 	bool started;
 	bool fresh; /* nothing was written since mtu_probe_start() */
 	struct icmp_quotes quotes; /* of packets above the base size */
+	uint64_t quoted_at;	   /* ns: of the last one */
 
 	/* The packet that is being encrypted. */
 	const uint8_t *datagram; /* start of its datagram */
@@ -207,6 +208,9 @@ void mtu_probe_fini(struct quic_conn *);
 
 void mtu_probe_expire(struct quic_conn *, uint64_t now);
 uint64_t mtu_probe_deadline(const struct quic_conn *);
+
+/* A packet above the base size was encrypted. */
+void mtu_probe_quote(struct quic_conn *, const uint8_t *datagram, size_t size);
 
 /* ---- What mtu_probe.c does for mtu_probe_packet.c ---- */
 

@@ -135,7 +135,7 @@ mtu_probe_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	rv = aead_encrypt(watched, dest, aead, ctx, plain, len, nonce, noncelen,
 	    aad, aadlen);
 	if (p != NULL && len + overhead > p->pmtu.base)
-		icmp_quotes_note(&p->quotes, aad, len + overhead);
+		mtu_probe_quote(watched, aad, len + overhead);
 	return rv;
 }
 

@@ -266,14 +266,27 @@ repair_block_deadline(const struct quic_conn *conn)
 {
 	const struct repair_block *b = conn->repair.block;
 
-	return b == NULL || b->npackets == 0 ? UINT64_MAX : b->due_at;
+	if (b == NULL || b->nsymbols > 0)
+		return UINT64_MAX;
+	if (b->npackets > 0)
+		return b->due_at;
+	return is_asked(conn) ? conn->repair.asked_until : conn->now;
 }
 
 void
 repair_block_expire(struct quic_conn *conn, uint64_t now)
 {
-	if (repair_block_deadline(conn) <= now)
-		end(conn, conn->repair.block);
+	struct repair_block *b = conn->repair.block;
+
+	if (repair_block_deadline(conn) > now)
+		return;
+	if (b->npackets > 0)
+		end(conn, b);
+	else {
+		/* No more repair is asked for. */
+		memory_release(conn, b);
+		conn->repair.block = NULL;
+	}
 }
 
 uint64_t

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -18,6 +19,7 @@ static int
 setup(void **state)
 {
 	(void)state;
+	free(quotes.packets);
 	memset(&quotes, 0, sizeof(quotes));
 	return 0;
 }
@@ -36,6 +38,11 @@ datagram(uint64_t number)
 static void
 note(uint64_t number)
 {
+	size_t missing = icmp_quotes_missing(&quotes);
+
+	if (missing > 0)
+		icmp_quotes_set(&quotes, realloc(quotes.packets, missing),
+		    missing);
 	icmp_quotes_note(&quotes, datagram(number), 1200 + number % 100);
 }
 
@@ -115,6 +122,30 @@ a_flood_is_not_looked_at(void **state)
 	assert_int_equal(quotes.seen, 10002);
 }
 
+/* A connection that has sent little has little memory; an idle one none. */
+static void
+memory_grows_with_what_is_sent(void **state)
+{
+	(void)state;
+	assert_int_equal(icmp_quotes_missing(&quotes), ICMP_QUOTES_FIRST * 8);
+	icmp_quotes_note(&quotes, datagram(1), 1201);
+	assert_int_equal(find(1, 0), 0);
+	for (uint64_t i = 0; i < ICMP_QUOTES_FIRST; i++)
+		note(i);
+	assert_int_equal(icmp_quotes_missing(&quotes),
+	    2 * ICMP_QUOTES_FIRST * 8);
+	/* Without it the oldest is forgotten. */
+	icmp_quotes_note(&quotes, datagram(50), 1250);
+	assert_int_equal(find(0, 0), 0);
+	assert_int_equal(find(1, 0), 1201);
+	assert_int_equal(find(50, 0), 1250);
+	free(quotes.packets);
+	icmp_quotes_set(&quotes, NULL, 0);
+	assert_int_equal(find(50, NS_PER_S), 0);
+	note(51);
+	assert_int_equal(find(51, NS_PER_S), 1251);
+}
+
 int
 main(void)
 {
@@ -124,6 +155,7 @@ main(void)
 		cmocka_unit_test_setup(one_wrong_byte_is_a_forgery, setup),
 		cmocka_unit_test_setup(a_short_quote_proves_nothing, setup),
 		cmocka_unit_test_setup(a_flood_is_not_looked_at, setup),
+		cmocka_unit_test_setup(memory_grows_with_what_is_sent, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <ngtcp2/ngtcp2.h>
 
+#include "quic/internal.h"
 #include "quic/repair_packet.h"
 #include "tests/unit/world.h"
 
@@ -322,6 +323,11 @@ it_ends_with_the_loss(void **state)
 		assert_true(sent > 0);
 		pass(w, 10 * LINK_S);
 		assert_int_equal(repairs(w, way), sent);
+		assert_null(near_conn(w)->repair.block);
+		assert_null(w->server.conn->repair.block);
+		pass(w, 60 * LINK_S);
+		assert_null(near_conn(w)->repair.window);
+		assert_null(w->server.conn->repair.window);
 		restart(w);
 	}
 }
