@@ -30,10 +30,15 @@ CHECK='curl mandoc iproute2 openvpn git netcat-openbsd openssh-client
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
 FUZZ='clang llvm libclang-rt-dev|libclang-rt-14-dev'
-BENCH='microsocks openssh-client openssh-server shadowsocks-libev gnuplot-nox
-	openssl iproute2 python3 golang-go
+BENCH='microsocks openssh-client openssh-server shadowsocks-libev gnuplot-nox openssl
+	iproute2 python3 golang-go
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
+# Older ones send each packet by a call of its own. On Debian 12 they and their
+# compiler come from backports, after all else: quic-go there needs the compiler
+# and the libraries of the release itself.
+WIREGUARD='golang-golang.zx2c4-wireguard-dev>=0.0.20230101
+	golang-gvisor-gvisor-dev>=0.0~20230927'
 RELEASES='debootstrap debian-archive-keyring ubuntu-keyring'
 
 # What CHECK and BENCH bring that would start now, and with the machine.
@@ -243,11 +248,13 @@ install_quietly()
 }
 
 codename=$(. "$OS_RELEASE" 2>/dev/null && echo "${VERSION_CODENAME-}") || true
+[ "$codename" != bookworm ] || WIREGUARD="$WIREGUARD golang-1.23-go"
 put=install
+last=
 case ${1-} in
 build) want=$BUILD ;;
 test) want="$BUILD $TEST" ;;
-bench) want=$BENCH put=install_quietly ;;
+bench) want=$BENCH last=$WIREGUARD put=install_quietly ;;
 releases) want=$RELEASES ;;
 mirror) main_source "$codename${2-}" | cut -f 2; exit ;;
 '') want="$BUILD $TEST $CHECK $FUZZ" put=install_quietly ;;
@@ -259,6 +266,8 @@ command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
 make, pkg-config, ngtcp2 >= 1.11 with its GnuTLS crypto library, nghttp3 >= 1.8,
 GnuTLS >= 3.7.9, libuv >= 1.44, c-ares, inih, jansson, libseccomp and libcrypt'
 
+first=$want
+want="$want $last"
 look
 needed=$(missing $want)
 [ -n "$needed" ] || exit 0
@@ -270,16 +279,20 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 old=
 case $want in *libngtcp2*) old=$(missing $QUIC) ;; esac
-release=
-if [ -n "$old" ] && [ "$codename" = bookworm ]; then
+last=$(missing $last)
+backports=
+if [ -n "$old$last" ] && [ "$codename" = bookworm ]; then
 	add_backports bookworm
-	release='-t bookworm-backports'
+	backports='-t bookworm-backports'
 fi
 apt update
+release=$backports
 install $old
 release=
 look
-$put $(missing $want)
+$put $(missing $first)
+release=$backports
+install $last
 
 look
 needed=$(missing $want)

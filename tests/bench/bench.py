@@ -5,6 +5,7 @@ Needs no network.  Prints one table, and writes bench.csv and bench.svg.
 
 import argparse
 import concurrent.futures
+import dataclasses
 import functools
 import pathlib
 import re
@@ -18,7 +19,7 @@ import tempfile
 import peers
 import work
 from certificate import NAMES, SERVER, Pair
-from goals import CCS, LOSS, MATRIX, NO_LOSS, WAYS, Goals
+from goals import CCS, LOSS, MATRIX, NO_LOSS, WAYS, WIREGUARD, Goals
 from peers import Peer
 from report import Report, machine
 from stage import Stage, stopped
@@ -36,18 +37,34 @@ PANELS = [("loopback", WAYS[0]), ("loopback", "tunnels opened and closed"),
           (NO_LOSS, "echo beside bulk, p95")]
 
 
-def others(pair, edge, suffix=""):
+@dataclasses.dataclass
+class Built:
+    """The Go programs' paths, or why there are none."""
+
+    edge: object
+    wireguard: object
+
+
+def built_or_why(build):
+    try:
+        return build()
+    except Missing as why:
+        return why
+
+
+def others(pair, built, suffix=""):
     """All that are not ours alone, compared under the same conditions."""
     starts = {"direct": peers.direct, "microsocks": peers.microsocks,
               "ssh -D": peers.ssh, "shadowsocks": peers.shadowsocks}
-    # That edge has no other congestion control.
+    # The Go programs have no BBR.
     if suffix != ", bbr":
-        starts["culvert, Go edge"] = peers.go_edge(pair, edge, "cubic")
+        starts[WIREGUARD] = peers.wireguard(built.wireguard)
+        starts["culvert, Go edge"] = peers.go_edge(pair, built.edge, "cubic")
     return [Peer(name + suffix, start, "direct" + suffix)
             for name, start in starts.items()]
 
 
-def loopback(pair, edge):
+def loopback(pair, built):
     """Large packets matter to bulk alone."""
     ours = [Peer(f"culvert, {cc}, {mtu}", peers.culvert(pair, cc, mtu))
             for mtu, cc in ((1500, "cubic"), (1500, "bbr"), (9000, "cubic"),
@@ -55,22 +72,22 @@ def loopback(pair, edge):
     bulk = [work.bulk_loopback(way, width, share)
             for width, share in ((1, 1), (8, 0.5)) for way in ("down", "up")]
     rest = [work.tunnels, work.page, work.first_byte(10), work.echo]
-    return [Stage("loopback", Loopback, others(pair, edge) + ours, bulk),
-            Stage("loopback", Loopback, others(pair, edge) + ours[:2], rest)]
+    return [Stage("loopback", Loopback, others(pair, built) + ours, bulk),
+            Stage("loopback", Loopback, others(pair, built) + ours[:2], rest)]
 
 
-def idle(pair, edge):
+def idle(pair, built):
     """With processes that have done nothing else."""
     ours = [Peer("culvert, cubic, 1500", peers.culvert(pair, "cubic"))]
-    return Stage("idle", Loopback, others(pair, edge)[1:] + ours, [work.idle],
+    return Stage("idle", Loopback, others(pair, built)[1:] + ours, [work.idle],
                  once=True)
 
 
-def line(pair, edge, cc, rtt, rate, loss, name, works, once=False):
+def line(pair, built, cc, rtt, rate, loss, name, works, once=False):
     mine = f", {cc}"
     ours = [Peer("culvert" + mine, peers.culvert(pair, cc), "direct" + mine)]
     return Stage(name, functools.partial(Line, rtt, rate, loss, cc),
-                 others(pair, edge, mine) + ours, works, once)
+                 others(pair, built, mine) + ours, works, once)
 
 
 def matrix(pair):
@@ -90,31 +107,31 @@ def matrix(pair):
     return [stages[i:i + 6] for i in range(0, len(stages), 6)]
 
 
-def sparse(pair, edge, runs):
+def sparse(pair, built, runs):
     """Runs that take long and little of a line go side by side, each on a line
     of its own. Loss leaves CUBIC a few per cent of the rate."""
     first_byte = [work.first_byte(1), work.from_edge]
-    return [line(pair, edge, cc, *bad, works, once=True)
+    return [line(pair, built, cc, *bad, works, once=True)
             for cc, bad, works in [*((cc, CLEAN, first_byte) for cc in CCS),
                                    ("cubic", LOSSY, [work.page])]
             for _ in range(runs)]
 
 
-def groups(pair, edge, runs):
+def groups(pair, built, runs):
     """Stages that run at once, group after group.  A line of 100 Mbit/s takes
     little of a processor, and there are many of them."""
     bulk = [work.bulk_line("down", 1), work.bulk_line("up", 1),
             work.bulk_line("down", 8, share=0.5)]
     # A round trip of 10 ms: it is steady five times as soon.
     soon = [work.bulk_line(way, 1, share=0.2) for way in ("down", "up")]
-    alone = [*loopback(pair, edge), idle(pair, edge),
-             *(line(pair, edge, cc, *FAST, soon) for cc in CCS)]
+    alone = [*loopback(pair, built), idle(pair, built),
+             *(line(pair, built, cc, *FAST, soon) for cc in CCS)]
     return [*([stage] for stage in alone),
-            [line(pair, edge, cc, *bad, works) for bad, works in
+            [line(pair, built, cc, *bad, works) for bad, works in
              [*((bad, bulk) for bad in BAD), (CLEAN, [work.echo, work.page])]
              for cc in CCS],
-            [line(pair, edge, "bbr", *LOSSY, [work.page]),
-             *sparse(pair, edge, runs)],
+            [line(pair, built, "bbr", *LOSSY, [work.page]),
+             *sparse(pair, built, runs)],
             *matrix(pair)]
 
 
@@ -142,17 +159,15 @@ def main():
     signal.signal(signal.SIGINT, stop)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    try:
-        edge = peers.build_go_edge()
-    except Missing as why:
-        edge = why
+    built = Built(built_or_why(peers.build_go_edge),
+                  built_or_why(peers.build_wireguard))
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="culvert-"))
     try:
         pair = Pair(scratch, "edge", SERVER, NAMES)
         size = work.QUICK if args.quick else work.FULL
         stages = [[stage for stage in group
                    if re.search(args.only, stage.name)]
-                  for group in groups(pair, edge, size.runs)]
+                  for group in groups(pair, built, size.runs)]
         stages = [group for group in stages if group]
         if args.quick:
             stages = [sum(stages, [])]

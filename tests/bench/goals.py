@@ -4,6 +4,9 @@ import dataclasses
 
 from work import name_bulk
 
+# The design that culvert replaces.
+WIREGUARD = "gVisor with WireGuard"
+
 WAYS = [name_bulk("down", 1), name_bulk("up", 1)]
 CCS = ("cubic", "bbr")
 NO_LOSS = "50 ms, 100 Mbit/s, no loss"
@@ -16,6 +19,7 @@ MATRIX = [(rtt, rate, loss, f"{rtt} ms, {rate} Mbit/s, {loss} % loss, steady")
                                   (150, 100, 5), (50, 100, 0.1), (50, 100, 0),
                                   (50, 20, 0))]
 PAGE = "page, in total"
+FIRST_BYTE = "first byte, new tunnel, p50"
 WIDTHS = [name_bulk("down", 1), name_bulk("down", 8), name_bulk("down", 32),
           name_bulk("up", 8)]
 
@@ -47,7 +51,7 @@ class Goals:
 
     def lines(self):
         yield "Goals"
-        for part in (self.loopback, self.jumbo, self.loss, self.matrix,
+        for part in (self.headline, self.loopback, self.jumbo, self.loss, self.matrix,
                      self.never_slower, self.pages, self.latency, self.counts):
             for goal in part():
                 yield goal.line()
@@ -64,6 +68,16 @@ class Goals:
         if mine is None or theirs is None or not theirs.cpu:
             return None
         return mine.cpu / theirs.cpu
+
+    def headline(self):
+        """At its defaults, beside TCP in user space over WireGuard. The worse
+        of both ways counts."""
+        mine = "culvert, bbr, 1500"
+        rates = [self.over("loopback", way, WIREGUARD, mine) for way in WAYS]
+        yield Goal(f"1 tunnel, {mine}: rate over {WIREGUARD}",
+                   None if None in rates else min(rates), least=2)
+        yield Goal(f"{FIRST_BYTE}, {mine}: over {WIREGUARD}",
+                   self.over("loopback", FIRST_BYTE, mine, WIREGUARD), 1.0)
 
     def loopback(self):
         for cc in CCS:

@@ -4,9 +4,13 @@ import dataclasses
 import getpass
 import json
 import os
+import pathlib
 import subprocess
 
 from world import BENCH, BUILD, Missing, free_port, last_line, need, run
+
+SOURCES = pathlib.Path(__file__).parent / "peers"
+GOPATH = pathlib.Path("/usr/share/gocode")
 
 GCM = "aes128-gcm@openssh.com"
 PASSWORD = "culvert"  # of shadowsocks, on addresses of this machine
@@ -143,6 +147,56 @@ def build_go_edge():
         raise Missing(f"the Go edge: {error}") from None
     except AssertionError as error:
         raise Missing(f"the Go edge: {last_line(str(error))}") from None
+
+
+def newest_go():
+    """Debian 12 has one from backports beside its own."""
+    found = [path.parents[1] for path in
+             pathlib.Path("/usr/lib").glob("go-*/bin/go")]
+    if not found:
+        return need("go")
+    version = max(found, key=lambda path: [
+        int(part) for part in path.name.removeprefix("go-").split(".")])
+    return version / "bin/go"
+
+
+def build_wireguard():
+    """Builds the proxy of a TCP stack in user space and WireGuard: its path."""
+    for package, part in (
+            ("golang-golang.zx2c4-wireguard-dev", "golang.zx2c4.com/wireguard"),
+            ("golang-gvisor-gvisor-dev", "gvisor.dev/gvisor")):
+        if not (GOPATH / "src" / part).exists():
+            raise Missing(f"{package} is not installed")
+    env = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GOPATH)}
+    if not os.access(env.get("HOME", ""), os.W_OK):
+        env["GOCACHE"] = str(BENCH / "cache")
+    path = BENCH / "wireguard"
+    done = subprocess.run([newest_go(), "build", "-o", path, "."],
+                          cwd=SOURCES / "wireguard", env=env,
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Missing("gVisor with WireGuard: it does not build: "
+                      f"{last_line(done.stderr)}")
+    return path
+
+
+def wireguard(path):
+    """SOCKS, TCP in user space, WireGuard. A path that is an exception is why
+    there is none."""
+
+    def start(world):
+        if isinstance(path, Missing):
+            raise path
+        port, listen = free_port(), free_port()
+        edge = world.spawn(world.far, path, "-port", port)
+        edge.wait_line("listening")
+        local = world.spawn(world.near, path, "-listen", f"127.0.0.1:{listen}",
+                            "-edge", f"{world.far.address}:{port}")
+        local.wait_listening(listen)
+        return Proxy(f"127.0.0.1:{listen}",
+                     {"wireguard": local, "wireguard edge": edge})
+
+    return start
 
 
 def go_edge(pair, path, cc):

@@ -11,7 +11,8 @@ from world import BUILD
 COLUMNS = ("stage", "work", "unit", "peer", "runs", "median", "min", "max",
            "ratio", "cpu", "why")
 PACKAGES = ("libngtcp2-dev", "libnghttp3-dev", "libgnutls28-dev", "libuv1-dev",
-            "microsocks", "openssh-server", "shadowsocks-libev", "golang-go")
+            "microsocks", "openssh-server", "shadowsocks-libev", "golang-go", "golang-gvisor-gvisor-dev",
+            "golang-golang.zx2c4-wireguard-dev")
 
 
 class Row:

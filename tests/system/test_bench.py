@@ -7,7 +7,8 @@ import pytest
 
 from daemon import SAN
 
-PEERS = ["direct", "microsocks", "ssh -D", "shadowsocks", "culvert, Go edge",
+PEERS = ["direct", "microsocks", "ssh -D", "shadowsocks",
+         "gVisor with WireGuard", "culvert, Go edge",
          "culvert, cubic, 1500", "culvert, bbr, 1500", "culvert, cubic, 9000",
          "culvert, cubic, 65535", "culvert, bbr, 65535"]
 LINES = ["50 ms, 100 Mbit/s, no loss", "50 ms, 100 Mbit/s, 1 % loss",

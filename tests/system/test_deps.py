@@ -134,6 +134,21 @@ def test_most_tests_need_little(machine):
             "clang"} < names
 
 
+def test_backports_of_the_bench_come_last(machine):
+    """The compiler and libraries of quic-go are the release's own."""
+    (machine.apt / "sources.list.d/debian.sources").write_text(STANZAS)
+    assert machine.run("bench").returncode == 0
+    update, rest, wireguard = machine.calls()
+    assert update.endswith("update")
+    assert "-t" not in rest.split() and "golang-go" in rest.split()
+    assert "golang-gvisor" not in rest
+    assert "-t bookworm-backports" in wireguard
+    assert {"golang-golang.zx2c4-wireguard-dev", "golang-gvisor-gvisor-dev",
+            "golang-1.23-go"} < set(wireguard.split())
+    assert machine.run("bench").stdout == ""
+    assert machine.calls() == []
+
+
 def test_no_server_is_started(machine):
     """The tests run an sshd of their own: dpkg must start none."""
     machine.codename("trixie")
