@@ -16,7 +16,7 @@ FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 60
 
 QUIC_PACKAGES = libngtcp2 libngtcp2_crypto_gnutls libnghttp3 gnutls
-PACKAGES = $(QUIC_PACKAGES) libuv libcares inih jansson libseccomp
+PACKAGES = $(QUIC_PACKAGES) libidn2 libuv libcares inih jansson libseccomp
 CFLAGS ?= -O2 -g
 OWN_CFLAGS = $(if $(SAN),-fsanitize=address$(comma)undefined \
 	-fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
@@ -70,7 +70,7 @@ UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	black_hole loss_window admission icmp qpack_decoder_stream closing conn_id keyed_counter listener \
 	netlink network_name migration failover edge_attempts connection pool repair_history connect_error \
-	refuse_outbound address_rule happy_eyeballs own_addresses chunk_queue \
+	refuse_outbound route_table route_rules address_rule happy_eyeballs own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
 UNIT_QUIC = aead error_text mtu_probe_packet steps tls conn stream crowd memory \
 	server path move bbr_bottleneck_queue tunnel_queue spread repair
@@ -149,6 +149,10 @@ test_pool_OBJS = proxy/local/upstream/pool.o proxy/local/upstream/upstream_edge.
 test_outbound_OBJS = proxy/local/outbound/outbound.o proxy/local/outbound/route.o \
 	proxy/local/outbound/connect_error.o
 test_tunnel_kind_OBJS = proxy/base/tunnel_kind.o
+test_route_table_OBJS = $(test_address_rule_OBJS) \
+	proxy/local/outbound/route_table.o
+test_route_rules_OBJS = $(test_route_table_OBJS) $(test_privsep_OBJS) \
+	proxy/local/outbound/route_rules.o
 test_refuse_outbound_OBJS = $(test_outbound_OBJS) proxy/base/addr.o \
 	proxy/local/outbound/refuse_outbound.o
 test_connect_error_OBJS = proxy/local/outbound/connect_error.o \
@@ -190,7 +194,7 @@ test_relay_OBJS = $(test_tls_OBJS) proxy/relay.o proxy/base/stream_quic.o \
 
 # A fuzz target is one parser; its corpus is replayed by `make unit` too.
 FUZZ = socks request response rewrite chunked trailer config basic frame \
-	netlink qpack_decoder_stream repair
+	netlink qpack_decoder_stream repair route_rules
 fuzz_socks_OBJS = $(test_socks_OBJS)
 fuzz_request_OBJS = $(test_rewrite_OBJS)
 fuzz_response_OBJS = $(test_rewrite_OBJS)
@@ -203,6 +207,7 @@ fuzz_basic_OBJS = $(test_basic_OBJS)
 fuzz_frame_OBJS = quic/frame.o
 fuzz_qpack_decoder_stream_OBJS = quic/qpack_decoder_stream.o
 fuzz_repair_OBJS = quic/repair_packet.o quic/erasure.o
+fuzz_route_rules_OBJS = $(filter-out tests/%,$(test_route_rules_OBJS))
 fuzz_netlink_OBJS = proxy/local/upstream/netlink.o
 
 # What the benchmark measures with.

@@ -17,7 +17,7 @@ OS_RELEASE=${OS_RELEASE:-/etc/os-release}
 # a|b is whichever of the two names this release has; p>=v is at least v.
 QUIC='libngtcp2-dev>=1.11 libngtcp2-crypto-gnutls-dev>=1.11
 	libnghttp3-dev>=1.8'
-BUILD="gcc make pkgconf libc6-dev libgnutls28-dev libuv1-dev libc-ares-dev
+BUILD="gcc make pkgconf libc6-dev libgnutls28-dev libidn2-dev libuv1-dev libc-ares-dev
 	libinih-dev libjansson-dev libseccomp-dev libcrypt-dev
 	ca-certificates $QUIC"
 # Faster AES-GCM; it is for one architecture, and a build without it works.

@@ -209,9 +209,8 @@ addr_format(const struct sockaddr *addr, char buf[ADDR_STRLEN])
 	return buf;
 }
 
-/* Writes an address of either family in the notation of struct cidr. */
-static bool
-to_ipv6(const struct sockaddr *addr, uint8_t bytes[16])
+bool
+addr_bytes(const struct sockaddr *addr, uint8_t bytes[16])
 {
 	const struct sockaddr_in *sin = (const void *)addr;
 	const struct sockaddr_in6 *sin6 = (const void *)addr;
@@ -295,7 +294,7 @@ cidr_parse(struct cidr *cidr, const char *s)
 	host[len] = '\0';
 	if (!addr_literal(&addr, host, 0))
 		return -EINVAL;
-	to_ipv6((const struct sockaddr *)&addr, range.addr);
+	addr_bytes((const struct sockaddr *)&addr, range.addr);
 	base = addr.ss_family == AF_INET ? IPV4_PREFIX : 0;
 	prefix = *slash == '\0' ? 128 - base
 				: parse_number(slash + 1, strlen(slash + 1),
@@ -322,7 +321,7 @@ cidr_contains(const struct cidr *cidr, const struct sockaddr *addr)
 {
 	uint8_t bytes[16];
 
-	if (!to_ipv6(addr, bytes))
+	if (!addr_bytes(addr, bytes))
 		return false;
 	/* A range wider than ::ffff:0:0/96 is of IPv6, not of IPv4. */
 	if (is_mapped(bytes) && cidr->prefix < IPV4_PREFIX)

@@ -114,6 +114,12 @@ const char *
 addr_source(const struct sockaddr *addr, char name[ADDR_SOURCE_STRLEN]);
 
 /*
+ * Writes an address of either family in the notation of struct cidr. Returns
+ * true, or false for other families.
+ */
+bool addr_bytes(const struct sockaddr *addr, uint8_t bytes[16]);
+
+/*
  * Reads "10.0.0.0/8", "fc00::/7", or a bare address, which is a range of one.
  * Bits that are set after the prefix are an error: probably a typing mistake.
  *

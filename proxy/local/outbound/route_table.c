@@ -1,0 +1,491 @@
+#include "proxy/local/outbound/route_table.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <idn2.h>
+
+#include "proxy/base/address_rule.h"
+
+/* What a pattern covers of the name that is its key. */
+#define COVERS_ITSELF 1
+#define COVERS_BELOW 2
+
+/* A key that is a network: this octet, the prefix length and the address. */
+#define NETWORK_MARK 0x01
+#define NETWORK_LEN 18
+
+/* The key that every target has. */
+#define ANY ((const uint8_t *)"")
+
+/* Octets of a name without the dot at its end (RFC 1034 §3.1), of a label. */
+#define NAME_MAX_OCTETS 253
+#define LABEL_MAX_OCTETS 63
+
+#define SLOTS_MIN 64
+#define CELLS_MIN 1024
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const char no_pattern[] =
+    "this is neither a name nor an address nor a network";
+static const char bad_ports[] =
+    "a port is a number from 1 to 65535, or two of them: FROM-TO";
+
+/*
+ * A look-up costs as much as the memory that it touches. So a name lies beside
+ * its first pattern, and a slot tells other names by their hash.
+ */
+struct route_slot {
+	uint32_t key;  /* the cell of its first pattern, plus 1; 0: none */
+	uint32_t hash; /* of the key */
+};
+
+struct pattern {
+	uint32_t next;	 /* its cell, of the same key; 0: none */
+	uint32_t number; /* the order in which they were added */
+	struct route_value value;
+	uint16_t first_port, last_port;
+	uint8_t covers;
+	uint8_t len;   /* octets of the key; of its first pattern only */
+	uint8_t key[]; /* the same */
+};
+
+/* ---- Keys ---- */
+
+static struct pattern *
+pattern_at(const struct route_table *t, uint32_t cell)
+{
+	return (struct pattern *)(void *)&t->cells[cell];
+}
+
+/*
+ * From the last octet to the first, so that the hash of every name that ends a
+ * longer one is a value on the way.
+ */
+static uint64_t
+hash_octet(uint64_t hash, uint8_t octet)
+{
+	hash = (hash ^ octet) * UINT64_C(0x9e3779b97f4a7c15);
+	return hash ^ hash >> 29;
+}
+
+static uint32_t
+fold(uint64_t hash)
+{
+	return (uint32_t)(hash ^ hash >> 32);
+}
+
+static uint32_t
+hash_key(const uint8_t *key, size_t len)
+{
+	uint64_t hash = 0;
+
+	while (len > 0)
+		hash = hash_octet(hash, key[--len]);
+	return fold(hash);
+}
+
+/* The slot of that key, or the free one where it belongs. */
+static struct route_slot *
+find_slot(const struct route_table *t, uint32_t hash, const uint8_t *key,
+    size_t len)
+{
+	struct route_slot *slot;
+	const struct pattern *p;
+
+	for (uint32_t at = hash;; at++) {
+		slot = &t->slots[at & (t->nslots - 1)];
+		if (slot->key == 0)
+			return slot;
+		if (slot->hash != hash)
+			continue;
+		p = pattern_at(t, slot->key - 1);
+		if (p->len == len && memcmp(p->key, key, len) == 0)
+			return slot;
+	}
+}
+
+static void
+move_slot(struct route_slot *slots, uint32_t n, const struct route_slot *from)
+{
+	uint32_t at = from->hash;
+
+	while (slots[at & (n - 1)].key != 0)
+		at++;
+	slots[at & (n - 1)] = *from;
+}
+
+/* Half of the slots stay free. False: there is no memory. */
+static bool
+grow_slots(struct route_table *t)
+{
+	uint32_t n = t->nslots == 0 ? SLOTS_MIN : 2 * t->nslots;
+	struct route_slot *slots;
+
+	if (t->nkeys < t->nslots / 2)
+		return true;
+	slots = calloc(n, sizeof(*slots));
+	if (slots == NULL)
+		return false;
+	for (uint32_t i = 0; i < t->nslots; i++)
+		if (t->slots[i].key != 0)
+			move_slot(slots, n, &t->slots[i]);
+	free(t->slots);
+	t->slots = slots;
+	t->nslots = n;
+	return true;
+}
+
+/* Makes room for so many more cells. False: there is no memory. */
+static bool
+grow_cells(struct route_table *t, size_t more)
+{
+	size_t max = t->cells_max;
+	uint32_t *cells;
+
+	if (t->ncells + more <= max)
+		return true;
+	while (max < t->ncells + more)
+		max = max == 0 ? CELLS_MIN : max + max / 2;
+	if (max > UINT32_MAX)
+		return false;
+	cells = realloc(t->cells, max * sizeof(*cells));
+	if (cells == NULL)
+		return false;
+	t->cells = cells;
+	t->cells_max = max;
+	return true;
+}
+
+/* Cells of a pattern with so many octets of a key. */
+static size_t
+cells_for(size_t len)
+{
+	size_t size = offsetof(struct pattern, key) + len;
+
+	if (size < sizeof(struct pattern))
+		size = sizeof(struct pattern);
+	return (size + sizeof(uint32_t) - 1) / sizeof(uint32_t);
+}
+
+/* False: a pattern of the key covers all that this one does. */
+static bool
+append(struct route_table *t, uint32_t first, uint32_t cell)
+{
+	const struct pattern *added = pattern_at(t, cell);
+	struct pattern *p;
+
+	for (p = pattern_at(t, first);; p = pattern_at(t, p->next)) {
+		if ((added->covers & ~p->covers) == 0 &&
+		    added->first_port >= p->first_port &&
+		    added->last_port <= p->last_port)
+			return false;
+		if (p->next == 0)
+			break;
+	}
+	p->next = cell;
+	return true;
+}
+
+static const char *
+add(struct route_table *t, const uint8_t *key, size_t len, uint8_t covers,
+    const struct rule *ports, const struct route_value *value)
+{
+	size_t cells = cells_for(len);
+	uint32_t hash = hash_key(key, len), cell;
+	struct route_slot *slot;
+	struct pattern *p;
+
+	if (!grow_slots(t) || !grow_cells(t, cells))
+		return "there is not enough memory";
+	slot = find_slot(t, hash, key, len);
+	cell = (uint32_t)t->ncells;
+	p = pattern_at(t, cell);
+	*p = (struct pattern){ .number = t->npatterns++,
+		.value = *value,
+		.first_port = ports->any_port ? 0 : ports->first,
+		.last_port = ports->any_port ? UINT16_MAX : ports->last,
+		.covers = covers };
+	if (slot->key != 0) {
+		if (append(t, slot->key - 1, cell))
+			t->ncells += cells_for(0);
+		return NULL;
+	}
+	t->ncells += cells;
+	p->len = (uint8_t)len;
+	memcpy(p->key, key, len);
+	*slot = (struct route_slot){ cell + 1, hash };
+	t->nkeys++;
+	return NULL;
+}
+
+/* ---- Patterns ---- */
+
+static void
+make_network(uint8_t key[NETWORK_LEN], const uint8_t address[16],
+    unsigned prefix)
+{
+	key[0] = NETWORK_MARK;
+	key[1] = (uint8_t)prefix;
+	for (unsigned i = 0; i < 16; i++)
+		key[2 + i] = prefix >= 8 * i + 8 ? address[i]
+		    : prefix <= 8 * i
+		    ? 0
+		    : (uint8_t)(address[i] & 0xff00 >> (prefix - 8 * i));
+}
+
+static bool
+is_address(const char *s)
+{
+	const char *colon = strchr(s, ':');
+
+	return s[0] == '[' || strchr(s, '/') != NULL ||
+	    (colon != NULL && strchr(colon + 1, ':') != NULL) ||
+	    (s[0] != '.' && s[strspn(s, "0123456789.")] == '\0') ||
+	    (colon != NULL && colon > s && s[0] != '.' &&
+		s + strspn(s, "0123456789.") == colon);
+}
+
+static const char *
+add_address(struct route_table *t, const char *s,
+    const struct route_value *value)
+{
+	uint8_t key[NETWORK_LEN];
+	const char *wrong;
+	struct rule rule;
+
+	if (rule_parse(&rule, s) != 0)
+		return strchr(s, '/') != NULL
+		    ? "this is not a network, ADDRESS/LENGTH with no bit set "
+		      "after the length, and no ports"
+		    : no_pattern;
+	make_network(key, rule.range.addr, rule.range.prefix);
+	wrong = add(t, key, sizeof(key), COVERS_ITSELF, &rule, value);
+	if (wrong == NULL)
+		t->prefixes[rule.range.prefix / 64] |= UINT64_C(1)
+		    << rule.range.prefix % 64;
+	return wrong;
+}
+
+static size_t
+lower(char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (name[i] >= 'A' && name[i] <= 'Z')
+			name[i] = (char)(name[i] - 'A' + 'a');
+	return len;
+}
+
+/* Labels of RFC 1034, with '_', which names of services have. */
+static const char *
+check_name(const char *name, size_t len)
+{
+	size_t label = 0;
+
+	if (len == 0 || len > NAME_MAX_OCTETS)
+		return no_pattern;
+	for (size_t i = 0; i < len; i++) {
+		if (name[i] == '*')
+			return "a * stands alone, or before the first dot";
+		if (name[i] == '.' ? label == 0
+				   : strchr("abcdefghijklmnopqrstuvwxyz"
+					    "0123456789-_",
+					 name[i]) == NULL)
+			return no_pattern;
+		label = name[i] == '.' ? 0 : label + 1;
+		if (label > LABEL_MAX_OCTETS)
+			return "a label of a name has at most 63 characters";
+	}
+	return label == 0 ? no_pattern : NULL;
+}
+
+/* Makes the key of a name, in place of `name`: its A-labels. */
+static const char *
+make_name(char name[ROUTE_PATTERN_MAX + 1])
+{
+	size_t len = strlen(name);
+	char *ascii;
+	bool is_ascii = true;
+
+	for (size_t i = 0; i < len; i++)
+		is_ascii &= name[i] > 0;
+	if (!is_ascii) {
+		if (idn2_to_ascii_8z(name, &ascii, IDN2_NONTRANSITIONAL) !=
+		    IDN2_OK)
+			return "this is no name of the Internet: UTS 46 does "
+			       "not allow it";
+		len = strlen(ascii);
+		if (len <= ROUTE_PATTERN_MAX)
+			memcpy(name, ascii, len + 1);
+		idn2_free(ascii);
+		if (len > ROUTE_PATTERN_MAX)
+			return no_pattern;
+	}
+	lower(name, len);
+	if (len > 1 && name[len - 1] == '.')
+		name[--len] = '\0';
+	return check_name(name, len);
+}
+
+static const char *
+add_name(struct route_table *t, char *s, const struct route_value *value)
+{
+	uint8_t covers = COVERS_ITSELF;
+	struct rule ports = { .any_port = true };
+	char *colon = strrchr(s, ':');
+	const char *wrong;
+
+	if (colon != NULL && rule_parse(&ports, colon) != 0)
+		return bad_ports;
+	if (colon != NULL)
+		*colon = '\0';
+	if (s[0] == '\0' || strcmp(s, "*") == 0)
+		return add(t, ANY, 0, COVERS_ITSELF | COVERS_BELOW, &ports,
+		    value);
+	if (strncmp(s, "*.", 2) == 0)
+		covers = COVERS_BELOW;
+	else if (s[0] == '.')
+		covers = COVERS_ITSELF | COVERS_BELOW;
+	s += covers == COVERS_BELOW ? 2 : covers == COVERS_ITSELF ? 0 : 1;
+	wrong = make_name(s);
+	return wrong != NULL
+	    ? wrong
+	    : add(t, (uint8_t *)s, strlen(s), covers, &ports, value);
+}
+
+const char *
+route_table_add(struct route_table *t, const char *pattern, size_t len,
+    const struct route_value *value)
+{
+	char text[ROUTE_PATTERN_MAX + 1];
+
+	if (len == 0 || memchr(pattern, '\0', len) != NULL)
+		return no_pattern;
+	if (len > ROUTE_PATTERN_MAX)
+		return "this is longer than a name can be";
+	memcpy(text, pattern, len);
+	text[len] = '\0';
+	return is_address(text) ? add_address(t, text, value)
+				: add_name(t, text, value);
+}
+
+/* ---- Look-up ---- */
+
+/* The first pattern of the key that covers the port, if it is before `best`. */
+static const struct pattern *
+first_of(const struct route_table *t, uint32_t hash, const uint8_t *key,
+    size_t len, uint8_t covers, uint16_t port, const struct pattern *best)
+{
+	uint32_t cell = find_slot(t, hash, key, len)->key;
+	const struct pattern *p;
+
+	for (p = cell == 0 ? NULL : pattern_at(t, cell - 1);
+	     p != NULL && (best == NULL || p->number < best->number);
+	     p = p->next == 0 ? NULL : pattern_at(t, p->next))
+		if ((p->covers & covers) != 0 && port >= p->first_port &&
+		    port <= p->last_port)
+			return p;
+	return best;
+}
+
+/* All slots are fetched at once: each is probably not in the cache. */
+static const struct pattern *
+find_name(const struct route_table *t, const struct target *target,
+    const struct pattern *best)
+{
+	size_t len = strlen(target->host), ends[TARGET_HOST_MAX], n = 0;
+	uint32_t hashes[TARGET_HOST_MAX];
+	uint8_t name[TARGET_HOST_MAX + 1];
+	uint64_t hash = 0;
+
+	memcpy(name, target->host, len);
+	lower((char *)name, len);
+	if (len > 0 && name[len - 1] == '.')
+		len--;
+	for (size_t i = len; i-- > 0;) {
+		hash = hash_octet(hash, name[i]);
+		if (i > 0 && name[i - 1] != '.')
+			continue;
+		hashes[n] = fold(hash);
+		__builtin_prefetch(&t->slots[hashes[n] & (t->nslots - 1)]);
+		ends[n++] = i;
+	}
+	for (size_t i = 0; i < n; i++)
+		best = first_of(t, hashes[i], name + ends[i], len - ends[i],
+		    ends[i] == 0 ? COVERS_ITSELF : COVERS_BELOW, target->port,
+		    best);
+	return best;
+}
+
+static const struct pattern *
+find_address(const struct route_table *t, const struct sockaddr *addr,
+    uint16_t port, const struct pattern *best)
+{
+	static const struct cidr ipv4 = { { [10] = 0xff, [11] = 0xff }, 96 };
+	unsigned least = cidr_contains(&ipv4, addr) ? ipv4.prefix : 0;
+	uint8_t key[NETWORK_LEN], bytes[16];
+	uint64_t left;
+	unsigned prefix;
+
+	addr_bytes(addr, bytes);
+	for (size_t i = 0; i < COUNT(t->prefixes); i++)
+		for (left = t->prefixes[i]; left != 0; left &= left - 1) {
+			prefix = (unsigned)(64 * i) +
+			    (unsigned)__builtin_ctzll(left);
+			if (prefix < least)
+				continue; /* no network of IPv6 contains it */
+			make_network(key, bytes, prefix);
+			best = first_of(t, hash_key(key, sizeof(key)), key,
+			    sizeof(key), COVERS_ITSELF, port, best);
+		}
+	return best;
+}
+
+const struct route_value *
+route_table_find(const struct route_table *t, const struct target *target)
+{
+	const struct pattern *best;
+	struct sockaddr_storage addr;
+
+	if (t->nkeys == 0)
+		return NULL;
+	best = first_of(t, 0, ANY, 0, COVERS_ITSELF, target->port, NULL);
+	if (addr_literal(&addr, target->host, target->port))
+		best = find_address(t, (struct sockaddr *)&addr, target->port,
+		    best);
+	else
+		best = find_name(t, target, best);
+	return best == NULL ? NULL : &best->value;
+}
+
+/* ---- Memory ---- */
+
+void
+route_table_shrink(struct route_table *t)
+{
+	uint32_t *cells = t->ncells == 0
+	    ? NULL
+	    : realloc(t->cells, t->ncells * sizeof(*cells));
+
+	if (cells == NULL)
+		return;
+	t->cells = cells;
+	t->cells_max = t->ncells;
+}
+
+size_t
+route_table_size(const struct route_table *t)
+{
+	return t->cells_max * sizeof(*t->cells) + t->nslots * sizeof(*t->slots);
+}
+
+void
+route_table_free(struct route_table *t)
+{
+	free(t->cells);
+	free(t->slots);
+	memset(t, 0, sizeof(*t));
+}
