@@ -70,7 +70,7 @@ UNIT = addr log config socks slice http1 chunked rewrite exchange basic users \
 	policy dial sandbox privsep control status traffic report pmtu \
 	black_hole loss_window admission icmp qpack_decoder_stream closing conn_id keyed_counter listener \
 	netlink network_name migration failover edge_attempts connection pool repair_history connect_error \
-	refuse_outbound route_table route_rules address_rule happy_eyeballs own_addresses chunk_queue \
+	refuse_outbound direct_outbound route_table route_rules address_rule happy_eyeballs own_addresses chunk_queue \
 	stream_tcp tunnel_kind relay $(UNIT_QUIC)
 UNIT_QUIC = aead error_text mtu_probe_packet steps tls conn stream crowd memory \
 	server path move bbr_bottleneck_queue tunnel_queue spread repair
@@ -147,12 +147,15 @@ test_pool_OBJS = proxy/local/upstream/pool.o proxy/local/upstream/upstream_edge.
 	proxy/local/upstream/spread.o proxy/base/addr.o \
 	proxy/local/outbound/connect_error.o
 test_outbound_OBJS = proxy/local/outbound/outbound.o proxy/local/outbound/route.o \
-	proxy/local/outbound/connect_error.o
+	proxy/local/outbound/connect_error.o $(test_route_rules_OBJS)
 test_tunnel_kind_OBJS = proxy/base/tunnel_kind.o
 test_route_table_OBJS = $(test_address_rule_OBJS) \
 	proxy/local/outbound/route_table.o
-test_route_rules_OBJS = $(test_route_table_OBJS) $(test_privsep_OBJS) \
+test_route_rules_OBJS = $(test_route_table_OBJS) \
 	proxy/local/outbound/route_rules.o
+test_direct_outbound_OBJS = $(test_outbound_OBJS) \
+	proxy/local/outbound/refuse_outbound.o proxy/local/outbound/direct_outbound.o \
+	proxy/base/happy_eyeballs.o proxy/base/liveness.o $(test_stream_tcp_OBJS)
 test_refuse_outbound_OBJS = $(test_outbound_OBJS) proxy/base/addr.o \
 	proxy/local/outbound/refuse_outbound.o
 test_connect_error_OBJS = proxy/local/outbound/connect_error.o \
@@ -207,7 +210,7 @@ fuzz_basic_OBJS = $(test_basic_OBJS)
 fuzz_frame_OBJS = quic/frame.o
 fuzz_qpack_decoder_stream_OBJS = quic/qpack_decoder_stream.o
 fuzz_repair_OBJS = quic/repair_packet.o quic/erasure.o
-fuzz_route_rules_OBJS = $(filter-out tests/%,$(test_route_rules_OBJS))
+fuzz_route_rules_OBJS = $(test_route_rules_OBJS)
 fuzz_netlink_OBJS = proxy/local/upstream/netlink.o
 
 # What the benchmark measures with.

@@ -20,7 +20,12 @@
 #include "proxy/base/control_path.h"
 #include "proxy/daemon.h"
 #include "proxy/edge/edge.h"
+#include "proxy/edge/own_addresses.h"
+#include "proxy/edge/policy.h"
 #include "proxy/local/listener.h"
+#include "proxy/local/outbound/direct_outbound.h"
+#include "proxy/local/outbound/refuse_outbound.h"
+#include "proxy/local/outbound/route.h"
 #include "proxy/local/status.h"
 #include "proxy/local/upstream/pool.h"
 #include "proxy/base/log.h"
@@ -45,6 +50,11 @@ struct culvert {
 	struct users *users;
 	struct pool *pool;
 	struct routes routes;
+	struct route_rules *rules;
+	struct direct_outbound *direct;
+	struct refuse_outbound *block;
+	struct policy direct_policy;
+	struct own_addresses own;
 	struct listener *listener;
 	struct control *control;
 
@@ -126,6 +136,29 @@ on_mtu(void *arg)
 	return status_mtu(&facts);
 }
 
+static json_t *
+on_route(void *arg, const struct target *target)
+{
+	static const char *const actions[] = { [ROUTE_TUNNEL] = "tunnel",
+		[ROUTE_EDGE] = "edge",
+		[ROUTE_DIRECT] = "direct",
+		[ROUTE_BLOCK] = "block" };
+	struct culvert *culvert = arg;
+	struct route_rule rule = { .action = ROUTE_TUNNEL };
+	char text[TARGET_STRLEN];
+	struct pool_status pool;
+	bool found = culvert->rules != NULL &&
+	    route_rules_find(culvert->rules, target, &rule);
+	json_t *line = found ? json_integer(rule.line) : json_null();
+
+	target_format(target, text, sizeof(text));
+	pool_status(culvert->pool, &pool);
+	return json_pack("{s:s, s:s, s:s?, s:o, s:s?}", "target", text,
+	    "action", actions[rule.action], "file", found ? rule.file : NULL,
+	    "line", line, "edge",
+	    rule.action == ROUTE_TUNNEL ? pool.edge : NULL);
+}
+
 static void
 on_reprobe(void *arg)
 {
@@ -146,6 +179,7 @@ static const struct control_events control_events = {
 	.status = on_status,
 	.tunnels = on_tunnels,
 	.mtu = on_mtu,
+	.route = on_route,
 	.reconnect = on_reconnect,
 	.reprobe = on_reprobe,
 };
@@ -169,6 +203,117 @@ edge_limits(const struct config *config)
 	return (struct edge_limits){ .tunnels_per_user = EDGE_TUNNELS_MAX,
 		.connect_timeout_ms = UINT64_C(1000) * config->connect_timeout,
 		.keepalive_timeout_s = config->keepalive_timeout };
+}
+
+/* ---- Rules ---- */
+
+static void
+complain_of_rule(void *arg, const char *file, unsigned line, const char *what)
+{
+	(void)arg;
+	if (line > 0)
+		log_error("%s:%u: %s", file, line, what);
+	else
+		log_error("%s: %s", file, what);
+}
+
+/* No edge has a name yet, by which a rule could choose it. */
+static int
+check_rules(const struct route_rules *rules, const char *path)
+{
+	const char *edge = route_rules_edge(rules, 0);
+
+	if (edge == NULL)
+		return 0;
+	log_error("%s: there is no edge of the name %s", path, edge);
+	return -EINVAL;
+}
+
+/* Errors are logged. Without --rules there are none. */
+static int
+load_rules(struct route_rules **rules, const struct config *config)
+{
+	static const struct route_reader reader = { .open = privsep_open,
+		.strerror = privsep_strerror,
+		.complain = complain_of_rule };
+	int rv;
+
+	*rules = NULL;
+	if (config->rules == NULL)
+		return 0;
+	rv = route_rules_load(rules, config->rules, &reader);
+	if (rv == -ENOMEM)
+		log_error("%s: there is not enough memory", config->rules);
+	if (rv == 0 && (rv = check_rules(*rules, config->rules)) != 0) {
+		route_rules_free(*rules);
+		*rules = NULL;
+	}
+	return rv;
+}
+
+static void
+set_rules(struct culvert *culvert, struct route_rules *rules)
+{
+	route_rules_free(culvert->rules);
+	culvert->rules = rules;
+	culvert->routes.rules = rules;
+}
+
+static void
+explain_block(void *arg, const struct target *target,
+    struct connect_error *error)
+{
+	route_explain(arg, target, error);
+}
+
+static bool
+permits_direct(void *arg, const struct sockaddr *addr)
+{
+	return policy_permits(arg, addr);
+}
+
+static bool
+is_own(void *own, const struct sockaddr *addr)
+{
+	return own_addresses_is_own(own, addr);
+}
+
+static struct direct_settings
+direct_settings(struct culvert *culvert, const struct config *config)
+{
+	load_policy(&culvert->direct_policy, config);
+	culvert->direct_policy.is_own = is_own;
+	culvert->direct_policy.arg = &culvert->own;
+	return (struct direct_settings){ .timeout_ms = UINT64_C(1000) *
+		    config->connect_timeout,
+		.keepalive_timeout_s = config->keepalive_timeout,
+		.permits = permits_direct,
+		.arg = &culvert->direct_policy };
+}
+
+static int
+start_routes(struct culvert *culvert)
+{
+	struct direct_settings direct = direct_settings(culvert,
+	    &culvert->config);
+	int rv = load_rules(&culvert->rules, &culvert->config);
+
+	(void)own_addresses_open(&culvert->own);
+	if (rv == 0)
+		rv = direct_outbound_new(&culvert->direct, &culvert->loop,
+		    &direct);
+	if (rv == 0)
+		rv = refuse_outbound_new(&culvert->block, &culvert->loop,
+		    explain_block, &culvert->routes);
+	if (rv != 0)
+		return rv;
+	culvert->routes = (struct routes){ pool_outbound(culvert->pool),
+		direct_outbound_get(culvert->direct),
+		refuse_outbound_get(culvert->block), culvert->rules };
+	if (culvert->rules != NULL)
+		log_info("%s: %zu patterns in use", culvert->config.rules,
+		    route_rules_count(culvert->rules));
+	return 0;
 }
 
 /*
@@ -275,14 +420,22 @@ on_reload(void *arg)
 	struct edge_limits limits;
 	char error[ERROR_MAX];
 	struct policy policy;
+	struct direct_settings direct;
+	struct route_rules *rules;
 	struct config fresh;
 	struct users *users;
 
 	if (daemon_reload(&fresh, &culvert->config) != 0)
 		return;
+	if (load_rules(&rules, &fresh) != 0) {
+		log_error(DAEMON_NOT_RELOADED "the rules have errors");
+		config_free(&fresh);
+		return;
+	}
 	if (check_via(&fresh, error) != 0 ||
 	    load(&settings, &users, &fresh, culvert->memory, error) != 0) {
 		log_error(DAEMON_NOT_RELOADED "%s", error);
+		route_rules_free(rules);
 		config_free(&fresh);
 		return;
 	}
@@ -290,9 +443,13 @@ on_reload(void *arg)
 		log_error(DAEMON_NOT_RELOADED "out of memory");
 		unload(&settings);
 		users_free(users);
+		route_rules_free(rules);
 		config_free(&fresh);
 		return;
 	}
+	set_rules(culvert, rules);
+	direct = direct_settings(culvert, &fresh);
+	direct_outbound_set(culvert->direct, &direct);
 	unload(&settings);
 	if (culvert->edge != NULL) {
 		load_policy(&policy, &fresh);
@@ -318,6 +475,10 @@ close_all(void *arg)
 
 	listener_free(culvert->listener, "culvert is shutting down");
 	pool_free(culvert->pool);
+	direct_outbound_free(culvert->direct);
+	refuse_outbound_free(culvert->block);
+	set_rules(culvert, NULL);
+	own_addresses_close(&culvert->own);
 	control_close(culvert->control);
 	edge_free(culvert->edge);
 	users_free(culvert->users);
@@ -459,8 +620,6 @@ start_upstream(struct culvert *culvert)
 	if (rv == 0)
 		rv = pool_new(&culvert->pool, &culvert->loop, &settings);
 	unload(&settings);
-	if (rv == 0)
-		culvert->routes.edges = pool_outbound(culvert->pool);
 	return rv;
 }
 
@@ -521,20 +680,30 @@ start_control(struct culvert *culvert)
 	return rv;
 }
 
+static const char *
+list_of_rules(const void *rules, size_t n)
+{
+	return rules == NULL ? NULL : route_rules_file(rules, n + 1);
+}
+
 static int
 start(struct culvert *culvert)
 {
 	struct daemon_needs needs = {
-		.connects = culvert->config.embedded_edge
+		.connects = culvert->config.embedded_edge ||
+		    culvert->config.rules != NULL
 	};
 
 	limits_set(&culvert->limits, &culvert->config);
 	if (quic_memory_new(&culvert->memory, culvert->config.memory_max) != 0)
 		return -1;
 	if (allow_via(&culvert->config, &needs.capabilities) != 0 ||
-	    start_upstream(culvert) != 0 || start_listener(culvert) != 0 ||
-	    start_control(culvert) != 0 ||
-	    daemon_confine(&culvert->config, &needs) != 0)
+	    start_upstream(culvert) != 0 || start_routes(culvert) != 0 ||
+	    start_listener(culvert) != 0 || start_control(culvert) != 0)
+		return -1;
+	needs.file = list_of_rules;
+	needs.arg = culvert->rules;
+	if (daemon_confine(&culvert->config, &needs) != 0)
 		return -1;
 	if (culvert->config.embedded_edge)
 		log_info("ready, with an embedded edge: connections leave from "
@@ -552,7 +721,7 @@ start(struct culvert *culvert)
 int
 main(int argc, char **argv)
 {
-	struct culvert culvert = { 0 };
+	struct culvert culvert = { .own = { .fd = -1 } };
 	int rv;
 
 	if ((rv = daemon_begin(&culvert.config, CONFIG_CULVERT, argc, argv)) >=

@@ -14,6 +14,7 @@
 
 #include <jansson.h>
 
+#include "proxy/base/addr.h"
 #include "proxy/control/control_client.h"
 #include "proxy/base/control_path.h"
 #include "proxy/control/report.h"
@@ -23,22 +24,28 @@
 #define JSON_FORMAT (JSON_INDENT(2) | JSON_REAL_PRECISION(15))
 
 static const struct command {
-	const char *name;
-	const char *request; /* the start line without the version */
+	const char *name, *operand; /* as usage prints it, or NULL */
+	const char *request;	    /* the start line without the version */
 	void (*report)(const json_t *answer, FILE *stream); /* or NULL: watch */
 	const char *help;
 } commands[] = {
-	{ "status", "GET /status", report_status,
+	{ "status", NULL, "GET /status", report_status,
 	    "the state of the connection to the edge" },
-	{ "tunnels", "GET /tunnels", report_tunnels,
+	{ "tunnels", NULL, "GET /tunnels", report_tunnels,
 	    "the clients and their tunnels, one line each" },
-	{ "mtu", "GET /mtu", report_mtu, "the state of path MTU discovery" },
-	{ "reprobe", "POST /reprobe", report_reprobe,
+	{ "mtu", NULL, "GET /mtu", report_mtu,
+	    "the state of path MTU discovery" },
+	{ "route", "host[:port]", "GET /route?", report_route,
+	    "which rule covers a target, and where it goes" },
+	{ "reprobe", NULL, "POST /reprobe", report_reprobe,
 	    "search for a larger path MTU now" },
-	{ "reconnect", "POST /reconnect", report_reconnect,
+	{ "reconnect", NULL, "POST /reconnect", report_reconnect,
 	    "close the connection and open a new one" },
-	{ "watch", NULL, NULL, "the status, refreshed, with rates" },
+	{ "watch", NULL, NULL, NULL, "the status, refreshed, with rates" },
 };
+
+/* Bytes of a start line, with a target. */
+#define REQUEST_MAX (32 + TARGET_STRLEN)
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -52,6 +59,7 @@ struct settings {
 	bool has_watch_options;
 	uint64_t interval_ms;
 	uint64_t count;
+	const char *target; /* of route */
 };
 
 /* ---- Commands ---- */
@@ -74,10 +82,13 @@ static int
 query(const struct command *command, const struct settings *settings)
 {
 	char error[CONTROL_CLIENT_ERROR_MAX];
-	json_t *object = control_request(settings->path, command->request,
-	    error);
+	char request[REQUEST_MAX];
+	json_t *object;
 	int rv;
 
+	snprintf(request, sizeof(request), "%s%s", command->request,
+	    settings->target);
+	object = control_request(settings->path, request, error);
 	if (object == NULL) {
 		fprintf(stderr, "culvertctl: %s\n", error);
 		return 1;
@@ -101,14 +112,36 @@ run(const struct command *command, const struct settings *settings)
 
 /* ---- The command line ---- */
 
+static const char *
+operand_of(const struct command *command)
+{
+	return command->operand != NULL ? command->operand : "";
+}
+
+#define USAGE_INDENT 18
+#define USAGE_WIDTH 80 /* columns of a terminal */
+
 static void
 print_usage(FILE *stream)
 {
-	fputs("usage: culvertctl [-hV] [-i seconds] [-n count] "
-	      "[--control path] [--json]\n                  ",
-	    stream);
-	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(stream, "%s%s", i > 0 ? " | " : "", commands[i].name);
+	int column = USAGE_INDENT, len;
+	char word[64];
+
+	fprintf(stream,
+	    "usage: culvertctl [-hV] [-i seconds] [-n count] "
+	    "[--control path] [--json]\n%*s",
+	    USAGE_INDENT, "");
+	for (size_t i = 0; i < COMMANDS; i++) {
+		len = snprintf(word, sizeof(word), "%s%s%s%s", commands[i].name,
+		    commands[i].operand != NULL ? " " : "",
+		    operand_of(&commands[i]), i + 1 < COMMANDS ? " |" : "");
+		if (column + len > USAGE_WIDTH) {
+			fprintf(stream, "\n%*s", USAGE_INDENT, "");
+			column = USAGE_INDENT;
+		}
+		column += fprintf(stream, "%s%s",
+		    column > USAGE_INDENT ? " " : "", word);
+	}
 	putc('\n', stream);
 }
 
@@ -128,7 +161,9 @@ print_help(void)
 	       "\n",
 	    control_path_default(path));
 	for (size_t i = 0; i < COMMANDS; i++)
-		printf("  %-23s %s\n", commands[i].name, commands[i].help);
+		printf("  %s %-*s %s\n", commands[i].name,
+		    22 - (int)strlen(commands[i].name),
+		    operand_of(&commands[i]), commands[i].help);
 }
 
 static const struct command *
@@ -142,17 +177,36 @@ find_command(const char *name)
 	return NULL;
 }
 
+static const char *
+check_target(const char *text)
+{
+	struct target target;
+
+	if (target_parse(&target, text, strlen(text), 1) == 0)
+		return text;
+	fprintf(stderr,
+	    "culvertctl: the target is not HOST or HOST:PORT; an "
+	    "IPv6 address needs brackets\n");
+	return NULL;
+}
+
 /* Returns the command among the arguments after the options, or NULL. */
 static const struct command *
-parse_words(int nwords, char *const *words)
+parse_words(struct settings *settings, int nwords, char *const *words)
 {
 	const struct command *command;
 
 	command = nwords > 0 ? find_command(words[0]) : NULL;
-	if (command != NULL && nwords == 1)
+	if (command != NULL && command->operand == NULL && nwords == 1)
 		return command;
+	if (command != NULL && command->operand != NULL && nwords == 2) {
+		settings->target = check_target(words[1]);
+		return settings->target != NULL ? command : NULL;
+	}
 	if (command != NULL)
-		fprintf(stderr, "culvertctl: one command at a time\n");
+		fprintf(stderr, "culvertctl: %s\n",
+		    command->operand != NULL ? "route takes one target"
+					     : "one command at a time");
 	print_usage(stderr);
 	return NULL;
 }
@@ -238,7 +292,8 @@ main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
 	};
-	struct settings settings = { .interval_ms = WATCH_SCREEN_INTERVAL_MS };
+	struct settings settings = { .interval_ms = WATCH_SCREEN_INTERVAL_MS,
+		.target = "" };
 	char buf[CONTROL_PATH_SIZE];
 	const struct command *command;
 	int c, rv;
@@ -249,7 +304,7 @@ main(int argc, char **argv)
 		if ((rv = take_option(&settings, c)) >= 0)
 			return rv;
 	}
-	command = parse_words(argc - optind, argv + optind);
+	command = parse_words(&settings, argc - optind, argv + optind);
 	if (command == NULL)
 		return 2;
 	if (settings.has_watch_options && command->report != NULL)

@@ -168,6 +168,7 @@ static int
 start_privsep(const struct config *config, const struct daemon_needs *needs)
 {
 	const struct config_option *option;
+	const char *file;
 	struct paths paths = { .n = 0 };
 	int rv;
 
@@ -179,6 +180,10 @@ start_privsep(const struct config *config, const struct daemon_needs *needs)
 			    *(char **)option_field(option, config));
 	add_path(&paths, PRIVSEP_READ, needs->cert);
 	add_path(&paths, PRIVSEP_READ, needs->key);
+	for (size_t i = 0;
+	     needs->file != NULL && (file = needs->file(needs->arg, i)) != NULL;
+	     i++)
+		add_path(&paths, PRIVSEP_READ, file);
 	add_path(&paths, PRIVSEP_CREATE, config->qlog);
 	add_path(&paths, PRIVSEP_REMOVE, config->control);
 	if (paths.n > 0 && (rv = privsep_start(paths.v, paths.n)) != 0) {

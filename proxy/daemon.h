@@ -21,8 +21,12 @@ int daemon_begin(struct config *, enum config_program, int argc, char **argv);
 /* The needs of a serving daemon that are not in its configuration. */
 struct daemon_needs {
 	const char *cert, *key; /* files that it generated, or NULL */
-	bool connects;		/* by TCP, not only to name servers */
-	uint64_t capabilities;	/* bit n is number n; usually 0 */
+	/* Files that its configuration names indirectly: each by its number,
+	 * and NULL after the last. NULL: there are none. */
+	const char *(*file)(const void *arg, size_t n);
+	const void *arg;
+	bool connects;	       /* by TCP, not only to name servers */
+	uint64_t capabilities; /* bit n is number n; usually 0 */
 };
 
 /*

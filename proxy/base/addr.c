@@ -185,6 +185,25 @@ addr_literal(struct sockaddr_storage *addr, const char *host, uint16_t port)
 	return false;
 }
 
+bool
+host_ends_in_number(const char *host)
+{
+	char name[TARGET_HOST_MAX + 1];
+	size_t len = strlen(host);
+	const char *label;
+
+	if (len > 0 && host[len - 1] == '.')
+		len--;
+	memcpy(name, host, len);
+	name[len] = '\0';
+	label = strrchr(name, '.');
+	label = label != NULL ? label + 1 : name;
+	if (label[strspn(label, "0123456789")] == '\0')
+		return true;
+	return label[0] == '0' && (label[1] | 0x20) == 'x' &&
+	    label[2 + strspn(label + 2, "0123456789abcdefABCDEF")] == '\0';
+}
+
 const char *
 addr_format(const struct sockaddr *addr, char buf[ADDR_STRLEN])
 {

@@ -91,6 +91,12 @@ bool
 addr_literal(struct sockaddr_storage *addr, const char *host, uint16_t port);
 
 /*
+ * Whether the last label of a host is a number: inet_aton(3) and similar
+ * functions, and so other programs, take such a name for an IPv4 address.
+ */
+bool host_ends_in_number(const char *host);
+
+/*
  * Writes "192.0.2.1:443" or "[::1]:443" into the caller's buffer, and "?" for
  * a family that is neither IPv4 nor IPv6.
  *

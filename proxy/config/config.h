@@ -137,6 +137,7 @@ struct config {
 
 	/* culvert */
 	char *listen_users;
+	char *rules; /* file: see route_rules.h */
 	bool via;
 	char *control; /* fits a sockaddr_un; NULL only in culvert-edge */
 	struct config_targets edge; /* empty when embedded_edge is set */

@@ -15,6 +15,8 @@ static const struct config_option culvert_options[] = {
 	    "127.0.0.1:1080", "accept clients here" },
 	{ 0, "listen-users", "proxy", &value_file, FIELD(listen_users), "file",
 	    NULL, "require a name and a password" },
+	{ 0, "rules", "proxy", &value_file, FIELD(rules), "file", NULL,
+	    "which target goes where" },
 	{ 0, "control", "proxy", &value_socket, FIELD(control), "path", NULL,
 	    "path of the control socket" },
 	{ 0, "via", "proxy", &value_flag, FIELD(via), NULL, NULL,

@@ -36,6 +36,9 @@
 /* Digits of a number: without a limit 23.4 becomes 23.399999999999999. */
 #define ANSWER_FORMAT (JSON_COMPACT | JSON_REAL_PRECISION(15))
 
+/* Of a target without one. */
+#define DEFAULT_PORT 443
+
 struct peer {
 	struct control *control;
 	uv_pipe_t pipe;
@@ -138,33 +141,44 @@ refuse(struct peer *peer, int status, const char *fields, const char *why)
 }
 
 static json_t *
-get_status(struct control *control)
+get_status(struct control *control, const struct target *target)
 {
+	(void)target;
 	return control->events->status(control->arg);
 }
 
 static json_t *
-get_tunnels(struct control *control)
+get_tunnels(struct control *control, const struct target *target)
 {
+	(void)target;
 	return control->events->tunnels(control->arg);
 }
 
 static json_t *
-get_mtu(struct control *control)
+get_mtu(struct control *control, const struct target *target)
 {
+	(void)target;
 	return control->events->mtu(control->arg);
 }
 
 static json_t *
-post_reprobe(struct control *control)
+get_route(struct control *control, const struct target *target)
 {
+	return control->events->route(control->arg, target);
+}
+
+static json_t *
+post_reprobe(struct control *control, const struct target *target)
+{
+	(void)target;
 	control->events->reprobe(control->arg);
 	return json_object();
 }
 
 static json_t *
-post_reconnect(struct control *control)
+post_reconnect(struct control *control, const struct target *target)
 {
+	(void)target;
 	control->events->reconnect(control->arg);
 	return json_object();
 }
@@ -173,21 +187,23 @@ static const struct resource {
 	const char *path;
 	const char *method;
 	const char *allow; /* the field that a 405 needs (RFC 9110 15.5.6) */
-	json_t *(*serve)(struct control *control);
+	json_t *(*serve)(struct control *control, const struct target *target);
+	bool has_target; /* after a question mark; else it is zero */
 } resources[] = {
-	{ "/status", "GET", "Allow: GET\r\n", get_status },
-	{ "/tunnels", "GET", "Allow: GET\r\n", get_tunnels },
-	{ "/mtu", "GET", "Allow: GET\r\n", get_mtu },
-	{ "/reprobe", "POST", "Allow: POST\r\n", post_reprobe },
-	{ "/reconnect", "POST", "Allow: POST\r\n", post_reconnect },
+	{ "/status", "GET", "Allow: GET\r\n", get_status, false },
+	{ "/tunnels", "GET", "Allow: GET\r\n", get_tunnels, false },
+	{ "/mtu", "GET", "Allow: GET\r\n", get_mtu, false },
+	{ "/route", "GET", "Allow: GET\r\n", get_route, true },
+	{ "/reprobe", "POST", "Allow: POST\r\n", post_reprobe, false },
+	{ "/reconnect", "POST", "Allow: POST\r\n", post_reconnect, false },
 };
 
 static const struct resource *
-find_resource(const struct http1_request *request)
+find_resource(const struct http1_request *request, struct slice path)
 {
 	for (size_t i = 0; i < sizeof(resources) / sizeof(resources[0]); i++) {
 		if (request->form == HTTP1_ORIGIN &&
-		    slice_is(request->path, resources[i].path))
+		    slice_is(path, resources[i].path))
 			return &resources[i];
 	}
 	return NULL;
@@ -196,15 +212,22 @@ find_resource(const struct http1_request *request)
 static void
 serve(struct peer *peer, const struct http1_request *request)
 {
-	const struct resource *resource = find_resource(request);
+	struct slice query = request->path, path = slice_cut(&query, '?');
+	const struct resource *resource = find_resource(request, path);
+	struct target target = { .port = 0 };
 
-	if (resource == NULL)
+	if (resource == NULL || (!resource->has_target && query.len > 0))
 		refuse(peer, 404, "", "unknown path");
 	else if (!slice_is(request->method, resource->method))
 		refuse(peer, 405, resource->allow,
 		    "this path requires another method");
+	else if (resource->has_target &&
+	    target_parse(&target, query.p, query.len, DEFAULT_PORT) != 0)
+		refuse(peer, 400, "",
+		    "the target is not HOST or HOST:PORT; an IPv6 address "
+		    "needs brackets");
 	else
-		answer(peer, 200, "", resource->serve(peer->control));
+		answer(peer, 200, "", resource->serve(peer->control, &target));
 }
 
 /* ---- Peers ---- */

@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <uv.h>
 
+#include "proxy/base/addr.h"
+
 /*
  * proxy/control is the interface for administrators: the control socket, its
  * client, and the reports that culvertctl prints.  Only the programs culvert
@@ -17,6 +19,7 @@
  *	GET /status		200 and the status object
  *	GET /tunnels		200 and the list of tunnels
  *	GET /mtu		200 and the state of path MTU discovery
+ *	GET /route?HOST:PORT	200 and the rule for that target
  *	POST /reprobe		200 and an empty object
  *	POST /reconnect		200 and an empty object
  *
@@ -53,8 +56,9 @@ struct control_events {
 	json_t *(*status)(void *arg);  /* see status_json() */
 	json_t *(*tunnels)(void *arg); /* see status_tunnels() */
 	json_t *(*mtu)(void *arg);     /* see status_mtu() */
-	void (*reconnect)(void *arg);  /* see pool_reconnect() */
-	void (*reprobe)(void *arg);    /* see pool_reprobe() */
+	json_t *(*route)(void *arg, const struct target *target);
+	void (*reconnect)(void *arg); /* see pool_reconnect() */
+	void (*reprobe)(void *arg);   /* see pool_reprobe() */
 };
 
 /*

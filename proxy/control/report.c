@@ -313,3 +313,26 @@ report_mtu(const json_t *mtu, FILE *stream)
 	    report_number(mtu, "ptb_seen"), report_number(mtu, "ptb_valid"),
 	    report_number(mtu, "ptb_ignored"));
 }
+
+void
+report_route(const json_t *route, FILE *stream)
+{
+	report_label("target", stream);
+	report_put(report_member(route, "target"), stream);
+	putc('\n', stream);
+	report_label("action", stream);
+	report_put(report_member(route, "action"), stream);
+	putc('\n', stream);
+	report_label("rule", stream);
+	report_put(report_member(route, "file"), stream);
+	if (report_knows(route, "line"))
+		fprintf(stream, ":%" PRIu64, report_number(route, "line"));
+	else
+		fputs("none covers it", stream);
+	putc('\n', stream);
+	if (report_member(route, "edge")[0] == '\0')
+		return;
+	report_label("edge", stream);
+	report_put(report_member(route, "edge"), stream);
+	putc('\n', stream);
+}

@@ -38,6 +38,9 @@ void report_tunnels(const json_t *object, FILE *stream);
 /* The object of /mtu, one line per subject. */
 void report_mtu(const json_t *mtu, FILE *stream);
 
+/* The object of /route, one line per subject. */
+void report_route(const json_t *route, FILE *stream);
+
 /* The answer to /reprobe: the search has begun. */
 void report_reprobe(const json_t *object, FILE *stream);
 

@@ -88,29 +88,6 @@ static void on_timer(uv_timer_t *timer);
 static void start_attempts(struct dial *d);
 
 /*
- * Whether the last label is a number: inet_aton(3) and similar functions, and
- * so other programs, take such a name for an IPv4 address.
- */
-static bool
-ends_in_number(const char *host)
-{
-	char name[TARGET_HOST_MAX + 1];
-	size_t len = strlen(host);
-	const char *label;
-
-	if (len > 0 && host[len - 1] == '.')
-		len--;
-	memcpy(name, host, len);
-	name[len] = '\0';
-	label = strrchr(name, '.');
-	label = label != NULL ? label + 1 : name;
-	if (label[strspn(label, "0123456789")] == '\0')
-		return true;
-	return label[0] == '0' && (label[1] | 0x20) == 'x' &&
-	    label[2 + strspn(label + 2, "0123456789abcdefABCDEF")] == '\0';
-}
-
-/*
  * Removes the final dot, which marks a name as complete, as all names are here:
  * in the hosts file it has none, and "127.0.0.1." is an address.
  */
@@ -522,7 +499,7 @@ begin(struct dial *d)
 		start_attempts(d);
 		return;
 	}
-	if (ends_in_number(target->host)) {
+	if (host_ends_in_number(target->host)) {
 		finish(d);
 		return;
 	}

@@ -15,6 +15,7 @@ http_status_of(const struct connect_error *e)
 	switch (e->type) {
 	case CONNECT_ERROR_DESTINATION_IP_PROHIBITED:
 	case CONNECT_ERROR_HTTP_REQUEST_DENIED:
+	case CONNECT_ERROR_RULE:
 		return 403;
 	case CONNECT_ERROR_DNS_ERROR:
 	case CONNECT_ERROR_DESTINATION_NOT_FOUND: /* 500 there */

@@ -20,10 +20,12 @@ ignore(void *arg, const char *file, unsigned line, const char *what)
 	must(what[0] != '\0');
 }
 
+static const struct route_reader reader = { .complain = ignore };
+
 static void
 parse(struct route_rules **rules, const char *text, size_t len)
 {
-	must(route_rules_parse(rules, "rules", text, len, ignore, NULL) == 0);
+	must(route_rules_parse(rules, "rules", text, len, &reader) == 0);
 }
 
 /* The line that decides; 0: none. */
@@ -66,7 +68,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	/* A list would read the disk. */
 	if (memchr(data, '@', size) != NULL ||
-	    route_rules_parse(&rules, "rules", text, size, ignore, NULL) != 0)
+	    route_rules_parse(&rules, "rules", text, size, &reader) != 0)
 		return 0;
 	nlines = 0;
 	for (size_t at = 0; at < size && nlines < LINES_MAX; at += len + 1) {

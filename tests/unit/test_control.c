@@ -92,6 +92,14 @@ on_mtu(void *arg)
 	return json_pack("{s:i}", "size", 1500);
 }
 
+static json_t *
+on_route(void *arg, const struct target *target)
+{
+	(void)arg;
+	return json_pack("{s:s,s:i}", "host", target->host, "port",
+	    target->port);
+}
+
 static void
 on_reprobe(void *arg)
 {
@@ -103,6 +111,7 @@ on_reprobe(void *arg)
 static const struct control_events events = { .status = on_status,
 	.tunnels = on_tunnels,
 	.mtu = on_mtu,
+	.route = on_route,
 	.reconnect = on_reconnect,
 	.reprobe = on_reprobe };
 

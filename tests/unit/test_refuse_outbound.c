@@ -68,14 +68,21 @@ ask(struct client *c)
 	assert_int_equal(c->refused, before);
 }
 
+static void
+explain(void *arg, const struct target *target, struct connect_error *error)
+{
+	assert_ptr_equal(arg, &w);
+	connect_error_set_target(error, target,
+	    CONNECT_ERROR_DESTINATION_IP_PROHIBITED, TEXT);
+}
+
 static int
 begin(void **state)
 {
 	(void)state;
 	memset(&w, 0, sizeof(w));
 	uv_loop_init(&w.loop);
-	return refuse_outbound_new(&w.outbound, &w.loop,
-	    CONNECT_ERROR_DESTINATION_IP_PROHIBITED, TEXT);
+	return refuse_outbound_new(&w.outbound, &w.loop, explain, &w);
 }
 
 static int

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,11 +37,31 @@ tell(void *arg, const char *file, unsigned line, const char *what)
 }
 
 static int
+open_file(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+
+	return fd >= 0 ? fd : -errno;
+}
+
+static const char *
+explain(int error)
+{
+	return strerror(error);
+}
+
+static const struct route_reader reader = {
+	.open = open_file,
+	.strerror = explain,
+	.complain = tell,
+};
+
+static int
 parse(const char *text)
 {
 	told[0] = '\0';
-	return route_rules_parse(&rules, "work.rules", text, strlen(text), tell,
-	    NULL);
+	return route_rules_parse(&rules, "work.rules", text, strlen(text),
+	    &reader);
 }
 
 /* What the rules say of a target: "block 3", "edge:eu 1", or "none". */
@@ -151,8 +172,8 @@ errors_name_file_and_line(void **state)
 		assert_string_equal(told, rows[i].told);
 		assert_null(rules);
 	}
-	assert_int_equal(route_rules_parse(&rules, "x", "block a\0b", 9, tell,
-			     NULL),
+	assert_int_equal(route_rules_parse(&rules, "x", "block a\0b", 9,
+			     &reader),
 	    -EINVAL);
 }
 
@@ -196,7 +217,7 @@ load(const char *name)
 
 	snprintf(path, sizeof(path), "%s/%s", directory, name);
 	told[0] = '\0';
-	return route_rules_load(&rules, path, tell, NULL);
+	return route_rules_load(&rules, path, &reader);
 }
 
 static void

@@ -44,6 +44,7 @@ enum connect_error_type {
 	CONNECT_ERROR_EDGE_OVERLOADED,	    /* the edge did not check them */
 
 	/* These are about this proxy. */
+	CONNECT_ERROR_RULE,	    /* a rule of the user blocks the target */
 	CONNECT_ERROR_CLIENT_LIMIT, /* too many connections of one client */
 	CONNECT_ERROR_OVERLOADED,   /* the client's password went unchecked */
 	CONNECT_ERROR_SHUTTING_DOWN

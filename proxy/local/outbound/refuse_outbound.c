@@ -5,8 +5,8 @@
 
 struct refuse_outbound {
 	struct outbound outbound;
-	enum connect_error_type type;
-	const char *text;
+	refuse_explain *explain;
+	void *arg;
 	struct tunnel_request_list waiting;
 	size_t nwaiting;
 	uv_timer_t timer; /* runs while a request waits */
@@ -26,7 +26,7 @@ refuse_waiting(struct refuse_outbound *r)
 	     n > 0 && (t = TAILQ_FIRST(&r->waiting)) != NULL; n--) {
 		TAILQ_REMOVE(&r->waiting, t, entry);
 		r->nwaiting--;
-		connect_error_set_target(&error, t->target, r->type, r->text);
+		r->explain(r->arg, t->target, &error);
 		tunnel_request_refused(t, &error);
 	}
 }
@@ -63,15 +63,15 @@ static const struct outbound_ops ops = {
 
 int
 refuse_outbound_new(struct refuse_outbound **out, uv_loop_t *loop,
-    enum connect_error_type type, const char *text)
+    refuse_explain *explain, void *arg)
 {
 	struct refuse_outbound *r = calloc(1, sizeof(*r));
 
 	if (r == NULL)
 		return -ENOMEM;
 	r->outbound = (struct outbound){ .ops = &ops, .provider = r };
-	r->type = type;
-	r->text = text;
+	r->explain = explain;
+	r->arg = arg;
 	TAILQ_INIT(&r->waiting);
 	uv_timer_init(loop, &r->timer);
 	r->timer.data = r;

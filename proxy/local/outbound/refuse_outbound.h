@@ -8,12 +8,13 @@
 /* An outbound that refuses every request, after a millisecond. */
 struct refuse_outbound;
 
-/*
- * Makes one that refuses with this type and "host:port: text". `text` is a
- * sentence for a person, static. 0 or -ENOMEM.
- */
+/* Says why: fills the error, as connect_error_set_target() does. */
+typedef void
+refuse_explain(void *arg, const struct target *target, struct connect_error *);
+
+/* 0 or -ENOMEM. */
 int refuse_outbound_new(struct refuse_outbound **, uv_loop_t *,
-    enum connect_error_type type, const char *text);
+    refuse_explain *explain, void *arg);
 
 /* To open tunnels with; valid until it is freed. */
 struct outbound *refuse_outbound_get(struct refuse_outbound *);

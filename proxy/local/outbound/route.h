@@ -3,10 +3,14 @@
 
 #include "proxy/base/addr.h"
 #include "proxy/local/outbound/outbound.h"
+#include "proxy/local/outbound/route_rules.h"
 
 /* The outbounds that there are. They outlive the requests that they take. */
 struct routes {
-	struct outbound *edges; /* the pool */
+	struct outbound *edges;		 /* the pool */
+	struct outbound *direct;	 /* direct_outbound.h */
+	struct outbound *block;		 /* refuses, see route_explain() */
+	const struct route_rules *rules; /* NULL: everything goes to `edges` */
 };
 
 /*
@@ -15,5 +19,9 @@ struct routes {
  */
 struct outbound *
 route(const struct routes *, unsigned listener, const struct target *target);
+
+/* Why the rules block the target: which rule, and where it is written. */
+void route_explain(const struct routes *, const struct target *target,
+    struct connect_error *);
 
 #endif

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proxy/base/privsep.h"
 #include "proxy/local/outbound/route_table.h"
 
 /* Errors that are told; after so many the file is probably no rules file. */
@@ -40,8 +39,7 @@ struct route_rules {
 /* What is being read. */
 struct reader {
 	struct route_rules *rules;
-	route_complain *complain;
-	void *arg;
+	const struct route_reader *from;
 	unsigned errors;
 	bool no_memory;
 	size_t file; /* index */
@@ -68,7 +66,8 @@ complain(struct reader *r, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
-	r->complain(r->arg, r->rules->files[r->file], r->line, what);
+	r->from->complain(r->from->arg, r->rules->files[r->file], r->line,
+	    what);
 }
 
 static int
@@ -176,12 +175,12 @@ read_all(struct reader *r, int fd, size_t *len)
 static void
 read_file(struct reader *r, const char *path, read_line *each)
 {
-	int fd = privsep_open(path);
+	int fd = r->from->open(path);
 	size_t len;
 	char *text;
 
 	if (fd < 0) {
-		complain(r, "%s", privsep_strerror(-fd));
+		complain(r, "%s", r->from->strerror(-fd));
 		return;
 	}
 	text = read_all(r, fd, &len);
@@ -391,9 +390,9 @@ read_rule_line(struct reader *r, const char *line, const char *end)
 /* ---- The whole ---- */
 
 static int
-begin(struct reader *r, const char *path, route_complain *tell, void *arg)
+begin(struct reader *r, const char *path, const struct route_reader *from)
 {
-	*r = (struct reader){ .complain = tell, .arg = arg };
+	*r = (struct reader){ .from = from };
 	r->rules = calloc(1, sizeof(*r->rules));
 	if (r->rules == NULL)
 		return -ENOMEM;
@@ -419,10 +418,10 @@ end(struct reader *r, struct route_rules **out)
 
 int
 route_rules_load(struct route_rules **out, const char *path,
-    route_complain *tell, void *arg)
+    const struct route_reader *from)
 {
 	struct reader r;
-	int rv = begin(&r, path, tell, arg);
+	int rv = begin(&r, path, from);
 
 	if (rv != 0)
 		return rv;
@@ -432,10 +431,10 @@ route_rules_load(struct route_rules **out, const char *path,
 
 int
 route_rules_parse(struct route_rules **out, const char *path, const char *text,
-    size_t len, route_complain *tell, void *arg)
+    size_t len, const struct route_reader *from)
 {
 	struct reader r;
-	int rv = begin(&r, path, tell, arg);
+	int rv = begin(&r, path, from);
 
 	if (rv != 0)
 		return rv;

@@ -23,7 +23,7 @@
 #define ROUTE_FILE_MAX (256 * 1024 * 1024)
 
 /* Files that the rules may be in, the rules file itself included. */
-#define ROUTE_FILES_MAX 24
+#define ROUTE_FILES_MAX 16
 
 /* Characters of an edge's name. */
 #define ROUTE_EDGE_MAX 63
@@ -45,25 +45,35 @@ struct route_rule {
 
 struct route_rules;
 
-/*
- * Told about each error: `file`, `line` (0: none in particular) and a sentence
- * without its full stop, which are valid during the call.
- */
-typedef void
-route_complain(void *arg, const char *file, unsigned line, const char *what);
+/* Where rules come from, and where errors go. */
+struct route_reader {
+	/* Opens a file for reading: a descriptor, or a negative errno. */
+	int (*open)(const char *path);
+
+	/* Explains such an errno, which is passed as a positive one. */
+	const char *(*strerror)(int error);
+
+	/*
+	 * An error: the file, the line (0: none in particular) and a sentence
+	 * without its full stop, which are valid during the call.
+	 */
+	void (*complain)(void *arg, const char *file, unsigned line,
+	    const char *what);
+	void *arg;
+};
 
 /*
- * Reads the rules file at `path` through privsep.h. Returns 0, or -EINVAL after
- * `complain` was called, or -ENOMEM.
+ * Reads the rules file at `path`. Returns 0, or -EINVAL after complaints, or
+ * -ENOMEM.
  */
 int route_rules_load(struct route_rules **, const char *path,
-    route_complain *complain, void *arg);
+    const struct route_reader *);
 
 /*
  * The same from `len` octets of text, which need no NUL, in place of the file.
  */
 int route_rules_parse(struct route_rules **, const char *path, const char *text,
-    size_t len, route_complain *complain, void *arg);
+    size_t len, const struct route_reader *);
 
 void route_rules_free(struct route_rules *);
 

@@ -75,6 +75,9 @@ struct tunnel_request {
 		unsigned rejected; /* times that an edge did not process it */
 		TAILQ_ENTRY(tunnel_request) age;
 	} edge; /* upstream/tunnel_queue.c */
+	struct {
+		struct dial *dial; /* NULL: there was no memory */
+	} direct;		   /* direct_outbound.c */
 };
 
 TAILQ_HEAD(tunnel_request_list, tunnel_request);
