@@ -49,7 +49,7 @@ black_hole_sent(struct black_hole *e, uint64_t number,
 	set_kind(e, number, kind);
 	if (kind == BLACK_HOLE_NONE)
 		return;
-	if (kind == BLACK_HOLE_LARGE && ++e->large_waiting == LARGE_LOST_MIN)
+	if (kind >= BLACK_HOLE_LARGE && ++e->large_waiting == LARGE_LOST_MIN)
 		e->large_third = number;
 	if (!e->waiting) {
 		e->waiting = true;
@@ -65,10 +65,10 @@ note_acked(struct black_hole *e, struct pmtu *pmtu, uint64_t number,
 
 	if (kind == BLACK_HOLE_NONE)
 		return;
-	if (kind == BLACK_HOLE_LARGE) {
+	if (kind >= BLACK_HOLE_LARGE) {
 		e->large_waiting = 0;
 		e->loss_score -= e->loss_score >= ACK_SCORE ? ACK_SCORE : 0;
-		pmtu_large_acked(pmtu);
+		pmtu_large_acked(pmtu, kind == BLACK_HOLE_FULL, now);
 	} else {
 		if (number >= e->small_acked_end)
 			e->small_acked_end = number + 1;
@@ -131,7 +131,7 @@ count_losses(struct black_hole *e)
 		e->scored_end = e->next_number - BLACK_HOLE_HISTORY;
 	while (e->scored_end + BLACK_HOLE_REORDERING < e->acked_end) {
 		number = e->scored_end++;
-		if (kind_of(e, number) != BLACK_HOLE_LARGE)
+		if (kind_of(e, number) < BLACK_HOLE_LARGE)
 			continue;
 		e->loss_end = e->scored_end;
 		if (e->loss_score < SCORE_MAX)

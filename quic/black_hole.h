@@ -25,7 +25,8 @@
 enum black_hole_kind {
 	BLACK_HOLE_NONE,  /* needs no acknowledgement, or has it */
 	BLACK_HOLE_SMALL, /* at most the base size */
-	BLACK_HOLE_LARGE
+	BLACK_HOLE_LARGE,
+	BLACK_HOLE_FULL /* large, and of the size in force */
 };
 
 /* All zero at first. */

@@ -352,12 +352,13 @@ write_packets(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 
 /* Writes a probe, alone in its train. */
 static size_t
-write_probe(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
+write_probe(struct quic_conn *conn, struct quic_gso *gso, bool first,
+    uint64_t now)
 {
 	ngtcp2_ssize n = 0;
 
 	if (gso->len == 0)
-		n = mtu_probe_write(conn, gso, now);
+		n = mtu_probe_write(conn, gso, first, now);
 	if (n < 0)
 		conn_check(conn, (int)n);
 	return n > 0;
@@ -378,9 +379,11 @@ quic_conn_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	if (gso->len == 0 && repair_write(conn, gso))
 		return true;
 	mtu_probe_watch(conn);
-	packets = write_probe(conn, gso, now);
+	packets = write_probe(conn, gso, true, now);
 	if (packets == 0 && conn->state < CONN_CLOSING)
 		packets = write_packets(conn, gso, now);
+	if (packets == 0 && conn->state < CONN_CLOSING)
+		packets = write_probe(conn, gso, false, now);
 	mtu_probe_watch(NULL);
 	if (gso->len == 0 && conn->state < CONN_CLOSING &&
 	    repair_send_request(conn, gso, now))

@@ -12,6 +12,9 @@
 /* How often the library probes a size before it abandons it. */
 #define TRIES_MAX 3
 
+/* Slots that are kept for searches and suspicions. */
+#define SLOTS_RESERVED (MTU_PROBE_SLOTS / 2)
+
 /* ---- Quotes ---- */
 
 /* A router's message about a packet comes within a round trip. */
@@ -275,6 +278,12 @@ has_room(struct quic_conn *conn, size_t want, uint64_t now)
 	return p->free_left > 0;
 }
 
+static bool
+confirms_without_slot(const struct mtu_probe *p)
+{
+	return pmtu_confirms(&p->pmtu) && p->slots_left <= SLOTS_RESERVED;
+}
+
 /*
  * The size for the library's own probe. The last probe of a slot is a small
  * one, since the library stops its discovery when all are lost. On an idle
@@ -295,6 +304,8 @@ wanted_in_slot(struct quic_conn *conn)
 	if (p->tries + 1 == TRIES_MAX ||
 	    (p->tries > 0 && p->nflights > 0 && idle))
 		return p->pmtu.base;
+	if (confirms_without_slot(p))
+		return 0;
 	return pmtu_next_probe(&p->pmtu, idle);
 }
 
@@ -376,7 +387,8 @@ write_queued(struct mtu_probe *p, struct quic_gso *gso)
 
 /*
  * Writes a probe that acknowledges packets with only PING: if both are lost, no
- * harm is done.
+ * harm is done. A probe that confirms the size in force acknowledges any: there
+ * is one in a minute, as likely to arrive as other packets.
  */
 static ngtcp2_ssize
 write_ping_ack(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
@@ -385,7 +397,10 @@ write_ping_ack(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 	struct mtu_probe *p = &conn->mtu_probe;
 	size_t want = pmtu_next_probe(&p->pmtu, false);
 
-	if (!p->must_ack_ping || p->must_ack || !has_room(conn, want, now))
+	if (!p->must_ack_ping && !p->must_ack)
+		return 0;
+	if ((p->must_ack && !confirms_without_slot(p)) ||
+	    !has_room(conn, want, now))
 		return 0;
 	return seal(conn, buf, want, false, path, ecn, now);
 }
@@ -408,8 +423,24 @@ write_handshake_rest(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path,
 	return n;
 }
 
+static ngtcp2_ssize
+write_one(struct quic_conn *conn, uint8_t *buf, ngtcp2_path *path, uint8_t *ecn,
+    bool first, uint64_t now)
+{
+	ngtcp2_ssize n = 0;
+
+	if (first)
+		n = write_handshake_rest(conn, buf, path, ecn, now);
+	if (n == 0 && pmtu_confirms(&conn->mtu_probe.pmtu) != first)
+		n = write_slot(conn, buf, path, ecn, now);
+	if (n == 0 && first)
+		n = write_ping_ack(conn, buf, path, ecn, now);
+	return n;
+}
+
 ngtcp2_ssize
-mtu_probe_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
+mtu_probe_write(struct quic_conn *conn, struct quic_gso *gso, bool first,
+    uint64_t now)
 {
 	struct mtu_probe *p = &conn->mtu_probe;
 	ngtcp2_path_storage ps;
@@ -421,11 +452,7 @@ mtu_probe_write(struct quic_conn *conn, struct quic_gso *gso, uint64_t now)
 	if ((n = (ngtcp2_ssize)write_queued(p, gso)) > 0)
 		return n;
 	ngtcp2_path_storage_zero(&ps);
-	n = write_handshake_rest(conn, gso->buf, &ps.path, &ecn, now);
-	if (n == 0)
-		n = write_slot(conn, gso->buf, &ps.path, &ecn, now);
-	if (n == 0)
-		n = write_ping_ack(conn, gso->buf, &ps.path, &ecn, now);
+	n = write_one(conn, gso->buf, &ps.path, &ecn, first, now);
 	if (n > 0)
 		gso_add(gso, &ps.path, ecn, (size_t)n);
 	return n;
@@ -570,6 +597,8 @@ mtu_probe_start(struct quic_conn *conn, uint64_t now)
 	p->slot_due = true;
 	p->slot_expiry = UINT64_MAX;
 	p->fresh = true;
+	p->pings_left = MTU_PROBE_PINGS;
+	p->pings_at = now;
 	max = path_max(conn);
 	if (p->peer_max != 0 && p->peer_max < max)
 		max = (size_t)p->peer_max;

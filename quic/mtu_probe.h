@@ -1,8 +1,9 @@
 /*
  * Sends the probes of the search for the path MTU (pmtu.h), and reports to it
  * whether they were acknowledged or lost. To the peer it is plain QUIC. Which
- * size is probed, pmtu.h decides, and when the search is repeated,
- * pmtu_search_interval.h.
+ * size is probed, pmtu.h decides, when the search is repeated,
+ * pmtu_search_interval.h, and when the size in force is confirmed,
+ * pmtu_confirmation.h.
  *
  * ngtcp2 calls us to encrypt and decrypt packets, and there they can be read
  * and changed. Two kinds of packets can get another length as they are
@@ -18,9 +19,10 @@
  *
  * A side that only sends has nothing to acknowledge. But its packets have
  * exactly the base size while it searches, and a receiver that is culvert then
- * adds PING to some of its acknowledgements (RFC 9000 §13.2.4). The library
- * does not account for these, either, so nothing waits for an acknowledgement
- * of them.
+ * adds PING to some of its acknowledgements (RFC 9000 §13.2.4), and seldom also
+ * to others, so that the sender can confirm the size in force. The library does
+ * not account for these, either, so nothing waits for an acknowledgement of
+ * them.
  */
 #ifndef CULVERT_QUIC_MTU_PROBE_H
 #define CULVERT_QUIC_MTU_PROBE_H
@@ -194,11 +196,13 @@ size_t mtu_probe_added(const struct quic_conn *);
 
 /*
  * Writes a probe into the empty train, alone, if one is needed and possible; or
- * a packet that would have been sent anyhow. Returns as the write calls of
- * ngtcp2 do; 0: nothing.
+ * a packet that would have been sent anyhow. Probes of a search come before
+ * ordinary packets (`first`), and those that only confirm the size in force
+ * after them, since they would delay them by their pacing. Returns as the write
+ * calls of ngtcp2 do; 0: nothing.
  */
-ngtcp2_ssize
-mtu_probe_write(struct quic_conn *, struct quic_gso *, uint64_t now);
+ngtcp2_ssize mtu_probe_write(struct quic_conn *, struct quic_gso *, bool first,
+    uint64_t now);
 
 /* Fills in the results. */
 void mtu_probe_stats(const struct quic_conn *, struct quic_stats *);

@@ -17,6 +17,12 @@
  */
 #define RANGES_MAX 256
 
+/*
+ * A side that only receives adds a PING to an acknowledgement so often: half
+ * the interval in which the peer confirms the size in force.
+ */
+#define PING_INTERVAL (30 * NS_PER_S)
+
 #define PING 0x01 /* RFC 9000 §19.2 */
 #define ACK 0x02  /* RFC 9000 §19.3; with ECN counts 0x03 */
 
@@ -42,9 +48,12 @@ note_sent(struct quic_conn *conn, uint64_t number, size_t size,
 
 	black_hole_sent(&p->black_hole, number,
 	    kind == FRAME_ACK_ONLY || p->sealed != 0 ? BLACK_HOLE_NONE
-		: size > p->pmtu.base		     ? BLACK_HOLE_LARGE
-						     : BLACK_HOLE_SMALL,
+		: size <= p->pmtu.base		     ? BLACK_HOLE_SMALL
+		: size < p->pmtu.size		     ? BLACK_HOLE_LARGE
+						     : BLACK_HOLE_FULL,
 	    conn->now);
+	if (kind == FRAME_ELICITING)
+		pmtu_used(&p->pmtu, conn->now);
 	path_loss_sent(conn, number, size, p->sealed != 0);
 }
 
@@ -60,8 +69,22 @@ note_acking(struct mtu_probe *p, uint8_t first)
 }
 
 /*
- * Adds a PING to an acknowledgement, for a peer that searches for its path MTU.
- * Not to a coalesced packet: the library has filled that datagram.
+ * True: the peer may need a packet to acknowledge. It searches for its path
+ * MTU, or it has sent data, which we only acknowledge for so long.
+ */
+static bool
+ping_is_due(const struct quic_conn *conn)
+{
+	const struct mtu_probe *p = &conn->mtu_probe;
+
+	return p->sees_base ||
+	    (p->must_ack && conn->now >= p->pings_at + PING_INTERVAL);
+}
+
+/*
+ * Adds a PING to an acknowledgement, for a peer that searches for its path MTU
+ * or confirms it. Not to a coalesced packet: the library has filled that
+ * datagram.
  */
 static size_t
 add_ping(struct quic_conn *conn, const uint8_t *packet, uint8_t *payload,
@@ -69,7 +92,7 @@ add_ping(struct quic_conn *conn, const uint8_t *packet, uint8_t *payload,
 {
 	struct mtu_probe *p = &conn->mtu_probe;
 
-	if (!p->sees_base || packet != p->datagram ||
+	if (!ping_is_due(conn) || packet != p->datagram ||
 	    len + 1 + overhead > PMTU_BASE_SIZE)
 		return len;
 	if (conn->now >= p->pings_at + mtu_probe_rtt(conn)) {
@@ -172,13 +195,17 @@ on_acked_range(void *arg, uint64_t first, uint64_t last)
 }
 
 static void
-note_received(struct mtu_probe *p, size_t size, enum frame_kind kind)
+note_received(struct quic_conn *conn, size_t size, enum frame_kind kind)
 {
+	struct mtu_probe *p = &conn->mtu_probe;
+
 	if (kind == FRAME_PING_ONLY)
 		p->must_ack_ping = true;
-	else if (kind == FRAME_ELICITING)
-		p->must_ack = true;
-	if (kind == FRAME_ELICITING && size == PMTU_BASE_SIZE)
+	if (kind != FRAME_ELICITING)
+		return;
+	p->must_ack = true;
+	pmtu_used(&p->pmtu, conn->now);
+	if (size == PMTU_BASE_SIZE)
 		p->sees_base = true;
 }
 
@@ -209,8 +236,7 @@ mtu_probe_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
 	    aadlen + len);
 	watched->mtu_probe.ranges_left = RANGES_MAX;
 	black_hole_opened(&watched->mtu_probe.black_hole);
-	note_received(&watched->mtu_probe, aadlen + len,
-	    frame_kind(dest, len - TAG_LEN));
+	note_received(watched, aadlen + len, frame_kind(dest, len - TAG_LEN));
 	frame_walk_acks(dest, len - TAG_LEN, on_acked_range, watched);
 	return 0;
 }

@@ -67,6 +67,7 @@ set_size(struct pmtu *p, size_t size, enum pmtu_cause cause, uint64_t now)
 	p->size = size;
 	p->cause = cause;
 	p->changed_at = now;
+	pmtu_confirmation_reset(&p->confirmation, now);
 }
 
 /* ---- Lost sizes ---- */
@@ -334,11 +335,19 @@ wanted_in_suspicion(const struct pmtu *p, bool idle)
 	return p->small_acked > 0 && p->large_lost > 0 ? next_fallback(p) : 0;
 }
 
+bool
+pmtu_confirms(const struct pmtu *p)
+{
+	return p->state == PMTU_COMPLETE && p->confirmation.due;
+}
+
 size_t
 pmtu_next_probe(const struct pmtu *p, bool idle)
 {
 	if (p->suspicious)
 		return wanted_in_suspicion(p, idle);
+	if (pmtu_confirms(p))
+		return p->nin_flight == 0 ? p->size : 0;
 	if (p->state != PMTU_SEARCHING || p->nqueue == 0 ||
 	    p->nin_flight >= PMTU_PARALLEL_MAX)
 		return 0;
@@ -495,6 +504,7 @@ score_ack(struct pmtu *p, size_t size, uint64_t now)
 {
 	if (size >= p->tested) {
 		p->large_acked++;
+		pmtu_confirmation_reset(&p->confirmation, now);
 		decide(p, now);
 		return;
 	}
@@ -518,10 +528,27 @@ pmtu_probe_acked(struct pmtu *p, size_t size, uint64_t now)
 		if (size > p->size) {
 			set_size(p, size, PMTU_PROBE_ACKED, now);
 			p->raising = false;
+		} else if (size == p->size) {
+			pmtu_confirmation_reset(&p->confirmation, now);
+			p->data_flowed = true;
 		}
 	}
 	trim_queue(p);
 	next_round(p, now);
+}
+
+/*
+ * Several probes of the size in force were lost: they count in the suspicion,
+ * and so do the packets that were acknowledged later.
+ */
+static void
+confirmation_failed(struct pmtu *p, uint64_t now)
+{
+	pmtu_suspect(p, now);
+	if (!p->suspicious)
+		return;
+	p->large_lost = PMTU_LOSSES_MAX;
+	p->small_acked = 1;
 }
 
 void
@@ -541,6 +568,9 @@ pmtu_probe_lost(struct pmtu *p, size_t size, uint64_t now)
 	}
 	if (size > p->size)
 		note_lost(p, size);
+	else if (pmtu_confirms(p) && size == p->size &&
+	    pmtu_confirmation_lost(&p->confirmation, now))
+		confirmation_failed(p, now);
 	next_round(p, now);
 }
 
@@ -600,9 +630,18 @@ pmtu_too_big(struct pmtu *p, size_t quoted, size_t size, uint64_t now)
 }
 
 void
-pmtu_large_acked(struct pmtu *p)
+pmtu_large_acked(struct pmtu *p, bool full, uint64_t now)
 {
 	p->data_flowed = true;
+	if (full)
+		pmtu_confirmation_reset(&p->confirmation, now);
+}
+
+void
+pmtu_used(struct pmtu *p, uint64_t now)
+{
+	if (p->size > p->base)
+		pmtu_confirmation_used(&p->confirmation, p->size, now);
 }
 
 /* ---- Time ---- */

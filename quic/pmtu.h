@@ -1,7 +1,8 @@
 /*
  * Datagram packetization layer path MTU discovery (RFC 8899) with the rules of
  * QUIC (RFC 9000 §14): which size to probe next, and what the results mean. How
- * often a search is repeated is in pmtu_search_interval.h.
+ * often a search is repeated is in pmtu_search_interval.h, and how often the size
+ * in force is confirmed, in pmtu_confirmation.h.
  *
  * Pure: integers and times go in, decisions come out. quic/mtu_probe.h sends
  * the probes and detects their loss. All sizes are bytes of UDP payload; all
@@ -26,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quic/pmtu_confirmation.h"
 #include "quic/pmtu_search_interval.h"
 
 /*
@@ -109,7 +111,8 @@ struct pmtu {
 	size_t nqueue;
 	bool raising; /* this search may end at the first loss */
 	struct pmtu_search_interval next_search;
-	bool data_flowed; /* since the search ended */
+	struct pmtu_confirmation confirmation; /* of the size in force */
+	bool data_flowed;		       /* since the search ended */
 };
 
 /*
@@ -164,11 +167,24 @@ void pmtu_probe_acked(struct pmtu *, size_t size, uint64_t now);
 void pmtu_probe_lost(struct pmtu *, size_t size, uint64_t now);
 
 /*
- * An ordinary packet was acknowledged: a large one, so the path is in use; or
- * one of at most the base size, so the path is up (and in use, as far as is
- * known, while no packets are larger).
+ * The next probe only confirms the size in force: no search and no suspicion
+ * waits for it.
  */
-void pmtu_large_acked(struct pmtu *);
+bool pmtu_confirms(const struct pmtu *);
+
+/*
+ * The connection is used in this direction or the other: if the size in force
+ * was not confirmed for a while, it is probed again.
+ */
+void pmtu_used(struct pmtu *, uint64_t now);
+
+/*
+ * An ordinary packet was acknowledged: a large one, so the path is in use, and
+ * if it had the size in force, that is confirmed (`full`); or one of at most
+ * the base size, so the path is up (and in use, as far as is known, while no
+ * packets are larger).
+ */
+void pmtu_large_acked(struct pmtu *, bool full, uint64_t now);
 void pmtu_small_acked(struct pmtu *, uint64_t now);
 
 /*

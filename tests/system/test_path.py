@@ -366,6 +366,22 @@ def repair(scene):
         flow.stop()
 
 
+def confirm(scene):
+    """Small packets alone, and the path narrows: it is known in a minute."""
+    line = scene.places.line("line", RTT)
+    scene.connect()
+    scene.finds(1500)
+    line.becomes("-m", 1300)
+    scene.begin = time.monotonic()
+
+    def is_known():
+        scene.carry(100, 100)
+        return 1292 < scene.mtu()["size"] <= 1300
+
+    wait_until(is_known, "1300 is known", deadline=2 * DEADLINE)
+    scene.note("known_s")
+
+
 def cut(scene):
     """Nothing passes for three seconds."""
     line = scene.places.line("line", RTT, rate=RATE)
@@ -608,5 +624,15 @@ def test_spread(tmp_path, ca):
         with Scene(tmp_path, ca) as scene:
             spread(scene)
             print(f"\n3 % loss: {scene.figures}")
+    except Forbidden as error:
+        pytest.skip(f"no network namespaces here: {error}")
+
+
+@pytest.mark.skipif(not FULL, reason="takes a minute: make system-full")
+def test_confirmation(tmp_path, ca):
+    try:
+        with Scene(tmp_path, ca) as scene:
+            confirm(scene)
+            print(f"\nsmall packets: {scene.figures}")
     except Forbidden as error:
         pytest.skip(f"no network namespaces here: {error}")

@@ -53,6 +53,12 @@ black_holes(const struct world *w)
 	    stats_of(sender(w, DOWN)).black_holes_confirmed;
 }
 
+static size_t
+received_of(const struct world *w, int way)
+{
+	return way == UP ? w->far[0].received : w->near[0].received;
+}
+
 static void
 set_path(struct world *w, size_t size)
 {
@@ -451,8 +457,11 @@ a_stable_path_costs_little(void **state)
 			send_more(w, ways, 100 * KB);
 			pass(w, 10 * LINK_S);
 		}
-		assert_in_range(probes_of(w, UP) - up, 0, 20);
-		assert_in_range(probes_of(w, DOWN) - down, 0, 20);
+		/* A side that only receives confirms its size. */
+		assert_in_range(probes_of(w, UP) - up, ways == DOWN ? 50 : 0,
+		    ways == DOWN ? 80 : 20);
+		assert_in_range(probes_of(w, DOWN) - down, ways == UP ? 50 : 0,
+		    ways == UP ? 80 : 20);
 		assert_int_equal(size_of(w, UP), 1400);
 		assert_int_equal(size_of(w, DOWN), 1400);
 		restart(w);
@@ -498,13 +507,162 @@ only_probes_are_larger(void **state)
 	assert_true(black_holes(w) > 0);
 }
 
-/* ---- Black holes ---- */
+/* ---- The size in force ---- */
 
-static size_t
-received_of(const struct world *w, int way)
+#define MINUTE (60 * LINK_S)
+#define DAY (24 * 60 * MINUTE)
+
+/* Small packets, and an answer to each if it goes both ways. */
+static void
+chat(struct world *w, int ways, uint64_t ns)
 {
-	return way == UP ? w->far[0].received : w->near[0].received;
+	uint64_t until = w->link->now + ns;
+
+	while (w->link->now < until) {
+		send_more(w, ways, 100);
+		pass(w, LINK_S);
+	}
 }
+
+/*
+ * After some minutes of small packets the path narrows, which is known within a
+ * minute, or a little later if the peer's packets are the only occasion.
+ */
+static void
+confirm(struct world *w, int ways, int way, size_t narrow, unsigned minutes)
+{
+	set_path(w, 1500);
+	begin(w, ways, 100 * KB);
+	pass(w, 10 * LINK_S);
+	assert_int_equal(size_of(w, way), 1500);
+	chat(w, ways, minutes * MINUTE);
+	set_path(w, narrow);
+	chat(w, ways, MINUTE + (minutes < 60 ? 20 : 60) * LINK_S);
+	if (size_of(w, way) > narrow || size_of(w, way) < narrow - 7)
+		fail_msg("%s, %s, %zu: %zu", names[ways], names[way], narrow,
+		    size_of(w, way));
+	assert_in_range(probes_of(w, way), minutes, minutes + 40);
+	assert_int_equal(stats_of(sender(w, way)).black_holes_confirmed, 1);
+	restart(w);
+}
+
+static void
+small_packets_confirm_the_size(void **state)
+{
+	static const size_t paths[] = { 1400, 1300, 1281 };
+
+	for (size_t i = 0; i < COUNT(paths); i++)
+		for (int ways = UP; ways <= BOTH; ways++)
+			for (int way = UP; way <= DOWN; way++)
+				confirm(*state, ways, way, paths[i], 3);
+}
+
+/* The slots of the library's own discovery do not last so long. */
+static void
+small_packets_confirm_the_size_for_hours(void **state)
+{
+	for (int ways = UP; ways <= BOTH; ways++)
+		for (int way = UP; way <= DOWN; way++)
+			confirm(*state, ways, way, 1300, 150);
+}
+
+/* The next transfer has no stall: it moves in three round trips. */
+static void
+a_smaller_path_is_known_before_an_upload(void **state)
+{
+	struct world *w = *state;
+	uint64_t began_at;
+	size_t received;
+
+	set_path(w, 1500);
+	begin(w, UP, 100 * KB);
+	pass(w, 10 * LINK_S);
+	set_path(w, 1300);
+	chat(w, BOTH, 2 * MINUTE);
+	began_at = w->link->now;
+	received = received_of(w, UP);
+	send_more(w, UP, 20 * KB);
+	while (received_of(w, UP) < received + 20 * KB)
+		pass(w, STEP);
+	assert_in_range(w->link->now - began_at, 0, 3 * RTT);
+}
+
+/* Loss by chance is confirmed by further probes, and changes nothing. */
+static void
+confirmations_may_be_lost(void **state)
+{
+	static const unsigned losses[] = { 0, 30, 100 };
+	struct world *w = *state;
+	uint64_t probes[3], bits;
+
+	for (size_t i = 0; i < COUNT(losses); i++) {
+		set_path(w, 1500);
+		begin(w, BOTH, 100 * KB);
+		pass(w, 10 * LINK_S);
+		assert_int_equal(size_of(w, UP), 1500);
+		assert_int_equal(size_of(w, DOWN), 1500);
+		w->link->loss = losses[i];
+		probes[UP] = probes_of(w, UP);
+		probes[DOWN] = probes_of(w, DOWN);
+		for (unsigned minutes = 0; minutes < 6 * 60; minutes++) {
+			chat(w, BOTH, MINUTE);
+			assert_int_equal(size_of(w, UP), 1500);
+			assert_int_equal(size_of(w, DOWN), 1500);
+		}
+		assert_int_equal(black_holes(w), 0);
+		for (int way = UP; way <= DOWN; way++) {
+			bits = (probes_of(w, way) - probes[way]) * 1500 * 8 *
+			    (DAY / (6 * 60 * MINUTE));
+			assert_in_range(bits, 16 * MB, 25 * MB);
+		}
+		restart(w);
+	}
+}
+
+/* Not even keep-alive, nor the peer's probes, make the connection used. */
+static void
+an_idle_connection_confirms_nothing(void **state)
+{
+	struct world *w = *state;
+	uint64_t up, down;
+
+	set_path(w, 1500);
+	begin(w, BOTH, 100 * KB);
+	chat(w, BOTH, 30 * LINK_S);
+	up = probes_of(w, UP);
+	down = probes_of(w, DOWN);
+	pass(w, 30 * MINUTE);
+	assert_int_equal(probes_of(w, UP), up);
+	assert_int_equal(probes_of(w, DOWN), down);
+	assert_int_equal(w->client[0].closed, 0);
+	/* But the first packets after that. */
+	set_path(w, 1300);
+	chat(w, BOTH, 20 * LINK_S);
+	assert_in_range(size_of(w, UP), 1293, 1300);
+	assert_in_range(size_of(w, DOWN), 1293, 1300);
+}
+
+/* Nor is there anything to confirm while full packets are acknowledged. */
+static void
+full_packets_confirm_the_size(void **state)
+{
+	struct world *w = *state;
+	uint64_t up, down;
+
+	set_path(w, 1500);
+	begin(w, BOTH, 100 * KB);
+	pass(w, 10 * LINK_S);
+	up = probes_of(w, UP);
+	down = probes_of(w, DOWN);
+	for (unsigned i = 0; i < 60; i++) {
+		send_more(w, BOTH, 100 * KB);
+		chat(w, BOTH, 50 * LINK_S);
+	}
+	assert_int_equal(probes_of(w, UP), up);
+	assert_int_equal(probes_of(w, DOWN), down);
+}
+
+/* ---- Black holes ---- */
 
 /* The path narrows, so long after the first of `n` bytes. */
 static void
@@ -1006,6 +1164,12 @@ main(void)
 		TEST(searches_leave_the_window_alone),
 		TEST(a_stable_path_costs_little),
 		TEST(only_probes_are_larger),
+		TEST(small_packets_confirm_the_size),
+		TEST(small_packets_confirm_the_size_for_hours),
+		TEST(a_smaller_path_is_known_before_an_upload),
+		TEST(confirmations_may_be_lost),
+		TEST(an_idle_connection_confirms_nothing),
+		TEST(full_packets_confirm_the_size),
 		TEST(a_hole_in_mid_transfer),
 		TEST(every_byte_passes_the_hole),
 		TEST(a_hole_in_a_quiet_connection),

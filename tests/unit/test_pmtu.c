@@ -151,7 +151,7 @@ run(struct model *m, uint64_t ns)
 		size = m->p.size;
 		land(m);
 		if (m->in_use)
-			pmtu_large_acked(&m->p);
+			pmtu_large_acked(&m->p, true, m->now);
 		pmtu_expire(&m->p, m->now);
 		check(m, size);
 		send_probes(m);
@@ -633,6 +633,116 @@ loss_by_chance_is_no_black_hole(void **state)
 	assert_in_range(m.p.confirmed, 0, 4);
 }
 
+/* ---- The size in force ---- */
+
+/* Small packets all the time. */
+static void
+use(struct model *m, uint64_t ns)
+{
+	for (uint64_t until = m->now + ns; m->now < until; run(m, NS_PER_S)) {
+		pmtu_used(&m->p, m->now);
+		if (m->p.suspicious)
+			pmtu_small_acked(&m->p, m->now);
+	}
+}
+
+static void
+found(struct model *m, size_t ip_max, size_t path)
+{
+	setup(m, ip_max, path, V4);
+	m->in_use = false;
+	search(m);
+}
+
+static void
+a_size_in_use_is_confirmed(void **state)
+{
+	static const struct {
+		size_t path;
+		unsigned least, most; /* probes in an hour */
+	} rows[] = {
+		{ 1228, 0, 0 },
+		{ 1400, 58, 72 }, /* and probes of larger sizes */
+		{ 1500, 58, 60 },
+		{ 9000, 9, 10 },
+	};
+	static struct model m;
+	uint64_t probes;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		found(&m, rows[i].path > 1500 ? 9000 : 1500, rows[i].path);
+		probes = m.p.probes_sent;
+		use(&m, 3600 * NS_PER_S);
+		assert_in_range(m.p.probes_sent - probes, rows[i].least,
+		    rows[i].most);
+		assert_int_equal(m.p.size, rows[i].path - V4);
+		assert_int_equal(m.p.suspected, 0);
+	}
+}
+
+static void
+a_smaller_path_is_noticed(void **state)
+{
+	static const size_t paths[] = { 1400, 1337, 1280, 1228 };
+	static struct model m;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(paths); i++) {
+		found(&m, 1500, 1500);
+		set_path(&m, paths[i]);
+		use(&m, 70 * NS_PER_S);
+		assert_int_equal(m.p.state, PMTU_COMPLETE);
+		assert_int_equal(m.p.confirmed, 1);
+		assert_int_equal(m.p.cause,
+		    m.p.size == 1400 - V4 || m.p.size == 1280 - V4 ||
+			    m.p.size == 1200
+			? PMTU_BLACK_HOLE
+			: PMTU_PROBE_ACKED);
+		assert_in_range(m.p.size, paths[i] - V4 - PMTU_RESOLUTION + 1,
+		    paths[i] - V4);
+	}
+}
+
+/* A suspicion needs three losses in a row, and a black hole more. */
+static void
+a_lost_confirmation_is_repeated(void **state)
+{
+	static struct model m;
+	uint64_t probes;
+
+	(void)state;
+	found(&m, 1500, 1500);
+	m.now += 60 * NS_PER_S;
+	pmtu_used(&m.p, m.now);
+	for (unsigned lost = 1; lost < 3; lost++) {
+		assert_int_equal(pmtu_next_probe(&m.p, false), 1500 - V4);
+		pmtu_sent(&m.p, 1500 - V4);
+		assert_int_equal(pmtu_next_probe(&m.p, false), 0);
+		pmtu_probe_lost(&m.p, 1500 - V4, m.now);
+		assert_int_equal(m.p.suspected, 0);
+	}
+	pmtu_sent(&m.p, 1500 - V4);
+	pmtu_large_acked(&m.p, false, m.now); /* another size: no matter */
+	pmtu_probe_lost(&m.p, 1500 - V4, m.now);
+	assert_int_equal(m.p.suspected, 1);
+	assert_int_equal(m.p.size, 1500 - V4);
+	run(&m, 2 * RTT);
+	assert_int_equal(m.p.state, PMTU_COMPLETE);
+	assert_int_equal(m.p.confirmed, 0);
+	assert_int_equal(pmtu_limit(&m.p), 1500 - V4);
+
+	/* Another minute; and a full packet makes the probe needless. */
+	probes = m.p.probes_sent;
+	use(&m, 55 * NS_PER_S);
+	assert_int_equal(m.p.probes_sent, probes);
+	m.now += 10 * NS_PER_S;
+	pmtu_used(&m.p, m.now);
+	assert_int_equal(pmtu_next_probe(&m.p, false), 1500 - V4);
+	pmtu_large_acked(&m.p, true, m.now);
+	assert_int_equal(pmtu_next_probe(&m.p, false), 0);
+}
+
 /* ---- Interfaces and routers ---- */
 
 static void
@@ -893,6 +1003,9 @@ main(void)
 		cmocka_unit_test(half_a_black_hole_is_left),
 		cmocka_unit_test(an_outage_is_no_black_hole),
 		cmocka_unit_test(loss_by_chance_is_no_black_hole),
+		cmocka_unit_test(a_size_in_use_is_confirmed),
+		cmocka_unit_test(a_smaller_path_is_noticed),
+		cmocka_unit_test(a_lost_confirmation_is_repeated),
 		cmocka_unit_test(an_interface_is_a_ceiling),
 		cmocka_unit_test(an_interface_ends_a_suspicion),
 		cmocka_unit_test(a_router_knows_the_path),
