@@ -30,7 +30,7 @@ CHECK='curl mandoc iproute2 openvpn git netcat-openbsd openssh-client
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'
 FUZZ='clang llvm libclang-rt-dev|libclang-rt-14-dev'
-BENCH='microsocks openssh-client openssh-server shadowsocks-libev gnuplot-nox openssl
+BENCH='microsocks openssh-client openssh-server shadowsocks-libev openssl
 	iproute2 python3 golang-go
 	golang-github-lucas-clemente-quic-go-dev|golang-github-quic-go-quic-go-dev
 	golang-github-marten-seemann-qpack-dev|golang-github-quic-go-qpack-dev'

@@ -1,6 +1,7 @@
 """Measures culvert beside other proxies that a user could choose.
 
-Needs no network.  Prints one table, and writes bench.csv and bench.svg.
+Needs no network.  Prints one table, and writes bench.csv, and bench.html with
+plots.
 """
 
 import argparse
@@ -12,7 +13,6 @@ import re
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 
@@ -20,9 +20,10 @@ import peers
 import work
 from certificate import NAMES, SERVER, Pair
 from goals import CCS, LOSS, MATRIX, NO_LOSS, WAYS, WIREGUARD, Goals
+from page import Page
 from peers import Peer
 from report import Report, machine
-from stage import Stage, stopped
+from stage import Stage, load, stopped
 from world import BENCH, Line, Loopback, Missing, allowed
 
 # Round trip in ms, Mbit/s, per cent of packets lost, and the name.
@@ -30,11 +31,6 @@ CLEAN = (50, 100, 0, NO_LOSS)
 LOSSY = (50, 100, 1, LOSS.format(1))
 BAD = [CLEAN, LOSSY, (50, 100, 3, LOSS.format(3))]
 FAST = (10, 1000, 0, "10 ms, 1 Gbit/s, no loss")
-
-PANELS = [("loopback", WAYS[0]), ("loopback", "tunnels opened and closed"),
-          (NO_LOSS, WAYS[0]), (LOSS.format(1), WAYS[0]),
-          (LOSS.format(1), "page, an object, p95"),
-          (NO_LOSS, "echo beside bulk, p95")]
 
 
 @dataclasses.dataclass
@@ -72,8 +68,10 @@ def loopback(pair, built):
     bulk = [work.bulk_loopback(way, width, share)
             for width, share in ((1, 1), (8, 0.5)) for way in ("down", "up")]
     rest = [work.tunnels, work.page, work.first_byte(10), work.echo]
-    return [Stage("loopback", Loopback, others(pair, built) + ours, bulk),
-            Stage("loopback", Loopback, others(pair, built) + ours[:2], rest)]
+    return [Stage("loopback", Loopback, others(pair, built) + ours, bulk,
+                  short=True),
+            Stage("loopback", Loopback, others(pair, built) + ours[:2], rest,
+                  short=True)]
 
 
 def idle(pair, built):
@@ -104,7 +102,7 @@ def matrix(pair):
                 Peer("culvert", peers.culvert(pair, "bbr"), "direct, bbr")]
         stages.append(Stage(name, functools.partial(
             Line, rtt, rate, loss, "bbr"), mine, works))
-    return [stages[i:i + 6] for i in range(0, len(stages), 6)]
+    return [stages[i:i + 7] for i in range(0, len(stages), 7)]
 
 
 def sparse(pair, built, runs):
@@ -120,8 +118,7 @@ def sparse(pair, built, runs):
 def groups(pair, built, runs):
     """Stages that run at once, group after group.  A line of 100 Mbit/s takes
     little of a processor, and there are many of them."""
-    bulk = [work.bulk_line("down", 1), work.bulk_line("up", 1),
-            work.bulk_line("down", 8, share=0.5)]
+    bulk = [work.bulk_line("down", 1), work.bulk_line("up", 1)]
     # A round trip of 10 ms: it is steady five times as soon.
     soon = [work.bulk_line(way, 1, share=0.2) for way in ("down", "up")]
     alone = [*loopback(pair, built), idle(pair, built),
@@ -153,7 +150,7 @@ def main():
     parser.add_argument("--only", metavar="REGEX", default="",
                         help="the stages whose names match")
     parser.add_argument("--out", type=pathlib.Path, default=BENCH,
-                        help="directory of bench.csv and bench.svg")
+                        help="directory of bench.csv and bench.html")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -167,7 +164,7 @@ def main():
         size = work.QUICK if args.quick else work.FULL
         stages = [[stage for stage in group
                    if re.search(args.only, stage.name)]
-                  for group in groups(pair, built, size.runs)]
+                  for group in groups(pair, built, size.line_runs)]
         stages = [group for group in stages if group]
         if args.quick:
             stages = [sum(stages, [])]
@@ -182,15 +179,15 @@ def main():
 
 
 def publish(report, out):
-    for text in (*machine(), *report.lines(), "", *Goals(report).lines()):
+    goals = Goals(report)
+    page = Page(report, goals)
+    for text in (*machine(), load(), *report.lines(), "", *goals.lines(), "",
+                 *page.lines()):
         print(text)
     report.write_csv(out / "bench.csv")
     print(f"written: {out / 'bench.csv'}")
-    try:
-        report.write_svg(out / "bench.svg", PANELS)
-        print(f"written: {out / 'bench.svg'}")
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"missing: the plot: {error}")
+    page.write(out / "bench.html", load())
+    print(f"written: {out / 'bench.html'}")
 
 
 if __name__ == "__main__":

@@ -51,8 +51,9 @@ class Goals:
 
     def lines(self):
         yield "Goals"
-        for part in (self.headline, self.loopback, self.jumbo, self.loss, self.matrix,
-                     self.never_slower, self.pages, self.latency, self.counts):
+        for part in (self.headline, self.loopback, self.jumbo, self.loss,
+                     self.matrix, self.never_slower, self.pages, self.latency,
+                     self.counts):
             for goal in part():
                 yield goal.line()
 
@@ -76,7 +77,7 @@ class Goals:
         rates = [self.over("loopback", way, WIREGUARD, mine) for way in WAYS]
         yield Goal(f"1 tunnel, {mine}: rate over {WIREGUARD}",
                    None if None in rates else min(rates), least=2)
-        yield Goal(f"{FIRST_BYTE}, {mine}: over {WIREGUARD}",
+        yield Goal(f"{FIRST_BYTE}, culvert: over {WIREGUARD}",
                    self.over("loopback", FIRST_BYTE, mine, WIREGUARD), 1.0)
 
     def loopback(self):

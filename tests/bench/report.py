@@ -1,4 +1,4 @@
-"""The figures as a table, as CSV and as a plot."""
+"""The figures as a table and as CSV."""
 
 import csv
 import os
@@ -11,8 +11,8 @@ from world import BUILD
 COLUMNS = ("stage", "work", "unit", "peer", "runs", "median", "min", "max",
            "ratio", "cpu", "why")
 PACKAGES = ("libngtcp2-dev", "libnghttp3-dev", "libgnutls28-dev", "libuv1-dev",
-            "microsocks", "openssh-server", "shadowsocks-libev", "golang-go", "golang-gvisor-gvisor-dev",
-            "golang-golang.zx2c4-wireguard-dev")
+            "microsocks", "openssh-server", "shadowsocks-libev", "golang-go",
+            "golang-gvisor-gvisor-dev", "golang-golang.zx2c4-wireguard-dev")
 
 
 class Row:
@@ -107,35 +107,6 @@ class Report:
             for (stage, why), peers in self.missing.items():
                 for peer in peers:
                     writer.writerow([stage, "", "", peer, 0, *[None] * 5, why])
-
-    def write_svg(self, path, panels):
-        """Draws a panel of bars for each (stage, work), by gnuplot."""
-        title = "\\n".join(machine()).replace('"', "'")
-        script = [
-            "set terminal svg size 1400,1100 font 'sans,11'",
-            f"set output '{path}'",
-            "set multiplot layout 3,2 title "
-            f'"{title}" noenhanced font "sans,10"',
-            "set style fill solid 0.4",
-            "set xtics rotate by -30 noenhanced", "set yrange [0:*]",
-            "set grid y", "unset key", "set title noenhanced"]
-        for stage, work in panels:
-            script += self.panel(stage, work)
-        subprocess.run(["gnuplot"], input="\n".join(script), text=True,
-                       check=True, stderr=subprocess.DEVNULL)
-
-    def panel(self, stage, work):
-        rows = self.groups().get((stage, work), [])
-        unit = f", {rows[0].unit}" if rows else ": missing"
-        yield f'set title "{stage}: {work}{unit}"'
-        yield "$data << EOD"
-        for i, row in enumerate(rows):
-            yield (f'{i} "{row.peer.name}" {row.median} {min(row.values)} '
-                   f"{max(row.values)}")
-        if not rows:
-            yield '0 "missing" 0 0 0'
-        yield "EOD"
-        yield "plot $data using 1:3:4:5:(0.7):xtic(2) with boxerrorbars"
 
 
 def machine():

@@ -1,6 +1,8 @@
 """A world, the peers that are measured in it, and what they do in turn."""
 
 import dataclasses
+import os
+import statistics
 import sys
 import threading
 import time
@@ -10,6 +12,17 @@ from world import START_SECONDS, Missing
 
 
 stopped = threading.Event()  # the work that is being done is the last
+
+
+loads = []  # of the machine, as each run began
+
+
+def load():
+    """How busy the machine was, with what the bench does itself."""
+    if not loads:
+        return "nothing was measured"
+    return (f"load average, with the bench's own: {min(loads):.1f} to "
+            f"{max(loads):.1f}, median {statistics.median(loads):.1f}")
 
 
 @dataclasses.dataclass
@@ -34,6 +47,7 @@ class Stage:
     peers: list
     works: list
     once: bool = False
+    short: bool = False  # its runs are, and there are more of them
 
     def measure(self, size):
         """All figures, those that are missing too."""
@@ -51,8 +65,10 @@ class Stage:
                 running.append((peer, self.start(peer, world)))
             except Missing as why:
                 yield Figure(self.name, peer, why=str(why))
-        runs = 1 if self.once else size.runs
+        runs = size.runs if self.short else size.line_runs
+        runs = 1 if self.once else runs
         for run in range(runs):
+            loads.append(os.getloadavg()[0])
             print(f"bench: {self.name}: run {run + 1} of {runs}",
                   file=sys.stderr)
             for work in self.works:

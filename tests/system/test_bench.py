@@ -2,10 +2,21 @@
 
 import csv
 import os
+import pathlib
+import sys
 
 import pytest
 
 from daemon import SAN
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "bench"))
+
+from goals import (FIRST_BYTE, MATRIX, PAGE, WAYS, WIDTHS, WIREGUARD,
+                   Goals)
+from page import OURS, Page
+from peers import Peer
+from report import Report
+from stage import Figure
 
 PEERS = ["direct", "microsocks", "ssh -D", "shadowsocks",
          "gVisor with WireGuard", "culvert, Go edge",
@@ -50,5 +61,46 @@ def test_quick_bench(made):
     for text in ("loopback", "down, 1 tunnel", "packets per send call",
                  "Goals"):
         assert text in made.stdout
-    svg = (made.directory / "bench.svg").read_text()
-    assert "<svg" in svg and "Linux" in svg
+    # Each plot has its sentence, and nothing of the page is elsewhere.
+    page = (made.directory / "bench.html").read_text()
+    assert "<svg" in page and "Linux" in page
+    assert "culvert is no slower than no proxy in" in page
+    assert page.count("<svg") == page.count("</h2>\n<p>")
+    assert not any(text in page for text in ("<script", "http:", "https:",
+                                             "src=", "url("))
+
+
+def sentences(speed):
+    """What the plots say when culvert is `speed` times as fast as all else."""
+    figures = []
+
+    def add(stage, peer, work, value):
+        figures.append(Figure(stage, Peer(peer, None), work, "", value))
+
+    for work in (*WAYS, FIRST_BYTE):
+        add("loopback", WIREGUARD, work, 100)
+        add("loopback", OURS, work, 100 / speed)
+    for *_, stage in MATRIX:
+        for work in (PAGE, *WIDTHS):
+            ratio = 1 / speed if work == PAGE else speed
+            add(stage, "direct, cubic", work, 50)
+            add(stage, "culvert", work, 50 * ratio)
+    report = Report(figures)
+    return "\n".join(plot.sentence for plot in Page(report, Goals(report))
+                     .plots())
+
+
+@pytest.mark.parametrize("speed, said", [
+    (4, ["4.0 times the throughput of gVisor with WireGuard down",
+         "which it reaches", "takes 0.25 times as long", "latency is lower",
+         "4.0 times at 3 % of loss", "at no loss rate is it slower",
+         "no slower than no proxy in 35 of 35 figures"]),
+    (0.5, ["0.50 times the throughput of gVisor with WireGuard down",
+           "which it does not reach", "takes 2.0 times as long",
+           "latency is not lower", "0.50 times at 3 % of loss",
+           "at 0 %, 0.1 %, 1 % and 3 % of loss it is slower",
+           "no slower than no proxy in 0 of 35 figures"])])
+def test_the_page_says_what_the_figures_do(speed, said):
+    text = sentences(speed)
+    for words in said:
+        assert words in text

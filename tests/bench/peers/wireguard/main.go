@@ -35,7 +35,7 @@ const (
 	copySize = 64 << 10
 	// Each packet is an object or more; with the usual 100, collecting them
 	// takes a quarter of the time.
-	gcPercent = 400
+	gcPercent   = 400
 	dialTimeout = 10 * time.Second
 )
 
