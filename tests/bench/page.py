@@ -332,9 +332,10 @@ class Page:
         yield '<meta name="viewport" content="width=device-width">'
         yield f"<title>culvert, measured</title><style>{STYLE}</style></head>"
         yield "<body><h1>culvert, measured</h1>"
-        yield ("<p>Bars and points are medians; whiskers are the least and "
-               "the greatest of the runs. Lines with a round-trip time are "
-               "two network namespaces with a simulated line between them.</p>")
+        yield ("<p>Bars, points and numbers are medians; whiskers are the "
+               "least and the greatest of the runs. Lines with a round-trip "
+               "time are two network namespaces with a simulated line between "
+               "them.</p>")
         for plot in self.plots():
             yield f"<h2>{html.escape(plot.title)}</h2>"
             yield f"<p>{html.escape(plot.sentence)}</p>"
