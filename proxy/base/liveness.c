@@ -15,8 +15,13 @@ const char liveness_silent[] = "the TCP peer does not respond";
 
 /* Unanswered keep-alive probes after which the kernel reports an error. */
 #define KEEPALIVE_PROBES 4
-/* The interval between two of them is this fraction of the time-out. */
+/*
+ * The interval between two of them is this fraction of the time-out. A socket
+ * is idle for three of eight before the first one: it is up to one old when
+ * keep-alive is turned on, and four are for the probes.
+ */
 #define KEEPALIVE_PARTS 8
+#define KEEPALIVE_IDLE_PARTS 3
 
 /* The least interval between two checks of a socket. */
 #define CHECK_MIN_MS 500
@@ -66,6 +71,42 @@ on_errors(uv_poll_t *poll, int status, int events)
 		if (w->liveness != NULL && (found[i].events & EPOLLERR) != 0)
 			w->on_gone(w, liveness_failed);
 	}
+}
+
+/* ---- Keep-alive ---- */
+
+static void
+set(int fd, int option, unsigned value)
+{
+	int n = (int)value;
+
+	setsockopt(fd, IPPROTO_TCP, option, &n, sizeof(n));
+}
+
+static unsigned
+within(unsigned value, unsigned least, unsigned most)
+{
+	return value < least ? least : value < most ? value : most;
+}
+
+/*
+ * These are five system calls, so only sockets get them that are open at their
+ * first check: most of a busy proxy's are not.
+ */
+static void
+set_options(int fd, unsigned timeout_s)
+{
+	unsigned interval = timeout_s / KEEPALIVE_PARTS;
+	int on = 1;
+
+	set(fd, TCP_KEEPIDLE,
+	    within(timeout_s * KEEPALIVE_IDLE_PARTS / KEEPALIVE_PARTS, 1,
+		KEEPALIVE_MAX));
+	set(fd, TCP_KEEPINTVL, within(interval, 1, KEEPALIVE_MAX));
+	set(fd, TCP_KEEPCNT, KEEPALIVE_PROBES);
+	set(fd, TCP_RTO_MAX_MS,
+	    within(interval, RTO_MAX_LEAST / 1000, RTO_MAX_MOST / 1000) * 1000);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
 /* ---- Silence ---- */
@@ -131,6 +172,9 @@ on_timer(uv_timer_t *timer)
 			break;
 		TAILQ_REMOVE(&l->watches, w, entry);
 		schedule(l, w);
+		if (!w->has_options)
+			set_options(w->fd, l->timeout_s);
+		w->has_options = true;
 		if (is_silent(l, w->fd))
 			w->on_gone(w, liveness_silent);
 	}
@@ -138,34 +182,6 @@ on_timer(uv_timer_t *timer)
 }
 
 /* ---- The sockets ---- */
-
-static void
-set(int fd, int option, unsigned value)
-{
-	int n = (int)value;
-
-	setsockopt(fd, IPPROTO_TCP, option, &n, sizeof(n));
-}
-
-static unsigned
-within(unsigned value, unsigned least, unsigned most)
-{
-	return value < least ? least : value < most ? value : most;
-}
-
-static void
-set_options(int fd, unsigned timeout_s)
-{
-	unsigned interval = timeout_s / KEEPALIVE_PARTS;
-	int on = 1;
-
-	set(fd, TCP_KEEPIDLE, within(timeout_s / 2, 1, KEEPALIVE_MAX));
-	set(fd, TCP_KEEPINTVL, within(interval, 1, KEEPALIVE_MAX));
-	set(fd, TCP_KEEPCNT, KEEPALIVE_PROBES);
-	set(fd, TCP_RTO_MAX_MS,
-	    within(interval, RTO_MAX_LEAST / 1000, RTO_MAX_MOST / 1000) * 1000);
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-}
 
 /* epoll(7) always reports errors; with EPOLLET it does so once. */
 void
@@ -175,8 +191,8 @@ liveness_watch(struct liveness *l, struct liveness_watch *w, int fd,
 	struct epoll_event event = { .events = EPOLLET, .data.ptr = w };
 
 	l->timeout_s = timeout_s;
-	set_options(fd, timeout_s);
 	w->liveness = l;
+	w->has_options = false;
 	w->fd = fd;
 	epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event);
 	schedule(l, w);
@@ -191,7 +207,6 @@ liveness_unwatch(struct liveness_watch *w)
 
 	if (l == NULL)
 		return;
-	epoll_ctl(l->epoll, EPOLL_CTL_DEL, w->fd, NULL);
 	TAILQ_REMOVE(&l->watches, w, entry);
 	w->liveness = NULL;
 	if (TAILQ_EMPTY(&l->watches))

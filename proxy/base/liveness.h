@@ -26,7 +26,8 @@ extern const char liveness_silent[]; /* the peer acknowledges nothing */
 struct liveness_watch {
 	struct liveness *liveness; /* NULL: not watched */
 	int fd;
-	uint64_t due_ms; /* the next check */
+	bool has_options; /* keep-alive is on */
+	uint64_t due_ms;  /* the next check */
 	void (*on_gone)(struct liveness_watch *, const char *why);
 	TAILQ_ENTRY(liveness_watch) entry; /* liveness->watches, by due_ms */
 };
@@ -38,7 +39,8 @@ int liveness_new(struct liveness **, uv_loop_t *);
 void liveness_close(struct liveness *);
 
 /*
- * Watches a connected TCP socket: turns on keep-alive, and calls w->on_gone
+ * Watches a connected TCP socket: turns on keep-alive after a part of the
+ * time-out, which short tunnels do not live to see, and calls w->on_gone
  * from the loop if the socket has an error, or if the peer has data to
  * acknowledge and acknowledges nothing for `timeout_s` seconds (longer if it
  * had stopped reading). on_gone may be called more than once. After an error
@@ -47,7 +49,10 @@ void liveness_close(struct liveness *);
 void liveness_watch(struct liveness *, struct liveness_watch *w, int fd,
     unsigned timeout_s);
 
-/* Call it before the descriptor closes. A no-op on a zeroed or ended watch. */
+/*
+ * Call it right before uv_close(): an epoll descriptor forgets a socket that
+ * closes. A no-op on a zeroed or ended watch.
+ */
 void liveness_unwatch(struct liveness_watch *);
 
 #endif
