@@ -70,7 +70,8 @@ struct quic_io {
 
 	/* The port that has no room for the train, or NULL. */
 	struct port *blocked;
-	uint64_t timer_at; /* UINT64_MAX: it is not armed */
+	uint64_t timer_at;    /* UINT64_MAX: it is not armed */
+	bool timer_has_fired; /* and is readable until it is set again */
 
 	uint8_t *rx_memory; /* for quic_socket_receive() */
 	struct quic_gso gso;
@@ -252,17 +253,21 @@ flush(struct quic_io *io)
 /*
  * A timer that fires too early does no harm, and deadlines move with every
  * packet. So it is set only to an earlier time, and again after it has fired.
+ * To set it also does what a read would: it is not readable any more.
  */
 static void
 arm_timer(struct quic_io *io, uint64_t at)
 {
 	struct itimerspec spec = { 0 };
 
-	if (at >= io->timer_at)
+	if (at >= io->timer_at && !io->timer_has_fired)
 		return;
 	io->timer_at = at;
-	spec.it_value.tv_sec = (time_t)(at / NS_PER_S);
-	spec.it_value.tv_nsec = (long)(at % NS_PER_S);
+	io->timer_has_fired = false;
+	if (at != UINT64_MAX) {
+		spec.it_value.tv_sec = (time_t)(at / NS_PER_S);
+		spec.it_value.tv_nsec = (long)(at % NS_PER_S);
+	}
 	if (at == 0)
 		spec.it_value.tv_nsec = 1; /* zero would disarm it */
 	timerfd_settime(io->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
@@ -285,12 +290,11 @@ static void
 on_timer(uv_poll_t *handle, int status, int events)
 {
 	struct quic_io *io = handle->data;
-	uint64_t expirations, at = io->timer_at;
+	uint64_t at = io->timer_at;
 	struct port *port;
 
 	(void)status, (void)events;
-	if (read(io->timer_fd, &expirations, sizeof(expirations)) < 0)
-		return;
+	io->timer_has_fired = true;
 	io->timer_at = UINT64_MAX;
 	if (quic_io_now() > at + LATE)
 		LIST_FOREACH(port, &io->ports, entry)
