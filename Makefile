@@ -122,7 +122,8 @@ test_listener_OBJS = proxy/local/listener.o proxy/local/limits.o proxy/base/keye
 	proxy/base/tcp.o \
 	proxy/base/liveness.o proxy/base/malloc_trim.o proxy/base/addr.o proxy/base/log.o \
 	proxy/base/log_sink.o
-test_pmtu_OBJS = quic/pmtu.o quic/pmtu_confirmation.o quic/pmtu_search_interval.o
+test_pmtu_OBJS = quic/pmtu.o quic/pmtu_candidate.o quic/pmtu_confirmation.o \
+    quic/pmtu_search_interval.o
 test_black_hole_OBJS = quic/black_hole.o $(test_pmtu_OBJS)
 test_loss_window_OBJS = quic/loss_window.o
 test_admission_OBJS = quic/admission.o quic/evict.o

@@ -1,6 +1,7 @@
 /*
- * A search keeps two things: `size`, the largest that was acknowledged, and
- * `lost`, the sizes that were lost, with counts. The smallest of those limits
+ * A search keeps two things: the largest size that was acknowledged, which is
+ * `size` or a candidate above it, and `lost`, the sizes that were lost, with
+ * counts. The smallest of those limits
  * the search from above as soon as it is lost once, which makes the search
  * quick, and is probed again up to the third loss before the search ends, which
  * makes it reliable: a probe that is lost by chance costs one round and changes
@@ -105,6 +106,23 @@ outweighs_losses(struct pmtu *p, size_t size)
 	return true;
 }
 
+static unsigned
+count_lost(const struct pmtu *p, size_t up_to)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < p->nlost && p->lost[i].size <= up_to; i++)
+		n += p->lost[i].count;
+	return n;
+}
+
+/* Up to this size none needs to be probed. */
+static size_t
+lower_bound(const struct pmtu *p)
+{
+	return p->candidate.size > p->size ? p->candidate.size : p->size;
+}
+
 /* From this size on none needs to be probed. */
 static size_t
 upper_bound(const struct pmtu *p)
@@ -183,24 +201,29 @@ end_search(struct pmtu *p, uint64_t now)
 	pmtu_search_interval_grow(&p->next_search);
 }
 
+/* The rest of a round confirms the candidate. */
 static void
-plan_round(struct pmtu *p, uint64_t now)
+enqueue_candidate(struct pmtu *p)
 {
-	size_t low = p->size, high = upper_bound(p);
+	for (unsigned n = pmtu_candidate_missing(&p->candidate);
+	     n > 0 && p->nqueue < PMTU_PARALLEL_MAX; n--)
+		enqueue(p, p->candidate.size);
+}
+
+static void
+plan_sizes(struct pmtu *p)
+{
+	size_t low = lower_bound(p), high = upper_bound(p);
 
 	p->nqueue = 0;
-	if (low >= p->ceiling) {
-		end_search(p, now);
+	if (low >= p->ceiling)
 		return;
-	}
 	if (p->hint > low && p->hint < high)
 		enqueue(p, p->hint);
 	if (high > p->ceiling)
 		enqueue(p, p->ceiling);
 	else if (high - low <= PMTU_RESOLUTION) {
-		if (p->raising || p->lost[0].count >= PMTU_LOSSES_MAX)
-			end_search(p, now);
-		else
+		if (!p->raising && p->lost[0].count < PMTU_LOSSES_MAX)
 			enqueue(p, high);
 		return;
 	}
@@ -213,6 +236,24 @@ plan_round(struct pmtu *p, uint64_t now)
 		enqueue_steps(p, low, high);
 }
 
+static void
+plan_round(struct pmtu *p, uint64_t now)
+{
+	plan_sizes(p);
+	enqueue_candidate(p);
+	if (p->nqueue == 0)
+		end_search(p, now);
+}
+
+static void
+begin_search(struct pmtu *p, size_t from)
+{
+	p->state = PMTU_SEARCHING;
+	p->nlost = p->nqueue = p->nin_flight = 0;
+	p->searched_from = from;
+	pmtu_candidate_clear(&p->candidate);
+}
+
 /* Probes the ceiling and a little more than the current size, once each. */
 static void
 begin_raise(struct pmtu *p)
@@ -220,8 +261,7 @@ begin_raise(struct pmtu *p)
 	p->ceiling = p->max;
 	if (p->size >= p->ceiling)
 		return;
-	p->state = PMTU_SEARCHING;
-	p->nlost = p->nqueue = p->nin_flight = 0;
+	begin_search(p, p->size);
 	p->raising = true;
 	pmtu_search_interval_stop(&p->next_search);
 	enqueue(p, p->ceiling);
@@ -245,9 +285,8 @@ pmtu_start(struct pmtu *p, size_t max, size_t headers, uint64_t now)
 	p->ceiling = p->max;
 	set_size(p, p->base, PMTU_PATH_CHANGED, now);
 	p->headers = headers;
-	p->state = PMTU_SEARCHING;
-	p->suspicious = p->raising = false;
-	p->nlost = p->nqueue = p->nin_flight = 0;
+	begin_search(p, p->size);
+	p->suspicious = p->raising = p->unsteady = false;
 	p->hint = 0;
 	p->trusted_until = 0;
 	pmtu_search_interval_reset(&p->next_search);
@@ -391,10 +430,10 @@ take_in_flight(struct pmtu *p, size_t size)
 static void
 trim_queue(struct pmtu *p)
 {
-	size_t high = upper_bound(p), n = 0;
+	size_t low = lower_bound(p), high = upper_bound(p), n = 0;
 
 	for (size_t i = 0; i < p->nqueue; i++)
-		if (p->queue[i] > p->size && p->queue[i] <= p->ceiling &&
+		if (p->queue[i] > low && p->queue[i] <= p->ceiling &&
 		    (p->queue[i] < high || p->nqueue == 1))
 			p->queue[n++] = p->queue[i];
 	p->nqueue = n;
@@ -409,6 +448,53 @@ next_round(struct pmtu *p, uint64_t now)
 		p->nqueue = 0; /* plan it again with the latest results */
 	if (p->nqueue == 0)
 		plan_round(p, now);
+}
+
+/* ---- Larger sizes ---- */
+
+/*
+ * One raise of a search needs no more than a probe, and so does what is
+ * acknowledged at the same time; or a router's word.
+ */
+static bool
+may_raise(const struct pmtu *p, uint64_t now)
+{
+	if (p->unsteady)
+		return false;
+	return p->size == p->searched_from || p->candidate.size == p->hint ||
+	    (p->cause == PMTU_PROBE_ACKED && p->changed_at == now);
+}
+
+static void
+check_candidate(struct pmtu *p, uint64_t now)
+{
+	bool confirmed = pmtu_candidate_is_confirmed(&p->candidate);
+
+	if (confirmed || may_raise(p, now)) {
+		set_size(p, p->candidate.size, PMTU_PROBE_ACKED, now);
+		pmtu_candidate_clear(&p->candidate);
+		p->unsteady = p->unsteady && !confirmed;
+	} else if (pmtu_candidate_is_rejected(&p->candidate)) {
+		pmtu_candidate_clear(&p->candidate);
+		p->unsteady = true;
+		p->nqueue = p->nin_flight = 0;
+		end_search(p, now);
+	}
+}
+
+/* A size above that in force was acknowledged. */
+static void
+note_passed(struct pmtu *p, size_t size, uint64_t now)
+{
+	pmtu_candidate_acked(&p->candidate);
+	if (size > p->candidate.size && outweighs_losses(p, size)) {
+		p->candidate.size = size;
+		pmtu_candidate_lost(&p->candidate, count_lost(p, size));
+		forget_lost(p, size);
+		p->raising = false;
+	}
+	if (p->candidate.size > 0)
+		check_candidate(p, now);
 }
 
 /* ---- Black holes ---- */
@@ -439,11 +525,11 @@ black_hole(struct pmtu *p, uint64_t now)
 	p->suspicious = p->raising = false;
 	set_size(p, p->passed > p->base ? p->passed : p->base, PMTU_BLACK_HOLE,
 	    now);
-	p->nlost = p->nqueue = p->nin_flight = 0;
+	begin_search(p, 0);
 	p->hint = 0;
 	for (int i = 0; i < PMTU_LOSSES_MAX; i++)
 		note_lost(p, p->tested);
-	p->state = PMTU_SEARCHING;
+	p->unsteady |= sometimes;
 	if (sometimes)
 		end_search(p, now);
 	else
@@ -523,15 +609,11 @@ pmtu_probe_acked(struct pmtu *p, size_t size, uint64_t now)
 		score_ack(p, size, now);
 		return;
 	}
-	if (size <= p->size || outweighs_losses(p, size)) {
-		forget_lost(p, size);
-		if (size > p->size) {
-			set_size(p, size, PMTU_PROBE_ACKED, now);
-			p->raising = false;
-		} else if (size == p->size) {
-			pmtu_confirmation_reset(&p->confirmation, now);
-			p->data_flowed = true;
-		}
+	if (size > p->size)
+		note_passed(p, size, now);
+	else if (size == p->size) {
+		pmtu_confirmation_reset(&p->confirmation, now);
+		p->data_flowed = true;
 	}
 	trim_queue(p);
 	next_round(p, now);
@@ -566,9 +648,12 @@ pmtu_probe_lost(struct pmtu *p, size_t size, uint64_t now)
 		decide(p, now);
 		return;
 	}
-	if (size > p->size)
+	if (size > lower_bound(p))
 		note_lost(p, size);
-	else if (pmtu_confirms(p) && size == p->size &&
+	else if (size > p->size) {
+		pmtu_candidate_lost(&p->candidate, 1);
+		check_candidate(p, now);
+	} else if (pmtu_confirms(p) && size == p->size &&
 	    pmtu_confirmation_lost(&p->confirmation, now))
 		confirmation_failed(p, now);
 	next_round(p, now);
@@ -599,6 +684,8 @@ pmtu_set_ceiling(struct pmtu *p, size_t ceiling, uint64_t now)
 		p->base = ceiling;
 	if (p->size > ceiling)
 		set_size(p, ceiling, PMTU_INTERFACE, now);
+	if (p->candidate.size > ceiling)
+		pmtu_candidate_clear(&p->candidate);
 	forget_in_flight(p, ceiling);
 	if (p->suspicious && p->tested > ceiling) {
 		p->suspicious = false;
@@ -621,7 +708,8 @@ pmtu_too_big(struct pmtu *p, size_t quoted, size_t size, uint64_t now)
 		pmtu_suspect(p, now);
 		return true;
 	}
-	if (p->state == PMTU_SEARCHING && size + 1 < upper_bound(p)) {
+	if (p->state == PMTU_SEARCHING && size >= lower_bound(p) &&
+	    size + 1 < upper_bound(p)) {
 		note_lost(p, size + 1);
 		trim_queue(p);
 		next_round(p, now);

@@ -19,6 +19,10 @@
  *                     ERROR
  *
  * A false alarm leads back to the state in which the suspicion began.
+ *
+ * A search raises the size as soon as a probe has passed, but only once: what
+ * it finds above is a candidate (pmtu_candidate.h) until more probes confirm
+ * it.
  */
 #ifndef CULVERT_QUIC_PMTU_H
 #define CULVERT_QUIC_PMTU_H
@@ -27,6 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quic/pmtu_candidate.h"
 #include "quic/pmtu_confirmation.h"
 #include "quic/pmtu_search_interval.h"
 
@@ -109,6 +114,10 @@ struct pmtu {
 	/* Sizes of this round that are still to be probed. */
 	size_t queue[PMTU_PARALLEL_MAX];
 	size_t nqueue;
+	size_t searched_from; /* the size in force when this search began */
+	struct pmtu_candidate candidate; /* a larger one that has passed */
+	/* A size has passed now and then: there may be several routes. */
+	bool unsteady;
 	bool raising; /* this search may end at the first loss */
 	struct pmtu_search_interval next_search;
 	struct pmtu_confirmation confirmation; /* of the size in force */

@@ -192,17 +192,17 @@ common_paths_are_found(void **state)
 		unsigned rtts, probes; /* at most; rtts: to that size */
 	} rows[] = {
 		{ 1500, 1500, 1500, 1, 8 },
-		{ 1500, 1492, 1492, 3, 14 },
+		{ 1500, 1492, 1492, 4, 28 }, /* confirmed, after 1460 */
 		{ 1500, 1400, 1400, 2, 11 },
 		{ 1500, 1300, 1300, 2, 11 },
 		{ 1500, 1281, 1280, 2, 11 },
 		{ 1500, 1280, 1280, 2, 11 },
-		{ 1500, 1372, 1368, 4, 20 },
+		{ 1500, 1372, 1368, 4, 24 },
 		{ 1400, 1400, 1400, 1, 8 },
 		{ 9000, 9000, 9000, 1, 8 },
 		{ 9000, 1500, 1500, 2, 12 },
 		{ 9000, 1400, 1400, 2, 12 },
-		{ 65535, 9000, 9000, 3, 18 },
+		{ 65535, 9000, 9000, 4, 28 },
 	};
 	static const size_t headers[] = { V4, V6 };
 	static struct model m;
@@ -260,7 +260,7 @@ every_path_is_found(void **state)
 			assert_in_range(search(&m), 1, idle ? 40 : 9);
 			assert_in_range(m.p.size, m.path - PMTU_RESOLUTION + 1,
 			    m.path);
-			assert_in_range(m.p.probes_sent, 1, 30);
+			assert_in_range(m.p.probes_sent, 1, 34);
 		}
 }
 
@@ -558,9 +558,9 @@ a_black_hole_is_no_search_from_the_top(void **state)
 }
 
 /*
- * Half of the large packets take a route that is too small for them. As a rule
- * a search finds that they pass; but after a suspicion the size is left, and
- * not probed again before the raise timer.
+ * Half of the large packets take a route that is too small for them. A search
+ * may find that they pass, but only once: after a suspicion the size is left,
+ * and not probed again before the raise timer.
  */
 static void
 half_a_black_hole_is_left(void **state)
@@ -586,7 +586,7 @@ half_a_black_hole_is_left(void **state)
 		flaps += m.changes > 2;
 	}
 	assert_in_range(suspicions, 1, 600);
-	assert_in_range(flaps, 0, 100);
+	assert_in_range(flaps, 0, 3);
 }
 
 /* Small packets are lost as well: the size is not to blame. */
