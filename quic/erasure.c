@@ -84,8 +84,11 @@ inverse(uint8_t x)
 {
 	uint8_t y = 1;
 
-	for (int i = 0; i < ORDER - 1; i++)
-		y = multiply(y, x);
+	for (unsigned n = ORDER - 1; n > 0; n >>= 1) {
+		if (n & 1)
+			y = multiply(y, x);
+		x = multiply(x, x);
+	}
 	return y;
 }
 

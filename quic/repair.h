@@ -62,11 +62,12 @@ struct repair_slot {
 
 /* What arrived: repair_window.c. */
 struct repair_window {
-	uint64_t next;	  /* number of the packet to read next */
-	unsigned nheld;	  /* packets above a gap at `next` */
-	uint64_t gap_at;  /* ns: since when they are held */
-	uint64_t used_at; /* ns: a repair packet last arrived */
-	uint8_t ecn;	  /* of the packet that arrived last */
+	uint64_t next;	       /* number of the packet to read next */
+	unsigned nheld;	       /* packets above a gap at `next` */
+	struct quic_path path; /* on which they have arrived */
+	uint64_t gap_at;       /* ns: since when they are held */
+	uint64_t used_at;      /* ns: a repair packet last arrived */
+	uint8_t ecn;	       /* of the packet that arrived last */
 	/* The block that is being repaired. */
 	uint64_t first, mask;
 	size_t size;

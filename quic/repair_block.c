@@ -27,9 +27,8 @@
 /* What every path of IPv6 carries (RFC 8200 §5), and nearly all of IPv4. */
 #define IPV6_LEAST 1232 /* bytes of UDP payload */
 
-/* Packets of a block: with more, those behind a gap would wait longer. */
-#define PACKETS_MAX 32
-#define PACKETS_MIN 8 /* for a path that loses a fifth */
+/* Packets of a block on a path that loses a fifth. */
+#define PACKETS_MIN 8
 
 /*
  * The part of the blocks that may stay incomplete. Congestion control reacts
@@ -73,7 +72,7 @@ symbols_for(unsigned packets, unsigned lost)
 static unsigned
 packets_for(unsigned lost)
 {
-	unsigned n = PACKETS_MAX;
+	unsigned n = REPAIR_PACKETS_MAX;
 
 	while (n > PACKETS_MIN &&
 	    chance_incomplete(n, ERASURE_SYMBOLS_MAX, lost) > INCOMPLETE_MAX)

@@ -38,6 +38,12 @@
 /* A symbol's bytes: what an IP packet of 1500 bytes takes, a multiple of 8. */
 #define REPAIR_SYMBOL_MAX 1448
 
+/*
+ * Packets of a block. With more, those behind a gap would wait longer, and a
+ * symbol would cost its receiver more.
+ */
+#define REPAIR_PACKETS_MAX 32
+
 /* In a request: too little has arrived to tell. */
 #define REPAIR_UNKNOWN 0xffff
 
@@ -45,8 +51,8 @@ enum repair_type { REPAIR_PACKET = 0x08, REPAIR_REQUEST = 0x09 };
 
 struct repair_packet {
 	uint8_t id[REPAIR_ID_LEN];
-	uint32_t first; /* low bits of a packet number */
-	uint64_t mask;
+	uint32_t first;	       /* low bits of a packet number */
+	uint64_t mask;	       /* of at most REPAIR_PACKETS_MAX packets */
 	unsigned number;       /* of the symbol: below `nsymbols` */
 	unsigned nsymbols;     /* 1 to ERASURE_SYMBOLS_MAX */
 	const uint8_t *symbol; /* in the datagram, or the caller's */

@@ -80,6 +80,14 @@ find_number(const struct quic_conn *conn, const uint8_t *data, size_t len,
 
 /* ---- The window ---- */
 
+static bool
+same_path(const struct quic_path *a, const struct quic_path *b)
+{
+	ngtcp2_path x = path_view(a), y = path_view(b);
+
+	return ngtcp2_path_eq(&x, &y);
+}
+
 static struct repair_slot *
 slot_of(struct repair_window *w, uint64_t number)
 {
@@ -116,6 +124,7 @@ static void
 read_slot(struct quic_conn *conn, struct repair_slot *slot, bool more,
     uint64_t now)
 {
+	struct quic_path path = conn->repair.window->path;
 	uint64_t received = conn->counts.received;
 
 	if (slot->held) {
@@ -123,7 +132,7 @@ read_slot(struct quic_conn *conn, struct repair_slot *slot, bool more,
 		conn->repair.window->nheld--;
 	}
 	conn->repair.made = slot->made;
-	conn_read_packet(conn, &conn->path.current, slot->ecn,
+	conn_read_packet(conn, &path, slot->ecn,
 	    slot->bytes + REPAIR_LENGTH_LEN, slot->len - REPAIR_LENGTH_LEN,
 	    more, now);
 	conn->repair.made = false;
@@ -174,6 +183,21 @@ advance(struct quic_conn *conn, struct repair_window *w, uint64_t number,
 		w->next = number;
 }
 
+/*
+ * A packet is on another path than those that are held: they are read first, as
+ * of their own path, and not after a migration as of the new one.
+ */
+static void
+follow_path(struct quic_conn *conn, struct repair_window *w,
+    const struct quic_path *path, uint64_t now)
+{
+	if (same_path(&w->path, path))
+		return;
+	while (w->nheld > 0)
+		skip(conn, w, now);
+	w->path = *path;
+}
+
 /* The packet is held already. Another with its number is not: one is forged. */
 static bool
 is_duplicate(const struct repair_slot *slot, const uint8_t *data, size_t len)
@@ -211,6 +235,7 @@ take(struct quic_conn *conn, uint64_t number, const struct quic_path *path,
 	struct repair_window *w = conn->repair.window;
 	struct repair_slot *slot;
 
+	follow_path(conn, w, path, now);
 	if (number < w->next) {
 		/* It is late, or a duplicate. */
 		if (number + REPAIR_WINDOW >= w->next && !has(w, number) &&
@@ -398,18 +423,11 @@ open_window(struct quic_conn *conn, uint64_t now)
 		r->window = memory_calloc(conn, sizeof(*r->window));
 		if (r->window != NULL) {
 			r->window->next = conn->counts.largest + 1;
+			r->window->path = conn->path.current;
 			r->window->used_at = now;
 		}
 	}
 	return r->window != NULL;
-}
-
-static bool
-same_path(const struct quic_path *a, const struct quic_path *b)
-{
-	ngtcp2_path x = path_view(a), y = path_view(b);
-
-	return ngtcp2_path_eq(&x, &y);
 }
 
 /* A server has looked up the ID; anyone may send to a client's socket. */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <netinet/in.h>
+
 #include <cmocka.h>
 #include <ngtcp2/ngtcp2.h>
 
@@ -720,7 +722,82 @@ repair_packets_amplify_nothing(void **state)
 	}
 }
 
+/* The client moves: one datagram comes from there, and none gets there. */
+static bool
+lose_all_but_one(struct link_datagram *d, void *arg)
+{
+	struct unvalidated *bytes = arg;
+
+	if (d->up && bytes->up == 0) {
+		((struct sockaddr_in *)&d->path.remote)->sin_addr.s_addr +=
+		    htonl(1);
+		bytes->up = d->len;
+		return true;
+	}
+	if (d->place == 1)
+		bytes->down += d->len;
+	return !d->up && d->place == 0;
+}
+
+/*
+ * Nor do packets that the edge holds meanwhile: they have arrived on the path
+ * before.
+ */
+static void
+held_packets_amplify_nothing(void **state)
+{
+	struct world *w = *state;
+	struct unvalidated bytes;
+
+	for (unsigned i = 0; i < 8; i++) {
+		w->client_settings.repair.sent = 100;
+		w->client_settings.repair.received = 100;
+		begin(w, BOTH);
+		w->link->loss = 100;
+		pass(w, 2 * LINK_S + i * LINK_MS);
+		bytes = (struct unvalidated){ 0, 0, true };
+		w->link->tamper = lose_all_but_one;
+		w->link->tamper_arg = &bytes;
+		w->link->loss = 0;
+		pass(w, 4 * RTT);
+		assert_true(bytes.down <= 3 * bytes.up);
+		restart(w);
+	}
+}
+
 /* ---- Beside other parts ---- */
+
+/* A symbol of a large block costs its receiver much, and no sender has one. */
+static void
+a_block_has_a_limit(void **state)
+{
+	static const struct {
+		uint64_t mask;
+		bool ok;
+	} rows[] = {
+		{ 1, true },
+		{ 0xffffffff, true },
+		{ 0x5555555555555555, true },
+		{ 0x1ffffffff, false },
+		{ 0xd555555555555555, false },
+		{ UINT64_MAX, false },
+		{ 2, false },
+	};
+	uint8_t symbol[64] = { 0 }, data[REPAIR_HEADER_LEN + sizeof(symbol)];
+	struct repair_packet p = { .nsymbols = 1,
+		.symbol = symbol,
+		.size = sizeof(symbol) };
+	struct repair_packet read;
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		p.mask = rows[i].mask;
+		len = repair_packet_write(&p, data);
+		assert_int_equal(repair_packet_read(&read, data, len),
+		    rows[i].ok);
+	}
+}
 
 /* Answers to requests are no requests for answers. */
 static void
@@ -809,6 +886,8 @@ main(void)
 		TEST(a_forged_copy_displaces_nothing),
 		TEST(forged_repairs_are_no_losses),
 		TEST(repair_packets_amplify_nothing),
+		TEST(held_packets_amplify_nothing),
+		cmocka_unit_test(a_block_has_a_limit),
 		TEST(requests_end_on_a_long_round_trip),
 		TEST(ecn_stays_in_use),
 		TEST(nothing_waits_after_its_end),
