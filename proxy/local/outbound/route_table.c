@@ -230,11 +230,12 @@ make_network(uint8_t key[NETWORK_LEN], const uint8_t address[16],
 {
 	key[0] = NETWORK_MARK;
 	key[1] = (uint8_t)prefix;
-	for (unsigned i = 0; i < 16; i++)
-		key[2 + i] = prefix >= 8 * i + 8 ? address[i]
-		    : prefix <= 8 * i
-		    ? 0
-		    : (uint8_t)(address[i] & 0xff00 >> (prefix - 8 * i));
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned mask = prefix >= 8 * i + 8 ? 0xff
+		    : prefix <= 8 * i		    ? 0
+				      : 0xff00u >> (prefix - 8 * i);
+		key[2 + i] = (uint8_t)(address[i] & mask);
+	}
 }
 
 static bool
