@@ -151,7 +151,7 @@ test_outbound_OBJS = proxy/local/outbound/outbound.o proxy/local/outbound/route.
 	proxy/local/outbound/connect_error.o $(test_route_rules_OBJS)
 test_tunnel_kind_OBJS = proxy/base/tunnel_kind.o
 test_route_table_OBJS = $(test_address_rule_OBJS) \
-	proxy/local/outbound/route_table.o
+	proxy/local/outbound/route_table.o proxy/local/outbound/route_pattern.o
 test_route_rules_OBJS = $(test_route_table_OBJS) \
 	proxy/local/outbound/route_rules.o
 test_direct_outbound_OBJS = $(test_outbound_OBJS) \

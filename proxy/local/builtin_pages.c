@@ -5,8 +5,9 @@
 #include <strings.h>
 
 #include "proxy/base/addr.h"
+#include "proxy/local/pac.h"
 
-/* Bytes of the longest body. */
+/* Bytes of the longest body but the PAC. */
 #define BODY_MAX 2048
 
 static size_t
@@ -15,8 +16,8 @@ respond(const char *type, const char *body, bool with_body,
 {
 	size_t len = strlen(body), head;
 
-	head = http1_own_response(out, BUILTIN_PAGES_MAX - BODY_MAX, 200, type,
-	    len, "X-Content-Type-Options: nosniff\r\n");
+	head = http1_own_response(out, BUILTIN_PAGES_MAX - len, 200, type, len,
+	    "X-Content-Type-Options: nosniff\r\n");
 	if (!with_body)
 		return head;
 	memcpy(out + head, body, len);
@@ -41,36 +42,13 @@ is_ours(const struct target *host, const struct sockaddr *local)
 	    addr_is_loopback(local) && strcmp(theirs, port) == 0;
 }
 
-/*
- * What is found only on this machine or in its own network: names without a
- * dot, names that no public name server knows (RFC 6761, RFC 6762, RFC 8375),
- * and addresses that culvert-edge does not allow. Literals are compared as
- * text: isInNet() would look names up here.
- */
-static const char pac_local[] =
-    "\tvar h = host.toLowerCase().replace(/^\\[|\\]$|\\.$/g, \"\");\n"
-    "\tif (h.indexOf(':') < 0 && isPlainHostName(h) ||\n"
-    "\t    /\\.(localhost|local|internal|home\\.arpa)$/.test(h) ||\n"
-    "\t    /^\\d+\\.\\d+\\.\\d+\\.\\d+$/.test(h) &&\n"
-    "\t    /^(0|10|127|169\\.254|172\\.(1[6-9]|2\\d|3[01])|192\\.168|"
-    "100\\.(6[4-9]|[7-9]\\d|1[01]\\d|12[0-7]))\\./.test(h) ||\n"
-    "\t    /^(::1?$|f[cd][0-9a-f]{2}:|fe[89ab][0-9a-f]:)/.test(h))\n"
-    "\t\treturn \"DIRECT\";\n";
-
 /* Browsers send no password in SOCKS: if one is required, offer only HTTP. */
 static size_t
-answer_pac(const char *local, bool all, bool password, bool with_body,
-    char out[BUILTIN_PAGES_MAX])
+answer_pac(const struct pac *pac, bool with_body, char out[BUILTIN_PAGES_MAX])
 {
-	char body[BODY_MAX];
+	char body[PAC_MAX];
 
-	snprintf(body, sizeof(body),
-	    "function FindProxyForURL(url, host) {\n"
-	    "%s"
-	    "\treturn \"%s%s%sPROXY %s\";\n"
-	    "}\n",
-	    all ? "" : pac_local, password ? "" : "SOCKS5 ",
-	    password ? "" : local, password ? "" : "; ", local);
+	pac_write(pac, body);
 	return respond("application/x-ns-proxy-autoconfig", body, with_body,
 	    out);
 }
@@ -123,10 +101,15 @@ refuse_host(const char *name, bool head, char out[BUILTIN_PAGES_MAX])
 
 size_t
 builtin_pages_answer(const struct http1_request *req,
-    const struct sockaddr *local, bool password, char out[BUILTIN_PAGES_MAX])
+    const struct sockaddr *local, bool password,
+    const struct route_rules *rules, char out[BUILTIN_PAGES_MAX])
 {
 	bool head = slice_is(req->method, "HEAD");
 	char name[ADDR_STRLEN];
+	struct pac pac = { .listener = name,
+		.password = password,
+		.all = query_is(req->path, "all"),
+		.rules = rules };
 
 	addr_format(local, name);
 	if (!is_ours(&req->authority, local))
@@ -134,8 +117,7 @@ builtin_pages_answer(const struct http1_request *req,
 	if (!head && !slice_is(req->method, "GET"))
 		return error_page_write(&error_page_method, head, out);
 	if (path_is(req->path, "/proxy.pac"))
-		return answer_pac(name, query_is(req->path, "all"), password,
-		    !head, out);
+		return answer_pac(&pac, !head, out);
 	if (path_is(req->path, "/"))
 		return answer_root(name, !head, out);
 	return error_page_write(&error_page_not_found, head, out);

@@ -278,7 +278,7 @@ answer_page(struct client *c, const struct http1_request *req)
 	uv_tcp_getsockname(&c->relay.tcp, (struct sockaddr *)&local, &len);
 	client_write_last(c, page,
 	    builtin_pages_answer(req, (struct sockaddr *)&local,
-		c->clients->users != NULL, page),
+		c->clients->users != NULL, c->clients->routes->rules, page),
 	    "asked for the proxy's own page");
 }
 

@@ -1,15 +1,19 @@
 """Rules: which target goes where, as the user wrote them."""
 
 import json
+import random
+import re
 import socket
+import subprocess
 
 import pytest
 
 from client import (CONNECTION_REFUSED, HOST_UNREACHABLE, NOT_ALLOWED,
-                    SUCCEEDED, http_connect, receive, receive_all,
+                    SUCCEEDED, connect, http_connect, receive, receive_all,
                     socks5_connect, socks5_tunnel)
-from daemon import run
+from daemon import DEADLINE, environment, run
 from messages import NOT_RELOADED
+from test_browser import CHROMIUM, FLAGS
 from test_refusals import closed_port, refused_everywhere
 from test_reload import Tunnel, reload, renew
 
@@ -188,3 +192,109 @@ def test_culvertctl_route(ruled, edge, tmp_path):
     assert wrong.returncode == 2
     assert "HOST or HOST:PORT" in wrong.stderr
     assert run("culvertctl", "route").returncode == 2
+
+
+# ---- The PAC ----
+
+WORDS = ["a", "b", "www", "corp", "x1", "bücher"]
+
+
+def random_pattern(chance):
+    name = ".".join(chance.choice(WORDS)
+                    for _ in range(chance.randint(1, 3))) + ".example"
+    kinds = [name, "*." + name, "." + name, chance.choice(["", "*."]) + name,
+             f"10.{chance.randrange(4)}.0.0/{chance.choice([16, 17, 24])}",
+             f"10.{chance.randrange(4)}.{chance.randrange(3)}.1",
+             f"2001:db8:{chance.randrange(4)}::/{chance.choice([48, 64])}",
+             f"[2001:db8:{chance.randrange(4)}::1]"]
+    port = chance.choice(["", "", ":80", ":443", ":1-100", ":8000-9000"])
+    pattern = chance.choice(kinds)
+    if ":" in pattern and "/" not in pattern and "[" not in pattern:
+        port = ""
+    return pattern + port
+
+
+def random_target(chance):
+    """A host as a browser has it in a URL, and a port."""
+    name = ".".join(chance.choice(WORDS)
+                    for _ in range(chance.randint(1, 4))) + ".example"
+    host = chance.choice([
+        name.encode("idna").decode(), name.encode("idna").decode() + ".",
+        f"10.{chance.randrange(4)}.{chance.randrange(3)}.{chance.randrange(3)}",
+        f"[2001:db8:{chance.randrange(4):x}::{chance.randrange(3):x}]",
+        f"[::ffff:a{chance.randrange(4):02x}:1]"])
+    return host, chance.choice([80, 443, 8080, 99, 101])
+
+
+def ask_route(culvert, host, port):
+    """What the control socket says of a target."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(60)
+        sock.connect(str(culvert.control))
+        sock.sendall(f"GET /route?{host}:{port} HTTP/1.1\r\n"
+                     "Host: culvert\r\n\r\n".encode())
+        answer = receive_all(sock)
+    return json.loads(answer.partition(b"\r\n\r\n")[2])["action"]
+
+
+PAC_PAGE = """<meta charset="utf-8"><pre id="answers"></pre><script>
+function isPlainHostName(host) { return host.indexOf(".") < 0; }
+%s
+const answers = %s.map(([url, host]) => FindProxyForURL(url, host));
+document.getElementById("answers").textContent = JSON.stringify(answers);
+</script>"""
+
+
+def ask_pac(pac, targets, directory):
+    """What the function says of each target, in Chromium."""
+    urls = [(f"{'https' if port == 443 else 'http'}://{host}"
+             f"{'' if port in (80, 443) else f':{port}'}/", host.strip("[]"))
+            for host, port in targets]
+    page = directory / "pac.html"
+    page.write_text(PAC_PAGE % (pac, json.dumps(urls)))
+    done = subprocess.run(
+        [CHROMIUM, *FLAGS, "--no-sandbox",
+         f"--user-data-dir={directory}/profile", "--dump-dom",
+         f"file://{page}"], env=environment(), capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=DEADLINE, check=True)
+    return json.loads(re.search(r'id="answers">(.*?)</pre>', done.stdout)[1])
+
+
+def get_pac(culvert, query="?all"):
+    with connect(culvert.port) as sock:
+        sock.sendall(f"GET /proxy.pac{query} HTTP/1.1\r\n"
+                     f"Host: 127.0.0.1:{culvert.port}\r\n\r\n".encode())
+        return receive_all(sock).decode().partition("\r\n\r\n")[2]
+
+
+@pytest.mark.needs("chromium")
+@pytest.mark.parametrize("seed", range(3))
+def test_pac_is_as_the_rules(ruled, edge, tmp_path, seed):
+    """Both answer alike for a thousand targets."""
+    chance = random.Random(seed)
+    culvert = ruled(edge, "".join(
+        f"{chance.choice(['direct', 'direct', 'block', 'tunnel'])} "
+        f"{' '.join(random_pattern(chance) for _ in range(3))}\n"
+        for _ in range(30)))
+    targets = [random_target(chance) for _ in range(1000)]
+    answers = ask_pac(get_pac(culvert), targets, tmp_path)
+    wrong = [(target, answer) for target, answer in zip(targets, answers)
+             if (answer == "DIRECT") !=
+             (ask_route(culvert, *target) == "direct")]
+    assert wrong == []
+    assert answers.count("DIRECT") > 100
+
+
+@pytest.mark.needs("chromium")
+def test_pac_of_many_rules(ruled, edge, tmp_path):
+    """It has the first ones, and leaves the rest to culvert."""
+    culvert = ruled(edge, "direct a.example\n" + "".join(
+        f"block {'long-name-' * 5}{i}.example\n" for i in range(100000)) +
+        "direct z.example\n")
+    pac = get_pac(culvert, "")
+    assert len(pac) <= 32768
+    targets = [("a.example", 80), ("z.example", 80), ("10.0.0.1", 80)]
+    answers = ask_pac(pac, targets, tmp_path)
+    assert answers[0] == "DIRECT"
+    assert "DIRECT" not in answers[1:]
+    assert ask_route(culvert, *targets[1]) == "direct"

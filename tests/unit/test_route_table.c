@@ -28,14 +28,23 @@ teardown(void **state)
 
 /* The value of a pattern is its number. */
 static const char *
-add(const char *pattern)
+add_octets(const char *pattern, size_t len)
 {
 	struct route_value value = { nadded, 0, 0 };
-	const char *wrong = route_table_add(&table, pattern, strlen(pattern),
-	    &value);
+	struct route_pattern parsed;
+	const char *wrong = route_pattern_parse(&parsed, pattern, len);
 
-	nadded += wrong == NULL;
-	return wrong;
+	if (wrong != NULL)
+		return wrong;
+	assert_true(route_table_add(&table, &parsed, &value));
+	nadded++;
+	return NULL;
+}
+
+static const char *
+add(const char *pattern)
+{
+	return add_octets(pattern, strlen(pattern));
 }
 
 static int
@@ -201,8 +210,7 @@ what_is_no_pattern(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++)
 		if (add(rows[i]) == NULL && strcmp(rows[i], "-") != 0)
 			fail_msg("%s", rows[i]);
-	assert_non_null(route_table_add(&table, "a\0b", 3,
-	    &(struct route_value){ 0 }));
+	assert_non_null(add_octets("a\0b", 3));
 	assert_int_equal(find("a", 1), NONE);
 }
 

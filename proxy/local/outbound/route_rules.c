@@ -34,6 +34,8 @@ struct route_rules {
 	size_t nactions;
 	char *files[ROUTE_FILES_MAX];
 	size_t nfiles;
+	struct route_shown *shown; /* the first patterns */
+	size_t nshown;
 };
 
 /* What is being read. */
@@ -108,16 +110,36 @@ is_word(const struct token *token, const char *word)
 
 /* ---- Patterns ---- */
 
+/* Keeps the first ones for those who write the rules down elsewhere. */
+static void
+show_pattern(struct reader *r, const struct route_pattern *pattern)
+{
+	struct route_rules *rules = r->rules;
+
+	if (rules->nshown == ROUTE_SHOWN_MAX)
+		return;
+	if (rules->shown == NULL)
+		rules->shown = calloc(ROUTE_SHOWN_MAX, sizeof(*rules->shown));
+	r->no_memory |= rules->shown == NULL;
+	if (rules->shown != NULL)
+		rules->shown[rules->nshown++] = (struct route_shown){ *pattern,
+			rules->actions[r->action].action };
+}
+
 static void
 add_pattern(struct reader *r, const struct token *token)
 {
 	struct route_value value = { r->line, (uint16_t)r->file,
 		(uint16_t)r->action };
-	const char *wrong = route_table_add(&r->rules->table, token->s,
-	    token->len, &value);
+	struct route_pattern pattern;
+	const char *wrong = route_pattern_parse(&pattern, token->s, token->len);
 
-	if (wrong != NULL)
+	if (wrong != NULL) {
 		complain(r, "%.*s: %s", shown(token), token->s, wrong);
+		return;
+	}
+	r->no_memory |= !route_table_add(&r->rules->table, &pattern, &value);
+	show_pattern(r, &pattern);
 }
 
 /* ---- Files ---- */
@@ -453,6 +475,7 @@ route_rules_free(struct route_rules *rules)
 	route_table_free(&rules->table);
 	for (size_t i = 0; i < rules->nfiles; i++)
 		free(rules->files[i]);
+	free(rules->shown);
 	free(rules);
 }
 
@@ -487,6 +510,13 @@ const char *
 route_rules_file(const struct route_rules *rules, size_t n)
 {
 	return n < rules->nfiles ? rules->files[n] : NULL;
+}
+
+const struct route_shown *
+route_rules_shown(const struct route_rules *rules, size_t *n)
+{
+	*n = rules->nshown;
+	return rules->shown;
 }
 
 size_t

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "proxy/base/addr.h"
+#include "proxy/local/outbound/route_pattern.h"
 
 /*
  * The rules of a user for which target goes where: the contents of a rules
@@ -16,7 +16,7 @@
  *	edge:eu  *.example.org:443
  *	tunnel   *
  *
- * route_table.h has the patterns.
+ * route_pattern.h has the patterns.
  */
 
 /* Octets of a rules file or a list: some millions of names. */
@@ -86,6 +86,20 @@ const char *route_rules_edge(const struct route_rules *, size_t n);
 
 /* The path of the n-th file: the rules file, then lists. NULL: no more. */
 const char *route_rules_file(const struct route_rules *, size_t n);
+
+/* A pattern, and what its rule does. */
+struct route_shown {
+	struct route_pattern pattern;
+	enum route_action action;
+};
+
+/*
+ * The first patterns, in their order: `n` of them, and all if that is less than
+ * ROUTE_SHOWN_MAX.
+ */
+#define ROUTE_SHOWN_MAX 256
+const struct route_shown *
+route_rules_shown(const struct route_rules *, size_t *n);
 
 /* How many patterns there are, and the octets that all of it has allocated. */
 size_t route_rules_count(const struct route_rules *);

@@ -5,10 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <idn2.h>
-
-#include "proxy/base/address_rule.h"
-
 /* What a pattern covers of the name that is its key. */
 #define COVERS_ITSELF 1
 #define COVERS_BELOW 2
@@ -20,19 +16,10 @@
 /* The key that every target has. */
 #define ANY ((const uint8_t *)"")
 
-/* Octets of a name without the dot at its end (RFC 1034 §3.1), of a label. */
-#define NAME_MAX_OCTETS 253
-#define LABEL_MAX_OCTETS 63
-
 #define SLOTS_MIN 64
 #define CELLS_MIN 1024
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static const char no_pattern[] =
-    "this is neither a name nor an address nor a network";
-static const char bad_ports[] =
-    "a port is a number from 1 to 65535, or two of them: FROM-TO";
 
 /*
  * A look-up costs as much as the memory that it touches. So a name lies beside
@@ -190,9 +177,10 @@ append(struct route_table *t, uint32_t first, uint32_t cell)
 	return true;
 }
 
-static const char *
+/* False: there is no memory. */
+static bool
 add(struct route_table *t, const uint8_t *key, size_t len, uint8_t covers,
-    const struct rule *ports, const struct route_value *value)
+    const struct route_pattern *pattern, const struct route_value *value)
 {
 	size_t cells = cells_for(len);
 	uint32_t hash = hash_key(key, len), cell;
@@ -200,26 +188,26 @@ add(struct route_table *t, const uint8_t *key, size_t len, uint8_t covers,
 	struct pattern *p;
 
 	if (!grow_slots(t) || !grow_cells(t, cells))
-		return "there is not enough memory";
+		return false;
 	slot = find_slot(t, hash, key, len);
 	cell = (uint32_t)t->ncells;
 	p = pattern_at(t, cell);
 	*p = (struct pattern){ .number = t->npatterns++,
 		.value = *value,
-		.first_port = ports->any_port ? 0 : ports->first,
-		.last_port = ports->any_port ? UINT16_MAX : ports->last,
+		.first_port = pattern->first_port,
+		.last_port = pattern->last_port,
 		.covers = covers };
 	if (slot->key != 0) {
 		if (append(t, slot->key - 1, cell))
 			t->ncells += cells_for(0);
-		return NULL;
+		return true;
 	}
 	t->ncells += cells;
 	p->len = (uint8_t)len;
 	memcpy(p->key, key, len);
 	*slot = (struct route_slot){ cell + 1, hash };
 	t->nkeys++;
-	return NULL;
+	return true;
 }
 
 /* ---- Patterns ---- */
@@ -238,139 +226,28 @@ make_network(uint8_t key[NETWORK_LEN], const uint8_t address[16],
 	}
 }
 
-static bool
-is_address(const char *s)
-{
-	const char *colon = strchr(s, ':');
-
-	return s[0] == '[' || strchr(s, '/') != NULL ||
-	    (colon != NULL && strchr(colon + 1, ':') != NULL) ||
-	    (s[0] != '.' && s[strspn(s, "0123456789.")] == '\0') ||
-	    (colon != NULL && colon > s && s[0] != '.' &&
-		s + strspn(s, "0123456789.") == colon);
-}
-
-static const char *
-add_address(struct route_table *t, const char *s,
+bool
+route_table_add(struct route_table *t, const struct route_pattern *pattern,
     const struct route_value *value)
 {
-	uint8_t key[NETWORK_LEN];
-	const char *wrong;
-	struct rule rule;
+	uint8_t network[NETWORK_LEN];
+	unsigned prefix = pattern->network.prefix;
 
-	if (rule_parse(&rule, s) != 0)
-		return strchr(s, '/') != NULL
-		    ? "this is not a network, ADDRESS/LENGTH with no bit set "
-		      "after the length, and no ports"
-		    : no_pattern;
-	make_network(key, rule.range.addr, rule.range.prefix);
-	wrong = add(t, key, sizeof(key), COVERS_ITSELF, &rule, value);
-	if (wrong == NULL)
-		t->prefixes[rule.range.prefix / 64] |= UINT64_C(1)
-		    << rule.range.prefix % 64;
-	return wrong;
-}
-
-static size_t
-lower(char *name, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (name[i] >= 'A' && name[i] <= 'Z')
-			name[i] = (char)(name[i] - 'A' + 'a');
-	return len;
-}
-
-/* Labels of RFC 1034, with '_', which names of services have. */
-static const char *
-check_name(const char *name, size_t len)
-{
-	size_t label = 0;
-
-	if (len == 0 || len > NAME_MAX_OCTETS)
-		return no_pattern;
-	for (size_t i = 0; i < len; i++) {
-		if (name[i] == '*')
-			return "a * stands alone, or before the first dot";
-		if (name[i] == '.' ? label == 0
-				   : strchr("abcdefghijklmnopqrstuvwxyz"
-					    "0123456789-_",
-					 name[i]) == NULL)
-			return no_pattern;
-		label = name[i] == '.' ? 0 : label + 1;
-		if (label > LABEL_MAX_OCTETS)
-			return "a label of a name has at most 63 characters";
-	}
-	return label == 0 ? no_pattern : NULL;
-}
-
-/* Makes the key of a name, in place of `name`: its A-labels. */
-static const char *
-make_name(char name[ROUTE_PATTERN_MAX + 1])
-{
-	size_t len = strlen(name);
-	char *ascii;
-	bool is_ascii = true;
-
-	for (size_t i = 0; i < len; i++)
-		is_ascii &= name[i] > 0;
-	if (!is_ascii) {
-		if (idn2_to_ascii_8z(name, &ascii, IDN2_NONTRANSITIONAL) !=
-		    IDN2_OK)
-			return "this is no name of the Internet: UTS 46 does "
-			       "not allow it";
-		len = strlen(ascii);
-		if (len <= ROUTE_PATTERN_MAX)
-			memcpy(name, ascii, len + 1);
-		idn2_free(ascii);
-		if (len > ROUTE_PATTERN_MAX)
-			return no_pattern;
-	}
-	lower(name, len);
-	if (len > 1 && name[len - 1] == '.')
-		name[--len] = '\0';
-	return check_name(name, len);
-}
-
-static const char *
-add_name(struct route_table *t, char *s, const struct route_value *value)
-{
-	uint8_t covers = COVERS_ITSELF;
-	struct rule ports = { .any_port = true };
-	char *colon = strrchr(s, ':');
-	const char *wrong;
-
-	if (colon != NULL && rule_parse(&ports, colon) != 0)
-		return bad_ports;
-	if (colon != NULL)
-		*colon = '\0';
-	if (s[0] == '\0' || strcmp(s, "*") == 0)
-		return add(t, ANY, 0, COVERS_ITSELF | COVERS_BELOW, &ports,
+	switch (pattern->kind) {
+	case ROUTE_EVERYTHING:
+		return add(t, ANY, 0, COVERS_ITSELF, pattern, value);
+	case ROUTE_NETWORK:
+		make_network(network, pattern->network.addr, prefix);
+		t->prefixes[prefix / 64] |= UINT64_C(1) << prefix % 64;
+		return add(t, network, sizeof(network), COVERS_ITSELF, pattern,
 		    value);
-	if (strncmp(s, "*.", 2) == 0)
-		covers = COVERS_BELOW;
-	else if (s[0] == '.')
-		covers = COVERS_ITSELF | COVERS_BELOW;
-	s += covers == COVERS_BELOW ? 2 : covers == COVERS_ITSELF ? 0 : 1;
-	wrong = make_name(s);
-	return wrong != NULL
-	    ? wrong
-	    : add(t, (uint8_t *)s, strlen(s), covers, &ports, value);
-}
-
-const char *
-route_table_add(struct route_table *t, const char *pattern, size_t len,
-    const struct route_value *value)
-{
-	char text[ROUTE_PATTERN_MAX + 1];
-
-	if (len == 0 || memchr(pattern, '\0', len) != NULL)
-		return no_pattern;
-	if (len > ROUTE_PATTERN_MAX)
-		return "this is longer than a name can be";
-	memcpy(text, pattern, len);
-	text[len] = '\0';
-	return is_address(text) ? add_address(t, text, value)
-				: add_name(t, text, value);
+	case ROUTE_NAME:
+		break;
+	}
+	return add(t, (const uint8_t *)pattern->name, strlen(pattern->name),
+	    (uint8_t)((pattern->itself ? COVERS_ITSELF : 0) |
+		(pattern->below ? COVERS_BELOW : 0)),
+	    pattern, value);
 }
 
 /* ---- Look-up ---- */
@@ -392,6 +269,12 @@ first_of(const struct route_table *t, uint32_t hash, const uint8_t *key,
 	return best;
 }
 
+static char
+lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
 /* All slots are fetched at once: each is probably not in the cache. */
 static const struct pattern *
 find_name(const struct route_table *t, const struct target *target,
@@ -402,8 +285,8 @@ find_name(const struct route_table *t, const struct target *target,
 	uint8_t name[TARGET_HOST_MAX + 1];
 	uint64_t hash = 0;
 
-	memcpy(name, target->host, len);
-	lower((char *)name, len);
+	for (size_t i = 0; i < len; i++)
+		name[i] = (uint8_t)lower(target->host[i]);
 	if (len > 0 && name[len - 1] == '.')
 		len--;
 	for (size_t i = len; i-- > 0;) {
