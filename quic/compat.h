@@ -11,7 +11,7 @@
  *   ngtcp2    a retired connection ID still counts   1.26       conn.c
  *   ngtcp2    its path MTU discovery stops at the    none yet   mtu_probe.c
  *             peer's max_udp_payload_size
- *   ngtcp2    congestion control begins anew       none yet   path.c
+ *   ngtcp2    congestion control begins anew       none yet   path_restart.c
  *             on another path alone
  *   nghttp3   a FIN without data is forgotten        1.9        scheduler.c
  */

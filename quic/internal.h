@@ -168,6 +168,16 @@ struct conn_end {
 	uint64_t late_packets; /* packets received since the end */
 };
 
+/* New starts of congestion control: path_restart.c. All zero at first. */
+struct path_restart {
+	uint16_t number; /* of the last one; 0: there was none */
+	uint64_t at;	 /* ns: the last one */
+	bool off;	 /* no more: the path was not validated again */
+	struct sockaddr_storage known;	  /* for which stand-ins were made */
+	struct sockaddr_storage replaced; /* the same, or AF_UNSPEC: ... */
+	struct sockaddr_storage stand_in; /* ... it is seen as this one */
+};
+
 /* Paths (RFC 9000 §9): path.c. */
 struct conn_path {
 	struct quic_path current;
@@ -176,11 +186,8 @@ struct conn_path {
 	bool event_pending;	    /* migrated is due */
 	bool failed;		    /* what it will report */
 	uint64_t changes;	    /* of `current` */
-	/* See path_restart(). */
-	uint16_t restarts;		  /* so far */
-	uint64_t restarted_at;		  /* ns: the last one */
-	struct sockaddr_storage replaced; /* local address that the ... */
-	struct sockaddr_storage stand_in; /* ... library sees as this one */
+	bool migrating;		    /* quic_conn_migrate() has no result yet */
+	struct path_restart restart;
 };
 
 /* Whether the peer is there: keep_alive.c. All zero at first. */
@@ -371,15 +378,29 @@ void keep_alive_expire(struct quic_conn *, uint64_t now);
 #define PATH_HEADERS_MIN 28 /* bytes: of IPv4 and UDP */
 ngtcp2_path path_view(const struct quic_path *);
 
-/* The path as the library of this connection sees it: see path_restart(). */
+/* ---- path_restart.c ---- */
+
+/*
+ * Congestion control and the round-trip time begin anew. False: not now, try
+ * again.
+ */
+bool path_restart(struct quic_conn *);
+
+/* The path as the library of this connection is to see it, and back. */
 ngtcp2_path
 path_for_library(const struct quic_conn *, const struct quic_path *);
+ngtcp2_path path_real(const struct quic_conn *, const ngtcp2_path *);
 
-/* Makes the path that the library has written to a real one. */
+/* The same back, in the memory of a path that the library has written. */
 void path_from_library(const struct quic_conn *, ngtcp2_path *);
 
-/* Congestion control and the round-trip time begin anew. */
-void path_restart(struct quic_conn *);
+/* Whether the library's path is one that a restart has made. */
+bool path_is_stand_in(const ngtcp2_path *);
+void path_restarted(struct quic_conn *, ngtcp2_path_validation_result);
+void path_forget_stand_in(struct quic_conn *);
+
+/* ---- path.c ---- */
+
 size_t path_headers_len(const struct quic_path *);
 int path_validated(ngtcp2_conn *, uint32_t flags, const ngtcp2_path *path,
     const ngtcp2_path *old_path, ngtcp2_path_validation_result, void *user);

@@ -118,6 +118,7 @@ struct conn_repair {
 	uint8_t keys[2][REPAIR_KEY_LEN];
 	bool has_keys;
 	bool request_due;
+	bool restart_due; /* of congestion control: path_restart() */
 };
 
 /* ---- repair_block.c ---- */

@@ -213,6 +213,8 @@ repair_look(struct quic_conn *conn, uint64_t now)
 	if (now < r->look_at || !r->started)
 		return;
 	r->look_at = now + LOOK_INTERVAL;
+	r->restart_due = r->restart_due && r->asked >= RESTART_LOST &&
+	    !path_restart(conn);
 	if (take_sample(conn))
 		set_wanted(r, now);
 	r->request_due |= is_due(r, now);
@@ -229,7 +231,7 @@ set_asked(struct quic_conn *conn, unsigned lost, uint64_t now)
 	if (conn->settings.cc != QUIC_CC_BBR)
 		return;
 	if (r->asked < RESTART_LOST && lost >= RESTART_LOST)
-		path_restart(conn);
+		r->restart_due = true;
 	r->asked = lost > LOST_MAX ? LOST_MAX : lost;
 	r->asked_until = now + REQUEST_LIFE;
 	if (r->asked > 0 && r->block == NULL && !memory_is_over(conn))
@@ -250,6 +252,7 @@ repair_start(struct quic_conn *conn, uint64_t now)
 	r->low_since = now;
 	if (earlier->sent > 0)
 		set_asked(conn, earlier->sent, now);
+	r->restart_due = false; /* nothing is lost yet */
 	r->wanted = earlier->received;
 	r->request_due = r->wanted > 0;
 }

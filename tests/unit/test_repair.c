@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -280,6 +281,88 @@ a_migration_after_a_new_start(void **state)
 	pass(w, 2 * LINK_S);
 	assert_true(received(w, DOWN) - before >= LINE_BYTES / 4);
 	assert_false(w->near[0].spoilt || w->far[0].spoilt);
+}
+
+static bool
+start_anew(struct world *w, struct quic_conn *conn)
+{
+	bool done;
+
+	conn->now = w->link->now;
+	done = path_restart(conn);
+	conn_touch(conn);
+	return done;
+}
+
+/* A new start waits for a migration, whose result the owner awaits. */
+static void
+a_migration_has_its_event(void **state)
+{
+	struct world *w = *state;
+	struct quic_path path = link_path_at(0, 1);
+
+	for (int at_once = 0; at_once < 2; at_once++) {
+		begin(w, BOTH);
+		pass(w, LINK_S);
+		w->client[0].migrated = 0;
+		assert_int_equal(quic_conn_migrate(near_conn(w), &path,
+				     at_once > 0, w->link->now),
+		    0);
+		pass(w, RTT / 2);
+		assert_false(start_anew(w, near_conn(w)));
+		pass(w, 5 * LINK_S);
+		assert_int_equal(w->client[0].migrated, 1);
+		assert_true(start_anew(w, near_conn(w)));
+		restart(w);
+	}
+}
+
+/* The owner's migrations are compared with the path as it is. */
+static void
+a_migration_to_the_same_path(void **state)
+{
+	struct world *w = *state;
+	struct quic_path path;
+	size_t before;
+
+	begin(w, DOWN);
+	pass(w, LINK_S);
+	assert_true(start_anew(w, near_conn(w)));
+	pass(w, LINK_S);
+	path = *quic_conn_path(near_conn(w));
+	assert_int_equal(quic_conn_migrate(near_conn(w), &path, true,
+			     w->link->now),
+	    -EINVAL);
+	before = received(w, DOWN);
+	pass(w, LINK_S);
+	assert_true(received(w, DOWN) - before >= LINE_BYTES / 2);
+}
+
+/* Those that answer a PATH_CHALLENGE; acknowledgements are small. */
+static bool
+drop_large_up(struct link_datagram *d, void *arg)
+{
+	(void)arg;
+	return !d->up || d->len < 1000;
+}
+
+/* A server whose new start is not validated goes on as before. */
+static void
+a_new_start_that_fails(void **state)
+{
+	struct world *w = *state;
+	size_t before;
+
+	begin(w, DOWN);
+	pass(w, 4 * LINK_S);
+	w->link->tamper = drop_large_up;
+	assert_true(start_anew(w, w->server.conn));
+	pass(w, 6 * LINK_S);
+	before = received(w, DOWN);
+	pass(w, LINK_S);
+	assert_true(received(w, DOWN) - before >= LINE_BYTES / 2);
+	assert_false(start_anew(w, w->server.conn));
+	assert_int_equal(w->server.stranded + w->server.migrated, 0);
 }
 
 /* ---- When there is nothing to repair ---- */
@@ -873,6 +956,9 @@ main(void)
 		TEST(a_path_gets_bad),
 		TEST(a_new_start_is_no_migration),
 		TEST(a_migration_after_a_new_start),
+		TEST(a_migration_has_its_event),
+		TEST(a_migration_to_the_same_path),
+		TEST(a_new_start_that_fails),
 		TEST(a_queue_is_not_repaired),
 		TEST(it_ends_with_the_loss),
 		TEST(another_implementation_is_asked_a_few_times),
