@@ -254,6 +254,8 @@ load_rules(struct route_rules **rules, const struct config *config)
 static void
 set_rules(struct culvert *culvert, struct route_rules *rules)
 {
+	if (culvert->rules != NULL || rules != NULL)
+		culvert->routes.generation++;
 	route_rules_free(culvert->rules);
 	culvert->rules = rules;
 	culvert->routes.rules = rules;
@@ -307,9 +309,12 @@ start_routes(struct culvert *culvert)
 		    explain_block, &culvert->routes);
 	if (rv != 0)
 		return rv;
-	culvert->routes = (struct routes){ pool_outbound(culvert->pool),
-		direct_outbound_get(culvert->direct),
-		refuse_outbound_get(culvert->block), culvert->rules };
+	culvert->routes = (struct routes){
+		.edges = pool_outbound(culvert->pool),
+		.direct = direct_outbound_get(culvert->direct),
+		.block = refuse_outbound_get(culvert->block),
+		.rules = culvert->rules
+	};
 	if (culvert->rules != NULL)
 		log_info("%s: %zu patterns in use", culvert->config.rules,
 		    route_rules_count(culvert->rules));

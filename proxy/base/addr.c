@@ -91,10 +91,13 @@ is_ipv6(const char *s, size_t len)
 	return is_literal(AF_INET6, s, len);
 }
 
+/* No label is empty but the root, which a final dot stands for. */
 static bool
 is_reg_name(const char *s, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
+		if (s[i] == '.' && (i == 0 || s[i - 1] == '.'))
+			return false;
 		if (!(s[i] >= 'a' && s[i] <= 'z') &&
 		    !(s[i] >= 'A' && s[i] <= 'Z') &&
 		    !(s[i] >= '0' && s[i] <= '9') && s[i] != '-' &&
@@ -183,6 +186,18 @@ addr_literal(struct sockaddr_storage *addr, const char *host, uint16_t port)
 		return true;
 	}
 	return false;
+}
+
+bool
+addr_dotted_literal(struct sockaddr_storage *addr, const struct target *target)
+{
+	char host[TARGET_HOST_MAX + 1];
+	size_t len = strlen(target->host);
+
+	memcpy(host, target->host, len + 1);
+	if (len > 0 && host[len - 1] == '.')
+		host[len - 1] = '\0';
+	return addr_literal(addr, host, target->port);
 }
 
 bool

@@ -54,8 +54,9 @@ int target_parse(struct target *target, const char *s, size_t len,
 /*
  * Sets a target from a host of len bytes without brackets, as SOCKS carries
  * it.  A host is an IPv6 literal without a zone, or 1 to 255 letters, digits,
- * '-', '_' and '.': a reg-name that needs no percent-encoding, which includes
- * IPv4 literals, names with underscores and IDNA A-labels.
+ * '-', '_' and '.', with no empty label but after a final dot: a reg-name that
+ * needs no percent-encoding, which includes IPv4 literals, names with underscores
+ * and IDNA A-labels.
  *
  * Returns 0, or -EINVAL with the target unchanged if the host is anything
  * else or the port is 0.
@@ -89,6 +90,12 @@ int addr_parse(struct sockaddr_storage *addr, const char *s);
  */
 bool
 addr_literal(struct sockaddr_storage *addr, const char *host, uint16_t port);
+
+/*
+ * The same for a host of which others drop a final dot, as "10.0.0.1.".
+ */
+bool
+addr_dotted_literal(struct sockaddr_storage *addr, const struct target *target);
 
 /*
  * Whether the last label of a host is a number: inet_aton(3) and similar

@@ -154,6 +154,34 @@ def test_rules_are_replaced(ruled, edge, origin, tmp_path):
     tunnel.works()
 
 
+def test_rules_of_a_connection_that_is_kept(ruled, edge, http_origin):
+    """A client that keeps its connection is told, too."""
+    server = http_origin()
+    culvert = ruled(edge, "tunnel *\n")
+    host = f"127.0.0.1:{server.port}"
+    request = f"GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    with connect(culvert.port) as sock:
+        sock.sendall(request)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+        renew(culvert.rules, "block 127.0.0.1\n")
+        reload(culvert)
+        sock.sendall(request)
+        got = receive_all(sock)
+    assert b"HTTP/1.1 403 " in got
+
+
+def test_final_dot_and_empty_labels(ruled, edge):
+    """Others take these for the address, or for the name."""
+    culvert = ruled(edge, "block 127.0.0.0/8 ads.example\n")
+    for host in ("127.0.0.1.", "ads.example."):
+        refused_everywhere(culvert, host, 80, NOT_ALLOWED, 403,
+                           f"{culvert.rules}:1")
+    for host in ("ads.example..", "ads..example", ".ads.example"):
+        _, code = socks5_connect(culvert.port, host, 80)
+        assert code != SUCCEEDED
+        assert "ads" not in edge.log
+
+
 @pytest.mark.parametrize("text, error", [
     ("direct\n", ":1: the rule has no pattern behind its action"),
     ("allow *\n", ":1: allow is no action: tunnel, edge:NAME, direct or block"),

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -237,6 +238,23 @@ results_are_those_of_gnutls(void **state)
 
 /* ---- Connections ---- */
 
+/*
+ * ngtcp2 allows it when the last one is confirmed and some time has passed,
+ * which newer versions (1.24) take longer to find.
+ */
+static void
+update_keys(struct world *w, struct quic_conn *conn)
+{
+	int rv;
+
+	for (int i = 0;
+	     (rv = quic_conn_update_keys(conn, w->link->now)) == -EAGAIN &&
+	     i < 10;
+	     i++)
+		link_run(w->link, NULL, NULL, LINK_S);
+	assert_int_equal(rv, 0);
+}
+
 /* A tunnel each way while the keys change `updates` times, by either side. */
 static void
 transfer(struct world *w, unsigned updates)
@@ -255,11 +273,7 @@ transfer(struct world *w, unsigned updates)
 			end_pump(&w->far[0]);
 		link_run(w->link, NULL, NULL, LINK_S);
 		if (i < updates)
-			assert_int_equal(quic_conn_update_keys(i % 2
-						 ? w->server.conn
-						 : near_conn(w),
-					     w->link->now),
-			    0);
+			update_keys(w, i % 2 ? w->server.conn : near_conn(w));
 	}
 	assert_whole(&w->near[0], w->far[0].to_send);
 	assert_whole(&w->far[0], w->near[0].to_send);

@@ -264,6 +264,11 @@ errors_in_a_list(void **state)
 	    "network\n",
 	    directory);
 	assert_string_equal(told, expected);
+	write_file("plain", "10.0.0.1 10.0.0.2\n");
+	assert_int_equal(load("work.rules"), -EINVAL);
+	assert_non_null(strstr(told,
+	    "plain:1: 10.0.0.2: one address in a line "
+	    "is enough"));
 	assert_int_equal(load("nothing"), -EINVAL);
 	snprintf(expected, sizeof(expected),
 	    "%s/nothing:0: No such file or directory\n", directory);

@@ -36,9 +36,9 @@ add_octets(const char *pattern, size_t len)
 
 	if (wrong != NULL)
 		return wrong;
-	assert_true(route_table_add(&table, &parsed, &value));
-	nadded++;
-	return NULL;
+	wrong = route_table_add(&table, &parsed, &value);
+	nadded += wrong == NULL;
+	return wrong;
 }
 
 static const char *
@@ -132,6 +132,8 @@ addresses(void **state)
 		bool covers;
 	} rows[] = {
 		{ "192.0.2.1", "192.0.2.1", true },
+		{ "192.0.2.1", "192.0.2.1.", true },
+		{ "10.0.0.0/8", "10.255.0.1.", true },
 		{ "192.0.2.1", "192.0.2.2", false },
 		{ "192.0.2.1", "::ffff:192.0.2.1", true },
 		{ "10.0.0.0/8", "10.255.0.1", true },
@@ -238,6 +240,24 @@ the_first_one_counts(void **state)
 	assert_int_equal(find("other.example", 1), 7);
 }
 
+/* A look-up reads all rules of a name. */
+static void
+one_name_with_many_ports(void **state)
+{
+	char text[32];
+
+	(void)state;
+	for (int port = 1; port <= ROUTE_PORTS_MAX; port++) {
+		snprintf(text, sizeof(text), "a.example:%d", port);
+		assert_null(add(text));
+		assert_null(add(text)); /* covered: not kept */
+	}
+	assert_non_null(add("a.example:60000"));
+	assert_null(add("b.example:60000"));
+	assert_int_equal(find("a.example", 60000), NONE);
+	assert_int_equal(find("a.example", 100), 198);
+}
+
 /* ---- Beside the obvious way ---- */
 
 static const char *const labels[] = { "a", "b", "c", "aa", "ab" };
@@ -330,6 +350,7 @@ main(void)
 		cmocka_unit_test_teardown(ports, teardown),
 		cmocka_unit_test_teardown(what_is_no_pattern, teardown),
 		cmocka_unit_test_teardown(the_first_one_counts, teardown),
+		cmocka_unit_test_teardown(one_name_with_many_ports, teardown),
 		cmocka_unit_test_teardown(as_one_by_one, teardown),
 		cmocka_unit_test_teardown(many_names, teardown),
 	};

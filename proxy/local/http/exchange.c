@@ -42,7 +42,8 @@ enum state { IDLE, OPENING, CARRYING };
 
 struct exchange {
 	const struct routes *routes;
-	unsigned listener; /* that the client came to */
+	unsigned listener;   /* that the client came to */
+	unsigned generation; /* of the rules by which it has tunnels */
 	const struct exchange_events *events;
 	void *arg;
 	enum state state;
@@ -488,6 +489,7 @@ exchange_new(struct exchange **out, uv_tcp_t *tcp, const struct routes *routes,
 	e->events = events;
 	e->arg = arg;
 	pinned_init(&e->pinned, on_pinned_lost, e);
+	e->generation = routes->generation;
 	response_init(&e->response, tcp, on_written, e);
 	e->response.via = via;
 	*out = e;
@@ -518,6 +520,16 @@ select_origin(struct exchange *e, const struct target *origin)
 		return;
 	take_stream(e, &stream);
 	e->response.pinned = true;
+}
+
+/* Other rules may send their origins elsewhere. */
+static void
+forget_tunnels(struct exchange *e)
+{
+	e->generation = e->routes->generation;
+	release_tunnel(e);
+	e->pinned_closed = e->pinned_closed || e->pinned.n > 0;
+	pinned_fini(&e->pinned);
 }
 
 static int
@@ -556,6 +568,8 @@ exchange_request(struct exchange *e, const struct http1_request *req)
 	e->repeat = NULL;
 	response_begin(&e->response, &e->request);
 	e->response_done = e->half_closed = false;
+	if (e->generation != e->routes->generation)
+		forget_tunnels(e);
 	select_origin(e, &req->authority);
 	e->reused = stream_is_open(&e->stream) &&
 	    (e->request.repeatable || e->response.pinned);

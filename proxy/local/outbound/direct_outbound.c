@@ -388,8 +388,8 @@ add_address(struct dial *d, const struct sockaddr *addr)
 
 	if (s->permits != NULL && !s->permits(s->arg, addr))
 		note(d, -EPERM);
-	else
-		(void)happy_eyeballs_add(&d->addresses, addr);
+	else if (happy_eyeballs_add(&d->addresses, addr) == -ENOMEM)
+		note(d, -ENOMEM);
 }
 
 static void
@@ -447,7 +447,7 @@ begin(struct dial *d, const struct target *target)
 {
 	struct sockaddr_storage addr;
 
-	if (addr_literal(&addr, target->host, target->port)) {
+	if (addr_dotted_literal(&addr, target)) {
 		add_address(d, (struct sockaddr *)&addr);
 		uv_timer_start(&d->timer, on_timer, 0, 0);
 		return 0;

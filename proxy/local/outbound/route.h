@@ -11,6 +11,7 @@ struct routes {
 	struct outbound *direct;	 /* direct_outbound.h */
 	struct outbound *block;		 /* refuses, see route_explain() */
 	const struct route_rules *rules; /* NULL: everything goes to `edges` */
+	unsigned generation;		 /* of the rules: 1 more for others */
 };
 
 /*

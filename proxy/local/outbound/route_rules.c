@@ -134,12 +134,14 @@ add_pattern(struct reader *r, const struct token *token)
 	struct route_pattern pattern;
 	const char *wrong = route_pattern_parse(&pattern, token->s, token->len);
 
-	if (wrong != NULL) {
+	if (wrong == NULL)
+		wrong = route_table_add(&r->rules->table, &pattern, &value);
+	if (wrong == route_no_memory)
+		r->no_memory = true;
+	else if (wrong != NULL)
 		complain(r, "%.*s: %s", shown(token), token->s, wrong);
-		return;
-	}
-	r->no_memory |= !route_table_add(&r->rules->table, &pattern, &value);
-	show_pattern(r, &pattern);
+	else
+		show_pattern(r, &pattern);
 }
 
 /* ---- Files ---- */
@@ -288,6 +290,13 @@ read_list_line(struct reader *r, const char *line, const char *end)
 	}
 	if (!hosts)
 		add_pattern(r, &first);
+	else if (is_address(&token) && !is_own_name(&token)) {
+		complain(r,
+		    "%.*s: one address in a line is enough; a line of "
+		    "a hosts file is an address and names",
+		    shown(&token), token.s);
+		return;
+	}
 	do
 		if (!hosts || !is_own_name(&token))
 			add_pattern(r, &token);

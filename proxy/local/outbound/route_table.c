@@ -21,6 +21,11 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+const char route_no_memory[] = "there is not enough memory";
+
+static const char too_many[] =
+    "more than 256 rules have this name or network, with different ports";
+
 /*
  * A look-up costs as much as the memory that it touches. So a name lies beside
  * its first pattern, and a slot tells other names by their hash.
@@ -158,37 +163,42 @@ cells_for(size_t len)
 	return (size + sizeof(uint32_t) - 1) / sizeof(uint32_t);
 }
 
-/* False: a pattern of the key covers all that this one does. */
-static bool
+enum appended { APPENDED, COVERED, TOO_MANY };
+
+/* COVERED: a pattern of the key covers all that this one does. */
+static enum appended
 append(struct route_table *t, uint32_t first, uint32_t cell)
 {
 	const struct pattern *added = pattern_at(t, cell);
 	struct pattern *p;
+	unsigned n = 1;
 
-	for (p = pattern_at(t, first);; p = pattern_at(t, p->next)) {
+	for (p = pattern_at(t, first);; p = pattern_at(t, p->next), n++) {
 		if ((added->covers & ~p->covers) == 0 &&
 		    added->first_port >= p->first_port &&
 		    added->last_port <= p->last_port)
-			return false;
+			return COVERED;
 		if (p->next == 0)
 			break;
 	}
+	if (n == ROUTE_PORTS_MAX)
+		return TOO_MANY;
 	p->next = cell;
-	return true;
+	return APPENDED;
 }
 
-/* False: there is no memory. */
-static bool
+static const char *
 add(struct route_table *t, const uint8_t *key, size_t len, uint8_t covers,
     const struct route_pattern *pattern, const struct route_value *value)
 {
 	size_t cells = cells_for(len);
 	uint32_t hash = hash_key(key, len), cell;
 	struct route_slot *slot;
+	enum appended how;
 	struct pattern *p;
 
 	if (!grow_slots(t) || !grow_cells(t, cells))
-		return false;
+		return route_no_memory;
 	slot = find_slot(t, hash, key, len);
 	cell = (uint32_t)t->ncells;
 	p = pattern_at(t, cell);
@@ -198,16 +208,17 @@ add(struct route_table *t, const uint8_t *key, size_t len, uint8_t covers,
 		.last_port = pattern->last_port,
 		.covers = covers };
 	if (slot->key != 0) {
-		if (append(t, slot->key - 1, cell))
-			t->ncells += cells_for(0);
-		return true;
+		how = append(t, slot->key - 1, cell);
+		t->ncells += how == APPENDED ? cells_for(0) : 0;
+		t->npatterns -= how == TOO_MANY;
+		return how == TOO_MANY ? too_many : NULL;
 	}
 	t->ncells += cells;
 	p->len = (uint8_t)len;
 	memcpy(p->key, key, len);
 	*slot = (struct route_slot){ cell + 1, hash };
 	t->nkeys++;
-	return true;
+	return NULL;
 }
 
 /* ---- Patterns ---- */
@@ -226,7 +237,7 @@ make_network(uint8_t key[NETWORK_LEN], const uint8_t address[16],
 	}
 }
 
-bool
+const char *
 route_table_add(struct route_table *t, const struct route_pattern *pattern,
     const struct route_value *value)
 {
@@ -337,7 +348,7 @@ route_table_find(const struct route_table *t, const struct target *target)
 	if (t->nkeys == 0)
 		return NULL;
 	best = first_of(t, 0, ANY, 0, COVERS_ITSELF, target->port, NULL);
-	if (addr_literal(&addr, target->host, target->port))
+	if (addr_dotted_literal(&addr, target))
 		best = find_address(t, (struct sockaddr *)&addr, target->port,
 		    best);
 	else

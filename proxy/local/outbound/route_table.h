@@ -31,8 +31,17 @@ struct route_table {
 	uint64_t prefixes[3]; /* bit n: a network has n bits */
 };
 
-/* Adds a pattern after those that are there. False: there is no memory. */
-bool route_table_add(struct route_table *, const struct route_pattern *,
+/* The sentence of route_table_add() for a lack of memory. */
+extern const char route_no_memory[];
+
+/* Patterns of one name or network: a look-up reads all of them. */
+#define ROUTE_PORTS_MAX 256
+
+/*
+ * Adds a pattern after those that are there. Returns NULL, or a sentence without
+ * its full stop: static text, and nothing was added.
+ */
+const char *route_table_add(struct route_table *, const struct route_pattern *,
     const struct route_value *);
 
 /* Gives back what the table has allocated in advance. No pattern follows. */
