@@ -105,7 +105,7 @@ on_status(void *arg)
 	pool_status(culvert->pool, &pool);
 	listener_totals(culvert->listener, &totals);
 	facts.nlisten = listener_addresses(culvert->listener, listen,
-	    CONFIG_LISTEN_MAX);
+	    culvert->config.listen.n);
 	facts.now_ns = quic_io_now();
 	facts.uptime_ns = facts.now_ns - culvert->started_ns;
 	status = status_json(&facts);
@@ -629,32 +629,59 @@ start_upstream(struct culvert *culvert)
 }
 
 static int
+add_listener(struct culvert *culvert, const struct sockaddr_storage *addr,
+    const struct target *forward)
+{
+	const struct sockaddr *sa = (const struct sockaddr *)addr;
+	int rv = listener_add(culvert->listener, sa, forward);
+	char name[ADDR_STRLEN];
+
+	if (rv != 0)
+		log_error("cannot listen on %s: %s", addr_format(sa, name),
+		    strerror(-rv));
+	return rv;
+}
+
+static void
+log_listeners(const struct culvert *culvert)
+{
+	const struct config *config = &culvert->config;
+	struct sockaddr_storage bound[CONFIG_LISTEN_MAX + CONFIG_FORWARD_MAX];
+	char name[ADDR_STRLEN], target[TARGET_STRLEN];
+	size_t n = listener_addresses(culvert->listener, bound,
+	    CONFIG_LISTEN_MAX + CONFIG_FORWARD_MAX);
+
+	for (size_t i = 0; i < n; i++) {
+		addr_format((struct sockaddr *)&bound[i], name);
+		if (i < config->listen.n) {
+			log_info("listening on %s (SOCKS5, SOCKS4, HTTP)",
+			    name);
+			continue;
+		}
+		target_format(&config->forward.v[i - config->listen.n].target,
+		    target, sizeof(target));
+		log_info("forwarding %s to %s", name, target);
+	}
+}
+
+static int
 start_listener(struct culvert *culvert)
 {
 	const struct config *config = &culvert->config;
-	struct sockaddr_storage bound[CONFIG_LISTEN_MAX];
-	const struct sockaddr *addr;
-	char name[ADDR_STRLEN];
-	size_t n;
 	int rv;
 
 	if ((rv = listener_new(&culvert->listener, &culvert->loop,
 		 &culvert->routes, culvert->users, &culvert->limits)) != 0)
 		return rv;
 	listener_set_via(culvert->listener, config->via);
-	for (unsigned i = 0; i < config->listen.n; i++) {
-		addr = (const struct sockaddr *)&config->listen.v[i];
-		if ((rv = listener_add(culvert->listener, addr)) != 0) {
-			log_error("cannot listen on %s: %s",
-			    addr_format(addr, name), strerror(-rv));
-			return rv;
-		}
-	}
-	n = listener_addresses(culvert->listener, bound, CONFIG_LISTEN_MAX);
-	for (size_t i = 0; i < n; i++)
-		log_info("listening on %s (SOCKS5, SOCKS4, HTTP)",
-		    addr_format((struct sockaddr *)&bound[i], name));
-	return 0;
+	for (unsigned i = 0; i < config->listen.n && rv == 0; i++)
+		rv = add_listener(culvert, &config->listen.v[i], NULL);
+	for (unsigned i = 0; i < config->forward.n && rv == 0; i++)
+		rv = add_listener(culvert, &config->forward.v[i].listen,
+		    &config->forward.v[i].target);
+	if (rv == 0)
+		log_listeners(culvert);
+	return rv;
 }
 
 /*

@@ -148,6 +148,26 @@ config_listens_locally(const struct config *config)
 	return true;
 }
 
+/* There is nobody to ask for a password, and only one target to reach. */
+static void
+check_forwards(const struct source *source)
+{
+	const struct config *config = source->config;
+	char name[ADDR_STRLEN];
+
+	for (unsigned i = 0; i < config->forward.n; i++) {
+		const struct sockaddr *addr =
+		    (const struct sockaddr *)&config->forward.v[i].listen;
+
+		if (!addr_is_loopback(addr))
+			fprintf(config->err,
+			    "%s: warning: --forward: other machines can reach "
+			    "%s, and its target without a password\n",
+			    option_program_name(config->program),
+			    addr_format(addr, name));
+	}
+}
+
 /* Without users, every host that reaches a listener could use the edge. */
 static void
 check_listeners(struct source *source)
@@ -221,6 +241,7 @@ check_culvert(struct source *source)
 	if (config->control == NULL)
 		source_complain(source, "--control: out of memory");
 	check_listeners(source);
+	check_forwards(source);
 	check_user(source);
 }
 

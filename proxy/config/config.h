@@ -80,6 +80,17 @@ struct config_addrs {
 	struct sockaddr_storage v[CONFIG_LISTEN_MAX];
 };
 
+/* Forwards: each takes a socket, as an address to listen on does. */
+#define CONFIG_FORWARD_MAX 16
+
+struct config_forwards {
+	unsigned n;
+	struct config_forward {
+		struct sockaddr_storage listen;
+		struct target target;
+	} v[CONFIG_FORWARD_MAX];
+};
+
 struct config_targets {
 	unsigned n;
 	struct target v[CONFIG_EDGE_MAX];
@@ -138,6 +149,7 @@ struct config {
 	/* culvert */
 	char *listen_users;
 	char *rules; /* file: see route_rules.h */
+	struct config_forwards forward;
 	bool via;
 	char *control; /* fits a sockaddr_un; NULL only in culvert-edge */
 	struct config_targets edge; /* empty when embedded_edge is set */

@@ -15,6 +15,8 @@ static const struct config_option culvert_options[] = {
 	    "127.0.0.1:1080", "accept clients here" },
 	{ 0, "listen-users", "proxy", &value_file, FIELD(listen_users), "file",
 	    NULL, "require a name and a password" },
+	{ 0, "forward", "proxy", &value_forwards, FIELD(forward),
+	    "addr:port=host:port", NULL, "pass connections on to this target" },
 	{ 0, "rules", "proxy", &value_file, FIELD(rules), "file", NULL,
 	    "which target goes where" },
 	{ 0, "control", "proxy", &value_socket, FIELD(control), "path", NULL,
@@ -215,7 +217,7 @@ option_field(const struct config_option *option, const struct config *config)
 bool
 option_is_fixed(const struct config_option *option)
 {
-	static const char *const names[] = { "listen", "control",
+	static const char *const names[] = { "listen", "forward", "control",
 		"embedded-edge", "qlog", "resolver", "run-as" };
 
 	for (size_t i = 0; i < COUNT(names); i++)

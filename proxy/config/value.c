@@ -251,6 +251,30 @@ add_addr(void *field, const char *value)
 	return 0;
 }
 
+/* ADDR:PORT=HOST:PORT */
+static int
+add_forward(void *field, const char *value)
+{
+	struct config_forwards *list = field;
+	const char *equals = strchr(value, '=');
+	struct config_forward forward;
+	char listen[ADDR_STRLEN];
+	size_t len = equals != NULL ? (size_t)(equals - value) : 0;
+
+	if (len == 0 || len >= sizeof(listen))
+		return -EINVAL;
+	memcpy(listen, value, len);
+	listen[len] = '\0';
+	if (addr_parse(&forward.listen, listen) != 0 ||
+	    target_parse(&forward.target, equals + 1, strlen(equals + 1), 0) !=
+		0)
+		return -EINVAL;
+	if (list->n == CONFIG_FORWARD_MAX)
+		return -ENOSPC;
+	list->v[list->n++] = forward;
+	return 0;
+}
+
 static int
 add_target(void *field, const char *value)
 {
@@ -428,6 +452,12 @@ const struct value_type value_addrs = { .set = add_addr,
 	.most = CONFIG_LISTEN_MAX,
 	.expected = "an address and a port, such as 127.0.0.1:1080 or "
 		    "[::1]:1080" };
+const struct value_type value_forwards = { .set = add_forward,
+	.size = sizeof(struct config_forwards),
+	.repeats = true,
+	.most = CONFIG_FORWARD_MAX,
+	.expected = "an address and a target, such as "
+		    "127.0.0.1:8022=host.example:22" };
 const struct value_type value_targets = { .set = add_target,
 	.size = sizeof(struct config_targets),
 	.repeats = true,

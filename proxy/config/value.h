@@ -48,6 +48,7 @@ extern const struct value_type value_log_format;  /* enum log_format */
 extern const struct value_type value_interface;	  /* fits a struct quic_via */
 extern const struct value_type value_mark;	  /* uint32_t, not 0 */
 extern const struct value_type value_addrs;	  /* struct config_addrs */
+extern const struct value_type value_forwards;	  /* struct config_forwards */
 extern const struct value_type value_targets;	  /* struct config_targets */
 extern const struct value_type value_ranges;	  /* struct config_ranges */
 extern const struct value_type value_pins;	  /* struct config_pins */

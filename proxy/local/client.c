@@ -475,6 +475,8 @@ client_new(struct clients *clients, int fd, const struct client_source *source)
 	client_start_timer(c,
 	    source->over_limit ? LIMIT_HEAD_TIME : LIMIT_IDLE_TIME);
 	client_start_reading(c);
+	if (source->forward != NULL)
+		client_forward(c, source->forward);
 	return 0;
 }
 

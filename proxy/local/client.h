@@ -23,7 +23,8 @@ struct client;
 /* Where a client comes from. */
 struct client_source {
 	struct sockaddr_storage peer;
-	unsigned listener;	 /* index of the address that accepted it */
+	unsigned listener; /* index of the address that accepted it */
+	const struct target *forward; /* where it goes; NULL: it says it */
 	struct key_count *count; /* counts this source's clients, or NULL: */
 	bool over_limit; /* they are too many; this one is only refused */
 };

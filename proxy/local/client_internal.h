@@ -129,6 +129,9 @@ extern const struct connect_error client_overloaded;
  */
 void client_tunnel_open(struct client *, const struct target *target);
 
+/* The same for a client that needs no protocol: client_forward.c. */
+void client_forward(struct client *, const struct target *target);
+
 /*
  * An exchange, which is over, has become a tunnel on `stream`, and has moved
  * so many bytes before.

@@ -64,6 +64,7 @@ struct frontend {
 extern const struct frontend frontend_socks4, frontend_socks5;
 extern const struct frontend frontend_connect, frontend_http;
 extern const struct frontend frontend_tls;
+extern const struct frontend frontend_forward;
 
 /* The front end of a client that begins with this byte. */
 const struct frontend *frontend_detect(uint8_t first);

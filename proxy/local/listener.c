@@ -25,7 +25,8 @@
 #include "proxy/base/tcp.h"
 #include "proxy/base/malloc_trim.h"
 
-#define SOCKETS_MAX 16 /* addresses: those of the configuration */
+/* Addresses: those of the configuration. */
+#define SOCKETS_MAX (CONFIG_LISTEN_MAX + CONFIG_FORWARD_MAX)
 #define BACKLOG 1024   /* clients in the kernel's queue, for bursts */
 #define ACCEPTS_MAX 64 /* in one loop iteration, for fairness */
 #define PAUSE_MS 100   /* until descriptors are tried again */
@@ -48,7 +49,8 @@
 struct socket {
 	uv_poll_t poll;
 	int fd;
-	size_t open; /* clients of this address */
+	size_t open;		      /* clients of this address */
+	const struct target *forward; /* of all of them; NULL: they say it */
 	struct listener *listener;
 };
 
@@ -215,8 +217,8 @@ static bool
 accept_one(struct socket *s)
 {
 	struct listener *l = s->listener;
-	struct client_source source = { .listener = (unsigned)(s -
-					    l->sockets) };
+	struct client_source source = { .listener = (unsigned)(s - l->sockets),
+		.forward = s->forward };
 	socklen_t len = sizeof(source.peer);
 	int fd;
 
@@ -249,7 +251,8 @@ on_readable(uv_poll_t *poll, int status, int events)
 }
 
 int
-listener_add(struct listener *l, const struct sockaddr *addr)
+listener_add(struct listener *l, const struct sockaddr *addr,
+    const struct target *forward)
 {
 	struct socket *s = &l->sockets[l->nsockets];
 	int on = 1, fd, rv = 0;
@@ -273,6 +276,7 @@ listener_add(struct listener *l, const struct sockaddr *addr)
 		return rv;
 	}
 	s->fd = fd;
+	s->forward = forward;
 	s->listener = l;
 	s->poll.data = s;
 	l->nsockets++;

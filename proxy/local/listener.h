@@ -43,8 +43,13 @@ struct listener;
 int listener_new(struct listener **, uv_loop_t *, const struct routes *,
     struct users *users, struct limits *limits);
 
-/* Accepts on one more address. 0, or a negative errno of bind or listen. */
-int listener_add(struct listener *, const struct sockaddr *);
+/*
+ * Accepts on one more address. Its clients speak a protocol of the proxy, or,
+ * unless `forward` is NULL, all of them get tunnels to that target, which must
+ * outlive the listener. 0, or a negative errno of bind or listen.
+ */
+int listener_add(struct listener *, const struct sockaddr *,
+    const struct target *forward);
 
 /* The addresses that were bound, with the port that the kernel chose. */
 size_t listener_addresses(const struct listener *, struct sockaddr_storage *out,

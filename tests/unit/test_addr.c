@@ -138,7 +138,12 @@ target_set_bounds_the_host(void **state)
 	assert_int_equal(target_set(&target, name, 0, 1), -EINVAL);
 	assert_int_equal(target_set(&target, name, 1, 0), -EINVAL);
 	assert_int_equal(target_set(&target, "[::1]", 5, 1), -EINVAL);
+	assert_int_equal(target_set(&target, "a.b.", 4, 1), 0);
 	assert_int_equal(target_set(&target, "::1", 3, 1), 0);
+	assert_int_equal(target_set(&target, "a..b", 4, 1), -EINVAL);
+	assert_int_equal(target_set(&target, "a.b..", 5, 1), -EINVAL);
+	assert_int_equal(target_set(&target, ".a", 2, 1), -EINVAL);
+	assert_int_equal(target_set(&target, ".", 1, 1), -EINVAL);
 	assert_string_equal(target.host, "::1");
 }
 

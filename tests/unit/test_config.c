@@ -235,6 +235,7 @@ value_for(const struct config_option *option)
 	} values[] = {
 		{ "addr:port", "127.0.0.1:7" },
 		{ "host[:port]", "a:7" },
+		{ "addr:port=host:port", "127.0.0.1:7=a:7" },
 		{ "file", "/a" },
 		{ "path", "/a" },
 		{ "dir", "/a" },

@@ -635,8 +635,6 @@ unknown_name_is_a_dns_error(void **state)
 	assert_int_equal(dial(w, "missing.test"), DIAL_DNS_ERROR);
 	assert_null(w->result.address);
 	assert_true(w->queries > 0);
-	assert_int_equal(dial(w, "a..b"), DIAL_DNS_ERROR);
-	assert_int_equal(dial(w, "."), DIAL_DNS_ERROR);
 }
 
 static void
@@ -659,7 +657,6 @@ number_is_no_name(void **state)
 		"0x7f.1",
 		"0X7F.0.0.0x1",
 		"0177.0.0.1",
-		"127.0.0.1..",
 		"127.0.0.256",
 		"1.2.3.4.5",
 		"four.test.0x7f",

@@ -123,7 +123,7 @@ setup(void **state)
 	for (int i = 0; i < 2; i++) {
 		addr_parse(&any, "127.0.0.1:0");
 		assert_int_equal(listener_add(w.listener,
-				     (struct sockaddr *)&any),
+				     (struct sockaddr *)&any, NULL),
 		    0);
 	}
 	assert_int_equal(listener_addresses(w.listener, w.addresses, 2), 2);
