@@ -119,6 +119,7 @@ struct conn_repair {
 	bool has_keys;
 	bool request_due;
 	bool restart_due; /* of congestion control: path_restart() */
+	bool restarted;	  /* or it is due, since nothing was asked for */
 };
 
 /* ---- repair_block.c ---- */

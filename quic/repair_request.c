@@ -230,8 +230,11 @@ set_asked(struct quic_conn *conn, unsigned lost, uint64_t now)
 	/* CUBIC needs to see every loss: it has no other signal of a queue. */
 	if (conn->settings.cc != QUIC_CC_BBR)
 		return;
-	if (r->asked < RESTART_LOST && lost >= RESTART_LOST)
-		r->restart_due = true;
+	/* Once: a start may overflow a queue, which looks like loss. */
+	if (lost >= RESTART_LOST && !r->restarted)
+		r->restart_due = r->restarted = true;
+	if (lost == 0)
+		r->restarted = false;
 	r->asked = lost > LOST_MAX ? LOST_MAX : lost;
 	r->asked_until = now + REQUEST_LIFE;
 	if (r->asked > 0 && r->block == NULL && !memory_is_over(conn))

@@ -181,6 +181,7 @@ def test_priorities(ca, form):
                      f"{about.st_dev}:{about.st_ino}"}, timeout=DEADLINE)
         text = log.read()
     assert done.returncode == 1
+    text = text.splitlines()[-1]
     assert text.startswith("<3>")
     message = json.loads(text[3:])["message"] if form == "json" else text[3:]
     assert message.startswith("cannot listen on 192.0.2.1:1: ")

@@ -406,11 +406,20 @@ it_ends_with_the_loss(void **state)
 	for (int way = UP; way <= DOWN; way++) {
 		steady(w, way, 30);
 		w->link->loss = 0;
-		pass(w, 30 * LINK_S);
-		sent = repairs(w, way);
+		sent = 0;
+		/* A full queue may look like some loss for a while. */
+		for (int i = 0; i < 30 && repairs(w, way) != sent; i++) {
+			sent = repairs(w, way);
+			pass(w, 10 * LINK_S);
+		}
 		assert_true(sent > 0);
-		pass(w, 10 * LINK_S);
 		assert_int_equal(repairs(w, way), sent);
+		/* The way of acknowledgements has few packets to judge by. */
+		for (int i = 0; i < 30 &&
+		     (near_conn(w)->repair.block != NULL ||
+			 w->server.conn->repair.block != NULL);
+		     i++)
+			pass(w, 10 * LINK_S);
 		assert_null(near_conn(w)->repair.block);
 		assert_null(w->server.conn->repair.block);
 		pass(w, 60 * LINK_S);
