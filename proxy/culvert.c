@@ -50,7 +50,6 @@ struct culvert {
 	struct users *users;
 	struct pool *pool;
 	struct routes routes;
-	struct route_rules *rules;
 	struct direct_outbound *direct;
 	struct refuse_outbound *block;
 	struct policy direct_policy;
@@ -147,8 +146,8 @@ on_route(void *arg, const struct target *target)
 	struct route_rule rule = { .action = ROUTE_TUNNEL };
 	char text[TARGET_STRLEN];
 	struct pool_status pool;
-	bool found = culvert->rules != NULL &&
-	    route_rules_find(culvert->rules, target, &rule);
+	bool found = culvert->routes.rules != NULL &&
+	    route_rules_find(culvert->routes.rules, target, &rule);
 	json_t *line = found ? json_integer(rule.line) : json_null();
 
 	target_format(target, text, sizeof(text));
@@ -254,10 +253,9 @@ load_rules(struct route_rules **rules, const struct config *config)
 static void
 set_rules(struct culvert *culvert, struct route_rules *rules)
 {
-	if (culvert->rules != NULL || rules != NULL)
+	if (culvert->routes.rules != NULL || rules != NULL)
 		culvert->routes.generation++;
-	route_rules_free(culvert->rules);
-	culvert->rules = rules;
+	route_rules_free(culvert->routes.rules);
 	culvert->routes.rules = rules;
 }
 
@@ -298,7 +296,7 @@ start_routes(struct culvert *culvert)
 {
 	struct direct_settings direct = direct_settings(culvert,
 	    &culvert->config);
-	int rv = load_rules(&culvert->rules, &culvert->config);
+	int rv = load_rules(&culvert->routes.rules, &culvert->config);
 
 	(void)own_addresses_open(&culvert->own);
 	if (rv == 0)
@@ -309,15 +307,12 @@ start_routes(struct culvert *culvert)
 		    explain_block, &culvert->routes);
 	if (rv != 0)
 		return rv;
-	culvert->routes = (struct routes){
-		.edges = pool_outbound(culvert->pool),
-		.direct = direct_outbound_get(culvert->direct),
-		.block = refuse_outbound_get(culvert->block),
-		.rules = culvert->rules
-	};
-	if (culvert->rules != NULL)
+	culvert->routes.edges = pool_outbound(culvert->pool);
+	culvert->routes.direct = direct_outbound_get(culvert->direct);
+	culvert->routes.block = refuse_outbound_get(culvert->block);
+	if (culvert->routes.rules != NULL)
 		log_info("%s: %zu patterns in use", culvert->config.rules,
-		    route_rules_count(culvert->rules));
+		    route_rules_count(culvert->routes.rules));
 	return 0;
 }
 
@@ -421,32 +416,28 @@ static void
 on_reload(void *arg)
 {
 	struct culvert *culvert = arg;
-	struct pool_settings settings;
+	struct pool_settings settings = { 0 };
 	struct edge_limits limits;
 	char error[ERROR_MAX];
+	bool loaded = false;
 	struct policy policy;
 	struct direct_settings direct;
-	struct route_rules *rules;
+	struct route_rules *rules = NULL;
 	struct config fresh;
-	struct users *users;
+	struct users *users = NULL;
 
 	if (daemon_reload(&fresh, &culvert->config) != 0)
 		return;
-	if (load_rules(&rules, &fresh) != 0) {
-		log_error(DAEMON_NOT_RELOADED "the rules have errors");
-		config_free(&fresh);
-		return;
+	if (load_rules(&rules, &fresh) != 0)
+		snprintf(error, sizeof(error), "the rules have errors");
+	else if (check_via(&fresh, error) == 0 &&
+	    load(&settings, &users, &fresh, culvert->memory, error) == 0) {
+		loaded = pool_reload(culvert->pool, &settings) == 0;
+		snprintf(error, sizeof(error), "out of memory");
 	}
-	if (check_via(&fresh, error) != 0 ||
-	    load(&settings, &users, &fresh, culvert->memory, error) != 0) {
+	unload(&settings);
+	if (!loaded) {
 		log_error(DAEMON_NOT_RELOADED "%s", error);
-		route_rules_free(rules);
-		config_free(&fresh);
-		return;
-	}
-	if (pool_reload(culvert->pool, &settings) != 0) {
-		log_error(DAEMON_NOT_RELOADED "out of memory");
-		unload(&settings);
 		users_free(users);
 		route_rules_free(rules);
 		config_free(&fresh);
@@ -455,7 +446,6 @@ on_reload(void *arg)
 	set_rules(culvert, rules);
 	direct = direct_settings(culvert, &fresh);
 	direct_outbound_set(culvert->direct, &direct);
-	unload(&settings);
 	if (culvert->edge != NULL) {
 		load_policy(&policy, &fresh);
 		limits = edge_limits(&fresh);
@@ -734,7 +724,7 @@ start(struct culvert *culvert)
 	    start_listener(culvert) != 0 || start_control(culvert) != 0)
 		return -1;
 	needs.file = list_of_rules;
-	needs.arg = culvert->rules;
+	needs.arg = culvert->routes.rules;
 	if (daemon_confine(&culvert->config, &needs) != 0)
 		return -1;
 	if (culvert->config.embedded_edge)

@@ -173,9 +173,9 @@ struct path_restart {
 	uint16_t number; /* of the last one; 0: there was none */
 	uint64_t at;	 /* ns: the last one */
 	bool off;	 /* no more: the path was not validated again */
-	struct sockaddr_storage known;	  /* for which stand-ins were made */
-	struct sockaddr_storage replaced; /* the same, or AF_UNSPEC: ... */
-	struct sockaddr_storage stand_in; /* ... it is seen as this one */
+	struct sockaddr_storage known; /* for which stand-ins were made; ... */
+	struct sockaddr_storage stand_in;
+	bool in_use; /* ... the library sees it as `stand_in` */
 };
 
 /* Paths (RFC 9000 §9): path.c. */
@@ -377,6 +377,7 @@ void keep_alive_expire(struct quic_conn *, uint64_t now);
 /* path.c */
 #define PATH_HEADERS_MIN 28 /* bytes: of IPv4 and UDP */
 ngtcp2_path path_view(const struct quic_path *);
+bool path_is_same(const struct quic_path *, const struct quic_path *);
 
 /* ---- path_restart.c ---- */
 

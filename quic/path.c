@@ -36,6 +36,14 @@ path_view(const struct quic_path *path)
 	};
 }
 
+bool
+path_is_same(const struct quic_path *a, const struct quic_path *b)
+{
+	ngtcp2_path x = path_view(a), y = path_view(b);
+
+	return ngtcp2_path_eq(&x, &y);
+}
+
 /* `from` is as the library has it. */
 static void
 path_copy(const struct quic_conn *conn, struct quic_path *to,

@@ -28,22 +28,16 @@ path_is_stand_in(const ngtcp2_path *path)
 	    htonl(INADDR_ANY);
 }
 
-static bool
-has_stand_in(const struct quic_conn *conn)
-{
-	return conn->path.restart.replaced.ss_family != AF_UNSPEC;
-}
-
 ngtcp2_path
 path_for_library(const struct quic_conn *conn, const struct quic_path *path)
 {
 	const struct path_restart *r = &conn->path.restart;
-	ngtcp2_path view = path_view(path), replaced = view;
+	ngtcp2_path view = path_view(path), known = view;
 
-	if (!has_stand_in(conn))
+	if (!r->in_use)
 		return view;
-	replaced.local.addr = (ngtcp2_sockaddr *)(uintptr_t)&r->replaced;
-	if (ngtcp2_path_eq(&view, &replaced))
+	known.local.addr = (ngtcp2_sockaddr *)(uintptr_t)&r->known;
+	if (ngtcp2_path_eq(&view, &known))
 		view.local.addr = (ngtcp2_sockaddr *)(uintptr_t)&r->stand_in;
 	return view;
 }
@@ -73,7 +67,7 @@ void
 path_forget_stand_in(struct quic_conn *conn)
 {
 	if (!conn_is_server(conn))
-		conn->path.restart.replaced.ss_family = AF_UNSPEC;
+		conn->path.restart.in_use = false;
 }
 
 /*
@@ -87,7 +81,7 @@ path_restarted(struct quic_conn *conn, ngtcp2_path_validation_result result)
 		return;
 	conn->path.restart.off = true;
 	if (conn_is_server(conn))
-		conn->path.restart.replaced.ss_family = AF_UNSPEC;
+		conn->path.restart.in_use = false;
 }
 
 static struct sockaddr_storage
@@ -109,13 +103,11 @@ make_stand_in(sa_family_t family, uint16_t number)
 static bool
 is_other_address(const struct quic_conn *conn)
 {
-	const struct sockaddr_storage *known = &conn->path.restart.known;
-	ngtcp2_path current = path_view(&conn->path.current), same = current;
+	struct quic_path known = conn->path.current;
 
-	same.local.addr = (ngtcp2_sockaddr *)(uintptr_t)known;
+	known.local = conn->path.restart.known;
 	return conn_is_server(conn) &&
-	    (known->ss_family != conn->path.current.local.ss_family ||
-		!ngtcp2_path_eq(&current, &same));
+	    !path_is_same(&conn->path.current, &known);
 }
 
 /* Not while the path changes, whose events would be lost. */
@@ -123,11 +115,10 @@ static bool
 may_restart(const struct quic_conn *conn)
 {
 	const struct path_restart *r = &conn->path.restart;
-	ngtcp2_path current = path_view(&conn->path.current);
-	ngtcp2_path validated = path_view(&conn->path.validated);
 
 	if (r->off || r->number == UINT16_MAX || conn->path.migrating ||
-	    conn->path.unvalidated || !ngtcp2_path_eq(&current, &validated))
+	    conn->path.unvalidated ||
+	    !path_is_same(&conn->path.current, &conn->path.validated))
 		return false;
 	return r->number == 0 ||
 	    (conn->now - r->at >= RESTART_INTERVAL && !is_other_address(conn));
@@ -143,7 +134,8 @@ path_restart(struct quic_conn *conn)
 
 	if (!may_restart(conn))
 		return false;
-	r->known = r->replaced = path.local;
+	r->known = path.local;
+	r->in_use = true;
 	r->stand_in = make_stand_in(path.local.ss_family, ++r->number);
 	r->at = conn->now;
 	path.local = r->stand_in;

@@ -41,16 +41,6 @@ repair_packet_write(const struct repair_packet *p, uint8_t *to)
 	return REPAIR_HEADER_LEN + p->size;
 }
 
-static unsigned
-count_bits(uint64_t mask)
-{
-	unsigned n = 0;
-
-	for (; mask != 0; mask &= mask - 1)
-		n++;
-	return n;
-}
-
 bool
 repair_packet_read(struct repair_packet *p, const uint8_t *data, size_t len)
 {
@@ -65,7 +55,8 @@ repair_packet_read(struct repair_packet *p, const uint8_t *data, size_t len)
 	p->size = len - REPAIR_HEADER_LEN;
 	return p->size % 8 == 0 && p->size <= REPAIR_SYMBOL_MAX &&
 	    p->nsymbols <= ERASURE_SYMBOLS_MAX && p->number < p->nsymbols &&
-	    (p->mask & 1) != 0 && count_bits(p->mask) <= REPAIR_PACKETS_MAX;
+	    (p->mask & 1) != 0 &&
+	    __builtin_popcountll(p->mask) <= REPAIR_PACKETS_MAX;
 }
 
 void

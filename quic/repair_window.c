@@ -80,14 +80,6 @@ find_number(const struct quic_conn *conn, const uint8_t *data, size_t len,
 
 /* ---- The window ---- */
 
-static bool
-same_path(const struct quic_path *a, const struct quic_path *b)
-{
-	ngtcp2_path x = path_view(a), y = path_view(b);
-
-	return ngtcp2_path_eq(&x, &y);
-}
-
 static struct repair_slot *
 slot_of(struct repair_window *w, uint64_t number)
 {
@@ -191,7 +183,7 @@ static void
 follow_path(struct quic_conn *conn, struct repair_window *w,
     const struct quic_path *path, uint64_t now)
 {
-	if (same_path(&w->path, path))
+	if (path_is_same(&w->path, path))
 		return;
 	while (w->nheld > 0)
 		skip(conn, w, now);
@@ -472,7 +464,7 @@ repair_receive(struct quic_conn *conn, const struct quic_path *path,
 	    !find_number(conn, data, len, &number))
 		return false;
 	if (len + REPAIR_LENGTH_LEN <= REPAIR_SYMBOL_MAX &&
-	    same_path(path, &conn->path.current))
+	    path_is_same(path, &conn->path.current))
 		return take(conn, number, path, ecn, data, len, more, now);
 	pass_by(conn, number, path, ecn, data, len, more, now);
 	return true;

@@ -191,13 +191,19 @@ addr_literal(struct sockaddr_storage *addr, const char *host, uint16_t port)
 bool
 addr_dotted_literal(struct sockaddr_storage *addr, const struct target *target)
 {
-	char host[TARGET_HOST_MAX + 1];
-	size_t len = strlen(target->host);
+	struct target t = *target;
 
-	memcpy(host, target->host, len + 1);
-	if (len > 0 && host[len - 1] == '.')
+	host_drop_final_dot(t.host);
+	return addr_literal(addr, t.host, t.port);
+}
+
+void
+host_drop_final_dot(char *host)
+{
+	size_t len = strlen(host);
+
+	if (len > 1 && host[len - 1] == '.' && host[len - 2] != '.')
 		host[len - 1] = '\0';
-	return addr_literal(addr, host, target->port);
 }
 
 bool

@@ -98,6 +98,12 @@ bool
 addr_dotted_literal(struct sockaddr_storage *addr, const struct target *target);
 
 /*
+ * Removes the final dot, which marks a name as complete: in the hosts file it
+ * has none, and "127.0.0.1." is an address.
+ */
+void host_drop_final_dot(char *host);
+
+/*
  * Whether the last label of a host is a number: inet_aton(3) and similar
  * functions, and so other programs, take such a name for an IPv4 address.
  */

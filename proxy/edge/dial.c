@@ -87,19 +87,6 @@ static const struct {
 static void on_timer(uv_timer_t *timer);
 static void start_attempts(struct dial *d);
 
-/*
- * Removes the final dot, which marks a name as complete, as all names are here:
- * in the hosts file it has none, and "127.0.0.1." is an address.
- */
-static void
-drop_final_dot(char *host)
-{
-	size_t len = strlen(host);
-
-	if (len > 1 && host[len - 1] == '.' && host[len - 2] != '.')
-		host[len - 1] = '\0';
-}
-
 static enum dial_status
 status_of(int error, sa_family_t family)
 {
@@ -533,7 +520,7 @@ dial_start(struct dial **dial, const struct dialer *dialer,
 	    dialer->timeout_ms * DIAL_RESOLVE_QUARTERS / 4;
 	d->dialer = dialer;
 	d->target = *target;
-	drop_final_dot(d->target.host);
+	host_drop_final_dot(d->target.host);
 	snprintf(d->requester, sizeof(d->requester), "%s", requester);
 	d->result.status = DIAL_DNS_ERROR;
 	d->result.fd = -1;

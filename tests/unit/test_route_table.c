@@ -68,131 +68,128 @@ covers(const char *pattern, const char *host, uint16_t port)
 	return find(host, port) == 0;
 }
 
+struct row {
+	const char *pattern, *host;
+	bool covers;
+	uint16_t port;
+};
+
+static void
+check_rows(const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (covers(rows[i].pattern, rows[i].host, rows[i].port) !=
+		    rows[i].covers)
+			fail_msg("%s, %s:%u", rows[i].pattern, rows[i].host,
+			    rows[i].port);
+}
+
 static void
 names(void **state)
 {
-	static const struct {
-		const char *pattern, *host;
-		bool covers;
-	} rows[] = {
-		{ "example.com", "example.com", true },
-		{ "example.com", "EXAMPLE.Com", true },
-		{ "EXAMPLE.com", "example.com", true },
-		{ "example.com", "example.com.", true },
-		{ "example.com.", "example.com", true },
-		{ "example.com", "www.example.com", false },
-		{ "example.com", "notexample.com", false },
-		{ "example.com", "example.co", false },
-		{ "example.com", "com", false },
-		{ "*.example.com", "www.example.com", true },
-		{ "*.example.com", "a.b.c.example.com", true },
-		{ "*.example.com", "WWW.example.com.", true },
-		{ "*.example.com", "example.com", false },
-		{ "*.example.com", "notexample.com", false },
-		{ ".example.com", "example.com", true },
-		{ ".example.com", "www.example.com", true },
-		{ ".example.com", "notexample.com", false },
-		{ "*.com", "example.com", true },
-		{ "*.com", "com", false },
-		{ "localhost", "localhost", true },
-		{ "localhost", "localhost.", true },
-		{ "localhost", "127.0.0.1", false },
-		{ "my_service._tcp.example", "my_service._tcp.example", true },
+	static const struct row rows[] = {
+		{ "example.com", "example.com", true, 443 },
+		{ "example.com", "EXAMPLE.Com", true, 443 },
+		{ "EXAMPLE.com", "example.com", true, 443 },
+		{ "example.com", "example.com.", true, 443 },
+		{ "example.com.", "example.com", true, 443 },
+		{ "example.com", "www.example.com", false, 443 },
+		{ "example.com", "notexample.com", false, 443 },
+		{ "example.com", "example.co", false, 443 },
+		{ "example.com", "com", false, 443 },
+		{ "*.example.com", "www.example.com", true, 443 },
+		{ "*.example.com", "a.b.c.example.com", true, 443 },
+		{ "*.example.com", "WWW.example.com.", true, 443 },
+		{ "*.example.com", "example.com", false, 443 },
+		{ "*.example.com", "notexample.com", false, 443 },
+		{ ".example.com", "example.com", true, 443 },
+		{ ".example.com", "www.example.com", true, 443 },
+		{ ".example.com", "notexample.com", false, 443 },
+		{ "*.com", "example.com", true, 443 },
+		{ "*.com", "com", false, 443 },
+		{ "localhost", "localhost", true, 443 },
+		{ "localhost", "localhost.", true, 443 },
+		{ "localhost", "127.0.0.1", false, 443 },
+		{ "my_service._tcp.example", "my_service._tcp.example", true,
+		    443 },
 		{ "b\xc3\xbc"
 		  "cher.example",
-		    "xn--bcher-kva.example", true },
+		    "xn--bcher-kva.example", true, 443 },
 		{ "B\xc3\x9c"
 		  "CHER.example",
-		    "xn--bcher-kva.example", true },
-		{ "xn--bcher-kva.example", "XN--BCHER-KVA.example", true },
+		    "xn--bcher-kva.example", true, 443 },
+		{ "xn--bcher-kva.example", "XN--BCHER-KVA.example", true, 443 },
 		{ "*.b\xc3\xbc"
 		  "cher.example",
-		    "www.xn--bcher-kva.example", true },
-		{ "fa\xc3\x9f.de", "xn--fa-hia.de", true },
+		    "www.xn--bcher-kva.example", true, 443 },
+		{ "fa\xc3\x9f.de", "xn--fa-hia.de", true, 443 },
 		{ "\xe4\xbe\x8b\xe3\x81\x88\xe3\x80\x82\xe3\x83\x86\xe3\x82\xb9"
 		  "\xe3\x83\x88",
-		    "xn--r8jz45g.xn--zckzah", true },
-		{ "*", "example.com", true },
-		{ "*", "192.0.2.1", true },
-		{ "*", "2001:db8::1", true },
+		    "xn--r8jz45g.xn--zckzah", true, 443 },
+		{ "*", "example.com", true, 443 },
+		{ "*", "192.0.2.1", true, 443 },
+		{ "*", "2001:db8::1", true, 443 },
 	};
 
 	(void)state;
-	for (size_t i = 0; i < COUNT(rows); i++)
-		if (covers(rows[i].pattern, rows[i].host, 443) !=
-		    rows[i].covers)
-			fail_msg("%s, %s", rows[i].pattern, rows[i].host);
+	check_rows(rows, COUNT(rows));
 }
 
 static void
 addresses(void **state)
 {
-	static const struct {
-		const char *pattern, *host;
-		bool covers;
-	} rows[] = {
-		{ "192.0.2.1", "192.0.2.1", true },
-		{ "192.0.2.1", "192.0.2.1.", true },
-		{ "10.0.0.0/8", "10.255.0.1.", true },
-		{ "192.0.2.1", "192.0.2.2", false },
-		{ "192.0.2.1", "::ffff:192.0.2.1", true },
-		{ "10.0.0.0/8", "10.255.0.1", true },
-		{ "10.0.0.0/8", "11.0.0.1", false },
-		{ "10.0.0.0/9", "10.127.255.255", true },
-		{ "10.0.0.0/9", "10.128.0.0", false },
-		{ "0.0.0.0/0", "192.0.2.1", true },
-		{ "0.0.0.0/0", "2001:db8::1", false },
-		{ "0.0.0.0/0", "example.com", false },
-		{ "::/0", "2001:db8::1", true },
-		{ "::/0", "192.0.2.1", false },
-		{ "::/0", "::ffff:192.0.2.1", false },
-		{ "fd00::/8", "fdff::1", true },
-		{ "fd00::/8", "fe00::1", false },
-		{ "2001:db8::1", "2001:db8:0::1", true },
-		{ "[2001:db8::1]", "2001:db8::1", true },
-		{ "[2001:db8::]/32", "2001:db8:ffff::1", true },
-		{ "2001:db8::/33", "2001:db8:8000::1", false },
+	static const struct row rows[] = {
+		{ "192.0.2.1", "192.0.2.1", true, 443 },
+		{ "192.0.2.1", "192.0.2.1.", true, 443 },
+		{ "10.0.0.0/8", "10.255.0.1.", true, 443 },
+		{ "192.0.2.1", "192.0.2.2", false, 443 },
+		{ "192.0.2.1", "::ffff:192.0.2.1", true, 443 },
+		{ "10.0.0.0/8", "10.255.0.1", true, 443 },
+		{ "10.0.0.0/8", "11.0.0.1", false, 443 },
+		{ "10.0.0.0/9", "10.127.255.255", true, 443 },
+		{ "10.0.0.0/9", "10.128.0.0", false, 443 },
+		{ "0.0.0.0/0", "192.0.2.1", true, 443 },
+		{ "0.0.0.0/0", "2001:db8::1", false, 443 },
+		{ "0.0.0.0/0", "example.com", false, 443 },
+		{ "::/0", "2001:db8::1", true, 443 },
+		{ "::/0", "192.0.2.1", false, 443 },
+		{ "::/0", "::ffff:192.0.2.1", false, 443 },
+		{ "fd00::/8", "fdff::1", true, 443 },
+		{ "fd00::/8", "fe00::1", false, 443 },
+		{ "2001:db8::1", "2001:db8:0::1", true, 443 },
+		{ "[2001:db8::1]", "2001:db8::1", true, 443 },
+		{ "[2001:db8::]/32", "2001:db8:ffff::1", true, 443 },
+		{ "2001:db8::/33", "2001:db8:8000::1", false, 443 },
 	};
 
 	(void)state;
-	for (size_t i = 0; i < COUNT(rows); i++)
-		if (covers(rows[i].pattern, rows[i].host, 443) !=
-		    rows[i].covers)
-			fail_msg("%s, %s", rows[i].pattern, rows[i].host);
+	check_rows(rows, COUNT(rows));
 }
 
 static void
 ports(void **state)
 {
-	static const struct {
-		const char *pattern, *host;
-		uint16_t port;
-		bool covers;
-	} rows[] = {
-		{ "example.com:443", "example.com", 443, true },
-		{ "example.com:443", "example.com", 80, false },
-		{ "*.example.com:80-90", "a.example.com", 80, true },
-		{ "*.example.com:80-90", "a.example.com", 90, true },
-		{ "*.example.com:80-90", "a.example.com", 91, false },
-		{ "*.example.com:80-90", "a.example.com", 79, false },
-		{ "*:25", "example.com", 25, true },
-		{ "*:25", "192.0.2.1", 26, false },
-		{ ":25", "192.0.2.1", 25, true },
-		{ "192.0.2.1:22", "192.0.2.1", 22, true },
-		{ "192.0.2.1:22", "192.0.2.1", 23, false },
-		{ "10.0.0.0/8:1-1023", "10.1.1.1", 1023, true },
-		{ "[2001:db8::1]:22", "2001:db8::1", 22, true },
-		{ "[2001:db8::1]:22", "2001:db8::1", 23, false },
-		{ "fd00::/8:22", "fd00::1", 22, true },
-		{ "fd00::/8:22", "fd00::1", 2, false },
+	static const struct row rows[] = {
+		{ "example.com:443", "example.com", true, 443 },
+		{ "example.com:443", "example.com", false, 80 },
+		{ "*.example.com:80-90", "a.example.com", true, 80 },
+		{ "*.example.com:80-90", "a.example.com", true, 90 },
+		{ "*.example.com:80-90", "a.example.com", false, 91 },
+		{ "*.example.com:80-90", "a.example.com", false, 79 },
+		{ "*:25", "example.com", true, 25 },
+		{ "*:25", "192.0.2.1", false, 26 },
+		{ ":25", "192.0.2.1", true, 25 },
+		{ "192.0.2.1:22", "192.0.2.1", true, 22 },
+		{ "192.0.2.1:22", "192.0.2.1", false, 23 },
+		{ "10.0.0.0/8:1-1023", "10.1.1.1", true, 1023 },
+		{ "[2001:db8::1]:22", "2001:db8::1", true, 22 },
+		{ "[2001:db8::1]:22", "2001:db8::1", false, 23 },
+		{ "fd00::/8:22", "fd00::1", true, 22 },
+		{ "fd00::/8:22", "fd00::1", false, 2 },
 	};
 
 	(void)state;
-	for (size_t i = 0; i < COUNT(rows); i++)
-		if (covers(rows[i].pattern, rows[i].host, rows[i].port) !=
-		    rows[i].covers)
-			fail_msg("%s, %s:%u", rows[i].pattern, rows[i].host,
-			    rows[i].port);
+	check_rows(rows, COUNT(rows));
 }
 
 static void

@@ -410,23 +410,19 @@ on_looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list)
 	drop_handle(d);
 }
 
-/* A final dot marks a name as complete, and the hosts file has none. */
 static int
 look_up(struct dial *d, const struct target *target)
 {
-	char host[TARGET_HOST_MAX + 1];
-	size_t len = strlen(target->host);
+	struct target to = *target;
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
 		.ai_flags = AI_NUMERICSERV };
 	char port[6];
 	int rv;
 
-	memcpy(host, target->host, len + 1);
-	if (len > 1 && host[len - 1] == '.')
-		host[len - 1] = '\0';
+	host_drop_final_dot(to.host);
 	snprintf(port, sizeof(port), "%u", target->port);
 	d->lookup.data = d;
-	rv = uv_getaddrinfo(d->direct->loop, &d->lookup, on_looked_up, host,
+	rv = uv_getaddrinfo(d->direct->loop, &d->lookup, on_looked_up, to.host,
 	    port, &hints);
 	if (rv != 0)
 		return rv;

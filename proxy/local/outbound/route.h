@@ -7,11 +7,11 @@
 
 /* The outbounds that there are. They outlive the requests that they take. */
 struct routes {
-	struct outbound *edges;		 /* the pool */
-	struct outbound *direct;	 /* direct_outbound.h */
-	struct outbound *block;		 /* refuses, see route_explain() */
-	const struct route_rules *rules; /* NULL: everything goes to `edges` */
-	unsigned generation;		 /* of the rules: 1 more for others */
+	struct outbound *edges;	   /* the pool */
+	struct outbound *direct;   /* direct_outbound.h */
+	struct outbound *block;	   /* refuses, see route_explain() */
+	struct route_rules *rules; /* NULL: everything goes to `edges` */
+	unsigned generation;	   /* of the rules: 1 more for others */
 };
 
 /*

@@ -153,6 +153,10 @@ read_lines(struct reader *r, const char *text, size_t len, read_line *each)
 {
 	const char *end = text + len, *eol;
 
+	if (memchr(text, '\0', len) != NULL) {
+		complain(r, "this is not a text file");
+		return;
+	}
 	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
 		text += 3; /* a mark that editors of Windows write */
 	for (r->line = 1; text < end && !r->no_memory && r->errors < ERRORS_MAX;
@@ -184,11 +188,11 @@ read_all(struct reader *r, int fd, size_t *len)
 	}
 	text = malloc((size_t)st.st_size + 1);
 	r->no_memory |= text == NULL;
-	for (*len = 0;
-	     text != NULL && n > 0 && *len<(size_t)st.st_size; *len += n> 0
-		 ? (size_t)n
-		 : 0)
+	*len = 0;
+	while (text != NULL && n > 0 && *len < (size_t)st.st_size) {
 		n = read(fd, text + *len, (size_t)st.st_size - *len);
+		*len += n > 0 ? (size_t)n : 0;
+	}
 	if (n >= 0)
 		return text;
 	complain(r, "%s", strerror(errno));
@@ -211,10 +215,7 @@ read_file(struct reader *r, const char *path, read_line *each)
 	close(fd);
 	if (text == NULL)
 		return;
-	if (memchr(text, '\0', len) != NULL)
-		complain(r, "this is not a text file");
-	else
-		read_lines(r, text, len, each);
+	read_lines(r, text, len, each);
 	free(text);
 }
 
@@ -469,10 +470,7 @@ route_rules_parse(struct route_rules **out, const char *path, const char *text,
 
 	if (rv != 0)
 		return rv;
-	if (memchr(text, '\0', len) != NULL)
-		complain(&r, "this is not a text file");
-	else
-		read_lines(&r, text, len, read_rule_line);
+	read_lines(&r, text, len, read_rule_line);
 	return end(&r, out);
 }
 
