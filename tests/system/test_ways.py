@@ -54,6 +54,7 @@ def test_forward_of_a_target_that_speaks_first(forwarded, edge, origin):
         assert receive_all(sock) == b"HELO"
 
 
+@pytest.mark.needs("curl")
 def test_forward_of_curl(forwarded, edge, http_origin):
     server = http_origin()
     culvert = forwarded(edge, "127.0.0.1", server.port)
